@@ -1,0 +1,60 @@
+"""Numbers in, numbers out: identity means, subspaces, batch plans, triplets and retrieval metrics.
+
+The names below are stable. They are imported on first use, so that importing one part (or asking the
+command line for help) does not load FAISS, torch and Arrow.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .batch_plan import PlanConfig, plan_batches
+    from .errors import InputError, StaleArtifactError, StoppedEarly, SubspaceError
+    from .manifest import IdentityImages, Manifest
+    from .neighbors import batch_hardness, nearest_in_subspace, neighbor_recall
+    from .subspaces import Subspaces, cluster_identities
+    from .triplets import Triplets, mine_batch_ohnm
+
+__all__ = [
+    "IdentityImages",
+    "InputError",
+    "Manifest",
+    "PlanConfig",
+    "StaleArtifactError",
+    "StoppedEarly",
+    "SubspaceError",
+    "Subspaces",
+    "Triplets",
+    "batch_hardness",
+    "cluster_identities",
+    "mine_batch_ohnm",
+    "nearest_in_subspace",
+    "neighbor_recall",
+    "plan_batches",
+]
+
+_HOME = {
+    "IdentityImages": "manifest",
+    "InputError": "errors",
+    "Manifest": "manifest",
+    "PlanConfig": "batch_plan",
+    "StaleArtifactError": "errors",
+    "StoppedEarly": "errors",
+    "SubspaceError": "errors",
+    "Subspaces": "subspaces",
+    "Triplets": "triplets",
+    "batch_hardness": "neighbors",
+    "cluster_identities": "subspaces",
+    "mine_batch_ohnm": "triplets",
+    "nearest_in_subspace": "neighbors",
+    "neighbor_recall": "neighbors",
+    "plan_batches": "batch_plan",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f".{_HOME[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,35 @@
+"""The exceptions that a user can meet, and the exit code that each one carries.
+
+    SubspaceError             1  (a bug, unless one of the below)
+    ├── InputError            2  the user's input is wrong: what, where, what to do
+    ├── StaleArtifactError    3  an artifact was made from other settings or inputs, or by another program
+    └── StoppedEarly          4  stopped by a signal or a guard; the same command continues
+
+Every message is one line that names the offending value and the next thing to do.
+"""
+
+from __future__ import annotations
+
+
+class SubspaceError(Exception):
+    """Base of all errors raised on purpose; its message is meant for the user."""
+
+    exit_code = 1
+
+
+class InputError(SubspaceError, ValueError):
+    """Wrong input: a missing file, a bad setting, a table with the wrong columns, a NaN."""
+
+    exit_code = 2
+
+
+class StaleArtifactError(SubspaceError):
+    """The artifact exists but was made from something else; remake it with `--force`."""
+
+    exit_code = 3
+
+
+class StoppedEarly(SubspaceError):
+    """Work stopped before its end with everything saved; run the same command to continue."""
+
+    exit_code = 4

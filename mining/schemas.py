@@ -1,0 +1,119 @@
+"""The Arrow schemas of every Parquet file. Names are fixed: other people's SQL depends on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class TableKind:
+    """One kind of table: its name, its required columns and those that it may also have."""
+
+    name: str
+    columns: pa.Schema
+    optional: pa.Schema = field(default_factory=lambda: pa.schema([]))
+
+    def problem_with(self, schema: pa.Schema) -> str | None:
+        """Say what is wrong with `schema`, or None: a column missing, or one of another type."""
+        for column in self.columns:
+            if schema.get_field_index(column.name) < 0:
+                return f"has no column '{column.name}'"
+        for column in (*self.columns, *self.optional):
+            index = schema.get_field_index(column.name)
+            if index >= 0 and not _compatible(schema.field(index).type, column.type):
+                return f"column '{column.name}' is {schema.field(index).type}, not {column.type}"
+        return None
+
+
+def _compatible(actual: pa.DataType, wanted: pa.DataType) -> bool:
+    if pa.types.is_dictionary(actual):
+        actual = actual.value_type
+    if pa.types.is_dictionary(wanted):
+        wanted = wanted.value_type
+    if pa.types.is_fixed_size_list(wanted):  # list_size 0 in a declared schema stands for any width
+        return pa.types.is_fixed_size_list(actual) and actual.value_type == wanted.value_type
+    if pa.types.is_list(wanted):
+        return pa.types.is_list(actual) and actual.value_type == wanted.value_type
+    return actual == wanted
+
+
+_TEXT = pa.dictionary(pa.int32(), pa.string())
+_VECTOR = pa.list_(pa.float32(), 0)
+
+MANIFEST = TableKind(
+    "manifest",
+    pa.schema(
+        [
+            ("identity", pa.string()),
+            ("identity_id", pa.int32()),
+            ("uri", _TEXT),
+            ("offset", pa.int64()),
+            ("length", pa.int64()),
+            ("split", _TEXT),
+            ("keep", pa.bool_()),
+        ]
+    ),
+    # group: what an evaluation pair must not share (a camera, an album, a type family).
+    optional=pa.schema([("image", pa.binary()), ("group", _TEXT)]),
+)
+
+
+def vector(width: int, value: pa.DataType | None = None) -> pa.DataType:
+    """Type of a column that holds one vector of `width` numbers a row (float32 unless told)."""
+    return pa.list_(value or pa.float32(), width)
+
+
+IDENTITIES = TableKind(
+    "identities",
+    pa.schema(
+        [
+            ("identity_id", pa.int32()),
+            ("identity", pa.string()),
+            ("images", pa.int32()),
+            ("mean", _VECTOR),
+            ("spread", pa.float32()),
+        ]
+    ),
+)
+EMBEDDINGS = TableKind(
+    "embeddings",
+    pa.schema(
+        [("image_id", pa.int64()), ("identity_id", pa.int32()), ("embedding", pa.list_(pa.float16(), 0))]
+    ),
+)
+QUARANTINE = TableKind(
+    "quarantine",
+    pa.schema(
+        [("image_id", pa.int64()), ("identity", pa.string()), ("uri", pa.string()), ("reason", pa.string())]
+    ),
+)
+SUBSPACES = TableKind(
+    "subspaces",
+    pa.schema([("identity_id", pa.int32()), ("subspace_id", pa.int32()), ("similarity", pa.float32())]),
+)
+CENTROIDS = TableKind(
+    "centroids",
+    pa.schema([("subspace_id", pa.int32()), ("size", pa.int32()), ("centroid", _VECTOR)]),
+)
+PLAN = TableKind(
+    "plan",
+    pa.schema(
+        [
+            ("step", pa.int64()),
+            ("subspace_id", pa.int32()),
+            ("identity_ids", pa.list_(pa.int32())),
+            ("image_ids", pa.list_(pa.int64())),
+        ]
+    ),
+)
+
+KINDS = (MANIFEST, IDENTITIES, EMBEDDINGS, QUARANTINE, SUBSPACES, CENTROIDS, PLAN)
+
+
+def kind_of(schema: pa.Schema) -> TableKind | None:
+    """The kind of table that `schema` is, by its columns; None for a foreign table."""
+    return next((kind for kind in KINDS if kind.problem_with(schema) is None), None)

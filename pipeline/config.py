@@ -1,0 +1,171 @@
+"""`subspace.yaml`: every setting of a run in one file, composed from the models beside the code they steer."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import Field, ValidationError
+from yaml import YAMLError
+
+from ..mining.artifacts import write_text
+from ..mining.batch_plan import PlanConfig
+from ..mining.errors import InputError
+from ..mining.settings import Settings
+from ..mining.subspaces import SubspaceConfig
+from ..train.embedder import Precision
+from ..train.loop import LoaderConfig, TrainConfig
+from ..train.optimizers import OptimizerConfig
+
+
+class DataConfig(Settings):
+    """Which identities of the manifest serve for what, by its `split` column."""
+
+    train_splits: tuple[str, ...] = Field(default=("train", "pretrain"), description="mined and trained on")
+    pretrain_splits: tuple[str, ...] = Field(
+        default=("pretrain",), description="the softmax start is trained on these identities"
+    )
+    test_splits: tuple[str, ...] = Field(
+        default=("test",), description="gallery and probes of `subspace eval`"
+    )
+    distractor_splits: tuple[str, ...] = Field(
+        default=("val",), description="one image of each of these identities joins the gallery"
+    )
+    on_bad_image: Literal["quarantine", "fail"] = Field(
+        default="quarantine", description="unreadable images: list them and go on, or stop"
+    )
+
+
+class PretrainConfig(LoaderConfig):
+    """The starting network: softmax over the pretrain identities (the paper's own recipe)."""
+
+    steps: int = Field(default=2000, ge=0, description="0: start from the weights that `model` gives")
+    P: int = Field(default=64, ge=2, description="identities in a batch")
+    K: int = Field(default=4, ge=1, description="images of each identity in a batch")
+    scale: float = Field(
+        default=16.0, gt=0, description="s of the softmax over s * cosine; 64 for large networks"
+    )
+    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
+
+
+class ExtractConfig(Settings):
+    """Embedding every training image."""
+
+    batch_size: int = Field(default=256, ge=1, description="images in a forward pass")
+    precision: Precision = Field(default="32-true", description="32-true, or bf16-mixed (autocast)")
+    num_workers: int = Field(default=1, ge=0, description="processes that read and decode images")
+    identities_per_part: int = Field(
+        default=20_000, ge=1, description="unit of resuming and of --shard; one Parquet part each"
+    )
+    keep_embeddings: bool = Field(default=False, description="also write every image's embedding, as float16")
+
+
+class EvalConfig(Settings):
+    """Identification and verification on the test identities."""
+
+    probes_per_identity: int | None = Field(
+        default=4, ge=1, description="null: all other images of the identity"
+    )
+    distractors: int = Field(default=100_000, ge=0, description="at most this many, one image each")
+    ks: tuple[int, ...] = Field(default=(1, 5), min_length=1, description="k of Rank-k")
+    fars: tuple[float, ...] = Field(default=(1e-2, 1e-3, 1e-4), min_length=1, description="FAR of TAR@FAR")
+    bootstrap: int = Field(default=200, ge=10, description="resamplings of the identities for 95 % intervals")
+
+
+class RunConfig(Settings):
+    """A whole run."""
+
+    manifest: str = Field(description="image manifest, written by `subspace ingest`")
+    model: str = Field(
+        default="small", description="small, iresnet18|34|50|100, python:module:function, checkpoint:DIR"
+    )
+    embedding_size: int | None = Field(default=None, ge=1, description="null: the network's own")
+    seed: int = Field(default=0, ge=0, description="every random choice derives from it")
+    rounds: int = Field(default=2, ge=1, description="extract, cluster, plan, train, this many times")
+    data: DataConfig = Field(default_factory=DataConfig)
+    pretrain: PretrainConfig = Field(default_factory=PretrainConfig)
+    extract: ExtractConfig = Field(default_factory=ExtractConfig)
+    cluster: SubspaceConfig = Field(default_factory=SubspaceConfig)
+    plan: PlanConfig = Field(default_factory=PlanConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    eval: EvalConfig = Field(default_factory=EvalConfig)
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a `subspace.yaml` and apply `section.key=value` overrides (OmegaConf's dot-list grammar).
+
+    Raises:
+        InputError: not a run, broken YAML, an unknown key, or a value of the wrong type or range.
+    """
+    if not path.is_file():
+        raise InputError(
+            f"{path.parent} is not a run (no {path.name}); make one with `subspace init {path.parent}`"
+        )
+    try:
+        values = OmegaConf.load(path)
+    except (YAMLError, OmegaConfBaseException, OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+    return parse_config(values, overrides, where=str(path))
+
+
+def parse_config(values: Any, overrides: Sequence[str], where: str) -> RunConfig:
+    """Check `values` (a mapping) with `overrides` on top; `where` names their origin in errors."""
+    for override in overrides:
+        if "=" not in override or override.startswith(("=", "-")):
+            raise InputError(
+                f"override '{override}' is not of the form section.key=value, e.g. plan.steps=500"
+            )
+    try:
+        merged = OmegaConf.merge(values, OmegaConf.from_dotlist(list(overrides)))
+        return RunConfig.model_validate(OmegaConf.to_container(merged, resolve=True))
+    except ValidationError as error:
+        raise InputError(_explain(error, where)) from error
+    except (OmegaConfBaseException, YAMLError, ValueError, TypeError) as error:
+        raise InputError(f"cannot read the settings ({where}): {' '.join(str(error).split())}") from error
+
+
+def _explain(error: ValidationError, where: str) -> str:
+    """The first problem as one line: key, value, what is wrong, what was perhaps meant."""
+    problem = error.errors()[0]
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, list(_keys(RunConfig)), n=1, cutoff=0.5)
+        hint = f"; did you mean '{near[0]}'?" if near else "; `subspace init --help` names the sections"
+        return f"unknown setting '{key}' ({where}){hint}"
+    if problem["type"] == "missing":
+        return f"setting '{key}' is missing ({where})"
+    return f"setting '{key}={problem['input']}' ({where}): {problem['msg'].lower()}"
+
+
+def _keys(model: type[Settings], prefix: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
+            yield from _keys(field.annotation, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def write_config(path: Path, config: RunConfig) -> None:
+    """Write a commented `subspace.yaml`, whole or not at all."""
+    lines = [
+        "# Settings of this run. Any of them can be overridden on the command line: section.key=value",
+        *_yaml_lines(config, indent=""),
+    ]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def _yaml_lines(settings: Settings, indent: str) -> Iterator[str]:
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if isinstance(value, Settings):
+            summary = (type(value).__doc__ or "").strip().splitlines()[0]
+            yield from ("", f"{indent}# {summary}", f"{indent}{name}:")
+            yield from _yaml_lines(value, indent + "  ")
+        else:
+            text = json.dumps(value, ensure_ascii=False)  # JSON scalars and lists are YAML
+            yield f"{indent}{name}: {text}  # {field.description}"

@@ -1,0 +1,114 @@
+"""What a command says: lines for people, progress, or one JSON document for a program."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+SECONDS_BETWEEN_LINES = 10.0
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Console:
+    """People's lines go to standard output; with `as_json` they go to standard error and the result alone to output."""
+
+    quiet: bool = False
+    as_json: bool = False
+
+    def say(self, text: str = "") -> None:
+        """Print a line for people."""
+        if not self.quiet:
+            print(text, file=sys.stderr if self.as_json else sys.stdout, flush=True)
+
+    def result(self, value: Any) -> None:
+        """Print the command's result where `--json` asked for it."""
+        if self.as_json:
+            print(json.dumps(value, ensure_ascii=False), flush=True)
+
+    @contextmanager
+    def progress(self, what: str, total: int | None, unit: str, done: int = 0) -> Iterator[Progress]:
+        """Show work advancing: a bar on a terminal, otherwise a plain line every ten seconds."""
+        progress = Progress(what, total, unit, done, show=not self.quiet)
+        try:
+            yield progress
+        finally:
+            progress.close()
+
+
+class Progress:
+    """A tqdm bar, or its text printed as lines where standard error is no terminal."""
+
+    def __init__(self, what: str, total: int | None, unit: str, done: int, show: bool) -> None:
+        self._what, self._total, self._unit, self._done = what, total, unit, done
+        self._first = done
+        self._started = self._last_line = time.monotonic()
+        self._note = ""
+        self._lines = show and not sys.stderr.isatty()
+        self._bar = tqdm(
+            desc=what,
+            total=total,
+            initial=done,
+            unit=" " + unit,
+            dynamic_ncols=True,
+            disable=not show or self._lines,
+            leave=False,
+        )
+
+    def update(self, count: int, note: str = "") -> None:
+        """Advance by `count`; `note` is shown behind the bar."""
+        self._done += count
+        self._note = note or self._note
+        self._bar.set_postfix_str(self._note, refresh=False)
+        self._bar.update(count)
+        if self._lines and time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._print()
+
+    def over(self, items: Iterable[T]) -> Iterator[T]:
+        """Yield `items`, advancing by one for each."""
+        for item in items:
+            yield item
+            self.update(1)
+
+    def close(self) -> None:
+        """Remove the bar."""
+        self._bar.close()
+
+    def _print(self) -> None:
+        self._last_line = time.monotonic()
+        seconds = self._last_line - self._started
+        rate = (self._done - self._first) / seconds
+        text = f"{self._what}: {self._done:,}"
+        if self._total is not None:
+            text += f"/{self._total:,}"
+        text += f" {self._unit}, {rate:,.1f}/s"
+        if self._total is not None and rate:
+            text += f", {(self._total - self._done) / rate:,.0f} s left"
+        print(
+            text + (f", {self._note}" if self._note else ""),
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def table(rows: list[list[str]]) -> str:
+    """Align rows of cells in columns; the first row is the head, the first column is left-aligned."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+
+    def line(row: list[str]) -> str:
+        cells = [
+            row[0].ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
+        ]
+        return "  ".join(cells).rstrip()
+
+    head, *body = rows
+    return "\n".join([line(head), "-" * (sum(widths) + 2 * len(widths) - 2), *map(line, body)])

@@ -1,0 +1,154 @@
+"""`subspace demo`: random batches against subspaces on the shipped glyphs, from one start, for equal steps."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ..mining.artifacts import read_json
+from ..mining.errors import InputError
+from ..mining.manifest import Manifest
+from .config import RunConfig, parse_config, write_config
+from .console import table
+from .evaluate import evaluate, evaluations, percent
+from .pretrain import pretrain
+from .rounds import run_rounds
+from .run_directory import RunDirectory
+from .stage import Options
+
+SHIPPED = Path(__file__).resolve().parent.parent / "data_manifests" / "demo.parquet"
+
+SETTINGS: dict[str, Any] = {
+    "rounds": 2,
+    "pretrain": {
+        "steps": 400,
+        "P": 48,
+        "K": 4,
+        "save_every": 100,
+        "optimizer": {"lr": 2e-3, "warmup_steps": 50},
+    },
+    "extract": {"batch_size": 512},
+    "plan": {"steps": 300, "P": 40, "K": 4},
+    "train": {"save_every": 100, "optimizer": {"lr": 1e-3, "warmup_steps": 30}},
+    "eval": {"probes_per_identity": None},
+}
+"""Both runs. They differ in `cluster.ids_per_subspace` alone."""
+
+IDS_PER_SUBSPACE = 100
+
+
+def run_demo(out: Path, seed: int, manifest_path: Path | None, options: Options) -> dict[str, Any]:
+    """Run `out/demo-start`, `demo-random` and `demo-subspace`, and print one table.
+
+    Killed, it continues where it stopped. The figures are whatever they are.
+
+    Raises:
+        InputError: the shipped data is not beside the package (installed as a wheel) and no manifest is given.
+    """
+    manifest_path = manifest_path or SHIPPED
+    if not manifest_path.is_file():
+        raise InputError(
+            f"{manifest_path} does not exist; run the demo in a clone of the repository, or pass --manifest"
+        )
+    manifest = Manifest.open(manifest_path)
+    start, random, subspace = (RunDirectory(out / f"demo-{name}") for name in ("start", "random", "subspace"))
+    if options.force and not options.dry_run:
+        for run in (start, random, subspace):
+            shutil.rmtree(run.path, ignore_errors=True)
+
+    settings = {"manifest": str(manifest_path), "seed": seed, **SETTINGS}
+    with_subspaces = {"cluster": {"ids_per_subspace": IDS_PER_SUBSPACE}}
+    config = parse_config({**settings, **with_subspaces}, [], "demo")
+    say = options.console.say
+    say(f"{len(manifest):,} glyph images; every character is an identity, every typeface an image of it\n")
+    if options.dry_run:
+        return run_rounds(start, config, manifest, options)
+
+    say("1. The starting network: softmax over a part of the identities")
+    _begin(start, config)
+    with start.locked("demo"):
+        pretrain(start, config, manifest, options)
+        evaluate(start, config, manifest, options, round_index=-1)
+
+    from_start = {"model": f"checkpoint:{(start.start / 'checkpoint').resolve()}"}
+    for run, title, cluster in (
+        (
+            random,
+            "\n2. Random batches: one subspace holds everybody",
+            {"cluster": {"ids_per_subspace": "all"}},
+        ),
+        (subspace, "\n3. Subspaces: every batch from one group of look-alikes", with_subspaces),
+    ):
+        say(title)
+        values = {**settings, **from_start, **cluster, "pretrain": {"steps": 0}}
+        config = parse_config(values, [], "demo")
+        _begin(run, config)
+        with run.locked("demo"):
+            run_rounds(run, config, manifest, options)
+
+    results = _results(random, subspace)
+    say("\n" + result_table(results))
+    say(f"\n{_reading(results)}\n\nWhat was written, and how to look at it:")
+    last = subspace.round(config.rounds - 1)
+    for path, what in (
+        (subspace.path, "where the time went"),
+        (last / "subspaces.parquet", "sizes of the subspaces"),
+        (last / "plan", "how hard the batches are"),
+        (last / "checkpoint", "the trained network"),
+    ):
+        say(f"  subspace inspect {path}    # {what}")
+    say(f"  tensorboard --logdir {out}    # loss, active triplets, distances")
+    return results
+
+
+def _begin(run: RunDirectory, config: RunConfig) -> None:
+    if not run.config.exists():
+        write_config(run.config, config)
+
+
+def _results(random: RunDirectory, subspace: RunDirectory) -> dict[str, Any]:
+    results: dict[str, Any] = {"start": {"metrics": evaluations(random)["start"]["metrics"]}}
+    for name, run in (("random", random), ("subspace", subspace)):
+        trained = [read_json(run.round(index) / "done" / "train.json") for index in run.rounds]
+        mined = [
+            read_json(run.round(index) / "done" / f"{stage}.json")["seconds"]
+            for index in run.rounds
+            for stage in ("extract", "cluster", "plan")
+        ]
+        active = [marker["summary"]["active_fraction"] for marker in trained]
+        results[name] = {
+            "metrics": evaluations(run)[run.round(run.latest_round).name]["metrics"],
+            "active_fraction": sum(active) / len(active),
+            "train_seconds": sum(marker["summary"]["seconds"] for marker in trained),
+            "mining_seconds": sum(mined),
+        }
+    return results
+
+
+def result_table(results: dict[str, Any]) -> str:
+    """Start, random and subspace down; metrics, active triplets and time across."""
+    metrics = list(results["start"]["metrics"])
+    rows = [["batches", *metrics, "active triplets", "training", "mining"]]
+    for name, result in results.items():
+        cells = [percent(result["metrics"][metric]) for metric in metrics]
+        trained = "active_fraction" in result
+        rows.append(
+            [
+                name,
+                *cells,
+                f"{result['active_fraction']:.1%}" if trained else "",
+                f"{result['train_seconds']:.0f} s" if trained else "",
+                f"{result['mining_seconds']:.0f} s" if trained else "",
+            ]
+        )
+    return table(rows)
+
+
+def _reading(results: dict[str, Any]) -> str:
+    """One sentence on the outcome, whichever it is."""
+    values = {name: 100 * result["metrics"]["Rank-1"]["value"] for name, result in results.items()}
+    return (
+        f"Rank-1 on unseen identities, in percent with 95 % intervals: {values['start']:.1f} at the start, "
+        f"{values['random']:.1f} after random batches, {values['subspace']:.1f} after subspaces."
+    )

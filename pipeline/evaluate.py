@@ -1,0 +1,182 @@
+"""`subspace eval`: Rank-k with distractors and TAR@FAR of a network on the test identities."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..mining.artifacts import read_json, write_json
+from ..mining.errors import InputError
+from ..mining.identification import evaluation_pairs, identification
+from ..mining.manifest import Manifest
+from ..mining.randomness import derived_seed, generator
+from ..mining.verification import verification
+from ..train.backbones import Backbone
+from ..train.checkpoint import load_network
+from ..train.embedder import embed, pick_device
+from ..train.images import ImageStore
+from ..train.planned_batches import DecodedBatches, load_batches
+from .config import RunConfig
+from .console import table
+from .run_directory import RunDirectory
+from .stage import Options, Stage, flat_fields, network_fingerprint, run_stage
+
+
+def eval_stage(run: RunDirectory, config: RunConfig, manifest_fingerprint: str, round_index: int) -> Stage:
+    """The stage for the network that a round made; round -1 is the starting network."""
+    folder = run.network(round_index + 1)
+    return Stage(
+        "eval",
+        folder,
+        {
+            "network": network_fingerprint(run, round_index + 1),
+            "manifest": manifest_fingerprint,
+            "seed": config.seed,
+            "data.test_splits": list(config.data.test_splits),
+            "data.distractor_splits": list(config.data.distractor_splits),
+            **flat_fields("eval", config.eval.model_dump()),
+        },
+        ("evaluation.json",),
+        f"subspace eval {run.path}",
+    )
+
+
+def evaluate(
+    run: RunDirectory, config: RunConfig, manifest: Manifest, options: Options, *, round_index: int
+) -> dict[str, Any]:
+    """Evaluate the network of one round (-1: the starting one) and write its `evaluation.json`."""
+    stage = eval_stage(run, config, manifest.fingerprint, round_index)
+
+    def estimate() -> str:
+        images = int(manifest.in_splits((*config.data.test_splits, *config.data.distractor_splits)).sum())
+        return f"up to {images:,} images of {', '.join(config.data.test_splits)} and distractors"
+
+    def work() -> dict[str, Any]:
+        network = load_network(f"checkpoint:{stage.folder / 'checkpoint'}")
+        metrics = evaluate_network(network, config, manifest, options)
+        write_json(stage.folder / "evaluation.json", {"fingerprint": stage.fingerprint, **metrics})
+        return {name: values["value"] for name, values in metrics["metrics"].items()}
+
+    return run_stage(stage, options, estimate, work)
+
+
+def evaluate_checkpoint(
+    checkpoint: Path, config: RunConfig, manifest: Manifest, options: Options
+) -> dict[str, Any]:
+    """Evaluate a checkpoint folder outside a run; nothing is written."""
+    return evaluate_network(load_network(f"checkpoint:{checkpoint}"), config, manifest, options)
+
+
+def evaluate_network(
+    network: Backbone, config: RunConfig, manifest: Manifest, options: Options
+) -> dict[str, Any]:
+    """Embed gallery, probes and distractors, and compute the metrics with their 95 % intervals.
+
+    One image of every test identity is its gallery image; its other images, of another group where the
+    manifest has groups, are probes. The other identities' gallery images and one image of each distractor
+    identity are what a probe can be mistaken for.
+    """
+    gallery, probe, distractor = _choose_images(config, manifest)
+    wanted = np.unique(np.concatenate((gallery, probe, distractor)))
+    rows = _embeddings_of(wanted, network, config, manifest, options)
+    gallery, probe, distractor = _readable(rows, gallery, probe, distractor, manifest.identity_id)
+
+    identity_id, seed = manifest.identity_id, derived_seed(config.seed, "eval bootstrap")
+    mated = rows.of(gallery), identity_id[gallery], rows.of(probe), identity_id[probe]
+    bootstrap = config.eval.bootstrap
+    ranks = identification(
+        *mated, distractors=rows.of(distractor), ks=config.eval.ks, bootstrap=bootstrap, seed=seed
+    ).to_json()
+    tars = verification(*mated, fars=config.eval.fars, bootstrap=bootstrap, seed=seed).to_json()
+    return {**ranks, **tars, "metrics": {**ranks["metrics"], **tars["metrics"]}}
+
+
+def _choose_images(config: RunConfig, manifest: Manifest) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Image ids of gallery, probes and distractors: a function of manifest, seed and settings."""
+    test = np.flatnonzero(manifest.in_splits(config.data.test_splits))
+    if len(test) == 0:
+        raise InputError(
+            f"{manifest.path} has no images in data.test_splits={','.join(config.data.test_splits)} "
+            f"(its splits: {', '.join(manifest.splits)})"
+        )
+    groups = manifest.groups()
+    pairs = evaluation_pairs(
+        manifest.identity_id[test],
+        None if groups is None else groups[test],
+        probes_per_identity=config.eval.probes_per_identity,
+        seed=derived_seed(config.seed, "eval pairs"),
+    )
+    others = manifest.identities_in(config.data.distractor_splits)
+    random = generator(config.seed, "eval distractors")
+    drawn = others.image_id[others.offset[:-1] + (random.random(len(others)) * others.count).astype(np.int64)]
+    distractor = np.concatenate((test[pairs.distractor], random.permutation(drawn)))[
+        : config.eval.distractors
+    ]
+    return test[pairs.gallery], test[pairs.probe], distractor
+
+
+class _Rows:
+    """Embeddings by image id."""
+
+    def __init__(self, image_id: np.ndarray, embeddings: np.ndarray) -> None:
+        self.image_id, self.embeddings = image_id, embeddings
+
+    def of(self, image_id: np.ndarray) -> np.ndarray:
+        return self.embeddings[np.searchsorted(self.image_id, image_id)]
+
+    def has(self, image_id: np.ndarray) -> np.ndarray:
+        return np.isin(image_id, self.image_id)
+
+
+def _embeddings_of(
+    image_id: np.ndarray, network: Backbone, config: RunConfig, manifest: Manifest, options: Options
+) -> _Rows:
+    size = config.extract.batch_size
+    dataset = DecodedBatches(
+        ImageStore(manifest), lambda number: image_id[number * size : (number + 1) * size], network.input.size
+    )
+    numbers = range(-(-len(image_id) // size))
+    batches = load_batches(dataset, numbers, config.extract.num_workers)
+    ids, rows = [], []
+    with options.console.progress("eval", len(image_id), "images") as progress:
+        for embedded in embed(network, batches, pick_device(options.device), config.extract.precision):
+            ids.append(embedded.batch.image_id)
+            rows.append(embedded.embeddings)
+            progress.update(len(embedded.batch.image_id))
+    found = _Rows(np.concatenate(ids), np.concatenate(rows))
+    if len(found.image_id) < len(image_id):
+        options.console.say(f"eval: {len(image_id) - len(found.image_id):,} unreadable images are left out")
+    return found
+
+
+def _readable(
+    rows: _Rows, gallery: np.ndarray, probe: np.ndarray, distractor: np.ndarray, identity_id: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    gallery = gallery[rows.has(gallery)]
+    probe = probe[rows.has(probe) & np.isin(identity_id[probe], identity_id[gallery])]
+    return gallery, probe, distractor[rows.has(distractor)]
+
+
+def evaluations(run: RunDirectory) -> dict[str, dict[str, Any]]:
+    """The evaluation of the start and of each round that has one, by folder name."""
+    folders = [run.start, *(run.round(index) for index in run.rounds)]
+    found = {folder.name: folder / "evaluation.json" for folder in folders}
+    return {name: read_json(path) for name, path in found.items() if path.exists()}
+
+
+def evaluation_table(named: dict[str, dict[str, Any]]) -> str:
+    """Networks down, metrics across; each value in percent with its 95 % interval."""
+    metrics = list(next(iter(named.values()))["metrics"])
+    rows = [["network", *metrics]]
+    for name, evaluation in named.items():
+        rows.append([name, *(percent(evaluation["metrics"][metric]) for metric in metrics)])
+    return table(rows)
+
+
+def percent(metric: dict[str, float | None]) -> str:
+    """`value [low, high]` in percent; a dash where there were too few pairs to say."""
+    if metric["value"] is None or metric["low"] is None or metric["high"] is None:
+        return "-"
+    return f"{100 * metric['value']:.1f} [{100 * metric['low']:.1f}, {100 * metric['high']:.1f}]"

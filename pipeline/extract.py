@@ -1,0 +1,267 @@
+"""`subspace extract`: manifest and network to identity means, in parts that resume and shard.
+
+A part is a run of consecutive identities; it appears whole in `identities.parts/`. The last command to
+find all parts there merges them into `identities.parquet`, so any number of shards may work at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from ..mining.artifacts import fingerprint_in, open_parquet, parquet_writer, write_parquet
+from ..mining.errors import InputError
+from ..mining.identity_means import IdentityMeans, identity_means
+from ..mining.manifest import IdentityImages, Manifest
+from ..mining.schemas import EMBEDDINGS, IDENTITIES, QUARANTINE, vector
+from ..train.backbones import Backbone
+from ..train.checkpoint import load_network
+from ..train.embedder import EmbeddedBatch, Precision, autocast, embed, pick_device
+from ..train.images import BadImage, ImageStore
+from ..train.planned_batches import DecodedBatches, load_batches
+from .config import RunConfig
+from .console import Progress
+from .run_directory import RunDirectory
+from .stage import Options, Stage, flat_fields, network_fingerprint, run_stage
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The parts i, i + n, i + 2n, ... of an extraction."""
+
+    index: int = 0
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.index < self.count:
+            raise InputError(
+                f"--shard {self.index} is not in 0..{self.count - 1} (--num-shards {self.count})"
+            )
+
+
+def extract_stage(run: RunDirectory, config: RunConfig, round_index: int, manifest_fingerprint: str) -> Stage:
+    """The stage, for this configuration and the network that round `round_index` begins with."""
+    return Stage(
+        "extract",
+        run.round(round_index),
+        {
+            "manifest": manifest_fingerprint,
+            "network": network_fingerprint(run, round_index),
+            "data.train_splits": list(config.data.train_splits),
+            "data.on_bad_image": config.data.on_bad_image,
+            **flat_fields("extract", config.extract.model_dump(), without=("num_workers",)),
+        },
+        ("identities.parquet", "quarantine.parquet", "identities.parts", "embeddings.parquet"),
+        f"subspace extract {run.path} --round {round_index}",
+    )
+
+
+def extract(
+    run: RunDirectory,
+    config: RunConfig,
+    manifest: Manifest,
+    options: Options,
+    *,
+    round_index: int,
+    shard: Shard | None = None,
+) -> dict:
+    """Embed every image of the training identities and write their means."""
+    stage = extract_stage(run, config, round_index, manifest.fingerprint)
+    extraction = cache(lambda: _Extraction(run, config, manifest, options, stage, round_index))
+    return run_stage(stage, options, lambda: extraction().estimate(), lambda: extraction().work(shard))
+
+
+class _Extraction:
+    def __init__(
+        self,
+        run: RunDirectory,
+        config: RunConfig,
+        manifest: Manifest,
+        options: Options,
+        stage: Stage,
+        round_index: int,
+    ) -> None:
+        self.config, self.manifest, self.options, self.stage = config, manifest, options, stage
+        self.identities = manifest.identities_in(config.data.train_splits)
+        if len(self.identities) < 2:
+            raise InputError(
+                f"{manifest.path} has {len(self.identities)} identities in {' and '.join(config.data.train_splits)}; "
+                f"at least two are needed (its splits: {', '.join(manifest.splits)})"
+            )
+        self.network = load_network(f"checkpoint:{run.network(round_index) / 'checkpoint'}")
+        self.device = pick_device(options.device)
+        size = config.extract.identities_per_part
+        starts = range(0, len(self.identities), size)
+        self.parts = [self.identities.rows(slice(start, start + size)) for start in starts]
+
+    def path_of(self, part: int, what: str = "means") -> Path:
+        return self.stage.folder / "identities.parts" / f"{what}-{part:05d}-of-{len(self.parts):05d}.parquet"
+
+    def estimate(self) -> str:
+        images, D = len(self.identities.image_id), self.network.embedding_size
+        rate = forward_rate(
+            self.network, self.config.extract.batch_size, self.device, self.config.extract.precision
+        )
+        disk = len(self.identities) * (D * 4 + 30) + (
+            images * D * 2 if self.config.extract.keep_embeddings else 0
+        )
+        return (
+            f"{images:,} images of {len(self.identities):,} identities on {self.device}, "
+            f"about {images / rate:,.0f} s, {disk / 1e6:,.0f} MB on disk, {len(self.parts)} part(s)"
+        )
+
+    def work(self, shard: Shard | None) -> dict | None:
+        mine = [part for part in range(len(self.parts)) if shard is None or part % shard.count == shard.index]
+        todo = [part for part in mine if not self._finished(part)]
+        total = sum(len(self.parts[part].image_id) for part in mine)
+        done = total - sum(len(self.parts[part].image_id) for part in todo)
+        started = time.monotonic()
+        with self.options.console.progress("extract", total, "images", done) as progress:
+            for part in todo:
+                self._extract_part(part, self.parts[part], progress)
+        seconds = time.monotonic() - started
+        if shard is not None and not all(self._finished(part) for part in range(len(self.parts))):
+            self.options.console.say(
+                f"shard {shard.index} of {shard.count} done ({len(mine)} of {len(self.parts)} parts); "
+                f"the last shard, or `subspace extract` without --shard, merges them"
+            )
+            return None
+        return self._merge((total - done) / seconds if todo else None)
+
+    def _finished(self, part: int) -> bool:
+        path = self.path_of(part)
+        return path.exists() and fingerprint_in(path, IDENTITIES) == self.stage.fingerprint
+
+    def _extract_part(self, part: int, images: IdentityImages, progress: Progress) -> None:
+        extract = self.config.extract
+        chunks = range(0, len(images.image_id), extract.batch_size)
+        dataset = DecodedBatches(
+            ImageStore(self.manifest),
+            lambda number: images.image_id[number * extract.batch_size : (number + 1) * extract.batch_size],
+            self.network.input.size,
+        )
+        batches = load_batches(dataset, range(len(chunks)), extract.num_workers)
+        bad: list[BadImage] = []
+        embeddings: list[pa.Table] = []
+
+        def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for embedded in embed(self.network, batches, self.device, extract.precision):
+                bad.extend(embedded.batch.bad)
+                if embedded.batch.bad and self.config.data.on_bad_image == "fail":
+                    raise InputError(
+                        f"{self._name(embedded.batch.bad[0])}; or set data.on_bad_image=quarantine"
+                    )
+                if extract.keep_embeddings:
+                    embeddings.append(self._embedding_table(embedded))
+                progress.update(len(embedded.batch.image_id) + len(embedded.batch.bad))
+                yield self.manifest.identity_id[embedded.batch.image_id], embedded.embeddings
+
+        means = list(identity_means(blocks()))
+        if extract.keep_embeddings:
+            table = pa.concat_tables(embeddings)
+            write_parquet(self.path_of(part, "embeddings"), EMBEDDINGS, table, self.stage.fingerprint)
+        write_parquet(
+            self.path_of(part, "quarantine"), QUARANTINE, self._quarantine_table(bad), self.stage.fingerprint
+        )
+        # The means come last: they say that the part is complete.
+        write_parquet(self.path_of(part), IDENTITIES, self._identity_table(means), self.stage.fingerprint)
+
+    def _merge(self, rate: float | None) -> dict:
+        folder, count = self.stage.folder, {}
+        kinds = [
+            ("quarantine", QUARANTINE, "quarantine.parquet"),
+            ("means", IDENTITIES, "identities.parquet"),
+        ]
+        if self.config.extract.keep_embeddings:
+            kinds.append(("embeddings", EMBEDDINGS, "embeddings.parquet"))
+        for what, kind, name in kinds:
+            parts = [open_parquet(self.path_of(part, what), kind) for part in range(len(self.parts))]
+            with parquet_writer(folder / name, kind, parts[0].schema_arrow, self.stage.fingerprint) as writer:
+                for part in parts:
+                    for group in range(part.num_row_groups):
+                        writer.write_table(part.read_row_group(group))
+            count[what] = sum(part.metadata.num_rows for part in parts)
+        lost = len(self.identities) - count["means"]
+        if count["means"] < 2:
+            raise InputError(
+                f"{count['quarantine']} images are unreadable and fewer than two identities remain; see {folder}/quarantine.parquet"
+            )
+        self.options.console.say(
+            f"{folder.name}/extract: {count['means']:,} identity means of {self.network.embedding_size} numbers"
+            + (f", {rate:,.0f} images/s" if rate else "")
+            + (
+                f"; {count['quarantine']:,} unreadable images in quarantine.parquet"
+                if count["quarantine"]
+                else ""
+            )
+            + (f", {lost:,} identities without a readable image" if lost else "")
+        )
+        return {"identities": count["means"], "quarantined": count["quarantine"], "images_per_second": rate}
+
+    def _name(self, bad: BadImage) -> str:
+        row = self.manifest.table.slice(bad.image_id, 1)
+        return f"image {bad.image_id} ({row['uri'][0].as_py()}) cannot be read: {bad.reason}"
+
+    def _identity_table(self, means: list[IdentityMeans]) -> pa.Table:
+        D = self.network.embedding_size
+        ids = np.concatenate([block.identity_id for block in means] or [np.empty(0, np.int32)])
+        flat = np.concatenate([block.mean.ravel() for block in means] or [np.empty(0, np.float32)])
+        return pa.table(
+            {
+                "identity_id": pa.array(ids, pa.int32()),
+                "identity": self.manifest.names_of(ids),
+                "images": pa.array(
+                    np.concatenate([b.images for b in means] or [np.empty(0, np.int32)]), pa.int32()
+                ),
+                "mean": pa.FixedSizeListArray.from_arrays(pa.array(flat), type=vector(D)),
+                "spread": pa.array(
+                    np.concatenate([b.spread for b in means] or [np.empty(0, np.float32)]), pa.float32()
+                ),
+            }
+        )
+
+    def _embedding_table(self, embedded: EmbeddedBatch) -> pa.Table:
+        image_id = embedded.batch.image_id
+        half = pa.array(embedded.embeddings.astype(np.float16).ravel())
+        return pa.table(
+            {
+                "image_id": pa.array(image_id, pa.int64()),
+                "identity_id": pa.array(self.manifest.identity_id[image_id], pa.int32()),
+                "embedding": pa.FixedSizeListArray.from_arrays(
+                    half, type=vector(self.network.embedding_size, pa.float16())
+                ),
+            }
+        )
+
+    def _quarantine_table(self, bad: list[BadImage]) -> pa.Table:
+        rows = self.manifest.table.take(pa.array([image.image_id for image in bad], pa.int64()))
+        return pa.table(
+            {
+                "image_id": pa.array([image.image_id for image in bad], pa.int64()),
+                "identity": rows["identity"].cast(pa.string()),
+                "uri": rows["uri"].cast(pa.string()),
+                "reason": pa.array([image.reason for image in bad], pa.string()),
+            }
+        )
+
+
+def forward_rate(network: Backbone, batch_size: int, device: torch.device, precision: Precision) -> float:
+    """Images a second of the bare network on `device`, from two timed batches after one to warm up."""
+    images = torch.zeros(
+        (batch_size, 3, network.input.size, network.input.size), dtype=torch.uint8, device=device
+    )
+    network.eval().to(device)
+    seconds = []
+    with torch.inference_mode(), autocast(device, precision):
+        for _ in range(3):
+            started = time.perf_counter()
+            network(images).sum().item()  # .item() waits for the device
+            seconds.append(time.perf_counter() - started)
+    return batch_size / min(seconds[1:])

@@ -1,0 +1,232 @@
+"""`subspace inspect`: any Parquet artifact or checkpoint, summarised for a person or as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..mining.artifacts import metadata_of, open_parquet, read_parquet
+from ..mining.errors import InputError
+from ..mining.neighbors import batch_hardness
+from ..mining.randomness import generator
+from ..mining.schemas import (
+    CENTROIDS,
+    EMBEDDINGS,
+    IDENTITIES,
+    MANIFEST,
+    PLAN,
+    QUARANTINE,
+    SUBSPACES,
+    kind_of,
+)
+from .cluster import means_of
+
+BAR = 40
+HARDNESS_BATCHES = 64
+
+
+@dataclass
+class Summary:
+    """What is worth knowing of one artifact."""
+
+    path: str
+    kind: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    histograms: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, for a program."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """Everything, for a person."""
+        lines = [f"{self.path}: {self.kind}"]
+        width = max((len(name) for name in self.facts), default=0)
+        lines += [f"  {name.ljust(width)}  {_format(value)}" for name, value in self.facts.items()]
+        for name, bins in self.histograms.items():
+            tallest = max((count for _, count in bins), default=0) or 1
+            label = max(len(text) for text, _ in bins)
+            lines.append(f"  {name}")
+            lines += [
+                f"    {text.rjust(label)} {'█' * -(-BAR * count // tallest)} {count:,}"
+                for text, count in bins
+            ]
+        return lines
+
+
+def inspect(path: Path) -> Summary:
+    """Summarise a Parquet file, a plan folder or a checkpoint.
+
+    Raises:
+        InputError: nothing there, not Parquet, damaged, or a table of no known kind.
+    """
+    if path.is_dir():
+        if (path / "meta.json").exists():
+            return _checkpoint(path)
+        parts = sorted(path.glob("*.parquet"))
+        if not parts:
+            raise InputError(
+                f"{path} holds neither Parquet files nor a checkpoint; name one of the files in it"
+            )
+        path = parts[0] if len(parts) == 1 else path
+        if len(parts) > 1 and kind_of(open_parquet(parts[0]).schema_arrow) is not PLAN:
+            raise InputError(f"{path} holds {len(parts)} Parquet files; name one of them")
+        file, paths = open_parquet(parts[0]), parts
+    else:
+        file, paths = open_parquet(path), [path]
+    kind = kind_of(file.schema_arrow)
+    if kind is None:
+        raise InputError(
+            f"{path} is Parquet, but no table of ours; its columns: {', '.join(file.schema_arrow.names)}"
+        )
+    summary = Summary(str(path), kind.name)
+    summary.facts["rows"] = sum(open_parquet(part).metadata.num_rows for part in paths)
+    _DESCRIBE[kind.name](summary, paths, file)
+    summary.facts.update(metadata_of(file))
+    summary.facts.pop("kind", None)
+    summary.facts["bytes"] = sum(part.stat().st_size for part in paths)
+    return summary
+
+
+def _manifest(summary: Summary, paths: list[Path], file: pq.ParquetFile) -> None:
+    columns = [name for name in ("identity_id", "split", "keep", "group") if name in file.schema_arrow.names]
+    rows = read_parquet(paths[0], MANIFEST, columns)
+    identity_id = rows["identity_id"].to_numpy()
+    summary.facts["identities"] = len(np.unique(identity_id))
+    summary.facts["images kept"] = int(np.sum(rows["keep"].to_numpy(zero_copy_only=False)))
+    summary.facts["images inside"] = "image" in file.schema_arrow.names
+    if "group" in columns:
+        summary.facts["groups"] = len(rows["group"].unique())
+    split = rows["split"].combine_chunks().cast(pa.string()).dictionary_encode()
+    for code, name in enumerate(split.dictionary.to_pylist()):
+        of_split = identity_id[split.indices.to_numpy() == code]
+        summary.facts[f"split {name}"] = f"{len(np.unique(of_split)):,} identities, {len(of_split):,} images"
+    summary.histograms["images per identity"] = _histogram(np.unique(identity_id, return_counts=True)[1])
+
+
+def _identities(summary: Summary, paths: list[Path], file: pq.ParquetFile) -> None:
+    rows = read_parquet(paths[0], IDENTITIES, ["images", "spread"])
+    summary.facts["embedding size"] = file.schema_arrow.field("mean").type.list_size
+    summary.facts["images"] = int(np.sum(rows["images"].to_numpy()))
+    summary.facts["spread (5 %, median, 95 %)"] = _quantiles(rows["spread"].to_numpy())
+    summary.histograms["images per identity"] = _histogram(rows["images"].to_numpy())
+
+
+def _embeddings(summary: Summary, paths: list[Path], file: pq.ParquetFile) -> None:
+    identity_id = read_parquet(paths[0], EMBEDDINGS, ["identity_id"])["identity_id"].to_numpy()
+    summary.facts["embedding size"] = file.schema_arrow.field("embedding").type.list_size
+    summary.facts["identities"] = len(np.unique(identity_id))
+
+
+def _quarantine(summary: Summary, paths: list[Path], file: pq.ParquetFile) -> None:
+    rows = read_parquet(paths[0], QUARANTINE, ["uri", "reason"])
+    for row in rows.slice(0, 10).to_pylist():
+        summary.facts[row["uri"]] = row["reason"]
+
+
+def _subspaces(summary: Summary, paths: list[Path], file: pq.ParquetFile) -> None:
+    rows = read_parquet(paths[0], SUBSPACES, ["subspace_id", "similarity"])
+    sizes = np.bincount(rows["subspace_id"].to_numpy())
+    summary.facts["subspaces"] = len(sizes)
+    summary.facts["cosine to centroid (5 %, median, 95 %)"] = _quantiles(rows["similarity"].to_numpy())
+    summary.facts["largest / mean size"] = float(sizes.max() / sizes.mean())
+    summary.histograms["identities per subspace"] = _histogram(sizes)
+
+
+def _centroids(summary: Summary, paths: list[Path], file: pq.ParquetFile) -> None:
+    rows = read_parquet(paths[0], CENTROIDS, ["size", "centroid"])
+    centroids = rows["centroid"].combine_chunks().flatten().to_numpy().reshape(len(rows), -1)
+    summary.facts["embedding size"] = centroids.shape[1]
+    if 1 < len(rows) <= 20_000:
+        summary.facts["cosine to the nearest other centroid"] = batch_hardness(
+            centroids, np.arange(len(rows))[None]
+        )
+    summary.histograms["identities per subspace"] = _histogram(rows["size"].to_numpy())
+
+
+def _plan(summary: Summary, paths: list[Path], file: pq.ParquetFile) -> None:
+    columns = ["subspace_id", "identity_ids", "image_ids"]
+    rows = pa.concat_tables([read_parquet(path, PLAN, columns) for path in paths])
+    batches, flat = len(rows), rows["identity_ids"].combine_chunks().flatten().to_numpy()
+    P = len(flat) // batches
+    summary.facts["identities per batch (P)"] = P
+    summary.facts["images per identity (K)"] = len(rows["image_ids"].combine_chunks().flatten()) // len(flat)
+    summary.facts["subspaces"] = len(rows["subspace_id"].unique())
+    visits = np.unique(flat, return_counts=True)[1]
+    summary.facts["identities drawn"] = len(visits)
+    summary.facts["visits per identity (mean)"] = float(visits.mean())
+    _hardness(summary, flat.reshape(batches, P), paths[0].parent.parent / "identities.parquet")
+    _, counts = np.unique(rows["subspace_id"].to_numpy(), return_counts=True)
+    summary.histograms["batches per subspace"] = _histogram(counts)
+
+
+def _hardness(summary: Summary, batches_bP: np.ndarray, identities_path: Path) -> None:
+    """How much harder planned batches are than random ones, where the identity means lie beside the plan."""
+    if not identities_path.exists():
+        return
+    identities = read_parquet(identities_path, IDENTITIES, ["identity_id", "mean"])
+    means, ids = means_of(identities), identities["identity_id"].to_numpy()
+    random = generator(0, "inspect hardness")
+    sample = batches_bP[np.sort(random.permutation(len(batches_bP))[:HARDNESS_BATCHES])]
+    drawn = np.stack([random.permutation(len(ids))[: batches_bP.shape[1]] for _ in range(len(sample))])
+    summary.facts["cosine to the nearest identity of the batch"] = batch_hardness(
+        means, np.searchsorted(ids, sample)
+    )
+    summary.facts["the same in random batches"] = batch_hardness(means, drawn)
+
+
+def _checkpoint(path: Path) -> Summary:
+    from ..train.checkpoint import read_meta
+
+    meta = read_meta(path)
+    facts = {key: value for key, value in asdict(meta).items() if key != "config" and value is not None}
+    facts["files"] = {file.name: file.stat().st_size for file in sorted(path.iterdir())}
+    return Summary(str(path), "checkpoint", facts)
+
+
+_DESCRIBE: dict[str, Callable[[Summary, list[Path], pq.ParquetFile], None]] = {
+    "manifest": _manifest,
+    "identities": _identities,
+    "embeddings": _embeddings,
+    "quarantine": _quarantine,
+    "subspaces": _subspaces,
+    "centroids": _centroids,
+    "plan": _plan,
+}
+
+
+def _histogram(values: np.ndarray, bins: int = 8) -> list[tuple[str, int]]:
+    """Counts of whole numbers in at most `bins` ranges of equal width."""
+    if len(values) == 0:
+        return []
+    low, high = int(values.min()), int(values.max())
+    width = -(-(high - low + 1) // bins)
+    counts = np.bincount((values.astype(np.int64) - low) // width)
+    labels = [(low + i * width, min(high, low + (i + 1) * width - 1)) for i in range(len(counts))]
+    return [
+        (f"{a:,}" if a == b else f"{a:,}-{b:,}", int(n)) for (a, b), n in zip(labels, counts, strict=True)
+    ]
+
+
+def _quantiles(values: np.ndarray) -> list[float]:
+    return [round(float(value), 4) for value in np.quantile(values, (0.05, 0.5, 0.95))] if len(values) else []
+
+
+def _format(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, list):
+        return ", ".join(map(_format, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_format(item)}" for name, item in value.items())
+    return str(value)

@@ -1,0 +1,160 @@
+"""`subspace plan`: subspaces to a plan of batches, one Parquet row each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ..mining.artifacts import parquet_writer, read_parquet, whole_folder
+from ..mining.batch_plan import BATCHES_PER_BLOCK, PlanBlock, PlanConfig, plan_batches
+from ..mining.errors import StaleArtifactError
+from ..mining.manifest import IdentityImages, Manifest
+from ..mining.neighbors import batch_hardness, nearest_in_subspace
+from ..mining.randomness import generator
+from ..mining.schemas import PLAN, QUARANTINE, SUBSPACES
+from .cluster import means_of, read_identities
+from .config import RunConfig
+from .console import Console
+from .run_directory import RunDirectory
+from .stage import Options, Stage, done_fingerprint, flat_fields, run_stage
+
+HARDNESS_BATCHES = 64
+
+
+def plan_stage(run: RunDirectory, config: RunConfig, round_index: int) -> Stage:
+    """The stage, for this configuration and the subspaces of the round."""
+    folder = run.round(round_index)
+    return Stage(
+        "plan",
+        folder,
+        {
+            "subspaces": done_fingerprint(
+                folder, "cluster", f"subspace cluster {run.path} --round {round_index}"
+            ),
+            "seed": config.seed,
+            "round": round_index,
+            **flat_fields("plan", config.plan.model_dump()),
+        },
+        ("plan",),
+        f"subspace plan {run.path} --round {round_index}",
+    )
+
+
+def plan(
+    run: RunDirectory, config: RunConfig, manifest: Manifest, options: Options, *, round_index: int
+) -> dict[str, Any]:
+    """Write the batch plan of a round, and say how much harder its batches are than random ones."""
+    stage, folder = plan_stage(run, config, round_index), run.round(round_index)
+
+    def estimate() -> str:
+        slots = config.plan.steps * config.plan.P * config.plan.K
+        return (
+            f"{config.plan.steps:,} batches of {config.plan.P} identities × {config.plan.K} images, "
+            f"about {max(1, slots / 5e6):,.0f} s, {slots * 5 / 1e6:,.0f} MB on disk"
+        )
+
+    def work() -> dict[str, Any]:
+        identities = read_identities(run, round_index)
+        subspace_id = read_parquet(folder / "subspaces.parquet", SUBSPACES, ["subspace_id"])[
+            "subspace_id"
+        ].to_numpy()
+        images = readable_images(manifest, config, folder, identities["identity_id"].to_numpy())
+        single = images.count == 1
+        used = ~single if config.plan.singletons == "drop" else np.ones(len(images), bool)
+        if single.any():
+            options.console.say(
+                f"{folder.name}/plan: {single.sum():,} identities have one image (plan.singletons={config.plan.singletons})"
+            )
+        images, subspace_id, means = images.where(used), subspace_id[used], means_of(identities)[used]
+        neighbors = None
+        if config.plan.group_size > 1:
+            neighbors = nearest_in_subspace(means, subspace_id, config.plan.group_size - 1)
+        blocks = plan_batches(
+            images, subspace_id, config.plan, neighbors=neighbors, seed=config.seed, round_index=round_index
+        )
+        seen = write_plan(
+            stage.folder / "plan", blocks, images, config.plan, stage.fingerprint, options.console
+        )
+        planned, random = _hardness(means, seen, config.seed)
+        options.console.say(
+            f"{folder.name}/plan: the nearest other identity of a batch has cosine {planned:.3f} on average, "
+            f"in random batches {random:.3f}"
+        )
+        return {
+            "batches": config.plan.steps,
+            "singletons": int(single.sum()),
+            "hardness": planned,
+            "random_hardness": random,
+        }
+
+    return run_stage(stage, options, estimate, work)
+
+
+def readable_images(
+    manifest: Manifest, config: RunConfig, folder: Path, identity_id: np.ndarray
+) -> IdentityImages:
+    """The training identities with their images, without those in the round's quarantine.
+
+    Raises:
+        StaleArtifactError: they are not the identities whose means the round holds.
+    """
+    quarantined = read_parquet(folder / "quarantine.parquet", QUARANTINE, ["image_id"])["image_id"].to_numpy()
+    images = manifest.identities_in(config.data.train_splits, without=quarantined)
+    if not np.array_equal(images.identity_id, identity_id):
+        raise StaleArtifactError(
+            f"{folder}/identities.parquet holds other identities than {manifest.path}; "
+            f"remake it with `subspace extract {folder.parent} --force`"
+        )
+    return images
+
+
+def write_plan(
+    folder: Path,
+    blocks: Iterator[PlanBlock],
+    images: IdentityImages,
+    config: PlanConfig,
+    fingerprint: str,
+    console: Console,
+) -> np.ndarray:
+    """Write a plan folder, whole or not at all; return its first batches, int[b, P] rows into `images`."""
+    schema = pa.schema(
+        [
+            ("step", pa.int64()),
+            ("subspace_id", pa.int32()),
+            ("identity_ids", pa.list_(pa.int32())),
+            ("image_ids", pa.list_(pa.int64())),
+        ]
+    )
+    first = np.empty((0, config.P), np.int64)
+    with (
+        whole_folder(folder) as aside,
+        parquet_writer(aside / "part-00000.parquet", PLAN, schema, fingerprint) as writer,
+        console.progress("plan", config.steps, "batches") as progress,
+    ):
+        for block in blocks:
+            if len(first) == 0:
+                first = block.identity[:HARDNESS_BATCHES]
+            columns = [
+                pa.array(block.step),
+                pa.array(block.subspace_id),
+                _lists(images.identity_id[block.identity]),
+                _lists(block.image_id),
+            ]
+            writer.write_table(pa.table(columns, schema=schema), row_group_size=BATCHES_PER_BLOCK)
+            progress.update(len(block))
+    return first
+
+
+def _lists(rows: np.ndarray) -> pa.ListArray:
+    offsets = np.arange(0, rows.size + 1, rows.shape[1], dtype=np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(rows.ravel()))
+
+
+def _hardness(means: np.ndarray, planned: np.ndarray, seed: int) -> tuple[float, float]:
+    random = generator(seed, "random batches")
+    drawn = np.stack([random.permutation(len(means))[: planned.shape[1]] for _ in range(len(planned))])
+    return batch_hardness(means, planned), batch_hardness(means, drawn)

@@ -1,0 +1,119 @@
+"""`subspace pretrain`: the starting network, by softmax over the pretrain identities, or taken as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..mining.artifacts import fingerprint_of
+from ..mining.batch_plan import PlanConfig, plan_batches
+from ..mining.errors import InputError
+from ..mining.manifest import Manifest
+from ..mining.randomness import derived_seed
+from ..train.checkpoint import SPEC_PREFIX, CheckpointMeta, load_network, read_meta, save_checkpoint
+from ..train.class_losses import SoftmaxLoss
+from ..train.images import ImageStore
+from ..train.optimizers import build_optimizer
+from ..train.planned_batches import DecodedBatches, Plan
+from .config import RunConfig
+from .plan import write_plan
+from .run_directory import RunDirectory
+from .stage import Options, Stage, flat_fields, run_stage
+from .training import OUTPUTS, Training
+
+
+def pretrain_stage(run: RunDirectory, config: RunConfig, manifest_fingerprint: str) -> Stage:
+    """The stage. With `pretrain.steps=0` it depends on nothing but the network."""
+    fields: dict[str, Any] = {
+        "model": _network_identity(config.model),
+        "embedding_size": config.embedding_size,
+        "seed": config.seed,
+        "pretrain.steps": config.pretrain.steps,
+    }
+    if config.pretrain.steps:
+        unimportant = ("num_workers", "log_every", "save_every")
+        fields |= {
+            "manifest": manifest_fingerprint,
+            "data.pretrain_splits": list(config.data.pretrain_splits),
+            **flat_fields("pretrain", config.pretrain.model_dump(), without=unimportant),
+        }
+    return Stage("pretrain", run.start, fields, (*OUTPUTS, "plan"), f"subspace pretrain {run.path}")
+
+
+def _network_identity(spec: str) -> str:
+    """`checkpoint:DIR` as the fingerprint of that checkpoint, so that a moved folder is the same network."""
+    if not spec.startswith(SPEC_PREFIX):
+        return spec
+    return f"{SPEC_PREFIX}{read_meta(Path(spec.removeprefix(SPEC_PREFIX))).fingerprint}"
+
+
+def pretrain(run: RunDirectory, config: RunConfig, manifest: Manifest, options: Options) -> dict[str, Any]:
+    """Make the network that round 0 begins with: `RUN/start/checkpoint`."""
+    stage = pretrain_stage(run, config, manifest.fingerprint)
+    steps, K = config.pretrain.steps, config.pretrain.K
+
+    def estimate() -> str:
+        if steps == 0:
+            return f"the starting network is {config.model}, as it is"
+        return f"{config.model} on {' and '.join(config.data.pretrain_splits)}, {steps:,} steps of {config.pretrain.P} × {K} images"
+
+    def work() -> dict[str, Any]:
+        network = load_network(
+            config.model, embedding_size=config.embedding_size, seed=derived_seed(config.seed, "network")
+        )
+        spec = network.spec
+        meta = CheckpointMeta(
+            spec, network.embedding_size, 0, stage.fingerprint, config=config.model_dump(mode="json")
+        )
+        if steps == 0:
+            save_checkpoint(stage.folder / "checkpoint", network, meta)
+            return {"steps": 0}
+        images = manifest.identities_in(config.data.pretrain_splits)
+        if len(images) < 2:
+            raise InputError(
+                f"{len(images)} identities in data.pretrain_splits={','.join(config.data.pretrain_splits)} (the manifest "
+                f"has {', '.join(manifest.splits)}); choose others, or pretrain.steps=0"
+            )
+        plan_config = PlanConfig(steps=steps, P=min(config.pretrain.P, len(images)), K=K)
+        fingerprint = fingerprint_of({"plan of": stage.fingerprint})
+        folder = stage.folder / "plan"
+        if not folder.exists() or Plan(folder).fingerprint != fingerprint:
+            blocks = plan_batches(
+                images,
+                np.zeros(len(images), np.int32),
+                plan_config,
+                seed=derived_seed(config.seed, "pretrain"),
+            )
+            write_plan(folder, blocks, images, plan_config, fingerprint, options.console)
+        plan = Plan(folder)
+        options.console.say(
+            f"start/pretrain: softmax over {len(images):,} identities, {len(images.image_id):,} images"
+        )
+        loss = SoftmaxLoss(
+            len(images),
+            network.embedding_size,
+            config.pretrain.scale,
+            seed=derived_seed(config.seed, "softmax"),
+        )
+        identity_id = manifest.identity_id
+        training = Training(
+            stage=stage,
+            plan=plan,
+            dataset=DecodedBatches(ImageStore(manifest), plan.__getitem__, network.input.size),
+            labels_of=lambda image_id: np.searchsorted(images.identity_id, identity_id[image_id]),
+            network=network,
+            loss=loss,
+            optimizer=build_optimizer([network, loss], config.pretrain.optimizer),
+            optimizer_config=config.pretrain.optimizer,
+            loader=config.pretrain,
+            meta=meta,
+            first_step=0,
+            total_steps=steps,
+            seed=derived_seed(config.seed, "pretrain", "steps"),
+            fail_on_bad_image=config.data.on_bad_image == "fail",
+        )
+        return training.run(options)
+
+    return run_stage(stage, options, estimate, work)

@@ -1,0 +1,63 @@
+"""`subspace run`: every stage, round after round. Each stage that is done is passed over, so it resumes anywhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..mining.errors import InputError
+from ..mining.manifest import Manifest
+from .cluster import cluster
+from .config import RunConfig
+from .evaluate import evaluate, evaluation_table, evaluations
+from .extract import extract
+from .plan import plan
+from .pretrain import pretrain
+from .run_directory import RunDirectory
+from .stage import Options
+from .train_round import train
+
+
+def run_rounds(run: RunDirectory, config: RunConfig, manifest: Manifest, options: Options) -> dict[str, Any]:
+    """Start network, then extract, cluster, plan, train and evaluate `config.rounds` times.
+
+    Raises:
+        StaleArtifactError: a finished stage was made with other settings or inputs.
+        StoppedEarly: a signal came; the same call continues.
+    """
+    if options.dry_run:
+        _describe(config, manifest, options)
+        return {"dry_run": True}
+    pretrain(run, config, manifest, options)
+    evaluate(run, config, manifest, options, round_index=-1)
+    for index in range(config.rounds):
+        extract(run, config, manifest, options, round_index=index)
+        cluster(run, config, options, round_index=index)
+        plan(run, config, manifest, options, round_index=index)
+        train(run, config, manifest, options, round_index=index)
+        evaluate(run, config, manifest, options, round_index=index)
+    results = evaluations(run)
+    options.console.say("\n" + evaluation_table(results))
+    return results
+
+
+def _describe(config: RunConfig, manifest: Manifest, options: Options) -> None:
+    """What a run would do; raises the errors that it would meet first."""
+    train = manifest.identities_in(config.data.train_splits)
+    if len(train) < config.plan.P:
+        raise InputError(
+            f"plan.P={config.plan.P} identities in a batch, but only {len(train)} in the training splits"
+        )
+    subspaces = config.cluster.ids_per_subspace
+    per_round = config.plan.steps * config.plan.P * config.plan.K
+    for line in (
+        f"start: {config.model}, {config.pretrain.steps:,} steps of softmax on "
+        f"{len(manifest.identities_in(config.data.pretrain_splits)):,} identities",
+        f"{config.rounds} round(s), each:",
+        f"  extract  {len(train.image_id):,} images of {len(train):,} identities",
+        f"  cluster  into {1 if subspaces == 'all' else max(1, round(len(train) / subspaces)):,} subspace(s)",
+        f"  plan     {config.plan.steps:,} batches of {config.plan.P} × {config.plan.K}, group size {config.plan.group_size}",
+        f"  train    on {per_round:,} images, {per_round / max(1, len(train.image_id)):,.1f} times the training set",
+        f"  eval     on {len(manifest.identities_in(config.data.test_splits)):,} identities",
+        "dry run: nothing was written",
+    ):
+        options.console.say(line)

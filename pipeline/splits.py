@@ -1,0 +1,80 @@
+"""Which identities are trained on and which are held out: as the source says, or drawn by seed.
+
+    pretrain   training identities that also serve softmax pretraining
+    train      the other training identities
+    val, test  held out: none of their identities is ever trained on
+
+Splits are disjoint in identities, not only in images: a network will be asked about people that it has never
+seen, and a test on other photographs of the training identities would flatter it.
+"""
+
+# pyarrow.compute makes its functions when it is imported, out of a type checker's sight.
+# pyright: reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..mining.errors import InputError
+
+SPLITS = ("train", "pretrain", "val", "test")
+TRAINING = ("train", "pretrain")
+
+_ALIASES = {"": "train", "training": "train", "valid": "val", "validation": "val", "dev": "val"}
+_PURPOSE = 1  # sets this draw apart from others made with the same seed
+
+
+def canonical_split(name: str) -> str:
+    """The split that `name` means: "Validation" and "dev" are val, "" is train; other names stay as they are."""
+    lower = name.strip().lower()
+    lower = _ALIASES.get(lower, lower)
+    return lower if lower in SPLITS else name
+
+
+def told_splits(rows: pa.Table, names: pa.Array, source: Path) -> pa.ChunkedArray:
+    """The source's own split of each row, made canonical.
+
+    Split folders must not share an identity at all. A split column must not share one between training and the
+    rest, while held-out splits may: a query and its gallery do.
+
+    Raises:
+        InputError: one is shared; the message names it.
+    """
+    distinct = rows["split"].unique()
+    canonical = pa.array(map(canonical_split, distinct.to_pylist()), pa.large_string())
+    split = canonical.take(pc.index_in(rows["split"], value_set=distinct))
+    trained = pc.is_in(split, pa.array(TRAINING, pa.large_string()))
+    side = split if source.is_dir() else pc.if_else(trained, "a training split", "a held-out split")
+
+    ends = pa.table({"identity_id": rows["identity_id"], "side": side}).group_by("identity_id")
+    ends = ends.aggregate([("side", "min"), ("side", "max")])
+    mixed = ends.filter(pc.not_equal(ends["side_min"], ends["side_max"])).sort_by("identity_id")
+    for first in mixed.slice(0, 1).to_pylist():
+        torn = (
+            f"identity '{names[first['identity_id']]}' is in {first['side_min']} and in {first['side_max']}"
+        )
+        raise InputError(f"{source}: {torn}; keep it in one of them")
+    return split
+
+
+def draw_splits(images_I: np.ndarray, *, test: float, val: float, pretrain: float, seed: int) -> np.ndarray:
+    """Draw the split of each identity, as indices into SPLITS: int8[I]. `images_I` counts its images.
+
+    Test gets round(test * I) identities and val round(val * I), without replacement, from those with two or more
+    images, as one image makes no pair to verify; fewer when there are not enough of them. Of the others,
+    round(pretrain * others) serve pretraining. A pure function of its arguments; `pretrain` does not move the
+    held-out identities, nor `val` those of test.
+    """
+    rng = np.random.default_rng([seed, _PURPOSE])
+    n_test, n_val = round(test * len(images_I)), round(val * len(images_I))
+    split_I = np.full(len(images_I), SPLITS.index("train"), np.int8)
+    pairable = rng.permutation(np.flatnonzero(images_I >= 2))
+    split_I[pairable[:n_test]] = SPLITS.index("test")
+    split_I[pairable[n_test : n_test + n_val]] = SPLITS.index("val")
+    training = rng.permutation(np.flatnonzero(split_I == SPLITS.index("train")))
+    split_I[training[: round(pretrain * len(training))]] = SPLITS.index("pretrain")
+    return split_I

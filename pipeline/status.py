@@ -1,0 +1,124 @@
+"""`subspace status`: what is done, running, failed or stale, and where the time went."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..mining.artifacts import read_json
+from ..mining.errors import InputError, StaleArtifactError
+from ..train.metrics_log import read_metrics
+from .cluster import cluster_stage
+from .config import RunConfig
+from .console import table
+from .evaluate import eval_stage
+from .extract import extract_stage
+from .plan import plan_stage
+from .pretrain import pretrain_stage
+from .run_directory import RunDirectory
+from .stage import Stage
+from .train_round import train_stage
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """One line of the status."""
+
+    folder: str
+    stage: str
+    state: str
+    """done, stale, begun (stopped or running), or to do."""
+    seconds: float | None
+    note: str
+
+
+def stage_statuses(run: RunDirectory, config: RunConfig, manifest_fingerprint: str) -> list[StageStatus]:
+    """The state of every stage of every round, in the order in which `subspace run` does them."""
+    return [_status(run, name, make) for name, make in _stages(run, config, manifest_fingerprint)]
+
+
+def _stages(
+    run: RunDirectory, config: RunConfig, manifest: str
+) -> Iterator[tuple[tuple[Path, str], Callable[[], Stage]]]:
+    yield (run.start, "pretrain"), lambda: pretrain_stage(run, config, manifest)
+    yield (run.start, "eval"), lambda: eval_stage(run, config, manifest, -1)
+    for index in range(max(config.rounds, len(run.rounds))):
+        folder = run.round(index)
+        yield (folder, "extract"), lambda index=index: extract_stage(run, config, index, manifest)
+        yield (folder, "cluster"), lambda index=index: cluster_stage(run, config, index)
+        yield (folder, "plan"), lambda index=index: plan_stage(run, config, index)
+        yield (folder, "train"), lambda index=index: train_stage(run, config, index)
+        yield (folder, "eval"), lambda index=index: eval_stage(run, config, manifest, index)
+
+
+def _status(run: RunDirectory, name: tuple[Path, str], make: Callable[[], Stage]) -> StageStatus:
+    folder, stage_name = name
+    marker = folder / "done" / f"{stage_name}.json"
+    try:
+        done, note = make().is_done(), ""
+    except StaleArtifactError as error:
+        return StageStatus(folder.name, stage_name, "stale", None, str(error))
+    except InputError:  # a stage before it is not done
+        done, note = False, ""
+    if done:
+        values = read_json(marker)
+        return StageStatus(folder.name, stage_name, "done", values["seconds"], _summary(values["summary"]))
+    note = _partial(folder, stage_name)
+    return StageStatus(folder.name, stage_name, "begun" if note else "to do", None, note)
+
+
+def _partial(folder: Path, stage_name: str) -> str:
+    """What an unfinished stage has got, in words; empty where it has not begun."""
+    if stage_name == "extract":
+        parts = sorted((folder / "identities.parts").glob("means-*.parquet"))
+        return f"{len(parts)} of {int(parts[0].stem[-5:])} parts" if parts else ""
+    if stage_name in ("train", "pretrain"):
+        lines = read_metrics(folder / "metrics.jsonl")
+        saved = sorted((folder / "resume").glob("step-*"))
+        if not lines and not saved:
+            return ""
+        at = f"at step {int((lines[-1]['step'] or 0) + 1)}" if lines else ""
+        return " ".join([at, f"(saved: {int(saved[-1].name[5:])})" if saved else "(not saved yet)"]).strip()
+    return ""
+
+
+def _summary(summary: dict[str, float | int | None]) -> str:
+    shown = [f"{key} {value:.4g}" for key, value in summary.items() if isinstance(value, (int, float))]
+    return ", ".join(shown)
+
+
+def describe(run: RunDirectory, statuses: list[StageStatus]) -> str:
+    """The status as text."""
+    note, alive = run.activity()
+    rows = [["stage", "state", "seconds", "what"]]
+    for status in statuses:
+        seconds = f"{status.seconds:,.1f}" if status.seconds is not None else ""
+        rows.append([f"{status.folder}/{status.stage}", status.state, seconds, status.note])
+    widest = max(len(row[3]) for row in rows)
+    rows = [[*row[:3], row[3].ljust(widest)] for row in rows]
+    spent: dict[str, float] = {}
+    for status in statuses:
+        spent[status.stage] = spent.get(status.stage, 0.0) + (status.seconds or 0.0)
+    total = sum(spent.values())
+    lines = [table(rows), ""]
+    if total:
+        shares = sorted(spent.items(), key=lambda item: -item[1])
+        lines.append(
+            "time: " + ", ".join(f"{name} {seconds / total:.0%}" for name, seconds in shares if seconds)
+        )
+    if note:
+        ago = time.time() - note["since"]
+        what = "running" if alive else "was stopped or killed; run it again to continue"
+        lines.append(
+            f"`subspace {note['command']}` (pid {note['pid']} on {note['host']}, begun {ago:,.0f} s ago): {what}"
+        )
+    else:
+        lines.append("no command is at work here")
+    return "\n".join(lines)
+
+
+def as_json(statuses: list[StageStatus]) -> list[dict[str, object]]:
+    """The status for a program."""
+    return [asdict(status) for status in statuses]

@@ -1,0 +1,90 @@
+"""`subspace train`: one round of training on its plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..mining.errors import InputError
+from ..mining.manifest import Manifest
+from ..mining.randomness import derived_seed
+from ..train.checkpoint import CheckpointMeta, load_network, load_state
+from ..train.images import ImageStore
+from ..train.optimizers import build_optimizer
+from ..train.planned_batches import DecodedBatches, Plan
+from .config import RunConfig
+from .run_directory import RunDirectory
+from .stage import Options, Stage, done_fingerprint, flat_fields, network_fingerprint, run_stage
+from .training import OUTPUTS, Training
+
+
+def train_stage(run: RunDirectory, config: RunConfig, round_index: int) -> Stage:
+    """The stage, for this configuration, the plan of the round and the network that it begins with."""
+    folder = run.round(round_index)
+    fields: dict[str, Any] = {
+        "network": network_fingerprint(run, round_index),
+        "plan": done_fingerprint(folder, "plan", f"subspace plan {run.path} --round {round_index}"),
+        "seed": config.seed,
+        "round": round_index,
+        **flat_fields("train", config.train.model_dump(), without=("num_workers", "log_every", "save_every")),
+    }
+    if config.train.optimizer.schedule != "constant":
+        # The schedule spans all rounds, so their number is part of every round's result.
+        fields["rounds"] = config.rounds
+    return Stage("train", folder, fields, OUTPUTS, f"subspace train {run.path} --round {round_index}")
+
+
+def train(
+    run: RunDirectory, config: RunConfig, manifest: Manifest, options: Options, *, round_index: int
+) -> dict[str, Any]:
+    """Train on the plan of a round and write its checkpoint; optimiser state comes from the round before."""
+    stage = train_stage(run, config, round_index)
+    augment = config.plan.singletons == "augment"
+    if augment and not config.train.augment.active:
+        raise InputError("plan.singletons=augment needs an augmentation, e.g. train.augment.shift=2")
+
+    def estimate() -> str:
+        plan = Plan(stage.folder / "plan")
+        return f"{len(plan):,} steps of up to {len(plan[0])} images"
+
+    def work() -> dict[str, Any]:
+        before = run.network(round_index) / "checkpoint"
+        network = load_network(f"checkpoint:{before}")
+        loss = config.train.triplet.build()
+        optimizer = build_optimizer([network], config.train.optimizer)
+        if round_index > 0:
+            load_state(before, network, optimizer=optimizer, loss=loss)
+        plan = Plan(stage.folder / "plan")
+        training = Training(
+            stage=stage,
+            plan=plan,
+            dataset=DecodedBatches(
+                ImageStore(manifest),
+                plan.__getitem__,
+                network.input.size,
+                augment=config.train.augment,
+                seed=(config.seed, round_index),
+                keep_repeats=augment,
+            ),
+            labels_of=lambda image_id: manifest.identity_id[image_id],
+            network=network,
+            loss=loss,
+            optimizer=optimizer,
+            optimizer_config=config.train.optimizer,
+            loader=config.train,
+            meta=CheckpointMeta(
+                network.spec,
+                network.embedding_size,
+                0,
+                stage.fingerprint,
+                parent=str(stage.fields["network"]),
+                plan=plan.fingerprint,
+                config=config.model_dump(mode="json"),
+            ),
+            first_step=round_index * config.plan.steps,
+            total_steps=config.rounds * config.plan.steps,
+            seed=derived_seed(config.seed, "train"),
+            fail_on_bad_image=config.data.on_bad_image == "fail",
+        )
+        return training.run(options)
+
+    return run_stage(stage, options, estimate, work)

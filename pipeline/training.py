@@ -1,0 +1,168 @@
+"""The shell around the training loop: progress, metrics, checkpoints to resume from, a clean stop."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..mining.errors import InputError, StoppedEarly
+from ..train.backbones import Backbone
+from ..train.checkpoint import CheckpointMeta, load_state, read_meta, save_checkpoint
+from ..train.embedder import pick_device
+from ..train.loop import LoaderConfig, StepRecord, train_steps
+from ..train.metrics_log import MetricsLog, read_metrics
+from ..train.optimizers import OptimizerConfig
+from ..train.planned_batches import DecodedBatches, Plan, load_batches
+from .stage import Options, Stage
+
+OUTPUTS = ("checkpoint", "resume", "metrics.jsonl", "tensorboard")
+
+
+@dataclass(frozen=True)
+class Training:
+    """Everything that one training on one plan needs."""
+
+    stage: Stage
+    plan: Plan
+    dataset: DecodedBatches
+    labels_of: Callable[[np.ndarray], np.ndarray]
+    network: Backbone
+    loss: nn.Module
+    optimizer: torch.optim.Optimizer
+    optimizer_config: OptimizerConfig
+    loader: LoaderConfig
+    meta: CheckpointMeta
+    first_step: int
+    """Where on the learning-rate schedule this plan begins."""
+    total_steps: int
+    """Length of the learning-rate schedule."""
+    seed: int
+    fail_on_bad_image: bool
+
+    @property
+    def checkpoint(self) -> Path:
+        """The finished checkpoint."""
+        return self.stage.folder / "checkpoint"
+
+    @property
+    def resume(self) -> Path:
+        """Checkpoints on the way."""
+        return self.stage.folder / "resume"
+
+    def run(self, options: Options) -> dict[str, Any]:
+        """Train to the end of the plan and save; return the summary for the marker.
+
+        Raises:
+            StoppedEarly: a signal came; everything up to the current step is saved.
+        """
+        device = pick_device(options.device)
+        self.network.to(device)
+        self.loss.to(device)
+        step = self._restore()
+        if step:
+            options.console.say(
+                f"{self.stage.folder.name}/{self.stage.name}: resuming at step {step} of {len(self.plan)}"
+            )
+        if step < len(self.plan):
+            self._train(step, device, options)
+            self._save(self.checkpoint, len(self.plan))
+        shutil.rmtree(self.resume, ignore_errors=True)
+        return self._summary()
+
+    def _train(self, step: int, device: torch.device, options: Options) -> None:
+        steps = len(self.plan)
+        batches = load_batches(self.dataset, range(step, steps), self.loader.num_workers)
+        records = train_steps(
+            self.network,
+            self.loss,
+            self.optimizer,
+            batches,
+            self.labels_of,
+            self.optimizer_config,
+            first_step=self.first_step,
+            total_steps=self.total_steps,
+            device=device,
+            precision=self.loader.precision,
+            seed=self.seed,
+        )
+        log = MetricsLog(self.stage.folder, step)
+        stop = options.stop
+        stop.graceful = True
+        try:
+            with options.console.progress(self.stage.name, steps, "steps", step) as progress:
+                note = ""
+                for record in records:
+                    self._refuse_bad_images(record)
+                    log.add(record)
+                    done = record.step + 1
+                    if done % self.loader.log_every == 0 or done == steps:
+                        note = _note(log.write())
+                    progress.update(1, note)
+                    if stop.name and done < steps:
+                        self._save(self.resume / f"step-{done:08d}", done)
+                        if log.waiting:
+                            log.write()
+                        raise StoppedEarly(
+                            f"stopped by {stop.name} at step {done} of {steps}, saved; run the same command to continue"
+                        )
+                    if done % self.loader.save_every == 0 and done < steps:
+                        self._save(self.resume / f"step-{done:08d}", done)
+        finally:
+            stop.graceful = False
+            log.close()
+
+    def _restore(self) -> int:
+        """Load the newest state of this very training and return its step; 0 to begin."""
+        for folder in [self.checkpoint, *sorted(self.resume.glob("step-*"), reverse=True)]:
+            if not folder.is_dir():
+                continue
+            meta = read_meta(folder)
+            if meta.fingerprint == self.stage.fingerprint:
+                load_state(folder, self.network, optimizer=self.optimizer, loss=self.loss)
+                return meta.step
+        return 0
+
+    def _save(self, folder: Path, step: int) -> None:
+        meta = dataclasses.replace(self.meta, step=step)
+        save_checkpoint(folder, self.network, meta, optimizer=self.optimizer, loss=self.loss)
+        for older in self.resume.glob("step-*"):
+            if older != folder:
+                shutil.rmtree(older)
+
+    def _refuse_bad_images(self, record: StepRecord) -> None:
+        if record.bad and self.fail_on_bad_image:
+            bad = record.bad[0]
+            raise InputError(
+                f"image {bad.image_id} cannot be read: {bad.reason}; or set data.on_bad_image=quarantine"
+            )
+
+    def _summary(self) -> dict[str, Any]:
+        lines = read_metrics(self.stage.folder / "metrics.jsonl")
+        last = lines[-1] if lines else {}
+        active = [line["active_fraction"] for line in lines if line.get("active_fraction") is not None]
+        return {
+            "steps": len(self.plan),
+            "loss": last.get("loss"),
+            "active_fraction": float(np.mean(active)) if active else None,  # pyright: ignore[reportArgumentType, reportCallIssue]
+            "seconds": last.get("seconds"),
+            "images_per_second": last.get("images_per_second"),
+        }
+
+
+def _note(values: dict[str, Any]) -> str:
+    parts = [f"loss {values['loss']:.3f}" if values["loss"] is not None else "no loss"]
+    if values["active_fraction"] is not None:
+        parts += [
+            f"active {values['active_fraction']:.0%}",
+            f"d_ap {values['d_ap']:.2f}",
+            f"d_an {values['d_an']:.2f}",
+        ]
+    return ", ".join([*parts, f"lr {values['lr']:.1e}", f"{values['images_per_second']:,.0f} images/s"])

@@ -1,0 +1,210 @@
+"""TAR@FAR, against scikit-learn's ROC curve and slow loops over every pair."""
+
+from __future__ import annotations
+
+import json
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import roc_curve
+from subspace.mining.errors import InputError
+from subspace.mining.identification import MatedProbes
+from subspace.mining.verification import ImpostorTail, accepted_impostors, verification
+
+
+def tied_rows(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Unit rows of four entries ±1/2: similarities are multiples of 1/4, exact in any order of summation."""
+    rows = np.zeros((n, 6), np.float32)
+    for row in rows:
+        row[rng.choice(6, 4, replace=False)] = rng.choice([-0.5, 0.5], 4)
+    return rows
+
+
+def noisy_identities(
+    rng: np.random.Generator, n: int, noise: float = 0.3, d: int = 24
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Identities of unequal spread with one gallery image and 1 to 5 probes each."""
+    means, spread = rng.standard_normal((n, d)), noise * rng.gamma(4, 1, n)
+    probe_id = np.repeat(np.arange(n), rng.integers(1, 6, n))
+
+    def images(ids: np.ndarray) -> np.ndarray:
+        rows = means[ids] + spread[ids, None] * rng.standard_normal((len(ids), d))
+        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+    return images(np.arange(n)), np.arange(n), images(probe_id), probe_id
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 9), st.integers(1, 25), st.booleans(), st.integers(1, 9))
+def test_equals_the_best_tpr_of_scikit_learn_at_fpr_within_far(
+    seed: int, n_gallery: int, n_probes: int, ties: bool, block: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    if ties:
+        gallery, probe = tied_rows(rng, n_gallery), tied_rows(rng, n_probes)
+    else:
+        gallery, _, probe, _ = noisy_identities(rng, max(n_gallery, n_probes))
+        gallery, probe = gallery[:n_gallery], probe[:n_probes]
+    gallery_id = rng.permutation(n_gallery) + 5
+    probe_id = rng.choice(gallery_id, len(probe))
+    fars = (0.3, 0.1, 0.05, 0.01)
+
+    result = verification(gallery, gallery_id, probe, probe_id, fars=fars, bootstrap=3, block=block)
+
+    genuine = probe_id[:, None] == gallery_id[None]
+    fpr, tpr, _ = roc_curve(genuine.ravel(), (probe @ gallery.T).ravel(), drop_intermediate=False)
+    n_impostor = int((~genuine).sum())
+    assert (result.genuine_pairs, result.impostor_pairs) == (len(probe), n_impostor)
+    for metric in result.metrics:
+        if math.floor(Fraction(str(metric.far)) * n_impostor) == 0:
+            assert (metric.value, metric.low, metric.high, metric.threshold) == (None,) * 4
+        else:
+            assert metric.value == pytest.approx(tpr[fpr <= metric.far].max(), abs=1e-12)
+
+
+def test_the_share_of_accepted_impostors_stays_within_far() -> None:
+    gallery, gallery_id, probe, probe_id = noisy_identities(np.random.default_rng(0), 80)
+    impostors = (probe @ gallery.T)[probe_id[:, None] != gallery_id[None]]
+    for metric in verification(gallery, gallery_id, probe, probe_id, fars=(1e-1, 1e-2, 1e-3)).metrics:
+        far = np.mean(impostors > metric.threshold)
+        assert metric.far - 1 / len(impostors) - 1e-12 <= far <= metric.far
+
+
+def test_far_times_n_is_taken_as_written() -> None:
+    assert math.floor(0.29 * 100) == 28
+    assert accepted_impostors(0.29, 100) == 29
+    assert accepted_impostors(np.float64(1e-5), 300_000) == 3
+    assert accepted_impostors(1e-6, 999_999) == 0
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10_000), st.booleans())
+def test_replicates_recompute_the_threshold_from_weighted_pairs(seed: int, ties: bool) -> None:
+    """Every replicate, pair by pair: an identity drawn w times has its probes and gallery image w times."""
+    rng = np.random.default_rng(seed)
+    gallery, gallery_id, probe, probe_id = noisy_identities(rng, 12)
+    if ties:
+        gallery, probe = tied_rows(rng, len(gallery)), tied_rows(rng, len(probe))
+    with_probes = probe_id < 9  # three gallery identities are background of weight 1
+    probe, probe_id = probe[with_probes], probe_id[with_probes]
+    far, bootstrap = 0.4, 7  # at FAR 0.4 the tail holds every pair
+    pairs = MatedProbes.match(gallery, gallery_id, probe, probe_id)
+    similarity, mates = probe @ gallery.T, pairs.mate_similarity(1000)
+
+    tars = []
+    for drawn in pairs.identity_weights(bootstrap, 3):
+        weight = np.append(drawn, np.ones(3, int))
+        impostors = []
+        for p in range(len(probe)):
+            for g in range(len(gallery)):
+                if probe_id[p] != g:
+                    impostors += [similarity[p, g]] * (weight[probe_id[p]] * weight[g])
+        assume(impostors)
+        threshold = sorted(impostors, reverse=True)[math.floor(Fraction("0.4") * len(impostors))]
+        tars.append(sum(weight[probe_id] * (mates > threshold)) / sum(weight[probe_id]))
+
+    metric = verification(gallery, gallery_id, probe, probe_id, fars=(far,), bootstrap=bootstrap, seed=3)[
+        "TAR@FAR=4e-1"
+    ]
+    np.testing.assert_allclose((metric.low, metric.high), np.percentile(tars, (2.5, 97.5)), atol=1e-12)
+
+
+def test_the_tail_holds_the_highest_impostors_whatever_the_block() -> None:
+    rng = np.random.default_rng(0)
+    gallery, gallery_id, probe, probe_id = noisy_identities(rng, 70)
+    pairs = MatedProbes.match(gallery, gallery_id, probe, probe_id)
+    similarity = probe @ gallery.T
+    highest = np.sort(similarity[probe_id[:, None] != gallery_id[None]])[::-1]
+    for block, size in ((1, 5), (13, 40), (64, 1000), (500, len(highest))):
+        tail = ImpostorTail.collect(pairs, size, block)
+        np.testing.assert_allclose(tail.score, highest[:size], atol=1e-6)
+        owners_best = [
+            similarity[probe_id == a, b].max() for a, b in zip(tail.probe_row, tail.gallery_row, strict=True)
+        ]
+        assert (np.array(owners_best) >= tail.score - 1e-6).all()
+        assert (tail.probe_row != tail.gallery_row).all()
+
+
+def test_blocks_and_row_order_change_nothing() -> None:
+    gallery, gallery_id, probe, probe_id = noisy_identities(np.random.default_rng(0), 60)
+    whole = verification(gallery, gallery_id, probe, probe_id, fars=(1e-1, 1e-2))
+    g, p = np.random.default_rng(1).permutation(60), np.random.default_rng(2).permutation(len(probe))
+    others = [verification(gallery[g], gallery_id[g], probe[p], probe_id[p], fars=(1e-1, 1e-2))]
+    others += [
+        verification(gallery, gallery_id, probe, probe_id, fars=(1e-1, 1e-2), block=b) for b in (1, 7, 64)
+    ]
+    for other in others:
+        for a, b in zip(whole.metrics, other.metrics, strict=True):
+            np.testing.assert_allclose(list(a.to_json().values()), list(b.to_json().values()), atol=1e-6)
+
+
+def test_the_tail_is_long_enough_for_the_replicates() -> None:
+    """Three times the accepted impostors give the interval that keeping every impostor gives."""
+    data = noisy_identities(np.random.default_rng(4), 120)
+    short = verification(*data, fars=(1e-2,), seed=1)["TAR@FAR=1e-2"]
+    full = verification(*data, fars=(1e-2, 0.5), seed=1)["TAR@FAR=1e-2"]
+    assert short == full
+
+
+def test_a_collapsed_network_scores_zero() -> None:
+    row = np.random.default_rng(0).standard_normal((1, 512))
+    row /= np.linalg.norm(row)
+    for block in (33, 1024):
+        result = verification(
+            row.repeat(50, 0),
+            np.arange(50),
+            row.repeat(100, 0),
+            np.arange(100) // 2,
+            fars=(1e-2,),
+            block=block,
+        )
+        assert (result.metrics[0].value, result.metrics[0].high) == (0, 0)
+
+
+def test_the_interval_covers_the_truth() -> None:
+    def draw(seed: int, n: int) -> tuple[np.ndarray, ...]:
+        return noisy_identities(np.random.default_rng(seed), n)
+
+    truth = verification(*draw(10_000, 3000), fars=(1e-2,), bootstrap=1).metrics[0].value
+    runs = [verification(*draw(seed, 80), fars=(1e-2,), bootstrap=100).metrics[0] for seed in range(80)]
+    assert np.mean([run.low <= truth <= run.high for run in runs]) >= 0.85
+    assert np.mean([run.value for run in runs]) == pytest.approx(truth, abs=0.03)
+    assert np.mean([run.high - run.low for run in runs]) < 0.3
+
+
+def test_the_interval_is_seeded() -> None:
+    data = noisy_identities(np.random.default_rng(0), 50)
+    assert verification(*data, fars=(0.01,), seed=5) == verification(*data, fars=(0.01,), seed=5)
+    assert verification(*data, fars=(0.01,), seed=5) != verification(*data, fars=(0.01,), seed=6)
+
+
+def test_too_few_pairs_are_told_as_null() -> None:
+    result = verification(*noisy_identities(np.random.default_rng(0), 40))
+    assert result.impostor_pairs < 10_000
+    told = json.loads(json.dumps(result.to_json()))
+    assert list(told["metrics"]) == ["TAR@FAR=1e-3", "TAR@FAR=1e-4", "TAR@FAR=1e-5"]
+    assert told["metrics"]["TAR@FAR=1e-3"]["value"] is not None
+    assert told["metrics"]["TAR@FAR=1e-5"] == dict.fromkeys(("value", "low", "high", "threshold")) | {
+        "far": 1e-5
+    }
+    alone = verification(np.eye(3)[:1], np.array([4]), np.eye(3)[[0, 0]], np.array([4, 4]), fars=(0.0015,))
+    assert alone["TAR@FAR=1.5e-3"].value is None
+
+
+@pytest.mark.parametrize("fars", [(), (0.0,), (1.0,), (0.1, -1.0), (float("nan"),)])
+def test_rates_outside_0_and_1_are_refused(fars: tuple[float, ...]) -> None:
+    with pytest.raises(InputError, match="fars is"):
+        verification(*noisy_identities(np.random.default_rng(0), 5), fars=fars)
+
+
+def test_wrong_input_is_told_in_one_line() -> None:
+    gallery, gallery_id, probe, probe_id = noisy_identities(np.random.default_rng(0), 5)
+    gallery[2, 1] = np.nan
+    with pytest.raises(InputError, match="1 of 5 gallery embeddings hold NaN"):
+        verification(gallery, gallery_id, probe, probe_id)
+    with pytest.raises(InputError, match="two images, of different groups"):
+        verification(gallery, gallery_id, probe[:0], probe_id[:0])

@@ -1,0 +1,253 @@
+"""Backbones: uint8 in, unit vectors out, weights by seed, and one clear line for every bad spec."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from subspace.mining.errors import InputError
+from subspace.train.backbones import KNOWN_SPECS, Backbone, ImageInput, build_backbone
+from subspace.train.small_network import SmallNetwork
+
+USERS_MODULE = """
+import torch
+from torch import nn
+from subspace.train.backbones import Backbone, ImageInput
+
+class Net(nn.Module):
+    def __init__(self, embedding_size=6, **attributes):
+        super().__init__()
+        self.fc = nn.Linear(3 * 8 * 8, embedding_size)
+        self.input_size, self.embedding_size = 8, embedding_size
+        for name, value in attributes.items():
+            setattr(self, name, value)
+    def forward(self, images):
+        return self.fc(images.flatten(1))
+
+def good(embedding_size=6): return Net(embedding_size)
+def scaled(): return Net(mean=0.0, std=1)
+def whole(): return Backbone(Net(), spec="mine", input=ImageInput(8), embedding_size=6)
+def disobeys(embedding_size=6): return Net(6)
+def takes_anything(**kwargs): return Net(**kwargs)
+def number(): return 3
+def nothing(): return None
+def no_size(): net = Net(); del net.input_size; return net
+def text_size(): return Net(input_size="8")
+def zero_size(): net = Net(); net.embedding_size = 0; return net
+def three_means(): return Net(mean=[0.5, 0.5, 0.5])
+def zero_std(): return Net(std=0)
+def broken(): raise ZeroDivisionError("in the user's code")
+constant = 3
+"""
+
+
+def random_images(size: int, n: int = 4) -> torch.Tensor:
+    return torch.randint(
+        0, 256, (n, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+
+
+@pytest.fixture
+def users_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A module in the current directory, which is not on sys.path."""
+    (tmp_path / "users_networks.py").write_text(USERS_MODULE)
+    (tmp_path / "users_broken_import.py").write_text("import a_package_that_is_not_there\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "users_networks", raising=False)
+    return "users_networks"
+
+
+@pytest.mark.parametrize(("spec", "size", "embedding_size"), [("small", 32, 128), ("iresnet18", 112, 512)])
+@pytest.mark.parametrize("training", [True, False])
+def test_embeddings_have_unit_length(spec: str, size: int, embedding_size: int, training: bool) -> None:
+    network = build_backbone(spec).train(training)
+    with torch.no_grad():
+        embeddings = network(random_images(size))
+    assert (network.spec, network.input, network.embedding_size) == (spec, ImageInput(size), embedding_size)
+    assert embeddings.shape == (4, embedding_size)
+    assert embeddings.dtype == torch.float32
+    torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(4))
+
+
+@pytest.mark.parametrize("spec", ["iresnet34", "iresnet50", "iresnet100"])
+def test_deep_networks_are_known(spec: str) -> None:
+    with torch.device("meta"):
+        network = build_backbone(spec, embedding_size=256).eval()
+        assert network(torch.zeros((1, 3, 112, 112), dtype=torch.uint8)).shape == (1, 256)
+
+
+def test_embedding_size_is_obeyed() -> None:
+    network = build_backbone("small", embedding_size=40)
+    assert network.embedding_size == 40
+    assert network(random_images(32)).shape == (4, 40)
+
+
+def test_normalize_is_its_formula_and_leaves_its_input_alone() -> None:
+    images = random_images(8)
+    expected = (images.double() / 255 - 0.25) / 0.5
+    for given in (images, images.float()):
+        before = given.clone()
+        normalized = ImageInput(8, mean=0.25, std=0.5).normalize(given)
+        assert normalized.dtype == torch.float32
+        torch.testing.assert_close(normalized.double(), expected, rtol=0, atol=1e-6)
+        assert torch.equal(given, before)
+    extremes = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)
+    torch.testing.assert_close(ImageInput(1).normalize(extremes).flatten(), torch.tensor([-1.0, 1.0]))
+
+
+def test_uint8_and_normalised_floats_give_the_same_embeddings() -> None:
+    network = build_backbone("small").eval()
+    images = random_images(32)
+    with torch.no_grad():
+        assert torch.equal(network(images), network(network.input.normalize(images)))
+        channels_last = images.contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(network(channels_last), network(images), rtol=0, atol=1e-5)
+
+
+def test_weights_are_a_function_of_the_seed_and_global_generator_is_untouched() -> None:
+    state = torch.get_rng_state()
+    first, again, other = (build_backbone("small", seed=seed).state_dict() for seed in (3, 3, 4))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["body.fc.weight"], other["body.fc.weight"])
+    torch.manual_seed(99)
+    assert torch.equal(build_backbone("small", seed=3).body.fc.weight, first["body.fc.weight"])
+
+
+@pytest.mark.parametrize("spec", ["small", "iresnet18"])
+def test_bfloat16_autocast_gives_float32_unit_vectors(spec: str) -> None:
+    network = build_backbone(spec).eval()
+    images = random_images(network.input.size)
+    with torch.no_grad():
+        exact = network(images)
+        with torch.autocast("cpu", torch.bfloat16):
+            embeddings = network(images)
+    assert embeddings.dtype == torch.float32
+    torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(4))
+    assert ((embeddings * exact).sum(1) > 0.99).all()
+
+
+def test_an_all_zero_embedding_has_finite_gradients() -> None:
+    body = nn.Sequential(nn.Flatten(), nn.Linear(3 * 4 * 4, 5))
+    nn.init.zeros_(body[1].weight)
+    nn.init.zeros_(body[1].bias)
+    embeddings = Backbone(body, spec="zeros", input=ImageInput(4), embedding_size=5)(random_images(4))
+    assert torch.equal(embeddings, torch.zeros(4, 5))
+    embeddings.sum().backward()
+    assert torch.isfinite(body[1].weight.grad).all()
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 112, 112), (2, 1, 32, 32), (3, 32, 32)])
+def test_images_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match=r"small takes images of shape \[B, 3, 32, 32\], got"):
+        build_backbone("small")(torch.zeros(shape, dtype=torch.uint8))
+
+
+def test_small_network_costs_what_it_says() -> None:
+    """Multiply-adds counted from the shapes that pass through the convolutions and the linear layer."""
+    network, macs = SmallNetwork().eval(), 0
+
+    def count(module: nn.Module, _: object, out: torch.Tensor) -> None:
+        nonlocal macs
+        assert isinstance(module, (nn.Conv2d, nn.Linear))
+        macs += out.numel() * module.weight[0].numel()
+
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            module.register_forward_hook(count)
+    with torch.no_grad():
+        network(torch.zeros(1, 3, 32, 32))
+    assert macs < 9_000_000
+    assert sum(parameter.numel() for parameter in network.parameters()) < 600_000
+
+
+def test_python_spec_finds_a_module_in_the_current_directory(users_module: str) -> None:
+    path = list(sys.path)
+    network = build_backbone(f"python:{users_module}:good")
+    assert sys.path == path
+    assert (network.spec, network.input, network.embedding_size) == (
+        f"python:{users_module}:good",
+        ImageInput(8),
+        6,
+    )
+    torch.testing.assert_close(network(random_images(8)).norm(dim=1), torch.ones(4))
+    assert build_backbone(f"python:{users_module}:good", embedding_size=9).embedding_size == 9
+    assert build_backbone(f"python:{users_module}:takes_anything", embedding_size=9).embedding_size == 9
+    assert build_backbone(f"python:{users_module}:scaled").input == ImageInput(8, mean=0.0, std=1.0)
+
+
+def test_python_spec_may_return_a_backbone(users_module: str) -> None:
+    network = build_backbone(f"python:{users_module}:whole")
+    assert isinstance(network, Backbone)
+    assert network.spec == f"python:{users_module}:whole"
+
+
+def test_python_spec_without_the_argument_serves_its_own_size(users_module: str) -> None:
+    """A checkpoint of it is reopened with the size that it was saved with."""
+    assert build_backbone(f"python:{users_module}:scaled", embedding_size=6).embedding_size == 6
+
+
+def test_python_spec_is_seeded(users_module: str) -> None:
+    state = torch.get_rng_state()
+    first, again, other = (
+        build_backbone(f"python:{users_module}:good", seed=s).body.fc.weight for s in (1, 1, 2)
+    )
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("resnet9000", "unknown network 'resnet9000'"),
+        ("", "unknown network ''"),
+        ("checkpoint:somewhere", "unknown network"),
+        ("python:", "incomplete"),
+        ("python:users_networks", "incomplete"),
+        ("python:users_networks:", "incomplete"),
+        ("python::good", "incomplete"),
+        ("python:no_such_module_here:f", "cannot import 'no_such_module_here'"),
+        ("python:.relative:f", "incomplete"),
+        ("python:users_broken_import:f", "a_package_that_is_not_there"),
+        ("python:users_networks:missing", "has no 'missing'"),
+        ("python:users_networks:constant", "'constant' is an int, not a function"),
+        ("python:users_networks:number", "returned an int"),
+        ("python:users_networks:nothing", "returned a NoneType"),
+        ("python:users_networks:no_size", "input_size is None"),
+        ("python:users_networks:text_size", "input_size is '8'"),
+        ("python:users_networks:zero_size", "embedding_size is 0"),
+        ("python:users_networks:three_means", r"mean is [0.5, 0.5, 0.5]"),
+        ("python:users_networks:zero_std", "std is 0.0"),
+    ],
+)
+def test_bad_spec_is_one_clear_line(users_module: str, spec: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        build_backbone(spec)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    if message.startswith("unknown"):
+        assert all(known in str(caught.value) for known in KNOWN_SPECS)
+
+
+@pytest.mark.parametrize("function", ["disobeys", "scaled"])
+def test_another_embedding_size_than_asked_for_is_refused(users_module: str, function: str) -> None:
+    with pytest.raises(InputError, match="embedding_size 6, not 9"):
+        build_backbone(f"python:{users_module}:{function}", embedding_size=9)
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_embedding_size_must_be_positive(size: int) -> None:
+    with pytest.raises(InputError, match=f"embedding_size is {size}"):
+        build_backbone("small", embedding_size=size)
+
+
+def test_an_error_inside_the_users_function_keeps_its_traceback(users_module: str) -> None:
+    path = list(sys.path)
+    with pytest.raises(ZeroDivisionError, match="in the user's code"):
+        build_backbone(f"python:{users_module}:broken")
+    assert sys.path == path

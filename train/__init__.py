@@ -1,0 +1,47 @@
+"""Torch: networks, planned batches, losses, the training loop and checkpoints.
+
+The names below are stable. They are imported on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .backbones import Backbone, build_backbone
+    from .checkpoint import load_network, save_checkpoint
+    from .class_losses import SoftmaxLoss
+    from .images import ImageStore
+    from .planned_batches import Plan, PlanBatchSampler
+    from .triplet_loss import BatchOHNMLoss
+
+__all__ = [
+    "Backbone",
+    "BatchOHNMLoss",
+    "ImageStore",
+    "Plan",
+    "PlanBatchSampler",
+    "SoftmaxLoss",
+    "build_backbone",
+    "load_network",
+    "save_checkpoint",
+]
+
+_HOME = {
+    "Backbone": "backbones",
+    "BatchOHNMLoss": "triplet_loss",
+    "ImageStore": "images",
+    "Plan": "planned_batches",
+    "PlanBatchSampler": "planned_batches",
+    "SoftmaxLoss": "class_losses",
+    "build_backbone": "backbones",
+    "load_network": "checkpoint",
+    "save_checkpoint": "checkpoint",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f".{_HOME[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,69 @@
+"""Image batches to embeddings, without gradients.
+
+Shapes: b images in a batch, D numbers in an embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+
+from ..mining.errors import InputError
+from .backbones import Backbone
+from .planned_batches import ImageBatch
+
+Precision = Literal["32-true", "bf16-mixed"]
+
+
+@dataclass(frozen=True)
+class EmbeddedBatch:
+    """Embeddings of the readable images of a batch."""
+
+    batch: ImageBatch
+    embeddings: np.ndarray
+    """float32[b, D], unit length."""
+
+
+def pick_device(name: str | None = None) -> torch.device:
+    """The device called `name` (cpu, cuda, cuda:1, mps); without a name the fastest one there is.
+
+    Raises:
+        InputError: no such device here.
+    """
+    if name is None or name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        first_line = str(error).splitlines()[0]
+        raise InputError(f"--device {name} cannot be used here: {first_line}") from error
+    return device
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    """The context in which a network runs at `precision`."""
+    if precision == "bf16-mixed":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()
+
+
+def embed(
+    network: Backbone, batches: Iterable[ImageBatch], device: torch.device, precision: Precision = "32-true"
+) -> Iterator[EmbeddedBatch]:
+    """Yield each batch with its embeddings; the network is put in evaluation mode and on `device`."""
+    network.eval().to(device)
+    for batch in batches:
+        if len(batch.image_id) == 0:
+            yield EmbeddedBatch(batch, np.empty((0, network.embedding_size), np.float32))
+            continue
+        with torch.inference_mode(), autocast(device, precision):
+            embeddings = network(batch.images.to(device, non_blocking=True))
+        yield EmbeddedBatch(batch, embeddings.cpu().numpy())

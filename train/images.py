@@ -1,0 +1,112 @@
+"""Images from wherever they lie (inline, plain file, byte range of a larger file) to uint8 arrays.
+
+Shapes: b images, 3 channels, S pixels a side.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from ..mining.errors import InputError
+from ..mining.manifest import Manifest
+
+MAX_PIXELS = 50_000_000
+"""Larger images are refused before they are decoded: a 1 kB file can claim to be 100 gigapixels."""
+
+
+@dataclass(frozen=True)
+class BadImage:
+    """An image that cannot be used, and why."""
+
+    image_id: int
+    reason: str
+
+
+class ImageStore:
+    """Reads the images of a manifest by `image_id`. Cheap to copy into loader workers: Arrow, no Python lists."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        table = manifest.table
+        self._inline = table["image"] if "image" in table.column_names else None
+        self._uri = table["uri"]
+        self._offset = table["offset"]
+        self._length = table["length"]
+        self._folder = manifest.path.resolve().parent
+
+    def read(self, image_id: int) -> bytes:
+        """The encoded bytes of one image.
+
+        Raises:
+            OSError: the file is missing or shorter than the manifest says.
+            InputError: a URI scheme that is not a local file.
+        """
+        inline = self._inline[image_id].as_py() if self._inline is not None else None
+        if inline is not None:
+            return inline
+        uri = self._uri[image_id].as_py()
+        scheme, separator, rest = uri.partition("://")
+        if separator and scheme != "file":
+            raise InputError(f"cannot read {uri}: only local files are supported, not {scheme}://")
+        path = self._folder / Path(rest if separator else uri)  # an absolute path replaces the folder
+        offset, length = self._offset[image_id].as_py(), self._length[image_id].as_py()
+        if offset is None and length is None:
+            return path.read_bytes()
+        with open(path, "rb") as file:
+            file.seek(offset or 0)
+            data = file.read(-1 if length is None else length)
+        if length is not None and len(data) < length:
+            raise OSError(f"{path} ends before byte {(offset or 0) + length}")
+        return data
+
+    def decode(self, image_id: int, size: int) -> np.ndarray | BadImage:
+        """One image as uint8[3, size, size], or what is wrong with it."""
+        try:
+            return decode_image(self.read(image_id), size)
+        except InputError:
+            raise
+        except Exception as error:  # damaged files make decoders raise nearly any type of error
+            return BadImage(image_id, str(error) or type(error).__name__)
+
+
+def decode_image(data: bytes, size: int) -> np.ndarray:
+    """Decode an image file to RGB, upright, stretched to `size` × `size`: uint8[3, size, size].
+
+    Grey images get three equal channels, transparent ones a white ground, 16-bit ones their high byte.
+
+    Raises:
+        ValueError: empty, or more than `MAX_PIXELS` pixels.
+        OSError: not an image, or damaged.
+    """
+    if not data:
+        raise ValueError("the file is empty")
+    with Image.open(io.BytesIO(data)) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
+        image.draft("RGB", (size, size))  # lets the JPEG decoder skip detail that is scaled away
+        upright = ImageOps.exif_transpose(image)
+        rgb = _to_rgb(upright)
+        if rgb.size != (size, size):
+            rgb = rgb.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3.0)
+        return np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16") or image.mode == "I":
+        grey = np.asarray(image, np.int64) >> 8
+        return Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        ground = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(ground, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def free_cores() -> int:
+    """Cores that this process may use, which in a container or a job is fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

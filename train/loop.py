@@ -1,0 +1,118 @@
+"""The training loop: next batch, embed, mine, loss, step.
+
+The loop is a generator. Between two records everything (weights, optimiser, losses with state) is
+consistent, so the caller logs, saves and stops there, and the loop knows nothing of files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from ..mining.randomness import derived_seed
+from ..mining.settings import Settings
+from .backbones import Backbone
+from .embedder import Precision, autocast
+from .images import BadImage
+from .optimizers import OptimizerConfig, learning_rate
+from .planned_batches import AugmentConfig, ImageBatch
+from .triplet_loss import BatchOHNMLoss, TripletStatistics
+
+
+class LoaderConfig(Settings):
+    """What every pass over training images shares."""
+
+    precision: Precision = Field(default="32-true", description="32-true, or bf16-mixed (autocast)")
+    num_workers: int = Field(
+        default=1, ge=0, description="processes that read and decode images; 0: the training process"
+    )
+    log_every: int = Field(default=20, ge=1, description="steps between lines of metrics.jsonl")
+    save_every: int = Field(default=500, ge=1, description="steps between checkpoints to resume from")
+
+
+class TripletConfig(Settings):
+    """The batch-OHNM triplet loss; see `BatchOHNMLoss`."""
+
+    margin: float = Field(default=0.3, gt=0, description="m, in squared distance of unit vectors (0 to 4)")
+    negatives: int = Field(default=3, ge=1, description="k nearest negatives of every anchor")
+    squared: bool = Field(default=True, description="squared Euclidean distance; false: Euclidean")
+    soft_margin: bool = Field(default=False, description="softplus instead of the hinge; margin is unused")
+
+    def build(self) -> BatchOHNMLoss:
+        """The loss that these settings describe."""
+        return BatchOHNMLoss(self.margin, self.negatives, squared=self.squared, soft_margin=self.soft_margin)
+
+
+class TrainConfig(LoaderConfig):
+    """One round of training on a plan."""
+
+    triplet: TripletConfig = TripletConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    augment: AugmentConfig = AugmentConfig()
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What one step did. Tensors stay on the device: reading one waits for the step to finish."""
+
+    step: int
+    lr: float
+    images: int
+    bad: list[BadImage]
+    loss: Tensor | None
+    """None where fewer than two images of the batch were readable, so nothing was learned."""
+    statistics: TripletStatistics | None
+
+
+def train_steps(
+    network: Backbone,
+    loss: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: Iterable[ImageBatch],
+    labels_of: Callable[[np.ndarray], np.ndarray],
+    config: OptimizerConfig,
+    *,
+    first_step: int,
+    total_steps: int,
+    device: torch.device,
+    precision: Precision,
+    seed: int,
+) -> Iterator[StepRecord]:
+    """Train on `batches`, one record a step.
+
+    Args:
+        loss: called as loss(embeddings[b, D], labels[b]); its parameters, if any, are in `optimizer`.
+        labels_of: image ids int64[b] -> labels int[b].
+        first_step: steps that the learning-rate schedule has behind it when batch 0 of this plan begins.
+        total_steps: length of the schedule.
+        seed: dropout is a function of (seed, first_step + batch step), so a resumed run draws the same.
+    """
+    network.train().to(device)
+    loss.train().to(device)
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for batch in batches:
+        global_step = first_step + batch.step
+        lr = learning_rate(config, global_step, total_steps)
+        if len(batch.image_id) < 2:
+            yield StepRecord(batch.step, lr, len(batch.image_id), batch.bad, None, None)
+            continue
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        torch.manual_seed(derived_seed(seed, "dropout", global_step))
+        labels = torch.from_numpy(labels_of(batch.image_id)).to(device, torch.int64)
+        with autocast(device, precision):
+            embeddings = network(batch.images.to(device, non_blocking=True))
+        value = loss(embeddings, labels)
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        if config.clip_norm is not None:
+            nn.utils.clip_grad_norm_(parameters, config.clip_norm)
+        optimizer.step()
+        yield StepRecord(
+            batch.step, lr, len(labels), batch.bad, value.detach(), getattr(loss, "statistics", None)
+        )

@@ -1,0 +1,177 @@
+"""Batches of a plan, read from Parquet by step, decoded by worker processes.
+
+Shapes: P identities in a batch, K images of each, b images decoded, S pixels a side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from ..mining.artifacts import fingerprint_in, open_parquet
+from ..mining.errors import InputError
+from ..mining.randomness import generator
+from ..mining.schemas import PLAN
+from ..mining.settings import Settings
+from .images import BadImage, ImageStore
+
+
+class Plan:
+    """A plan folder, read one row group at a time: `plan[step]` is the image ids of that batch, int64[P·K].
+
+    Raises:
+        InputError: no plan there, or a damaged one.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        self.parts = sorted(self.folder.glob("*.parquet"))
+        if not self.parts:
+            raise InputError(f"{self.folder} holds no plan; run `subspace plan` first")
+        self.fingerprint = fingerprint_in(self.parts[0], PLAN)
+        groups = [
+            (part, group, open_parquet(path, PLAN).metadata.row_group(group).num_rows)
+            for part, path in enumerate(self.parts)
+            for group in range(open_parquet(path).num_row_groups)
+        ]
+        self._groups = [(part, group) for part, group, _ in groups]
+        self._first_step = np.cumsum([0] + [rows for _, _, rows in groups])
+        self._open: tuple[int, np.ndarray] = (-1, np.empty((0, 0), np.int64))
+
+    def __len__(self) -> int:
+        return int(self._first_step[-1])
+
+    def __getitem__(self, step: int) -> np.ndarray:
+        if not 0 <= step < len(self):
+            raise IndexError(f"step {step} of a plan of {len(self)}")
+        group = int(np.searchsorted(self._first_step, step, side="right")) - 1
+        if self._open[0] != group:
+            part, number = self._groups[group]
+            images = open_parquet(self.parts[part]).read_row_group(number, columns=["image_ids"])["image_ids"]
+            rows = len(images)
+            flat = images.combine_chunks().flatten().to_numpy()
+            self._open = (group, flat.reshape(rows, -1))
+        return self._open[1][step - self._first_step[group]]
+
+
+class PlanBatchSampler(Sampler[list[int]]):
+    """The plan as a `batch_sampler` for anybody's `torch.utils.data.DataLoader`: yields lists of image ids.
+
+    Args:
+        plan: a folder written by `subspace plan`.
+        start_step: first batch, to continue a training where it stopped.
+    """
+
+    def __init__(self, plan: Plan | Path | str, start_step: int = 0) -> None:
+        self.plan = plan if isinstance(plan, Plan) else Plan(plan)
+        self.start_step = start_step
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in range(self.start_step, len(self.plan)):
+            yield self.plan[step].tolist()
+
+    def __len__(self) -> int:
+        return max(0, len(self.plan) - self.start_step)
+
+
+class AugmentConfig(Settings):
+    """Random changes of training images, a function of (seed, step, place in the batch)."""
+
+    flip: float = Field(
+        default=0.0, ge=0, le=1, description="probability of mirroring left to right (faces: 0.5; text: 0)"
+    )
+    shift: int = Field(
+        default=0, ge=0, description="largest random shift in pixels, each way, edges repeated"
+    )
+
+    @property
+    def active(self) -> bool:
+        """Whether anything changes at all."""
+        return self.flip > 0 or self.shift > 0
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """Images decoded for one step; unreadable ones are missing and listed in `bad`."""
+
+    step: int
+    image_id: np.ndarray
+    """int64[b]."""
+    images: Tensor
+    """uint8[b, 3, S, S]."""
+    bad: list[BadImage]
+
+
+class DecodedBatches(Dataset[ImageBatch]):
+    """Batch by number: reads and decodes the images that `image_ids_of(step)` names.
+
+    An image that stands in a batch twice is decoded once, so an identity with a single image has no
+    positive pair and serves as a negative only; with `keep_repeats` every copy is augmented by itself.
+    """
+
+    def __init__(
+        self,
+        store: ImageStore,
+        image_ids_of: Callable[[int], np.ndarray],
+        size: int,
+        *,
+        augment: AugmentConfig | None = None,
+        seed: tuple[int, ...] = (0,),
+        keep_repeats: bool = False,
+    ) -> None:
+        self.store, self.image_ids_of, self.size = store, image_ids_of, size
+        self.augment = augment if augment and augment.active else None
+        self.seed, self.keep_repeats = seed, keep_repeats
+
+    def __getitem__(self, index: int) -> ImageBatch:
+        wanted = self.image_ids_of(index)
+        if not self.keep_repeats:
+            wanted = wanted[np.sort(np.unique(wanted, return_index=True)[1])]
+        decoded = [self.store.decode(int(image_id), self.size) for image_id in wanted]
+        good = [image for image in decoded if isinstance(image, np.ndarray)]
+        bad = [image for image in decoded if isinstance(image, BadImage)]
+        readable = np.fromiter((isinstance(image, np.ndarray) for image in decoded), bool, len(decoded))
+        images = np.stack(good) if good else np.empty((0, 3, self.size, self.size), np.uint8)
+        if self.augment:
+            images = _augmented(images, self.augment, generator(*self.seed, "augment", index))
+        return ImageBatch(index, wanted[readable], torch.from_numpy(images), bad)
+
+
+def _augmented(images: np.ndarray, config: AugmentConfig, random: np.random.Generator) -> np.ndarray:
+    mirrored = random.random(len(images)) < config.flip
+    moves = random.integers(-config.shift, config.shift + 1, (len(images), 2))
+    images[mirrored] = images[mirrored, :, :, ::-1]
+    if config.shift:
+        s, size = config.shift, images.shape[-1]
+        padded = np.pad(images, ((0, 0), (0, 0), (s, s), (s, s)), mode="edge")
+        for i, (down, right) in enumerate(moves + s):
+            images[i] = padded[i, :, down : down + size, right : right + size]
+    return images
+
+
+def load_batches(dataset: DecodedBatches, numbers: Sequence[int], num_workers: int) -> Iterator[ImageBatch]:
+    """Yield the batches of `numbers` in order, decoded ahead by `num_workers` processes (0: in this one).
+
+    The batches do not depend on the number of workers.
+    """
+    return iter(
+        DataLoader(
+            dataset,
+            batch_size=None,
+            sampler=numbers,  # pyright: ignore[reportArgumentType]  # any sized iterable will do
+            num_workers=num_workers,
+            collate_fn=_as_is,  # pyright: ignore[reportArgumentType]  # not a list of samples: one whole batch
+            prefetch_factor=4 if num_workers else None,
+        )
+    )
+
+
+def _as_is(batch: ImageBatch) -> ImageBatch:
+    return batch
