@@ -3,10 +3,10 @@
 An identity is a character, an image is one face's drawing of it at 32x32 (light ink on black), and `group`
 is the type family: all weights, widths and regional cuts of one design. From pools of characters, random
 seeds are taken with their nine nearest characters by pixels, so that 己 comes with 已 and 巳, and drawn in
-every face. The same fonts give the same rows. Needs numpy, pyarrow, freetype-py and a Debian system; takes
-a minute and a half:
+every face. The same fonts give the same bytes. Needs this package, freetype-py and a Debian system; takes a
+minute and a half:
 
-    python data_manifests/make_demo.py
+    make demo-data
 """
 
 import argparse
@@ -29,6 +29,8 @@ import freetype
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from subspace.pipeline.ingest import IngestOptions, ingest
 
 SEED = 20_240_501
 SIDE, EM, INK = (
@@ -232,10 +234,12 @@ def make_table(identities: dict[str, Drawings], faces: list[Face]) -> pa.Table:
 
 
 def write_files(table: pa.Table, faces: list[Face], folder: Path) -> None:
-    """demo.parquet and demo_typefaces.csv, each written aside and renamed."""
-    aside, words = folder / ".demo.tmp", ["identity", "uri", "split", "group"]
-    pq.write_table(table, aside, compression="zstd", compression_level=19, use_dictionary=words)
-    os.replace(aside, folder / "demo.parquet")
+    """demo.parquet, as a manifest, and demo_typefaces.csv, each written aside and renamed."""
+    with tempfile.TemporaryDirectory() as temporary:
+        source = Path(temporary) / "glyphs.parquet"
+        pq.write_table(table, source)
+        ingest(source, folder / "demo.parquet", IngestOptions())
+    aside = folder / ".demo_typefaces.tmp"
     images = Counter(table["uri"].to_pylist())
     with aside.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -1,11 +1,12 @@
 """`subspace extract`: manifest and network to identity means, in parts that resume and shard.
 
-A part is a run of consecutive identities; it appears whole in `identities.parts/`. The last command to
-find all parts there merges them into `identities.parquet`, so any number of shards may work at once.
+A part is a run of consecutive identities; it appears whole in `identities.parts/`. Any number of shards may
+work at once; the command without `--shard` makes what is missing and merges all into `identities.parquet`.
 """
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -75,7 +76,10 @@ def extract(
     """Embed every image of the training identities and write their means."""
     stage = extract_stage(run, config, round_index, manifest.fingerprint)
     extraction = cache(lambda: _Extraction(run, config, manifest, options, stage, round_index))
-    return run_stage(stage, options, lambda: extraction().estimate(), lambda: extraction().work(shard))
+    marker = run_stage(stage, options, lambda: extraction().estimate(), lambda: extraction().work(shard))
+    if stage.marker.exists() and shard is None and not options.dry_run:
+        shutil.rmtree(stage.folder / "identities.parts", ignore_errors=True)
+    return marker
 
 
 class _Extraction:
@@ -127,10 +131,10 @@ class _Extraction:
             for part in todo:
                 self._extract_part(part, self.parts[part], progress)
         seconds = time.monotonic() - started
-        if shard is not None and not all(self._finished(part) for part in range(len(self.parts))):
+        if shard is not None:
             self.options.console.say(
-                f"shard {shard.index} of {shard.count} done ({len(mine)} of {len(self.parts)} parts); "
-                f"the last shard, or `subspace extract` without --shard, merges them"
+                f"shard {shard.index} of {shard.count} is done, {len(mine)} of {len(self.parts)} parts; when all "
+                f"are, `{self.stage.command}` merges them"
             )
             return None
         return self._merge((total - done) / seconds if todo else None)

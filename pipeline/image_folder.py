@@ -40,7 +40,7 @@ def list_folder(folder: Path, progress: Track = iter) -> pa.Table:
         parts = [("", folder)]
         if by_split:
             parts = [(canonical_split(name), folder / name) for name in level]
-        images = ((split, identity, uri) for split, part in parts for identity, uri in _walk(str(part)))
+        images = ((identity, uri, split) for split, part in parts for identity, uri in _walk(str(part)))
         tables = list(_tables(progress(images)))
     except OSError as error:
         raise InputError(f"cannot read {error.filename}: {error.strerror}; check its permissions") from error
@@ -88,11 +88,11 @@ def _is_image(entry: os.DirEntry[str]) -> bool:
 
 
 def _tables(images: Iterable[tuple[str, str, str]], rows: int = 65_536) -> Iterator[pa.Table]:
-    """Collect (split, identity, uri) in Arrow tables, so that few of them are Python strings at any time."""
+    """Collect (identity, uri, split) in Arrow tables, so that few of them are Python strings at any time."""
     images = iter(images)
     while some := list(islice(images, rows)):
         try:
             columns = [pa.array(column, pa.large_string()) for column in zip(*some, strict=True)]
         except UnicodeEncodeError as error:
             raise InputError(f"the path {error.object!r} is not UTF-8; rename the file or folder") from error
-        yield pa.table(columns, names=["split", "identity", "uri"])
+        yield pa.table(columns, names=["identity", "uri", "split"])

@@ -149,7 +149,7 @@ def list_parquet(source: Path, options: TableOptions, spool: ImageSpool, progres
             yield from range(len(table))
 
     try:
-        deque(progress(each_row()) if image else each_row(), maxlen=0)
+        deque(progress(each_row()) if image else each_row(), maxlen=0)  # runs through them
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{source} is damaged: {_one_line(error)}; copy or make it again") from error
     place = _as_it_is if image else _places(options.root or source.parent)

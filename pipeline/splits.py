@@ -54,10 +54,11 @@ def told_splits(rows: pa.Table, names: pa.Array, source: Path) -> pa.ChunkedArra
     ends = ends.aggregate([("side", "min"), ("side", "max")])
     mixed = ends.filter(pc.not_equal(ends["side_min"], ends["side_max"])).sort_by("identity_id")
     for first in mixed.slice(0, 1).to_pylist():
-        torn = (
-            f"identity '{names[first['identity_id']]}' is in {first['side_min']} and in {first['side_max']}"
+        identity, sides = (
+            names[first["identity_id"]].as_py(),
+            f"{first['side_min']} and in {first['side_max']}",
         )
-        raise InputError(f"{source}: {torn}; keep it in one of them")
+        raise InputError(f"{source}: identity {identity!r} is in {sides}; keep it in one of them")
     return split
 
 

@@ -15,7 +15,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import torch
@@ -123,22 +123,20 @@ def _seeded(seed: int) -> Iterator[None]:
 @contextmanager
 def _current_directory_first() -> Iterator[None]:
     """Imports look in the current directory too, which an installed command does not do by itself."""
-    saved = list(sys.path)
-    sys.path.insert(0, os.getcwd())
+    here = os.getcwd()
+    sys.path.insert(0, here)
     try:
         yield
     finally:
-        sys.path[:] = saved
+        with suppress(ValueError):  # the user's module may have edited the path itself
+            sys.path.remove(here)
 
 
 def _python_backbone(spec: str, embedding_size: int | None) -> Backbone:
     """Call the user's function; errors raised inside it pass through, with their traceback."""
     with _current_directory_first():
         function = _find_function(spec)
-        if embedding_size is not None and _takes(function, "embedding_size"):
-            made = function(embedding_size=embedding_size)
-        else:
-            made = function()
+        made = function(**_arguments(spec, function, embedding_size))
     backbone = _as_backbone(spec, made)
     if embedding_size not in (None, backbone.embedding_size):
         raise InputError(
@@ -196,12 +194,25 @@ def _number(spec: str, module: nn.Module, name: str) -> float:
     return float(value)
 
 
-def _takes(function: Callable[..., object], keyword: str) -> bool:
+def _arguments(spec: str, function: Callable[..., object], embedding_size: int | None) -> dict[str, int]:
+    """`embedding_size`, if there is one and the function takes it."""
     try:
-        parameters = inspect.signature(function).parameters.values()
-    except ValueError:  # some callables written in C have no signature
-        return True
-    return any(p.name == keyword or p.kind is p.VAR_KEYWORD for p in parameters)
+        signature = inspect.signature(function)
+    except ValueError:  # some callables written in C have none
+        return {} if embedding_size is None else {"embedding_size": embedding_size}
+    arguments: dict[str, int] = {}
+    parameters = signature.parameters.values()
+    if embedding_size is not None and any(
+        p.name == "embedding_size" or p.kind is p.VAR_KEYWORD for p in parameters
+    ):
+        arguments["embedding_size"] = embedding_size
+    try:
+        signature.bind(**arguments)
+    except TypeError as error:
+        raise InputError(
+            f"{spec}: {error}; the function is called with embedding_size= or nothing, give the rest defaults"
+        ) from error
+    return arguments
 
 
 def _article(value: object) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from subspace.mining.errors import InputError
 from subspace.mining.identification import EvaluationPairs, Identification, evaluation_pairs, identification
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_curve
+
 from subspace.mining.errors import InputError
 from subspace.mining.identification import MatedProbes
 from subspace.mining.verification import ImpostorTail, accepted_impostors, verification

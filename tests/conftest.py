@@ -1,0 +1,71 @@
+"""Real glyphs, few of them: a manifest that a whole run gets through in seconds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+DEMO = REPOSITORY / "data_manifests" / "demo.parquet"
+
+QUICK = [
+    "pretrain.steps=8", "pretrain.P=8", "pretrain.K=2", "pretrain.num_workers=0", "pretrain.save_every=3",
+    "extract.num_workers=0", "extract.batch_size=64", "extract.identities_per_part=20",
+    "cluster.ids_per_subspace=12", "plan.steps=8", "plan.P=8", "plan.K=2",
+    "train.num_workers=0", "train.log_every=2", "train.save_every=3", "train.optimizer.warmup_steps=2",
+    "eval.bootstrap=20", "eval.fars=[1e-2]",
+]  # fmt: skip
+"""Settings with which every stage takes a moment."""
+
+
+def subspace(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a user does; one thread, so that results do not depend on the machine."""
+    return subprocess.run(
+        [sys.executable, "-m", "subspace.pipeline.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+    )
+
+
+@pytest.fixture(scope="session")
+def small_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Parquet source of 70 glyph identities with inline images, 6 images each: 48 train, 6 val, 16 test."""
+    table = pq.read_table(DEMO, columns=["identity", "uri", "image", "split", "group"])
+    wanted = {"train": 32, "pretrain": 16, "val": 6, "test": 16}
+    pieces = []
+    for split, count in wanted.items():
+        rows = table.filter(pc.equal(table["split"].cast(pa.string()), split))
+        for identity in rows["identity"].unique().to_pylist()[:count]:
+            pieces.append(rows.filter(pc.equal(rows["identity"], identity)).slice(0, 6))
+    path = tmp_path_factory.mktemp("source") / "glyphs.parquet"
+    pq.write_table(pa.concat_tables(pieces), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_manifest(small_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`small_source`, ingested."""
+    path = tmp_path_factory.mktemp("manifest") / "glyphs.parquet"
+    done = subspace("ingest", small_source, "--out", path)
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+@pytest.fixture(scope="session")
+def finished_run(small_manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two rounds, done in one go. Tests must not write into it."""
+    run = tmp_path_factory.mktemp("runs") / "finished"
+    done = subspace("init", run, "--manifest", small_manifest, *QUICK)
+    assert done.returncode == 0, done.stderr
+    done = subspace("run", run)
+    assert done.returncode == 0, done.stderr
+    return run

@@ -1,0 +1,327 @@
+"""What every batch of a plan promises, for any identities, subspaces and settings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+from math import comb
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from scipy.stats import chi2
+
+from subspace.mining.batch_plan import BATCHES_PER_BLOCK, PlanBlock, PlanConfig, plan_batches
+from subspace.mining.errors import InputError
+from subspace.mining.manifest import IdentityImages
+from subspace.mining.neighbors import nearest_in_subspace
+
+Case = tuple[IdentityImages, np.ndarray, PlanConfig, np.ndarray]
+"""Images, subspace of each identity, settings, neighbours."""
+
+
+def images_of(counts: list[int] | np.ndarray, seed: int = 0) -> IdentityImages:
+    """Identities with that many images each; neither identity ids nor image ids are dense."""
+    rng = np.random.default_rng(seed)
+    offset = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+    identity_id = np.cumsum(rng.integers(1, 3, len(counts))).astype(np.int32)
+    return IdentityImages(identity_id, offset, np.cumsum(rng.integers(1, 4, offset[-1])).astype(np.int64))
+
+
+def equal_subspaces(
+    number: int, size: int, images: int = 2, seed: int = 0
+) -> tuple[IdentityImages, np.ndarray]:
+    subspace_id = np.random.default_rng(seed).permutation(np.repeat(np.arange(number), size))
+    return images_of([images] * (number * size)), subspace_id.astype(np.int32)
+
+
+def random_neighbors(subspace_id: np.ndarray, k: int, seed: int = 0) -> np.ndarray:
+    means = np.random.default_rng(seed).standard_normal((len(subspace_id), 6)).astype(np.float32)
+    return nearest_in_subspace(means / np.linalg.norm(means, axis=1, keepdims=True), subspace_id, k)
+
+
+def whole_plan(*arguments: Any, **keywords: Any) -> PlanBlock:
+    """All blocks as one."""
+    columns = zip(*(vars(block).values() for block in plan_batches(*arguments, **keywords)), strict=True)
+    return PlanBlock(*map(np.concatenate, columns))
+
+
+def assert_same(a: PlanBlock, b: PlanBlock) -> None:
+    for name in vars(a):
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+
+
+def batches_in_a_pass(subspace_id: np.ndarray, config: PlanConfig) -> int:
+    sizes = Counter(subspace_id.tolist()).values()
+    return sum(-(-size // max(1, config.seeds_per_batch)) for size in sizes)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    counts = draw(st.lists(st.integers(1, 7), min_size=2, max_size=24))
+    n = len(counts)
+    p = draw(st.integers(2, n))
+    config = PlanConfig(
+        steps=draw(st.integers(1, 40)),
+        P=p,
+        K=draw(st.integers(1, 5)),
+        group_size=draw(st.integers(1, p)),
+        random_fraction=draw(st.sampled_from([0, 0.1, 0.5, 1])),
+        order=draw(st.sampled_from(["interleaved", "sequential"])),
+    )
+    subspaces = st.lists(st.integers(0, draw(st.integers(0, 4))), min_size=n, max_size=n)
+    subspace_id = np.array(
+        draw(subspaces), np.int32
+    )  # an id between may have no identity: dropped singletons
+    return images_of(counts), subspace_id, config, random_neighbors(subspace_id, config.group_size)
+
+
+@settings(deadline=None)
+@given(cases(), st.integers(0, 5))
+def test_every_batch_has_p_identities_of_k_images(case: Case, seed: int) -> None:
+    images, subspace_id, config, neighbors = case
+    plan = whole_plan(images, subspace_id, config, neighbors=neighbors, seed=seed)
+    owned = [images.image_id[a:b].tolist() for a, b in pairwise(images.offset)]
+
+    assert plan.step.tolist() == list(range(config.steps))
+    assert plan.identity.shape == (config.steps, config.P)
+    assert plan.image_id.shape == (config.steps, config.P * config.K)
+    assert [a.dtype for a in vars(plan).values()] == [np.int64, np.int32, np.int64, np.int64]
+    assert set(plan.subspace_id) <= set(subspace_id)
+    for identities, image_ids in zip(plan.identity.tolist(), plan.image_id.tolist(), strict=True):
+        assert len(set(identities)) == config.P
+        for j, identity in enumerate(identities):
+            drawn = Counter(image_ids[j * config.K : (j + 1) * config.K])
+            assert set(drawn) <= set(owned[identity])
+            used = [drawn[image] for image in owned[identity]]
+            if len(used) >= config.K:
+                assert max(used) == 1
+            else:
+                assert max(used) - min(used) <= 1
+
+
+@settings(deadline=None, max_examples=50)
+@given(cases(), st.integers(0, 5), st.integers(0, 5), st.integers(1, 60))
+def test_a_plan_is_a_pure_function_and_begins_with_shorter_ones(
+    case: Case, seed: int, round_index: int, steps: int
+) -> None:
+    images, subspace_id, config, neighbors = case
+    keywords = {"neighbors": neighbors, "seed": seed, "round_index": round_index}
+    before = [array.copy() for array in (*vars(images).values(), subspace_id, neighbors)]
+    np.random.seed(steps)  # noqa: NPY002  (global state must not matter)
+    plan = whole_plan(images, subspace_id, config, **keywords)
+    assert_same(plan, whole_plan(images, subspace_id, config, **keywords))
+
+    other = whole_plan(images, subspace_id, config.model_copy(update={"steps": steps}), **keywords)
+    common = min(steps, config.steps)
+    for name in vars(plan):
+        np.testing.assert_array_equal(getattr(plan, name)[:common], getattr(other, name)[:common])
+    for array, old in zip((*vars(images).values(), subspace_id, neighbors), before, strict=True):
+        np.testing.assert_array_equal(array, old)
+
+
+def test_a_plan_of_many_blocks_begins_with_shorter_ones() -> None:
+    images, subspace_id = equal_subspaces(3, 1000)
+    steps = [
+        BATCHES_PER_BLOCK - 1,
+        BATCHES_PER_BLOCK + 1,
+        1500,
+        1501,
+        3 * BATCHES_PER_BLOCK,
+    ]  # a pass has 1500
+    plans = [whole_plan(images, subspace_id, PlanConfig(steps=s, P=2, random_fraction=0.5)) for s in steps]
+    for plan, length in zip(plans, steps, strict=True):
+        assert plan.step.tolist() == list(range(length))
+        for name in vars(plan):
+            np.testing.assert_array_equal(getattr(plan, name), getattr(plans[-1], name)[:length])
+
+
+def test_other_seeds_rounds_and_passes_give_other_plans() -> None:
+    images, subspace_id = equal_subspaces(2, 20)
+    config = PlanConfig(steps=20, P=4)  # two passes of ten batches
+    plans = [
+        whole_plan(images, subspace_id, config, seed=seed, round_index=round_index)
+        for seed in (0, 1)
+        for round_index in (0, 1)
+    ]
+    drawn = [half.tobytes() for plan in plans for half in np.split(plan.identity, 2)]
+    assert len(set(drawn)) == len(drawn)
+    images_drawn = [half.tobytes() for plan in plans for half in np.split(plan.image_id, 2)]
+    assert len(set(images_drawn)) == len(images_drawn)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    sizes=st.lists(st.integers(1, 5), min_size=1, max_size=4),
+    p=st.integers(2, 5),
+    order=st.sampled_from(["interleaved", "sequential"]),
+    seed=st.integers(0, 99),
+)
+def test_a_pass_has_every_identity_once_where_subspaces_are_multiples_of_the_batch(
+    sizes: list[int], p: int, order: Any, seed: int
+) -> None:
+    subspace_id = np.random.default_rng(seed).permutation(
+        np.repeat(np.arange(len(sizes)), np.array(sizes) * p)
+    )
+    config = PlanConfig(steps=3 * sum(sizes), P=p, K=1, order=order)
+    plan = whole_plan(images_of([1] * len(subspace_id)), subspace_id, config, seed=seed)
+    for one_pass in np.split(plan.identity, 3):
+        assert sorted(one_pass.ravel().tolist()) == list(range(len(subspace_id)))
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(st.integers(1, 30), min_size=1, max_size=4),
+    st.integers(2, 8),
+    st.sampled_from(["interleaved", "sequential"]),
+)
+def test_batches_stay_in_subspaces_that_can_fill_them(sizes: list[int], p: int, order: Any) -> None:
+    sizes = [*sizes, p]
+    subspace_id = (
+        np.random.default_rng(0).permutation(np.repeat(np.arange(len(sizes)), sizes)).astype(np.int32)
+    )
+    config = PlanConfig(steps=60, P=p, order=order)
+    plan = whole_plan(images_of([2] * len(subspace_id)), subspace_id, config)
+    for subspace, identities in zip(plan.subspace_id, plan.identity, strict=True):
+        own = int((subspace_id[identities] == subspace).sum())
+        assert own == min(p, sizes[subspace])
+
+
+def members(plan: PlanBlock, start: int, stop: int) -> list[tuple[int, set[int]]]:
+    """Subspace and identities of the batches of some steps."""
+    return [(int(plan.subspace_id[i]), set(plan.identity[i].tolist())) for i in range(start, stop)]
+
+
+@settings(deadline=None)
+@given(cases())
+def test_in_a_pass_every_identity_seeds_a_batch_that_holds_its_neighbors(case: Case) -> None:
+    images, subspace_id, config, neighbors = case
+    if config.seeds_per_batch == 0:
+        return
+    a_pass = batches_in_a_pass(subspace_id, config)
+    config = config.model_copy(update={"steps": 2 * a_pass})
+    plan = whole_plan(images, subspace_id, config, neighbors=neighbors)
+    for start in (0, a_pass):
+        batches = members(plan, start, start + a_pass)
+        for identity, home in enumerate(subspace_id):
+            group = {identity, *neighbors[identity, : config.group_size - 1].tolist()} - {-1}
+            assert any(subspace == home and group <= batch for subspace, batch in batches)
+
+
+def test_with_groups_as_large_as_the_batch_every_identity_anchors_one_batch() -> None:
+    images, subspace_id = equal_subspaces(3, 15)
+    neighbors = random_neighbors(subspace_id, 9)  # more than needed
+    plan = whole_plan(images, subspace_id, PlanConfig(steps=45, P=6, group_size=6), neighbors=neighbors)
+    assert sorted(plan.identity[:, 0].tolist()) == list(range(45))
+    for identities in plan.identity:
+        assert identities.tolist() == [identities[0], *neighbors[identities[0], :5]]
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="after 8 unlucky tries a repeat is replaced by anybody, though the subspace could fill the batch",
+)
+def test_groups_stay_in_subspaces_that_can_fill_the_batch() -> None:
+    images, subspace_id = equal_subspaces(4, 8)
+    config = PlanConfig(steps=200, P=8, group_size=4)
+    plan = whole_plan(images, subspace_id, config, neighbors=random_neighbors(subspace_id, 3))
+    assert (subspace_id[plan.identity] == plan.subspace_id[:, None]).all()
+
+
+@pytest.mark.parametrize("group_size", [1, 4])
+def test_the_random_fraction_comes_from_all_identities(group_size: int) -> None:
+    images, subspace_id = equal_subspaces(4, 1000)
+    neighbors = random_neighbors(subspace_id, 3)
+    for fraction, drawn_anywhere in ((0, 0), (0.25, 8), (0.5, 16), (1, 32)):
+        config = PlanConfig(steps=200, P=32, K=1, group_size=group_size, random_fraction=fraction)
+        plan = whole_plan(images, subspace_id, config, neighbors=neighbors)
+        foreign = (subspace_id[plan.identity] != plan.subspace_id[:, None]).sum(axis=1)
+        assert foreign.max() <= drawn_anywhere
+        assert foreign.mean() == pytest.approx(drawn_anywhere * 3 / 4, abs=0.6)
+        if fraction == 1:
+            assert_plausible(np.bincount(subspace_id[plan.identity].ravel()))
+
+
+def test_a_group_that_does_not_divide_the_batch_leaves_the_rest_to_chance() -> None:
+    for p, g, fraction, seeds in ((7, 3, 0, 2), (8, 3, 0, 2), (8, 4, 0.5, 1), (8, 1, 0.25, 6), (8, 8, 1, 0)):
+        assert PlanConfig(P=p, group_size=g, random_fraction=fraction).seeds_per_batch == seeds
+
+
+def test_sequential_order_goes_through_one_subspace_after_another() -> None:
+    images, subspace_id = equal_subspaces(6, 40)
+    turns = []
+    for order in ("sequential", "interleaved"):
+        plan = whole_plan(images, subspace_id, PlanConfig(steps=120, P=4, order=order))
+        for one_pass in np.split(plan.subspace_id, 2):
+            assert np.bincount(one_pass).tolist() == [10] * 6
+            changes = int((np.diff(one_pass) != 0).sum())
+            assert (changes == 5) == (order == "sequential")
+            turns.append(one_pass[::10].tolist())
+    assert turns[0] != turns[1]  # a new pass takes them in another order
+
+
+def assert_plausible(counts: np.ndarray) -> None:
+    """Chi-square against equal shares: a fair draw fails one time in 100,000."""
+    expected = counts.sum() / len(counts)
+    assert expected > 20
+    assert float(((counts - expected) ** 2 / expected).sum()) < chi2.ppf(1 - 1e-5, len(counts) - 1)
+
+
+@pytest.mark.parametrize(("owned", "k"), [(5, 1), (7, 3), (4, 4), (2, 3), (3, 5)])
+def test_images_of_an_identity_are_drawn_uniformly(owned: int, k: int) -> None:
+    images = images_of([owned, owned])
+    config = PlanConfig(steps=3000, P=2, K=k)
+    plan = whole_plan(images, np.zeros(2, np.int32), config)
+    first = images.image_id[:owned]
+    slots = np.argmax(plan.identity == 0, axis=1)
+    drawn = np.searchsorted(first, plan.image_id.reshape(-1, 2, k)[np.arange(3000), slots])
+    assert_plausible(np.bincount(drawn.ravel(), minlength=owned))
+    if k < owned:
+        subsets = Counter(tuple(sorted(row)) for row in drawn.tolist())
+        assert len(subsets) == comb(owned, k)
+        assert_plausible(np.array(list(subsets.values())))
+
+
+def test_batch_mates_are_drawn_uniformly_from_the_subspace() -> None:
+    images, subspace_id = equal_subspaces(2, 12)
+    plan = whole_plan(images, subspace_id, PlanConfig(steps=3000, P=4, K=1))
+    mates = plan.identity[(plan.identity == 0).any(axis=1)].ravel()
+    together = np.bincount(mates, minlength=24)
+    own = np.flatnonzero(subspace_id == subspace_id[0])
+    assert_plausible(together[own[own != 0]])
+    assert together.sum() == together[own].sum()
+
+
+def test_wrong_input_is_told_in_one_line() -> None:
+    images, subspace_id = images_of([2] * 10), np.zeros(10, np.int32)
+    cases: list[tuple[np.ndarray, dict[str, int], np.ndarray | None, str]] = [
+        (subspace_id[1:], {"P": 4}, None, "9 subspace ids for 10 identities; run `subspace cluster` again"),
+        (subspace_id, {"P": 11}, None, "plan.P=11 identities in a batch, but only 10 .* set plan.P lower"),
+        (subspace_id, {"P": 4, "group_size": 5}, None, "plan.group_size=5 is larger than plan.P=4"),
+        (subspace_id, {"P": 4, "group_size": 3}, None, "plan.group_size=3 needs 2 neighbours"),
+        (subspace_id, {"P": 4, "group_size": 3}, np.zeros((10, 1), np.int32), "needs 2 neighbours"),
+    ]
+    for ids, changed, neighbors, message in cases:
+        with pytest.raises(InputError, match=message) as error:
+            whole_plan(images, ids, PlanConfig(steps=1, **changed), neighbors=neighbors)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"P": 1},
+        {"K": 0},
+        {"steps": 0},
+        {"group_size": 0},
+        {"random_fraction": 1.1},
+        {"order": "any"},
+        {"p": 4},
+    ],
+)
+def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        PlanConfig(**wrong)

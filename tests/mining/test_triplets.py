@@ -1,0 +1,91 @@
+"""Batch-OHNM mining, against three nested loops."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from subspace.mining import triplets
+from subspace.mining.triplets import mine_batch_ohnm
+
+labels_of_a_batch = st.lists(st.integers(0, 5), min_size=1, max_size=16)
+
+
+def units(n: int, d: int = 6, seed: int = 0) -> Tensor:
+    rows = torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.nn.functional.normalize(rows, dim=1)
+
+
+def slow_triplets(embeddings: Tensor, labels: list[int], k: int) -> list[tuple[int, int, int]]:
+    found = []
+    for anchor in range(len(labels)):
+        others = [j for j in range(len(labels)) if labels[j] != labels[anchor]]
+        others.sort(key=lambda j: -float(embeddings[anchor] @ embeddings[j]))
+        for positive in range(len(labels)):
+            if positive != anchor and labels[positive] == labels[anchor]:
+                for negative in others[:k]:
+                    found.append((anchor, positive, negative))
+    return found
+
+
+def mined(embeddings: Tensor, labels: list[int], k: int) -> list[tuple[int, int, int]]:
+    found = mine_batch_ohnm(embeddings, torch.tensor(labels), k)
+    assert [index.dtype for index in found] == [torch.int64] * 3
+    return list(zip(*(index.tolist() for index in found), strict=True))
+
+
+@settings(deadline=None)
+@given(labels_of_a_batch, st.integers(1, 20), st.integers(0, 99))
+def test_every_pair_meets_the_nearest_negatives_of_its_anchor(labels: list[int], k: int, seed: int) -> None:
+    embeddings = units(len(labels), seed=seed)
+    assert sorted(mined(embeddings, labels, k)) == sorted(slow_triplets(embeddings, labels, k))
+
+
+@settings(deadline=None)
+@given(labels_of_a_batch, st.integers(1, 20), st.integers(0, 99))
+def test_of_equally_near_negatives_any_are_taken(labels: list[int], k: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    embeddings = torch.eye(3)[torch.randint(3, (len(labels),), generator=generator)]
+    found, expected = mined(embeddings, labels, k), slow_triplets(embeddings, labels, k)
+
+    def distances(triplets_: list[tuple[int, int, int]]) -> list[tuple[int, int, float]]:
+        return sorted((a, p, float(embeddings[a] @ embeddings[n])) for a, p, n in triplets_)
+
+    assert len(set(found)) == len(found)
+    assert all(labels[a] == labels[p] != labels[n] and a != p for a, p, n in found)
+    assert distances(found) == distances(expected)
+
+
+@settings(deadline=None, max_examples=40)
+@given(labels_of_a_batch, st.integers(1, 5), st.integers(1, 17), st.integers(0, 99))
+def test_blocks_of_rows_change_nothing(labels: list[int], k: int, rows: int, seed: int) -> None:
+    embeddings = units(len(labels), seed=seed)
+    whole = mined(embeddings, labels, k)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(triplets, "ROWS_AT_A_TIME", rows)
+        assert mined(embeddings, labels, k) == whole
+
+
+def test_without_positives_or_without_negatives_there_are_no_triplets() -> None:
+    assert mined(units(5), [0, 1, 2, 3, 4], 3) == []
+    assert mined(units(5), [7, 7, 7, 7, 7], 3) == []
+    assert mined(units(1), [0], 3) == []
+
+
+def test_a_single_image_is_a_negative_and_never_an_anchor() -> None:
+    found = mined(units(3), [0, 0, 1], 3)
+    assert found == [(0, 1, 2), (1, 0, 2)]
+
+
+def test_embeddings_need_no_gradient_and_get_none() -> None:
+    embeddings = units(6).requires_grad_()
+    found = mine_batch_ohnm(embeddings, torch.tensor([0, 0, 1, 1, 2, 2]), 2)
+    assert not any(index.requires_grad for index in found)
+
+
+@pytest.mark.xfail(strict=True, reason="torch.cat of no blocks raises RuntimeError")
+def test_an_empty_batch_has_no_triplets() -> None:
+    assert mined(units(0), [], 3) == []

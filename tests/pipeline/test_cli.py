@@ -1,0 +1,139 @@
+"""Bad input: one line on standard error, exit 2, nothing half-written."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from conftest import QUICK, subspace
+from PIL import Image
+
+
+def refused(*arguments: str | Path) -> str:
+    """Run a command that must refuse with exit 2 and one line; return the line."""
+    done = subspace(*arguments)
+    assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("subspace: ")
+    return done.stderr
+
+
+def png(color: tuple[int, int, int] = (200, 30, 60)) -> bytes:
+    data = io.BytesIO()
+    Image.new("RGB", (8, 8), color).save(data, "PNG")
+    return data.getvalue()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for identity in ("ann", "bob", "cid"):
+        (tmp_path / "photos" / identity).mkdir(parents=True)
+        for number in range(3):
+            (tmp_path / "photos" / identity / f"{number}.png").write_bytes(png())
+    return tmp_path / "photos"
+
+
+def test_missing_path(tmp_path: Path) -> None:
+    assert "nowhere" in refused("ingest", tmp_path / "nowhere", "--out", tmp_path / "m.parquet")
+    assert "nowhere" in refused("init", tmp_path / "run", "--manifest", tmp_path / "nowhere.parquet")
+    assert "subspace init" in refused("run", tmp_path / "nowhere")
+    assert "nowhere" in refused("inspect", tmp_path / "nowhere.parquet")
+    assert not (tmp_path / "m.parquet").exists()
+
+
+def test_csv_without_a_label_column(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("path,width\na.png,3\n")
+    line = refused("ingest", tmp_path / "list.csv", "--out", tmp_path / "m.parquet")
+    assert "width" in line
+    assert "--identity-column" in line
+
+
+def test_zero_byte_png(folder: Path, tmp_path: Path) -> None:
+    (folder / "bob" / "1.png").write_bytes(b"")
+    out = tmp_path / "m.parquet"
+    assert "1.png" in refused("ingest", folder, "--out", out)
+    assert not out.exists()
+    done = subspace("ingest", folder, "--out", out, "--on-bad-image", "quarantine")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "m.quarantine.parquet").exists()
+
+
+def test_truncated_parquet(small_manifest: Path, tmp_path: Path) -> None:
+    whole = small_manifest.read_bytes()
+    cut = tmp_path / "cut.parquet"
+    cut.write_bytes(whole[: len(whole) // 2])
+    for arguments in (
+        ("ingest", cut, "--out", tmp_path / "m.parquet"),
+        ("init", tmp_path / "run", "--manifest", cut),
+        ("inspect", cut),
+    ):
+        assert "cut.parquet" in refused(*arguments)
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_identity_only(folder: Path, tmp_path: Path) -> None:
+    for other in ("bob", "cid"):
+        for file in (folder / other).iterdir():
+            file.unlink()
+    assert "identit" in refused("ingest", folder, "--out", tmp_path / "m.parquet")
+
+
+def test_unknown_and_impossible_settings(small_manifest: Path, tmp_path: Path) -> None:
+    init = ("init", tmp_path / "run", "--manifest", small_manifest)
+    assert "did you mean 'plan.group_size'" in refused(*init, "plan.groupsize=2")
+    assert "plan.P=none" in refused(*init, "plan.P=none")
+    assert "rounds=0" in refused(*init, "rounds=0")
+    assert "section.key=value" in refused(*init, "rounds")
+    assert "unknown network 'resnet999'" in refused(*init, "model=resnet999")
+    assert "No such option" in refused(*init, "--mode", "small")
+    assert not (tmp_path / "run").exists()
+    assert subspace(*init, *QUICK).returncode == 0
+    assert "did you mean 'train.optimizer.warmup_steps'" in refused(
+        "run", tmp_path / "run", "train.optimizer.warmup=1"
+    )
+    assert "plan.P=400" in refused("run", tmp_path / "run", "plan.P=400", "--dry-run")
+    assert "exists" in refused(*init)
+
+
+@pytest.mark.parametrize("place", ["file/run", "/proc/run"])
+def test_run_folder_that_is_not_writable(small_manifest: Path, tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("not a folder")  # permissions do not stop root; these do
+    run = tmp_path / place
+    assert str(run) in refused("init", run, "--manifest", small_manifest)
+
+
+def test_manifest_that_is_not_ours(small_source: Path, finished_run: Path, tmp_path: Path) -> None:
+    foreign = subspace("init", tmp_path / "run", "--manifest", small_source)
+    assert foreign.returncode in (2, 3)
+    assert foreign.stderr.count("\n") == 1
+    other = refused("init", tmp_path / "run", "--manifest", finished_run / "round-000" / "identities.parquet")
+    assert "not a manifest" in other
+
+
+def test_stages_name_what_must_come_first(small_manifest: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert subspace("init", run, "--manifest", small_manifest, *QUICK).returncode == 0
+    assert "subspace pretrain" in refused("extract", run)
+    assert "subspace extract" in refused("cluster", run)
+    assert "subspace cluster" in refused("plan", run)
+    assert "subspace p" in refused("train", run)
+
+
+def test_a_run_is_for_one_command_at_a_time(small_manifest: Path, tmp_path: Path) -> None:
+    from subspace.pipeline.run_directory import RunDirectory
+
+    run = tmp_path / "run"
+    assert subspace("init", run, "--manifest", small_manifest, *QUICK).returncode == 0
+    with RunDirectory(run).locked("train"):
+        assert "in use by `subspace train`" in refused("run", run)
+
+
+def test_device_that_is_not_there(small_manifest: Path, tmp_path: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    run = tmp_path / "run"
+    assert subspace("init", run, "--manifest", small_manifest, *QUICK).returncode == 0
+    assert "--device cuda" in refused("pretrain", run, "--device", "cuda")

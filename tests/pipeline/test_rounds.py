@@ -1,0 +1,224 @@
+"""The whole loop: files and their formats, doing nothing twice, staleness, stopping, and being killed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+from conftest import DEMO, QUICK, subspace
+
+
+def digest(run: Path) -> dict[str, str]:
+    """Hashes of everything that must not depend on clocks: tables, plans, checkpoints, evaluations."""
+    timeless = [path for path in run.rglob("*") if path.suffix in (".parquet", ".safetensors")]
+    timeless += [*run.rglob("meta.json"), *run.rglob("evaluation.json")]
+    return {
+        str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(timeless)
+    }
+
+
+def begin(run: Path, manifest: Path, *settings: str) -> None:
+    done = subspace("init", run, "--manifest", manifest, *QUICK, *settings)
+    assert done.returncode == 0, done.stderr
+
+
+def test_layout(finished_run: Path) -> None:
+    for folder in ("start", "round-000", "round-001"):
+        for name in (
+            "plan/part-00000.parquet",
+            "checkpoint/model.safetensors",
+            "metrics.jsonl",
+            "evaluation.json",
+        ):
+            assert (finished_run / folder / name).is_file()
+    for name in ("identities.parquet", "subspaces.parquet", "centroids.parquet", "quarantine.parquet"):
+        assert (finished_run / "round-001" / name).is_file()
+    assert not list(finished_run.rglob("*.tmp"))
+    assert not list(finished_run.rglob("resume"))
+
+
+def test_every_table_says_where_it_comes_from(finished_run: Path) -> None:
+    tables = list(finished_run.rglob("*.parquet"))
+    assert len(tables) >= 11
+    for path in tables:
+        metadata = pq.read_metadata(path).metadata
+        assert {b"schema_version", b"fingerprint", b"created_by"} <= metadata.keys(), path
+
+
+def test_duckdb_reads_the_tables_without_us(finished_run: Path) -> None:
+    tables = finished_run / "round-000"
+    query = f"""
+        select s.subspace_id, count(*) as identities, avg(i.spread) as spread
+        from '{tables}/subspaces.parquet' s join '{tables}/identities.parquet' i using (identity_id)
+        group by s.subspace_id
+    """
+    rows = duckdb.sql(query).fetchall()
+    assert sum(row[1] for row in rows) == 48
+    steps = duckdb.sql(
+        f"select step, len(identity_ids), len(image_ids) from '{tables}/plan/*.parquet' order by step"
+    )
+    assert steps.fetchall() == [(step, 8, 16) for step in range(8)]
+
+
+def test_metrics(finished_run: Path) -> None:
+    lines = [
+        json.loads(line) for line in (finished_run / "round-001" / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert [line["step"] for line in lines] == [1, 3, 5, 7]
+    expected = {"step", "loss", "active_fraction", "d_ap", "d_an", "lr", "images_per_second", "seconds"}
+    assert all(expected <= line.keys() for line in lines)
+    assert list((finished_run / "round-001" / "tensorboard").glob("events.*"))
+
+
+def test_a_finished_run_is_done(finished_run: Path) -> None:
+    before = digest(finished_run)
+    again = subspace("run", finished_run)
+    assert again.returncode == 0
+    assert again.stdout.count("already done") == 12
+    assert digest(finished_run) == before
+    status = json.loads(subspace("status", finished_run, "--json").stdout)
+    assert {stage["state"] for stage in status} == {"done"}
+
+
+def test_changed_settings_are_stale(finished_run: Path) -> None:
+    stale = subspace("run", finished_run, "plan.K=3")
+    assert stale.returncode == 3
+    assert stale.stderr.count("\n") == 1
+    assert "plan.K=2" in stale.stderr
+    assert "--force" in stale.stderr
+    status = json.loads(subspace("status", finished_run, "plan.K=3", "--json").stdout)
+    assert [stage["state"] for stage in status if stage["stage"] == "plan"] == ["stale", "stale"]
+
+
+def test_force_remakes_and_what_follows_stays_valid(small_manifest: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    begin(run, small_manifest, "rounds=1")
+    assert subspace("run", run).returncode == 0
+    before = digest(run)
+    done = subspace("cluster", run, "--force")
+    assert done.returncode == 0, done.stderr
+    assert digest(run) == before
+    assert subspace("run", run).stdout.count("already done") == 7
+
+
+def test_stage_by_stage_equals_run(finished_run: Path, small_manifest: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    begin(run, small_manifest)
+    assert subspace("pretrain", run).returncode == 0
+    for index in ("0", "1"):
+        for stage in ("extract", "cluster", "plan", "train"):
+            done = subspace(stage, run, "--round", index)
+            assert done.returncode == 0, done.stderr
+    assert subspace("eval", run).returncode == 0
+    assert digest(run) == digest(finished_run)
+
+
+def test_shards_equal_one_extraction(finished_run: Path, small_manifest: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    begin(run, small_manifest)
+    assert subspace("pretrain", run).returncode == 0
+    first = subspace("extract", run, "--shard", "1", "--num-shards", "2")
+    assert first.returncode == 0, first.stderr
+    assert subspace("extract", run, "--shard", "0", "--num-shards", "2").returncode == 0
+    assert not (run / "round-000" / "identities.parquet").exists()
+    assert subspace("extract", run).returncode == 0
+    assert not (run / "round-000" / "identities.parts").exists()
+    made, expected = (folder / "round-000" / "identities.parquet" for folder in (run, finished_run))
+    assert made.read_bytes() == expected.read_bytes()
+
+
+def test_dry_run_writes_nothing(small_manifest: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    begin(run, small_manifest)
+    before = sorted(run.rglob("*"))
+    done = subspace("run", run, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "48 identities" in done.stdout
+    assert sorted(run.rglob("*")) == before
+
+
+def interrupted(run: Path, number: signal.Signals, seconds: float) -> int:
+    """Begin `subspace run`, send it a signal after some seconds, and return its exit code."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "subspace.pipeline.cli", "run", str(run), "--quiet"],
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, number)
+    process.communicate()
+    return process.returncode
+
+
+def test_sigterm_saves_and_exits_4(finished_run: Path, small_manifest: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    begin(run, small_manifest)
+    metrics = run / "start" / "metrics.jsonl"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "subspace.pipeline.cli", "run", str(run), "pretrain.steps=5000"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 4, errors
+    assert "stopped by SIGTERM at step" in errors.splitlines()[-1]
+    assert list((run / "start" / "resume").glob("step-*/meta.json"))
+
+
+def kill_and_compare(run: Path, expected: dict[str, str], moments: list[float]) -> int:
+    """SIGKILL `subspace run` at each moment, then let it finish; return how many kills met it alive."""
+    kills = sum(interrupted(run, signal.SIGKILL, seconds) == -signal.SIGKILL for seconds in moments)
+    done = subspace("run", run)
+    assert done.returncode == 0, done.stderr
+    assert digest(run) == expected
+    return kills
+
+
+def test_killed_anywhere_it_continues_to_the_same_bytes(
+    finished_run: Path, small_manifest: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    begin(run, small_manifest)
+    chance = random.Random(0)
+    kills = kill_and_compare(run, digest(finished_run), [chance.uniform(2.0, 4.5) for _ in range(4)])
+    assert kills >= 2
+
+
+@pytest.mark.slow
+def test_ten_kills_of_the_demo(tmp_path: Path) -> None:
+    settings = (
+        "seed=3",
+        "pretrain.steps=120",
+        "plan.steps=120",
+        "pretrain.save_every=25",
+        "train.save_every=25",
+    )
+    for name in ("whole", "killed"):
+        done = subspace("init", tmp_path / name, "--manifest", DEMO, *settings)
+        assert done.returncode == 0, done.stderr
+    started = time.monotonic()
+    assert subspace("run", tmp_path / "whole").returncode == 0
+    seconds = time.monotonic() - started
+    chance = random.Random(1)
+    moments = [chance.uniform(2.0, seconds / 4) for _ in range(10)]
+    kills = kill_and_compare(tmp_path / "killed", digest(tmp_path / "whole"), moments)
+    assert kills >= 5
