@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .errors import InputError, StaleArtifactError, StoppedEarly, SubspaceError
     from .manifest import IdentityImages, Manifest
     from .neighbors import batch_hardness, nearest_in_subspace, neighbor_recall
+    from .plan_table import write_plan
     from .subspaces import Subspaces, cluster_identities
     from .triplets import Triplets, mine_batch_ohnm
 
@@ -33,6 +34,7 @@ __all__ = [
     "nearest_in_subspace",
     "neighbor_recall",
     "plan_batches",
+    "write_plan",
 ]
 
 _HOME = {
@@ -51,6 +53,7 @@ _HOME = {
     "nearest_in_subspace": "neighbors",
     "neighbor_recall": "neighbors",
     "plan_batches": "batch_plan",
+    "write_plan": "plan_table",
 }
 
 

@@ -29,7 +29,7 @@ SETTINGS: dict[str, Any] = {
         "optimizer": {"lr": 2e-3, "warmup_steps": 50},
     },
     "extract": {"batch_size": 512},
-    "plan": {"steps": 300, "P": 40, "K": 4},
+    "plan": {"steps": 400, "P": 40, "K": 4},
     "train": {"save_every": 100, "optimizer": {"lr": 1e-3, "warmup_steps": 30}},
     "eval": {"probes_per_identity": None},
 }

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from ..mining.artifacts import parquet_writer, read_parquet, whole_folder
-from ..mining.batch_plan import BATCHES_PER_BLOCK, PlanBlock, PlanConfig, plan_batches
+from ..mining.artifacts import read_parquet
+from ..mining.batch_plan import PlanBlock, plan_batches
 from ..mining.errors import StaleArtifactError
 from ..mining.manifest import IdentityImages, Manifest
 from ..mining.neighbors import batch_hardness, nearest_in_subspace
+from ..mining.plan_table import write_plan
 from ..mining.randomness import generator
-from ..mining.schemas import PLAN, QUARANTINE, SUBSPACES
+from ..mining.schemas import QUARANTINE, SUBSPACES
+from ..train.planned_batches import Plan
 from .cluster import means_of, read_identities
 from .config import RunConfig
 from .console import Console
@@ -76,10 +77,10 @@ def plan(
         blocks = plan_batches(
             images, subspace_id, config.plan, neighbors=neighbors, seed=config.seed, round_index=round_index
         )
-        seen = write_plan(
-            stage.folder / "plan", blocks, images, config.plan, stage.fingerprint, options.console
+        write_plan(
+            folder / "plan", shown(blocks, config.plan.steps, options.console), images, stage.fingerprint
         )
-        planned, random = _hardness(means, seen, config.seed)
+        planned, random = _hardness(means, images, Plan(folder / "plan"), config)
         options.console.say(
             f"{folder.name}/plan: the nearest other identity of a batch has cosine {planned:.3f} on average, "
             f"in random batches {random:.3f}"
@@ -112,49 +113,22 @@ def readable_images(
     return images
 
 
-def write_plan(
-    folder: Path,
-    blocks: Iterator[PlanBlock],
-    images: IdentityImages,
-    config: PlanConfig,
-    fingerprint: str,
-    console: Console,
-) -> np.ndarray:
-    """Write a plan folder, whole or not at all; return its first batches, int[b, P] rows into `images`."""
-    schema = pa.schema(
-        [
-            ("step", pa.int64()),
-            ("subspace_id", pa.int32()),
-            ("identity_ids", pa.list_(pa.int32())),
-            ("image_ids", pa.list_(pa.int64())),
-        ]
-    )
-    first = np.empty((0, config.P), np.int64)
-    with (
-        whole_folder(folder) as aside,
-        parquet_writer(aside / "part-00000.parquet", PLAN, schema, fingerprint) as writer,
-        console.progress("plan", config.steps, "batches") as progress,
-    ):
+def shown(blocks: Iterable[PlanBlock], steps: int, console: Console) -> Iterator[PlanBlock]:
+    """Yield `blocks` with a progress bar over their `steps` batches."""
+    with console.progress("plan", steps, "batches") as progress:
         for block in blocks:
-            if len(first) == 0:
-                first = block.identity[:HARDNESS_BATCHES]
-            columns = [
-                pa.array(block.step),
-                pa.array(block.subspace_id),
-                _lists(images.identity_id[block.identity]),
-                _lists(block.image_id),
-            ]
-            writer.write_table(pa.table(columns, schema=schema), row_group_size=BATCHES_PER_BLOCK)
+            yield block
             progress.update(len(block))
-    return first
 
 
-def _lists(rows: np.ndarray) -> pa.ListArray:
-    offsets = np.arange(0, rows.size + 1, rows.shape[1], dtype=np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(rows.ravel()))
-
-
-def _hardness(means: np.ndarray, planned: np.ndarray, seed: int) -> tuple[float, float]:
-    random = generator(seed, "random batches")
-    drawn = np.stack([random.permutation(len(means))[: planned.shape[1]] for _ in range(len(planned))])
+def _hardness(
+    means: np.ndarray, images: IdentityImages, plan: Plan, config: RunConfig
+) -> tuple[float, float]:
+    """Batch hardness of the plan's first batches, and of as many random ones."""
+    count, P, K = min(HARDNESS_BATCHES, len(plan)), config.plan.P, config.plan.K
+    first_image_bP = np.stack([plan[step][::K] for step in range(count)])
+    image_row = np.searchsorted(images.image_id, first_image_bP)
+    planned = np.searchsorted(images.offset, image_row, side="right") - 1
+    random = generator(config.seed, "random batches")
+    drawn = np.stack([random.permutation(len(means))[:P] for _ in range(count)])
     return batch_hardness(means, planned), batch_hardness(means, drawn)

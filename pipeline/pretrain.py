@@ -11,6 +11,7 @@ from ..mining.artifacts import fingerprint_of
 from ..mining.batch_plan import PlanConfig, plan_batches
 from ..mining.errors import InputError
 from ..mining.manifest import Manifest
+from ..mining.plan_table import write_plan
 from ..mining.randomness import derived_seed
 from ..train.checkpoint import SPEC_PREFIX, CheckpointMeta, load_network, read_meta, save_checkpoint
 from ..train.class_losses import SoftmaxLoss
@@ -18,7 +19,7 @@ from ..train.images import ImageStore
 from ..train.optimizers import build_optimizer
 from ..train.planned_batches import DecodedBatches, Plan
 from .config import RunConfig
-from .plan import write_plan
+from .plan import shown
 from .run_directory import RunDirectory
 from .stage import Options, Stage, flat_fields, run_stage
 from .training import OUTPUTS, Training
@@ -86,7 +87,7 @@ def pretrain(run: RunDirectory, config: RunConfig, manifest: Manifest, options: 
                 plan_config,
                 seed=derived_seed(config.seed, "pretrain"),
             )
-            write_plan(folder, blocks, images, plan_config, fingerprint, options.console)
+            write_plan(folder, shown(blocks, steps, options.console), images, fingerprint)
         plan = Plan(folder)
         options.console.say(
             f"start/pretrain: softmax over {len(images):,} identities, {len(images.image_id):,} images"

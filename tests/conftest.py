@@ -12,6 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+# One thread: results do not depend on the machine, and tests side by side do not fight over cores.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEMO = REPOSITORY / "data_manifests" / "demo.parquet"
 
@@ -25,14 +28,13 @@ QUICK = [
 """Settings with which every stage takes a moment."""
 
 
-def subspace(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line as a user does; one thread, so that results do not depend on the machine."""
+def subspace(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a user does."""
     return subprocess.run(
         [sys.executable, "-m", "subspace.pipeline.cli", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
     )
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from subspace.mining import artifacts
@@ -96,20 +96,33 @@ def test_a_folder_replaces_the_old_one_with_nothing_of_it_left(tmp_path: Path) -
     assert names_in(tmp_path) == ["plan"]
 
 
-def test_an_exception_leaves_the_old_file_or_folder_or_none(tmp_path: Path, table_path: Path) -> None:
-    old = table_path.read_bytes()
-    write_text(tmp_path / "folder" / "inside", "old")
-    with pytest.raises(Boom), parquet_writer(table_path, SUBSPACES, subspaces_table().schema) as writer:
+def write_half(writing: Any, path: Path) -> None:
+    with writing(path) as aside:
+        (aside / "half" if aside.is_dir() else aside).write_text("half")
+        raise Boom
+
+
+def write_half_a_table(path: Path) -> None:
+    with parquet_writer(path, SUBSPACES, subspaces_table().schema) as writer:
         writer.write_table(subspaces_table())
         raise Boom
-    for name in ("file", "folder", "new file", "new folder"):
-        writing = whole_folder if "folder" in name else whole_file
-        with pytest.raises(Boom), writing(tmp_path / name) as aside:
-            (aside / "half" if "folder" in name else aside).write_text("half")
-            raise Boom
+
+
+def test_an_exception_leaves_the_old_file_or_folder_or_none(tmp_path: Path, table_path: Path) -> None:
+    old = table_path.read_bytes()
+    write_text(tmp_path / "file", "old")
+    write_text(tmp_path / "folder" / "inside", "old")
+    for path in (table_path, tmp_path / "new table"):
+        with pytest.raises(Boom):
+            write_half_a_table(path)
+    for writing, name in ((whole_file, "file"), (whole_folder, "folder")):
+        for path in (tmp_path / name, tmp_path / f"new {name}"):
+            with pytest.raises(Boom):
+                write_half(writing, path)
     assert table_path.read_bytes() == old
+    assert (tmp_path / "file").read_text() == "old"
     assert (tmp_path / "folder" / "inside").read_text() == "old"
-    assert names_in(tmp_path) == ["folder", "subspaces.parquet"]
+    assert names_in(tmp_path) == ["file", "folder", "subspaces.parquet"]
     assert names_in(tmp_path / "folder") == ["inside"]
 
 
@@ -119,7 +132,6 @@ from pathlib import Path
 import pyarrow as pa
 from subspace.mining.artifacts import parquet_writer, whole_file, whole_folder
 from subspace.mining.schemas import SUBSPACES
-import shutil
 
 folder, deaths = Path(sys.argv[1]), ("body", "fsync", "replace")
 table = pa.table({"identity_id": pa.array([1], pa.int32()), "subspace_id": pa.array([1], pa.int32()),
@@ -256,15 +268,16 @@ def test_a_disk_that_takes_no_more_bytes_is_told_in_one_line(tmp_path: Path, tab
     assert names_in(tmp_path) == ["subspaces.parquet"]
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux only")
-def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
-    with (
-        pytest.raises(InputError) as error,
-        whole_file(tmp_path / "a") as aside,
-        open("/dev/full", "wb", buffering=0) as full,
-    ):
+def write_to_a_full_disk(path: Path) -> None:
+    with whole_file(path) as aside, open("/dev/full", "wb", buffering=0) as full:
         aside.write_bytes(b"half")
         full.write(b"rest")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux only")
+def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as error:
+        write_to_a_full_disk(tmp_path / "a")
     assert_one_line(error, f"cannot write {tmp_path / 'a'}: No space left on device")
     assert names_in(tmp_path) == []
 
@@ -400,7 +413,7 @@ def test_every_truncation_is_told_in_one_line(table_path: Path) -> None:
 
 
 def read_with_flipped_bytes(path: Path, places: range) -> int:
-    """Read the table once for each place, with the byte there inverted; return how often it was refused."""
+    """Read the table once for each place, with the byte there inverted; return how often one line refused it."""
     whole = path.read_bytes()
     refused = 0
     for place in places:
@@ -410,8 +423,7 @@ def read_with_flipped_bytes(path: Path, places: range) -> int:
         try:
             read_parquet(path, SUBSPACES)
         except InputError as error:
-            assert "\n" not in str(error)
-            refused += 1
+            refused += "\n" not in str(error)
     return refused
 
 
@@ -495,6 +507,7 @@ fields = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(fields, st.randoms())
 def test_a_fingerprint_does_not_depend_on_the_order_of_keys(one: dict[str, Any], random: Any) -> None:
     keys = list(one)
@@ -505,12 +518,14 @@ def test_a_fingerprint_does_not_depend_on_the_order_of_keys(one: dict[str, Any],
     assert set(print_) <= set("0123456789abcdef")
 
 
+@settings(deadline=None)
 @given(fields, fields)
 def test_a_fingerprint_changes_with_any_field(one: dict[str, Any], other: dict[str, Any]) -> None:
     same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)  # 1, 1.0 and true differ
     assert (fingerprint_of(one) == fingerprint_of(other)) == same
 
 
+@settings(deadline=None)
 @given(fields, st.text(max_size=5), leaves)
 def test_a_fingerprint_changes_with_one_more_or_another_value(
     one: dict[str, Any], key: str, value: Any

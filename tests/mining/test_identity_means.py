@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from subspace.mining.errors import InputError
@@ -43,6 +44,7 @@ def slow_means(identity_id: np.ndarray, embeddings: np.ndarray) -> list[tuple[in
     return result
 
 
+@settings(deadline=None)
 @given(
     counts=st.lists(st.integers(1, 6), min_size=1, max_size=8),
     cuts=st.sets(st.integers(0, 48)),
@@ -56,11 +58,7 @@ def test_any_cutting_into_blocks_gives_the_means_of_the_definition(
     identity_id = np.repeat(ids, counts).astype(np.int32)
     embeddings = units(len(identity_id), seed=seed)
     borders = [0, *sorted(cut for cut in cuts if cut < len(identity_id)), len(identity_id)]
-    blocks = [
-        (identity_id[a:b], embeddings[a:b])
-        for a, b in zip(borders, borders[1:], strict=False)
-        if empty or a < b
-    ]
+    blocks = [(identity_id[a:b], embeddings[a:b]) for a, b in pairwise(borders) if empty or a < b]
 
     means = joined(blocks)
 

@@ -100,6 +100,7 @@ def test_recall_of_a_single_identity_is_perfect() -> None:
     assert neighbor_recall(units(1), np.zeros(1, int)) == 1.0
 
 
+@settings(deadline=None)
 @given(batches=st.integers(1, 4), p=st.integers(2, 6), seed=st.integers(0, 99))
 def test_hardness_is_the_mean_cosine_to_the_nearest_of_the_batch(batches: int, p: int, seed: int) -> None:
     means = units(12, seed=seed)

@@ -153,7 +153,6 @@ def interrupted(run: Path, number: signal.Signals, seconds: float) -> int:
         [sys.executable, "-m", "subspace.pipeline.cli", "run", str(run), "--quiet"],
         stderr=subprocess.PIPE,
         start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     try:
         process.wait(seconds)
@@ -171,7 +170,6 @@ def test_sigterm_saves_and_exits_4(finished_run: Path, small_manifest: Path, tmp
         [sys.executable, "-m", "subspace.pipeline.cli", "run", str(run), "pretrain.steps=5000"],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
         text=True,
     )
     deadline = time.monotonic() + 60

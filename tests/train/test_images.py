@@ -131,30 +131,30 @@ def test_sixteen_bit_grey_keeps_its_high_byte(format: str) -> None:
 
 
 def test_big_endian_sixteen_bit_tiff_keeps_its_high_byte() -> None:
-    header = struct.pack(">2sHI", b"MM", 42, 8)
-    entries = [(256, 3, 8), (257, 3, 8), (258, 3, 16), (259, 3, 1), (262, 3, 1), (273, 4, 122), (278, 3, 8), (279, 4, 128)]
-    directory = struct.pack(">H", len(entries))
+    short, long, pixels_at = 3, 4, 122
+    entries = [
+        *((256, short, 8), (257, short, 8), (258, short, 16), (259, short, 1), (262, short, 1)),
+        *((273, long, pixels_at), (278, short, 8), (279, long, 128)),
+    ]
+    data = struct.pack(">2sHIH", b"MM", 42, 8, len(entries))
     for tag, kind, value in entries:
-        directory += struct.pack(">HHI", tag, kind, 1) + struct.pack(">HH" if kind == 3 else ">I", *((value, 0) if kind == 3 else (value,)))
-    directory += struct.pack(">I", 0)
+        data += struct.pack(">HHI", tag, kind, 1) + struct.pack(">I", value << 16 if kind == short else value)
     values = np.random.default_rng(0).integers(0, 1 << 16, (8, 8)).astype(">u2")
-    data = (header + directory).ljust(122, b"\0") + values.tobytes()
+    data = data.ljust(pixels_at, b"\0") + values.tobytes()
     np.testing.assert_array_equal(decode_image(data, 8), np.broadcast_to(values >> 8, (3, 8, 8)))
 
 
 def turned_for(orientation: int, upright: np.ndarray) -> np.ndarray:
-    """The stored pixels of which EXIF `orientation` says how to turn them upright: pixel by pixel, by its table."""
+    """The stored pixels that EXIF `orientation` turns into `upright`, from the table of the EXIF standard."""
     height, width = upright.shape[:2]
     stored = np.empty((width, height, 3) if orientation >= 5 else upright.shape, np.uint8)
-    for y in range(height):
-        for x in range(width):
-            right, bottom = width - 1 - x, height - 1 - y
-            # Where row 0 and column 0 of the stored pixels are seen: 2 = top right, 3 = bottom right, ...
-            at = {1: (y, x), 2: (y, right), 3: (bottom, right), 4: (bottom, x)}
-            at |= {5: (x, y), 6: (x, bottom), 7: (right, bottom), 8: (right, y)}
-            # 6: the 0th row is the right side and the 0th column the top, so (row, column) = (right, y)
-            at[6], at[8] = (right, y), (x, bottom)
-            stored[at[orientation]] = upright[y, x]
+    for top in range(height):
+        for left in range(width):
+            right, bottom = width - 1 - left, height - 1 - top
+            # "2: the 0th row is at the top, the 0th column at the right": the pixel's (row, column) as stored
+            row_column = {1: (top, left), 2: (top, right), 3: (bottom, right), 4: (bottom, left)}
+            row_column |= {5: (left, top), 6: (right, top), 7: (right, bottom), 8: (left, bottom)}
+            stored[row_column[orientation]] = upright[top, left]
     return stored
 
 
@@ -174,7 +174,9 @@ def test_exif_says_how_to_stand_upright(orientation: int, format: str) -> None:
 def test_the_first_frame_of_an_animation_counts() -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
     for format in ("GIF", "WEBP", "PNG", "TIFF"):
-        found = decoded(frames[0], format, save_all=True, append_images=frames[1:], **LOSSLESS.get(format, {}))
+        found = decoded(
+            frames[0], format, save_all=True, append_images=frames[1:], **LOSSLESS.get(format, {})
+        )
         np.testing.assert_array_equal(found, plane((255, 0, 0)))
 
 
@@ -226,7 +228,9 @@ def test_damaged_images_are_bad_or_decode(format: str, tmp_path: Path) -> None:
         assert isinstance(found, BadImage) or found.shape == (3, 16, 16)
 
 
-@pytest.mark.parametrize("data", [b"", b"not an image", bytes(1000), b"\x89PNG\r\n\x1a\n", b"<svg/>", b"%PDF-1.4"])
+@pytest.mark.parametrize(
+    "data", [b"", b"not an image", bytes(1000), b"\x89PNG\r\n\x1a\n", b"<svg/>", b"%PDF-1.4"]
+)
 def test_what_is_no_image_is_bad(data: bytes, tmp_path: Path) -> None:
     bad = store_of(tmp_path, data).decode(0, 8)
     assert isinstance(bad, BadImage)
@@ -256,7 +260,13 @@ def png_header(width: int, height: int) -> bytes:
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_claimed_sizes_are_refused_before_decoding(tmp_path: Path) -> None:
     side = int(MAX_PIXELS**0.5)
-    claims = [(side + 1, side + 1), (10_000, 10_000), (20_000, 20_000), (2**31 - 1, 2**31 - 1), (MAX_PIXELS + 1, 1)]
+    claims = [
+        (side + 1, side + 1),
+        (10_000, 10_000),
+        (20_000, 20_000),
+        (2**31 - 1, 2**31 - 1),
+        (MAX_PIXELS + 1, 1),
+    ]
     store = store_of(tmp_path, *(png_header(*claim) for claim in claims))
     for image_id in range(len(claims)):
         bad = store.decode(image_id, 8)
@@ -266,7 +276,9 @@ def test_claimed_sizes_are_refused_before_decoding(tmp_path: Path) -> None:
         decode_image(png_header(100, 100), 8)  # small enough to be decoded, and then the pixels end
 
 
-@pytest.mark.xfail(strict=True, reason="Pillow raises DecompressionBombError, an Exception, from 178 megapixels")
+@pytest.mark.xfail(
+    strict=True, reason="Pillow raises DecompressionBombError, an Exception, from 178 megapixels"
+)
 def test_huge_claims_are_value_errors_as_documented() -> None:
     with pytest.raises(ValueError, match="pixels"):
         decode_image(png_header(20_000, 20_000), 8)
@@ -337,7 +349,13 @@ def test_files_that_are_missing_or_too_short_are_bad(tmp_path: Path) -> None:
         length=[None, size + 1, size, 1, None],
     )
     for image_id, message in enumerate(
-        ["No such file", f"ends before byte {size + 1}", f"ends before byte {size + 10}", f"byte {size + 6}", "directory"]
+        [
+            "No such file",
+            f"ends before byte {size + 1}",
+            f"ends before byte {size + 10}",
+            f"byte {size + 6}",
+            "directory",
+        ]
     ):
         with pytest.raises(OSError, match=message):
             store.read(image_id)

@@ -1,0 +1,92 @@
+"""Settings: what is written is what is read, overrides win, mistakes are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from subspace.mining import InputError
+from subspace.pipeline.config import RunConfig, load_config, parse_config, write_config
+
+configs = st.builds(
+    lambda seed, rounds, P, K, g, fraction, lr, subspaces, size: parse_config(
+        {
+            "manifest": "m.parquet",
+            "seed": seed,
+            "rounds": rounds,
+            "embedding_size": size,
+            "cluster": {"ids_per_subspace": subspaces},
+            "plan": {"P": P, "K": K, "group_size": g, "random_fraction": fraction},
+            "train": {"optimizer": {"lr": lr}},
+        },
+        [],
+        "test",
+    ),
+    st.integers(0, 2**31),
+    st.integers(1, 99),
+    st.integers(2, 512),
+    st.integers(1, 64),
+    st.integers(1, 8),
+    st.floats(0, 1),
+    st.floats(1e-9, 10),
+    st.one_of(st.just("all"), st.integers(1, 10**6)),
+    st.one_of(st.none(), st.integers(1, 4096)),
+)
+
+
+@given(configs)
+def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory, config: RunConfig) -> None:
+    path = tmp_path_factory.mktemp("run") / "subspace.yaml"
+    write_config(path, config)
+    assert load_config(path) == config
+    assert all(
+        "#" in line for line in path.read_text().splitlines() if line.strip() and not line.endswith(":")
+    )
+
+
+def test_overrides_win(tmp_path: Path) -> None:
+    path = tmp_path / "subspace.yaml"
+    write_config(path, parse_config({"manifest": "a"}, [], "test"))
+    config = load_config(
+        path,
+        ["train.optimizer.lr=2e-4", "cluster.ids_per_subspace=all", "eval.ks=[1,10]", "embedding_size=64"],
+    )
+    assert config.train.optimizer.lr == 2e-4
+    assert config.cluster.ids_per_subspace == "all"
+    assert config.eval.ks == (1, 10)
+    assert config.embedding_size == 64
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("plan.stepps=3", "did you mean 'plan.steps'"),
+        ("plan.steps=many", "plan.steps=many"),
+        ("plan.steps=0", "greater than or equal to 1"),
+        ("plan.order=shuffled", "plan.order=shuffled"),
+        ("train.optimizer.lr=-1", "train.optimizer.lr=-1"),
+        ("plan", "section.key=value"),
+        ("=3", "section.key=value"),
+        ("plan=3", "plan=3"),
+        ("seed=${nothing}", "nothing"),
+    ],
+)
+def test_mistakes_are_named_in_one_line(tmp_path: Path, override: str, named: str) -> None:
+    path = tmp_path / "subspace.yaml"
+    write_config(path, parse_config({"manifest": "a"}, [], "test"))
+    with pytest.raises(InputError) as error:
+        load_config(path, [override])
+    assert named in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1\n- 2\n", "\x00", "just words", ""])
+def test_broken_files(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "subspace.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as error:
+        load_config(path)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,258 @@
+"""Checkpoints come back bit for bit, and a training goes on from one as if it had never stopped."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from subspace.mining.errors import InputError
+from subspace.train.backbones import Backbone, build_backbone
+from subspace.train.checkpoint import CheckpointMeta, load_network, load_state, read_meta, save_checkpoint
+from subspace.train.class_losses import SoftmaxLoss
+from subspace.train.loop import TripletConfig, train_steps
+from subspace.train.optimizers import OptimizerConfig, build_optimizer
+from subspace.train.planned_batches import ImageBatch
+
+META = CheckpointMeta("small", 8, 3, "f" * 32, parent="p", plan="q", config={"zoë": [1, None, 2.5]})
+STEPS = 6
+OPTIMIZERS = [
+    {"name": "adamw"},
+    {"name": "adamw", "clip_norm": 0.1},
+    {"name": "sgd", "lr": 0.05},
+    {"name": "sgd", "lr": 0.05, "momentum": 0},
+]
+
+
+def small(seed: int = 0) -> Backbone:
+    return build_backbone("small", embedding_size=8, seed=seed)
+
+
+def batch(step: int) -> ImageBatch:
+    generator = torch.Generator().manual_seed(step)
+    pixels = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    return ImageBatch(step, np.arange(6), pixels, [])
+
+
+def train(network: Backbone, loss: nn.Module, optimizer: Any, config: OptimizerConfig, steps: range) -> None:
+    for _ in train_steps(
+        network,
+        loss,
+        optimizer,
+        map(batch, steps),
+        lambda image_id: image_id // 2,
+        config,
+        first_step=0,
+        total_steps=STEPS,
+        device=torch.device("cpu"),
+        precision="32-true",
+        seed=0,
+    ):
+        pass
+
+
+def loss_with_weights(weights: bool) -> nn.Module:
+    return SoftmaxLoss(3, 8) if weights else TripletConfig().build()
+
+
+def assert_same(a: Any, b: Any) -> None:
+    """Nested state dicts, bit for bit."""
+    if isinstance(a, torch.Tensor):
+        assert a.dtype == b.dtype
+        assert torch.equal(a, b)
+    elif isinstance(a, dict):
+        present = {key for key in a if a[key] is not None}
+        assert present == {key for key in b if b[key] is not None}
+        for key in present:
+            assert_same(a[key], b[key])
+    elif isinstance(a, list):
+        assert len(a) == len(b)
+        for one, other in zip(a, b, strict=True):
+            assert_same(one, other)
+    else:
+        assert a == b
+
+
+def assert_equal_files(a: Path, b: Path) -> None:
+    assert {path.name: path.read_bytes() for path in a.iterdir()} == {
+        path.name: path.read_bytes() for path in b.iterdir()
+    }
+
+
+@pytest.mark.parametrize("settings", OPTIMIZERS, ids=lambda s: "-".join(map(str, s.values())))
+@pytest.mark.parametrize("weights", [False, True])
+def test_training_goes_on_from_a_checkpoint_bit_for_bit(
+    tmp_path: Path, settings: dict[str, Any], weights: bool
+) -> None:
+    config = OptimizerConfig.model_validate({"warmup_steps": 2, **settings})
+    network, loss = small(), loss_with_weights(weights)
+    optimizer = build_optimizer([network, loss], config)
+    train(network, loss, optimizer, config, range(3))
+    save_checkpoint(tmp_path / "c", network, META, optimizer=optimizer, loss=loss)
+
+    again, loss_again = small(seed=9), loss_with_weights(weights)
+    optimizer_again = build_optimizer([again, loss_again], config)
+    train(again, loss_again, optimizer_again, config, range(5, 6))  # whatever state there is goes
+    load_state(tmp_path / "c", again, optimizer=optimizer_again, loss=loss_again)
+
+    for steps in (range(0), range(3, STEPS)):
+        train(network, loss, optimizer, config, steps)
+        train(again, loss_again, optimizer_again, config, steps)
+        assert_same(network.state_dict(), again.state_dict())
+        assert_same(loss.state_dict(), loss_again.state_dict())
+        assert_same(optimizer.state_dict()["state"], optimizer_again.state_dict()["state"])
+    save_checkpoint(tmp_path / "whole", network, META, optimizer=optimizer, loss=loss)
+    save_checkpoint(tmp_path / "resumed", again, META, optimizer=optimizer_again, loss=loss_again)
+    assert_equal_files(tmp_path / "whole", tmp_path / "resumed")
+
+
+def test_equal_trainings_give_equal_bytes(tmp_path: Path) -> None:
+    for name in "ab":
+        network, loss, config = small(), loss_with_weights(True), OptimizerConfig()
+        optimizer = build_optimizer([network, loss], config)
+        train(network, loss, optimizer, config, range(2))
+        save_checkpoint(tmp_path / name, network, META, optimizer=optimizer, loss=loss)
+    names = ["loss.safetensors", "meta.json", "model.safetensors", "optimizer.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == names
+    assert_equal_files(tmp_path / "a", tmp_path / "b")
+
+
+def test_others_read_the_weights_and_people_the_meta(tmp_path: Path) -> None:
+    network = small()
+    save_checkpoint(tmp_path / "c", network, META, loss=TripletConfig().build())
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == ["meta.json", "model.safetensors"]
+    assert_same(dict(network.state_dict()), load_file(tmp_path / "c" / "model.safetensors"))
+    text = (tmp_path / "c" / "meta.json").read_text(encoding="utf-8")
+    assert json.loads(text) == asdict(META)
+    assert "zoë" in text
+    assert read_meta(tmp_path / "c") == META
+
+
+def test_saving_does_not_change_what_is_saved_and_replaces_what_was_there(tmp_path: Path) -> None:
+    network = small()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    save_checkpoint(tmp_path / "c", network, META, loss=SoftmaxLoss(3, 8))
+    save_checkpoint(tmp_path / "c", network, replace(META, step=4))
+    assert_same(network.state_dict(), before)
+    assert read_meta(tmp_path / "c").step == 4
+    assert not (tmp_path / "c" / "loss.safetensors").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+def test_tied_and_strided_weights_are_saved(tmp_path: Path) -> None:
+    network = small()
+    network.body.tied = network.body.fc  # type: ignore[assignment]
+    network.to(memory_format=torch.channels_last)
+    save_checkpoint(tmp_path / "c", network, META)
+    other = small(seed=1)
+    other.body.tied = other.body.fc  # type: ignore[assignment]
+    load_state(tmp_path / "c", other)
+    assert_same(other.state_dict(), network.state_dict())
+
+
+def test_a_network_opens_by_name_or_checkpoint(tmp_path: Path) -> None:
+    network = small(seed=5)
+    train(
+        network, SoftmaxLoss(3, 8), build_optimizer([network], OptimizerConfig()), OptimizerConfig(), range(2)
+    )
+    save_checkpoint(tmp_path / "c", network, META)
+    opened = load_network(f"checkpoint:{tmp_path}/c")
+    assert (opened.spec, opened.embedding_size) == ("small", 8)
+    assert_same(opened.state_dict(), network.state_dict())
+    assert_same(load_network(f"checkpoint:{tmp_path}/c", embedding_size=8).state_dict(), network.state_dict())
+    assert_same(load_network("small", embedding_size=8, seed=5).state_dict(), small(seed=5).state_dict())
+    with pytest.raises(InputError, match=r"embedding_size=16, but .* has 8; leave it null"):
+        load_network(f"checkpoint:{tmp_path}/c", embedding_size=16)
+
+
+def trained_checkpoint(folder: Path) -> None:
+    network, loss, config = small(), SoftmaxLoss(3, 8), OptimizerConfig()
+    optimizer = build_optimizer([network, loss], config)
+    train(network, loss, optimizer, config, range(1))
+    save_checkpoint(folder, network, META, optimizer=optimizer, loss=loss)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.safetensors", "loss.safetensors"])
+def test_missing_and_damaged_files_are_told_in_one_line(tmp_path: Path, file: str) -> None:
+    trained_checkpoint(tmp_path / "c")
+    whole = (tmp_path / "c" / file).read_bytes()
+    header = bytearray(whole)
+    header[20] ^= 0xFF
+    for damaged in (None, b"", whole[:5], whole[: len(whole) // 2], whole[:-1], bytes(header), b"x" * 1000):
+        (tmp_path / "c" / file).unlink(missing_ok=True)
+        if damaged is not None:
+            (tmp_path / "c" / file).write_bytes(damaged)
+        network, loss = small(), SoftmaxLoss(3, 8)
+        optimizer = build_optimizer([network, loss], OptimizerConfig())
+        with pytest.raises(InputError, match="cannot load checkpoint") as error:
+            load_state(tmp_path / "c", network, optimizer=optimizer, loss=loss)
+        assert "\n" not in str(error.value)
+        assert str(tmp_path / "c") in str(error.value)
+
+
+def test_another_shape_is_told_in_one_line(tmp_path: Path) -> None:
+    trained_checkpoint(tmp_path / "c")
+    for network, loss in (
+        (build_backbone("small", embedding_size=4), None),
+        (small(), SoftmaxLoss(5, 8)),
+        (build_backbone("iresnet18"), None),
+    ):
+        with pytest.raises(InputError, match="cannot load checkpoint") as error:
+            load_state(tmp_path / "c", network, loss=loss)
+        assert "\n" not in str(error.value)
+
+
+def test_damaged_meta_is_told_in_one_line(tmp_path: Path) -> None:
+    trained_checkpoint(tmp_path / "c")
+    meta = tmp_path / "c" / "meta.json"
+    whole = meta.read_text(encoding="utf-8")
+    foreign = json.dumps({"model_type": "bert"})
+    unknown = json.dumps({**json.loads(whole), "later_field": 1})
+    for damaged in ("", whole[: len(whole) // 2], "[1, 2]", "3", foreign, unknown):
+        meta.write_text(damaged, encoding="utf-8")
+        for read in (lambda: read_meta(tmp_path / "c"), lambda: load_network(f"checkpoint:{tmp_path}/c")):
+            with pytest.raises(InputError) as error:
+                read()
+            assert "\n" not in str(error.value)
+            assert str(tmp_path / "c") in str(error.value)
+    meta.unlink()
+    for folder in (tmp_path / "c", tmp_path / "none"):
+        with pytest.raises(InputError, match=r"is not a checkpoint \(it has no meta.json\)"):
+            read_meta(folder)
+
+
+def test_nothing_is_unpickled(tmp_path: Path) -> None:
+    trained_checkpoint(tmp_path / "c")
+    marker = tmp_path / "executed"
+
+    class Payload:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (marker.touch, ())
+
+    torch.save({"x": Payload()}, tmp_path / "c" / "model.safetensors")
+    with pytest.raises(InputError):
+        load_network(f"checkpoint:{tmp_path}/c")
+    assert not marker.exists()
+
+
+@pytest.mark.xfail(strict=True, reason="save_checkpoint writes meta.json in the locale's encoding")
+def test_meta_is_written_in_utf_8_whatever_the_locale(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from dataclasses import replace;"
+        "from subspace.train.checkpoint import CheckpointMeta, save_checkpoint;"
+        "from subspace.train.backbones import build_backbone;"
+        "save_checkpoint(Path(sys.argv[1]), build_backbone('small'), CheckpointMeta('small', 128, 0, 'f'))"
+    )
+    options = ["-X", "warn_default_encoding", "-W", "error::EncodingWarning:subspace.train.checkpoint"]
+    command = [sys.executable, *options, "-c", script, str(tmp_path / "c")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

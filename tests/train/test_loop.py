@@ -1,0 +1,218 @@
+"""The training loop: it learns, it repeats itself exactly, and it skips what cannot teach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from subspace.train.backbones import Backbone, ImageInput, build_backbone
+from subspace.train.class_losses import SoftmaxLoss
+from subspace.train.images import BadImage
+from subspace.train.loop import StepRecord, TrainConfig, TripletConfig, train_steps
+from subspace.train.optimizers import OptimizerConfig, build_optimizer, learning_rate
+from subspace.train.planned_batches import ImageBatch
+
+LEVEL = OptimizerConfig(lr=3e-3, schedule="constant", warmup_steps=0)
+TOTAL = 20
+
+
+def toy_batch(step: int, identities: int = 4, images: int = 3) -> ImageBatch:
+    """Noisy copies of a fixed pattern for each identity; image `i` is of identity `i // images`."""
+    patterns = np.random.default_rng(0).integers(0, 256, (identities, 3, 8, 8))
+    noise = np.random.default_rng(step + 1).normal(0, 60, (identities, images, 3, 8, 8))
+    pixels = np.clip(patterns[:, None] + noise, 0, 255).astype(np.uint8).reshape(-1, 3, 8, 8)
+    return ImageBatch(step, np.arange(len(pixels)), torch.from_numpy(pixels), [])
+
+
+def labels_of(image_id: np.ndarray) -> np.ndarray:
+    return (image_id // 3).astype(np.int32)
+
+
+class TinyNetwork(nn.Module):
+    """Linear layers with dropout and batch norm, so that modes and seeds matter."""
+
+    def __init__(self, dropout: float) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(192, 24),
+            nn.BatchNorm1d(24),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(24, 8),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images)
+
+
+def tiny_backbone(dropout: float = 0.0) -> Backbone:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Backbone(TinyNetwork(dropout), spec="tiny", input=ImageInput(8), embedding_size=8)
+
+
+def train(
+    batches: Iterable[ImageBatch],
+    network: Backbone | None = None,
+    loss: nn.Module | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
+    config: OptimizerConfig = LEVEL,
+    **changed: Any,
+) -> tuple[Backbone, list[StepRecord]]:
+    network = network or tiny_backbone()
+    loss = loss or TripletConfig(margin=1.0).build()
+    optimizer = optimizer or build_optimizer([network, loss], config)
+    settings = {
+        "first_step": 0,
+        "total_steps": TOTAL,
+        "device": torch.device("cpu"),
+        "precision": "32-true",
+        "seed": 0,
+    }
+    records = train_steps(network, loss, optimizer, batches, labels_of, config, **(settings | changed))
+    return network, list(records)
+
+
+def losses(records: list[StepRecord]) -> list[float]:
+    return [record.loss.item() for record in records if record.loss is not None]
+
+
+def assert_equal_states(a: nn.Module, b: nn.Module) -> None:
+    for name, tensor in a.state_dict().items():
+        assert torch.equal(tensor, b.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+@pytest.mark.parametrize("with_classes", [False, True])
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_training_lowers_the_loss(name: str, with_classes: bool, precision: str) -> None:
+    config = OptimizerConfig.model_validate(
+        {"name": name, "lr": 0.01 if name == "adamw" else 0.05, "schedule": "constant", "warmup_steps": 0}
+    )
+    loss = SoftmaxLoss(4, 8, scale=8) if with_classes else None
+    _, records = train(map(toy_batch, range(30)), loss=loss, config=config, precision=precision)
+    values = losses(records)
+    assert np.mean(values[-5:]) < 0.7 * np.mean(values[:5])
+
+
+def test_the_small_network_learns_one_batch() -> None:
+    network = build_backbone("small", embedding_size=16)
+    pixels = torch.randint(
+        0, 256, (8, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    batches = (ImageBatch(step, np.arange(8) * 3 // 2, pixels, []) for step in range(15))
+    _, records = train(batches, network, TripletConfig(soft_margin=True).build())
+    assert losses(records)[-1] < 0.7 * losses(records)[0]
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_equal_trainings_are_equal_bit_for_bit(dropout: float) -> None:
+    trained = []
+    for global_seed in (1, 2):
+        torch.manual_seed(global_seed)
+        trained.append(train(map(toy_batch, range(6)), tiny_backbone(dropout)))
+    assert losses(trained[0][1]) == losses(trained[1][1])
+    assert_equal_states(trained[0][0], trained[1][0])
+
+
+def test_dropout_follows_seed_and_step() -> None:
+    def first_loss(step: int = 0, **changed: Any) -> float:
+        batch = toy_batch(0)
+        again = ImageBatch(step, batch.image_id, batch.images, [])
+        return losses(train([again], tiny_backbone(0.5), **changed)[1])[0]
+
+    plain = first_loss()
+    assert first_loss(seed=1) != plain
+    assert first_loss(step=1) != plain
+    assert first_loss(step=0, first_step=7) == first_loss(step=7)
+    assert first_loss(step=0, first_step=7) != plain
+
+
+def test_a_training_may_be_cut_between_any_two_steps() -> None:
+    whole, _ = train(map(toy_batch, range(6)), tiny_backbone(0.5))
+    network, loss = tiny_backbone(0.5), TripletConfig(margin=1.0).build()
+    optimizer = build_optimizer([network], LEVEL)
+    for steps in (range(0, 2), range(2, 3), range(3, 6)):
+        train(map(toy_batch, steps), network, loss, optimizer)
+    assert_equal_states(whole, network)
+
+
+def test_the_learning_rate_spans_the_rounds() -> None:
+    config = OptimizerConfig(lr=0.01, warmup_steps=4)
+    optimizers = []
+    for first_step in (0, 10):
+        network = tiny_backbone()
+        optimizer = build_optimizer([network], config)
+        _, records = train(
+            map(toy_batch, range(3)), network, optimizer=optimizer, config=config, first_step=first_step
+        )
+        optimizers.append(optimizer)
+        expected = [learning_rate(config, first_step + step, TOTAL) for step in range(3)]
+        assert [record.lr for record in records] == expected
+        assert [record.step for record in records] == [0, 1, 2]
+        assert [group["lr"] for group in optimizer.param_groups] == expected[-1:] * 2
+
+
+def test_batches_with_fewer_than_two_images_change_nothing() -> None:
+    network = tiny_backbone()
+    bad = [BadImage(5, "damaged")]
+    batches = [
+        ImageBatch(step, np.arange(n), torch.zeros(n, 3, 8, 8, dtype=torch.uint8), bad)
+        for step, n in enumerate((0, 1))
+    ]
+    _, records = train(batches, network)
+    assert_equal_states(network, tiny_backbone())
+    for record, n in zip(records, (0, 1), strict=True):
+        assert (record.images, record.bad, record.loss, record.statistics) == (n, bad, None, None)
+
+
+def test_a_batch_without_triplets_moves_no_weight() -> None:
+    network = tiny_backbone()
+    batch = toy_batch(0, identities=1)
+    _, records = train([batch], network, config=LEVEL.model_copy(update={"weight_decay": 0.0}))
+    assert losses(records) == [0]
+    for ours, fresh in zip(network.parameters(), tiny_backbone().parameters(), strict=True):
+        assert torch.equal(ours, fresh)
+
+
+def test_records_carry_no_graph() -> None:
+    _, records = train(map(toy_batch, range(2)))
+    for record in records:
+        assert record.loss is not None
+        assert record.statistics is not None
+        assert not record.loss.requires_grad
+        assert not any(number.requires_grad for number in record.statistics)
+        assert record.images == 12
+
+
+def test_a_network_in_evaluation_mode_is_put_to_training() -> None:
+    network, _ = train([toy_batch(0)], tiny_backbone(0.5).eval())
+    assert network.training
+    assert_equal_states(network, train([toy_batch(0)], tiny_backbone(0.5))[0])
+
+
+def test_clipping_bounds_the_gradient() -> None:
+    for clip, largest in ((None, np.inf), (0.01, 0.01), (1e6, np.inf)):
+        network = tiny_backbone()
+        config = OptimizerConfig(
+            name="sgd", lr=1.0, momentum=0, weight_decay=0, warmup_steps=0, clip_norm=clip
+        )
+        train([toy_batch(0)], network, config=config)
+        moved = sum(
+            ((a - b) ** 2).sum().item()
+            for a, b in zip(network.parameters(), tiny_backbone().parameters(), strict=True)
+        )
+        assert 0 < moved**0.5 <= largest * 1.001
+        assert clip == 0.01 or moved**0.5 > 0.01
+
+
+def test_settings_build_the_loss_that_they_describe() -> None:
+    loss = TripletConfig(margin=0.7, negatives=5, squared=False, soft_margin=True).build()
+    assert (loss.margin, loss.negatives, loss.squared, loss.soft_margin) == (0.7, 5, False, True)
+    assert TrainConfig().triplet.build().margin == 0.3

@@ -1,0 +1,138 @@
+"""metrics.jsonl: averages of a window, whole lines, cut back where a training resumes."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from subspace.train.images import BadImage
+from subspace.train.loop import StepRecord
+from subspace.train.metrics_log import MetricsLog, read_metrics
+from subspace.train.triplet_loss import TripletStatistics
+
+
+def record(
+    step: int, loss: float | None = 1.0, statistics: tuple[float, ...] | None = (0.5, 1, 2)
+) -> StepRecord:
+    bad = [BadImage(step, "damaged")] if step % 2 else []
+    return StepRecord(
+        step,
+        lr=0.1 * (step + 1),
+        images=10,
+        bad=bad,
+        loss=None if loss is None else torch.tensor(loss),
+        statistics=TripletStatistics(*map(torch.tensor, statistics))
+        if loss is not None and statistics
+        else None,
+    )
+
+
+@contextmanager
+def log_of(folder: Path, first_step: int = 0) -> Iterator[MetricsLog]:
+    log = MetricsLog(folder, first_step)
+    try:
+        yield log
+    finally:
+        log.close()
+
+
+def write_steps(folder: Path, first_step: int, steps: range, every: int = 2) -> None:
+    with log_of(folder, first_step) as log:
+        for step in steps:
+            log.add(record(step))
+            if (step + 1) % every == 0:
+                log.write()
+
+
+def test_a_line_averages_the_steps_of_its_window(tmp_path: Path) -> None:
+    with log_of(tmp_path) as log:
+        for step, loss, active in ((0, 1.0, 0.2), (1, 3.0, 0.4), (2, None, 0.0)):
+            log.add(record(step, loss, (active, loss or 0, 2.0)))
+        assert log.waiting == 3
+        written = log.write()
+        assert log.waiting == 0
+        log.add(record(3, 7.0))
+        log.write()
+    first, second = read_metrics(tmp_path / "metrics.jsonl")
+    assert first == written
+    for name, value in {
+        "step": 2,
+        "loss": 2,
+        "active_fraction": 0.3,
+        "d_ap": 2,
+        "d_an": 2,
+        "lr": 0.3,
+    }.items():
+        assert first[name] == pytest.approx(value), name
+    assert first["unreadable"] == 1
+    assert {"images_per_second", "seconds"} <= set(first)
+    assert (second["step"], second["loss"], second["unreadable"]) == (3, 7, 1)
+    assert second["seconds"] >= first["seconds"]
+
+
+def test_what_is_not_known_is_null_and_json_is_strict(tmp_path: Path) -> None:
+    with log_of(tmp_path) as log:
+        log.add(record(0, loss=None))
+        log.write()
+        log.add(record(1, loss=0.0, statistics=(math.nan, math.nan, math.nan)))
+        log.write()
+        log.add(record(2, loss=0.5, statistics=None))
+        log.write()
+    strict = [json.loads(line, parse_constant=pytest.fail) for line in (tmp_path / "metrics.jsonl").open()]
+    assert [line["loss"] for line in strict] == [None, 0, 0.5]
+    assert [line["active_fraction"] for line in strict] == [None, None, None]
+
+
+def test_every_line_is_readable_at_once(tmp_path: Path) -> None:
+    with log_of(tmp_path) as log:
+        for step in range(3):
+            log.add(record(step))
+            log.write()
+            assert [line["step"] for line in read_metrics(tmp_path / "metrics.jsonl")] == list(
+                range(step + 1)
+            )
+
+
+@pytest.mark.parametrize("resumed_at", [0, 1, 4, 6, 10, 12])
+@pytest.mark.parametrize("half_a_line", ["", '{"step": 11, "lo', "{"])
+def test_a_resumed_training_drops_the_lines_of_steps_that_it_repeats(
+    tmp_path: Path, resumed_at: int, half_a_line: str
+) -> None:
+    write_steps(tmp_path, 0, range(10))
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write(half_a_line)
+    before = read_metrics(tmp_path / "metrics.jsonl")
+    assert [line["step"] for line in before] == [1, 3, 5, 7, 9]
+
+    write_steps(tmp_path, resumed_at, range(resumed_at, 14))
+
+    after = read_metrics(tmp_path / "metrics.jsonl")
+    kept = [line for line in before if line["step"] < resumed_at]
+    assert after[: len(kept)] == kept
+    new = [step for step in range(resumed_at, 14) if step % 2 == 1]
+    assert [line["step"] for line in after[len(kept) :]] == new
+    seconds = [line["seconds"] for line in after]
+    assert seconds == sorted(seconds)  # the clock goes on where it was
+
+
+def test_tensorboard_shows_the_same_numbers(tmp_path: Path) -> None:
+    write_steps(tmp_path, 0, range(4))
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    for name in ("loss", "active_fraction", "d_ap", "d_an", "lr", "images_per_second"):
+        told = [(event.step, event.value) for event in events.Scalars(f"train/{name}")]
+        lines = [(line["step"], line[name]) for line in read_metrics(tmp_path / "metrics.jsonl")]
+        assert told == [(step, pytest.approx(value)) for step, value in lines]
+
+
+def test_no_file_has_no_lines(tmp_path: Path) -> None:
+    assert read_metrics(tmp_path / "metrics.jsonl") == []
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1')
+    assert read_metrics(tmp_path / "metrics.jsonl") == []
