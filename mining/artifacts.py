@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,9 @@ try:
     CODE_VERSION = version("subspace-mining")
 except PackageNotFoundError:  # a checkout on the path that was never installed
     CODE_VERSION = "0+unknown"
+
+DAMAGE = (OSError, ValueError, pa.ArrowException)
+"""What Arrow raises on damaged files; a UnicodeDecodeError in a footer is a ValueError."""
 
 CREATED_BY = f"subspace-mining {CODE_VERSION}"
 
@@ -53,7 +56,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise unwritable(path, error) from error
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -67,14 +71,24 @@ def whole_folder(path: Path) -> Iterator[Path]:
         for file in aside.iterdir():
             _sync(file)
         _sync(aside)
-        if path.exists():
-            shutil.rmtree(path)
+        remove(path)
         os.replace(aside, path)
         _sync(path.parent)
     except OSError as error:
         raise unwritable(path, error) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if there is one; a folder goes at once, never half of it."""
+    if not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    aside = path.with_name(f".{path.name}.{os.getpid()}.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    os.replace(path, aside)
+    shutil.rmtree(aside)
 
 
 def unwritable(path: Path, error: OSError) -> InputError:
@@ -122,7 +136,10 @@ def parquet_writer(
     metadata = {"schema_version": str(SCHEMA_VERSION), "kind": kind.name, "created_by": CREATED_BY}
     if fingerprint is not None:
         metadata["fingerprint"] = fingerprint
-    with whole_file(path) as aside, pq.ParquetWriter(aside, schema, compression="zstd") as writer:
+    with (
+        whole_file(path) as aside,
+        pq.ParquetWriter(aside, schema, compression="zstd", write_page_checksum=True) as writer,
+    ):
         yield writer
         writer.add_key_value_metadata(metadata)
 
@@ -142,11 +159,12 @@ def open_parquet(path: Path, kind: TableKind | None = None) -> pq.ParquetFile:
     if not path.exists():
         raise InputError(f"{path} does not exist")
     try:
-        file = pq.ParquetFile(path, memory_map=True)
-    except (OSError, pa.ArrowException) as error:
-        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} is not a readable Parquet file (truncated?): {first_line}") from error
-    problem = kind.problem_with(file.schema_arrow) if kind else None
+        file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
+        problem = kind.problem_with(file.schema_arrow) if kind else None
+    except DAMAGE as error:
+        raise InputError(
+            f"{path} is not a readable Parquet file (truncated?): {_first_line(error)}"
+        ) from error
     if kind and problem:
         raise InputError(f"{path} is not a {kind.name} table: it {problem}")
     return file
@@ -157,14 +175,31 @@ def read_parquet(path: Path, kind: TableKind, columns: list[str] | None = None) 
     file = open_parquet(path, kind)
     try:
         return file.read(columns=columns)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+    except DAMAGE as error:
+        raise InputError(f"{path} is damaged: {_first_line(error)}") from error
+
+
+def read_row_group(path: Path, kind: TableKind, group: int, columns: list[str]) -> pa.Table:
+    """Read some columns of one row group; damage is an InputError."""
+    file = open_parquet(path, kind)
+    try:
+        return file.read_row_group(group, columns=columns)
+    except DAMAGE as error:
+        raise InputError(f"{path} is damaged: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def metadata_of(file: pq.ParquetFile) -> dict[str, str]:
     """Our key-value metadata of an open file (schema_version, kind, fingerprint, created_by)."""
     raw = file.metadata.metadata or {}
-    return {key.decode(): value.decode() for key, value in raw.items() if key != b"ARROW:schema"}
+    return {
+        key.decode(errors="replace"): value.decode(errors="replace")
+        for key, value in raw.items()
+        if key != b"ARROW:schema"
+    }
 
 
 def fingerprint_in(path: Path, kind: TableKind) -> str:
@@ -179,9 +214,10 @@ def fingerprint_in(path: Path, kind: TableKind) -> str:
             f"{path} carries no fingerprint, so it was not written by this program; "
             f"remake it, or pass a foreign manifest through `subspace ingest`"
         )
-    if int(metadata.get("schema_version", "0")) > SCHEMA_VERSION:
+    version = metadata.get("schema_version", "")
+    if not version.isdigit() or int(version) > SCHEMA_VERSION:
         raise StaleArtifactError(
-            f"{path} was written by a later version ({metadata.get('created_by')}); upgrade"
+            f"{path} has schema version '{version}', not {SCHEMA_VERSION} (created by {metadata.get('created_by')}); upgrade"
         )
     return metadata["fingerprint"]
 

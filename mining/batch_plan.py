@@ -25,7 +25,9 @@ from .manifest import IdentityImages
 from .randomness import generator
 from .settings import Settings
 
-BATCHES_PER_BLOCK = 1024  # part of the function: changing it changes every plan
+# Parts of the function: changing one changes every plan.
+BATCHES_PER_BLOCK = 1024
+TRIES = 16
 
 
 class PlanConfig(Settings):
@@ -86,8 +88,8 @@ def plan_batches(
 
     The plan goes in passes. In a pass every identity is a seed exactly once: each subspace's identities
     are shuffled and cut into batches (the last one wraps around), and the batches are put in `order`.
-    An identity that would appear twice in a batch is replaced by another of the same subspace, or by
-    anybody where the subspace is smaller than the batch. Memory is O(I) and one block.
+    An identity that would appear twice in a batch is replaced by another of the same subspace, and by
+    anybody only where the subspace has no more. Memory is O(I) and one block.
 
     Args:
         images: the I identities to draw from, with their images.
@@ -191,19 +193,21 @@ class _Pass:
         self, identity_bP: np.ndarray, subspace: np.ndarray, random: np.random.Generator
     ) -> np.ndarray:
         """Replace every repeat (and every -1) by an identity that its batch does not hold yet."""
-        attempt = 0
-        while len(todo := np.argwhere(_repeats(identity_bP))):
-            batch, column = todo.T
+        for _ in range(TRIES):
+            batch, column = np.nonzero(_repeats(identity_bP))
+            if len(batch) == 0:
+                return identity_bP
             home = subspace[batch]
-            local = self.members[
-                self.start[home] + (random.random(len(home)) * self.size[home]).astype(np.int64)
-            ]
-            anybody = random.integers(len(self.images), size=len(home))
-            # A subspace that is small beside the batch cannot fill it: after a few tries, draw from everybody.
-            identity_bP[batch, column] = local if attempt < 8 else anybody
-            attempt += 1
-            if attempt == 100:
-                _fill_by_hand(identity_bP, len(self.images), random)
+            place = (random.random(len(home)) * self.size[home]).astype(np.int64)
+            identity_bP[batch, column] = self.members[self.start[home] + place]
+        # Chance does not settle it where the subspace is hardly larger than the batch, or smaller.
+        repeat_bP = _repeats(identity_bP)
+        for batch in np.flatnonzero(repeat_bP.any(axis=1)):
+            home = slice(
+                self.start[subspace[batch]], self.start[subspace[batch]] + self.size[subspace[batch]]
+            )
+            row, repeat = identity_bP[batch], repeat_bP[batch]
+            row[repeat] = _others(row[~repeat], self.members[home], len(self.images), repeat.sum(), random)
         return identity_bP
 
     def _draw_images(self, identity_bP: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -234,9 +238,12 @@ def _repeats(identity_bP: np.ndarray) -> np.ndarray:
     return repeat | (identity_bP < 0)
 
 
-def _fill_by_hand(identity_bP: np.ndarray, total: int, random: np.random.Generator) -> None:
-    """Settle what chance has not: P is nearly all identities there are."""
-    repeat = _repeats(identity_bP)
-    for batch in np.flatnonzero(repeat.any(axis=1)):
-        free = np.setdiff1d(np.arange(total), identity_bP[batch][~repeat[batch]])
-        identity_bP[batch, repeat[batch]] = random.permutation(free)[: repeat[batch].sum()]
+def _others(
+    held: np.ndarray, near: np.ndarray, total: int, wanted: int, random: np.random.Generator
+) -> np.ndarray:
+    """Draw `wanted` identities that are not `held`: from `near` while there are any, then from all."""
+    drawn = random.permutation(np.setdiff1d(near, held))[:wanted]
+    while len(drawn) < wanted:
+        more = np.setdiff1d(random.integers(total, size=4 * wanted), np.concatenate((held, drawn)))
+        drawn = np.concatenate((drawn, random.permutation(more)[: wanted - len(drawn)]))
+    return drawn

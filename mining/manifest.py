@@ -86,6 +86,11 @@ class Manifest:
         manifest = cls(path, read_parquet(path, MANIFEST), fingerprint)
         if len(manifest) == 0:
             raise InputError(f"{path} holds no images")
+        for name in ("identity", "identity_id", "split", "keep"):
+            if manifest.table[name].null_count:
+                raise InputError(
+                    f"{path} has empty values in column '{name}'; write it with `subspace ingest`"
+                )
         if np.any(np.diff(manifest.identity_id) < 0):
             raise InputError(f"{path} is not sorted by identity; write it with `subspace ingest`")
         return manifest

@@ -35,7 +35,8 @@ def mine_batch_ohnm(embeddings_BD: Tensor, labels_B: Tensor, negatives: int = 3)
         labels_B: int[B], identity of each image.
         negatives: k; fewer are used where the batch has fewer other-identity images.
     """
-    anchors, positives, negatives_ = [], [], []
+    nothing = torch.empty(0, dtype=torch.int64, device=labels_B.device)
+    anchors, positives, negatives_ = [nothing], [nothing], [nothing]
     for start in range(0, len(labels_B), ROWS_AT_A_TIME):
         rows = slice(start, start + ROWS_AT_A_TIME)
         same_rB = labels_B[rows, None] == labels_B[None, :]

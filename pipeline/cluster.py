@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from ..mining.artifacts import read_parquet, write_parquet
+from ..mining.artifacts import open_parquet, read_parquet, write_parquet
 from ..mining.neighbors import neighbor_recall
 from ..mining.randomness import derived_seed
 from ..mining.schemas import CENTROIDS, IDENTITIES, SUBSPACES, vector
 from ..mining.subspaces import Subspaces, cluster_identities
 from .config import RunConfig
+from .console import amount
 from .run_directory import RunDirectory
 from .stage import Options, Stage, done_fingerprint, flat_fields, run_stage
 
@@ -43,11 +45,17 @@ def cluster(run: RunDirectory, config: RunConfig, options: Options, *, round_ind
     stage = cluster_stage(run, config, round_index)
 
     def estimate() -> str:
-        meta = read_identities(run, round_index, columns=["identity_id"])
+        identities = read_identities(run, round_index, columns=["identity_id"]).num_rows
+        D = open_parquet(stage.folder / "identities.parquet").schema_arrow.field("mean").type.list_size
         wanted = config.cluster.ids_per_subspace
-        count = 1 if wanted == "all" else max(1, round(meta.num_rows / wanted))
+        M = 1 if wanted == "all" else max(1, round(identities / wanted))
+        fitted = min(identities, M * config.cluster.max_points_per_centroid)
+        products = (
+            config.cluster.niter * fitted + identities
+        ) * M + config.cluster.recall_queries * identities
         return (
-            f"{meta.num_rows:,} identity means into {count:,} subspace(s), {config.cluster.niter} iterations"
+            f"{identities:,} identity means into {M:,} subspace(s), about {max(1, 2 * D * products / _flops()):,.0f} s, "
+            f"{amount(2 * identities * D * 4)} of memory, {amount(identities * 12 + M * D * 4)} of disk"
         )
 
     def work() -> dict[str, Any]:
@@ -69,11 +77,7 @@ def cluster(run: RunDirectory, config: RunConfig, options: Options, *, round_ind
         )
         _write(stage, identities, subspaces)
         sizes = subspaces.sizes
-        options.console.say(
-            f"{stage.folder.name}/cluster: {len(sizes):,} subspace(s) of {sizes.min():,} to {sizes.max():,} identities "
-            f"(median {np.median(sizes):,.0f}), r@{RECALL_AT} = {recall:.3f}: an anchor's look-alikes are in its "
-            f"batch {recall * len(sizes):,.1f} times as often as in a random one"
-        )
+        options.console.say(f"{stage.folder.name}/cluster: {_in_words(sizes, recall)}")
         return {
             "subspaces": len(sizes),
             "smallest": int(sizes.min()),
@@ -94,6 +98,26 @@ def means_of(identities: pa.Table) -> np.ndarray:
     """The mean column as float32[N, D]."""
     mean = identities["mean"].combine_chunks()
     return mean.flatten().to_numpy().reshape(len(identities), -1)
+
+
+def _flops() -> float:
+    """Floating-point operations a second of a matrix product here, from the better of two."""
+    a, seconds = np.ones((1024, 512), np.float32), []
+    for _ in range(2):
+        started = time.perf_counter()
+        _ = a @ a.T
+        seconds.append(time.perf_counter() - started)
+    return 2 * 1024 * 1024 * 512 / min(seconds)
+
+
+def _in_words(sizes: np.ndarray, recall: float) -> str:
+    if len(sizes) == 1:
+        return "one subspace holds everybody: batches are random"
+    return (
+        f"{len(sizes):,} subspaces of {sizes.min():,} to {sizes.max():,} identities (median {np.median(sizes):,.0f}), "
+        f"r@{RECALL_AT} = {recall:.3f}: an anchor's look-alikes are in its batch "
+        f"{recall * len(sizes):,.1f} times as often as in a random one"
+    )
 
 
 def _write(stage: Stage, identities: pa.Table, subspaces: Subspaces) -> None:

@@ -99,6 +99,15 @@ class Progress:
         )
 
 
+def amount(size: float) -> str:
+    """A number of bytes for people: 12.3 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:,.0f} {unit}" if unit == "B" else f"{size:,.1f} {unit}"
+        size /= 1000
+    return f"{size:,.1f} TB"
+
+
 def table(rows: list[list[str]]) -> str:
     """Align rows of cells in columns; the first row is the head, the first column is left-aligned."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

@@ -15,20 +15,18 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from ..mining.artifacts import fingerprint_in, open_parquet, parquet_writer, write_parquet
 from ..mining.errors import InputError
 from ..mining.identity_means import IdentityMeans, identity_means
 from ..mining.manifest import IdentityImages, Manifest
 from ..mining.schemas import EMBEDDINGS, IDENTITIES, QUARANTINE, vector
-from ..train.backbones import Backbone
 from ..train.checkpoint import load_network
-from ..train.embedder import EmbeddedBatch, Precision, autocast, embed, pick_device
+from ..train.embedder import EmbeddedBatch, embed, forward_rate, pick_device
 from ..train.images import BadImage, ImageStore
 from ..train.planned_batches import DecodedBatches, load_batches
 from .config import RunConfig
-from .console import Progress
+from .console import Progress, amount
 from .run_directory import RunDirectory
 from .stage import Options, Stage, flat_fields, network_fingerprint, run_stage
 
@@ -110,15 +108,15 @@ class _Extraction:
 
     def estimate(self) -> str:
         images, D = len(self.identities.image_id), self.network.embedding_size
-        rate = forward_rate(
-            self.network, self.config.extract.batch_size, self.device, self.config.extract.precision
-        )
-        disk = len(self.identities) * (D * 4 + 30) + (
-            images * D * 2 if self.config.extract.keep_embeddings else 0
+        rate = forward_rate(self.network, self.device, self.config.extract.precision)
+        means, kept = len(self.identities) * D * 4, images * D * 2 * self.config.extract.keep_embeddings
+        memory = (
+            self.manifest.table.nbytes
+            + min(len(self.identities), self.config.extract.identities_per_part) * D * 4
         )
         return (
-            f"{images:,} images of {len(self.identities):,} identities on {self.device}, "
-            f"about {images / rate:,.0f} s, {disk / 1e6:,.0f} MB on disk, {len(self.parts)} part(s)"
+            f"{images:,} images of {len(self.identities):,} identities on {self.device} in {len(self.parts)} part(s), "
+            f"about {max(1, images / rate):,.0f} s, {amount(memory)} of memory, {amount(2 * means + kept)} of disk"
         )
 
     def work(self, shard: Shard | None) -> dict | None:
@@ -254,18 +252,3 @@ class _Extraction:
                 "reason": pa.array([image.reason for image in bad], pa.string()),
             }
         )
-
-
-def forward_rate(network: Backbone, batch_size: int, device: torch.device, precision: Precision) -> float:
-    """Images a second of the bare network on `device`, from two timed batches after one to warm up."""
-    images = torch.zeros(
-        (batch_size, 3, network.input.size, network.input.size), dtype=torch.uint8, device=device
-    )
-    network.eval().to(device)
-    seconds = []
-    with torch.inference_mode(), autocast(device, precision):
-        for _ in range(3):
-            started = time.perf_counter()
-            network(images).sum().item()  # .item() waits for the device
-            seconds.append(time.perf_counter() - started)
-    return batch_size / min(seconds[1:])

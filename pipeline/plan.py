@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..mining.artifacts import read_parquet
-from ..mining.batch_plan import PlanBlock, plan_batches
+from ..mining.batch_plan import BATCHES_PER_BLOCK, PlanBlock, plan_batches
 from ..mining.errors import StaleArtifactError
 from ..mining.manifest import IdentityImages, Manifest
 from ..mining.neighbors import batch_hardness, nearest_in_subspace
@@ -19,7 +19,7 @@ from ..mining.schemas import QUARANTINE, SUBSPACES
 from ..train.planned_batches import Plan
 from .cluster import means_of, read_identities
 from .config import RunConfig
-from .console import Console
+from .console import Console, amount
 from .run_directory import RunDirectory
 from .stage import Options, Stage, done_fingerprint, flat_fields, run_stage
 
@@ -52,10 +52,14 @@ def plan(
     stage, folder = plan_stage(run, config, round_index), run.round(round_index)
 
     def estimate() -> str:
-        slots = config.plan.steps * config.plan.P * config.plan.K
+        slots, identities = (
+            config.plan.steps * config.plan.P * config.plan.K,
+            read_identities(run, round_index, ["images"]),
+        )
+        memory = 100 * len(identities) + 8 * manifest.table.num_rows + 400 * BATCHES_PER_BLOCK * config.plan.P
         return (
-            f"{config.plan.steps:,} batches of {config.plan.P} identities × {config.plan.K} images, "
-            f"about {max(1, slots / 5e6):,.0f} s, {slots * 5 / 1e6:,.0f} MB on disk"
+            f"{config.plan.steps:,} batches of {config.plan.P} identities × {config.plan.K} images, about "
+            f"{max(1, slots / 5e6):,.0f} s, {amount(memory)} of memory, {amount(slots * 5)} of disk"
         )
 
     def work() -> dict[str, Any]:

@@ -22,7 +22,7 @@ from .config import RunConfig
 from .plan import shown
 from .run_directory import RunDirectory
 from .stage import Options, Stage, flat_fields, run_stage
-from .training import OUTPUTS, Training
+from .training import OUTPUTS, Training, training_estimate
 
 
 def pretrain_stage(run: RunDirectory, config: RunConfig, manifest_fingerprint: str) -> Stage:
@@ -58,7 +58,11 @@ def pretrain(run: RunDirectory, config: RunConfig, manifest: Manifest, options: 
     def estimate() -> str:
         if steps == 0:
             return f"the starting network is {config.model}, as it is"
-        return f"{config.model} on {' and '.join(config.data.pretrain_splits)}, {steps:,} steps of {config.pretrain.P} × {K} images"
+        splits, network = (
+            " and ".join(config.data.pretrain_splits),
+            load_network(config.model, embedding_size=config.embedding_size),
+        )
+        return f"softmax on {splits}, {training_estimate(network, config.pretrain, steps, config.pretrain.P * K, options)}"
 
     def work() -> dict[str, Any]:
         network = load_network(

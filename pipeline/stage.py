@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from ..mining.artifacts import CODE_VERSION, fingerprint_of, read_json, write_json
+from ..mining.artifacts import CODE_VERSION, fingerprint_of, read_json, remove, write_json
 from ..mining.errors import InputError, StaleArtifactError, StoppedEarly
 from .console import Console
 from .run_directory import RunDirectory
@@ -66,8 +65,7 @@ class Stage:
         """Remove the marker, then the outputs."""
         self.marker.unlink(missing_ok=True)
         for name in self.outputs:
-            path = self.folder / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            remove(self.folder / name)
 
 
 def done_fingerprint(folder: Path, name: str, command: str) -> str:

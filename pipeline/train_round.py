@@ -14,7 +14,7 @@ from ..train.planned_batches import DecodedBatches, Plan
 from .config import RunConfig
 from .run_directory import RunDirectory
 from .stage import Options, Stage, done_fingerprint, flat_fields, network_fingerprint, run_stage
-from .training import OUTPUTS, Training
+from .training import OUTPUTS, Training, training_estimate
 
 
 def train_stage(run: RunDirectory, config: RunConfig, round_index: int) -> Stage:
@@ -42,12 +42,13 @@ def train(
     if augment and not config.train.augment.active:
         raise InputError("plan.singletons=augment needs an augmentation, e.g. train.augment.shift=2")
 
+    before = run.network(round_index) / "checkpoint"
+
     def estimate() -> str:
-        plan = Plan(stage.folder / "plan")
-        return f"{len(plan):,} steps of up to {len(plan[0])} images"
+        plan, network = Plan(stage.folder / "plan"), load_network(f"checkpoint:{before}")
+        return training_estimate(network, config.train, len(plan), len(plan[0]), options)
 
     def work() -> dict[str, Any]:
-        before = run.network(round_index) / "checkpoint"
         network = load_network(f"checkpoint:{before}")
         loss = config.train.triplet.build()
         optimizer = build_optimizer([network], config.train.optimizer)

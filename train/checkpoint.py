@@ -60,7 +60,9 @@ def save_checkpoint(
             save_file(_contiguous(_flat_state(optimizer)), aside / "optimizer.safetensors")
         if loss is not None and loss.state_dict():
             save_file(_contiguous(loss.state_dict()), aside / "loss.safetensors")
-        (aside / "meta.json").write_text(json.dumps(asdict(meta), indent=2, ensure_ascii=False) + "\n")
+        (aside / "meta.json").write_text(
+            json.dumps(asdict(meta), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
 
 
 def read_meta(folder: Path) -> CheckpointMeta:
@@ -96,7 +98,7 @@ def load_state(
             _load_flat_state(optimizer, load_file(folder / "optimizer.safetensors"))
         if loss is not None and loss.state_dict():
             loss.load_state_dict(load_file(folder / "loss.safetensors"))
-    except (OSError, SafetensorError, RuntimeError, KeyError) as error:
+    except (OSError, SafetensorError, RuntimeError, KeyError, ValueError) as error:
         raise InputError(f"cannot load checkpoint {folder}: {' '.join(str(error).split())[:300]}") from error
 
 

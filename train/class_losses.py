@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..mining.errors import InputError
+from .unit_embeddings import unit_embeddings
 
 
 class SoftmaxLoss(nn.Module):
@@ -37,6 +38,5 @@ class SoftmaxLoss(nn.Module):
 
     def forward(self, embeddings_BD: Tensor, labels_B: Tensor) -> Tensor:
         """Return the scalar mean loss of float[B, D] embeddings with int[B] class labels."""
-        unit_BD = functional.normalize(embeddings_BD.float(), dim=1, eps=1e-6)
-        cosine_BC = unit_BD @ functional.normalize(self.weight, dim=1).T
+        cosine_BC = unit_embeddings(embeddings_BD) @ functional.normalize(self.weight, dim=1).T
         return functional.cross_entropy(self.scale * cosine_BC, labels_B)

@@ -6,12 +6,12 @@ Shapes: b images, 3 channels, S pixels a side.
 from __future__ import annotations
 
 import io
-import os
+import warnings
 from dataclasses import dataclass
-from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..mining.errors import InputError
 from ..mining.manifest import Manifest
@@ -50,10 +50,14 @@ class ImageStore:
         if inline is not None:
             return inline
         uri = self._uri[image_id].as_py()
-        scheme, separator, rest = uri.partition("://")
+        if not uri:
+            raise OSError("the manifest gives neither bytes nor a uri")
+        scheme, separator, _ = uri.partition("://")
         if separator and scheme != "file":
             raise InputError(f"cannot read {uri}: only local files are supported, not {scheme}://")
-        path = self._folder / Path(rest if separator else uri)  # an absolute path replaces the folder
+        path = self._folder / (
+            unquote(urlsplit(uri).path) if separator else uri
+        )  # an absolute path stands alone
         offset, length = self._offset[image_id].as_py(), self._length[image_id].as_py()
         if offset is None and length is None:
             return path.read_bytes()
@@ -70,6 +74,8 @@ class ImageStore:
             return decode_image(self.read(image_id), size)
         except InputError:
             raise
+        except UnidentifiedImageError:
+            return BadImage(image_id, "not an image of a known format")
         except Exception as error:  # damaged files make decoders raise nearly any type of error
             return BadImage(image_id, str(error) or type(error).__name__)
 
@@ -85,7 +91,13 @@ def decode_image(data: bytes, size: int) -> np.ndarray:
     """
     if not data:
         raise ValueError("the file is empty")
-    with Image.open(io.BytesIO(data)) as image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is stricter
+            opened = Image.open(io.BytesIO(data))
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"more than {MAX_PIXELS} pixels") from error
+    with opened as image:
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
         image.draft("RGB", (size, size))  # lets the JPEG decoder skip detail that is scaled away
@@ -105,8 +117,3 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         ground = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(ground, rgba).convert("RGB")
     return image.convert("RGB")
-
-
-def free_cores() -> int:
-    """Cores that this process may use, which in a container or a job is fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ..mining.artifacts import fingerprint_in, open_parquet
+from ..mining.artifacts import fingerprint_in, open_parquet, read_row_group
 from ..mining.errors import InputError
 from ..mining.randomness import generator
 from ..mining.schemas import PLAN
@@ -54,7 +54,7 @@ class Plan:
         group = int(np.searchsorted(self._first_step, step, side="right")) - 1
         if self._open[0] != group:
             part, number = self._groups[group]
-            images = open_parquet(self.parts[part]).read_row_group(number, columns=["image_ids"])["image_ids"]
+            images = read_row_group(self.parts[part], PLAN, number, ["image_ids"])["image_ids"]
             rows = len(images)
             flat = images.combine_chunks().flatten().to_numpy()
             self._open = (group, flat.reshape(rows, -1))
@@ -109,7 +109,7 @@ class ImageBatch:
     bad: list[BadImage]
 
 
-class DecodedBatches(Dataset[ImageBatch]):
+class DecodedBatches(Dataset[ImageBatch | InputError]):
     """Batch by number: reads and decodes the images that `image_ids_of(step)` names.
 
     An image that stands in a batch twice is decoded once, so an identity with a single image has no
@@ -130,7 +130,14 @@ class DecodedBatches(Dataset[ImageBatch]):
         self.augment = augment if augment and augment.active else None
         self.seed, self.keep_repeats = seed, keep_repeats
 
-    def __getitem__(self, index: int) -> ImageBatch:
+    def __getitem__(self, index: int) -> ImageBatch | InputError:
+        """The batch, or the user's error as a value: raised in a worker process it would gain a traceback."""
+        try:
+            return self._decode(index)
+        except InputError as error:
+            return error
+
+    def _decode(self, index: int) -> ImageBatch:
         wanted = self.image_ids_of(index)
         if not self.keep_repeats:
             wanted = wanted[np.sort(np.unique(wanted, return_index=True)[1])]
@@ -160,17 +167,22 @@ def load_batches(dataset: DecodedBatches, numbers: Sequence[int], num_workers: i
     """Yield the batches of `numbers` in order, decoded ahead by `num_workers` processes (0: in this one).
 
     The batches do not depend on the number of workers.
+
+    Raises:
+        InputError: what reading them met that is the user's, such as a URI of a kind that is not supported.
     """
-    return iter(
-        DataLoader(
-            dataset,
-            batch_size=None,
-            sampler=numbers,  # pyright: ignore[reportArgumentType]  # any sized iterable will do
-            num_workers=num_workers,
-            collate_fn=_as_is,  # pyright: ignore[reportArgumentType]  # not a list of samples: one whole batch
-            prefetch_factor=4 if num_workers else None,
-        )
+    loader = DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=numbers,  # pyright: ignore[reportArgumentType]  # any sized iterable will do
+        num_workers=num_workers,
+        collate_fn=_as_is,  # pyright: ignore[reportArgumentType]  # not a list of samples: one whole batch
+        prefetch_factor=4 if num_workers else None,
     )
+    for batch in loader:
+        if isinstance(batch, InputError):
+            raise batch
+        yield batch
 
 
 def _as_is(batch: ImageBatch) -> ImageBatch:

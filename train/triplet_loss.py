@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..mining.errors import InputError
 from ..mining.triplets import mine_batch_ohnm
+from .unit_embeddings import unit_embeddings
 
 
 class TripletStatistics(NamedTuple):
@@ -62,11 +62,7 @@ class BatchOHNMLoss(nn.Module):
         Raises:
             InputError: NaN or infinity among the embeddings.
         """
-        if not torch.isfinite(embeddings_BD).all():
-            raise InputError(
-                "the embeddings hold NaN or infinity: lower train.lr or raise train.warmup_steps"
-            )
-        unit_BD = functional.normalize(embeddings_BD.float(), dim=1, eps=1e-6)
+        unit_BD = unit_embeddings(embeddings_BD)
         anchor, positive, negative = mine_batch_ohnm(unit_BD.detach(), labels_B, self.negatives)
         d_ap_T = self._distance(unit_BD, anchor, positive)
         d_an_T = self._distance(unit_BD, anchor, negative)

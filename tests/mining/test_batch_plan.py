@@ -220,10 +220,6 @@ def test_with_groups_as_large_as_the_batch_every_identity_anchors_one_batch() ->
         assert identities.tolist() == [identities[0], *neighbors[identities[0], :5]]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="after 8 unlucky tries a repeat is replaced by anybody, though the subspace could fill the batch",
-)
 def test_groups_stay_in_subspaces_that_can_fill_the_batch() -> None:
     images, subspace_id = equal_subspaces(4, 8)
     config = PlanConfig(steps=200, P=8, group_size=4)

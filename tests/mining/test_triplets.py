@@ -86,6 +86,5 @@ def test_embeddings_need_no_gradient_and_get_none() -> None:
     assert not any(index.requires_grad for index in found)
 
 
-@pytest.mark.xfail(strict=True, reason="torch.cat of no blocks raises RuntimeError")
 def test_an_empty_batch_has_no_triplets() -> None:
     assert mined(units(0), [], 3) == []

@@ -244,7 +244,6 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
     assert not marker.exists()
 
 
-@pytest.mark.xfail(strict=True, reason="save_checkpoint writes meta.json in the locale's encoding")
 def test_meta_is_written_in_utf_8_whatever_the_locale(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from dataclasses import replace;"

@@ -112,7 +112,6 @@ def test_missing_and_damaged_plans_are_told_in_one_line(tmp_path: Path) -> None:
         Plan(tmp_path)
 
 
-@pytest.mark.xfail(strict=True, reason="Plan.__getitem__ lets Arrow's error through")
 def test_damage_inside_a_plan_is_told_when_it_is_read(tmp_path: Path) -> None:
     path = write_plan(tmp_path, random_rows(200), [[200]]) / "part-00000.parquet"
     damaged = bytearray(path.read_bytes())
@@ -284,12 +283,7 @@ def test_a_later_start_gives_the_rest(store: ImageStore) -> None:
     "num_workers",
     [
         0,
-        pytest.param(
-            1,
-            marks=pytest.mark.xfail(
-                strict=True, reason="DataLoader puts the worker's traceback into the message"
-            ),
-        ),
+        1,
     ],
 )
 def test_a_remote_image_is_told_in_one_line(num_workers: int) -> None:
