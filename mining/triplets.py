@@ -1,16 +1,43 @@
-"""Which triplets of a batch to learn from.
+"""Which triplets of a batch to learn from: every anchor-positive pair, and the anchor's nearest negatives.
 
-Shapes: B images in a batch, D numbers in an embedding, T triplets, k negatives per anchor.
+Exact and blockwise: the batch is sorted by label, similarities are made for some anchors at a time, and
+same-identity pairs then lie in a narrow band of columns. Memory is O(B · r), never B × B.
+
+Shapes: B images in a batch, D numbers in an embedding, r anchors in a block, n anchor-positive pairs of a
+block, m rows of negatives (one for each anchor, or one for each pair), k negatives in a row, T triplets.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-ROWS_AT_A_TIME = 2048
+from .errors import InputError
+
+SIMILARITIES_AT_A_TIME = 2**21
+LEAST_ANCHORS_AT_A_TIME = 128
+
+
+@dataclass(frozen=True)
+class NegativeRule:
+    """Which images of other identities may be an anchor's negatives."""
+
+    negatives: int = 3
+    """k: the nearest that are allowed. One alone may be mislabelled or indistinguishable and lead to collapse."""
+    skip: int = 0
+    """Leave out this many of the nearest first: ranks skip+1 to skip+k serve."""
+    max_similarity: float | None = None
+    """Leave out images with a higher cosine: probably the same identity under another name."""
+    relative_margin: float | None = None
+    """Only images with cosine < cos(anchor, positive) - this; 0 is FaceNet's semi-hard rule."""
+
+    def __post_init__(self) -> None:
+        if self.negatives < 1 or self.skip < 0:
+            raise InputError(f"negatives={self.negatives} must be at least 1 and skip={self.skip} at least 0")
 
 
 class Triplets(NamedTuple):
@@ -21,31 +48,133 @@ class Triplets(NamedTuple):
     negative: Tensor
 
 
-@torch.no_grad()
-def mine_batch_ohnm(embeddings_BD: Tensor, labels_B: Tensor, negatives: int = 3) -> Triplets:
-    """Pair every anchor-positive pair of the batch with the anchor's `negatives` nearest negatives.
+class MinedBlock(NamedTuple):
+    """Pairs and negatives of consecutive anchors of the sorted batch."""
 
-    Batch OHNM (Wang, Zhang, Lan 2017): all positives, hard negatives only; more than one negative,
-    because the single nearest is often mislabelled or indistinguishable and drives collapse. An image
-    without a second image of its identity is a negative for others and never an anchor. Exact; similarities are held
-    `ROWS_AT_A_TIME` rows at a time, so memory is O(B · rows).
+    anchors: slice
+    """The r anchors."""
+    pair_anchor: Tensor
+    """int64[n], row of the sorted batch."""
+    pair_positive: Tensor
+    """int64[n]."""
+    pair_similarity: Tensor
+    """float[n], cosine."""
+    row_of_pair: Tensor
+    """int64[n], the pair's row of negatives."""
+    row_anchor: Tensor
+    """int64[m], the anchor of a row of negatives."""
+    negative: Tensor
+    """int64[m, k], nearest first."""
+    negative_similarity: Tensor
+    """float[m, k], cosine; -inf where there is no further negative."""
+
+
+def mine_blocks(
+    unit_BD: Tensor, labels_B: Tensor, rule: NegativeRule, never: Tensor | None = None
+) -> Iterator[MinedBlock]:
+    """Mine a batch whose labels are sorted, some anchors at a time. Call it without gradients.
+
+    Cost: one B × B × D matrix product and one pass for the k largest; with `relative_margin`, one such pass
+    for every positive of an anchor.
+
+    Args:
+        unit_BD: float[B, D], unit length.
+        labels_B: int[B], ascending.
+        never: int[p, 2] pairs of labels that are never each other's negatives (suspected duplicates).
+    """
+    B = len(labels_B)
+    first_B = torch.searchsorted(labels_B, labels_B)
+    last_B = torch.searchsorted(labels_B, labels_B, right=True)
+    barred = [] if never is None else _column_ranges(labels_B, never)
+    rows = max(LEAST_ANCHORS_AT_A_TIME, SIMILARITIES_AT_A_TIME // max(1, B))
+    for start in range(0, B, rows):
+        anchors = slice(start, min(start + rows, B))
+        band = slice(int(first_B[start]), int(last_B[anchors.stop - 1]))
+        similarity_rB = unit_BD[anchors] @ unit_BD.T
+
+        same_rw = labels_B[anchors, None] == labels_B[None, band]
+        band_rw = similarity_rB[:, band]
+        paired_rw = same_rw.clone()
+        paired_rw.diagonal(offset=start - band.start).fill_(False)
+        row, column = paired_rw.nonzero(as_tuple=True)
+        pair_similarity = band_rw[row, column]
+
+        band_rw.masked_fill_(same_rw, -torch.inf)
+        for one, other in barred:
+            similarity_rB[max(0, one.start - start) : max(0, one.stop - start), other] = -torch.inf
+        if rule.max_similarity is not None:
+            similarity_rB.masked_fill_(similarity_rB > rule.max_similarity, -torch.inf)
+        if rule.relative_margin is None:
+            row_of_pair, row_anchor = row, torch.arange(anchors.start, anchors.stop, device=row.device)
+            nearest = _nearest(similarity_rB, rule)
+        else:
+            row_of_pair, row_anchor = torch.arange(len(row), device=row.device), row + start
+            nearest = _nearest_below(similarity_rB, row, pair_similarity - rule.relative_margin, rule)
+        columns = column + band.start
+        yield MinedBlock(anchors, row + start, columns, pair_similarity, row_of_pair, row_anchor, *nearest)
+
+
+@torch.no_grad()
+def mine_batch_ohnm(
+    embeddings_BD: Tensor,
+    labels_B: Tensor,
+    negatives: int = 3,
+    *,
+    rule: NegativeRule | None = None,
+    never: Tensor | None = None,
+) -> Triplets:
+    """Pair every anchor-positive pair of the batch with the anchor's nearest negatives.
+
+    Batch OHNM (Wang, Zhang, Lan 2017): all positives, hard negatives only. An image without a second image
+    of its identity is a negative for others and never an anchor.
 
     Args:
         embeddings_BD: float[B, D], unit length.
-        labels_B: int[B], identity of each image.
+        labels_B: int[B], identity of each image, in any order.
         negatives: k; fewer are used where the batch has fewer other-identity images.
+        rule: instead of `negatives`, a finer choice of them.
+        never: int[p, 2] pairs of labels that are never each other's negatives.
     """
-    nothing = torch.empty(0, dtype=torch.int64, device=labels_B.device)
-    anchors, positives, negatives_ = [nothing], [nothing], [nothing]
-    for start in range(0, len(labels_B), ROWS_AT_A_TIME):
-        rows = slice(start, start + ROWS_AT_A_TIME)
-        same_rB = labels_B[rows, None] == labels_B[None, :]
-        similarity_rB = (embeddings_BD[rows] @ embeddings_BD.T).masked_fill(same_rB, -torch.inf)
-        nearest = similarity_rB.topk(min(negatives, len(labels_B)), dim=1)
-        same_rB.diagonal(offset=start).fill_(False)
-        row, positive = same_rB.nonzero(as_tuple=True)
-        exists = nearest.values[row] > -torch.inf  # [pairs, k]
-        anchors.append((row + start)[:, None].expand_as(exists)[exists])
-        positives.append(positive[:, None].expand_as(exists)[exists])
-        negatives_.append(nearest.indices[row][exists])
-    return Triplets(torch.cat(anchors), torch.cat(positives), torch.cat(negatives_))
+    order = labels_B.argsort(stable=True)
+    rule = rule or NegativeRule(negatives)
+    found: list[tuple[Tensor, ...]] = [(order[:0],) * 3]
+    for block in mine_blocks(embeddings_BD[order], labels_B[order], rule, never):
+        pair, rank = (block.negative_similarity[block.row_of_pair] > -torch.inf).nonzero(as_tuple=True)
+        negative = block.negative[block.row_of_pair[pair], rank]
+        found.append((block.pair_anchor[pair], block.pair_positive[pair], negative))
+    return Triplets(*(order[torch.cat(column)] for column in zip(*found, strict=True)))
+
+
+def _nearest(similarity_rB: Tensor, rule: NegativeRule) -> tuple[Tensor, Tensor]:
+    """Columns and values of the ranks that serve, -inf where a row has fewer: int64[r, k], float[r, k]."""
+    wanted = min(rule.skip + rule.negatives, similarity_rB.shape[1])
+    values, columns = similarity_rB.topk(wanted, dim=1)
+    return columns[:, rule.skip :], values[:, rule.skip :]
+
+
+def _nearest_below(
+    similarity_rB: Tensor, row: Tensor, limit: Tensor, rule: NegativeRule
+) -> tuple[Tensor, Tensor]:
+    """As `_nearest`, for pairs whose negatives must stay below a limit each: int64[n, k], float[n, k]."""
+    width = min(rule.skip + rule.negatives, similarity_rB.shape[1]) - rule.skip
+    columns = [row.new_empty((0, max(0, width)))]
+    values = [limit.new_empty((0, max(0, width)))]
+    step = max(1, SIMILARITIES_AT_A_TIME // similarity_rB.shape[1])
+    for part in range(0, len(row), step):
+        pairs = slice(part, part + step)
+        similarity_pB = similarity_rB[row[pairs]]
+        similarity_pB.masked_fill_(similarity_pB >= limit[pairs, None], -torch.inf)
+        found = _nearest(similarity_pB, rule)
+        columns.append(found[0])
+        values.append(found[1])
+    return torch.cat(columns), torch.cat(values)
+
+
+def _column_ranges(labels_B: Tensor, never: Tensor) -> list[tuple[slice, slice]]:
+    """Row and column ranges of the sorted batch that `never` bars, both ways, of pairs that are present."""
+    pairs_p2 = torch.cat((never, never.flip(1))).to(labels_B)
+    first_p2 = torch.searchsorted(labels_B, pairs_p2)
+    last_p2 = torch.searchsorted(labels_B, pairs_p2, right=True)
+    present = (first_p2 < last_p2).all(dim=1)
+    ranges = zip(first_p2[present].tolist(), last_p2[present].tolist(), strict=True)
+    return [(slice(first[0], last[0]), slice(first[1], last[1])) for first, last in ranges]

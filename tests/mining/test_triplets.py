@@ -65,7 +65,8 @@ def test_blocks_of_rows_change_nothing(labels: list[int], k: int, rows: int, see
     embeddings = units(len(labels), seed=seed)
     whole = mined(embeddings, labels, k)
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(triplets, "ROWS_AT_A_TIME", rows)
+        monkeypatch.setattr(triplets, "SIMILARITIES_AT_A_TIME", rows * len(labels))
+        monkeypatch.setattr(triplets, "LEAST_ANCHORS_AT_A_TIME", 1)
         assert mined(embeddings, labels, k) == whole
 
 

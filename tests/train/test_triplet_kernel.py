@@ -1,0 +1,143 @@
+"""The rules for negatives against slow loops, gradients in float64, `torch.compile`, and bounded memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from subspace.train import BatchOHNMLoss
+
+
+def slow_loss(embeddings: Tensor, labels: list[int], loss: BatchOHNMLoss) -> tuple[Tensor, list[float]]:
+    """The loss by its definition, one triplet after another, and how far everything is from a kink."""
+    unit = [row / row.norm() for row in embeddings]
+    barred = {tuple(pair) for pair in loss.never.tolist()} | {
+        tuple(pair[::-1]) for pair in loss.never.tolist()
+    }
+    rule, terms, count, kinks = loss.rule, [], 0, []
+    for a, label in enumerate(labels):
+        for p in range(len(labels)):
+            if p == a or labels[p] != label:
+                continue
+            s_ap, allowed = unit[a] @ unit[p], []
+            for n, other in enumerate(labels):
+                s_an = unit[a] @ unit[n]
+                if other == label or (label, other) in barred:
+                    continue
+                if rule.max_similarity is not None:
+                    kinks.append(abs(s_an.item() - rule.max_similarity))
+                    if s_an > rule.max_similarity:
+                        continue
+                if rule.relative_margin is not None:
+                    kinks.append(abs((s_an - s_ap).item() + rule.relative_margin))
+                    if s_an >= s_ap - rule.relative_margin:
+                        continue
+                allowed.append(s_an)
+            allowed.sort(key=lambda s: -s.item())
+            for s_an in allowed[rule.skip : rule.skip + rule.negatives]:
+                d_ap, d_an = 2 - 2 * s_ap, 2 - 2 * s_an
+                if not loss.squared:
+                    d_ap, d_an = d_ap.sqrt(), d_an.sqrt()
+                count += 1
+                violation = d_ap - d_an + loss.margin
+                kinks.append(abs(violation.item()))
+                if loss.soft_margin:
+                    terms.append(torch.nn.functional.softplus(d_ap - d_an))
+                elif violation > 0:
+                    terms.append(violation)
+    if not terms:
+        return embeddings.sum() * 0, kinks
+    divide_by = len(terms) if loss.mean_over_active or loss.soft_margin else count
+    return torch.stack(terms).sum() / divide_by, kinks
+
+
+losses = st.builds(
+    BatchOHNMLoss,
+    st.sampled_from([0.05, 0.3, 1.0]),
+    st.integers(1, 5),
+    squared=st.booleans(),
+    soft_margin=st.booleans(),
+    mean_over_active=st.booleans(),
+    skip=st.integers(0, 3),
+    max_similarity=st.sampled_from([None, 0.4, 0.8]),
+    relative_margin=st.sampled_from([None, 0.0, 0.2]),
+    never=st.sampled_from([None, torch.tensor([[0, 1]]), torch.tensor([[2, 0], [3, 4], [9, 9]])]),
+)
+
+
+@pytest.mark.filterwarnings("ignore:a batch without triplets")
+@settings(deadline=None, max_examples=150)
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=12), losses, st.integers(0, 999))
+def test_every_rule_follows_its_definition(labels: list[int], loss: BatchOHNMLoss, seed: int) -> None:
+    random = torch.Generator().manual_seed(seed)
+    embeddings = torch.randn(len(labels), 4, generator=random).double().add(0.4).requires_grad_()
+    expected, kinks = slow_loss(embeddings, labels, loss)
+    assume(all(kink > 1e-6 for kink in kinks))
+    value = loss(embeddings, torch.tensor(labels))
+    torch.testing.assert_close(value, expected, atol=1e-10, rtol=1e-8)
+    wanted = torch.autograd.grad(expected, embeddings)[0]
+    torch.testing.assert_close(torch.autograd.grad(value, embeddings)[0], wanted, atol=1e-9, rtol=1e-6)
+
+
+@pytest.mark.parametrize("variant", [{}, {"squared": False}, {"soft_margin": True}, {"relative_margin": 0.0}])
+def test_gradcheck(variant: dict[str, bool]) -> None:
+    random = torch.Generator().manual_seed(3)
+    embeddings = torch.randn(10, 5, generator=random, dtype=torch.float64).requires_grad_()
+    labels = torch.tensor([0, 0, 0, 1, 1, 2, 2, 3, 4, 4])
+    assert torch.autograd.gradcheck(lambda e: BatchOHNMLoss(1.0, **variant)(e, labels), (embeddings,))
+
+
+def test_the_order_of_the_batch_does_not_matter() -> None:
+    random = torch.Generator().manual_seed(0)
+    embeddings, labels = torch.randn(40, 8, generator=random), torch.arange(40) // 4
+    order = torch.randperm(40, generator=random)
+    loss, grads = BatchOHNMLoss(), []
+    for rows in (torch.arange(40), order):
+        leaf = embeddings[rows].clone().requires_grad_()
+        loss(leaf, labels[rows]).backward()
+        grads.append(leaf.grad)
+    torch.testing.assert_close(grads[0][order], grads[1])
+
+
+def test_a_batch_of_one_identity_says_so() -> None:
+    embeddings = torch.randn(4, 3, requires_grad=True)
+    with pytest.warns(UserWarning, match="without triplets"):
+        value = BatchOHNMLoss()(embeddings, torch.zeros(4, dtype=torch.int64))
+    value.backward()
+    assert value.item() == 0
+    assert torch.equal(embeddings.grad, torch.zeros(4, 3))
+
+
+def test_it_compiles_without_a_graph_break() -> None:
+    network, loss = torch.nn.Linear(6, 4), BatchOHNMLoss()
+    images, labels = torch.randn(12, 6, generator=torch.Generator().manual_seed(0)), torch.arange(12) // 3
+
+    def step(images: Tensor) -> Tensor:
+        return loss(network(images), labels)
+
+    compiled = torch.compile(step, fullgraph=True, backend="aot_eager")
+    step(images).backward()
+    expected = network.weight.grad.clone()
+    network.weight.grad = None
+    compiled(images).backward()
+    torch.testing.assert_close(network.weight.grad, expected)
+
+
+@pytest.mark.slow
+def test_a_batch_of_65536_fits_in_two_gigabytes() -> None:
+    script = (
+        "import resource, torch; from subspace.train import BatchOHNMLoss\n"
+        "e = torch.randn(65536, 512).requires_grad_(); e.grad = torch.zeros_like(e)\n"
+        "BatchOHNMLoss()(e[:64], torch.arange(64) // 4)\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "BatchOHNMLoss()(e, torch.arange(65536) // 4).backward()\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 2 * 2**20  # kB
