@@ -57,7 +57,9 @@ def main() -> None:
     """Print the table, then time and memory of a batch of 65,536."""
     torch.set_num_threads(2)
     print(f"D={D}, {IMAGES_PER_IDENTITY} images an identity, {torch.get_num_threads()} threads; milliseconds")
-    print("| B | one B × B product | ours, k=3 | ours, k=1 | pytorch-metric-learning | ours / product | peer / ours |")
+    print(
+        "| B | one B × B product | ours, k=3 | ours, k=1 | pytorch-metric-learning | ours / product | peer / ours |"
+    )
     print("|---|---|---|---|---|---|---|")
     for B, rounds in ((512, 21), (1024, 15), (4096, 7)):
         s = seconds_of(contenders(B), rounds)
@@ -72,7 +74,9 @@ def main() -> None:
     before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
     BatchOHNMLoss()(embeddings, labels).backward()
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
-    print(f"B={B:,}: {time.perf_counter() - started:.1f} s, peak memory beyond inputs and gradients {grown:.2f} GiB")
+    print(
+        f"B={B:,}: {time.perf_counter() - started:.1f} s, peak memory beyond inputs and gradients {grown:.2f} GiB"
+    )
 
 
 if __name__ == "__main__":

@@ -179,8 +179,8 @@ def read_parquet(path: Path, kind: TableKind, columns: list[str] | None = None) 
         raise InputError(f"{path} is damaged: {_first_line(error)}") from error
 
 
-def read_row_group(path: Path, kind: TableKind, group: int, columns: list[str]) -> pa.Table:
-    """Read some columns of one row group; damage is an InputError."""
+def read_row_group(path: Path, kind: TableKind, group: int, columns: list[str] | None = None) -> pa.Table:
+    """Read one row group (only `columns`, when given); damage is an InputError."""
     file = open_parquet(path, kind)
     try:
         return file.read_row_group(group, columns=columns)

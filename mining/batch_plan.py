@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from .errors import InputError
 from .manifest import IdentityImages
@@ -51,6 +51,15 @@ class PlanConfig(Settings):
         default="negatives_only",
         description="identities with one image: negatives only, left out, or augmented into pairs",
     )
+
+    @model_validator(mode="after")
+    def _a_group_fits(self) -> PlanConfig:
+        if self.seeds_per_batch == 0 and self.random_fraction < 1:
+            raise ValueError(
+                f"plan.group_size={self.group_size} does not fit into the {1 - self.random_fraction:.0%} of "
+                f"plan.P={self.P} that plan.random_fraction={self.random_fraction} leaves"
+            )
+        return self
 
     @property
     def seeds_per_batch(self) -> int:
@@ -121,8 +130,6 @@ def _check(
         raise InputError(
             f"plan.P={config.P} identities in a batch, but only {len(images)} to draw from; set plan.P lower"
         )
-    if config.group_size > config.P:
-        raise InputError(f"plan.group_size={config.group_size} is larger than plan.P={config.P}")
     wanted = config.group_size - 1
     if wanted and (neighbors is None or neighbors.shape[1] < wanted):
         raise InputError(f"plan.group_size={config.group_size} needs {wanted} neighbours of every identity")
@@ -193,13 +200,16 @@ class _Pass:
         self, identity_bP: np.ndarray, subspace: np.ndarray, random: np.random.Generator
     ) -> np.ndarray:
         """Replace every repeat (and every -1) by an identity that its batch does not hold yet."""
+        start, size = self.start, self.size
+        if self.config.seeds_per_batch == 0:  # wholly random batches have no home
+            start, size = np.zeros_like(start), np.full_like(size, len(self.members))
         for _ in range(TRIES):
             batch, column = np.nonzero(_repeats(identity_bP))
             if len(batch) == 0:
                 return identity_bP
             home = subspace[batch]
-            place = (random.random(len(home)) * self.size[home]).astype(np.int64)
-            identity_bP[batch, column] = self.members[self.start[home] + place]
+            place = (random.random(len(home)) * size[home]).astype(np.int64)
+            identity_bP[batch, column] = self.members[start[home] + place]
         # Chance does not settle it where the subspace is hardly larger than the batch, or smaller.
         repeat_bP = _repeats(identity_bP)
         for batch in np.flatnonzero(repeat_bP.any(axis=1)):

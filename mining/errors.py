@@ -2,8 +2,8 @@
 
     SubspaceError             1  (a bug, unless one of the below)
     ├── InputError            2  the user's input is wrong: what, where, what to do
-    ├── StaleArtifactError    3  an artifact was made from other settings or inputs, or by another program
-    └── StoppedEarly          4  stopped by a signal or a guard; the same command continues
+    └── StaleArtifactError    3  an artifact was made from other settings or inputs, or by another program
+    StoppedEarly              4  stopped by a signal or a guard; the same command continues
 
 Every message is one line that names the offending value and the next thing to do.
 """
@@ -29,7 +29,10 @@ class StaleArtifactError(SubspaceError):
     exit_code = 3
 
 
-class StoppedEarly(SubspaceError):
-    """Work stopped before its end with everything saved; run the same command to continue."""
+class StoppedEarly(BaseException):
+    """Work stopped before its end with everything saved; run the same command to continue.
+
+    No `Exception`: a signal may raise it anywhere, and no handler of damaged images may swallow it.
+    """
 
     exit_code = 4

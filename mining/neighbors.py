@@ -10,6 +10,9 @@ import numpy as np
 
 from .randomness import generator
 
+HARDNESS_BATCHES = 64
+"""Batches that a figure of hardness is averaged over."""
+
 
 def nearest_in_subspace(means_ID: np.ndarray, subspace_id: np.ndarray, k: int) -> np.ndarray:
     """Return the k nearest other identities of every identity among its own subspace, nearest first.
@@ -65,6 +68,12 @@ def batch_hardness(means_ID: np.ndarray, batches_bP: np.ndarray) -> float:
         np.fill_diagonal(similarity_PP, -1.0)
         nearest.append(similarity_PP.max(axis=1).mean())
     return float(np.mean(nearest))
+
+
+def random_batches(identities: int, count: int, P: int, *, seed: int = 0) -> np.ndarray:
+    """Draw `count` batches of P distinct identities each, to compare planned ones with: int[count, P]."""
+    random = generator(seed, "random batches")
+    return np.stack([random.permutation(identities)[:P] for _ in range(count)])
 
 
 def _nearest_others(

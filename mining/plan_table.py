@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from .artifacts import fingerprint_of, parquet_writer, whole_folder
+from .artifacts import parquet_writer, whole_folder
 from .batch_plan import BATCHES_PER_BLOCK, PlanBlock
 from .manifest import IdentityImages
 from .schemas import PLAN
@@ -21,15 +22,15 @@ def write_plan(
 
     Args:
         blocks: what `plan_batches` yields for `images`.
-        fingerprint: of what the plan was made from; without one, of the folder's name.
+        fingerprint: of what the plan was made from; without one, of its content.
 
     Raises:
         InputError: the folder cannot be written.
     """
-    fingerprint = fingerprint or fingerprint_of({"plan": folder.name})
+    content = hashlib.blake2b(digest_size=16)
     with (
         whole_folder(folder) as aside,
-        parquet_writer(aside / "part-00000.parquet", PLAN, PLAN.columns, fingerprint) as writer,
+        parquet_writer(aside / "part-00000.parquet", PLAN, PLAN.columns) as writer,
     ):
         for block in blocks:
             columns = [
@@ -38,7 +39,9 @@ def write_plan(
                 _lists(images.identity_id[block.identity]),
                 _lists(block.image_id),
             ]
+            content.update(block.image_id.tobytes())
             writer.write_table(pa.table(columns, schema=PLAN.columns), row_group_size=BATCHES_PER_BLOCK)
+        writer.add_key_value_metadata({"fingerprint": fingerprint or content.hexdigest()})
 
 
 def _lists(rows: np.ndarray) -> pa.ListArray:

@@ -47,11 +47,11 @@ Round = Annotated[
 
 def main() -> None:
     """Run the command line; every error meant for the user is one line on standard error and its exit code."""
-    from ..mining.errors import SubspaceError
+    from ..mining.errors import StoppedEarly, SubspaceError
 
     try:
         code = app(standalone_mode=False)
-    except SubspaceError as error:
+    except (SubspaceError, StoppedEarly) as error:
         _fail(str(error), error.exit_code)
     except typer.TyperException as error:
         _fail(error.format_message(), 2)
@@ -77,6 +77,7 @@ def _working(
     *,
     device: str | None = None,
     force: bool = False,
+    remake_stale: bool = False,
     resume: bool = True,
     dry_run: bool = False,
     as_json: bool = False,
@@ -94,7 +95,7 @@ def _working(
 
     run = RunDirectory(path)
     config = load_config(run.config, overrides or [])
-    options = Options(Console(quiet, as_json), device, force, resume, dry_run)
+    options = Options(Console(quiet, as_json), device, force, remake_stale, resume, dry_run)
     with run.locked(command) if lock and not dry_run else nullcontext(), options.stop.listening():
         yield run, config, Manifest.open(config.manifest), options
 
@@ -325,6 +326,7 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Rank-k with distractors and TAR@FAR on the test identities, with 95 % intervals."""
+    from ..mining.errors import InputError
     from . import evaluate as stage
 
     if (path / "meta.json").exists():
@@ -337,8 +339,16 @@ def evaluate(
         options = Options(Console(quiet, as_json), device)
         config = parse_config(read_meta(path).config, overrides or [], where=f"{path}/meta.json")
         opened = Manifest.open(manifest or config.manifest)
+        if dry_run:
+            stage.choose_images(config, opened)  # says what would be wrong
+            options.console.say(f"would evaluate {path} on {opened.path}; dry run: nothing was done")
+            return
         results = {str(path): stage.evaluate_checkpoint(path, config, opened, options)}
     else:
+        if manifest is not None:
+            raise InputError(
+                f"--manifest goes with a CHECKPOINT; {path} is a run, whose manifest is in subspace.yaml"
+            )
         with _working(
             path, "eval", overrides, device=device, force=force, dry_run=dry_run, as_json=as_json, quiet=quiet
         ) as (directory, config, opened, options):
@@ -348,6 +358,8 @@ def evaluate(
                 ).exists():
                     stage.evaluate(directory, config, opened, options, round_index=index)
             results = stage.evaluations(directory)
+        if not results and not dry_run:
+            raise InputError(f"{path} has no network yet; run `subspace pretrain {path}` first")
     if results:
         options.console.say(stage.evaluation_table(results))
     options.console.result(results)
@@ -358,6 +370,9 @@ def run(
     run: RunPath,
     overrides: Overrides = None,
     device: Device = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Make stages again that were done with other settings.")
+    ] = False,
     resume: Resume = True,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -366,7 +381,7 @@ def run(
     """All stages, round after round, re-clustering each time; continues wherever it stopped."""
     from .rounds import run_rounds
 
-    flags: dict[str, Any] = {"device": device, "resume": resume, "dry_run": dry_run}
+    flags: dict[str, Any] = {"device": device, "remake_stale": force, "resume": resume, "dry_run": dry_run}
     with _working(run, "run", overrides, **flags, as_json=as_json, quiet=quiet) as (
         directory,
         config,

@@ -33,7 +33,7 @@ def cluster_stage(run: RunDirectory, config: RunConfig, round_index: int) -> Sta
             ),
             "seed": config.seed,
             "round": round_index,
-            **flat_fields("cluster", config.cluster.model_dump()),
+            **flat_fields("cluster", config.cluster.model_dump(), without=("recall_queries",)),
         },
         ("subspaces.parquet", "centroids.parquet"),
         f"subspace cluster {run.path} --round {round_index}",

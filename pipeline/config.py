@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from yaml import YAMLError
 
 from ..mining.artifacts import write_text
@@ -39,6 +39,13 @@ class DataConfig(Settings):
     on_bad_image: Literal["quarantine", "fail"] = Field(
         default="quarantine", description="unreadable images: list them and go on, or stop"
     )
+
+    @model_validator(mode="after")
+    def _test_identities_are_unseen(self) -> DataConfig:
+        seen = {*self.train_splits, *self.pretrain_splits} & {*self.test_splits, *self.distractor_splits}
+        if seen:
+            raise ValueError(f"split '{min(seen)}' is both trained on and tested on")
+        return self
 
 
 class PretrainConfig(LoaderConfig):
@@ -95,6 +102,12 @@ class RunConfig(Settings):
     train: TrainConfig = Field(default_factory=TrainConfig)
     eval: EvalConfig = Field(default_factory=EvalConfig)
 
+    @model_validator(mode="after")
+    def _augment_needs_augmentation(self) -> RunConfig:
+        if self.plan.singletons == "augment" and not self.train.augment.active:
+            raise ValueError("plan.singletons=augment needs an augmentation, e.g. train.augment.shift=2")
+        return self
+
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a `subspace.yaml` and apply `section.key=value` overrides (OmegaConf's dot-list grammar).
@@ -139,7 +152,10 @@ def _explain(error: ValidationError, where: str) -> str:
         return f"unknown setting '{key}' ({where}){hint}"
     if problem["type"] == "missing":
         return f"setting '{key}' is missing ({where})"
-    return f"setting '{key}={problem['input']}' ({where}): {problem['msg'].lower()}"
+    if problem["type"] == "value_error":  # a check over several settings
+        return f"{problem['msg'].removeprefix('Value error, ')} ({where})"
+    hint = "; write a list as [a,b]" if "tuple" in problem["msg"] else ""
+    return f"setting '{key}={problem['input']}' ({where}): {problem['msg'].lower()}{hint}"
 
 
 def _keys(model: type[Settings], prefix: str = "") -> Iterator[str]:

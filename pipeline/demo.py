@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
+import dataclasses
 from pathlib import Path
 from typing import Any
 
-from ..mining.artifacts import read_json
+from ..mining.artifacts import read_json, remove
 from ..mining.errors import InputError
 from ..mining.manifest import Manifest
-from .config import RunConfig, parse_config, write_config
+from .config import RunConfig, load_config, parse_config, write_config
 from .console import table
-from .evaluate import evaluate, evaluations, percent
+from .evaluate import evaluations, percent
 from .pretrain import pretrain
 from .rounds import run_rounds
 from .run_directory import RunDirectory
@@ -55,9 +55,13 @@ def run_demo(out: Path, seed: int, manifest_path: Path | None, options: Options)
     start, random, subspace = (RunDirectory(out / f"demo-{name}") for name in ("start", "random", "subspace"))
     if options.force and not options.dry_run:
         for run in (start, random, subspace):
-            shutil.rmtree(run.path, ignore_errors=True)
+            with run.locked("demo"):
+                for path in run.path.iterdir():
+                    if path.name != ".lock":
+                        remove(path)
+        options = dataclasses.replace(options, force=False)
 
-    settings = {"manifest": str(manifest_path), "seed": seed, **SETTINGS}
+    settings = {"manifest": str(manifest_path.resolve()), "seed": seed, **SETTINGS}
     with_subspaces = {"cluster": {"ids_per_subspace": IDS_PER_SUBSPACE}}
     config = parse_config({**settings, **with_subspaces}, [], "demo")
     say = options.console.say
@@ -69,7 +73,6 @@ def run_demo(out: Path, seed: int, manifest_path: Path | None, options: Options)
     _begin(start, config)
     with start.locked("demo"):
         pretrain(start, config, manifest, options)
-        evaluate(start, config, manifest, options, round_index=-1)
 
     from_start = {"model": f"checkpoint:{(start.start / 'checkpoint').resolve()}"}
     for run, title, cluster in (
@@ -103,6 +106,10 @@ def run_demo(out: Path, seed: int, manifest_path: Path | None, options: Options)
 
 
 def _begin(run: RunDirectory, config: RunConfig) -> None:
+    if run.config.exists() and load_config(run.config) != config:
+        raise InputError(
+            f"{run.path} holds a demo with other settings; pass --force to throw it away, or another --out"
+        )
     if not run.config.exists():
         write_config(run.config, config)
 

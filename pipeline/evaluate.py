@@ -15,11 +15,11 @@ from ..mining.randomness import derived_seed, generator
 from ..mining.verification import verification
 from ..train.backbones import Backbone
 from ..train.checkpoint import load_network
-from ..train.embedder import embed, pick_device
+from ..train.embedder import embed, forward_rate, pick_device
 from ..train.images import ImageStore
-from ..train.planned_batches import DecodedBatches, load_batches
+from ..train.planned_batches import DecodedBatches, ImageChunks, load_batches
 from .config import RunConfig
-from .console import table
+from .console import amount, table
 from .run_directory import RunDirectory
 from .stage import Options, Stage, flat_fields, network_fingerprint, run_stage
 
@@ -36,6 +36,8 @@ def eval_stage(run: RunDirectory, config: RunConfig, manifest_fingerprint: str, 
             "seed": config.seed,
             "data.test_splits": list(config.data.test_splits),
             "data.distractor_splits": list(config.data.distractor_splits),
+            "extract.batch_size": config.extract.batch_size,
+            "extract.precision": config.extract.precision,
             **flat_fields("eval", config.eval.model_dump()),
         },
         ("evaluation.json",),
@@ -50,8 +52,14 @@ def evaluate(
     stage = eval_stage(run, config, manifest.fingerprint, round_index)
 
     def estimate() -> str:
-        images = int(manifest.in_splits((*config.data.test_splits, *config.data.distractor_splits)).sum())
-        return f"up to {images:,} images of {', '.join(config.data.test_splits)} and distractors"
+        images = np.unique(np.concatenate(choose_images(config, manifest)))
+        network = load_network(f"checkpoint:{stage.folder / 'checkpoint'}")
+        rate = forward_rate(network, pick_device(options.device), config.extract.precision)
+        memory = manifest.table.nbytes + len(images) * network.embedding_size * 8
+        return (
+            f"{len(images):,} images of {', '.join(config.data.test_splits)} and distractors, about "
+            f"{max(1, len(images) / rate):,.0f} s, {amount(memory)} of memory"
+        )
 
     def work() -> dict[str, Any]:
         network = load_network(f"checkpoint:{stage.folder / 'checkpoint'}")
@@ -78,7 +86,7 @@ def evaluate_network(
     manifest has groups, are probes. The other identities' gallery images and one image of each distractor
     identity are what a probe can be mistaken for.
     """
-    gallery, probe, distractor = _choose_images(config, manifest)
+    gallery, probe, distractor = choose_images(config, manifest)
     wanted = np.unique(np.concatenate((gallery, probe, distractor)))
     rows = _embeddings_of(wanted, network, config, manifest, options)
     gallery, probe, distractor = _readable(rows, gallery, probe, distractor, manifest.identity_id)
@@ -93,8 +101,12 @@ def evaluate_network(
     return {**ranks, **tars, "metrics": {**ranks["metrics"], **tars["metrics"]}}
 
 
-def _choose_images(config: RunConfig, manifest: Manifest) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Image ids of gallery, probes and distractors: a function of manifest, seed and settings."""
+def choose_images(config: RunConfig, manifest: Manifest) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Image ids of gallery, probes and distractors: a function of manifest, seed and settings.
+
+    Raises:
+        InputError: no test identities, or none with two images (of different groups).
+    """
     test = np.flatnonzero(manifest.in_splits(config.data.test_splits))
     if len(test) == 0:
         raise InputError(
@@ -111,6 +123,8 @@ def _choose_images(config: RunConfig, manifest: Manifest) -> tuple[np.ndarray, n
     others = manifest.identities_in(config.data.distractor_splits)
     random = generator(config.seed, "eval distractors")
     drawn = others.image_id[others.offset[:-1] + (random.random(len(others)) * others.count).astype(np.int64)]
+    mated = manifest.identity_id[test[pairs.gallery]]
+    drawn = drawn[~np.isin(manifest.identity_id[drawn], mated)]  # nobody is a distractor of himself
     distractor = np.concatenate((test[pairs.distractor], random.permutation(drawn)))[
         : config.eval.distractors
     ]
@@ -133,15 +147,17 @@ class _Rows:
 def _embeddings_of(
     image_id: np.ndarray, network: Backbone, config: RunConfig, manifest: Manifest, options: Options
 ) -> _Rows:
-    size = config.extract.batch_size
-    dataset = DecodedBatches(
-        ImageStore(manifest), lambda number: image_id[number * size : (number + 1) * size], network.input.size
-    )
-    numbers = range(-(-len(image_id) // size))
-    batches = load_batches(dataset, numbers, config.extract.num_workers)
+    chunks = ImageChunks(image_id, config.extract.batch_size)
+    dataset = DecodedBatches(ImageStore(manifest), chunks, network.input.size)
+    batches = load_batches(dataset, range(len(chunks)), config.extract.num_workers)
     ids, rows = [], []
     with options.console.progress("eval", len(image_id), "images") as progress:
         for embedded in embed(network, batches, pick_device(options.device), config.extract.precision):
+            if embedded.batch.bad and config.data.on_bad_image == "fail":
+                bad = embedded.batch.bad[0]
+                raise InputError(
+                    f"image {bad.image_id} cannot be read: {bad.reason}; or set data.on_bad_image=quarantine"
+                )
             ids.append(embedded.batch.image_id)
             rows.append(embedded.embeddings)
             progress.update(len(embedded.batch.image_id))

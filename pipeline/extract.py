@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ..mining.artifacts import fingerprint_in, open_parquet, parquet_writer, write_parquet
+from ..mining.artifacts import fingerprint_in, open_parquet, parquet_writer, read_row_group, write_parquet
 from ..mining.errors import InputError
 from ..mining.identity_means import IdentityMeans, identity_means
 from ..mining.manifest import IdentityImages, Manifest
@@ -24,7 +24,7 @@ from ..mining.schemas import EMBEDDINGS, IDENTITIES, QUARANTINE, vector
 from ..train.checkpoint import load_network
 from ..train.embedder import EmbeddedBatch, embed, forward_rate, pick_device
 from ..train.images import BadImage, ImageStore
-from ..train.planned_batches import DecodedBatches, load_batches
+from ..train.planned_batches import DecodedBatches, ImageChunks, load_batches
 from .config import RunConfig
 from .console import Progress, amount
 from .run_directory import RunDirectory
@@ -72,6 +72,11 @@ def extract(
     shard: Shard | None = None,
 ) -> dict:
     """Embed every image of the training identities and write their means."""
+    if shard is not None and (options.force or not options.resume):
+        raise InputError(
+            f"--force and --no-resume with --shard would drop the parts of other shards; "
+            f"first run `subspace extract {run.path} --no-resume` or remove {run.round(round_index)}/identities.parts"
+        )
     stage = extract_stage(run, config, round_index, manifest.fingerprint)
     extraction = cache(lambda: _Extraction(run, config, manifest, options, stage, round_index))
     marker = run_stage(stage, options, lambda: extraction().estimate(), lambda: extraction().work(shard))
@@ -143,12 +148,8 @@ class _Extraction:
 
     def _extract_part(self, part: int, images: IdentityImages, progress: Progress) -> None:
         extract = self.config.extract
-        chunks = range(0, len(images.image_id), extract.batch_size)
-        dataset = DecodedBatches(
-            ImageStore(self.manifest),
-            lambda number: images.image_id[number * extract.batch_size : (number + 1) * extract.batch_size],
-            self.network.input.size,
-        )
+        chunks = ImageChunks(images.image_id, extract.batch_size)
+        dataset = DecodedBatches(ImageStore(self.manifest), chunks, self.network.input.size)
         batches = load_batches(dataset, range(len(chunks)), extract.num_workers)
         bad: list[BadImage] = []
         embeddings: list[pa.Table] = []
@@ -184,11 +185,12 @@ class _Extraction:
         if self.config.extract.keep_embeddings:
             kinds.append(("embeddings", EMBEDDINGS, "embeddings.parquet"))
         for what, kind, name in kinds:
-            parts = [open_parquet(self.path_of(part, what), kind) for part in range(len(self.parts))]
+            paths = [self.path_of(part, what) for part in range(len(self.parts))]
+            parts = [open_parquet(path, kind) for path in paths]
             with parquet_writer(folder / name, kind, parts[0].schema_arrow, self.stage.fingerprint) as writer:
-                for part in parts:
+                for path, part in zip(paths, parts, strict=True):
                     for group in range(part.num_row_groups):
-                        writer.write_table(part.read_row_group(group))
+                        writer.write_table(read_row_group(path, kind, group))
             count[what] = sum(part.metadata.num_rows for part in parts)
         lost = len(self.identities) - count["means"]
         if count["means"] < 2:

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.types as kinds
 from pyarrow import csv
 
-from ..mining.artifacts import open_parquet
+from ..mining.artifacts import DAMAGE, open_parquet
 from ..mining.errors import InputError
 from .image_folder import Track
 from .image_spool import ImageSpool
@@ -85,6 +85,12 @@ class _Columns:
         if uri is None and not image:
             raise missing("image path", "--path-column")
         split, group = find(options.split_column, SPLIT_NAMES), find(options.group_column, GROUP_NAMES)
+        used = [name for name in (identity, uri, split, group) if name is not None]
+        if len(set(used)) < len(used):
+            twice = next(name for name in used if used.count(name) > 1)
+            raise InputError(
+                f"column '{twice}' of {source} cannot serve for two purposes; name the others by option"
+            )
         packed = not image and {"offset", "length"} <= set(names)
         return cls(identity, uri, split, group, *(("offset", "length") if packed else (None, None)))
 
@@ -115,8 +121,11 @@ def list_csv(source: Path, options: TableOptions) -> pa.Table:
         types = {name: pa.large_string() if name in columns.text else pa.int64() for name in columns.all}
         convert = csv.ConvertOptions(include_columns=columns.all, column_types=types)
         table = csv.read_csv(source, read, parse, convert)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"cannot parse {source}: {_one_line(error)}; mend the row or its quotes") from error
+    except InputError:
+        raise
+    except DAMAGE as error:
+        advice = "save it as UTF-8, with a header and closed quotes"
+        raise InputError(f"cannot parse {source}: {_one_line(error)}; {advice}") from error
     return _listed(table, columns, _places(options.root or source.parent))
 
 

@@ -25,6 +25,9 @@ def initialize(
         raise InputError(f"{run.config} exists; change it with an editor, or write it anew with --force")
     manifest = Manifest.open(manifest_path)
     config = parse_config(suited_settings(manifest, model), overrides, where="subspace init")
+    config = config.model_copy(
+        update={"manifest": str(Path(config.manifest).resolve()), "model": _resolved(config.model)}
+    )
     load_network(config.model, embedding_size=config.embedding_size)  # says now what is wrong with it
     if len(manifest.identities_in(config.data.train_splits)) < 2:
         raise InputError(
@@ -42,19 +45,32 @@ def suited_settings(manifest: Manifest, model: str) -> dict[str, Any]:
     A subspace holds 10,000 identities, or a tenth of a smaller set; a batch no more identities than there are.
     """
     splits = manifest.splits
-    train = [name for name in ("train", "pretrain") if name in splits] or splits
+    held_out = ("test", "val", "query", "gallery")
+    train = [name for name in ("train", "pretrain") if name in splits] or [
+        s for s in splits if s not in held_out
+    ]
+    if not train:
+        raise InputError(
+            f"{manifest.path} has nothing to train on: all its images are in {', '.join(splits)}"
+        )
     identities = len(manifest.identities_in(train))
-    given = model.startswith(SPEC_PREFIX)
     P = max(2, min(48, identities))
     return {
         "manifest": str(manifest.path.resolve()),
-        "model": f"{SPEC_PREFIX}{Path(model.removeprefix(SPEC_PREFIX)).resolve()}" if given else model,
+        "model": model,
         "data": {
             "train_splits": train,
             "pretrain_splits": ["pretrain"] if "pretrain" in splits else train,
             "distractor_splits": [name for name in ("val",) if name in splits],
         },
-        "pretrain": {"steps": 0} if given else {},
+        "pretrain": {"steps": 0} if model.startswith(SPEC_PREFIX) else {},
         "cluster": {"ids_per_subspace": min(10_000, max(P, identities // 10))},
         "plan": {"P": P},
     }
+
+
+def _resolved(spec: str) -> str:
+    """`checkpoint:DIR` with an absolute folder, so that the run works from anywhere."""
+    if not spec.startswith(SPEC_PREFIX):
+        return spec
+    return f"{SPEC_PREFIX}{Path(spec.removeprefix(SPEC_PREFIX)).resolve()}"

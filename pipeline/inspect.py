@@ -13,8 +13,7 @@ import pyarrow.parquet as pq
 
 from ..mining.artifacts import metadata_of, open_parquet, read_parquet
 from ..mining.errors import InputError
-from ..mining.neighbors import batch_hardness
-from ..mining.randomness import generator
+from ..mining.neighbors import HARDNESS_BATCHES, batch_hardness, random_batches
 from ..mining.schemas import (
     CENTROIDS,
     EMBEDDINGS,
@@ -28,7 +27,6 @@ from ..mining.schemas import (
 from .cluster import means_of
 
 BAR = 40
-HARDNESS_BATCHES = 64
 
 
 @dataclass
@@ -126,8 +124,8 @@ def _embeddings(summary: Summary, paths: list[Path], file: pq.ParquetFile) -> No
 
 def _quarantine(summary: Summary, paths: list[Path], file: pq.ParquetFile) -> None:
     rows = read_parquet(paths[0], QUARANTINE, ["uri", "reason"])
-    for row in rows.slice(0, 10).to_pylist():
-        summary.facts[row["uri"]] = row["reason"]
+    for number, row in enumerate(rows.slice(0, 10).to_pylist()):
+        summary.facts[f"image {number + 1}"] = f"{row['uri'] or '(inline)'}: {row['reason']}"
 
 
 def _subspaces(summary: Summary, paths: list[Path], file: pq.ParquetFile) -> None:
@@ -172,9 +170,8 @@ def _hardness(summary: Summary, batches_bP: np.ndarray, identities_path: Path) -
         return
     identities = read_parquet(identities_path, IDENTITIES, ["identity_id", "mean"])
     means, ids = means_of(identities), identities["identity_id"].to_numpy()
-    random = generator(0, "inspect hardness")
-    sample = batches_bP[np.sort(random.permutation(len(batches_bP))[:HARDNESS_BATCHES])]
-    drawn = np.stack([random.permutation(len(ids))[: batches_bP.shape[1]] for _ in range(len(sample))])
+    sample = batches_bP[:HARDNESS_BATCHES]
+    drawn = random_batches(len(ids), *sample.shape)
     summary.facts["cosine to the nearest identity of the batch"] = batch_hardness(
         means, np.searchsorted(ids, sample)
     )

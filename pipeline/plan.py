@@ -10,23 +10,21 @@ import numpy as np
 
 from ..mining.artifacts import read_parquet
 from ..mining.batch_plan import BATCHES_PER_BLOCK, PlanBlock, plan_batches
-from ..mining.errors import StaleArtifactError
+from ..mining.errors import InputError, StaleArtifactError
 from ..mining.manifest import IdentityImages, Manifest
-from ..mining.neighbors import batch_hardness, nearest_in_subspace
+from ..mining.neighbors import HARDNESS_BATCHES, batch_hardness, nearest_in_subspace, random_batches
 from ..mining.plan_table import write_plan
-from ..mining.randomness import generator
 from ..mining.schemas import QUARANTINE, SUBSPACES
 from ..train.planned_batches import Plan
 from .cluster import means_of, read_identities
 from .config import RunConfig
 from .console import Console, amount
+from .extract import extract_stage
 from .run_directory import RunDirectory
 from .stage import Options, Stage, done_fingerprint, flat_fields, run_stage
 
-HARDNESS_BATCHES = 64
 
-
-def plan_stage(run: RunDirectory, config: RunConfig, round_index: int) -> Stage:
+def plan_stage(run: RunDirectory, config: RunConfig, manifest_fingerprint: str, round_index: int) -> Stage:
     """The stage, for this configuration and the subspaces of the round."""
     folder = run.round(round_index)
     return Stage(
@@ -36,6 +34,8 @@ def plan_stage(run: RunDirectory, config: RunConfig, round_index: int) -> Stage:
             "subspaces": done_fingerprint(
                 folder, "cluster", f"subspace cluster {run.path} --round {round_index}"
             ),
+            "manifest": manifest_fingerprint,
+            "data.train_splits": list(config.data.train_splits),
             "seed": config.seed,
             "round": round_index,
             **flat_fields("plan", config.plan.model_dump()),
@@ -49,7 +49,9 @@ def plan(
     run: RunDirectory, config: RunConfig, manifest: Manifest, options: Options, *, round_index: int
 ) -> dict[str, Any]:
     """Write the batch plan of a round, and say how much harder its batches are than random ones."""
-    stage, folder = plan_stage(run, config, round_index), run.round(round_index)
+    stage, folder = plan_stage(run, config, manifest.fingerprint, round_index), run.round(round_index)
+    if not extract_stage(run, config, round_index, manifest.fingerprint).is_done():
+        raise InputError(f"{folder} has no identity means yet; run `subspace extract {run.path}` first")
 
     def estimate() -> str:
         slots, identities = (
@@ -128,11 +130,11 @@ def shown(blocks: Iterable[PlanBlock], steps: int, console: Console) -> Iterator
 def _hardness(
     means: np.ndarray, images: IdentityImages, plan: Plan, config: RunConfig
 ) -> tuple[float, float]:
-    """Batch hardness of the plan's first batches, and of as many random ones."""
-    count, P, K = min(HARDNESS_BATCHES, len(plan)), config.plan.P, config.plan.K
-    first_image_bP = np.stack([plan[step][::K] for step in range(count)])
+    """Hardness of the plan's first batches, and of as many random ones."""
+    first_image_bP = np.stack(
+        [plan[step][:: config.plan.K] for step in range(min(HARDNESS_BATCHES, len(plan)))]
+    )
     image_row = np.searchsorted(images.image_id, first_image_bP)
     planned = np.searchsorted(images.offset, image_row, side="right") - 1
-    random = generator(config.seed, "random batches")
-    drawn = np.stack([random.permutation(len(means))[:P] for _ in range(count)])
-    return batch_hardness(means, planned), batch_hardness(means, drawn)
+    random = random_batches(len(means), *planned.shape, seed=config.seed)
+    return batch_hardness(means, planned), batch_hardness(means, random)

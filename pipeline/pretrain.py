@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..mining.artifacts import fingerprint_of
+from ..mining.artifacts import fingerprint_of, read_json
 from ..mining.batch_plan import PlanConfig, plan_batches
 from ..mining.errors import InputError
 from ..mining.manifest import Manifest
@@ -28,7 +28,7 @@ from .training import OUTPUTS, Training, training_estimate
 def pretrain_stage(run: RunDirectory, config: RunConfig, manifest_fingerprint: str) -> Stage:
     """The stage. With `pretrain.steps=0` it depends on nothing but the network."""
     fields: dict[str, Any] = {
-        "model": _network_identity(config.model),
+        "model": _network_identity(config.model, run),
         "embedding_size": config.embedding_size,
         "seed": config.seed,
         "pretrain.steps": config.pretrain.steps,
@@ -43,11 +43,17 @@ def pretrain_stage(run: RunDirectory, config: RunConfig, manifest_fingerprint: s
     return Stage("pretrain", run.start, fields, (*OUTPUTS, "plan"), f"subspace pretrain {run.path}")
 
 
-def _network_identity(spec: str) -> str:
-    """`checkpoint:DIR` as the fingerprint of that checkpoint, so that a moved folder is the same network."""
+def _network_identity(spec: str, run: RunDirectory) -> str:
+    """`checkpoint:DIR` as the fingerprint of that checkpoint, so that a moved folder is the same network.
+
+    A folder that is gone after it has served is what it was.
+    """
     if not spec.startswith(SPEC_PREFIX):
         return spec
-    return f"{SPEC_PREFIX}{read_meta(Path(spec.removeprefix(SPEC_PREFIX))).fingerprint}"
+    folder, marker = Path(spec.removeprefix(SPEC_PREFIX)), run.start / "done" / "pretrain.json"
+    if marker.exists() and not folder.exists():
+        return str(read_json(marker)["fields"]["model"])
+    return f"{SPEC_PREFIX}{read_meta(folder).fingerprint}"
 
 
 def pretrain(run: RunDirectory, config: RunConfig, manifest: Manifest, options: Options) -> dict[str, Any]:
@@ -68,9 +74,13 @@ def pretrain(run: RunDirectory, config: RunConfig, manifest: Manifest, options: 
         network = load_network(
             config.model, embedding_size=config.embedding_size, seed=derived_seed(config.seed, "network")
         )
-        spec = network.spec
         meta = CheckpointMeta(
-            spec, network.embedding_size, 0, stage.fingerprint, config=config.model_dump(mode="json")
+            network.spec,
+            network.embedding_size,
+            0,
+            stage.fingerprint,
+            parent=str(stage.fields["model"]),
+            config=config.model_dump(mode="json"),
         )
         if steps == 0:
             save_checkpoint(stage.folder / "checkpoint", network, meta)

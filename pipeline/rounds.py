@@ -8,7 +8,7 @@ from ..mining.errors import InputError
 from ..mining.manifest import Manifest
 from .cluster import cluster
 from .config import RunConfig
-from .evaluate import evaluate, evaluation_table, evaluations
+from .evaluate import choose_images, evaluate, evaluation_table, evaluations
 from .extract import extract
 from .plan import plan
 from .pretrain import pretrain
@@ -24,29 +24,38 @@ def run_rounds(run: RunDirectory, config: RunConfig, manifest: Manifest, options
         StaleArtifactError: a finished stage was made with other settings or inputs.
         StoppedEarly: a signal came; the same call continues.
     """
+    tested = bool(manifest.in_splits(config.data.test_splits).any())
+    if tested:
+        choose_images(config, manifest)  # says now what would be wrong hours later
+    else:
+        options.console.say(
+            f"no images in data.test_splits={','.join(config.data.test_splits)}: nothing is evaluated"
+        )
     if options.dry_run:
         _describe(config, manifest, options)
         return {"dry_run": True}
     pretrain(run, config, manifest, options)
-    evaluate(run, config, manifest, options, round_index=-1)
+    if tested:
+        evaluate(run, config, manifest, options, round_index=-1)
     for index in range(config.rounds):
         extract(run, config, manifest, options, round_index=index)
         cluster(run, config, options, round_index=index)
         plan(run, config, manifest, options, round_index=index)
         train(run, config, manifest, options, round_index=index)
-        evaluate(run, config, manifest, options, round_index=index)
+        if tested:
+            evaluate(run, config, manifest, options, round_index=index)
     results = evaluations(run)
-    options.console.say("\n" + evaluation_table(results))
+    if results:
+        options.console.say("\n" + evaluation_table(results))
     return results
 
 
 def _describe(config: RunConfig, manifest: Manifest, options: Options) -> None:
     """What a run would do; raises the errors that it would meet first."""
     train = manifest.identities_in(config.data.train_splits)
-    if len(train) < config.plan.P:
-        raise InputError(
-            f"plan.P={config.plan.P} identities in a batch, but only {len(train)} in the training splits"
-        )
+    drawn = int((train.count > 1).sum()) if config.plan.singletons == "drop" else len(train)
+    if drawn < config.plan.P:
+        raise InputError(f"plan.P={config.plan.P} identities in a batch, but only {drawn} to draw from")
     subspaces = config.cluster.ids_per_subspace
     per_round = config.plan.steps * config.plan.P * config.plan.K
     for line in (

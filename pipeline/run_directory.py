@@ -20,9 +20,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from ..mining.artifacts import unwritable
+from ..mining.artifacts import remove, unwritable
 from ..mining.errors import InputError
 
 
@@ -64,23 +64,21 @@ class RunDirectory:
 
     @contextmanager
     def locked(self, command: str) -> Iterator[None]:
-        """Hold the run for one command. The lock dies with the process, so a killed one blocks nobody.
+        """Hold the run for one command, and sweep away what killed ones left half-written.
+
+        The lock is a POSIX record lock: it dies with the process and is not inherited by loader workers that
+        outlive it for a moment, so a killed command blocks nobody.
 
         Raises:
             InputError: another process works in this run, or the folder cannot be written.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            file = open(self.path / ".lock", "a+")  # noqa: SIM115  (closed below; the lock is the open file)
+            file = open(self.path / ".lock", "r+" if (self.path / ".lock").exists() else "w+")  # noqa: SIM115
         except OSError as error:
             raise unwritable(self.path, error) from error
         with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise InputError(
-                    f"{self.path} is in use by {_holder(self.path)}; wait for it or stop it"
-                ) from error
+            self._acquire(file)
             file.truncate(0)
             note = {
                 "command": command,
@@ -90,8 +88,26 @@ class RunDirectory:
             }
             file.write(json.dumps(note))
             file.flush()
-            yield
-            file.truncate(0)
+            for folder in (self.path, self.start, *map(self.round, self.rounds)):
+                for leftover in (*folder.glob(".*.tmp"), *folder.glob(".*.old")):
+                    remove(leftover)
+            try:
+                yield
+            finally:
+                file.truncate(0)
+
+    def _acquire(self, file: TextIO) -> None:
+        """Lock `file`; `status` may hold it for an instant, so a refusal is tried again for a second."""
+        for attempt in range(6):
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError as error:
+                if attempt == 5:
+                    raise InputError(
+                        f"{self.path} is in use by {_holder(self.path)}; wait for it or stop it"
+                    ) from error
+                time.sleep(0.2)
 
     def activity(self) -> tuple[dict[str, Any] | None, bool]:
         """What the lock file says, and whether its process is still at work (otherwise it was killed)."""
@@ -99,7 +115,7 @@ class RunDirectory:
             with open(self.path / ".lock") as file:
                 text = file.read()
                 try:
-                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                     alive = False
                 except OSError:
                     alive = True

@@ -58,7 +58,8 @@ class Stage:
         changed = next((key for key in (*now, *before) if before.get(key) != now.get(key)), "fingerprint")
         raise StaleArtifactError(
             f"{self.folder / self.outputs[0]} was made with {changed}={_short(before.get(changed))}, "
-            f"now it is {_short(now.get(changed))}; remake it with `{self.command} --force`, or set it back"
+            f"now it is {_short(now.get(changed))}; set it back, or remake it: `{self.command} --force` with the "
+            f"same overrides, or `subspace run --force` for all that is stale"
         )
 
     def forget(self) -> None:
@@ -124,6 +125,8 @@ class Options:
     console: Console = field(default_factory=Console)
     device: str | None = None
     force: bool = False
+    remake_stale: bool = False
+    """Like `force`, but only for stages that are done with other settings or inputs."""
     resume: bool = True
     dry_run: bool = False
     stop: StopRequest = field(default_factory=StopRequest)
@@ -142,14 +145,16 @@ def run_stage(
         StaleArtifactError: done with other settings or inputs, and not called with `--force`.
     """
     console, where = options.console, f"{stage.folder.name}/{stage.name}"
-    if not options.force and stage.is_done():
+    if options.stop.name:  # it came while a stage that can save itself was at its very end
+        raise StoppedEarly(f"stopped by {options.stop.name} before {where}; run the same command to continue")
+    if not options.force and _is_done(stage, options):
         marker = read_json(stage.marker)
         console.say(f"{where}: already done ({marker['seconds']:.1f} s, {marker['finished']})")
         return marker
     console.say(f"{where}: {estimate()}")
     if options.dry_run:
         return {"stage": stage.name, "dry_run": True}
-    if options.force or not options.resume:
+    if options.force or not options.resume or stage.marker.exists():  # a marker here is a stale one
         stage.forget()
     started = time.monotonic()
     summary = work()
@@ -165,6 +170,15 @@ def run_stage(
     }
     write_json(stage.marker, marker)
     return marker
+
+
+def _is_done(stage: Stage, options: Options) -> bool:
+    try:
+        return stage.is_done()
+    except StaleArtifactError:
+        if options.remake_stale:
+            return False
+        raise
 
 
 def flat_fields(section: str, values: Mapping[str, Any], without: tuple[str, ...] = ()) -> dict[str, Any]:

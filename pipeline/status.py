@@ -1,4 +1,4 @@
-"""`subspace status`: what is done, running, failed or stale, and where the time went."""
+"""`subspace status`: what is done, begun, stale or still to do, who is at work, and where the time went."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class StageStatus:
     folder: str
     stage: str
     state: str
-    """done, stale, begun (stopped or running), or to do."""
+    """done, stale, begun (at work, stopped or killed), or to do."""
     seconds: float | None
     note: str
 
@@ -48,8 +48,8 @@ def _stages(
         folder = run.round(index)
         yield (folder, "extract"), lambda index=index: extract_stage(run, config, index, manifest)
         yield (folder, "cluster"), lambda index=index: cluster_stage(run, config, index)
-        yield (folder, "plan"), lambda index=index: plan_stage(run, config, index)
-        yield (folder, "train"), lambda index=index: train_stage(run, config, index)
+        yield (folder, "plan"), lambda index=index: plan_stage(run, config, manifest, index)
+        yield (folder, "train"), lambda index=index: train_stage(run, config, manifest, index)
         yield (folder, "eval"), lambda index=index: eval_stage(run, config, manifest, index)
 
 

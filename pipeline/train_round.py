@@ -7,24 +7,28 @@ from typing import Any
 from ..mining.errors import InputError
 from ..mining.manifest import Manifest
 from ..mining.randomness import derived_seed
-from ..train.checkpoint import CheckpointMeta, load_network, load_state
+from ..train.checkpoint import CheckpointMeta, load_network
 from ..train.images import ImageStore
 from ..train.optimizers import build_optimizer
 from ..train.planned_batches import DecodedBatches, Plan
 from .config import RunConfig
+from .plan import plan_stage
 from .run_directory import RunDirectory
 from .stage import Options, Stage, done_fingerprint, flat_fields, network_fingerprint, run_stage
 from .training import OUTPUTS, Training, training_estimate
 
 
-def train_stage(run: RunDirectory, config: RunConfig, round_index: int) -> Stage:
+def train_stage(run: RunDirectory, config: RunConfig, manifest_fingerprint: str, round_index: int) -> Stage:
     """The stage, for this configuration, the plan of the round and the network that it begins with."""
     folder = run.round(round_index)
     fields: dict[str, Any] = {
         "network": network_fingerprint(run, round_index),
         "plan": done_fingerprint(folder, "plan", f"subspace plan {run.path} --round {round_index}"),
+        "manifest": manifest_fingerprint,
         "seed": config.seed,
         "round": round_index,
+        "plan.steps": config.plan.steps,
+        "plan.singletons": config.plan.singletons,
         **flat_fields("train", config.train.model_dump(), without=("num_workers", "log_every", "save_every")),
     }
     if config.train.optimizer.schedule != "constant":
@@ -37,10 +41,9 @@ def train(
     run: RunDirectory, config: RunConfig, manifest: Manifest, options: Options, *, round_index: int
 ) -> dict[str, Any]:
     """Train on the plan of a round and write its checkpoint; optimiser state comes from the round before."""
-    stage = train_stage(run, config, round_index)
-    augment = config.plan.singletons == "augment"
-    if augment and not config.train.augment.active:
-        raise InputError("plan.singletons=augment needs an augmentation, e.g. train.augment.shift=2")
+    stage = train_stage(run, config, manifest.fingerprint, round_index)
+    if not plan_stage(run, config, manifest.fingerprint, round_index).is_done():
+        raise InputError(f"{stage.folder} has no plan yet; run `subspace plan {run.path}` first")
 
     before = run.network(round_index) / "checkpoint"
 
@@ -52,8 +55,6 @@ def train(
         network = load_network(f"checkpoint:{before}")
         loss = config.train.triplet.build()
         optimizer = build_optimizer([network], config.train.optimizer)
-        if round_index > 0:
-            load_state(before, network, optimizer=optimizer, loss=loss)
         plan = Plan(stage.folder / "plan")
         training = Training(
             stage=stage,
@@ -64,7 +65,7 @@ def train(
                 network.input.size,
                 augment=config.train.augment,
                 seed=(config.seed, round_index),
-                keep_repeats=augment,
+                keep_repeats=config.plan.singletons == "augment",
             ),
             labels_of=lambda image_id: manifest.identity_id[image_id],
             network=network,
@@ -85,6 +86,7 @@ def train(
             total_steps=config.rounds * config.plan.steps,
             seed=derived_seed(config.seed, "train"),
             fail_on_bad_image=config.data.on_bad_image == "fail",
+            begin_with=before if round_index > 0 else None,
         )
         return training.run(options)
 

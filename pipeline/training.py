@@ -48,6 +48,8 @@ class Training:
     """Length of the learning-rate schedule."""
     seed: int
     fail_on_bad_image: bool
+    begin_with: Path | None = None
+    """Checkpoint whose optimiser and loss state this training takes over; None begins them afresh."""
 
     @property
     def checkpoint(self) -> Path:
@@ -108,21 +110,24 @@ class Training:
                     if done % self.loader.log_every == 0 or done == steps:
                         note = _note(log.write())
                     progress.update(1, note)
-                    if stop.name and done < steps:
+                    saving = done < steps and (stop.name or done % self.loader.save_every == 0)
+                    if saving and log.waiting:  # a resumed run finds every step before this one in the log
+                        note = _note(log.write())
+                    if saving:
                         self._save(self.resume / f"step-{done:08d}", done)
-                        if log.waiting:
-                            log.write()
+                    if saving and stop.name:
                         raise StoppedEarly(
                             f"stopped by {stop.name} at step {done} of {steps}, saved; run the same command to continue"
                         )
-                    if done % self.loader.save_every == 0 and done < steps:
-                        self._save(self.resume / f"step-{done:08d}", done)
         finally:
             stop.graceful = False
             log.close()
 
     def _restore(self) -> int:
-        """Load the newest state of this very training and return its step; 0 to begin."""
+        """Load the newest state of this very training and return its step; 0 to begin.
+
+        Network and loss are on their device by now, and the optimiser's state follows its parameters.
+        """
         for folder in [self.checkpoint, *sorted(self.resume.glob("step-*"), reverse=True)]:
             if not folder.is_dir():
                 continue
@@ -130,6 +135,8 @@ class Training:
             if meta.fingerprint == self.stage.fingerprint:
                 load_state(folder, self.network, optimizer=self.optimizer, loss=self.loss)
                 return meta.step
+        if self.begin_with is not None:
+            load_state(self.begin_with, self.network, optimizer=self.optimizer, loss=self.loss)
         return 0
 
     def _save(self, folder: Path, step: int) -> None:
@@ -148,12 +155,18 @@ class Training:
 
     def _summary(self) -> dict[str, Any]:
         lines = read_metrics(self.stage.folder / "metrics.jsonl")
+        active, steps_before, steps_counted = 0.0, 0, 0
+        for line in lines:  # lines may stand for unequal numbers of steps
+            steps = int(line["step"] or 0) + 1 - steps_before
+            steps_before += steps
+            if line["active_fraction"] is not None:
+                active += line["active_fraction"] * steps
+                steps_counted += steps
         last = lines[-1] if lines else {}
-        active = [line["active_fraction"] for line in lines if line.get("active_fraction") is not None]
         return {
             "steps": len(self.plan),
             "loss": last.get("loss"),
-            "active_fraction": float(np.mean(active)) if active else None,  # pyright: ignore[reportArgumentType, reportCallIssue]
+            "active_fraction": active / steps_counted if steps_counted else None,
             "seconds": last.get("seconds"),
             "images_per_second": last.get("images_per_second"),
         }

@@ -67,18 +67,37 @@ class PlanBatchSampler(Sampler[list[int]]):
     Args:
         plan: a folder written by `subspace plan`.
         start_step: first batch, to continue a training where it stopped.
+        keep_repeats: an identity with fewer than K images has some of them several times in a batch; False
+            yields each once, so that no image is its own positive.
     """
 
-    def __init__(self, plan: Plan | Path | str, start_step: int = 0) -> None:
+    def __init__(self, plan: Plan | Path | str, start_step: int = 0, *, keep_repeats: bool = False) -> None:
         self.plan = plan if isinstance(plan, Plan) else Plan(plan)
         self.start_step = start_step
+        self.keep_repeats = keep_repeats
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in range(self.start_step, len(self.plan)):
-            yield self.plan[step].tolist()
+            image_ids = self.plan[step]
+            yield (image_ids if self.keep_repeats else _each_once(image_ids)).tolist()
 
     def __len__(self) -> int:
         return max(0, len(self.plan) - self.start_step)
+
+
+@dataclass(frozen=True)
+class ImageChunks:
+    """Image ids in batches of equal size, called by number; a class, since workers may be sent a copy of it."""
+
+    image_id: np.ndarray
+    """int64[n]."""
+    size: int
+
+    def __len__(self) -> int:
+        return -(-len(self.image_id) // self.size)
+
+    def __call__(self, number: int) -> np.ndarray:
+        return self.image_id[number * self.size : (number + 1) * self.size]
 
 
 class AugmentConfig(Settings):
@@ -140,7 +159,7 @@ class DecodedBatches(Dataset[ImageBatch | InputError]):
     def _decode(self, index: int) -> ImageBatch:
         wanted = self.image_ids_of(index)
         if not self.keep_repeats:
-            wanted = wanted[np.sort(np.unique(wanted, return_index=True)[1])]
+            wanted = _each_once(wanted)
         decoded = [self.store.decode(int(image_id), self.size) for image_id in wanted]
         good = [image for image in decoded if isinstance(image, np.ndarray)]
         bad = [image for image in decoded if isinstance(image, BadImage)]
@@ -149,6 +168,11 @@ class DecodedBatches(Dataset[ImageBatch | InputError]):
         if self.augment:
             images = _augmented(images, self.augment, generator(*self.seed, "augment", index))
         return ImageBatch(index, wanted[readable], torch.from_numpy(images), bad)
+
+
+def _each_once(image_ids: np.ndarray) -> np.ndarray:
+    """Without repeats, in the order of first appearance."""
+    return image_ids[np.sort(np.unique(image_ids, return_index=True)[1])]
 
 
 def _augmented(images: np.ndarray, config: AugmentConfig, random: np.random.Generator) -> np.ndarray:

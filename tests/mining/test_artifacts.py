@@ -67,7 +67,7 @@ def assert_one_line(error: pytest.ExceptionInfo[BaseException], *parts: str) -> 
     assert all(part in message for part in parts), message
 
 
-class Boom(Exception):
+class BoomError(Exception):
     """An error that no code catches by kind."""
 
 
@@ -99,13 +99,13 @@ def test_a_folder_replaces_the_old_one_with_nothing_of_it_left(tmp_path: Path) -
 def write_half(writing: Any, path: Path) -> None:
     with writing(path) as aside:
         (aside / "half" if aside.is_dir() else aside).write_text("half")
-        raise Boom
+        raise BoomError
 
 
 def write_half_a_table(path: Path) -> None:
     with parquet_writer(path, SUBSPACES, subspaces_table().schema) as writer:
         writer.write_table(subspaces_table())
-        raise Boom
+        raise BoomError
 
 
 def test_an_exception_leaves_the_old_file_or_folder_or_none(tmp_path: Path, table_path: Path) -> None:
@@ -113,11 +113,11 @@ def test_an_exception_leaves_the_old_file_or_folder_or_none(tmp_path: Path, tabl
     write_text(tmp_path / "file", "old")
     write_text(tmp_path / "folder" / "inside", "old")
     for path in (table_path, tmp_path / "new table"):
-        with pytest.raises(Boom):
+        with pytest.raises(BoomError):
             write_half_a_table(path)
     for writing, name in ((whole_file, "file"), (whole_folder, "folder")):
         for path in (tmp_path / name, tmp_path / f"new {name}"):
-            with pytest.raises(Boom):
+            with pytest.raises(BoomError):
                 write_half(writing, path)
     assert table_path.read_bytes() == old
     assert (tmp_path / "file").read_text() == "old"

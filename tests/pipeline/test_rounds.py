@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -74,7 +75,7 @@ def test_metrics(finished_run: Path) -> None:
     lines = [
         json.loads(line) for line in (finished_run / "round-001" / "metrics.jsonl").read_text().splitlines()
     ]
-    assert [line["step"] for line in lines] == [1, 3, 5, 7]
+    assert [line["step"] for line in lines] == [1, 2, 3, 5, 7]  # every second, and before every checkpoint
     expected = {"step", "loss", "active_fraction", "d_ap", "d_an", "lr", "images_per_second", "seconds"}
     assert all(expected <= line.keys() for line in lines)
     assert list((finished_run / "round-001" / "tensorboard").glob("events.*"))
@@ -137,6 +138,48 @@ def test_shards_equal_one_extraction(finished_run: Path, small_manifest: Path, t
     assert made.read_bytes() == expected.read_bytes()
 
 
+def test_run_force_remakes_what_is_stale_and_nothing_else(small_manifest: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    begin(run, small_manifest, "rounds=1")
+    assert subspace("run", run).returncode == 0
+    changed = ("plan.K=3", "train.optimizer.lr=1e-4")
+    assert subspace("run", run, *changed).returncode == 3
+    done = subspace("run", run, *changed, "--force")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("already done") == 4  # pretrain, eval, extract, cluster
+    assert subspace("run", run, *changed).stdout.count("already done") == 7
+    stale = subspace("train", run, "plan.steps=9")
+    assert stale.returncode == 3
+    assert "plan.steps=8" in stale.stderr
+
+
+def test_another_manifest_is_noticed_by_every_stage(
+    finished_run: Path, small_source: Path, tmp_path: Path
+) -> None:
+    other, source = tmp_path / "other.parquet", tmp_path / "source.parquet"
+    pq.write_table(pq.read_table(small_source).drop_columns(["group"]), source)
+    assert subspace("ingest", source, "--out", other).returncode == 0
+    for stage in ("extract", "plan", "train", "eval"):
+        done = subspace(stage, finished_run, f"manifest={other}")
+        assert done.returncode == 3, (stage, done.stdout, done.stderr)
+        assert "manifest=" in done.stderr
+
+
+def test_without_test_identities_nothing_is_evaluated(small_source: Path, tmp_path: Path) -> None:
+    table = pq.read_table(small_source).drop_columns(["split"])
+    pq.write_table(table, tmp_path / "source.parquet")
+    manifest, run = tmp_path / "m.parquet", tmp_path / "run"
+    assert (
+        subspace("ingest", tmp_path / "source.parquet", "--out", manifest, "--test-fraction", "0").returncode
+        == 0
+    )
+    begin(run, manifest, "rounds=1", "pretrain.steps=2")
+    done = subspace("run", run)
+    assert done.returncode == 0, done.stderr
+    assert "nothing is evaluated" in done.stdout
+    assert not (run / "start" / "evaluation.json").exists()
+
+
 def test_dry_run_writes_nothing(small_manifest: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     begin(run, small_manifest)
@@ -160,6 +203,25 @@ def interrupted(run: Path, number: signal.Signals, seconds: float) -> int:
         os.killpg(process.pid, number)
     process.communicate()
     return process.returncode
+
+
+def test_a_killed_command_blocks_nobody(small_manifest: Path, tmp_path: Path) -> None:
+    """Its loader workers live on for seconds; the run is free at once."""
+    run = tmp_path / "run"
+    begin(run, small_manifest, "pretrain.steps=100000", "pretrain.num_workers=2")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "subspace.pipeline.cli", "pretrain", str(run), "--quiet"],
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (run / "start" / "resume").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    after = subspace("init", run, "--manifest", small_manifest, *QUICK, "--force")
+    with contextlib.suppress(ProcessLookupError):  # the workers have found out by themselves
+        os.killpg(process.pid, signal.SIGKILL)
+    assert after.returncode == 0, after.stderr
 
 
 def test_sigterm_saves_and_exits_4(finished_run: Path, small_manifest: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from subspace.mining.errors import InputError
+from subspace.mining.errors import InputError, StoppedEarly
 from subspace.mining.manifest import Manifest
 from subspace.train.images import MAX_PIXELS, BadImage, ImageStore, decode_image
 
@@ -366,3 +366,12 @@ def test_remote_files_are_refused_as_wrong_input(uri: str, tmp_path: Path) -> No
             read()
         assert uri in str(error.value)
         assert "\n" not in str(error.value)
+
+
+def test_a_signal_while_decoding_is_no_bad_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*arguments: object) -> None:
+        raise StoppedEarly("stopped by SIGTERM")
+
+    monkeypatch.setattr("subspace.train.images.decode_image", stopped)
+    with pytest.raises(StoppedEarly):
+        store_of(tmp_path, b"pixels").decode(0, 8)
