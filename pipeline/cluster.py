@@ -94,6 +94,13 @@ def read_identities(run: RunDirectory, round_index: int, columns: list[str] | No
     return read_parquet(run.round(round_index) / "identities.parquet", IDENTITIES, columns)
 
 
+def read_subspaces(run: RunDirectory, round_index: int) -> np.ndarray:
+    """The subspace of every identity of a round, in the order of the identities table: int32[N]."""
+    return read_parquet(run.round(round_index) / "subspaces.parquet", SUBSPACES, ["subspace_id"])[
+        "subspace_id"
+    ].to_numpy()
+
+
 def means_of(identities: pa.Table) -> np.ndarray:
     """The mean column as float32[N, D]."""
     mean = identities["mean"].combine_chunks()

@@ -20,6 +20,7 @@ from ..mining.settings import Settings
 from ..mining.subspaces import SubspaceConfig
 from ..train.embedder import Precision
 from ..train.loop import LoaderConfig, TrainConfig
+from ..train.losses import check_loss
 from ..train.optimizers import OptimizerConfig
 
 
@@ -135,7 +136,11 @@ def parse_config(values: Any, overrides: Sequence[str], where: str) -> RunConfig
             )
     try:
         merged = OmegaConf.merge(values, OmegaConf.from_dotlist(list(overrides)))
-        return RunConfig.model_validate(OmegaConf.to_container(merged, resolve=True))
+        config = RunConfig.model_validate(OmegaConf.to_container(merged, resolve=True))
+        check_loss(config.train.loss, config.train.loss_args)
+        return config
+    except InputError:
+        raise
     except ValidationError as error:
         raise InputError(_explain(error, where)) from error
     except (OmegaConfBaseException, YAMLError, ValueError, TypeError) as error:

@@ -14,9 +14,9 @@ from ..mining.errors import InputError, StaleArtifactError
 from ..mining.manifest import IdentityImages, Manifest
 from ..mining.neighbors import HARDNESS_BATCHES, batch_hardness, nearest_in_subspace, random_batches
 from ..mining.plan_table import write_plan
-from ..mining.schemas import QUARANTINE, SUBSPACES
+from ..mining.schemas import QUARANTINE
 from ..train.planned_batches import Plan
-from .cluster import means_of, read_identities
+from .cluster import means_of, read_identities, read_subspaces
 from .config import RunConfig
 from .console import Console, amount
 from .extract import extract_stage
@@ -66,9 +66,7 @@ def plan(
 
     def work() -> dict[str, Any]:
         identities = read_identities(run, round_index)
-        subspace_id = read_parquet(folder / "subspaces.parquet", SUBSPACES, ["subspace_id"])[
-            "subspace_id"
-        ].to_numpy()
+        subspace_id = read_subspaces(run, round_index)
         images = readable_images(manifest, config, folder, identities["identity_id"].to_numpy())
         single = images.count == 1
         used = ~single if config.plan.singletons == "drop" else np.ones(len(images), bool)

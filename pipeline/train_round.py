@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import torch
+
 from ..mining.errors import InputError
 from ..mining.manifest import Manifest
 from ..mining.randomness import derived_seed
 from ..train.checkpoint import CheckpointMeta, load_network
 from ..train.images import ImageStore
+from ..train.losses import TrainingSet, build_loss
 from ..train.optimizers import build_optimizer
 from ..train.planned_batches import DecodedBatches, Plan
+from .cluster import means_of, read_identities, read_subspaces
 from .config import RunConfig
 from .plan import plan_stage
 from .run_directory import RunDirectory
@@ -53,8 +58,9 @@ def train(
 
     def work() -> dict[str, Any]:
         network = load_network(f"checkpoint:{before}")
-        loss = config.train.triplet.build()
-        optimizer = build_optimizer([network], config.train.optimizer)
+        identity_id, training_set = _training_set(run, config, round_index)
+        loss = build_loss(config.train.loss, config.train.loss_args, training_set)
+        optimizer = build_optimizer([network, loss], config.train.optimizer)
         plan = Plan(stage.folder / "plan")
         training = Training(
             stage=stage,
@@ -67,7 +73,7 @@ def train(
                 seed=(config.seed, round_index),
                 keep_repeats=config.plan.singletons == "augment",
             ),
-            labels_of=lambda image_id: manifest.identity_id[image_id],
+            labels_of=lambda image_id: np.searchsorted(identity_id, manifest.identity_id[image_id]),
             network=network,
             loss=loss,
             optimizer=optimizer,
@@ -91,3 +97,13 @@ def train(
         return training.run(options)
 
     return run_stage(stage, options, estimate, work)
+
+
+def _training_set(run: RunDirectory, config: RunConfig, round_index: int) -> tuple[np.ndarray, TrainingSet]:
+    """The identity ids whose places are the labels, int32[C], and what a loss is told of them."""
+    identities = read_identities(run, round_index)
+    return identities["identity_id"].to_numpy(), TrainingSet(
+        torch.from_numpy(means_of(identities).copy()),
+        torch.from_numpy(read_subspaces(run, round_index).astype(np.int64)),
+        derived_seed(config.seed, "loss"),
+    )

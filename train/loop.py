@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from .embedder import Precision, autocast
 from .images import BadImage
 from .optimizers import OptimizerConfig, learning_rate
 from .planned_batches import AugmentConfig, ImageBatch
-from .triplet_loss import BatchOHNMLoss, TripletStatistics
+from .triplet_loss import TripletStatistics
 
 
 class LoaderConfig(Settings):
@@ -35,23 +36,16 @@ class LoaderConfig(Settings):
     save_every: int = Field(default=500, ge=1, description="steps between checkpoints to resume from")
 
 
-class TripletConfig(Settings):
-    """The batch-OHNM triplet loss; see `BatchOHNMLoss`."""
-
-    margin: float = Field(default=0.3, gt=0, description="m, in squared distance of unit vectors (0 to 4)")
-    negatives: int = Field(default=3, ge=1, description="k nearest negatives of every anchor")
-    squared: bool = Field(default=True, description="squared Euclidean distance; false: Euclidean")
-    soft_margin: bool = Field(default=False, description="softplus instead of the hinge; margin is unused")
-
-    def build(self) -> BatchOHNMLoss:
-        """The loss that these settings describe."""
-        return BatchOHNMLoss(self.margin, self.negatives, squared=self.squared, soft_margin=self.soft_margin)
-
-
 class TrainConfig(LoaderConfig):
     """One round of training on a plan."""
 
-    triplet: TripletConfig = TripletConfig()
+    loss: str = Field(
+        default="batch_ohnm", description="a loss, or a sum such as batch_ohnm + 0.5*arcface; see README"
+    )
+    loss_args: dict[str, dict[str, Any]] = Field(
+        default={"batch_ohnm": {"margin": 0.3, "negatives": 3}},
+        description="settings of each loss, by its name",
+    )
     optimizer: OptimizerConfig = OptimizerConfig()
     augment: AugmentConfig = AugmentConfig()
 

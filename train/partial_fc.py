@@ -143,8 +143,7 @@ class SubspaceSoftmaxLoss(PartialClassLoss):
     Own construction, after the subspace batches of Wang, Zhang and Lan 2017.
 
     Args:
-        subspace_of: int[C], the subspace of every class; kept as a buffer. A new clustering is written over it:
-            `loss.subspace_of.copy_(...)`.
+        subspace_of: int[C], the subspace of every class. It is not saved: a later round brings its own.
         kind: which margin.
         margin: m; None is the default of `CosFaceLoss` or `ArcFaceLoss`.
         scale: s; 64, or 32 for small networks.
@@ -180,7 +179,7 @@ class SubspaceSoftmaxLoss(PartialClassLoss):
             )
         if subspace_of.is_floating_point():
             raise InputError(f"subspace_of is {subspace_of.dtype}: give whole numbers")
-        self.register_buffer("subspace_of", subspace_of.to(torch.int64, copy=True))
+        self.register_buffer("subspace_of", subspace_of.to(torch.int64, copy=True), persistent=False)
 
     def rows(self, labels_B: Tensor) -> tuple[Tensor, Tensor]:
         present = self.subspace_of[labels_B].unique()

@@ -205,10 +205,21 @@ def interrupted(run: Path, number: signal.Signals, seconds: float) -> int:
     return process.returncode
 
 
+@pytest.mark.parametrize("loss", ["subspace_softmax", "xbm:multi_similarity", "batch_ohnm + 0.5*oim"])
+def test_other_losses_train_and_go_on_in_the_next_round(
+    small_manifest: Path, tmp_path: Path, loss: str
+) -> None:
+    run = tmp_path / "run"
+    begin(run, small_manifest, f"train.loss={loss}", "pretrain.steps=2")
+    done = subspace("run", run)
+    assert done.returncode == 0, done.stderr
+    assert (run / "round-001" / "checkpoint" / "loss.safetensors").exists()
+
+
 def test_a_killed_command_blocks_nobody(small_manifest: Path, tmp_path: Path) -> None:
     """Its loader workers live on for seconds; the run is free at once."""
     run = tmp_path / "run"
-    begin(run, small_manifest, "pretrain.steps=100000", "pretrain.num_workers=2")
+    begin(run, small_manifest, "pretrain.steps=3000", "pretrain.num_workers=2")
     process = subprocess.Popen(
         [sys.executable, "-m", "subspace.pipeline.cli", "pretrain", str(run), "--quiet"],
         start_new_session=True,
