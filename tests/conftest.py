@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 # One thread: results do not depend on the machine, and tests side by side do not fight over cores.
-os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEMO = REPOSITORY / "data_manifests" / "demo.parquet"
