@@ -1,0 +1,64 @@
+"""The demo: two arms from one start, told apart by one setting, resumable, honest."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from subspace.mining import InputError
+from subspace.mining.artifacts import read_json
+from subspace.pipeline import demo
+from subspace.pipeline.config import load_config
+from subspace.pipeline.console import Console
+from subspace.pipeline.stage import Options
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = copy.deepcopy(demo.SETTINGS)
+    settings["pretrain"] |= {"steps": 4, "P": 8, "num_workers": 0}
+    settings["plan"] |= {"steps": 4, "P": 8}
+    settings["train"] |= {"num_workers": 0}
+    settings["extract"] |= {"num_workers": 0}
+    settings["eval"] |= {"bootstrap": 20, "fars": [1e-2]}
+    monkeypatch.setattr(demo, "SETTINGS", settings)
+    monkeypatch.setattr(demo, "IDS_PER_SUBSPACE", 12)
+
+
+def test_demo(quick: None, small_manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = demo.run_demo(tmp_path, 0, small_manifest, Options(Console()))
+    printed = capsys.readouterr().out
+    assert set(results) == {"start", "random", "subspace"}
+    for name in ("random", "subspace"):
+        run = tmp_path / f"demo-{name}"
+        told = read_json(run / "round-001" / "evaluation.json")["metrics"]["Rank-1"]["value"]
+        assert results[name]["metrics"]["Rank-1"]["value"] == told
+        assert f"{100 * told:.1f} [" in printed
+    random, subspace = (
+        load_config(tmp_path / f"demo-{name}" / "subspace.yaml") for name in ("random", "subspace")
+    )
+    assert random.cluster.ids_per_subspace == "all"
+    assert subspace.cluster.ids_per_subspace == 12
+    assert random.model_copy(update={"cluster": subspace.cluster}) == subspace
+    starts = [
+        read_json(tmp_path / f"demo-{name}" / "start" / "done" / "pretrain.json")
+        for name in ("random", "subspace")
+    ]
+    assert starts[0]["fingerprint"] == starts[1]["fingerprint"]
+    assert "subspace inspect" in printed
+
+    assert demo.run_demo(tmp_path, 0, small_manifest, Options(Console())) == results
+    assert capsys.readouterr().out.count("already done") == 25
+    with pytest.raises(InputError, match="--force"):
+        demo.run_demo(tmp_path, 1, small_manifest, Options(Console(quiet=True)))
+    assert (
+        demo.run_demo(tmp_path, 1, small_manifest, Options(Console(quiet=True), force=True)).keys()
+        == results.keys()
+    )
+
+
+def test_without_the_shipped_data(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="clone"):
+        demo.run_demo(tmp_path, 0, tmp_path / "nothing.parquet", Options(Console(quiet=True)))
