@@ -1,7 +1,7 @@
 """Which triplets of a batch to learn from: every anchor-positive pair, and the anchor's nearest negatives.
 
-Exact and blockwise: the batch is sorted by label, similarities are made for some anchors at a time, and
-same-identity pairs then lie in a narrow band of columns. Memory is O(B · r), never B × B.
+Exact and blockwise: the batch is sorted by label, so that an identity is a range of columns, and similarities
+are made for some anchors at a time. Memory is O(B · r), never B × B.
 
 Shapes: B images in a batch, D numbers in an embedding, r anchors in a block, n anchor-positive pairs of a
 block, m rows of negatives (one for each anchor, or one for each pair), k negatives in a row, T triplets.
@@ -51,8 +51,6 @@ class Triplets(NamedTuple):
 class MinedBlock(NamedTuple):
     """Pairs and negatives of consecutive anchors of the sorted batch."""
 
-    anchors: slice
-    """The r anchors."""
     pair_anchor: Tensor
     """int64[n], row of the sorted batch."""
     pair_positive: Tensor
@@ -89,17 +87,13 @@ def mine_blocks(
     rows = max(LEAST_ANCHORS_AT_A_TIME, SIMILARITIES_AT_A_TIME // max(1, B))
     for start in range(0, B, rows):
         anchors = slice(start, min(start + rows, B))
-        band = slice(int(first_B[start]), int(last_B[anchors.stop - 1]))
         similarity_rB = unit_BD[anchors] @ unit_BD.T
 
-        same_rw = labels_B[anchors, None] == labels_B[None, band]
-        band_rw = similarity_rB[:, band]
-        paired_rw = same_rw.clone()
-        paired_rw.diagonal(offset=start - band.start).fill_(False)
-        row, column = paired_rw.nonzero(as_tuple=True)
-        pair_similarity = band_rw[row, column]
-
-        band_rw.masked_fill_(same_rw, -torch.inf)
+        row, column = _same_identity(first_B[anchors], last_B[anchors])
+        same_similarity = similarity_rB[row, column]
+        similarity_rB[row, column] = -torch.inf
+        other_image = column != row + start
+        row, column, pair_similarity = row[other_image], column[other_image], same_similarity[other_image]
         for one, other in barred:
             similarity_rB[max(0, one.start - start) : max(0, one.stop - start), other] = -torch.inf
         if rule.max_similarity is not None:
@@ -110,8 +104,7 @@ def mine_blocks(
         else:
             row_of_pair, row_anchor = torch.arange(len(row), device=row.device), row + start
             nearest = _nearest_below(similarity_rB, row, pair_similarity - rule.relative_margin, rule)
-        columns = column + band.start
-        yield MinedBlock(anchors, row + start, columns, pair_similarity, row_of_pair, row_anchor, *nearest)
+        yield MinedBlock(row + start, column, pair_similarity, row_of_pair, row_anchor, *nearest)
 
 
 @torch.no_grad()
@@ -143,6 +136,14 @@ def mine_batch_ohnm(
         negative = block.negative[block.row_of_pair[pair], rank]
         found.append((block.pair_anchor[pair], block.pair_positive[pair], negative))
     return Triplets(*(order[torch.cat(column)] for column in zip(*found, strict=True)))
+
+
+def _same_identity(first_r: Tensor, last_r: Tensor) -> tuple[Tensor, Tensor]:
+    """Row and column of every entry of a block whose columns first..last-1 hold the anchor's own identity."""
+    count_r = last_r - first_r
+    row = torch.repeat_interleave(count_r)
+    place = torch.arange(len(row), device=row.device) - (count_r.cumsum(0) - count_r)[row]
+    return row, first_r[row] + place
 
 
 def _nearest(similarity_rB: Tensor, rule: NegativeRule) -> tuple[Tensor, Tensor]:

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..mining.errors import InputError
 from ..mining.triplets import MinedBlock, NegativeRule, mine_blocks
+from .unit_embeddings import check_finite
 
 SLOPES_AT_A_TIME = 2**22
 
@@ -45,10 +45,7 @@ def batch_ohnm(
     Raises:
         InputError: NaN or infinity among the embeddings.
     """
-    if not torch.isfinite(unit_BD).all():
-        raise InputError(
-            "the embeddings hold NaN or infinity: lower the learning rate or lengthen its warm-up"
-        )
+    check_finite(unit_BD)
     rule = NegativeRule(
         negatives,
         skip,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..mining.errors import InputError
 from ..mining.triplets import NegativeRule
 from .triplet_kernel import batch_ohnm
-from .unit_embeddings import unit_embeddings
+from .unit_embeddings import normalized
 
 
 class TripletStatistics(NamedTuple):
@@ -95,7 +95,7 @@ class BatchOHNMLoss(nn.Module):
         nan = math.nan
         rule = self.rule
         loss, _, statistics = batch_ohnm(
-            unit_embeddings(embeddings_BD),
+            normalized(embeddings_BD),
             labels_B,
             self.never,
             self.margin,
