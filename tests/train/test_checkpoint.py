@@ -19,9 +19,10 @@ from subspace.mining.errors import InputError
 from subspace.train.backbones import Backbone, build_backbone
 from subspace.train.checkpoint import CheckpointMeta, load_network, load_state, read_meta, save_checkpoint
 from subspace.train.class_losses import SoftmaxLoss
-from subspace.train.loop import TripletConfig, train_steps
+from subspace.train.loop import train_steps
 from subspace.train.optimizers import OptimizerConfig, build_optimizer
 from subspace.train.planned_batches import ImageBatch
+from subspace.train.triplet_loss import BatchOHNMLoss
 
 META = CheckpointMeta("small", 8, 3, "f" * 32, parent="p", plan="q", config={"zoë": [1, None, 2.5]})
 STEPS = 6
@@ -61,7 +62,7 @@ def train(network: Backbone, loss: nn.Module, optimizer: Any, config: OptimizerC
 
 
 def loss_with_weights(weights: bool) -> nn.Module:
-    return SoftmaxLoss(3, 8) if weights else TripletConfig().build()
+    return SoftmaxLoss(3, 8) if weights else BatchOHNMLoss()
 
 
 def assert_same(a: Any, b: Any) -> None:
@@ -128,7 +129,7 @@ def test_equal_trainings_give_equal_bytes(tmp_path: Path) -> None:
 
 def test_others_read_the_weights_and_people_the_meta(tmp_path: Path) -> None:
     network = small()
-    save_checkpoint(tmp_path / "c", network, META, loss=TripletConfig().build())
+    save_checkpoint(tmp_path / "c", network, META, loss=BatchOHNMLoss())
     assert sorted(path.name for path in (tmp_path / "c").iterdir()) == ["meta.json", "model.safetensors"]
     assert_same(dict(network.state_dict()), load_file(tmp_path / "c" / "model.safetensors"))
     text = (tmp_path / "c" / "meta.json").read_text(encoding="utf-8")

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from subspace.train.backbones import Backbone, ImageInput, build_backbone
 from subspace.train.class_losses import SoftmaxLoss
 from subspace.train.images import BadImage
-from subspace.train.loop import StepRecord, TrainConfig, TripletConfig, train_steps
+from subspace.train.loop import StepRecord, train_steps
 from subspace.train.optimizers import OptimizerConfig, build_optimizer, learning_rate
 from subspace.train.planned_batches import ImageBatch
+from subspace.train.triplet_loss import BatchOHNMLoss
 
 LEVEL = OptimizerConfig(lr=3e-3, schedule="constant", warmup_steps=0)
 TOTAL = 20
@@ -66,7 +67,7 @@ def train(
     **changed: Any,
 ) -> tuple[Backbone, list[StepRecord]]:
     network = network or tiny_backbone()
-    loss = loss or TripletConfig(margin=1.0).build()
+    loss = loss or BatchOHNMLoss(margin=1.0)
     optimizer = optimizer or build_optimizer([network, loss], config)
     settings = {
         "first_step": 0,
@@ -107,7 +108,7 @@ def test_the_small_network_learns_one_batch() -> None:
         0, 256, (8, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )
     batches = (ImageBatch(step, np.arange(8) * 3 // 2, pixels, []) for step in range(15))
-    _, records = train(batches, network, TripletConfig(soft_margin=True).build())
+    _, records = train(batches, network, BatchOHNMLoss(soft_margin=True))
     assert losses(records)[-1] < 0.7 * losses(records)[0]
 
 
@@ -136,7 +137,7 @@ def test_dropout_follows_seed_and_step() -> None:
 
 def test_a_training_may_be_cut_between_any_two_steps() -> None:
     whole, _ = train(map(toy_batch, range(6)), tiny_backbone(0.5))
-    network, loss = tiny_backbone(0.5), TripletConfig(margin=1.0).build()
+    network, loss = tiny_backbone(0.5), BatchOHNMLoss(margin=1.0)
     optimizer = build_optimizer([network], LEVEL)
     for steps in (range(0, 2), range(2, 3), range(3, 6)):
         train(map(toy_batch, steps), network, loss, optimizer)
@@ -210,9 +211,3 @@ def test_clipping_bounds_the_gradient() -> None:
         )
         assert 0 < moved**0.5 <= largest * 1.001
         assert clip == 0.01 or moved**0.5 > 0.01
-
-
-def test_settings_build_the_loss_that_they_describe() -> None:
-    loss = TripletConfig(margin=0.7, negatives=5, squared=False, soft_margin=True).build()
-    assert (loss.margin, loss.negatives, loss.squared, loss.soft_margin) == (0.7, 5, False, True)
-    assert TrainConfig().triplet.build().margin == 0.3
