@@ -34,7 +34,9 @@ def train_stage(run: RunDirectory, config: RunConfig, manifest_fingerprint: str,
         "round": round_index,
         "plan.steps": config.plan.steps,
         "plan.singletons": config.plan.singletons,
-        **flat_fields("train", config.train.model_dump(), without=("num_workers", "log_every", "save_every")),
+        **flat_fields(
+            "train", config.train.model_dump(), without=("num_workers", "log_every", "save_every", "collapse")
+        ),
     }
     if config.train.optimizer.schedule != "constant":
         # The schedule spans all rounds, so their number is part of every round's result.
@@ -93,6 +95,7 @@ def train(
             seed=derived_seed(config.seed, "train"),
             fail_on_bad_image=config.data.on_bad_image == "fail",
             begin_with=before if round_index > 0 else None,
+            collapse=config.train.collapse,
         )
         return training.run(options)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from ..mining.artifacts import remove
 from ..mining.errors import InputError, StoppedEarly
 from ..train.backbones import Backbone
 from ..train.checkpoint import CheckpointMeta, load_state, read_meta, save_checkpoint
+from ..train.collapse import Collapse, CollapseConfig, CollapseGuard
 from ..train.embedder import forward_rate, pick_device
 from ..train.loop import LoaderConfig, StepRecord, train_steps
 from ..train.metrics_log import MetricsLog, read_metrics
 from ..train.optimizers import OptimizerConfig
-from ..train.planned_batches import DecodedBatches, Plan, load_batches
+from ..train.planned_batches import DecodedBatches, ImageBatch, Plan, load_batches
 from .console import amount
 from .stage import Options, Stage
 
@@ -50,6 +52,8 @@ class Training:
     fail_on_bad_image: bool
     begin_with: Path | None = None
     """Checkpoint whose optimiser and loss state this training takes over; None begins them afresh."""
+    collapse: CollapseConfig | None = None
+    """None: nothing is watched."""
 
     @property
     def checkpoint(self) -> Path:
@@ -60,6 +64,11 @@ class Training:
     def resume(self) -> Path:
         """Checkpoints on the way."""
         return self.stage.folder / "resume"
+
+    @cached_property
+    def guard(self) -> CollapseGuard:
+        """Watches for collapse; its state is part of every checkpoint."""
+        return CollapseGuard(self.loss, self.collapse or CollapseConfig(action="off"))
 
     def run(self, options: Options) -> dict[str, Any]:
         """Train to the end of the plan and save; return the summary for the marker.
@@ -84,44 +93,93 @@ class Training:
     def _train(self, step: int, device: torch.device, options: Options) -> None:
         steps = len(self.plan)
         batches = load_batches(self.dataset, range(step, steps), self.loader.num_workers)
-        records = train_steps(
+        if step == 0 and self.guard.goes_back:
+            self._save(self._resume(0), 0)
+        log = MetricsLog(self.stage.folder, step)
+        stop = options.stop
+        stop.graceful = True
+        try:
+            with options.console.progress(self.stage.name, steps, "steps", step) as progress:
+                note, records = "", self._records(batches, device)
+                while step < steps:
+                    record = next(records)
+                    self._refuse_bad_images(record)
+                    log.add(record)
+                    step = record.step + 1
+                    collapse = self.guard.add(step, record.loss, record.distance)
+                    saving = step < steps and (stop.name or step % self.loader.save_every == 0)
+                    if saving or collapse or step % self.loader.log_every == 0 or step == steps:
+                        # A resumed run finds every step before its first in the log.
+                        note = _note(log.write())
+                    progress.update(1, note)
+                    if collapse:
+                        self._answer(collapse, step, options)
+                        records = self._records(batches, device)
+                    if saving:
+                        self._save(self._resume(step), step)
+                    if saving and stop.name:
+                        raise StoppedEarly(
+                            f"stopped by {stop.name} at step {step} of {steps}, saved; run the same command to continue"
+                        )
+        finally:
+            stop.graceful = False
+            log.close()
+
+    def _records(self, batches: Iterator[ImageBatch], device: torch.device) -> Iterator[StepRecord]:
+        """Train on the batches that are left, with the learning rate that the guard allows."""
+        config = self.optimizer_config
+        return train_steps(
             self.network,
             self.loss,
             self.optimizer,
             batches,
             self.labels_of,
-            self.optimizer_config,
+            config.model_copy(update={"lr": config.lr * self.guard.lr_factor}),
             first_step=self.first_step,
             total_steps=self.total_steps,
             device=device,
             precision=self.loader.precision,
             seed=self.seed,
         )
-        log = MetricsLog(self.stage.folder, step)
-        stop = options.stop
-        stop.graceful = True
-        try:
-            with options.console.progress(self.stage.name, steps, "steps", step) as progress:
-                note = ""
-                for record in records:
-                    self._refuse_bad_images(record)
-                    log.add(record)
-                    done = record.step + 1
-                    if done % self.loader.log_every == 0 or done == steps:
-                        note = _note(log.write())
-                    progress.update(1, note)
-                    saving = done < steps and (stop.name or done % self.loader.save_every == 0)
-                    if saving and log.waiting:  # a resumed run finds every step before this one in the log
-                        note = _note(log.write())
-                    if saving:
-                        self._save(self.resume / f"step-{done:08d}", done)
-                    if saving and stop.name:
-                        raise StoppedEarly(
-                            f"stopped by {stop.name} at step {done} of {steps}, saved; run the same command to continue"
-                        )
-        finally:
-            stop.graceful = False
-            log.close()
+
+    def _answer(self, collapse: Collapse, step: int, options: Options) -> None:
+        """Do what the settings say of a collapse: go on, go back and soften, or go back and stop.
+
+        Raises:
+            StoppedEarly: with the last sound weights as what the same command continues from.
+        """
+        say = f"{self.stage.folder.name}/{self.stage.name}: step {step}: {collapse}"
+        if not self.guard.goes_back:
+            options.console.say(say)
+            return
+        back = self._sound()
+        meta = self._load(back)
+        rung = self.guard.soften(step) if self.guard.config.action == "soften" else None
+        if rung is None:
+            for later in self.resume.glob("step-*"):
+                if later > back:
+                    remove(later)
+            raise StoppedEarly(
+                f"{say}; the weights of step {meta.step} are kept: the same command continues from them, with "
+                f"train.collapse.action=soften if you like, or set a lower train.optimizer.lr and begin the round again"
+            )
+        options.console.say(f"{say}; back to the weights of step {meta.step}, and on with {rung}")
+        self._save(self._resume(step), step)
+
+    def _sound(self) -> Path:
+        """The newest state that was saved by the clock of steps and followed by a window without collapse.
+
+        A state that a signal saved does not count: going back must not depend on when signals came.
+        """
+        folders = sorted(self.resume.glob("step-*"))
+        steps = [int(folder.name.removeprefix("step-")) for folder in folders]
+        last, softened = self.guard.sound_step, self.guard.softened_step
+        sound = [
+            folder
+            for folder, step in zip(folders, steps, strict=True)
+            if step <= last and (step % self.loader.save_every == 0 or step == softened)
+        ]
+        return (sound or folders)[-1]
 
     def _restore(self) -> int:
         """Load the newest state of this very training and return its step; 0 to begin.
@@ -129,22 +187,30 @@ class Training:
         Network and loss are on their device by now, and the optimiser's state follows its parameters.
         """
         for folder in [self.checkpoint, *sorted(self.resume.glob("step-*"), reverse=True)]:
-            if not folder.is_dir():
-                continue
-            meta = read_meta(folder)
-            if meta.fingerprint == self.stage.fingerprint:
-                load_state(folder, self.network, optimizer=self.optimizer, loss=self.loss)
+            if folder.is_dir() and read_meta(folder).fingerprint == self.stage.fingerprint:
+                meta = self._load(folder)
+                self.guard.load(meta.collapse)
                 return meta.step
         if self.begin_with is not None:
-            load_state(self.begin_with, self.network, optimizer=self.optimizer, loss=self.loss)
+            meta = self._load(self.begin_with)
+            self.guard.climb(meta.collapse.get("level", 0))
         return 0
 
+    def _load(self, folder: Path) -> CheckpointMeta:
+        load_state(folder, self.network, optimizer=self.optimizer, loss=self.loss)
+        return read_meta(folder)
+
     def _save(self, folder: Path, step: int) -> None:
-        meta = dataclasses.replace(self.meta, step=step)
+        meta = dataclasses.replace(self.meta, step=step, collapse=self.guard.state())
         save_checkpoint(folder, self.network, meta, optimizer=self.optimizer, loss=self.loss)
+        sound = self._sound() if self.guard.goes_back and folder != self.checkpoint else None
         for older in self.resume.glob("step-*"):
-            if older != folder:
+            if older != folder and older != sound:
                 remove(older)
+
+    def _resume(self, step: int) -> Path:
+        """Where the state after `step` steps is kept on the way."""
+        return self.resume / f"step-{step:08d}"
 
     def _refuse_bad_images(self, record: StepRecord) -> None:
         if record.bad and self.fail_on_bad_image:

@@ -28,13 +28,14 @@ QUICK = [
 """Settings with which every stage takes a moment."""
 
 
-def subspace(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run the command line as a user does."""
+def subspace(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a user does, from the folder `cwd`."""
     return subprocess.run(
         [sys.executable, "-m", "subspace.pipeline.cli", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
+        cwd=cwd,
     )
 
 

@@ -42,6 +42,8 @@ class CheckpointMeta:
     """Fingerprint of the plan."""
     config: dict[str, Any] = field(default_factory=dict)
     """The run's whole configuration."""
+    collapse: dict[str, Any] = field(default_factory=dict)
+    """State of the collapse guard."""
     created_by: str = CREATED_BY
 
 

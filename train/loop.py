@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..mining.randomness import derived_seed
 from ..mining.settings import Settings
 from .backbones import Backbone
+from .collapse import CollapseConfig, mean_distance
 from .embedder import Precision, autocast
 from .images import BadImage
 from .optimizers import OptimizerConfig, learning_rate
@@ -46,6 +47,7 @@ class TrainConfig(LoaderConfig):
         default={"batch_ohnm": {"margin": 0.3, "negatives": 3}},
         description="settings of each loss, by its name",
     )
+    collapse: CollapseConfig = CollapseConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     augment: AugmentConfig = AugmentConfig()
 
@@ -61,6 +63,8 @@ class StepRecord:
     loss: Tensor | None
     """None where fewer than two images of the batch were readable, so nothing was learned."""
     statistics: TripletStatistics | None
+    distance: Tensor | None = None
+    """Mean squared distance of all pairs of the batch, 0 to 4; near 0 where embeddings collapse."""
 
 
 def train_steps(
@@ -108,5 +112,11 @@ def train_steps(
             nn.utils.clip_grad_norm_(parameters, config.clip_norm)
         optimizer.step()
         yield StepRecord(
-            batch.step, lr, len(labels), batch.bad, value.detach(), getattr(loss, "statistics", None)
+            batch.step,
+            lr,
+            len(labels),
+            batch.bad,
+            value.detach(),
+            getattr(loss, "statistics", None),
+            mean_distance(embeddings),
         )

@@ -48,6 +48,7 @@ class MetricsLog:
             "active_fraction": _mean([float(s.active_fraction) for s in statistics]),
             "d_ap": _mean([float(s.d_ap) for s in statistics]),
             "d_an": _mean([float(s.d_an) for s in statistics]),
+            "d_all": _mean([float(record.distance) for record in learned if record.distance is not None]),
             "lr": self._window[-1].lr,
             "images_per_second": round(images / max(1e-9, now - self._window_started), 1),
             "seconds": round(self._seconds_before + now - self._started, 3),

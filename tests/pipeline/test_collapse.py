@@ -1,0 +1,125 @@
+"""A real collapse (hardest negative only, high learning rate, no batch norm) on real images, and what is done."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import QUICK, subspace
+
+PLAIN_NETWORK = """
+from torch import nn
+
+def plain():
+    network = nn.Sequential(
+        nn.Conv2d(3, 16, 3, stride=2, padding=1), nn.ReLU(),
+        nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU(),
+        nn.Flatten(), nn.Linear(32 * 64, 32),
+    )
+    network.input_size, network.embedding_size = 32, 32
+    return network
+"""
+"""Batch norm at the end of a network hides collapse: it spreads whatever comes."""
+
+PROVOKED = [
+    "rounds=1", "pretrain.steps=0", "cluster.ids_per_subspace=all", "plan.steps=200", "plan.P=24", "plan.K=4",
+    "train.loss_args.batch_ohnm.negatives=1", "train.optimizer.lr=0.2", "train.optimizer.schedule=constant",
+    "train.optimizer.warmup_steps=0", "train.save_every=60", "train.log_every=10",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(small_manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the network's module lies and the runs go."""
+    folder = tmp_path_factory.mktemp("collapse")
+    (folder / "plain_network.py").write_text(PLAIN_NETWORK)
+    return folder
+
+
+def begin(folder: Path, name: str, manifest: Path, *settings: str) -> None:
+    model = "python:plain_network:plain"
+    done = subspace(
+        "init", name, "--manifest", manifest, "--model", model, *QUICK, *PROVOKED, *settings, cwd=folder
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def lines(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "round-000" / "metrics.jsonl").read_text().splitlines()]
+
+
+def said(done: subprocess.CompletedProcess[str]) -> list[str]:
+    return [line for line in (done.stdout + done.stderr).splitlines() if "embeddings collapse" in line]
+
+
+@pytest.fixture(scope="module")
+def softened(folder: Path, small_manifest: Path) -> subprocess.CompletedProcess[str]:
+    begin(folder, "softened", small_manifest)
+    return subspace("run", "softened", cwd=folder)
+
+
+def test_the_collapse_is_real(folder: Path, small_manifest: Path) -> None:
+    begin(folder, "warned", small_manifest, "train.collapse.action=warn")
+    done = subspace("run", "warned", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert len(said(done)) == 4
+    last = lines(folder / "warned")[-1]
+    assert last["d_all"] < 0.1
+    assert last["loss"] == pytest.approx(0.3, rel=0.05)
+
+
+def test_softening_recovers_it(folder: Path, softened: subprocess.CompletedProcess[str]) -> None:
+    assert softened.returncode == 0, softened.stderr
+    assert "on with 10 negatives instead of 1" in said(softened)[0]
+    assert len(said(softened)) <= 3
+    last = lines(folder / "softened")[-1]
+    assert last["d_all"] > 1
+    assert last["loss"] < 0.2
+
+
+def test_stopped_it_exits_4_and_goes_on_softened(folder: Path, small_manifest: Path) -> None:
+    begin(folder, "stopped", small_manifest, "train.collapse.action=stop")
+    for _ in range(2):  # the same command comes to the same end
+        stopped = subspace("run", "stopped", cwd=folder)
+        assert stopped.returncode == 4, stopped.stderr
+        assert len(said(stopped)) == 1
+        assert stopped.stderr.splitlines()[-1] == said(stopped)[0]
+    done = subspace("run", "stopped", "train.collapse.action=soften", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert lines(folder / "stopped")[-1]["d_all"] > 1
+
+
+def test_stopped_in_between_it_ends_with_the_same_bytes(
+    folder: Path, small_manifest: Path, softened: subprocess.CompletedProcess[str]
+) -> None:
+    begin(folder, "cut", small_manifest)
+    stops = 0
+    for step in (30, 100, 150):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "subspace.pipeline.cli", "run", "cut", "--quiet"],
+            cwd=folder,
+            stderr=subprocess.DEVNULL,
+        )
+        metrics = folder / "cut" / "round-000" / "metrics.jsonl"
+        while process.poll() is None and not (metrics.exists() and _last_step(metrics) >= step):
+            time.sleep(0.005)
+        process.terminate()
+        stops += process.wait() == 4
+    assert stops >= 2
+    assert subspace("run", "cut", cwd=folder).returncode == 0
+    ends = [
+        (folder / name / "round-000" / "checkpoint" / file).read_bytes()
+        for name in ("softened", "cut")
+        for file in ("model.safetensors", "meta.json")
+    ]
+    assert ends[:2] == ends[2:]
+
+
+def _last_step(metrics: Path) -> int:
+    text = metrics.read_text()
+    whole = text[: text.rfind("\n") + 1].splitlines()
+    return json.loads(whole[-1])["step"] if whole else -1

@@ -1,0 +1,205 @@
+"""The collapse guard: what a collapsed loss is worth, when it is seen, and what is softened in which order."""
+
+from __future__ import annotations
+
+import json
+import math
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from subspace.mining.errors import InputError
+from subspace.train.collapse import CollapseConfig, CollapseGuard, collapsed_value, mean_distance
+from subspace.train.cross_batch_memory import CrossBatchMemory
+from subspace.train.losses import JointLoss
+from subspace.train.pair_losses import MultiSimilarityLoss
+from subspace.train.random_triplets import DistanceWeightedLoss, RandomTripletLoss
+from subspace.train.triplet_loss import BatchOHNMLoss
+from subspace.train.triplet_rules import BatchAllLoss, BatchHardLoss, SemiHardLoss
+
+WINDOW = CollapseConfig(window=4)
+
+
+def feed(guard: CollapseGuard, values: list[tuple[float, float]], first: int = 1) -> list[int]:
+    """Steps at which the guard saw a collapse, of (loss, distance) pairs."""
+    return [
+        step
+        for step, (loss, distance) in enumerate(values, first)
+        if guard.add(step, torch.tensor(loss), torch.tensor(distance))
+    ]
+
+
+@pytest.mark.parametrize("rows", [2, 3, 17])
+def test_mean_distance_is_that_of_all_pairs(rows: int) -> None:
+    embeddings = torch.randn(rows, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    unit = embeddings / embeddings.norm(dim=1, keepdim=True)
+    slow = np.mean([float((a - b).square().sum()) for a, b in combinations(unit, 2)])
+    assert mean_distance(embeddings).item() == pytest.approx(slow, rel=1e-12)
+    assert mean_distance(embeddings[:1]).item() == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        BatchOHNMLoss(0.3, 1),
+        BatchOHNMLoss(0.2, 3, squared=False, mean_over_active=False),
+        BatchOHNMLoss(soft_margin=True),
+        BatchHardLoss(0.4),
+        BatchHardLoss(soft_margin=True),
+        BatchAllLoss(0.5),
+        SemiHardLoss(0.2),
+        RandomTripletLoss(0.3),
+        DistanceWeightedLoss(0.2),
+        JointLoss([BatchHardLoss(0.4), BatchOHNMLoss(0.2)], [0.5, 2.0]),
+    ],
+    ids=lambda loss: type(loss).__name__,
+)
+def test_the_loss_of_nearly_equal_embeddings_is_the_collapsed_value(loss: nn.Module) -> None:
+    generator = torch.Generator().manual_seed(0)
+    embeddings = torch.ones(24, 8) + 1e-5 * torch.randn(24, 8, generator=generator)
+    labels = torch.arange(6).repeat_interleave(4)
+    expected = collapsed_value(loss)
+    assert expected is not None
+    assert loss(embeddings, labels).item() == pytest.approx(expected, rel=1e-3)
+
+
+def test_losses_that_do_not_rest_have_no_collapsed_value() -> None:
+    hinge = BatchOHNMLoss(0.3)
+    assert collapsed_value(MultiSimilarityLoss()) is None
+    assert collapsed_value(DistanceWeightedLoss(boundary=1.2)) is None
+    assert collapsed_value(JointLoss([hinge, MultiSimilarityLoss()], [1.0, 0.5])) is None
+    assert collapsed_value(CrossBatchMemory(SemiHardLoss(0.2), 8)) == 0.2
+    assert collapsed_value(BatchOHNMLoss(0.3, soft_margin=True)) == math.log(2)
+
+
+def test_a_collapse_is_a_resting_loss_with_fallen_distances() -> None:
+    healthy, resting_far, near_but_learning, collapsed = (
+        [(0.2, 1.8)] * 4,
+        [(0.3, 1.2)] * 4,
+        [(0.2, 0.1)] * 4,
+        [(0.301, 0.1)] * 4,
+    )
+    guard = CollapseGuard(BatchOHNMLoss(0.3), WINDOW)
+    assert feed(guard, healthy + resting_far + near_but_learning + collapsed + collapsed) == [16, 20]
+
+
+def test_a_collapse_within_the_first_window_is_seen_at_its_end() -> None:
+    assert feed(CollapseGuard(BatchOHNMLoss(0.3), WINDOW), [(0.31, 1.0), *[(0.3, 0.01)] * 3]) == [4]
+
+
+def test_a_network_that_begins_near_one_point_and_spreads_is_left_alone() -> None:
+    spreading = [(0.3, 0.01 * 1.1**step) for step in range(20)]
+    assert feed(CollapseGuard(BatchOHNMLoss(0.3), WINDOW), spreading) == []
+
+
+def test_sound_weights_lie_a_whole_window_before_a_collapse() -> None:
+    guard = CollapseGuard(BatchOHNMLoss(0.3), WINDOW)
+    sound = []
+    for step in range(1, 13):
+        feed(guard, [(0.2, 1.8)], step)
+        sound.append(guard.sound_step)
+    assert sound == [0] * 7 + [4] * 4 + [8]
+    assert feed(guard, [(0.3, 0.1)] * 4, 13) == [16]
+    assert guard.sound_step == 8
+
+
+def test_steps_that_learned_nothing_do_not_count() -> None:
+    guard = CollapseGuard(BatchOHNMLoss(0.3), WINDOW)
+    feed(guard, [(0.3, 1.8)])
+    assert guard.add(2, None, None) is None
+    assert feed(guard, [(0.3, 0.1)] * 3, 3) == [5]
+
+
+def test_the_ladder_takes_more_negatives_then_semi_hard_ones_then_lower_rates() -> None:
+    loss = BatchOHNMLoss(0.3, 1, skip=2)
+    guard = CollapseGuard(loss, WINDOW)
+    said, taken = [], []
+    while (rung := guard.soften(7)) is not None:
+        said.append(rung)
+        taken.append((loss.negatives, loss.rule.relative_margin, guard.lr_factor))
+    assert taken == [(10, None, 1), (10, 0.0, 1), (10, 0.0, 0.3), (10, 0.0, 0.1), (10, 0.0, 0.03)]
+    assert said[0] == "10 negatives instead of 1"
+    assert (loss.rule.skip, guard.level, guard.sound_step) == (2, 5, 7)
+
+
+def test_the_ladder_of_other_losses_lowers_the_rate() -> None:
+    guard = CollapseGuard(BatchHardLoss(0.3), WINDOW)
+    assert guard.soften(1) == "learning rate x 0.3"
+    assert guard.lr_factor == 0.3
+
+
+def test_a_memory_does_not_hide_its_loss() -> None:
+    inside = BatchOHNMLoss(0.3, 5)
+    wrapper = JointLoss([inside], [2.0])
+    assert CollapseGuard(wrapper, WINDOW).soften(1) == "15 negatives instead of 5"
+    assert inside.negatives == 15
+
+
+@pytest.mark.parametrize("cut", [0, 3, 4, 6, 11])
+def test_a_guard_continues_from_its_state(cut: int) -> None:
+    values = [(0.25, 1.5)] * 6 + [(0.3, 0.2)] * 10
+
+    def run(guard: CollapseGuard, steps: range) -> list[int]:
+        seen = []
+        for step in steps:
+            if feed(guard, [values[step]], step + 1):
+                seen.append(step + 1)
+                guard.soften(step + 1)
+        return seen
+
+    whole = CollapseGuard(BatchOHNMLoss(0.3), WINDOW)
+    expected = run(whole, range(16))
+    assert expected
+    first = CollapseGuard(BatchOHNMLoss(0.3), WINDOW)
+    seen = run(first, range(cut))
+    loss = BatchOHNMLoss(0.3)
+    second = CollapseGuard(loss, WINDOW)
+    second.load(json.loads(json.dumps(first.state())))
+    assert seen + run(second, range(cut, 16)) == expected
+    assert second.state() == whole.state()
+    assert loss.negatives == 10
+
+
+def test_a_state_of_more_rungs_than_there_are_is_refused() -> None:
+    guard = CollapseGuard(BatchHardLoss(0.3), WINDOW)
+    with pytest.raises(InputError, match="softened 9 times"):
+        guard.climb(9)
+
+
+def test_nothing_is_watched_where_it_is_off_or_the_loss_does_not_rest() -> None:
+    collapsed: list[tuple[float, float]] = [(0.3, 1.0), *[(0.3, 0.0)] * 9]
+    for guard in (
+        CollapseGuard(BatchOHNMLoss(0.3), CollapseConfig(action="off", window=4)),
+        CollapseGuard(MultiSimilarityLoss(), WINDOW),
+    ):
+        assert feed(guard, collapsed) == []
+        assert not guard.goes_back
+        assert guard.state() == {}
+    assert not CollapseGuard(BatchOHNMLoss(0.3), CollapseConfig(action="warn")).goes_back
+
+
+def test_the_words_hold_the_numbers() -> None:
+    guard = CollapseGuard(BatchOHNMLoss(0.3), WINDOW)
+    collapse = None
+    for step, distance in enumerate((1.5, 0.25, 0.25, 0.0), 1):
+        collapse = guard.add(step, torch.tensor(0.3), torch.tensor(distance))
+    assert str(collapse) == (
+        "the embeddings collapse: the loss rests at 0.300 (of one point it is 0.300) "
+        "and the mean distance fell from 1.5 to 0.5"
+    )
+
+
+def test_tensors_are_read_only_at_the_end_of_a_window() -> None:
+    class Unread(Tensor):
+        def __float__(self) -> float:
+            raise AssertionError("read")
+
+    guard = CollapseGuard(BatchOHNMLoss(0.3), WINDOW)
+    one = torch.tensor(0.3).as_subclass(Unread)
+    for step in range(3):
+        guard.add(step, one, one)
+    with pytest.raises(AssertionError, match="read"):
+        guard.add(3, one, one)

@@ -1,0 +1,221 @@
+"""Collapse of a triplet network, the most frequent failure of its kind: seen early, and what to do then.
+
+When hard negatives outweigh what the network can tell apart, pulling everything into one point pays: every
+distance becomes 0, and the loss rests at the margin (softplus: at ln 2) with a gradient of zero. It looks
+like slow learning in a log of losses, so the mean distance of all pairs is watched beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from ..mining.errors import InputError
+from ..mining.settings import Settings
+from .cross_batch_memory import CrossBatchMemory
+from .losses import JointLoss
+from .random_triplets import DistanceWeightedLoss, RandomTripletLoss
+from .triplet_loss import BatchOHNMLoss
+from .triplet_rules import BatchAllLoss, BatchHardLoss, SemiHardLoss
+from .unit_embeddings import normalized
+
+NEAR = 0.05
+"""The loss rests when its mean over a window is within this share of its value at collapse."""
+FALLEN = 0.5
+"""Distances have fallen when their mean over a window is below this share of the largest mean of a batch."""
+
+LEARNING_RATE_RUNGS = (0.3, 0.1, 0.03)
+
+
+class CollapseConfig(Settings):
+    """What to do when all embeddings converge to one point."""
+
+    action: Literal["soften", "stop", "warn", "off"] = Field(
+        default="soften",
+        description="go back to the last sound weights and go on with more negatives, then semi-hard ones, then a "
+        "lower lr; or stop (exit 4); or only say so",
+    )
+    window: int = Field(default=50, ge=1, description="steps over which loss and distances are averaged")
+
+
+class Collapse(NamedTuple):
+    """What was seen over the last window."""
+
+    loss: float
+    rest: float
+    """The loss of a collapsed network."""
+    distance: float
+    """Mean squared distance of all pairs of a batch, 0 to 4."""
+    peak: float
+    """The largest such mean of any batch so far."""
+
+    def __str__(self) -> str:
+        return (
+            f"the embeddings collapse: the loss rests at {self.loss:.3f} (of one point it is {self.rest:.3f}) "
+            f"and the mean distance fell from {self.peak:.3g} to {self.distance:.3g}"
+        )
+
+
+def mean_distance(embeddings_BD: Tensor) -> Tensor:
+    """Mean squared distance of all pairs of different rows as unit vectors: (2 - 2·|mean|²) · B/(B-1). O(B · D)."""
+    B = len(embeddings_BD)
+    return (2 - 2 * normalized(embeddings_BD.detach()).mean(dim=0).square().sum()) * B / max(1, B - 1)
+
+
+def collapsed_value(loss: nn.Module) -> float | None:
+    """What `loss` is when all embeddings are equal: m, or ln 2; None for losses that do not rest there.
+
+    A sum has one where all its parts have; a class loss beside a triplet loss keeps embeddings apart.
+    """
+    if isinstance(loss, CrossBatchMemory):
+        return collapsed_value(loss.loss)
+    if isinstance(loss, JointLoss):
+        values = [collapsed_value(part) for part in loss.parts]
+        known = [value for value in values if value is not None]
+        if len(known) < len(values):
+            return None
+        return sum(weight * value for weight, value in zip(loss.weights, known, strict=True))
+    if isinstance(loss, BatchOHNMLoss | BatchHardLoss) and loss.soft_margin:
+        return math.log(2)
+    if isinstance(loss, DistanceWeightedLoss) and loss.boundary is not None:
+        return None
+    if isinstance(
+        loss,
+        BatchOHNMLoss
+        | BatchHardLoss
+        | BatchAllLoss
+        | SemiHardLoss
+        | RandomTripletLoss
+        | DistanceWeightedLoss,
+    ):
+        return loss.margin
+    return None
+
+
+class CollapseGuard:
+    """Watches a training, and softens its loss and learning rate rung by rung.
+
+    A collapse is a window of steps whose mean loss rests at the value of one point while the mean distance
+    has fallen below half of the largest seen. The rungs, in turn: k = max(10, 3k) negatives; semi-hard
+    negatives only (both for batch OHNM); the learning rate times 0.3, 0.1, 0.03. What was softened stays so.
+
+    Args:
+        loss: softened in place.
+    """
+
+    def __init__(self, loss: nn.Module, config: CollapseConfig) -> None:
+        self.config = config
+        self.rest = collapsed_value(loss) if config.action != "off" else None
+        self.lr_factor = 1.0
+        self.level = 0
+        self.peak = 0.0
+        self.sound_step = 0
+        """Weights of this step or an earlier one are sound: a whole window after it was, too."""
+        self.softened_step = 0
+        """Where the latest rung was taken."""
+        self._window_step = 0
+        self._rungs = list(self._ladder(loss))
+        self._losses: list[Tensor | float] = []
+        self._distances: list[Tensor | float] = []
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether a collapse is answered by going back to sound weights."""
+        return self.rest is not None and self.config.action in ("soften", "stop")
+
+    def add(self, step: int, loss: Tensor | None, distance: Tensor | None) -> Collapse | None:
+        """Take one step's loss and mean distance (None: nothing was learned); say where a window ends in collapse.
+
+        Args:
+            step: steps done, this one included.
+        """
+        if self.rest is None or loss is None or distance is None:
+            return None
+        self._losses.append(loss)
+        self._distances.append(distance)
+        if len(self._losses) < self.config.window:
+            return None
+        losses, distances = _numbers(self._losses), _numbers(self._distances)
+        self._losses, self._distances = [], []
+        self.peak = max(self.peak, *distances)
+        seen = Collapse(_mean(losses), self.rest, _mean(distances), self.peak)
+        if abs(seen.loss - self.rest) <= NEAR * self.rest and seen.distance < FALLEN * self.peak:
+            return seen
+        self.sound_step, self._window_step = self._window_step, step
+        return None
+
+    def soften(self, step: int) -> str | None:
+        """Take the next rung and say which; None where the ladder has no more."""
+        if self.level == len(self._rungs):
+            return None
+        name, take = self._rungs[self.level]
+        take()
+        self.level += 1
+        self.sound_step = self._window_step = self.softened_step = step
+        return name
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a resumed training needs, as JSON has it; {} where nothing is watched."""
+        if self.rest is None:
+            return {}
+        return {
+            "level": self.level,
+            "peak": self.peak,
+            "sound_step": self.sound_step,
+            "softened_step": self.softened_step,
+            "window_step": self._window_step,
+            "losses": _numbers(self._losses),
+            "distances": _numbers(self._distances),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Continue from a `state()`, taking its rungs again; {} is the beginning."""
+        if not state or self.rest is None:
+            return
+        self.climb(state["level"])
+        self.peak, self._window_step = state["peak"], state["window_step"]
+        self.sound_step, self.softened_step = state["sound_step"], state["softened_step"]
+        self._losses, self._distances = list(state["losses"]), list(state["distances"])
+
+    def climb(self, level: int) -> None:
+        """Take the rungs up to `level`.
+
+        Raises:
+            InputError: there are fewer.
+        """
+        if level > len(self._rungs):
+            raise InputError(
+                f"the checkpoint was softened {level} times, but this loss can be {len(self._rungs)} times"
+            )
+        while self.level < level:
+            self.soften(0)
+
+    def _ladder(self, loss: nn.Module) -> Iterator[tuple[str, Callable[[], None]]]:
+        for part in loss.modules():
+            if isinstance(part, BatchOHNMLoss):
+                more = max(10, 3 * part.negatives)
+                yield f"{more} negatives instead of {part.negatives}", _with_rule(part, negatives=more)
+                if part.rule.relative_margin is None:
+                    yield "semi-hard negatives only", _with_rule(part, relative_margin=0.0)
+        for factor in LEARNING_RATE_RUNGS:
+            yield f"learning rate x {factor}", lambda factor=factor: setattr(self, "lr_factor", factor)
+
+
+def _with_rule(loss: BatchOHNMLoss, **changed: Any) -> Callable[[], None]:
+    def take() -> None:
+        loss.rule = replace(loss.rule, **changed)
+
+    return take
+
+
+def _numbers(values: list[Tensor | float]) -> list[float]:
+    return [float(value) for value in values]
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
