@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..mining.errors import InputError
-from ..mining.randomness import derived_seed
 from .anchor_pairs import anchor_pairs
 from .step_generator import StepGenerator
 from .triplet_loss import TripletStatistics
@@ -23,12 +22,14 @@ class VerificationLoss(nn.Module):
     over all positive pairs of the batch and as many negative ones: each anchor-positive pair, in both orders,
     is met by a random negative of its anchor. Meant to be joined with an identity loss.
     Chosen here, unpublished: unit embeddings are scaled to length √D before the square, so that squares are
-    about 2 at the start whatever D is. Cost and memory O(T · D), some ten float[2T, D].
+    about 2 at the start whatever D is; and the layer begins as a threshold on the squared distance d of unit
+    vectors, logit(different) - logit(same) = 4 (d - 1), so that training goes on from the network's own
+    distances (random weights would first undo them). Cost and memory O(T · D), some ten float[2T, D].
 
     Args:
         embedding_size: D.
         dropout: share of the squares set to 0 in training; 0 to 0.9. Drawn from `seed` like the pairs.
-        seed: of the initial weights, the negative pairs and the dropout.
+        seed: of the negative pairs and the dropout.
     """
 
     statistics: TripletStatistics | None = None
@@ -40,11 +41,8 @@ class VerificationLoss(nn.Module):
         if not 0 <= dropout < 1:
             raise InputError(f"dropout={dropout} must be at least 0 and below 1")
         self.steps = StepGenerator(seed, "verification pairs")
-        weight = torch.empty(2, embedding_size)
-        initial = torch.Generator().manual_seed(derived_seed(seed, "verification weights"))
-        nn.init.normal_(weight, std=0.01, generator=initial)
-        self.weight = nn.Parameter(weight)
-        self.bias = nn.Parameter(torch.zeros(2))
+        self.weight = nn.Parameter(torch.tensor([[2.0], [-2.0]]).repeat(1, embedding_size) / embedding_size)
+        self.bias = nn.Parameter(torch.tensor([-2.0, 2.0]))
         self.dropout = dropout
 
     def forward(

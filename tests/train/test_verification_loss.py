@@ -51,7 +51,7 @@ def test_value_and_gradient_follow_the_definition(labels: list[int], seed: int) 
     embeddings = embeddings_of(len(labels), seed)
     loss = VerificationLoss(D, dropout=0.0, seed=seed)
     with torch.no_grad():
-        loss.weight.mul_(30)  # logits of some size
+        loss.weight.copy_(torch.randn(2, D, generator=torch.Generator().manual_seed(seed)))
     expected = slow_loss(loss, embeddings, labels)
     value = loss(embeddings, torch.tensor(labels))
     assert value.item() == pytest.approx(expected.item(), abs=1e-9)
@@ -92,9 +92,12 @@ def test_it_learns_to_tell_pairs_apart() -> None:
     embeddings = (torch.eye(6).repeat_interleave(3, dim=0)).requires_grad_()
     labels = torch.arange(18) // 3
     loss = VerificationLoss(6, dropout=0.1)
+    with torch.no_grad():
+        loss.weight.zero_()
+        loss.bias.zero_()
     optimizer = torch.optim.Adam([*loss.parameters()], lr=0.1)
     first = loss(embeddings, labels).item()
-    assert first == pytest.approx(math.log(2), abs=0.1)
+    assert first == pytest.approx(math.log(2))
     for _ in range(60):
         optimizer.zero_grad()
         loss(embeddings, labels).backward()
@@ -113,7 +116,19 @@ def test_a_resumed_loss_draws_what_the_unbroken_one_would_have() -> None:
     resumed = VerificationLoss(D, seed=5)
     resumed.load_state_dict(first.state_dict())
     assert [resumed(embeddings, UNEQUAL).item() for _ in range(3)] == values[3:]
-    assert not torch.equal(VerificationLoss(D, seed=6).weight, first.weight)
+    assert VerificationLoss(D, seed=6)(embeddings, UNEQUAL).item() != values[0]
+
+
+def test_it_begins_as_a_threshold_on_the_distance() -> None:
+    loss = VerificationLoss(D, dropout=0.0)
+    embeddings = embeddings_of(2)
+    unit = embeddings / embeddings.norm(dim=1, keepdim=True)
+    d = (unit[0] - unit[1]).square().sum()
+    same = loss(torch.stack((*embeddings, -embeddings[0])), torch.tensor([0, 0, 1]))
+    # Two positive pairs (both orders) at d; their negatives are the third image, at 4 and at 4 - d.
+    terms = [4 * (d - 1), 4 * (d - 1), -4 * (4 - 1), -4 * (4 - d - 1)]
+    slow = torch.stack([torch.as_tensor(term) for term in terms]).exp().log1p().mean()
+    assert same.item() == pytest.approx(slow.item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("labels", [[0, 1, 2, 3], [5, 5, 5, 5]])
@@ -132,7 +147,8 @@ def test_half_precision_and_duplicates_are_finite() -> None:
     value = VerificationLoss(D)(embeddings, torch.tensor([0, 0, 1, 1, 2, 2]))
     value.backward()
     assert value.dtype == torch.float32
-    assert value.item() == pytest.approx(math.log(2))
+    # Every pair is at distance 0: said to be the same, with a logit of 4, which half of them are not.
+    assert value.item() == pytest.approx((math.log1p(math.exp(-4)) + math.log1p(math.exp(4))) / 2)
     assert embeddings.grad is not None
     assert torch.isfinite(embeddings.grad).all()
 
