@@ -39,6 +39,12 @@ class NegativeRule:
         if self.negatives < 1 or self.skip < 0:
             raise InputError(f"negatives={self.negatives} must be at least 1 and skip={self.skip} at least 0")
 
+    def nearest(self, similarity_rB: Tensor) -> tuple[Tensor, Tensor]:
+        """Columns and values of the ranks that serve, -inf where a row has fewer: int64[r, k], float[r, k]."""
+        wanted = min(self.skip + self.negatives, similarity_rB.shape[1])
+        values, columns = similarity_rB.topk(wanted, dim=1)
+        return columns[:, self.skip :], values[:, self.skip :]
+
 
 class Triplets(NamedTuple):
     """Row numbers into the batch, each int64[T]."""
@@ -100,7 +106,7 @@ def mine_blocks(
             similarity_rB.masked_fill_(similarity_rB > rule.max_similarity, -torch.inf)
         if rule.relative_margin is None:
             row_of_pair, row_anchor = row, torch.arange(anchors.start, anchors.stop, device=row.device)
-            nearest = _nearest(similarity_rB, rule)
+            nearest = rule.nearest(similarity_rB)
         else:
             row_of_pair, row_anchor = torch.arange(len(row), device=row.device), row + start
             nearest = _nearest_below(similarity_rB, row, pair_similarity - rule.relative_margin, rule)
@@ -146,17 +152,10 @@ def _same_identity(first_r: Tensor, last_r: Tensor) -> tuple[Tensor, Tensor]:
     return row, first_r[row] + place
 
 
-def _nearest(similarity_rB: Tensor, rule: NegativeRule) -> tuple[Tensor, Tensor]:
-    """Columns and values of the ranks that serve, -inf where a row has fewer: int64[r, k], float[r, k]."""
-    wanted = min(rule.skip + rule.negatives, similarity_rB.shape[1])
-    values, columns = similarity_rB.topk(wanted, dim=1)
-    return columns[:, rule.skip :], values[:, rule.skip :]
-
-
 def _nearest_below(
     similarity_rB: Tensor, row: Tensor, limit: Tensor, rule: NegativeRule
 ) -> tuple[Tensor, Tensor]:
-    """As `_nearest`, for pairs whose negatives must stay below a limit each: int64[n, k], float[n, k]."""
+    """As `NegativeRule.nearest`, for pairs whose negatives must stay below a limit each: int64[n, k], float[n, k]."""
     width = min(rule.skip + rule.negatives, similarity_rB.shape[1]) - rule.skip
     columns = [row.new_empty((0, max(0, width)))]
     values = [limit.new_empty((0, max(0, width)))]
@@ -165,7 +164,7 @@ def _nearest_below(
         pairs = slice(part, part + step)
         similarity_pB = similarity_rB[row[pairs]]
         similarity_pB.masked_fill_(similarity_pB >= limit[pairs, None], -torch.inf)
-        found = _nearest(similarity_pB, rule)
+        found = rule.nearest(similarity_pB)
         columns.append(found[0])
         values.append(found[1])
     return torch.cat(columns), torch.cat(values)

@@ -11,7 +11,12 @@ from subspace.train.losses import LOSSES, JointLoss, TrainingSet, build_loss
 
 MEANS = torch.nn.functional.normalize(torch.randn(6, 8, generator=torch.Generator().manual_seed(0)), dim=1)
 TRAINING_SET = TrainingSet(MEANS, torch.arange(6) // 3, seed=1)
-NAMES = [*(name for name in LOSSES if name != "xbm"), "xbm:multi_similarity", "batch_ohnm + 0.5*arcface"]
+NAMES = [
+    *(name for name in LOSSES if name != "xbm"),
+    "xbm:multi_similarity",
+    "xbm:batch_ohnm",
+    "batch_ohnm + 0.5*arcface",
+]
 
 
 def trained(loss: torch.nn.Module, network: torch.nn.Module, steps: range) -> list[float]:
