@@ -1,9 +1,10 @@
 """Which triplets of a batch to learn from: every anchor-positive pair, and the anchor's nearest negatives.
 
 Exact and blockwise: the batch is sorted by label, so that an identity is a range of columns, and similarities
-are made for some anchors at a time. Memory is O(B · r), never B × B.
+are made for some anchors at a time. Memory is O(B · r), never B × B. That also serves subsets far larger than
+a batch, whose hardest triplets are mined offline.
 
-Shapes: B images in a batch, D numbers in an embedding, r anchors in a block, n anchor-positive pairs of a
+Shapes: B images in a batch, N images in a subset, D numbers in an embedding, r anchors in a block, n anchor-positive pairs of a
 block, m rows of negatives (one for each anchor, or one for each pair), k negatives in a row, T triplets.
 """
 
@@ -141,6 +142,35 @@ def mine_batch_ohnm(
         pair, rank = (block.negative_similarity[block.row_of_pair] > -torch.inf).nonzero(as_tuple=True)
         negative = block.negative[block.row_of_pair[pair], rank]
         found.append((block.pair_anchor[pair], block.pair_positive[pair], negative))
+    return Triplets(*(order[torch.cat(column)] for column in zip(*found, strict=True)))
+
+
+@torch.no_grad()
+def mine_offline(embeddings_ND: Tensor, labels_N: Tensor) -> Triplets:
+    """Pair every image with its farthest positive and its nearest negative among all images given.
+
+    FaceNet (Schroff et al. 2015, section 3.2) names this as one of two ways to hard triplets: "generate
+    triplets offline every n steps, using the most recent network checkpoint and computing the argmin and
+    argmax on a subset of the data". The paper warns that the hardest negatives lead to bad local minima
+    early in training, and that mislabelled images become the hardest triplets. One triplet an image, in
+    the order of labels; an image without a second image of its identity is a negative for others only.
+
+    Cost: one N × N × D matrix product, in blocks: memory O(N · r).
+
+    Args:
+        embeddings_ND: float[N, D], unit length.
+        labels_N: int[N], identity of each image, in any order.
+    """
+    order = labels_N.argsort(stable=True)
+    found: list[tuple[Tensor, ...]] = [(order[:0],) * 3]
+    for block in mine_blocks(embeddings_ND[order], labels_N[order], NegativeRule(1)):
+        farthest_first = block.pair_similarity.argsort()
+        pair = farthest_first[block.row_of_pair[farthest_first].argsort(stable=True)]
+        row = block.row_of_pair[pair]
+        taken = block.negative_similarity[row, 0] > -torch.inf
+        taken[1:] &= row[1:] != row[:-1]  # the first pair of each anchor
+        pair, row = pair[taken], row[taken]
+        found.append((block.pair_anchor[pair], block.pair_positive[pair], block.negative[row, 0]))
     return Triplets(*(order[torch.cat(column)] for column in zip(*found, strict=True)))
 
 
