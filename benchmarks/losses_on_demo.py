@@ -70,6 +70,8 @@ def main(out: Path, names: list[str]) -> None:
                 settings = [f"train.loss={name}", f"cluster.ids_per_subspace={size}"]
                 if name in SCALE:
                     settings.append(f"train.loss_args.{name}.scale={SCALE[name]}")
+                if name == "offline":
+                    settings.append("plan.group_size=2")
                 subspace("init", run, "--manifest", manifest, "--model", checkpoint, *TRAIN, *settings)
             results = json.loads(subspace("run", run, "--json", "--quiet"))
             if name == names[0] and batches == "random":

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .neighbors import batch_hardness, nearest_in_subspace, neighbor_recall
     from .plan_table import write_plan
     from .subspaces import Subspaces, cluster_identities
-    from .triplets import Triplets, mine_batch_ohnm
+    from .triplets import Triplets, mine_batch_ohnm, mine_offline
 
 __all__ = [
     "IdentityImages",
@@ -31,6 +31,7 @@ __all__ = [
     "batch_hardness",
     "cluster_identities",
     "mine_batch_ohnm",
+    "mine_offline",
     "nearest_in_subspace",
     "neighbor_recall",
     "plan_batches",
@@ -50,6 +51,7 @@ _HOME = {
     "batch_hardness": "neighbors",
     "cluster_identities": "subspaces",
     "mine_batch_ohnm": "triplets",
+    "mine_offline": "triplets",
     "nearest_in_subspace": "neighbors",
     "neighbor_recall": "neighbors",
     "plan_batches": "batch_plan",

@@ -1,9 +1,10 @@
 """Which triplets of a batch to learn from: every anchor-positive pair, and the anchor's nearest negatives.
 
 Exact and blockwise: the batch is sorted by label, so that an identity is a range of columns, and similarities
-are made for some anchors at a time. Memory is O(B · r), never B × B.
+are made for some anchors at a time. Memory is O(B · r), never B × B. That also serves subsets far larger than
+a batch, whose hardest triplets are mined offline.
 
-Shapes: B images in a batch, D numbers in an embedding, r anchors in a block, n anchor-positive pairs of a
+Shapes: B images in a batch, N images in a subset, D numbers in an embedding, r anchors in a block, n anchor-positive pairs of a
 block, m rows of negatives (one for each anchor, or one for each pair), k negatives in a row, T triplets.
 """
 
@@ -38,6 +39,12 @@ class NegativeRule:
     def __post_init__(self) -> None:
         if self.negatives < 1 or self.skip < 0:
             raise InputError(f"negatives={self.negatives} must be at least 1 and skip={self.skip} at least 0")
+
+    def nearest(self, similarity_rB: Tensor) -> tuple[Tensor, Tensor]:
+        """Columns and values of the ranks that serve, -inf where a row has fewer: int64[r, k], float[r, k]."""
+        wanted = min(self.skip + self.negatives, similarity_rB.shape[1])
+        values, columns = similarity_rB.topk(wanted, dim=1)
+        return columns[:, self.skip :], values[:, self.skip :]
 
 
 class Triplets(NamedTuple):
@@ -100,7 +107,7 @@ def mine_blocks(
             similarity_rB.masked_fill_(similarity_rB > rule.max_similarity, -torch.inf)
         if rule.relative_margin is None:
             row_of_pair, row_anchor = row, torch.arange(anchors.start, anchors.stop, device=row.device)
-            nearest = _nearest(similarity_rB, rule)
+            nearest = rule.nearest(similarity_rB)
         else:
             row_of_pair, row_anchor = torch.arange(len(row), device=row.device), row + start
             nearest = _nearest_below(similarity_rB, row, pair_similarity - rule.relative_margin, rule)
@@ -138,6 +145,35 @@ def mine_batch_ohnm(
     return Triplets(*(order[torch.cat(column)] for column in zip(*found, strict=True)))
 
 
+@torch.no_grad()
+def mine_offline(embeddings_ND: Tensor, labels_N: Tensor) -> Triplets:
+    """Pair every image with its farthest positive and its nearest negative among all images given.
+
+    FaceNet (Schroff et al. 2015, section 3.2) names this as one of two ways to hard triplets: "generate
+    triplets offline every n steps, using the most recent network checkpoint and computing the argmin and
+    argmax on a subset of the data". The paper warns that the hardest negatives lead to bad local minima
+    early in training, and that mislabelled images become the hardest triplets. One triplet an image, in
+    the order of labels; an image without a second image of its identity is a negative for others only.
+
+    Cost: one N × N × D matrix product, in blocks: memory O(N · r).
+
+    Args:
+        embeddings_ND: float[N, D], unit length.
+        labels_N: int[N], identity of each image, in any order.
+    """
+    order = labels_N.argsort(stable=True)
+    found: list[tuple[Tensor, ...]] = [(order[:0],) * 3]
+    for block in mine_blocks(embeddings_ND[order], labels_N[order], NegativeRule(1)):
+        farthest_first = block.pair_similarity.argsort()
+        pair = farthest_first[block.row_of_pair[farthest_first].argsort(stable=True)]
+        row = block.row_of_pair[pair]
+        taken = block.negative_similarity[row, 0] > -torch.inf
+        taken[1:] &= row[1:] != row[:-1]  # the first pair of each anchor
+        pair, row = pair[taken], row[taken]
+        found.append((block.pair_anchor[pair], block.pair_positive[pair], block.negative[row, 0]))
+    return Triplets(*(order[torch.cat(column)] for column in zip(*found, strict=True)))
+
+
 def _same_identity(first_r: Tensor, last_r: Tensor) -> tuple[Tensor, Tensor]:
     """Row and column of every entry of a block whose columns first..last-1 hold the anchor's own identity."""
     count_r = last_r - first_r
@@ -146,17 +182,10 @@ def _same_identity(first_r: Tensor, last_r: Tensor) -> tuple[Tensor, Tensor]:
     return row, first_r[row] + place
 
 
-def _nearest(similarity_rB: Tensor, rule: NegativeRule) -> tuple[Tensor, Tensor]:
-    """Columns and values of the ranks that serve, -inf where a row has fewer: int64[r, k], float[r, k]."""
-    wanted = min(rule.skip + rule.negatives, similarity_rB.shape[1])
-    values, columns = similarity_rB.topk(wanted, dim=1)
-    return columns[:, rule.skip :], values[:, rule.skip :]
-
-
 def _nearest_below(
     similarity_rB: Tensor, row: Tensor, limit: Tensor, rule: NegativeRule
 ) -> tuple[Tensor, Tensor]:
-    """As `_nearest`, for pairs whose negatives must stay below a limit each: int64[n, k], float[n, k]."""
+    """As `NegativeRule.nearest`, for pairs whose negatives must stay below a limit each: int64[n, k], float[n, k]."""
     width = min(rule.skip + rule.negatives, similarity_rB.shape[1]) - rule.skip
     columns = [row.new_empty((0, max(0, width)))]
     values = [limit.new_empty((0, max(0, width)))]
@@ -165,7 +194,7 @@ def _nearest_below(
         pairs = slice(part, part + step)
         similarity_pB = similarity_rB[row[pairs]]
         similarity_pB.masked_fill_(similarity_pB >= limit[pairs, None], -torch.inf)
-        found = _nearest(similarity_pB, rule)
+        found = rule.nearest(similarity_pB)
         columns.append(found[0])
         values.append(found[1])
     return torch.cat(columns), torch.cat(values)

@@ -29,6 +29,7 @@ LOSSES = {
     "batch_all": ("triplet_rules", "BatchAllLoss"),
     "batch_hard": ("triplet_rules", "BatchHardLoss"),
     "semi_hard": ("triplet_rules", "SemiHardLoss"),
+    "offline": ("offline_triplets", "OfflineTripletLoss"),
     "contrastive": ("pair_losses", "ContrastiveLoss"),
     "multi_similarity": ("pair_losses", "MultiSimilarityLoss"),
     "circle_pair": ("pair_losses", "CirclePairLoss"),

@@ -1,6 +1,7 @@
 """The triplet loss over batch-OHNM triplets.
 
-Shapes: B images in a batch, D numbers in an embedding.
+Shapes: B images in a batch, R references, D numbers in an embedding, P positives of the anchor that has most,
+k negatives of an anchor.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 
 from ..mining.errors import InputError
 from ..mining.triplets import NegativeRule
+from .anchor_pairs import anchor_pairs
+from .reference_triplets import batch_ohnm_among
 from .triplet_kernel import batch_ohnm
 from .unit_embeddings import normalized
 
@@ -35,6 +38,7 @@ class BatchOHNMLoss(nn.Module):
     meets the anchor's k nearest negatives (Wang, Zhang, Lan 2017; k, m unpublished: k = 3 and
     m = 0.2..0.3 are a start). d is the squared Euclidean distance of unit vectors, 2 - 2·cos, from 0 to 4.
     Exact, in O(B · 256) memory; forward and backward take little more than one B × B × D matrix product.
+    With references, such as those of a cross-batch memory, it holds B × R matrices and B · P · k triplets.
 
     Args:
         margin: m, in units of d.
@@ -82,16 +86,42 @@ class BatchOHNMLoss(nn.Module):
         """k, the negatives of every anchor."""
         return self.rule.negatives
 
-    def forward(self, embeddings_BD: Tensor, labels_B: Tensor) -> Tensor:
+    def forward(
+        self,
+        embeddings_BD: Tensor,
+        labels_B: Tensor,
+        ref_emb: Tensor | None = None,
+        ref_labels: Tensor | None = None,
+        own_start: int | None = None,
+    ) -> Tensor:
         """Return the scalar loss; 0 with a zero gradient where the batch has no triplet or none violates.
 
         Args:
             embeddings_BD: float[B, D]; normalised here, in float32 unless it is float64.
             labels_B: int[B], in any order.
+            ref_emb: float[R, D], where positives and negatives come from; None: the batch itself. With
+                `ref_labels` and `own_start` as `anchor_pairs` explains them; references that require a
+                gradient get one.
 
         Raises:
             InputError: NaN or infinity among the embeddings.
         """
+        if ref_emb is None and ref_labels is None and own_start is None:
+            loss, statistics = self._within_the_batch(embeddings_BD, labels_B)
+        else:
+            loss, statistics = batch_ohnm_among(
+                anchor_pairs(embeddings_BD, labels_B, ref_emb, ref_labels, own_start),
+                self.rule,
+                self.never,
+                margin=self.margin,
+                squared=self.squared,
+                soft_margin=self.soft_margin,
+                mean_over_active=self.mean_over_active,
+            )
+        self.statistics = TripletStatistics(*statistics.unbind())
+        return loss
+
+    def _within_the_batch(self, embeddings_BD: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
         nan = math.nan
         rule = self.rule
         loss, _, statistics = batch_ohnm(
@@ -107,5 +137,4 @@ class BatchOHNMLoss(nn.Module):
             self.soft_margin,
             self.mean_over_active,
         )
-        self.statistics = TripletStatistics(*statistics.unbind())
-        return loss
+        return loss, statistics

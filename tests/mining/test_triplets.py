@@ -1,4 +1,4 @@
-"""Batch-OHNM mining, against three nested loops."""
+"""Batch-OHNM and offline mining, against nested loops."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from subspace.mining import triplets
-from subspace.mining.triplets import mine_batch_ohnm
+from subspace.mining.triplets import mine_batch_ohnm, mine_offline
 
 labels_of_a_batch = st.lists(st.integers(0, 5), min_size=1, max_size=16)
 
@@ -89,3 +89,46 @@ def test_embeddings_need_no_gradient_and_get_none() -> None:
 
 def test_an_empty_batch_has_no_triplets() -> None:
     assert mined(units(0), [], 3) == []
+
+
+def slow_offline(embeddings: Tensor, labels: list[int]) -> list[tuple[int, int, int]]:
+    found = []
+    for anchor, label in enumerate(labels):
+        positives = [j for j, other in enumerate(labels) if other == label and j != anchor]
+        negatives = [j for j, other in enumerate(labels) if other != label]
+        if positives and negatives:
+            similarity = [float(embeddings[anchor] @ row) for row in embeddings]
+            farthest, nearest = (
+                min(positives, key=lambda j: similarity[j]),
+                max(negatives, key=lambda j: similarity[j]),
+            )
+            found.append((anchor, farthest, nearest))
+    return found
+
+
+def mined_offline(embeddings: Tensor, labels: list[int]) -> list[tuple[int, int, int]]:
+    found = mine_offline(embeddings, torch.tensor(labels, dtype=torch.int64))
+    assert [index.dtype for index in found] == [torch.int64] * 3
+    return list(zip(*(index.tolist() for index in found), strict=True))
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(-2, 5), max_size=16), st.integers(1, 17), st.integers(0, 99))
+def test_offline_every_image_meets_its_farthest_positive_and_nearest_negative(
+    labels: list[int], rows: int, seed: int
+) -> None:
+    embeddings = units(len(labels), seed=seed)
+    expected = slow_offline(embeddings, labels)
+    assert sorted(mined_offline(embeddings, labels)) == expected
+    with pytest.MonkeyPatch.context() as monkeypatch:  # blocks of rows change nothing
+        monkeypatch.setattr(triplets, "SIMILARITIES_AT_A_TIME", rows * len(labels))
+        monkeypatch.setattr(triplets, "LEAST_ANCHORS_AT_A_TIME", 1)
+        assert sorted(mined_offline(embeddings, labels)) == expected
+
+
+def test_offline_duplicates_give_one_triplet_an_anchor() -> None:
+    embeddings = torch.eye(2)[torch.tensor([0, 0, 0, 1, 1, 0])]
+    found = mined_offline(embeddings, [3, 3, 3, 3, 8, 8])
+    assert [anchor for anchor, _, _ in found] == list(range(6))
+    assert all(positive == 3 for anchor, positive, _ in found if anchor < 3)
+    assert [negative for _, _, negative in found[:4]] == [5, 5, 5, 4]

@@ -25,6 +25,7 @@ from subspace.train.pair_losses import (
     PairwiseCosFaceLoss,
 )
 from subspace.train.random_triplets import DistanceWeightedLoss, RandomTripletLoss
+from subspace.train.triplet_loss import BatchOHNMLoss
 from subspace.train.triplet_rules import BatchAllLoss, BatchHardLoss, SemiHardLoss
 from subspace.train.verification_loss import VerificationLoss
 
@@ -34,6 +35,8 @@ LOSSES: list[Callable[[], nn.Module]] = [
     MultiSimilarityLoss,
     CirclePairLoss,
     PairwiseCosFaceLoss,
+    BatchOHNMLoss,
+    lambda: BatchOHNMLoss(relative_margin=0.0, squared=False, soft_margin=True),
     BatchAllLoss,
     BatchHardLoss,
     SemiHardLoss,

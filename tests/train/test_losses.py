@@ -11,7 +11,12 @@ from subspace.train.losses import LOSSES, JointLoss, TrainingSet, build_loss
 
 MEANS = torch.nn.functional.normalize(torch.randn(6, 8, generator=torch.Generator().manual_seed(0)), dim=1)
 TRAINING_SET = TrainingSet(MEANS, torch.arange(6) // 3, seed=1)
-NAMES = [*(name for name in LOSSES if name != "xbm"), "xbm:multi_similarity", "batch_ohnm + 0.5*arcface"]
+NAMES = [
+    *(name for name in LOSSES if name != "xbm"),
+    "xbm:multi_similarity",
+    "xbm:batch_ohnm",
+    "batch_ohnm + 0.5*arcface",
+]
 
 
 def trained(loss: torch.nn.Module, network: torch.nn.Module, steps: range) -> list[float]:
@@ -20,7 +25,7 @@ def trained(loss: torch.nn.Module, network: torch.nn.Module, steps: range) -> li
     optimizer = torch.optim.SGD([*network.parameters(), *loss.parameters()], lr=0.05)
     for step in steps:
         images = torch.randn(12, 5, generator=torch.Generator().manual_seed(step))
-        labels = torch.arange(12) % 6
+        labels = torch.arange(12) // 2  # in planned order: `offline` reads it
         value = loss(network(images + labels[:, None]), labels)
         optimizer.zero_grad()
         value.backward()
@@ -84,6 +89,8 @@ def test_settings_reach_the_loss() -> None:
         ("arcface", {"cosface": {"margin": 1}}, "does not use it"),
         ("batch_ohnm", {"batch_ohnm": {"negatives": 0}}, "negatives=0"),
         ("xbm:softmax", {}, "ref_emb"),
+        ("xbm:offline", {}, "ref_emb"),
+        ("offline", {"offline": {"margin": 0}}, "margin=0"),
     ],
 )
 def test_mistakes_are_named(expression: str, arguments: dict[str, dict[str, float]], named: str) -> None:
