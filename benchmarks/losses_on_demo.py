@@ -30,15 +30,16 @@ TRAIN = [
     "eval.probes_per_identity=null",
     "eval.bootstrap=10",
 ]
-SCALE = {
-    "cosface": 20,
-    "arcface": 20,
-    "mv_softmax": 20,
-    "curricularface": 20,
-    "partial_fc": 20,
-    "subspace_softmax": 20,
+OWN = {
+    **{
+        name: [f"train.loss_args.{name}.scale=20"]  # the papers' 64 and 32 are for larger networks
+        for name in ("cosface", "arcface", "mv_softmax", "curricularface", "partial_fc", "subspace_softmax")
+    },
+    "offline": ["plan.group_size=2"],
+    "xbm:multi_similarity": ["train.loss_args.xbm.warmup_steps=100"],
+    "xbm:batch_ohnm": ["train.loss_args.xbm.warmup_steps=100"],
 }
-"""The papers' 64 and 32 are for larger networks."""
+"""Settings of a loss that differ from its defaults."""
 
 
 def subspace(*arguments: str | Path) -> str:
@@ -67,11 +68,7 @@ def main(out: Path, names: list[str]) -> None:
         for batches, size in (("random", "all"), ("subspace", "100")):
             run = out / f"{name.replace(':', '-')}-{batches}"
             if not (run / "subspace.yaml").exists():
-                settings = [f"train.loss={name}", f"cluster.ids_per_subspace={size}"]
-                if name in SCALE:
-                    settings.append(f"train.loss_args.{name}.scale={SCALE[name]}")
-                if name == "offline":
-                    settings.append("plan.group_size=2")
+                settings = [f"train.loss={name}", f"cluster.ids_per_subspace={size}", *OWN.get(name, [])]
                 subspace("init", run, "--manifest", manifest, "--model", checkpoint, *TRAIN, *settings)
             results = json.loads(subspace("run", run, "--json", "--quiet"))
             if name == names[0] and batches == "random":
@@ -83,5 +80,6 @@ def main(out: Path, names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    chosen = sys.argv[2:] or [*(name for name in LOSSES if name != "xbm"), "xbm:multi_similarity"]
+    alone = [name for name in LOSSES if name != "xbm"]
+    chosen = sys.argv[2:] or [*alone, "xbm:multi_similarity", "xbm:batch_ohnm"]
     main(Path(sys.argv[1]), chosen)

@@ -19,6 +19,7 @@ from ..mining.errors import InputError
 from ..mining.settings import Settings
 from .cross_batch_memory import CrossBatchMemory
 from .losses import JointLoss
+from .offline_triplets import OfflineTripletLoss
 from .random_triplets import DistanceWeightedLoss, RandomTripletLoss
 from .triplet_loss import BatchOHNMLoss
 from .triplet_rules import BatchAllLoss, BatchHardLoss, SemiHardLoss
@@ -29,6 +30,15 @@ NEAR = 0.05
 FALLEN = 0.5
 """Distances have fallen when their mean over a window is below this share of the largest mean of a batch."""
 
+TRIPLET_LOSSES = (
+    BatchOHNMLoss,
+    BatchHardLoss,
+    BatchAllLoss,
+    SemiHardLoss,
+    RandomTripletLoss,
+    DistanceWeightedLoss,
+    OfflineTripletLoss,
+)
 LEARNING_RATE_RUNGS = (0.3, 0.1, 0.03)
 
 

@@ -15,6 +15,7 @@ from subspace.mining.errors import InputError
 from subspace.train.collapse import CollapseConfig, CollapseGuard, collapsed_value, mean_distance
 from subspace.train.cross_batch_memory import CrossBatchMemory
 from subspace.train.losses import JointLoss
+from subspace.train.offline_triplets import OfflineTripletLoss
 from subspace.train.pair_losses import MultiSimilarityLoss
 from subspace.train.random_triplets import DistanceWeightedLoss, RandomTripletLoss
 from subspace.train.triplet_loss import BatchOHNMLoss
@@ -53,6 +54,7 @@ def test_mean_distance_is_that_of_all_pairs(rows: int) -> None:
         SemiHardLoss(0.2),
         RandomTripletLoss(0.3),
         DistanceWeightedLoss(0.2),
+        OfflineTripletLoss(0.2),
         JointLoss([BatchHardLoss(0.4), BatchOHNMLoss(0.2)], [0.5, 2.0]),
     ],
     ids=lambda loss: type(loss).__name__,
