@@ -94,17 +94,7 @@ def collapsed_value(loss: nn.Module) -> float | None:
         return math.log(2)
     if isinstance(loss, DistanceWeightedLoss) and loss.boundary is not None:
         return None
-    if isinstance(
-        loss,
-        BatchOHNMLoss
-        | BatchHardLoss
-        | BatchAllLoss
-        | SemiHardLoss
-        | RandomTripletLoss
-        | DistanceWeightedLoss,
-    ):
-        return loss.margin
-    return None
+    return loss.margin if isinstance(loss, TRIPLET_LOSSES) else None
 
 
 class CollapseGuard:

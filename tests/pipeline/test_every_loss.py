@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import DEMO, subspace
+
 from subspace.train.losses import LOSSES
 
 START = [
