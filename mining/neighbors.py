@@ -5,6 +5,8 @@ Shapes: I identities, D numbers in a mean, k neighbours, P identities in a batch
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import faiss
 import numpy as np
 
@@ -28,13 +30,29 @@ def nearest_in_subspace(means_ID: np.ndarray, subspace_id: np.ndarray, k: int) -
         int32[I, k], row numbers into `means_ID`.
     """
     neighbors_Ik = np.full((len(means_ID), k), -1, np.int32)
+    for members, neighbor_nk, _ in neighbors_by_subspace(means_ID, subspace_id, k):
+        neighbors_Ik[members, : neighbor_nk.shape[1]] = neighbor_nk
+    return neighbors_Ik
+
+
+def neighbors_by_subspace(
+    means_ID: np.ndarray, subspace_id: np.ndarray, k: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield the members of each subspace of two or more with their k nearest others among them.
+
+    Exact; holds the means of one subspace, so `means_ID` may be a memory map. With one subspace for everybody it
+    is the whole set's exact search, in blocks all the same.
+
+    Yields:
+        (int64[n] row numbers into `means_ID`, int64[n, min(k, n-1)] those of the neighbours, nearest first,
+        float32[n, min(k, n-1)] their cosines).
+    """
     order = np.argsort(subspace_id, kind="stable")
     borders = np.flatnonzero(np.diff(subspace_id[order])) + 1
     for members in np.split(order, borders):
         if len(members) > 1:
-            found = _nearest_others(members, members, means_ID[members], means_ID[members], k)
-            neighbors_Ik[members, : found.shape[1]] = found
-    return neighbors_Ik
+            means_nD = means_ID[members]
+            yield members, *_nearest_others(members, members, means_nD, means_nD, k)
 
 
 def neighbor_recall(
@@ -51,7 +69,7 @@ def neighbor_recall(
         return 1.0
     sample = np.sort(generator(seed, "neighbor_recall").permutation(total)[:queries])
     everyone = np.arange(total)
-    found = _nearest_others(sample, everyone, means_ID[sample], means_ID, k)
+    found, _ = _nearest_others(sample, everyone, means_ID[sample], means_ID, k)
     return float(np.mean(subspace_id[found] == subspace_id[sample][:, None]))
 
 
@@ -78,14 +96,15 @@ def random_batches(identities: int, count: int, P: int, *, seed: int = 0) -> np.
 
 def _nearest_others(
     query_id: np.ndarray, base_id: np.ndarray, queries: np.ndarray, base: np.ndarray, k: int
-) -> np.ndarray:
-    """k nearest of `base` for each query, itself left out, as entries of `base_id`: int[Q, min(k, n-1)]."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """k nearest of `base` for each query, itself left out, as entries of `base_id`: int[Q, min(k, n-1)], cosines."""
     wanted = min(k + 1, len(base))
-    _, index = faiss.knn(
+    similarity, index = faiss.knn(
         np.ascontiguousarray(queries), np.ascontiguousarray(base), wanted, metric=faiss.METRIC_INNER_PRODUCT
     )
     found = base_id[index]
     # Drop the query itself; among exact duplicates it may be missing, then drop the farthest.
     itself = found == query_id[:, None]
     itself[~itself.any(axis=1), -1] = True
-    return found[~itself].reshape(len(found), wanted - 1)
+    shape = (len(found), wanted - 1)
+    return found[~itself].reshape(shape), similarity[~itself].reshape(shape)
