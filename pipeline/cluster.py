@@ -73,7 +73,7 @@ def cluster(run: RunDirectory, config: RunConfig, options: Options, *, round_ind
             subspaces.subspace_id,
             k=RECALL_AT,
             queries=config.cluster.recall_queries,
-            seed=derived_seed(config.seed, "recall", round_index),
+            seed=recall_seed(config, round_index),
         )
         _write(stage, identities, subspaces)
         sizes = subspaces.sizes
@@ -87,6 +87,11 @@ def cluster(run: RunDirectory, config: RunConfig, options: Options, *, round_ind
         }
 
     return run_stage(stage, options, estimate, work)
+
+
+def recall_seed(config: RunConfig, round_index: int) -> int:
+    """Decides which identities neighbour recall is measured on."""
+    return derived_seed(config.seed, "recall", round_index)
 
 
 def read_identities(run: RunDirectory, round_index: int, columns: list[str] | None = None) -> pa.Table:

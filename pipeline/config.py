@@ -22,6 +22,7 @@ from ..train.embedder import Precision
 from ..train.loop import LoaderConfig, TrainConfig
 from ..train.losses import check_loss
 from ..train.optimizers import OptimizerConfig
+from ..train.running_means import ReclusterConfig
 
 
 class DataConfig(Settings):
@@ -94,14 +95,25 @@ class RunConfig(Settings):
     )
     embedding_size: int | None = Field(default=None, ge=1, description="null: the network's own")
     seed: int = Field(default=0, ge=0, description="every random choice derives from it")
-    rounds: int = Field(default=2, ge=1, description="extract, cluster, plan, train, this many times")
+    rounds: int = Field(
+        default=2,
+        ge=1,
+        description="extract, cluster, plan, train, this many times; with recluster.stale_below more often, for "
+        "rounds * plan.steps steps in all",
+    )
     data: DataConfig = Field(default_factory=DataConfig)
     pretrain: PretrainConfig = Field(default_factory=PretrainConfig)
     extract: ExtractConfig = Field(default_factory=ExtractConfig)
     cluster: SubspaceConfig = Field(default_factory=SubspaceConfig)
+    recluster: ReclusterConfig = Field(default_factory=ReclusterConfig)
     plan: PlanConfig = Field(default_factory=PlanConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)
     eval: EvalConfig = Field(default_factory=EvalConfig)
+
+    @property
+    def total_steps(self) -> int:
+        """Training steps of the whole run; the learning-rate schedule spans them."""
+        return self.rounds * self.plan.steps
 
     @model_validator(mode="after")
     def _augment_needs_augmentation(self) -> RunConfig:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +28,7 @@ from ..train.images import BadImage, ImageStore
 from ..train.planned_batches import DecodedBatches, ImageChunks, load_batches
 from .config import RunConfig
 from .console import Progress, amount
+from .refresh import refresh
 from .run_directory import RunDirectory
 from .stage import Options, Stage, flat_fields, network_fingerprint, run_stage
 
@@ -47,12 +49,17 @@ class Shard:
 
 def extract_stage(run: RunDirectory, config: RunConfig, round_index: int, manifest_fingerprint: str) -> Stage:
     """The stage, for this configuration and the network that round `round_index` begins with."""
+    source: dict[str, Any] = {
+        "manifest": manifest_fingerprint,
+        "network": network_fingerprint(run, round_index),
+    }
+    if round_index > 0 and config.recluster.refresh == "running":
+        source["recluster.refresh"] = "running"
     return Stage(
         "extract",
         run.round(round_index),
         {
-            "manifest": manifest_fingerprint,
-            "network": network_fingerprint(run, round_index),
+            **source,
             "data.train_splits": list(config.data.train_splits),
             "data.on_bad_image": config.data.on_bad_image,
             **flat_fields("extract", config.extract.model_dump(), without=("num_workers",)),
@@ -78,6 +85,10 @@ def extract(
             f"first run `subspace extract {run.path} --no-resume` or remove {run.round(round_index)}/identities.parts"
         )
     stage = extract_stage(run, config, round_index, manifest.fingerprint)
+    if round_index > 0 and config.recluster.refresh == "running":
+        if shard is not None:
+            raise InputError("recluster.refresh=running embeds no images, so there is nothing to shard")
+        return refresh(run, stage, options, round_index=round_index)
     extraction = cache(lambda: _Extraction(run, config, manifest, options, stage, round_index))
     marker = run_stage(stage, options, lambda: extraction().estimate(), lambda: extraction().work(shard))
     if stage.marker.exists() and shard is None and not options.dry_run:

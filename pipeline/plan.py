@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..mining.artifacts import read_parquet
-from ..mining.batch_plan import BATCHES_PER_BLOCK, PlanBlock, plan_batches
+from ..mining.batch_plan import BATCHES_PER_BLOCK, PlanBlock, PlanConfig, plan_batches
 from ..mining.errors import InputError, StaleArtifactError
 from ..mining.manifest import IdentityImages, Manifest
 from ..mining.neighbors import HARDNESS_BATCHES, batch_hardness, nearest_in_subspace, random_batches
@@ -21,7 +21,7 @@ from .config import RunConfig
 from .console import Console, amount
 from .extract import extract_stage
 from .run_directory import RunDirectory
-from .stage import Options, Stage, done_fingerprint, flat_fields, run_stage
+from .stage import Options, Stage, done_fingerprint, flat_fields, run_stage, steps_taken
 
 
 def plan_stage(run: RunDirectory, config: RunConfig, manifest_fingerprint: str, round_index: int) -> Stage:
@@ -38,11 +38,17 @@ def plan_stage(run: RunDirectory, config: RunConfig, manifest_fingerprint: str, 
             "data.train_splits": list(config.data.train_splits),
             "seed": config.seed,
             "round": round_index,
-            **flat_fields("plan", config.plan.model_dump()),
+            **flat_fields("plan", round_plan(run, config, round_index).model_dump()),
         },
         ("plan",),
         f"subspace plan {run.path} --round {round_index}",
     )
+
+
+def round_plan(run: RunDirectory, config: RunConfig, round_index: int) -> PlanConfig:
+    """The plan's settings for a round: no more steps than the run has left."""
+    left = config.total_steps - steps_taken(run, round_index)
+    return config.plan.model_copy(update={"steps": max(1, min(config.plan.steps, left))})
 
 
 def plan(
@@ -50,17 +56,18 @@ def plan(
 ) -> dict[str, Any]:
     """Write the batch plan of a round, and say how much harder its batches are than random ones."""
     stage, folder = plan_stage(run, config, manifest.fingerprint, round_index), run.round(round_index)
+    planned = round_plan(run, config, round_index)
     if not extract_stage(run, config, round_index, manifest.fingerprint).is_done():
         raise InputError(f"{folder} has no identity means yet; run `subspace extract {run.path}` first")
 
     def estimate() -> str:
         slots, identities = (
-            config.plan.steps * config.plan.P * config.plan.K,
+            planned.steps * planned.P * planned.K,
             read_identities(run, round_index, ["images"]),
         )
-        memory = 100 * len(identities) + 8 * manifest.table.num_rows + 400 * BATCHES_PER_BLOCK * config.plan.P
+        memory = 100 * len(identities) + 8 * manifest.table.num_rows + 400 * BATCHES_PER_BLOCK * planned.P
         return (
-            f"{config.plan.steps:,} batches of {config.plan.P} identities × {config.plan.K} images, about "
+            f"{planned.steps:,} batches of {planned.P} identities × {planned.K} images, about "
             f"{max(1, slots / 5e6):,.0f} s, {amount(memory)} of memory, {amount(slots * 5)} of disk"
         )
 
@@ -69,30 +76,28 @@ def plan(
         subspace_id = read_subspaces(run, round_index)
         images = readable_images(manifest, config, folder, identities["identity_id"].to_numpy())
         single = images.count == 1
-        used = ~single if config.plan.singletons == "drop" else np.ones(len(images), bool)
+        used = ~single if planned.singletons == "drop" else np.ones(len(images), bool)
         if single.any():
             options.console.say(
-                f"{folder.name}/plan: {single.sum():,} identities have one image (plan.singletons={config.plan.singletons})"
+                f"{folder.name}/plan: {single.sum():,} identities have one image (plan.singletons={planned.singletons})"
             )
         images, subspace_id, means = images.where(used), subspace_id[used], means_of(identities)[used]
         neighbors = None
-        if config.plan.group_size > 1:
-            neighbors = nearest_in_subspace(means, subspace_id, config.plan.group_size - 1)
+        if planned.group_size > 1:
+            neighbors = nearest_in_subspace(means, subspace_id, planned.group_size - 1)
         blocks = plan_batches(
-            images, subspace_id, config.plan, neighbors=neighbors, seed=config.seed, round_index=round_index
+            images, subspace_id, planned, neighbors=neighbors, seed=config.seed, round_index=round_index
         )
-        write_plan(
-            folder / "plan", shown(blocks, config.plan.steps, options.console), images, stage.fingerprint
-        )
-        planned, random = _hardness(means, images, Plan(folder / "plan"), config)
+        write_plan(folder / "plan", shown(blocks, planned.steps, options.console), images, stage.fingerprint)
+        hard, random = _hardness(means, images, Plan(folder / "plan"), config)
         options.console.say(
-            f"{folder.name}/plan: the nearest other identity of a batch has cosine {planned:.3f} on average, "
+            f"{folder.name}/plan: the nearest other identity of a batch has cosine {hard:.3f} on average, "
             f"in random batches {random:.3f}"
         )
         return {
-            "batches": config.plan.steps,
+            "batches": planned.steps,
             "singletons": int(single.sum()),
-            "hardness": planned,
+            "hardness": hard,
             "random_hardness": random,
         }
 

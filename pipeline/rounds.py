@@ -13,12 +13,14 @@ from .extract import extract
 from .plan import plan
 from .pretrain import pretrain
 from .run_directory import RunDirectory
-from .stage import Options
+from .stage import Options, steps_taken
 from .train_round import train
 
 
 def run_rounds(run: RunDirectory, config: RunConfig, manifest: Manifest, options: Options) -> dict[str, Any]:
-    """Start network, then extract, cluster, plan, train and evaluate `config.rounds` times.
+    """Start network, then extract, cluster, plan, train and evaluate, until all steps are done.
+
+    That is `config.rounds` times, or more often where stale subspaces end rounds early.
 
     Raises:
         StaleArtifactError: a finished stage was made with other settings or inputs.
@@ -37,13 +39,15 @@ def run_rounds(run: RunDirectory, config: RunConfig, manifest: Manifest, options
     pretrain(run, config, manifest, options)
     if tested:
         evaluate(run, config, manifest, options, round_index=-1)
-    for index in range(config.rounds):
+    index = 0
+    while steps_taken(run, index) < config.total_steps:
         extract(run, config, manifest, options, round_index=index)
         cluster(run, config, options, round_index=index)
         plan(run, config, manifest, options, round_index=index)
         train(run, config, manifest, options, round_index=index)
         if tested:
             evaluate(run, config, manifest, options, round_index=index)
+        index += 1
     results = evaluations(run)
     if results:
         options.console.say("\n" + evaluation_table(results))

@@ -81,6 +81,12 @@ def done_fingerprint(folder: Path, name: str, command: str) -> str:
     return read_json(marker)["fingerprint"]
 
 
+def steps_taken(run: RunDirectory, round_index: int) -> int:
+    """Training steps of all rounds before `round_index`, as their completion markers have it."""
+    markers = (run.round(index) / "done" / "train.json" for index in range(round_index))
+    return sum(read_json(marker)["summary"]["steps"] for marker in markers if marker.exists())
+
+
 def network_fingerprint(run: RunDirectory, round_index: int) -> str:
     """The fingerprint of the network that a round begins with: the round before, or the start."""
     if round_index == 0:

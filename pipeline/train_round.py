@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..mining.artifacts import read_json
 from ..mining.errors import InputError
 from ..mining.manifest import Manifest
 from ..mining.randomness import derived_seed
@@ -15,11 +16,12 @@ from ..train.images import ImageStore
 from ..train.losses import TrainingSet, build_loss
 from ..train.optimizers import build_optimizer
 from ..train.planned_batches import DecodedBatches, Plan
-from .cluster import means_of, read_identities, read_subspaces
+from ..train.running_means import RunningMeans, Staleness
+from .cluster import RECALL_AT, means_of, read_identities, read_subspaces, recall_seed
 from .config import RunConfig
 from .plan import plan_stage
 from .run_directory import RunDirectory
-from .stage import Options, Stage, done_fingerprint, flat_fields, network_fingerprint, run_stage
+from .stage import Options, Stage, done_fingerprint, flat_fields, network_fingerprint, run_stage, steps_taken
 from .training import OUTPUTS, Training, training_estimate
 
 
@@ -33,6 +35,7 @@ def train_stage(run: RunDirectory, config: RunConfig, manifest_fingerprint: str,
         "seed": config.seed,
         "round": round_index,
         "plan.steps": config.plan.steps,
+        **flat_fields("recluster", config.recluster.model_dump()),
         "plan.singletons": config.plan.singletons,
         **flat_fields(
             "train", config.train.model_dump(), without=("num_workers", "log_every", "save_every", "collapse")
@@ -90,16 +93,36 @@ def train(
                 plan=plan.fingerprint,
                 config=config.model_dump(mode="json"),
             ),
-            first_step=round_index * config.plan.steps,
-            total_steps=config.rounds * config.plan.steps,
+            first_step=steps_taken(run, round_index),
+            total_steps=config.total_steps,
             seed=derived_seed(config.seed, "train"),
             fail_on_bad_image=config.data.on_bad_image == "fail",
             begin_with=before if round_index > 0 else None,
             collapse=config.train.collapse,
+            staleness=_staleness(run, config, round_index),
         )
         return training.run(options)
 
     return run_stage(stage, options, estimate, work)
+
+
+def _staleness(run: RunDirectory, config: RunConfig, round_index: int) -> Staleness | None:
+    if not config.recluster.needs_running_means:
+        return None
+    identities = read_identities(run, round_index)
+    means, spread = (
+        torch.from_numpy(column.copy()) for column in (means_of(identities), identities["spread"].to_numpy())
+    )
+    made = read_json(run.round(round_index) / "done" / "cluster.json")["summary"]
+    return Staleness(
+        RunningMeans.beginning(means, spread, config.recluster.momentum),
+        read_subspaces(run, round_index),
+        config.recluster,
+        recall_then=made[f"recall@{RECALL_AT}"],
+        k=RECALL_AT,
+        queries=config.cluster.recall_queries,
+        seed=recall_seed(config, round_index),
+    )
 
 
 def _training_set(run: RunDirectory, config: RunConfig, round_index: int) -> tuple[np.ndarray, TrainingSet]:

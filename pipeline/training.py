@@ -24,6 +24,7 @@ from ..train.loop import LoaderConfig, StepRecord, train_steps
 from ..train.metrics_log import MetricsLog, read_metrics
 from ..train.optimizers import OptimizerConfig
 from ..train.planned_batches import DecodedBatches, ImageBatch, Plan, load_batches
+from ..train.running_means import Staleness
 from .console import amount
 from .stage import Options, Stage
 
@@ -54,6 +55,8 @@ class Training:
     """Checkpoint whose optimiser and loss state this training takes over; None begins them afresh."""
     collapse: CollapseConfig | None = None
     """None: nothing is watched."""
+    staleness: Staleness | None = None
+    """Gathers running means, and ends the training where they say so; None: neither."""
 
     @property
     def checkpoint(self) -> Path:
@@ -84,13 +87,13 @@ class Training:
             options.console.say(
                 f"{self.stage.folder.name}/{self.stage.name}: resuming at step {step} of {len(self.plan)}"
             )
-        if step < len(self.plan):
-            self._train(step, device, options)
-            self._save(self.checkpoint, len(self.plan))
+        if not self.checkpoint.exists():
+            self._save(self.checkpoint, self._train(step, device, options))
         shutil.rmtree(self.resume, ignore_errors=True)
         return self._summary()
 
-    def _train(self, step: int, device: torch.device, options: Options) -> None:
+    def _train(self, step: int, device: torch.device, options: Options) -> int:
+        """Train on from `step`; return the step of the end, that of the plan or an earlier one."""
         steps = len(self.plan)
         batches = load_batches(self.dataset, range(step, steps), self.loader.num_workers)
         if step == 0 and self.guard.goes_back:
@@ -101,14 +104,16 @@ class Training:
         try:
             with options.console.progress(self.stage.name, steps, "steps", step) as progress:
                 note, records = "", self._records(batches, device)
-                while step < steps:
+                stale = False
+                while step < steps and not stale:
                     record = next(records)
                     self._refuse_bad_images(record)
                     log.add(record)
                     step = record.step + 1
                     collapse = self.guard.add(step, record.loss, record.distance)
-                    saving = step < steps and (stop.name or step % self.loader.save_every == 0)
-                    if saving or collapse or step % self.loader.log_every == 0 or step == steps:
+                    stale = not collapse and self._is_stale(step, options)
+                    saving = step < steps and not stale and (stop.name or step % self.loader.save_every == 0)
+                    if saving or collapse or step % self.loader.log_every == 0 or step == steps or stale:
                         # A resumed run finds every step before its first in the log.
                         note = _note(log.write())
                     progress.update(1, note)
@@ -121,9 +126,22 @@ class Training:
                         raise StoppedEarly(
                             f"stopped by {stop.name} at step {step} of {steps}, saved; run the same command to continue"
                         )
+                return step
         finally:
             stop.graceful = False
             log.close()
+
+    def _is_stale(self, step: int, options: Options) -> bool:
+        recall = self.staleness.look(step) if self.staleness else None
+        if self.staleness is None or recall is None:
+            return False
+        stale, then = self.staleness.is_stale(recall), self.staleness.recall_then
+        options.console.say(
+            f"{self.stage.folder.name}/{self.stage.name}: step {step}: r@{self.staleness.k} = {recall:.3f} on running "
+            f"means, {then:.3f} when the subspaces were made"
+            + (": they are stale, the round ends" if stale else "")
+        )
+        return stale
 
     def _records(self, batches: Iterator[ImageBatch], device: torch.device) -> Iterator[StepRecord]:
         """Train on the batches that are left, with the learning rate that the guard allows."""
@@ -140,6 +158,7 @@ class Training:
             device=device,
             precision=self.loader.precision,
             seed=self.seed,
+            running=self.staleness.running if self.staleness else None,
         )
 
     def _answer(self, collapse: Collapse, step: int, options: Options) -> None:
@@ -191,18 +210,21 @@ class Training:
                 meta = self._load(folder)
                 self.guard.load(meta.collapse)
                 return meta.step
+        remove(self.checkpoint)  # of other settings
         if self.begin_with is not None:
-            meta = self._load(self.begin_with)
-            self.guard.climb(meta.collapse.get("level", 0))
+            load_state(self.begin_with, self.network, optimizer=self.optimizer, loss=self.loss)
+            self.guard.climb(read_meta(self.begin_with).collapse.get("level", 0))
         return 0
 
     def _load(self, folder: Path) -> CheckpointMeta:
-        load_state(folder, self.network, optimizer=self.optimizer, loss=self.loss)
+        running = self.staleness.running if self.staleness else None
+        load_state(folder, self.network, optimizer=self.optimizer, loss=self.loss, running=running)
         return read_meta(folder)
 
     def _save(self, folder: Path, step: int) -> None:
         meta = dataclasses.replace(self.meta, step=step, collapse=self.guard.state())
-        save_checkpoint(folder, self.network, meta, optimizer=self.optimizer, loss=self.loss)
+        running = self.staleness.running if self.staleness else None
+        save_checkpoint(folder, self.network, meta, optimizer=self.optimizer, loss=self.loss, running=running)
         sound = self._sound() if self.guard.goes_back and folder != self.checkpoint else None
         for older in self.resume.glob("step-*"):
             if older != folder and older != sound:
@@ -230,7 +252,7 @@ class Training:
                 steps_counted += steps
         last = lines[-1] if lines else {}
         return {
-            "steps": len(self.plan),
+            "steps": read_meta(self.checkpoint).step,
             "loss": last.get("loss"),
             "active_fraction": active / steps_counted if steps_counted else None,
             "seconds": last.get("seconds"),

@@ -3,6 +3,7 @@
 model.safetensors      weights and buffers of the network
 optimizer.safetensors  optimiser state, one tensor per `PARAMETER.NAME` (absent in a starting network)
 loss.safetensors       weights of a loss that has any
+running.safetensors    running identity means, where they are gathered
 meta.json              network spec, step, fingerprints, settings, parent
 """
 
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from ..mining.artifacts import CREATED_BY, read_json, whole_folder
 from ..mining.errors import InputError
 from .backbones import Backbone, build_backbone
+from .running_means import RunningMeans
 
 SPEC_PREFIX = "checkpoint:"
 
@@ -54,6 +56,7 @@ def save_checkpoint(
     *,
     optimizer: torch.optim.Optimizer | None = None,
     loss: nn.Module | None = None,
+    running: RunningMeans | None = None,
 ) -> None:
     """Write a whole checkpoint folder or none."""
     with whole_folder(folder) as aside:
@@ -62,6 +65,8 @@ def save_checkpoint(
             save_file(_contiguous(_flat_state(optimizer)), aside / "optimizer.safetensors")
         if loss is not None and loss.state_dict():
             save_file(_contiguous(loss.state_dict()), aside / "loss.safetensors")
+        if running is not None:
+            save_file({"vector": running.vector}, aside / "running.safetensors")
         (aside / "meta.json").write_text(
             json.dumps(asdict(meta), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
         )
@@ -88,8 +93,9 @@ def load_state(
     *,
     optimizer: torch.optim.Optimizer | None = None,
     loss: nn.Module | None = None,
+    running: RunningMeans | None = None,
 ) -> None:
-    """Load a checkpoint into a network of the same shape, and into optimiser and loss where given.
+    """Load a checkpoint into a network of the same shape, and into whatever else is given.
 
     Raises:
         InputError: a file is missing or damaged, or the shapes differ.
@@ -100,8 +106,25 @@ def load_state(
             _load_flat_state(optimizer, load_file(folder / "optimizer.safetensors"))
         if loss is not None and loss.state_dict():
             loss.load_state_dict(load_file(folder / "loss.safetensors"))
+        if running is not None:
+            running.vector.copy_(load_file(folder / "running.safetensors")["vector"])
     except (OSError, SafetensorError, RuntimeError, KeyError, ValueError) as error:
         raise InputError(f"cannot load checkpoint {folder}: {' '.join(str(error).split())[:300]}") from error
+
+
+def load_running_means(folder: Path) -> RunningMeans:
+    """The running identity means of a checkpoint whose training gathered them.
+
+    Raises:
+        InputError: it has none, or the file is damaged.
+    """
+    path = folder / "running.safetensors"
+    if not path.is_file():
+        raise InputError(f"{folder} has no running means; train the round with recluster.refresh=running")
+    try:
+        return RunningMeans(load_file(path)["vector"])
+    except (OSError, SafetensorError, KeyError) as error:
+        raise InputError(f"cannot load {path}: {' '.join(str(error).split())[:300]}") from error
 
 
 def load_network(spec: str, *, embedding_size: int | None = None, seed: int = 0) -> Backbone:

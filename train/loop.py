@@ -23,6 +23,7 @@ from .embedder import Precision, autocast
 from .images import BadImage
 from .optimizers import OptimizerConfig, learning_rate
 from .planned_batches import AugmentConfig, ImageBatch
+from .running_means import RunningMeans
 from .triplet_loss import TripletStatistics
 
 
@@ -80,6 +81,7 @@ def train_steps(
     device: torch.device,
     precision: Precision,
     seed: int,
+    running: RunningMeans | None = None,
 ) -> Iterator[StepRecord]:
     """Train on `batches`, one record a step.
 
@@ -88,6 +90,7 @@ def train_steps(
         labels_of: image ids int64[b] -> labels int[b].
         first_step: steps that the learning-rate schedule has behind it when batch 0 of this plan begins.
         total_steps: length of the schedule.
+        running: takes in the embeddings of every step.
         seed: dropout is a function of (seed, first_step + batch step), so a resumed run draws the same.
     """
     network.train().to(device)
@@ -111,6 +114,8 @@ def train_steps(
         if config.clip_norm is not None:
             nn.utils.clip_grad_norm_(parameters, config.clip_norm)
         optimizer.step()
+        if running is not None:
+            running.update(embeddings, labels)
         yield StepRecord(
             batch.step,
             lr,

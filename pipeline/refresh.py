@@ -1,0 +1,45 @@
+"""Identity means of a round without an extraction: the running means that the round before gathered in training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from ..mining.artifacts import read_parquet, write_parquet
+from ..mining.schemas import IDENTITIES, QUARANTINE, vector
+from ..train.checkpoint import load_running_means
+from .console import amount
+from .run_directory import RunDirectory
+from .stage import Options, Stage, run_stage
+
+
+def refresh(run: RunDirectory, stage: Stage, options: Options, *, round_index: int) -> dict[str, Any]:
+    """Write the identities table of a round from the running means in the checkpoint of the round before.
+
+    Names, numbers of images and the quarantine are those of the round before.
+    """
+    before = run.round(round_index - 1)
+
+    def estimate() -> str:
+        identities = read_parquet(before / "identities.parquet", IDENTITIES, ["identity_id"]).num_rows
+        size = amount((before / "checkpoint" / "running.safetensors").stat().st_size)
+        return f"running means of {identities:,} identities, {size} of memory and of disk"
+
+    def work() -> dict[str, Any]:
+        known = read_parquet(before / "identities.parquet", IDENTITIES, ["identity_id", "identity", "images"])
+        running = load_running_means(before / "checkpoint")
+        means = running.means()
+        table = known.append_column(
+            "mean",
+            pa.FixedSizeListArray.from_arrays(pa.array(means.ravel()), type=vector(means.shape[1])),
+        ).append_column("spread", pa.array(running.spread(), pa.float32()))
+        quarantine = read_parquet(before / "quarantine.parquet", QUARANTINE)
+        write_parquet(stage.folder / "quarantine.parquet", QUARANTINE, quarantine, stage.fingerprint)
+        write_parquet(stage.folder / "identities.parquet", IDENTITIES, table, stage.fingerprint)
+        options.console.say(
+            f"{stage.folder.name}/extract: {len(table):,} identity means as they ran in training, no image embedded"
+        )
+        return {"identities": len(table), "quarantined": len(quarantine), "images_per_second": None}
+
+    return run_stage(stage, options, estimate, work)

@@ -1,0 +1,77 @@
+"""Running identity means: the definition by a slow loop, and means that follow a moving network."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from subspace.mining.errors import InputError
+from subspace.train.running_means import ReclusterConfig, RunningMeans
+
+
+def rows(n: int, seed: int, D: int = 5) -> torch.Tensor:
+    return torch.randn(n, D, generator=torch.Generator().manual_seed(seed))
+
+
+def units(n: int, seed: int, D: int = 5) -> torch.Tensor:
+    return torch.nn.functional.normalize(rows(n, seed, D), dim=1)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=8), min_size=1, max_size=4),
+    st.sampled_from([0.0, 0.5, 0.9]),
+    st.integers(0, 99),
+)
+def test_visits_follow_the_definition(batches: list[list[int]], momentum: float, seed: int) -> None:
+    means, spread = units(6, seed), torch.linspace(0, 0.5, 6)
+    running = RunningMeans.beginning(means, spread, momentum)
+    slow = [(mean * (1 - s)).tolist() for mean, s in zip(means, spread, strict=True)]
+    for number, labels in enumerate(batches):
+        embeddings = 3 * rows(len(labels), seed + number)
+        running.update(embeddings, torch.tensor(labels))
+        for label in set(labels):
+            own = [e / e.norm() for e, of in zip(embeddings, labels, strict=True) if of == label]
+            visit = sum(own) / len(own)
+            slow[label] = (momentum * torch.tensor(slow[label]) + (1 - momentum) * visit).tolist()
+    expected = np.array(slow, np.float32)
+    length = np.linalg.norm(expected, axis=1)
+    np.testing.assert_allclose(running.means(), expected / length[:, None], atol=1e-4)
+    np.testing.assert_allclose(running.spread(), np.clip(1 - length, 0, 1), atol=1e-5)
+
+
+def test_before_any_visit_they_are_what_was_extracted() -> None:
+    means, spread = units(4, 0), torch.tensor([0.0, 0.1, 0.2, 0.9])
+    running = RunningMeans.beginning(means, spread)
+    np.testing.assert_allclose(running.means(), means, atol=1e-6)
+    np.testing.assert_allclose(running.spread(), spread, atol=1e-6)
+
+
+def test_they_forget_where_an_identity_was() -> None:
+    running = RunningMeans.beginning(units(3, 0), torch.zeros(3), 0.5)
+    new = units(1, 7)
+    for _ in range(20):
+        running.update(new.repeat(2, 1).requires_grad_(), torch.tensor([1, 1]))
+    np.testing.assert_allclose(running.means()[1], new[0], atol=1e-5)
+    np.testing.assert_allclose(running.means()[[0, 2]], units(3, 0)[[0, 2]], atol=1e-6)
+    assert not running.vector.requires_grad
+
+
+def test_images_that_cancel_out_give_a_zero_mean() -> None:
+    running = RunningMeans.beginning(torch.zeros(1, 2), torch.ones(1))
+    assert running.means().tolist() == [[0, 0]]
+    assert running.spread().tolist() == [1]
+
+
+def test_a_wrong_momentum_is_named() -> None:
+    with pytest.raises(InputError, match="momentum=1"):
+        RunningMeans.beginning(units(2, 0), torch.zeros(2), 1.0)
+
+
+def test_they_are_gathered_where_they_are_needed() -> None:
+    assert not ReclusterConfig().needs_running_means
+    assert ReclusterConfig(stale_below=0.8).needs_running_means
+    assert ReclusterConfig(refresh="running").needs_running_means
