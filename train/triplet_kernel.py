@@ -1,8 +1,9 @@
 """Batch OHNM in one pass: loss and gradient together, without ever holding B × B numbers.
 
 A triplet loss touches few of the B² similarities: those of the mined pairs. So the gradient with respect to
-the unit embeddings, dL/dU = (G + Gᵀ) U with G sparse, is made block by block while the similarities are at
-hand, and backward multiplies it by the incoming scalar. The operator is opaque to `torch.compile`, which
+the unit embeddings U, dL/dU = (G + Gᵀ) U with G sparse, is made block by block while the similarities are at
+hand; what remains of it across U, divided by the embeddings' lengths, is the gradient of the embeddings, and
+backward multiplies that by the incoming scalar. The operator is opaque to `torch.compile`, which
 therefore traces a model with this loss without a graph break.
 
 Shapes: as in `mining/triplets.py`.
@@ -18,14 +19,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..mining.triplets import MinedBlock, NegativeRule, mine_blocks
-from .unit_embeddings import check_finite
+from .unit_embeddings import SHORTEST, check_finite, normalized, working_dtype
 
 SLOPES_AT_A_TIME = 2**22
 
 
 @torch.library.custom_op("subspace::batch_ohnm", mutates_args=())
 def batch_ohnm(
-    unit_BD: Tensor,
+    embeddings_BD: Tensor,
     labels_B: Tensor,
     never: Tensor,
     margin: float,
@@ -45,6 +46,7 @@ def batch_ohnm(
     Raises:
         InputError: NaN or infinity among the embeddings.
     """
+    unit_BD = normalized(embeddings_BD)
     check_finite(unit_BD)
     rule = NegativeRule(
         negatives,
@@ -70,7 +72,10 @@ def batch_ohnm(
         )
     scale = 1 / (active if mean_over_active and not soft_margin else count).clamp(min=1)
     result_BD = torch.empty_like(gradient_BD)
-    result_BD[order] = gradient_BD.mul_(scale)
+    result_BD[order] = gradient_BD
+    length_B1 = embeddings_BD.to(unit_BD).norm(dim=1, keepdim=True)
+    along_B1 = torch.linalg.vecdot(result_BD, unit_BD)[:, None] * (length_B1 >= SHORTEST)
+    result_BD.addcmul_(unit_BD, along_B1, value=-1).mul_(scale / length_B1.clamp(min=SHORTEST))
     return loss * scale, result_BD, torch.stack((active, d_ap, d_an)) / count
 
 
@@ -139,18 +144,23 @@ def _distance(similarity: Tensor, squared: bool) -> tuple[Tensor, Tensor]:
 
 
 @batch_ohnm.register_fake
-def _(unit_BD: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
-    return unit_BD.new_empty(()), torch.empty_like(unit_BD), unit_BD.new_empty(3)
+def _(embeddings_BD: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
+    unit_BD = torch.empty_like(embeddings_BD, dtype=working_dtype(embeddings_BD))
+    return unit_BD.new_empty(()), unit_BD, unit_BD.new_empty(3)
 
 
 def _save_gradient(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     ctx.save_for_backward(output[1])
     ctx.mark_non_differentiable(output[1], output[2])
+    ctx.set_materialize_grads(False)  # no zeros for the outputs that have none
+    ctx.dtype = inputs[0].dtype
 
 
-def _backward(ctx: Any, loss_slope: Tensor, *rest: Tensor | None) -> tuple[Tensor | None, ...]:
+def _backward(ctx: Any, loss_slope: Tensor | None, *rest: Tensor | None) -> tuple[Tensor | None, ...]:
+    if loss_slope is None:
+        return (None,) * 11
     (gradient_BD,) = ctx.saved_tensors
-    return (loss_slope * gradient_BD, *(None,) * 10)
+    return ((loss_slope * gradient_BD).to(ctx.dtype), *(None,) * 10)
 
 
 batch_ohnm.register_autograd(_backward, setup_context=_save_gradient)

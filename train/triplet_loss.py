@@ -17,7 +17,6 @@ from ..mining.triplets import NegativeRule
 from .anchor_pairs import anchor_pairs
 from .reference_triplets import batch_ohnm_among
 from .triplet_kernel import batch_ohnm
-from .unit_embeddings import normalized
 
 
 class TripletStatistics(NamedTuple):
@@ -125,7 +124,7 @@ class BatchOHNMLoss(nn.Module):
         nan = math.nan
         rule = self.rule
         loss, _, statistics = batch_ohnm(
-            normalized(embeddings_BD),
+            embeddings_BD,
             labels_B,
             self.never,
             self.margin,

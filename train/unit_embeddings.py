@@ -8,6 +8,9 @@ from torch.nn import functional
 
 from ..mining.errors import InputError
 
+SHORTEST = 1e-6
+"""Embeddings shorter than this are divided by it: it bounds the gradient of an all-zero embedding."""
+
 
 def unit_embeddings(embeddings_BD: Tensor) -> Tensor:
     """Normalise float[B, D] embeddings to unit length, in float32 at least.
@@ -31,6 +34,9 @@ def check_finite(unit_BD: Tensor) -> None:
 
 def normalized(embeddings_BD: Tensor) -> Tensor:
     """Like `unit_embeddings`, without the check: infinity becomes NaN, and NaN stays."""
-    # float64 stays: gradients are checked in it. eps bounds the gradient of an all-zero embedding.
-    wide_BD = embeddings_BD if embeddings_BD.dtype == torch.float64 else embeddings_BD.float()
-    return functional.normalize(wide_BD, dim=1, eps=1e-6)
+    return functional.normalize(embeddings_BD.to(working_dtype(embeddings_BD)), dim=1, eps=SHORTEST)
+
+
+def working_dtype(embeddings_BD: Tensor) -> torch.dtype:
+    """What losses compute in: float32, or float64 where it comes so, as in checks of gradients."""
+    return torch.float64 if embeddings_BD.dtype == torch.float64 else torch.float32
