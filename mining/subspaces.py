@@ -1,20 +1,32 @@
-"""Subspaces of look-alike identities: spherical k-means over identity means, by FAISS.
+"""Equal subspaces of look-alike identities: priced k-means over identity means, whatever their number.
 
-Shapes: N identities, M subspaces, D numbers in a mean.
+Shapes: N identities, M subspaces, D numbers in a mean, c candidates of an identity.
+
+Fit on a sample, then one pass over all means that keeps for each identity its c best subspaces
+(8 bytes each, 0.64 GB at 10 million), then everything else happens on those lists: prices, repair, overlap.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-import faiss
 import numpy as np
+import torch
 from pydantic import Field
 
+from .balance import Bound, choose, find_prices
+from .centroids import Flat, TwoLevel, fit_flat, fit_plain, fit_two_level
 from .errors import InputError
-from .randomness import derived_seed
+from .mean_blocks import ROWS_PER_BLOCK, MeanBlocks
+from .randomness import generator
+from .repair import Assignment
 from .settings import Settings
+
+CANDIDATES = 8
+"""Subspaces that an identity may be sent to."""
+SAMPLE_BYTES = 2**30
+"""The sample is cut to this, whatever is asked for."""
 
 
 class SubspaceConfig(Settings):
@@ -24,11 +36,28 @@ class SubspaceConfig(Settings):
         default=10_000,
         description="identities in a subspace, on average; 'all' for one subspace (random batches)",
     )
+    tolerance: float = Field(
+        default=0.02, ge=0, description="a subspace may be this share larger or smaller than the average"
+    )
+    balance: Literal["prices", "none"] = Field(
+        default="prices", description="prices: equal subspaces; none: plain k-means, however uneven"
+    )
+    overlap: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of identities, those nearest to a border, that also belong to the subspace behind it",
+    )
     niter: int = Field(default=20, ge=1, description="k-means iterations")
     max_points_per_centroid: int = Field(
         default=256,
         ge=1,
         description="k-means fits on at most this many identities per subspace, then assigns all",
+    )
+    flat_up_to: int = Field(
+        default=2048,
+        ge=1,
+        description="with more subspaces than this, an identity is compared only with those of its nearest cells",
     )
     recall_queries: int = Field(
         default=1000, ge=1, description="identities sampled to measure neighbour recall"
@@ -37,75 +66,170 @@ class SubspaceConfig(Settings):
 
 @dataclass(frozen=True)
 class Subspaces:
-    """A partition of identities."""
+    """A partition of identities, and perhaps second memberships."""
 
     subspace_id: np.ndarray
     """int32[N], 0..M-1, every subspace non-empty."""
     similarity: np.ndarray
-    """float32[N], cosine to the own centroid."""
+    """float32[N], cosine to the own centroid; distortion is 1 - its mean."""
     centroids: np.ndarray
     """float32[M, D], unit length."""
+    second_id: np.ndarray
+    """int32[N], the other subspace of an identity at a border, -1 for none."""
+    plain_similarity: float
+    """Mean cosine to the nearest centroid: what `similarity.mean()` would be without balance."""
 
     @property
     def sizes(self) -> np.ndarray:
-        """Identities in each subspace, int64[M]."""
+        """Identities in each subspace, second members not counted, int64[M]."""
         return np.bincount(self.subspace_id, minlength=len(self.centroids))
 
 
 def cluster_identities(
-    means: np.ndarray,
+    means: Any,
     *,
     ids_per_subspace: int | Literal["all"],
+    tolerance: float = 0.02,
+    balance: Literal["prices", "none"] = "prices",
+    overlap: float = 0.0,
     niter: int = 20,
     max_points_per_centroid: int = 256,
+    flat_up_to: int = 2048,
     seed: int = 0,
     gpu: bool | None = None,
 ) -> Subspaces:
-    """Partition identities into round(N / ids_per_subspace) subspaces of look-alikes.
+    """Partition identities into M = round(N / ids_per_subspace) equal subspaces of look-alikes.
 
-    Spherical k-means (unit centroids, cosine), fitted on a sample when N is large, then every identity
-    goes to its nearest centroid. A centroid that ends up with no identity (fewer distinct means than
-    subspaces) is dropped, so M may be smaller than asked for.
+    Every size is within N/M · (1 ± tolerance), widened to whole identities, whatever the means are.
+    Cost: niter · max_points_per_centroid · M² · D for the fit, N · M · D for the pass.
 
     Args:
-        means: float32[N, D], unit length.
+        means: float32, unit length: an array or memmap [N, D], an iterable of blocks [n_i, D], an iterator of
+            blocks (copied to a temporary file); see `MeanBlocks`. How they are cut makes no difference.
         ids_per_subspace: average size; 'all' or anything >= N gives one subspace.
-        seed: same seed and threads, same result.
-        gpu: use FAISS's GPU k-means; None uses it when FAISS sees a GPU.
+        tolerance: 0 for sizes that differ by one at most.
+        balance: 'none' sends everybody to the nearest centroid of FAISS's k-means; a centroid with no
+            identity (fewer distinct means than subspaces) is then dropped, so M may be smaller.
+        overlap: share of identities with a second subspace; no subspace then has more than
+            (1 + overlap) · (1 + tolerance) · N/M members, rounded up, unless balance is 'none'.
+        flat_up_to: largest M at which an identity is compared with all centroids.
+        seed: same means, seed and threads, same result.
+        gpu: None uses a GPU when torch sees one.
 
     Raises:
-        InputError: no identities, or NaN in the means.
+        InputError: no identities, NaN in the means, or a setting out of its range.
     """
-    means = np.ascontiguousarray(means, np.float32)
-    if means.ndim != 2 or len(means) == 0:
-        raise InputError(f"means must be a non-empty [N, D] array, got shape {means.shape}")
-    bad = int(np.sum(~np.isfinite(means).all(axis=1)))
-    if bad:
-        raise InputError(
-            f"{bad} of {len(means)} identity means hold NaN or infinity; run `subspace extract` again"
-        )
-    if ids_per_subspace != "all" and ids_per_subspace < 1:
-        raise InputError(f"ids_per_subspace={ids_per_subspace} must be at least 1, or 'all'")
-
-    count = 1 if ids_per_subspace == "all" else max(1, round(len(means) / ids_per_subspace))
-    if count == 1:
-        centroid = means.astype(np.float64).mean(axis=0)
-        centroids = (centroid / max(float(np.linalg.norm(centroid)), 1e-12)).astype(np.float32)[None]
-        subspace_id, similarity = np.zeros(len(means), np.int64), means @ centroids[0]
+    _check(ids_per_subspace, tolerance, balance, overlap)
+    blocks, device = MeanBlocks(means), _device(gpu)
+    N, D = blocks.shape
+    M = 1 if ids_per_subspace == "all" else max(1, round(N / ids_per_subspace))
+    priced = balance == "prices"
+    if M == 1:
+        fitted: Flat | TwoLevel = _one_centroid(blocks)
     else:
-        kmeans = faiss.Kmeans(
-            means.shape[1],
-            count,
-            niter=niter,
-            spherical=True,
-            seed=derived_seed(seed, "kmeans"),
-            gpu=faiss.get_num_gpus() > 0 if gpu is None else gpu,
-            min_points_per_centroid=1,  # small sets are meant; the user sees sizes and recall printed
-            max_points_per_centroid=max_points_per_centroid,
-        )
-        kmeans.train(means)
-        similarity, subspace_id = kmeans.assign(means)
-        centroids = np.asarray(kmeans.centroids).reshape(count, -1)
+        most = max(M, min(max_points_per_centroid * M, SAMPLE_BYTES // (4 * D)))
+        sample = _sample(blocks, most, seed)
+        fit = fit_flat if priced else fit_plain
+        if M <= flat_up_to:
+            fitted = fit(sample, M, niter=niter, seed=seed, device=device)
+        else:
+            fitted = fit_two_level(sample, M, fit=fit, niter=niter, seed=seed, device=device)
+        del sample
 
-    used, dense = np.unique(subspace_id, return_inverse=True)
-    return Subspaces(dense.astype(np.int32), np.asarray(similarity, np.float32), centroids[used].copy())
+    c = min(M, CANDIDATES if priced or overlap else 1)
+    id_Nc, similarity_Nc, plain = _candidates(blocks, fitted, c, device)
+    place, bound = np.zeros(N, np.int64), Bound.around(N, M, tolerance)
+    if priced and M > 1:
+        every = max(1, N // (1000 * M))  # sizes known to 3 % on a sample, then exactly on all
+        some_id, some_similarity = id_Nc[::every].copy(), similarity_Nc[::every].copy()
+        price = find_prices(some_id, some_similarity, bound, fitted.price, steps=60, share=len(some_id) / N)
+        if every > 1:
+            price = find_prices(id_Nc, similarity_Nc, bound, price, steps=10)
+        place = choose(id_Nc, similarity_Nc, price)
+
+    centroids = fitted.centroids
+    assigned = Assignment(id_Nc, similarity_Nc, place, centroids)
+    if priced:
+        assigned.repair(bound)
+    _measure_strangers(blocks, assigned, centroids)
+    full = int(np.ceil((1 + overlap) * (1 + tolerance) * N / M - 1e-9)) if priced else N
+    second = assigned.second(overlap, full - assigned.sizes)
+    used = np.flatnonzero(assigned.sizes)
+    dense = np.full(M + 1, -1, np.int32)  # the last is for -1
+    dense[used] = np.arange(len(used))
+    second = np.where(np.isin(second, used), second, M)
+    return Subspaces(
+        dense[assigned.subspace_id], assigned.similarity, centroids[used].copy(), dense[second], plain
+    )
+
+
+def _check(ids_per_subspace: int | str, tolerance: float, balance: str, overlap: float) -> None:
+    if ids_per_subspace != "all" and (isinstance(ids_per_subspace, str) or ids_per_subspace < 1):
+        raise InputError(f"ids_per_subspace={ids_per_subspace} must be at least 1, or 'all'")
+    if not tolerance >= 0:
+        raise InputError(f"tolerance={tolerance} must be at least 0, e.g. 0.02")
+    if balance not in ("prices", "none"):
+        raise InputError(f"balance={balance} must be 'prices' or 'none'")
+    if not 0 <= overlap < 1:
+        raise InputError(f"overlap={overlap} must be at least 0 and less than 1, e.g. 0.1")
+
+
+def _device(gpu: bool | None) -> str:
+    return "cuda" if (torch.cuda.is_available() if gpu is None else gpu) else "cpu"
+
+
+def _one_centroid(blocks: MeanBlocks) -> Flat:
+    total = sum(rows.sum(axis=0, dtype=np.float64) for _, rows in blocks)
+    if not np.isfinite(total).all():
+        _refuse(blocks)
+    centroid = total / max(float(np.linalg.norm(total)), 1e-12)
+    return Flat(centroid.astype(np.float32)[None], np.zeros(1, np.float32))
+
+
+def _sample(blocks: MeanBlocks, most: int, seed: int) -> np.ndarray:
+    """Draw at most so many rows, in random order: float32[S, D].
+
+    Beyond 64 blocks they come from every k-th block only, k as large as leaves four times the rows
+    needed, so that a file on disk is read but in part and no stretch of it is left out.
+    """
+    N, random = blocks.shape[0], generator(seed, "sample")
+    every = max(1, min(N // (4 * most), len(blocks) // 64))
+    numbers = np.arange(int(random.integers(every)), len(blocks), every)
+    rows = (numbers[:, None] * ROWS_PER_BLOCK + np.arange(ROWS_PER_BLOCK)).ravel()
+    sample = blocks.rows(random.permutation(rows[rows < N])[:most])
+    if not np.isfinite(sample).all():
+        _refuse(blocks)
+    return sample
+
+
+def _candidates(
+    blocks: MeanBlocks, fitted: Flat | TwoLevel, c: int, device: str
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """The pass over everybody: `id_Nc`, `similarity_Nc` and the mean similarity to the nearest centroid."""
+    N = blocks.shape[0]
+    id_Nc, similarity_Nc = np.empty((N, c), np.int32), np.empty((N, c), np.float32)
+    total, bad = 0.0, 0
+    for start, rows in blocks:
+        here = slice(start, start + len(rows))
+        id_Nc[here], similarity_Nc[here], nearest = fitted.candidates(rows, c, device)
+        bad += int(np.sum(~np.isfinite(nearest)))
+        total += float(nearest.sum(dtype=np.float64))
+    if bad:
+        _refuse(blocks)
+    return id_Nc, similarity_Nc, total / N
+
+
+def _measure_strangers(blocks: MeanBlocks, assigned: Assignment, centroids: np.ndarray) -> None:
+    """Look up the means of identities that were sent to none of their candidates, for their similarity."""
+    strangers = np.flatnonzero(assigned.strangers)
+    for start in range(0, len(strangers), ROWS_PER_BLOCK):
+        rows = strangers[start : start + ROWS_PER_BLOCK]
+        own = centroids[assigned.subspace_id[rows]]
+        assigned.similarity[rows] = np.einsum("nd,nd->n", blocks.rows(rows), own)
+
+
+def _refuse(blocks: MeanBlocks) -> None:
+    bad = sum(int(np.sum(~np.isfinite(rows).all(axis=1))) for _, rows in blocks)
+    raise InputError(
+        f"{bad} of {blocks.shape[0]} identity means hold NaN or infinity; run `subspace extract` again"
+    )

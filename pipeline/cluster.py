@@ -64,8 +64,12 @@ def cluster(run: RunDirectory, config: RunConfig, options: Options, *, round_ind
         subspaces = cluster_identities(
             means,
             ids_per_subspace=config.cluster.ids_per_subspace,
+            tolerance=config.cluster.tolerance,
+            balance=config.cluster.balance,
+            overlap=config.cluster.overlap,
             niter=config.cluster.niter,
             max_points_per_centroid=config.cluster.max_points_per_centroid,
+            flat_up_to=config.cluster.flat_up_to,
             seed=derived_seed(config.seed, "cluster", round_index),
         )
         recall = neighbor_recall(

@@ -1,0 +1,185 @@
+"""Centroids of subspaces: fitted on a sample, then asked for the candidates of every identity.
+
+Shapes: N identities, S of them in the sample, M centroids, D numbers in a mean, c candidates.
+
+`fit_flat` is spherical k-means whose assignment is priced: an identity goes to argmax(similarity - price),
+and prices follow the crowd, block by block of the sample, like bids. Plain k-means on people is badly
+uneven, and balancing its result afterwards must tear groups of look-alikes apart; here the centroids move
+to where equal shares are natural. An iteration costs what one of k-means does, S·M·D.
+
+Above a few thousand centroids M·D per identity is too much, so `TwoLevel` asks in two steps, as FAISS's IVF
+does: about sqrt(M) cells, then only the centroids of the nearest cells, 2·sqrt(M)·D or so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import faiss
+import numpy as np
+import torch
+
+from .randomness import derived_seed, generator
+
+ROWS_PER_PRODUCT = 4096
+"""Rows of one matrix product: its similarities to 1,000 centroids, 16 MB, stay in the last-level cache."""
+ROWS_PER_BID = 10
+"""Prices move after so many identities per centroid."""
+FIRST_BID, LAST_BID = 0.05, 0.005
+"""Change of price, in cosine, of a subspace that gets nothing or twice its share; shrinks over the iterations."""
+CELLS_ASKED = 3
+"""Nearest cells whose centroids are candidates."""
+
+Candidates = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""`id_nc` int32 and `similarity_nc` float32, best bid first, and the similarity to the nearest, float32[n]."""
+
+
+@dataclass(frozen=True)
+class Flat:
+    """M centroids that every identity is compared with."""
+
+    centroids: np.ndarray
+    """float32[M, D], unit length."""
+    price: np.ndarray
+    """float32[M], what the sample bid for them."""
+
+    def candidates(self, rows: np.ndarray, c: int, device: str) -> Candidates:
+        """Return the c best centroids by similarity less price of each row, float32[n, D]."""
+        centroids, price = (torch.from_numpy(array).to(device) for array in (self.centroids, self.price))
+        parts = []
+        for part in torch.from_numpy(rows).split(ROWS_PER_PRODUCT):
+            similarity = part.to(device) @ centroids.T
+            nearest = similarity.amax(1)
+            bid, ids = similarity.sub_(price).topk(min(c, len(price)), dim=1)
+            parts.append((ids, bid + price[ids], nearest))
+        ids, similarity, nearest = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
+        return ids.to(torch.int32).numpy(), similarity.numpy(), nearest.numpy()
+
+
+@dataclass(frozen=True)
+class TwoLevel:
+    """M centroids in cells; an identity is compared with those of its nearest cells."""
+
+    cells: np.ndarray
+    """float32[C, D], unit length."""
+    parts: list[Flat]
+    """The centroids of each cell; numbered through in this order."""
+
+    @property
+    def centroids(self) -> np.ndarray:
+        """float32[M, D], unit length."""
+        return np.concatenate([part.centroids for part in self.parts])
+
+    @property
+    def price(self) -> np.ndarray:
+        """float32[M]."""
+        return np.concatenate([part.price for part in self.parts])
+
+    def candidates(self, rows: np.ndarray, c: int, device: str) -> Candidates:
+        """Return the c best centroids by similarity less price, of the nearest cells of each row."""
+        asked = min(CELLS_ASKED, len(self.cells))
+        cell_nk, _, _ = Flat(self.cells, np.zeros(len(self.cells), np.float32)).candidates(
+            rows, asked, device
+        )
+        first = np.cumsum([0, *(len(part.price) for part in self.parts)])
+        ids = np.zeros((len(rows), asked * c), np.int32)
+        similarity = np.full(ids.shape, -np.inf, np.float32)
+        bids, nearest = similarity.copy(), np.full(len(rows), -np.inf, np.float32)
+        for cell, part in enumerate(self.parts):
+            row, place = np.nonzero(cell_nk == cell)
+            if len(row):
+                found_id, found, closest = part.candidates(rows[row], c, device)
+                columns = place[:, None] * c + np.arange(found.shape[1])
+                ids[row[:, None], columns] = found_id + first[cell]
+                similarity[row[:, None], columns] = found
+                bids[row[:, None], columns] = found - part.price[found_id]
+                nearest[row] = np.maximum(nearest[row], closest)  # NaN stays NaN
+        best = torch.from_numpy(bids).topk(min(c, int(first[-1])), dim=1).indices.numpy()
+        ids, similarity = (np.take_along_axis(array, best, 1) for array in (ids, similarity))
+        return ids, similarity, nearest
+
+
+def fit_flat(sample_SD: np.ndarray, M: int, *, niter: int, seed: int, device: str) -> Flat:
+    """Fit M unit centroids with about S/M sample rows each, by priced k-means from M rows of the sample.
+
+    Args:
+        sample_SD: float32[S, D], S >= M, in random order.
+    """
+    random = generator(seed, "centroids")
+    sample = torch.from_numpy(sample_SD).to(device)
+    start = torch.from_numpy(np.sort(random.permutation(len(sample))[:M])).to(device)
+    centroids, price = _unit(sample[start]), torch.zeros(M, device=device)
+    if len(sample) > M:
+        for bid in np.geomspace(FIRST_BID, LAST_BID, niter).tolist():
+            sums = torch.zeros_like(centroids)
+            for part in sample.split(max(ROWS_PER_PRODUCT, ROWS_PER_BID * M)):
+                similarity = part @ centroids.T
+                chosen = []
+                for rows in similarity.split(ROWS_PER_BID * M):
+                    chosen.append((rows - price).argmax(1))
+                    share = len(rows) / M
+                    sizes = torch.bincount(chosen[-1], minlength=M)
+                    price += bid * ((sizes - share) / share).clamp(-1, 1)
+                sums.index_add_(0, torch.cat(chosen), part)
+            empty = sums.norm(dim=1, keepdim=True) < 1e-6
+            centroids = torch.where(empty, centroids, _unit(sums))
+    return Flat(centroids.cpu().numpy(), (price - price.mean()).cpu().numpy())
+
+
+def fit_plain(sample_SD: np.ndarray, M: int, *, niter: int, seed: int, device: str) -> Flat:
+    """Fit M unit centroids by FAISS's spherical k-means, on all GPUs when `device` is 'cuda' and FAISS has them."""
+    kmeans = faiss.Kmeans(
+        sample_SD.shape[1],
+        M,
+        niter=niter,
+        spherical=True,
+        seed=derived_seed(seed, "kmeans"),
+        gpu=device == "cuda" and getattr(faiss, "get_num_gpus", int)() > 0,
+        min_points_per_centroid=1,  # small sets are meant; the user sees sizes and recall printed
+        max_points_per_centroid=len(sample_SD),
+    )
+    kmeans.train(sample_SD)
+    centroids = np.asarray(kmeans.centroids, np.float32).reshape(M, -1)
+    return Flat(centroids.copy(), np.zeros(M, np.float32))
+
+
+def fit_two_level(
+    sample_SD: np.ndarray, M: int, *, fit: Callable[..., Flat], niter: int, seed: int, device: str
+) -> TwoLevel:
+    """Fit about sqrt(M) cells, and in each a share of the M centroids in proportion to its population.
+
+    Args:
+        fit: `fit_flat` or `fit_plain`, for the centroids inside a cell.
+    """
+    cells = fit_plain(sample_SD, round(M**0.5), niter=niter, seed=seed, device=device)
+    cell_S = cells.candidates(sample_SD, 1, device)[0][:, 0]
+    used, cell_S = np.unique(cell_S, return_inverse=True)
+    sizes = np.bincount(cell_S)
+    counts = _in_proportion(sizes, M)
+    order = np.argsort(cell_S, kind="stable")
+    parts = [
+        fit(sample_SD[members], int(count), niter=niter, seed=derived_seed(seed, "cell", cell), device=device)
+        for cell, (members, count) in enumerate(
+            zip(np.split(order, np.cumsum(sizes)[:-1]), counts, strict=True)
+        )
+    ]
+    return TwoLevel(cells.centroids[used].copy(), parts)
+
+
+def _in_proportion(sizes: np.ndarray, M: int) -> np.ndarray:
+    """M shared out in proportion to sizes, at least 1 and at most all of each: int64[len(sizes)]."""
+    counts = np.clip(sizes * M // sizes.sum(), 1, sizes)
+    while counts.sum() != M:
+        missing = sizes * M / sizes.sum() - counts
+        if counts.sum() < M:
+            order = np.argsort(np.where(counts < sizes, -missing, np.inf), kind="stable")
+            counts[order[: min(M - counts.sum(), np.sum(counts < sizes))]] += 1
+        else:
+            order = np.argsort(np.where(counts > 1, missing, np.inf), kind="stable")
+            counts[order[: min(counts.sum() - M, np.sum(counts > 1))]] -= 1
+    return counts
+
+
+def _unit(rows: torch.Tensor) -> torch.Tensor:
+    return rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-12)
