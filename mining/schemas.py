@@ -42,6 +42,7 @@ def _compatible(actual: pa.DataType, wanted: pa.DataType) -> bool:
 
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())
+_WHO = (("identity_id", pa.int32()), ("identity", pa.string()), ("images", pa.int32()))
 _VECTOR = pa.list_(pa.float32(), 0)
 
 MANIFEST = TableKind(
@@ -94,6 +95,19 @@ QUARANTINE = TableKind(
 SUBSPACES = TableKind(
     "subspaces",
     pa.schema([("identity_id", pa.int32()), ("subspace_id", pa.int32()), ("similarity", pa.float32())]),
+    # With cluster.overlap: the other subspace of an identity at a border, null for all others.
+    optional=pa.schema([("second_subspace_id", pa.int32())]),
+)
+DUPLICATES = TableKind(
+    "duplicates",
+    pa.schema(
+        [
+            *((f"{name}_a", kind) for name, kind in _WHO),
+            *((f"{name}_b", kind) for name, kind in _WHO),
+            ("similarity", pa.float32()),
+            ("expected", pa.float32()),
+        ]
+    ),
 )
 CENTROIDS = TableKind(
     "centroids",
@@ -111,7 +125,7 @@ PLAN = TableKind(
     ),
 )
 
-KINDS = (MANIFEST, IDENTITIES, EMBEDDINGS, QUARANTINE, SUBSPACES, CENTROIDS, PLAN)
+KINDS = (MANIFEST, IDENTITIES, EMBEDDINGS, QUARANTINE, SUBSPACES, CENTROIDS, DUPLICATES, PLAN)
 
 
 def kind_of(schema: pa.Schema) -> TableKind | None:

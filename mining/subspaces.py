@@ -62,6 +62,12 @@ class SubspaceConfig(Settings):
     recall_queries: int = Field(
         default=1000, ge=1, description="identities sampled to measure neighbour recall"
     )
+    duplicates_within: float | None = Field(
+        default=1.5,
+        gt=0,
+        description="list pairs of identities whose means are at most this many times as far apart as those of two "
+        "halves of one identity (duplicates.parquet); null: do not look",
+    )
 
 
 @dataclass(frozen=True)
@@ -122,7 +128,7 @@ def cluster_identities(
     _check(ids_per_subspace, tolerance, balance, overlap)
     blocks, device = MeanBlocks(means), _device(gpu)
     N, D = blocks.shape
-    M = 1 if ids_per_subspace == "all" else max(1, round(N / ids_per_subspace))
+    M = subspace_count(N, ids_per_subspace)
     priced = balance == "prices"
     if M == 1:
         fitted: Flat | TwoLevel = _one_centroid(blocks)
@@ -130,7 +136,7 @@ def cluster_identities(
         most = max(M, min(max_points_per_centroid * M, SAMPLE_BYTES // (4 * D)))
         sample = _sample(blocks, most, seed)
         fit = fit_flat if priced else fit_plain
-        if M <= flat_up_to:
+        if flat_up_to >= M:
             fitted = fit(sample, M, niter=niter, seed=seed, device=device)
         else:
             fitted = fit_two_level(sample, M, fit=fit, niter=niter, seed=seed, device=device)
@@ -161,6 +167,16 @@ def cluster_identities(
     return Subspaces(
         dense[assigned.subspace_id], assigned.similarity, centroids[used].copy(), dense[second], plain
     )
+
+
+def subspace_count(N: int, ids_per_subspace: int | Literal["all"]) -> int:
+    """M, for N identities."""
+    return 1 if ids_per_subspace == "all" else max(1, round(N / ids_per_subspace))
+
+
+def sample_size(N: int, M: int, D: int, max_points_per_centroid: int) -> int:
+    """Identities that k-means is fitted on."""
+    return min(N, max(M, min(max_points_per_centroid * M, SAMPLE_BYTES // (4 * D))))
 
 
 def _check(ids_per_subspace: int | str, tolerance: float, balance: str, overlap: float) -> None:

@@ -9,16 +9,29 @@ import numpy as np
 import pyarrow as pa
 
 from ..mining.artifacts import open_parquet, read_parquet, write_parquet
+from ..mining.duplicates import Duplicates, suspected_duplicates
+from ..mining.mean_blocks import MeanBlocks
+from ..mining.mean_table import MeanTable
 from ..mining.neighbors import neighbor_recall
 from ..mining.randomness import derived_seed
-from ..mining.schemas import CENTROIDS, IDENTITIES, SUBSPACES, vector
-from ..mining.subspaces import Subspaces, cluster_identities
+from ..mining.schemas import CENTROIDS, DUPLICATES, IDENTITIES, SUBSPACES, vector
+from ..mining.subspace_quality import adjusted_rand_index, subspace_similarity
+from ..mining.subspaces import (
+    SAMPLE_BYTES,
+    SubspaceConfig,
+    Subspaces,
+    cluster_identities,
+    sample_size,
+    subspace_count,
+)
 from .config import RunConfig
 from .console import amount
 from .run_directory import RunDirectory
 from .stage import Options, Stage, done_fingerprint, flat_fields, run_stage
 
 RECALL_AT = 10
+LARGEST_SEARCHED = 200_000
+"""Identities of a subspace up to which each is compared with all others for duplicates."""
 
 
 def cluster_stage(run: RunDirectory, config: RunConfig, round_index: int) -> Stage:
@@ -35,62 +48,100 @@ def cluster_stage(run: RunDirectory, config: RunConfig, round_index: int) -> Sta
             "round": round_index,
             **flat_fields("cluster", config.cluster.model_dump(), without=("recall_queries",)),
         },
-        ("subspaces.parquet", "centroids.parquet"),
+        ("subspaces.parquet", "centroids.parquet", "duplicates.parquet"),
         f"subspace cluster {run.path} --round {round_index}",
     )
 
 
 def cluster(run: RunDirectory, config: RunConfig, options: Options, *, round_index: int) -> dict[str, Any]:
-    """Cluster the identity means of a round and write subspaces and centroids."""
-    stage = cluster_stage(run, config, round_index)
+    """Cluster the identity means of a round; write subspaces, centroids and suspected duplicates."""
+    stage, settings = cluster_stage(run, config, round_index), config.cluster
 
     def estimate() -> str:
-        identities = read_identities(run, round_index, columns=["identity_id"]).num_rows
-        D = open_parquet(stage.folder / "identities.parquet").schema_arrow.field("mean").type.list_size
-        wanted = config.cluster.ids_per_subspace
-        M = 1 if wanted == "all" else max(1, round(identities / wanted))
-        fitted = min(identities, M * config.cluster.max_points_per_centroid)
+        N, D = MeanTable(stage.folder / "identities.parquet").shape
+        M = subspace_count(N, settings.ids_per_subspace)
         products = (
-            config.cluster.niter * fitted + identities
-        ) * M + config.cluster.recall_queries * identities
+            settings.niter * sample_size(N, M, D, settings.max_points_per_centroid) + N
+        ) * M + settings.recall_queries * N
+        if settings.duplicates_within is not None:
+            products += N * N // M
         return (
-            f"{identities:,} identity means into {M:,} subspace(s), about {max(1, 2 * D * products / _flops()):,.0f} s, "
-            f"{amount(2 * identities * D * 4)} of memory, {amount(identities * 12 + M * D * 4)} of disk"
+            f"{N:,} identity means into {M:,} subspace(s), about {max(1, 2 * D * products / _flops()):,.0f} s, "
+            f"{amount(min(4 * N * D, SAMPLE_BYTES) + 80 * N)} of memory, {amount(N * 12 + M * D * 4)} of disk"
         )
 
     def work() -> dict[str, Any]:
-        identities = read_identities(run, round_index)
-        means = means_of(identities)
-        subspaces = cluster_identities(
+        identities = read_identities(run, round_index, ["identity_id", "identity", "images", "spread"])
+        means = MeanTable(stage.folder / "identities.parquet")
+        found = cluster_identities(
             means,
-            ids_per_subspace=config.cluster.ids_per_subspace,
-            tolerance=config.cluster.tolerance,
-            balance=config.cluster.balance,
-            overlap=config.cluster.overlap,
-            niter=config.cluster.niter,
-            max_points_per_centroid=config.cluster.max_points_per_centroid,
-            flat_up_to=config.cluster.flat_up_to,
+            ids_per_subspace=settings.ids_per_subspace,
+            tolerance=settings.tolerance,
+            balance=settings.balance,
+            overlap=settings.overlap,
+            niter=settings.niter,
+            max_points_per_centroid=settings.max_points_per_centroid,
+            flat_up_to=settings.flat_up_to,
             seed=derived_seed(config.seed, "cluster", round_index),
         )
         recall = neighbor_recall(
             means,
-            subspaces.subspace_id,
+            found.subspace_id,
+            second_id=found.second_id,
             k=RECALL_AT,
-            queries=config.cluster.recall_queries,
+            queries=settings.recall_queries,
             seed=recall_seed(config, round_index),
         )
-        _write(stage, identities, subspaces)
-        sizes = subspaces.sizes
-        options.console.say(f"{stage.folder.name}/cluster: {_in_words(sizes, recall)}")
-        return {
+        inside, between = subspace_similarity((rows for _, rows in MeanBlocks(means)), found.subspace_id)
+        kept = _kept(run, round_index, identities["identity_id"].to_numpy(), found.subspace_id)
+        duplicates = _duplicates(stage, settings, means, identities, found.subspace_id)
+        _write(stage, identities, found, duplicates)
+        sizes = found.sizes
+        summary = {
             "subspaces": len(sizes),
             "smallest": int(sizes.min()),
             "largest": int(sizes.max()),
             f"recall@{RECALL_AT}": recall,
-            "similarity": float(subspaces.similarity.mean()),
+            "similarity": float(found.similarity.mean()),
+            "plain_similarity": found.plain_similarity,
+            "inside": None if np.isnan(inside) else inside,
+            "between": None if np.isnan(between) else between,
+            "kept": kept,
+            "duplicates": None if duplicates is None else len(duplicates),
         }
+        for words in _in_words(summary, sizes, settings):
+            options.console.say(f"{stage.folder.name}/cluster: {words}")
+        return summary
 
     return run_stage(stage, options, estimate, work)
+
+
+def _kept(
+    run: RunDirectory, round_index: int, identity_id: np.ndarray, subspace_id: np.ndarray
+) -> float | None:
+    """Adjusted Rand index against the round before, over the identities of both; None in the first round."""
+    if round_index == 0 or not (run.round(round_index - 1) / "subspaces.parquet").exists():
+        return None
+    before = read_parquet(
+        run.round(round_index - 1) / "subspaces.parquet", SUBSPACES, ["identity_id", "subspace_id"]
+    )
+    _, now, then = np.intersect1d(identity_id, before["identity_id"].to_numpy(), return_indices=True)
+    return adjusted_rand_index(subspace_id[now], before["subspace_id"].to_numpy()[then])
+
+
+def _duplicates(
+    stage: Stage, settings: SubspaceConfig, means: MeanTable, identities: pa.Table, subspace_id: np.ndarray
+) -> Duplicates | None:
+    """Suspected duplicates; None where they were not asked for, or one huge subspace would mean all against all."""
+    if settings.duplicates_within is None or np.bincount(subspace_id).max() > LARGEST_SEARCHED:
+        return None
+    return suspected_duplicates(
+        means.as_array(stage.folder),
+        identities["spread"].to_numpy(),
+        identities["images"].to_numpy(),
+        subspace_id,
+        within=settings.duplicates_within,
+    )
 
 
 def recall_seed(config: RunConfig, round_index: int) -> int:
@@ -110,6 +161,15 @@ def read_subspaces(run: RunDirectory, round_index: int) -> np.ndarray:
     ].to_numpy()
 
 
+def read_second_subspaces(run: RunDirectory, round_index: int) -> np.ndarray | None:
+    """The second subspace of every identity of a round, -1 for none: int32[N]; None without overlap."""
+    path = run.round(round_index) / "subspaces.parquet"
+    if open_parquet(path, SUBSPACES).schema_arrow.get_field_index("second_subspace_id") < 0:
+        return None
+    column = read_parquet(path, SUBSPACES, ["second_subspace_id"])["second_subspace_id"]
+    return column.fill_null(-1).to_numpy()
+
+
 def means_of(identities: pa.Table) -> np.ndarray:
     """The mean column as float32[N, D]."""
     mean = identities["mean"].combine_chunks()
@@ -126,33 +186,69 @@ def _flops() -> float:
     return 2 * 1024 * 1024 * 512 / min(seconds)
 
 
-def _in_words(sizes: np.ndarray, recall: float) -> str:
-    if len(sizes) == 1:
-        return "one subspace holds everybody: batches are random"
-    return (
-        f"{len(sizes):,} subspaces of {sizes.min():,} to {sizes.max():,} identities (median {np.median(sizes):,.0f}), "
-        f"r@{RECALL_AT} = {recall:.3f}: an anchor's look-alikes are in its batch "
-        f"{recall * len(sizes):,.1f} times as often as in a random one"
-    )
+def _in_words(summary: dict[str, Any], sizes: np.ndarray, settings: SubspaceConfig) -> list[str]:
+    lines = ["one subspace holds everybody: batches are random"]
+    if len(sizes) > 1:
+        recall, own, plain = (
+            summary[key] for key in (f"recall@{RECALL_AT}", "similarity", "plain_similarity")
+        )
+        lines = [
+            f"{len(sizes):,} subspaces of {sizes.min():,} to {sizes.max():,} identities (median "
+            f"{np.median(sizes):,.0f}), r@{RECALL_AT} = {recall:.3f}: an anchor's look-alikes are in its batch "
+            f"{recall * len(sizes):,.1f} times as often as in a random one"
+        ]
+        quality = [f"distortion {1 - own:.4f}"]
+        if settings.balance != "none":
+            quality[0] += f" ({1 - plain:.4f} by the nearest centroid)"
+        if summary["inside"] is not None:
+            quality.append(
+                f"cosine {summary['inside']:.3f} inside, {summary['between']:.3f} between subspaces"
+            )
+        if summary["kept"] is not None:
+            quality.append(f"adjusted Rand index {summary['kept']:.2f} to the round before")
+        lines.append("; ".join(quality))
+    if summary["duplicates"]:
+        lines.append(f"{summary['duplicates']:,} pairs of suspected duplicates, in duplicates.parquet")
+    return lines
 
 
-def _write(stage: Stage, identities: pa.Table, subspaces: Subspaces) -> None:
-    M, D = subspaces.centroids.shape
+def _write(stage: Stage, identities: pa.Table, found: Subspaces, duplicates: Duplicates | None) -> None:
+    M, D = found.centroids.shape
     centroids = pa.table(
         {
             "subspace_id": pa.array(np.arange(M), pa.int32()),
-            "size": pa.array(subspaces.sizes, pa.int32()),
-            "centroid": pa.FixedSizeListArray.from_arrays(
-                pa.array(subspaces.centroids.ravel()), type=vector(D)
-            ),
+            "size": pa.array(found.sizes, pa.int32()),
+            "centroid": pa.FixedSizeListArray.from_arrays(pa.array(found.centroids.ravel()), type=vector(D)),
         }
     )
     write_parquet(stage.folder / "centroids.parquet", CENTROIDS, centroids, stage.fingerprint)
+    if duplicates is not None:
+        write_parquet(
+            stage.folder / "duplicates.parquet", DUPLICATES, _pairs(identities, duplicates), stage.fingerprint
+        )
     members = pa.table(
         {
             "identity_id": identities["identity_id"],
-            "subspace_id": pa.array(subspaces.subspace_id, pa.int32()),
-            "similarity": pa.array(subspaces.similarity, pa.float32()),
+            "subspace_id": pa.array(found.subspace_id, pa.int32()),
+            "similarity": pa.array(found.similarity, pa.float32()),
         }
     )
+    if (found.second_id >= 0).any():
+        second = pa.array(found.second_id, pa.int32(), mask=found.second_id < 0)
+        members = members.append_column("second_subspace_id", second)
     write_parquet(stage.folder / "subspaces.parquet", SUBSPACES, members, stage.fingerprint)
+
+
+def _pairs(identities: pa.Table, duplicates: Duplicates) -> pa.Table:
+    columns: dict[str, Any] = {}
+    for side, rows in (("a", duplicates.a), ("b", duplicates.b)):
+        of_side = identities.take(pa.array(rows))
+        for name in ("identity_id", "identity", "images"):
+            columns[f"{name}_{side}"] = of_side[name]
+    return pa.table(
+        {
+            **columns,
+            "similarity": pa.array(duplicates.similarity),
+            "expected": pa.array(duplicates.expected),
+        }
+    )

@@ -16,6 +16,7 @@ from ..mining.errors import InputError
 from ..mining.neighbors import HARDNESS_BATCHES, batch_hardness, random_batches
 from ..mining.schemas import (
     CENTROIDS,
+    DUPLICATES,
     EMBEDDINGS,
     IDENTITIES,
     MANIFEST,
@@ -148,6 +149,17 @@ def _centroids(summary: Summary, paths: list[Path], file: pq.ParquetFile) -> Non
     summary.histograms["identities per subspace"] = _histogram(rows["size"].to_numpy())
 
 
+def _duplicates(summary: Summary, paths: list[Path], file: pq.ParquetFile) -> None:
+    rows = read_parquet(paths[0], DUPLICATES)
+    similarity = rows["similarity"].to_numpy()
+    summary.facts["cosine of the two means (5 %, median, 95 %)"] = _quantiles(similarity)
+    for number, row in enumerate(rows.slice(0, 10).to_pylist()):
+        who = " and ".join(f"{row[f'identity_{side}']} ({row[f'images_{side}']} images)" for side in "ab")
+        summary.facts[f"pair {number + 1}"] = (
+            f"{who}: cosine {row['similarity']:.3f}, two halves of one identity would have {row['expected']:.3f}"
+        )
+
+
 def _plan(summary: Summary, paths: list[Path], file: pq.ParquetFile) -> None:
     columns = ["subspace_id", "identity_ids", "image_ids"]
     rows = pa.concat_tables([read_parquet(path, PLAN, columns) for path in paths])
@@ -194,6 +206,7 @@ _DESCRIBE: dict[str, Callable[[Summary, list[Path], pq.ParquetFile], None]] = {
     "quarantine": _quarantine,
     "subspaces": _subspaces,
     "centroids": _centroids,
+    "duplicates": _duplicates,
     "plan": _plan,
 }
 
