@@ -6,6 +6,7 @@ Shapes: I identities, D numbers in a mean, k neighbours, P identities in a batch
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import faiss
@@ -57,36 +58,61 @@ def neighbors_by_subspace(
             yield members, *_nearest_others(members, members, means_nD, means_nD, k)
 
 
-def neighbor_recall(
-    means: Any,
-    subspace_id: np.ndarray,
-    *,
-    second_id: np.ndarray | None = None,
-    k: int = 10,
-    queries: int = 1000,
-    seed: int = 0,
-) -> float:
-    """Return r@k: the share of true k nearest identities that share a subspace with the identity.
+@dataclass(frozen=True)
+class SampledNeighbors:
+    """The k nearest identities of some, exactly: what subspaces are judged by."""
 
-    Subspace batches meet an anchor's look-alikes r·M times more often than random batches do (M = number
-    of subspaces). Exact neighbours over all I identities for a seeded sample of `queries`, in one pass over
-    blocks of means: queries · I · D multiply-adds.
+    sample: np.ndarray
+    """int64[Q], row numbers, ascending."""
+    found: np.ndarray
+    """int64[Q, k], those of the nearest others."""
+
+    def recall(self, subspace_id: np.ndarray, second_id: np.ndarray | None = None) -> float:
+        """r@k: the share of the k nearest that share a subspace with the identity.
+
+        Args:
+            subspace_id: int[I].
+            second_id: int[I], another subspace that an identity belongs to, -1 for none.
+        """
+        together = self._together(subspace_id, second_id)
+        return float(together.mean()) if together.size else 1.0
+
+    def gain(self, subspace_id: np.ndarray) -> float:
+        """How many times as often an anchor meets one of its k nearest in a batch of its subspace as in a random one.
+
+        Σ over anchors of the share that is in its subspace, times I / size: r·M where all M are equal. (Uneven
+        subspaces have a higher r for no gain: the large ones hold much of everything.)
+        """
+        together = self._together(subspace_id, None)
+        if not together.size:
+            return 1.0
+        size = np.bincount(subspace_id)[subspace_id[self.sample]]
+        return float(np.mean(together.mean(axis=1) * len(subspace_id) / size))
+
+    def _together(self, subspace_id: np.ndarray, second_id: np.ndarray | None) -> np.ndarray:
+        homes = [subspace_id] if second_id is None else [subspace_id, second_id]
+        together = np.zeros(self.found.shape, bool)
+        for ours in homes:
+            for theirs in homes:
+                together |= (ours[self.sample][:, None] == theirs[self.found]) & (theirs[self.found] >= 0)
+        return together
+
+
+def sampled_neighbors(means: Any, *, k: int = 10, queries: int = 1000, seed: int = 0) -> SampledNeighbors:
+    """Find the exact nearest identities of a seeded sample, in one pass over blocks: queries · I · D multiply-adds.
 
     Args:
         means: whatever `MeanBlocks` takes, of I unit vectors.
-        subspace_id: int[I].
-        second_id: int[I], another subspace that an identity belongs to, -1 for none.
+        k: fewer where there are not so many others.
     """
     blocks = MeanBlocks(means)
     total = blocks.shape[0]
     k = min(k, total - 1)
-    if k < 1:
-        return 1.0
     sample = np.sort(generator(seed, "neighbor_recall").permutation(total)[:queries])
     asked = blocks.rows(sample)
     best = np.empty((len(sample), 0), np.float32)
     found = np.empty((len(sample), 0), np.int64)
-    for start, rows in blocks:
+    for start, rows in blocks if k else ():
         # Itself and k others are k + 1; so many of every block are enough.
         here = np.arange(start, start + len(rows))
         similarity, index = faiss.knn(asked, rows, min(k + 1, len(rows)), metric=faiss.METRIC_INNER_PRODUCT)
@@ -94,12 +120,22 @@ def neighbor_recall(
         best, found = np.hstack((best, similarity)), np.hstack((found, here[index]))
         kept = np.argsort(-best, axis=1, kind="stable")[:, :k]
         best, found = np.take_along_axis(best, kept, 1), np.take_along_axis(found, kept, 1)
-    homes = [subspace_id] if second_id is None else [subspace_id, second_id]
-    together = np.zeros(found.shape, bool)
-    for ours in homes:
-        for theirs in homes:
-            together |= (ours[sample][:, None] == theirs[found]) & (theirs[found] >= 0)
-    return float(together.mean())
+    return SampledNeighbors(sample, found)
+
+
+def neighbor_recall(
+    means: Any, subspace_id: np.ndarray, *, k: int = 10, queries: int = 1000, seed: int = 0
+) -> float:
+    """Return r@k: the share of true k nearest identities that lie in the same subspace as the identity.
+
+    Subspace batches meet an anchor's look-alikes r·M times more often than random batches do (M = number
+    of equal subspaces). Exact neighbours over all I identities for a seeded sample of `queries`.
+
+    Args:
+        means: whatever `MeanBlocks` takes, of I unit vectors.
+        subspace_id: int[I].
+    """
+    return sampled_neighbors(means, k=k, queries=queries, seed=seed).recall(subspace_id)
 
 
 def batch_hardness(means_ID: np.ndarray, batches_bP: np.ndarray) -> float:

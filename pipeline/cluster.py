@@ -12,7 +12,7 @@ from ..mining.artifacts import open_parquet, read_parquet, write_parquet
 from ..mining.duplicates import Duplicates, suspected_duplicates
 from ..mining.mean_blocks import MeanBlocks
 from ..mining.mean_table import MeanTable
-from ..mining.neighbors import neighbor_recall
+from ..mining.neighbors import sampled_neighbors
 from ..mining.randomness import derived_seed
 from ..mining.schemas import CENTROIDS, DUPLICATES, IDENTITIES, SUBSPACES, vector
 from ..mining.subspace_quality import adjusted_rand_index, subspace_similarity
@@ -84,13 +84,8 @@ def cluster(run: RunDirectory, config: RunConfig, options: Options, *, round_ind
             flat_up_to=settings.flat_up_to,
             seed=derived_seed(config.seed, "cluster", round_index),
         )
-        recall = neighbor_recall(
-            means,
-            found.subspace_id,
-            second_id=found.second_id,
-            k=RECALL_AT,
-            queries=settings.recall_queries,
-            seed=recall_seed(config, round_index),
+        neighbors = sampled_neighbors(
+            means, k=RECALL_AT, queries=settings.recall_queries, seed=recall_seed(config, round_index)
         )
         inside, between = subspace_similarity((rows for _, rows in MeanBlocks(means)), found.subspace_id)
         kept = _kept(run, round_index, identities["identity_id"].to_numpy(), found.subspace_id)
@@ -101,7 +96,9 @@ def cluster(run: RunDirectory, config: RunConfig, options: Options, *, round_ind
             "subspaces": len(sizes),
             "smallest": int(sizes.min()),
             "largest": int(sizes.max()),
-            f"recall@{RECALL_AT}": recall,
+            f"recall@{RECALL_AT}": neighbors.recall(found.subspace_id),
+            "overlapping_recall": neighbors.recall(found.subspace_id, found.second_id),
+            "gain": neighbors.gain(found.subspace_id),
             "similarity": float(found.similarity.mean()),
             "plain_similarity": found.plain_similarity,
             "inside": None if np.isnan(inside) else inside,
@@ -192,10 +189,11 @@ def _in_words(summary: dict[str, Any], sizes: np.ndarray, settings: SubspaceConf
         recall, own, plain = (
             summary[key] for key in (f"recall@{RECALL_AT}", "similarity", "plain_similarity")
         )
+        overlapping = f", {summary['overlapping_recall']:.3f} with the overlap" if settings.overlap else ""
         lines = [
             f"{len(sizes):,} subspaces of {sizes.min():,} to {sizes.max():,} identities (median "
-            f"{np.median(sizes):,.0f}), r@{RECALL_AT} = {recall:.3f}: an anchor's look-alikes are in its batch "
-            f"{recall * len(sizes):,.1f} times as often as in a random one"
+            f"{np.median(sizes):,.0f}), r@{RECALL_AT} = {recall:.3f}{overlapping}: an anchor's look-alikes are in its "
+            f"batch {summary['gain']:,.1f} times as often as in a random one"
         ]
         quality = [f"distortion {1 - own:.4f}"]
         if settings.balance != "none":

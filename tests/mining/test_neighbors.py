@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from subspace.mining.neighbors import batch_hardness, nearest_in_subspace, neighbor_recall
+from subspace.mining import mean_blocks
+from subspace.mining.neighbors import (
+    batch_hardness,
+    nearest_in_subspace,
+    neighbor_recall,
+    neighbors_by_subspace,
+    sampled_neighbors,
+)
 
 
 def units(n: int, d: int = 8, seed: int = 0) -> np.ndarray:
@@ -108,3 +115,50 @@ def test_hardness_is_the_mean_cosine_to_the_nearest_of_the_batch(batches: int, p
     plan = np.stack([rng.permutation(12)[:p] for _ in range(batches)])
     expected = [brute_force(means, i, batch.tolist())[0][0] for batch in plan for i in batch]
     assert batch_hardness(means, plan) == pytest.approx(np.mean(expected), abs=1e-6)
+
+
+@settings(deadline=None, max_examples=40)
+@given(n=st.integers(1, 60), k=st.integers(1, 8), block=st.integers(1, 20), seed=st.integers(0, 99))
+def test_sampled_neighbors_do_not_depend_on_blocks(n: int, k: int, block: int, seed: int) -> None:
+    means = units(n, seed=seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mean_blocks, "ROWS_PER_BLOCK", block)
+        found = sampled_neighbors(means, k=k, queries=25, seed=seed)
+    assert len(found.sample) == min(25, n)
+    assert found.found.shape == (len(found.sample), min(k, n - 1))
+    for i, neighbors in zip(found.sample.tolist(), found.found.tolist(), strict=True):
+        assert neighbors == [j for _, j in brute_force(means, i, list(range(n)))[:k]]
+
+
+@settings(deadline=None, max_examples=40)
+@given(n=st.integers(2, 40), subspaces=st.integers(1, 5), seed=st.integers(0, 99))
+def test_recall_with_overlap_and_gain_follow_the_definition(n: int, subspaces: int, seed: int) -> None:
+    means, random = units(n, seed=seed), np.random.default_rng(seed)
+    subspace_id = random.integers(0, subspaces, n).astype(np.int32)
+    second_id = random.integers(-1, subspaces, n).astype(np.int32)
+    neighbors = sampled_neighbors(means, k=3, queries=n, seed=seed)
+    hits, gains = [], []
+    for i in range(n):
+        nearest = [j for _, j in brute_force(means, i, list(range(n)))[:3]]
+        homes = [{subspace_id[j], second_id[j]} - {-1} for j in range(n)]
+        hits += [bool(homes[i] & homes[j]) for j in nearest]
+        inside = np.mean([subspace_id[i] == subspace_id[j] for j in nearest])
+        gains.append(inside / (np.sum(subspace_id == subspace_id[i]) / n))
+    assert neighbors.recall(subspace_id, second_id) == pytest.approx(np.mean(hits))
+    assert neighbors.gain(subspace_id) == pytest.approx(np.mean(gains))
+
+
+def test_the_gain_of_equal_subspaces_is_recall_times_their_number() -> None:
+    means, subspace_id = units(60), np.repeat(np.arange(6), 10).astype(np.int32)
+    neighbors = sampled_neighbors(means, k=5, queries=60)
+    assert neighbors.gain(subspace_id) == pytest.approx(6 * neighbors.recall(subspace_id))
+    assert neighbors.gain(np.zeros(60, np.int32)) == 1
+
+
+def test_neighbors_come_with_their_cosines() -> None:
+    means = units(30)
+    for members, neighbor, similarity in neighbors_by_subspace(means, np.arange(30) % 3, 4):
+        assert neighbor.shape == similarity.shape == (10, 4)
+        np.testing.assert_allclose(
+            np.einsum("nd,nkd->nk", means[members], means[neighbor]), similarity, atol=1e-6
+        )
