@@ -76,8 +76,8 @@ def plan(
             )
         images, subspace_id, means = images.where(used), subspace_id[used], means_of(identities)[used]
         neighbors = None
-        if config.plan.group_size > 1:
-            neighbors = nearest_in_subspace(means, subspace_id, config.plan.group_size - 1)
+        if config.plan.draw.group_size > 1:
+            neighbors = nearest_in_subspace(means, subspace_id, config.plan.draw.group_size - 1)
         blocks = plan_batches(
             images, subspace_id, config.plan, neighbors=neighbors, seed=config.seed, round_index=round_index
         )

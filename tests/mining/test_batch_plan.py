@@ -92,7 +92,7 @@ def test_every_batch_has_p_identities_of_k_images(case: Case, seed: int) -> None
     assert plan.identity.shape == (config.steps, config.P)
     assert plan.image_id.shape == (config.steps, config.P * config.K)
     assert [a.dtype for a in vars(plan).values()] == [np.int64, np.int32, np.int64, np.int64]
-    assert set(plan.subspace_id) <= set(subspace_id)
+    assert set(plan.subspace_id) <= (set(subspace_id) if config.seeds_per_batch else {-1})
     for identities, image_ids in zip(plan.identity.tolist(), plan.image_id.tolist(), strict=True):
         assert len(set(identities)) == config.P
         for j, identity in enumerate(identities):
@@ -209,7 +209,7 @@ def test_in_a_pass_every_identity_seeds_a_batch_that_holds_its_neighbors(case: C
     for start in (0, a_pass):
         batches = members(plan, start, start + a_pass)
         for identity, home in enumerate(subspace_id):
-            group = {identity, *neighbors[identity, : config.group_size - 1].tolist()} - {-1}
+            group = {identity, *neighbors[identity, : config.draw.group_size - 1].tolist()} - {-1}
             assert any(subspace == home and group <= batch for subspace, batch in batches)
 
 
@@ -233,14 +233,22 @@ def test_groups_stay_in_subspaces_that_can_fill_the_batch() -> None:
 def test_the_random_fraction_comes_from_all_identities(group_size: int) -> None:
     images, subspace_id = equal_subspaces(4, 1000)
     neighbors = random_neighbors(subspace_id, 3)
-    for fraction, drawn_anywhere in ((0, 0), (0.25, 8), (0.5, 16), (1, 32)):
+    for fraction, drawn_anywhere in ((0, 0), (0.25, 8), (0.5, 16)):
         config = PlanConfig(steps=200, P=32, K=1, group_size=group_size, random_fraction=fraction)
         plan = whole_plan(images, subspace_id, config, neighbors=neighbors)
         foreign = (subspace_id[plan.identity] != plan.subspace_id[:, None]).sum(axis=1)
         assert foreign.max() <= drawn_anywhere
         assert foreign.mean() == pytest.approx(drawn_anywhere * 3 / 4, abs=0.6)
-        if fraction == 1:
-            assert_plausible(np.bincount(subspace_id[plan.identity].ravel()))
+
+
+def test_wholly_random_batches_still_show_everybody_once_in_a_pass() -> None:
+    images, subspace_id = equal_subspaces(5, 40)
+    plan = whole_plan(images, subspace_id, PlanConfig(steps=600, P=8, strategy="random"))
+    assert set(plan.subspace_id) == {-1}
+    passes = plan.identity.reshape(24, -1)  # of 25 batches
+    assert (np.sort(passes, axis=1) == np.arange(200)).all()
+    mates = plan.identity[(plan.identity < 40).any(axis=1)]
+    assert_plausible(np.bincount(mates[mates >= 40] // 40 - 1, minlength=4))
 
 
 def test_a_group_that_does_not_divide_the_batch_leaves_the_rest_to_chance() -> None:
