@@ -43,12 +43,11 @@ class ImageDecks:
         Where a cycle ends among the K, the next begins with images that are not among them yet. So no image
         comes twice in a row of an identity that has K, and as evenly as can be in that of a smaller one.
         """
-        uniform_Km = random.integers(2**32, size=(K, len(identity_m)), dtype=np.uint32)
         image_mK = np.empty((len(identity_m), K), np.int64)
         for places in self._turns(identity_m):
             for first in range(0, len(places), CHUNK):
                 some = places[first : first + CHUNK]
-                image_mK[some] = self._deal(identity_m[some], uniform_Km[:, some])
+                image_mK[some] = self._deal(identity_m[some], K, random).T
         return image_mK
 
     def _turns(self, identity_m: np.ndarray) -> Iterator[np.ndarray]:
@@ -61,22 +60,23 @@ class ImageDecks:
             yield places[first]
             places = places[~first]
 
-    def _deal(self, owner: np.ndarray, uniform_Km: np.ndarray) -> np.ndarray:
-        """Deal to distinct identities."""
+    def _deal(self, owner: np.ndarray, K: int, random: np.random.Generator) -> np.ndarray:
+        """Deal to distinct identities: int64[K, m]."""
         start, count = self._deck(owner)
         if self._max_images is not None:
             np.minimum(count, self._max_images, out=count)
         before = self._dealt[owner].astype(np.int64)
         place = before.copy()
-        image_mK = np.empty((len(owner), len(uniform_Km)), np.int64)
-        for k, uniform in enumerate(uniform_Km):
+        image_Km = np.empty((K, len(owner)), np.int64)
+        for image_m in image_Km:
             # Once the cycle is over, what was dealt before this row (in front) comes before what is in it.
-            stop = np.where(place < before, before, count)
-            image_mK[:, k] = self._swap_in(start, place, stop, uniform)
+            left = np.where(place < before, before, count)
+            left -= place
+            image_m[:] = self._swap_in(start, place, left, random)
             place += 1
             place *= place != count
-        self._dealt[owner] = place
-        return image_mK
+        self._dealt[owner] = place.astype(np.int32)
+        return image_Km
 
     def _choose(self, max_images: int, random: np.random.Generator) -> None:
         """Bring `max_images` random cards to the front of every larger deck; only these will be dealt."""
@@ -85,8 +85,7 @@ class ImageDecks:
             larger = count > max_images
             start, count = start[larger], count[larger]
             for place in range(max_images if len(start) else 0):
-                uniform = random.integers(2**32, size=len(start), dtype=np.uint32)
-                self._swap_in(start, np.full_like(start, place), count, uniform)
+                self._swap_in(start, place, count - place, random)
 
     def _deck(self, owner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where the decks begin, and how many cards they have."""
@@ -94,12 +93,14 @@ class ImageDecks:
         return start, self._offset[owner + 1] - start
 
     def _swap_in(
-        self, start: np.ndarray, place: np.ndarray, stop: np.ndarray, uniform: np.ndarray
+        self, start: np.ndarray, place: np.ndarray | int, left: np.ndarray, random: np.random.Generator
     ) -> np.ndarray:
-        """Swap a random card of places [place, stop) to `place`, and return it."""
-        pick = (uniform * (stop - place).astype(np.uint64) >> np.uint64(32)).astype(np.int64)
+        """Swap a random card of `left` ones from `place` on to `place`, and return it."""
+        pick = random.integers(2**32, size=len(start), dtype=np.uint64)
+        pick *= left.view(np.uint64)
+        pick >>= np.uint64(32)
         here = start + place
-        there = here + pick
+        there = here + pick.view(np.int64)
         card = self._card[there]
         self._card[there] = self._card[here]
         self._card[here] = card
