@@ -123,12 +123,17 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def parquet_writer(
-    path: Path, kind: TableKind, schema: pa.Schema, fingerprint: str | None = None
+    path: Path,
+    kind: TableKind,
+    schema: pa.Schema,
+    fingerprint: str | None = None,
+    *,
+    use_dictionary: bool = True,
 ) -> Iterator[pq.ParquetWriter]:
     """Yield a writer for a whole table of `kind`; the file appears when the block ends without an error.
 
     A fingerprint that is known only at the end (a content hash) is added by the caller with
-    `writer.add_key_value_metadata({"fingerprint": ...})`.
+    `writer.add_key_value_metadata({"fingerprint": ...})`. `use_dictionary` is that of `pyarrow.parquet`.
     """
     problem = kind.problem_with(schema)
     if problem:
@@ -138,7 +143,9 @@ def parquet_writer(
         metadata["fingerprint"] = fingerprint
     with (
         whole_file(path) as aside,
-        pq.ParquetWriter(aside, schema, compression="zstd", write_page_checksum=True) as writer,
+        pq.ParquetWriter(
+            aside, schema, compression="zstd", write_page_checksum=True, use_dictionary=use_dictionary
+        ) as writer,
     ):
         yield writer
         writer.add_key_value_metadata(metadata)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,21 @@ from .schemas import PLAN
 
 
 def write_plan(
-    folder: Path, blocks: Iterable[PlanBlock], images: IdentityImages, fingerprint: str | None = None
+    folder: Path,
+    blocks: Iterable[PlanBlock],
+    images: IdentityImages,
+    fingerprint: str | None = None,
+    *,
+    row_group_size: int = BATCHES_PER_BLOCK,
 ) -> None:
     """Write a plan folder, whole or not at all.
+
+    A second thread compresses a block while the next one is drawn.
 
     Args:
         blocks: what `plan_batches` yields for `images`.
         fingerprint: of what the plan was made from; without one, of its content.
+        row_group_size: batches that are read at a time, at most; the rows do not depend on it.
 
     Raises:
         InputError: the folder cannot be written.
@@ -30,17 +39,29 @@ def write_plan(
     content = hashlib.blake2b(digest_size=16)
     with (
         whole_folder(folder) as aside,
-        parquet_writer(aside / "part-00000.parquet", PLAN, PLAN.columns) as writer,
+        # Ids hardly ever repeat within a page: dictionaries would cost twice the time and twice the size.
+        parquet_writer(aside / "part-00000.parquet", PLAN, PLAN.columns, use_dictionary=False) as writer,
+        ThreadPoolExecutor(1) as second_thread,
     ):
-        for block in blocks:
+
+        def write(block: PlanBlock) -> None:
             columns = [
                 pa.array(block.step),
                 pa.array(block.subspace_id),
                 _lists(images.identity_id[block.identity]),
                 _lists(block.image_id),
             ]
-            content.update(block.image_id.tobytes())
-            writer.write_table(pa.table(columns, schema=PLAN.columns), row_group_size=BATCHES_PER_BLOCK)
+            if fingerprint is None:
+                content.update(block.image_id.tobytes())
+            writer.write_table(pa.table(columns, schema=PLAN.columns), row_group_size=row_group_size)
+
+        writing = None
+        for block in blocks:
+            if writing:
+                writing.result()
+            writing = second_thread.submit(write, block)
+        if writing:
+            writing.result()
         writer.add_key_value_metadata({"fingerprint": fingerprint or content.hexdigest()})
 
 

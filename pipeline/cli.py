@@ -259,26 +259,38 @@ def cluster(
         options.console.result(work(directory, config, options, round_index=index))
 
 
-@app.command(epilog="Example: subspace plan runs/photos plan.group_size=4 plan.random_fraction=0.25")
+@app.command(
+    epilog="Examples: subspace plan runs/photos plan.strategy=doppelganger plan.random_fraction=0.25; "
+    "subspace plan runs/photos --list-shards | awk '$1 == 7 {print $2}'"
+)
 def plan(
     run: RunPath,
     overrides: Overrides = None,
     round_index: Round = None,
+    list_shards: Annotated[
+        bool,
+        typer.Option(
+            "--list-shards", help="Only list subspace, shard and images in it, tab-separated, for staging."
+        ),
+    ] = False,
     force: Force = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Write the batches of a round, one Parquet row each, and print how much harder they are than random ones."""
-    from .plan import plan as work
+    from .plan import list_shards as shards
+    from .plan import plan as plan_round
 
-    with _working(run, "plan", overrides, force=force, dry_run=dry_run, as_json=as_json, quiet=quiet) as (
+    flags: dict[str, Any] = {"force": force, "dry_run": dry_run, "as_json": as_json, "quiet": quiet}
+    with _working(run, "plan", overrides, **flags, lock=not list_shards) as (
         directory,
         config,
         manifest,
         options,
     ):
         index = directory.latest_round if round_index is None else round_index
+        work = shards if list_shards else plan_round
         options.console.result(work(directory, config, manifest, options, round_index=index))
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..mining.artifacts import metadata_of, open_parquet, read_parquet
+from ..mining.artifacts import metadata_of, open_parquet, read_parquet, read_row_group
 from ..mining.errors import InputError
-from ..mining.neighbors import HARDNESS_BATCHES, batch_hardness, random_batches
+from ..mining.neighbors import batch_hardness
 from ..mining.schemas import (
     CENTROIDS,
     DUPLICATES,
@@ -25,7 +25,7 @@ from ..mining.schemas import (
     SUBSPACES,
     kind_of,
 )
-from .cluster import means_of
+from .hardness import plan_hardness
 
 BAR = 40
 
@@ -161,33 +161,41 @@ def _duplicates(summary: Summary, paths: list[Path], file: pq.ParquetFile) -> No
 
 
 def _plan(summary: Summary, paths: list[Path], file: pq.ParquetFile) -> None:
-    columns = ["subspace_id", "identity_ids", "image_ids"]
-    rows = pa.concat_tables([read_parquet(path, PLAN, columns) for path in paths])
-    batches, flat = len(rows), rows["identity_ids"].combine_chunks().flatten().to_numpy()
-    P = len(flat) // batches
+    visits, batches = np.zeros(0, np.int64), np.zeros(0, np.int64)
+    P = K = everywhere = 0
+    for path in paths:  # a row group at a time: a plan may be larger than memory
+        for group in range(open_parquet(path).num_row_groups):
+            rows = read_row_group(path, PLAN, group, ["subspace_id", "identity_ids"])
+            identity = rows["identity_ids"].combine_chunks().flatten().to_numpy()
+            subspace = rows["subspace_id"].to_numpy()
+            P = len(identity) // len(rows)
+            K = K or len(read_row_group(path, PLAN, group, ["image_ids"])["image_ids"][0]) // P
+            everywhere += int((subspace < 0).sum())
+            visits = _counted(visits, identity)
+            batches = _counted(batches, subspace[subspace >= 0])
+    drawn = visits[visits > 0]
     summary.facts["identities per batch (P)"] = P
-    summary.facts["images per identity (K)"] = len(rows["image_ids"].combine_chunks().flatten()) // len(flat)
-    summary.facts["subspaces"] = len(rows["subspace_id"].unique())
-    visits = np.unique(flat, return_counts=True)[1]
-    summary.facts["identities drawn"] = len(visits)
-    summary.facts["visits per identity (mean)"] = float(visits.mean())
-    _hardness(summary, flat.reshape(batches, P), paths[0].parent.parent / "identities.parquet")
-    _, counts = np.unique(rows["subspace_id"].to_numpy(), return_counts=True)
-    summary.histograms["batches per subspace"] = _histogram(counts)
+    summary.facts["images per identity (K)"] = K
+    summary.facts["subspaces"] = int((batches > 0).sum())
+    if everywhere:
+        summary.facts["batches from everybody"] = everywhere
+    summary.facts["identities drawn"] = len(drawn)
+    summary.facts["visits per identity (mean)"] = float(drawn.mean()) if len(drawn) else 0.0
+    summary.facts["visits per identity (most)"] = int(drawn.max(initial=0))
+    hardness = plan_hardness(paths, paths[0].parent.parent / "identities.parquet")
+    if hardness:
+        (
+            summary.facts["cosine to the nearest identity of the batch"],
+            summary.facts["the same in random batches"],
+        ) = hardness
+    summary.histograms["batches per subspace"] = _histogram(batches[batches > 0])
 
 
-def _hardness(summary: Summary, batches_bP: np.ndarray, identities_path: Path) -> None:
-    """How much harder planned batches are than random ones, where the identity means lie beside the plan."""
-    if not identities_path.exists():
-        return
-    identities = read_parquet(identities_path, IDENTITIES, ["identity_id", "mean"])
-    means, ids = means_of(identities), identities["identity_id"].to_numpy()
-    sample = batches_bP[:HARDNESS_BATCHES]
-    drawn = random_batches(len(ids), *sample.shape)
-    summary.facts["cosine to the nearest identity of the batch"] = batch_hardness(
-        means, np.searchsorted(ids, sample)
-    )
-    summary.facts["the same in random batches"] = batch_hardness(means, drawn)
+def _counted(counts: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """`counts` of 0, 1, 2, ... with those of `values` added; longer where a value asks for it."""
+    counts = np.pad(counts, (0, max(0, int(values.max(initial=-1)) + 1 - len(counts))))
+    np.add.at(counts, values, 1)
+    return counts
 
 
 def _checkpoint(path: Path) -> Summary:

@@ -7,19 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from ..mining.artifacts import read_parquet
-from ..mining.batch_plan import BATCHES_PER_BLOCK, PlanBlock, PlanConfig, plan_batches
+from ..mining.batch_plan import BATCHES_PER_BLOCK, PlanBlock, plan_batches
 from ..mining.errors import InputError, StaleArtifactError
 from ..mining.manifest import IdentityImages, Manifest
-from ..mining.neighbors import HARDNESS_BATCHES, batch_hardness, nearest_in_subspace, random_batches
+from ..mining.mean_table import MeanTable
+from ..mining.neighbors import nearest_in_subspace
+from ..mining.plan_config import PlanConfig
 from ..mining.plan_table import write_plan
 from ..mining.schemas import QUARANTINE
-from ..train.planned_batches import Plan
-from .cluster import means_of, read_identities, read_subspaces
+from ..mining.shards import shards_of
+from .cluster import read_identities, read_second_subspaces, read_subspaces
 from .config import RunConfig
 from .console import Console, amount
 from .extract import extract_stage
+from .hardness import plan_hardness
 from .run_directory import RunDirectory
 from .stage import Options, Stage, done_fingerprint, flat_fields, run_stage, steps_taken
 
@@ -56,52 +60,90 @@ def plan(
 ) -> dict[str, Any]:
     """Write the batch plan of a round, and say how much harder its batches are than random ones."""
     stage, folder = plan_stage(run, config, manifest.fingerprint, round_index), run.round(round_index)
-    planned = round_plan(run, config, round_index)
+    settings = round_plan(run, config, round_index)
     if not extract_stage(run, config, round_index, manifest.fingerprint).is_done():
         raise InputError(f"{folder} has no identity means yet; run `subspace extract {run.path}` first")
 
     def estimate() -> str:
         slots, identities = (
-            planned.steps * planned.P * planned.K,
+            settings.steps * settings.P * settings.K,
             read_identities(run, round_index, ["images"]),
         )
-        memory = 100 * len(identities) + 8 * manifest.table.num_rows + 400 * BATCHES_PER_BLOCK * planned.P
+        memory = 100 * len(identities) + 12 * manifest.table.num_rows + 400 * BATCHES_PER_BLOCK * settings.P
         return (
-            f"{planned.steps:,} batches of {planned.P} identities × {planned.K} images, about "
-            f"{max(1, slots / 5e6):,.0f} s, {amount(memory)} of memory, {amount(slots * 5)} of disk"
+            f"{settings.steps:,} batches of {settings.P} identities × {settings.K} images, about "
+            f"{max(1, slots / 5e6):,.0f} s, {amount(memory)} of memory, {amount(slots * 3)} of disk"
         )
 
     def work() -> dict[str, Any]:
-        identities = read_identities(run, round_index)
-        subspace_id = read_subspaces(run, round_index)
-        images = readable_images(manifest, config, folder, identities["identity_id"].to_numpy())
-        single = images.count == 1
-        used = ~single if planned.singletons == "drop" else np.ones(len(images), bool)
-        if single.any():
+        images, used = planned_identities(run, config, manifest, round_index)
+        single = int((images.count == 1).sum())
+        if single:
             options.console.say(
-                f"{folder.name}/plan: {single.sum():,} identities have one image (plan.singletons={planned.singletons})"
+                f"{folder.name}/plan: {single:,} identities have one image (plan.singletons={settings.singletons})"
             )
-        images, subspace_id, means = images.where(used), subspace_id[used], means_of(identities)[used]
+        images, subspace_id = images.where(used), read_subspaces(run, round_index)[used]
         neighbors = None
-        if planned.group_size > 1:
-            neighbors = nearest_in_subspace(means, subspace_id, planned.group_size - 1)
+        if settings.draw.group_size > 1 and settings.seeds_per_batch:
+            means = MeanTable(folder / "identities.parquet").as_array(folder)
+            means = means if used.all() else means[used]
+            neighbors = nearest_in_subspace(means, subspace_id, settings.draw.group_size - 1)
+        second = read_second_subspaces(run, round_index)
         blocks = plan_batches(
-            images, subspace_id, planned, neighbors=neighbors, seed=config.seed, round_index=round_index
+            images,
+            subspace_id,
+            settings,
+            neighbors=neighbors,
+            second_subspace=None if second is None else second[used],
+            seed=config.seed,
+            round_index=round_index,
         )
-        write_plan(folder / "plan", shown(blocks, planned.steps, options.console), images, stage.fingerprint)
-        hard, random = _hardness(means, images, Plan(folder / "plan"), config)
+        write_plan(folder / "plan", shown(blocks, settings.steps, options.console), images, stage.fingerprint)
+        hardness = plan_hardness(sorted((folder / "plan").glob("*.parquet")), folder / "identities.parquet")
+        assert hardness is not None  # the identities are those of the round
+        planned, random = hardness
         options.console.say(
-            f"{folder.name}/plan: the nearest other identity of a batch has cosine {hard:.3f} on average, "
+            f"{folder.name}/plan: the nearest other identity of a batch has cosine {planned:.3f} on average, "
             f"in random batches {random:.3f}"
         )
         return {
-            "batches": planned.steps,
-            "singletons": int(single.sum()),
-            "hardness": hard,
+            "batches": settings.steps,
+            "singletons": single,
+            "hardness": planned,
             "random_hardness": random,
         }
 
     return run_stage(stage, options, estimate, work)
+
+
+def planned_identities(
+    run: RunDirectory, config: RunConfig, manifest: Manifest, round_index: int
+) -> tuple[IdentityImages, np.ndarray]:
+    """The identities of a round with their images, and bool[N]: those that are planned (`plan.singletons`)."""
+    identity_id = read_identities(run, round_index, ["identity_id"])["identity_id"].to_numpy()
+    images = readable_images(manifest, config, run.round(round_index), identity_id)
+    keep_all = config.plan.singletons != "drop"
+    return images, np.ones(len(images), bool) if keep_all else images.count > 1
+
+
+def list_shards(
+    run: RunDirectory, config: RunConfig, manifest: Manifest, options: Options, *, round_index: int
+) -> list[dict[str, Any]]:
+    """Print the shards of every subspace, `subspace_id<TAB>uri<TAB>images` a line, and return them with bytes.
+
+    Groups and seeds of a batch have their images there; what `plan.random_fraction` draws is anywhere.
+    """
+    if "image" in manifest.table.column_names:
+        options.console.say(f"{manifest.path} holds the images themselves: there are no shards")
+        return []
+    done_fingerprint(run.round(round_index), "cluster", f"subspace cluster {run.path} --round {round_index}")
+    images, used = planned_identities(run, config, manifest, round_index)
+    shards: pa.Table = shards_of(manifest, images.where(used), read_subspaces(run, round_index)[used])
+    rows = shards.to_pylist()
+    if not options.console.as_json:
+        for row in rows:
+            print(row["subspace_id"], row["uri"], row["images"], sep="\t")
+    return rows
 
 
 def readable_images(
@@ -128,16 +170,3 @@ def shown(blocks: Iterable[PlanBlock], steps: int, console: Console) -> Iterator
         for block in blocks:
             yield block
             progress.update(len(block))
-
-
-def _hardness(
-    means: np.ndarray, images: IdentityImages, plan: Plan, config: RunConfig
-) -> tuple[float, float]:
-    """Hardness of the plan's first batches, and of as many random ones."""
-    first_image_bP = np.stack(
-        [plan[step][:: config.plan.K] for step in range(min(HARDNESS_BATCHES, len(plan)))]
-    )
-    image_row = np.searchsorted(images.image_id, first_image_bP)
-    planned = np.searchsorted(images.offset, image_row, side="right") - 1
-    random = random_batches(len(means), *planned.shape, seed=config.seed)
-    return batch_hardness(means, planned), batch_hardness(means, random)

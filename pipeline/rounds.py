@@ -68,7 +68,7 @@ def _describe(config: RunConfig, manifest: Manifest, options: Options) -> None:
         f"{config.rounds} round(s), each:",
         f"  extract  {len(train.image_id):,} images of {len(train):,} identities",
         f"  cluster  into {1 if subspaces == 'all' else max(1, round(len(train) / subspaces)):,} subspace(s)",
-        f"  plan     {config.plan.steps:,} batches of {config.plan.P} × {config.plan.K}, group size {config.plan.group_size}",
+        f"  plan     {config.plan.steps:,} batches of {config.plan.P} × {config.plan.K}, group size {config.plan.draw.group_size}",
         f"  train    on {per_round:,} images, {per_round / max(1, len(train.image_id)):,.1f} times the training set",
         f"  eval     on {len(manifest.identities_in(config.data.test_splits)):,} identities",
         "dry run: nothing was written",

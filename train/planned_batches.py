@@ -37,9 +37,9 @@ class Plan:
             raise InputError(f"{self.folder} holds no plan; run `subspace plan` first")
         self.fingerprint = fingerprint_in(self.parts[0], PLAN)
         groups = [
-            (part, group, open_parquet(path, PLAN).metadata.row_group(group).num_rows)
-            for part, path in enumerate(self.parts)
-            for group in range(open_parquet(path).num_row_groups)
+            (part, group, metadata.row_group(group).num_rows)
+            for part, metadata in enumerate(open_parquet(path, PLAN).metadata for path in self.parts)
+            for group in range(metadata.num_row_groups)
         ]
         self._groups = [(part, group) for part, group, _ in groups]
         self._first_step = np.cumsum([0] + [rows for _, _, rows in groups])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import pairwise
 from math import comb
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -14,13 +14,45 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.stats import chi2
 
-from subspace.mining.batch_plan import BATCHES_PER_BLOCK, PlanBlock, PlanConfig, plan_batches
+from subspace.mining.batch_plan import BATCHES_PER_BLOCK, PlanBlock, plan_batches
 from subspace.mining.errors import InputError
 from subspace.mining.manifest import IdentityImages
 from subspace.mining.neighbors import nearest_in_subspace
+from subspace.mining.plan_config import PlanConfig
+from subspace.mining.seed_turns import batches_of, members_of
 
-Case = tuple[IdentityImages, np.ndarray, PlanConfig, np.ndarray]
-"""Images, subspace of each identity, settings, neighbours."""
+
+class Case(NamedTuple):
+    """Everything that a plan is a function of, but seed and round."""
+
+    images: IdentityImages
+    subspace_id: np.ndarray
+    config: PlanConfig
+    neighbors: np.ndarray
+    second_subspace: np.ndarray | None
+
+    def plan(self, seed: int = 0, round_index: int = 0, **changed: Any) -> PlanBlock:
+        """The whole plan, with some settings changed."""
+        return whole_plan(
+            self.images,
+            self.subspace_id,
+            PlanConfig(**{**self.config.model_dump(), **changed}),
+            neighbors=self.neighbors,
+            second_subspace=self.second_subspace,
+            seed=seed,
+            round_index=round_index,
+        )
+
+    @property
+    def batches_in_a_pass(self) -> int:
+        """As many as the members of each subspace fill; everybody's where there are none."""
+        if not self.config.seeds_per_batch:
+            return -(-len(self.images) // self.config.P)
+        homes = self.subspace_id.tolist()
+        if self.second_subspace is not None:
+            pairs = zip(homes, self.second_subspace.tolist(), strict=True)
+            homes = homes + [second for first, second in pairs if second not in (-1, first)]
+        return sum(-(-size // self.config.seeds_per_batch) for size in Counter(homes).values())
 
 
 def images_of(counts: list[int] | np.ndarray, seed: int = 0) -> IdentityImages:
@@ -54,55 +86,76 @@ def assert_same(a: PlanBlock, b: PlanBlock) -> None:
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
 
 
-def batches_in_a_pass(subspace_id: np.ndarray, config: PlanConfig) -> int:
-    sizes = Counter(subspace_id.tolist()).values()
-    return sum(-(-size // max(1, config.seeds_per_batch)) for size in sizes)
-
-
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
+    """Any identities, subspaces and settings that go together."""
     counts = draw(st.lists(st.integers(1, 7), min_size=2, max_size=24))
     n = len(counts)
     p = draw(st.integers(2, n))
-    group_size = draw(st.integers(1, p))
-    fractions = [fraction for fraction in (0, 0.1, 0.5) if round((1 - fraction) * p / group_size) >= 1]
+    strategy = draw(st.sampled_from(["custom", "custom", "random", "subspace", "doppelganger", "graph"]))
+    if strategy == "doppelganger" and p < 4:
+        strategy = "custom"
+    group_size = draw(st.integers(1, p)) if strategy == "custom" else None
+    fractions = [f for f in (0, 0.1, 0.5) if round((1 - f) * p / (group_size or 4)) >= 1]
+    fraction = None
+    if strategy in ("custom", "subspace"):
+        fraction = draw(st.sampled_from([*fractions, 1] if strategy == "custom" else [None, *fractions]))
+    order = draw(st.sampled_from(["interleaved", "sequential"]))
     config = PlanConfig(
         steps=draw(st.integers(1, 40)),
         P=p,
         K=draw(st.integers(1, 5)),
+        strategy=strategy,
         group_size=group_size,
-        random_fraction=draw(st.sampled_from([*fractions, 1])),
-        order=draw(st.sampled_from(["interleaved", "sequential"])),
+        random_fraction=fraction,
+        order=order,
+        locality_window=draw(st.none() | st.integers(1, 3)) if order == "sequential" else None,
+        max_images=draw(st.none() | st.integers(1, 5)),
+        singletons=draw(st.sampled_from(["negatives_only", "augment"])),  # what `drop` drops never comes here
     )
     subspaces = st.lists(st.integers(0, draw(st.integers(0, 4))), min_size=n, max_size=n)
-    subspace_id = np.array(
-        draw(subspaces), np.int32
-    )  # an id between may have no identity: dropped singletons
-    return images_of(counts), subspace_id, config, random_neighbors(subspace_id, config.group_size)
+    # A number between may have no identity: dropped singletons.
+    subspace_id = np.array(draw(subspaces), np.int32)
+    second = draw(st.none() | st.lists(st.integers(-1, 4), min_size=n, max_size=n))
+    second_subspace = None if second is None else np.array(second, np.int32)
+    if draw(st.booleans()):
+        members = members_of(subspace_id, second_subspace)
+        places = p * batches_of(members, config.seeds_per_batch or p).sum()
+        config = PlanConfig(
+            **{**config.model_dump(), "max_appearances": int(-(-places // n)) + draw(st.integers(0, 3))}
+        )
+    neighbors = random_neighbors(subspace_id, max(1, config.draw.group_size - 1))
+    return Case(images_of(counts), subspace_id, config, neighbors, second_subspace)
 
 
 @settings(deadline=None)
 @given(cases(), st.integers(0, 5))
 def test_every_batch_has_p_identities_of_k_images(case: Case, seed: int) -> None:
-    images, subspace_id, config, neighbors = case
-    plan = whole_plan(images, subspace_id, config, neighbors=neighbors, seed=seed)
+    images, config, plan = case.images, case.config, case.plan(seed)
     owned = [images.image_id[a:b].tolist() for a, b in pairwise(images.offset)]
+    homes = {*case.subspace_id.tolist(), *([] if case.second_subspace is None else case.second_subspace)}
 
     assert plan.step.tolist() == list(range(config.steps))
     assert plan.identity.shape == (config.steps, config.P)
     assert plan.image_id.shape == (config.steps, config.P * config.K)
     assert [a.dtype for a in vars(plan).values()] == [np.int64, np.int32, np.int64, np.int64]
-    assert set(plan.subspace_id) <= set(subspace_id)
+    assert set(plan.subspace_id) <= (homes - {-1} if config.seeds_per_batch else {-1})
+    drawn: list[list[int]] = [[] for _ in owned]
     for identities, image_ids in zip(plan.identity.tolist(), plan.image_id.tolist(), strict=True):
         assert len(set(identities)) == config.P
         for j, identity in enumerate(identities):
-            drawn = Counter(image_ids[j * config.K : (j + 1) * config.K])
-            assert set(drawn) <= set(owned[identity])
-            used = [drawn[image] for image in owned[identity]]
-            if len(used) >= config.K:
-                assert max(used) == 1
-            else:
-                assert max(used) - min(used) <= 1
+            row = image_ids[j * config.K : (j + 1) * config.K]
+            drawn[identity] += row
+            usable = min(len(owned[identity]), config.max_images or 7)
+            times = Counter(row)
+            assert max(times.values()) - (min(times.values()) if len(times) == usable else 0) <= 1
+    for own, found in zip(owned, drawn, strict=True):
+        usable = min(len(own), config.max_images or 7)
+        assert set(found) <= set(own)
+        assert len(set(found)) <= usable
+        for start in range(0, len(found), usable):  # every image before any again, from pass to pass
+            cycle = found[start : start + usable]
+            assert len(set(cycle)) == len(cycle)
 
 
 @settings(deadline=None, max_examples=50)
@@ -110,19 +163,32 @@ def test_every_batch_has_p_identities_of_k_images(case: Case, seed: int) -> None
 def test_a_plan_is_a_pure_function_and_begins_with_shorter_ones(
     case: Case, seed: int, round_index: int, steps: int
 ) -> None:
-    images, subspace_id, config, neighbors = case
-    keywords = {"neighbors": neighbors, "seed": seed, "round_index": round_index}
-    before = [array.copy() for array in (*vars(images).values(), subspace_id, neighbors)]
+    inputs = [*vars(case.images).values(), case.subspace_id, case.neighbors]
+    before = [array.copy() for array in inputs]
     np.random.seed(steps)  # noqa: NPY002  (global state must not matter)
-    plan = whole_plan(images, subspace_id, config, **keywords)
-    assert_same(plan, whole_plan(images, subspace_id, config, **keywords))
+    plan = case.plan(seed, round_index)
+    assert_same(plan, case.plan(seed, round_index))
 
-    other = whole_plan(images, subspace_id, config.model_copy(update={"steps": steps}), **keywords)
-    common = min(steps, config.steps)
+    other = case.plan(seed, round_index, steps=steps)
+    common = min(steps, case.config.steps)
     for name in vars(plan):
         np.testing.assert_array_equal(getattr(plan, name)[:common], getattr(other, name)[:common])
-    for array, old in zip((*vars(images).values(), subspace_id, neighbors), before, strict=True):
+    for array, old in zip(inputs, before, strict=True):
         np.testing.assert_array_equal(array, old)
+
+
+@settings(deadline=None)
+@given(cases())
+def test_in_a_pass_everybody_appears_and_nobody_too_often(case: Case) -> None:
+    length, everybody = case.batches_in_a_pass, len(case.images)
+    plan = case.plan(steps=2 * length)
+    for one_pass in (slice(0, length), slice(length, None)):
+        visits = np.bincount(plan.identity[one_pass].ravel(), minlength=everybody)
+        assert visits.min() >= 1
+        limit = case.config.max_appearances
+        # A batch that needs every identity with room, and more, takes some without.
+        if limit is not None and everybody // 2 >= case.config.P:
+            assert visits.max() <= max(limit, 2 if case.second_subspace is not None else 1)
 
 
 def test_a_plan_of_many_blocks_begins_with_shorter_ones() -> None:
@@ -192,25 +258,23 @@ def test_batches_stay_in_subspaces_that_can_fill_them(sizes: list[int], p: int, 
         assert own == min(p, sizes[subspace])
 
 
-def members(plan: PlanBlock, start: int, stop: int) -> list[tuple[int, set[int]]]:
-    """Subspace and identities of the batches of some steps."""
-    return [(int(plan.subspace_id[i]), set(plan.identity[i].tolist())) for i in range(start, stop)]
-
-
 @settings(deadline=None)
 @given(cases())
 def test_in_a_pass_every_identity_seeds_a_batch_that_holds_its_neighbors(case: Case) -> None:
-    images, subspace_id, config, neighbors = case
-    if config.seeds_per_batch == 0:
+    config, length = case.config, case.batches_in_a_pass
+    if not config.seeds_per_batch:
         return
-    a_pass = batches_in_a_pass(subspace_id, config)
-    config = config.model_copy(update={"steps": 2 * a_pass})
-    plan = whole_plan(images, subspace_id, config, neighbors=neighbors)
-    for start in (0, a_pass):
-        batches = members(plan, start, start + a_pass)
-        for identity, home in enumerate(subspace_id):
-            group = {identity, *neighbors[identity, : config.group_size - 1].tolist()} - {-1}
-            assert any(subspace == home and group <= batch for subspace, batch in batches)
+    plan = case.plan(steps=2 * length)
+    for start in (0, length):
+        steps = range(start, start + length)
+        batches = [(plan.subspace_id[step], set(plan.identity[step].tolist())) for step in steps]
+        for identity, group in enumerate(case.neighbors[:, : config.draw.group_size - 1].tolist()):
+            wanted = {identity} if config.max_appearances else {identity, *group} - {-1}
+            homes = {int(case.subspace_id[identity])}
+            if case.second_subspace is not None:
+                homes |= {int(case.second_subspace[identity])} - {-1}
+            for home in homes:
+                assert any(subspace == home and wanted <= batch for subspace, batch in batches)
 
 
 def test_with_groups_as_large_as_the_batch_every_identity_anchors_one_batch() -> None:
@@ -233,14 +297,22 @@ def test_groups_stay_in_subspaces_that_can_fill_the_batch() -> None:
 def test_the_random_fraction_comes_from_all_identities(group_size: int) -> None:
     images, subspace_id = equal_subspaces(4, 1000)
     neighbors = random_neighbors(subspace_id, 3)
-    for fraction, drawn_anywhere in ((0, 0), (0.25, 8), (0.5, 16), (1, 32)):
+    for fraction, drawn_anywhere in ((0, 0), (0.25, 8), (0.5, 16)):
         config = PlanConfig(steps=200, P=32, K=1, group_size=group_size, random_fraction=fraction)
         plan = whole_plan(images, subspace_id, config, neighbors=neighbors)
         foreign = (subspace_id[plan.identity] != plan.subspace_id[:, None]).sum(axis=1)
         assert foreign.max() <= drawn_anywhere
         assert foreign.mean() == pytest.approx(drawn_anywhere * 3 / 4, abs=0.6)
-        if fraction == 1:
-            assert_plausible(np.bincount(subspace_id[plan.identity].ravel()))
+
+
+def test_wholly_random_batches_still_show_everybody_once_in_a_pass() -> None:
+    images, subspace_id = equal_subspaces(5, 40)
+    plan = whole_plan(images, subspace_id, PlanConfig(steps=600, P=8, strategy="random"))
+    assert set(plan.subspace_id) == {-1}
+    passes = plan.identity.reshape(24, -1)  # of 25 batches
+    assert (np.sort(passes, axis=1) == np.arange(200)).all()
+    mates = plan.identity[(plan.identity < 40).any(axis=1)]
+    assert_plausible(np.bincount(mates[mates >= 40] // 40 - 1, minlength=4))
 
 
 def test_a_group_that_does_not_divide_the_batch_leaves_the_rest_to_chance() -> None:
@@ -324,3 +396,38 @@ def test_wrong_input_is_told_in_one_line() -> None:
 def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         PlanConfig(**wrong)
+
+
+def test_hubs_are_held_back_and_never_lose_their_own_turn() -> None:
+    images, subspace_id = equal_subspaces(2, 300)
+    neighbors = np.empty((600, 3), np.int32)
+    for home in (0, 1):
+        own = np.flatnonzero(subspace_id == home)
+        neighbors[own] = own[:3]  # three look-alikes of everybody
+        neighbors[own[:3]] = own[3:6]
+    free = PlanConfig(steps=300, P=8, group_size=4)  # one pass
+    capped = PlanConfig(steps=300, P=8, group_size=4, max_appearances=6)
+    hubs = np.bincount(whole_plan(images, subspace_id, free, neighbors=neighbors).identity.ravel())
+    assert hubs.max() == 150  # in every batch of the subspace
+    plan = whole_plan(images, subspace_id, capped, neighbors=neighbors)
+    visits = np.bincount(plan.identity.ravel(), minlength=600)
+    assert visits.max() == 6
+    assert (subspace_id[plan.identity] == plan.subspace_id[:, None]).all()
+    assert sorted(plan.identity[:, ::4].ravel().tolist()) == list(range(600))
+
+
+def test_images_of_a_round_are_chosen_anew_in_the_next() -> None:
+    images, subspace_id = images_of([20] * 30), np.zeros(30, np.int32)
+    config = PlanConfig(steps=40, P=6, K=4, max_images=5)
+    used = [set(whole_plan(images, subspace_id, config, round_index=r).image_id.ravel()) for r in (0, 0, 1)]
+    assert used[0] == used[1]
+    assert len(used[0]) == 150
+    assert 15 < len(used[0] & used[2]) < 65
+
+
+def test_a_limit_that_cannot_hold_is_told() -> None:
+    images, subspace_id = equal_subspaces(3, 5)  # 15 identities in 6 batches of 4
+    with pytest.raises(InputError, match=r"max_appearances=1 leaves 24 places .* set it to 2 or more"):
+        whole_plan(images, subspace_id, PlanConfig(P=4, steps=1, max_appearances=1))
+    with pytest.raises(InputError, match="14 subspace ids for 15 identities"):
+        whole_plan(images, subspace_id, PlanConfig(P=4, steps=1), second_subspace=subspace_id[1:])

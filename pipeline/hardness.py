@@ -1,0 +1,68 @@
+"""The headline of a plan: how near the nearest other identity of a batch is, beside random batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..mining.artifacts import open_parquet, read_parquet, read_row_group
+from ..mining.neighbors import HARDNESS_BATCHES, batch_hardness, random_batches
+from ..mining.schemas import IDENTITIES, PLAN
+
+
+def plan_hardness(plan: Sequence[Path], identities: Path) -> tuple[float, float] | None:
+    """Mean cosine of an identity's mean to the nearest other of its batch, in the plan and in random batches.
+
+    Over batches at equal distances from the first to the last. Memory: a row group of means at a time.
+
+    Args:
+        plan: its files, in order.
+        identities: the table with the means; None is returned where it is missing or holds other identities.
+    """
+    if not identities.exists():
+        return None
+    known = read_parquet(identities, IDENTITIES, ["identity_id"])["identity_id"].to_numpy()
+    planned_bP = _sample(plan)
+    if not np.isin(planned_bP, known).all() or len(known) < planned_bP.shape[1]:
+        return None
+    planned_bP, random_bP = np.searchsorted(known, planned_bP), random_batches(len(known), *planned_bP.shape)
+    rows = np.unique(np.concatenate((planned_bP, random_bP)))
+    means = _means_at(identities, rows)
+    planned, random = (
+        batch_hardness(means, np.searchsorted(rows, batches_bP)) for batches_bP in (planned_bP, random_bP)
+    )
+    return planned, random
+
+
+def _sample(plan: Sequence[Path]) -> np.ndarray:
+    """Identity ids of at most `HARDNESS_BATCHES` batches: int[b, P]."""
+    groups = [
+        (part, group, metadata.row_group(group).num_rows)
+        for part in plan
+        for metadata in [open_parquet(part, PLAN).metadata]
+        for group in range(metadata.num_row_groups)
+    ]
+    first = np.cumsum([0] + [rows for _, _, rows in groups])
+    steps = np.unique(np.linspace(0, first[-1] - 1, HARDNESS_BATCHES).astype(np.int64))
+    home = np.searchsorted(first, steps, side="right") - 1
+    batches = []
+    for number in np.unique(home).tolist():
+        part, group, rows = groups[number]
+        flat = read_row_group(part, PLAN, group, ["identity_ids"])["identity_ids"].combine_chunks().flatten()
+        batches.append(flat.to_numpy().reshape(rows, -1)[steps[home == number] - first[number]])
+    return np.concatenate(batches)
+
+
+def _means_at(identities: Path, rows: np.ndarray) -> np.ndarray:
+    """The means of ascending `rows`: float32[n, D]."""
+    metadata, means, first = open_parquet(identities, IDENTITIES).metadata, [], 0
+    for group in range(metadata.num_row_groups):
+        last = first + metadata.row_group(group).num_rows
+        wanted = rows[np.searchsorted(rows, first) : np.searchsorted(rows, last)] - first
+        if len(wanted):
+            mean = read_row_group(identities, IDENTITIES, group, ["mean"])["mean"].combine_chunks()
+            means.append(mean.flatten().to_numpy().reshape(len(mean), -1)[wanted])
+        first = last
+    return np.concatenate(means)
