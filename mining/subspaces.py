@@ -25,8 +25,8 @@ from .settings import Settings
 
 CANDIDATES = 8
 """Subspaces that an identity may be sent to."""
-SAMPLE_BYTES = 2**30
-"""The sample is cut to this, whatever is asked for."""
+SAMPLED_TIMES, SAMPLE_BYTES = 4, 2**30
+"""The sample is so many times what an iteration sees, cut to so much memory."""
 
 
 class SubspaceConfig(Settings):
@@ -127,13 +127,10 @@ def cluster_identities(
     if M == 1:
         fitted: Flat | TwoLevel = _one_centroid(blocks)
     else:
-        most = max(M, min(max_points_per_centroid * M, SAMPLE_BYTES // (4 * D)))
-        sample = _sample(blocks, most, seed)
-        fit = fit_flat if priced else fit_plain
-        if M <= flat_up_to:
-            fitted = fit(sample, M, niter=niter, seed=seed, device=device)
-        else:
-            fitted = fit_two_level(sample, M, fit=fit, niter=niter, seed=seed, device=device)
+        most = max(M, min(SAMPLED_TIMES * max_points_per_centroid * M, SAMPLE_BYTES // (4 * D)))
+        sample, fit = _sample(blocks, most, seed), fit_flat if priced else fit_plain
+        how = {"niter": niter, "points": max_points_per_centroid, "seed": seed, "device": device}
+        fitted = fit(sample, M, **how) if flat_up_to >= M else fit_two_level(sample, M, fit=fit, **how)
         del sample
 
     c = min(M, CANDIDATES if priced or overlap else 1)
@@ -179,7 +176,7 @@ def _device(gpu: bool | None) -> str:
 
 
 def _one_centroid(blocks: MeanBlocks) -> Flat:
-    total = sum(rows.sum(axis=0, dtype=np.float64) for _, rows in blocks)
+    total = np.sum([rows.sum(axis=0, dtype=np.float64) for _, rows in blocks], axis=0)
     if not np.isfinite(total).all():
         _refuse(blocks)
     centroid = total / max(float(np.linalg.norm(total)), 1e-12)
