@@ -22,11 +22,11 @@ import torch
 
 from .randomness import derived_seed, generator
 
-ROWS_PER_PRODUCT = 4096
-"""Rows of one matrix product: its similarities to 1,000 centroids, 16 MB, stay in the last-level cache."""
+ROWS_PER_PRODUCT = 2048
+"""Rows of one matrix product: its similarities to 1,000 centroids, 8 MB, stay in the last-level cache."""
 ROWS_PER_BID = 10
 """Prices move after so many identities per centroid."""
-FIRST_BID, LAST_BID = 0.05, 0.005
+FIRST_BID, LAST_BID = 0.1, 0.005
 """Change of price, in cosine, of a subspace that gets nothing or twice its share; shrinks over the iterations."""
 CELLS_ASKED = 3
 """Nearest cells whose centroids are candidates."""
@@ -100,34 +100,42 @@ class TwoLevel:
         return ids, similarity, nearest
 
 
-def fit_flat(sample_SD: np.ndarray, M: int, *, niter: int, seed: int, device: str) -> Flat:
-    """Fit M unit centroids with about S/M sample rows each, by priced k-means from M rows of the sample.
+def fit_flat(sample_SD: np.ndarray, M: int, *, niter: int, points: int, seed: int, device: str) -> Flat:
+    """Fit M unit centroids by priced k-means, from M rows of the sample.
+
+    An iteration sees the next `points` · M rows of the sample, round and round: fresh rows cost nothing
+    and undo what the last ones taught by chance (mini-batch k-means, Sculley 2010, with large batches).
 
     Args:
         sample_SD: float32[S, D], S >= M, in random order.
     """
-    random = generator(seed, "centroids")
     sample = torch.from_numpy(sample_SD).to(device)
-    start = torch.from_numpy(np.sort(random.permutation(len(sample))[:M])).to(device)
-    centroids, price = _unit(sample[start]), torch.zeros(M, device=device)
-    if len(sample) > M:
-        for bid in np.geomspace(FIRST_BID, LAST_BID, niter).tolist():
-            sums = torch.zeros_like(centroids)
-            for part in sample.split(max(ROWS_PER_PRODUCT, ROWS_PER_BID * M)):
-                similarity = part @ centroids.T
-                chosen = []
-                for rows in similarity.split(ROWS_PER_BID * M):
-                    chosen.append((rows - price).argmax(1))
-                    share = len(rows) / M
-                    sizes = torch.bincount(chosen[-1], minlength=M)
-                    price += bid * ((sizes - share) / share).clamp(-1, 1)
-                sums.index_add_(0, torch.cat(chosen), part)
-            empty = sums.norm(dim=1, keepdim=True) < 1e-6
-            centroids = torch.where(empty, centroids, _unit(sums))
+    start = generator(seed, "centroids").permutation(len(sample))[:M]
+    centroids, price = _unit(sample[torch.from_numpy(np.sort(start)).to(device)]), torch.zeros(M).to(device)
+    parts, turns = sample.split(max(ROWS_PER_PRODUCT, ROWS_PER_BID * M)), 0
+    for bid in np.geomspace(FIRST_BID, LAST_BID, niter).tolist() if len(sample) > M else ():
+        sums, seen = torch.zeros_like(centroids), 0
+        while seen < min(points * M, len(sample)):
+            part, turns = parts[turns % len(parts)], turns + 1
+            chosen = _bid(part @ centroids.T, price, bid)
+            sums.index_add_(0, chosen, part)
+            seen += len(part)
+        chosen_by_none = sums.norm(dim=1, keepdim=True) < 1e-6
+        centroids = torch.where(chosen_by_none, centroids, _unit(sums))
     return Flat(centroids.cpu().numpy(), (price - price.mean()).cpu().numpy())
 
 
-def fit_plain(sample_SD: np.ndarray, M: int, *, niter: int, seed: int, device: str) -> Flat:
+def _bid(similarity_nM: torch.Tensor, price_M: torch.Tensor, bid: float) -> torch.Tensor:
+    """Let rows choose, a few at a time, and move the prices in place after each few: int64[n]."""
+    M, chosen = len(price_M), []
+    for rows in similarity_nM.split(ROWS_PER_BID * M):
+        chosen.append((rows - price_M).argmax(1))
+        share = len(rows) / M
+        price_M += bid * (torch.bincount(chosen[-1], minlength=M) / share - 1).clamp(-1, 1)
+    return torch.cat(chosen)
+
+
+def fit_plain(sample_SD: np.ndarray, M: int, *, niter: int, points: int, seed: int, device: str) -> Flat:
     """Fit M unit centroids by FAISS's spherical k-means, on all GPUs when `device` is 'cuda' and FAISS has them."""
     kmeans = faiss.Kmeans(
         sample_SD.shape[1],
@@ -137,7 +145,7 @@ def fit_plain(sample_SD: np.ndarray, M: int, *, niter: int, seed: int, device: s
         seed=derived_seed(seed, "kmeans"),
         gpu=device == "cuda" and getattr(faiss, "get_num_gpus", int)() > 0,
         min_points_per_centroid=1,  # small sets are meant; the user sees sizes and recall printed
-        max_points_per_centroid=len(sample_SD),
+        max_points_per_centroid=points,
     )
     kmeans.train(sample_SD)
     centroids = np.asarray(kmeans.centroids, np.float32).reshape(M, -1)
@@ -145,21 +153,35 @@ def fit_plain(sample_SD: np.ndarray, M: int, *, niter: int, seed: int, device: s
 
 
 def fit_two_level(
-    sample_SD: np.ndarray, M: int, *, fit: Callable[..., Flat], niter: int, seed: int, device: str
+    sample_SD: np.ndarray,
+    M: int,
+    *,
+    fit: Callable[..., Flat],
+    niter: int,
+    points: int,
+    seed: int,
+    device: str,
 ) -> TwoLevel:
     """Fit about sqrt(M) cells, and in each a share of the M centroids in proportion to its population.
 
     Args:
         fit: `fit_flat` or `fit_plain`, for the centroids inside a cell.
     """
-    cells = fit_plain(sample_SD, round(M**0.5), niter=niter, seed=seed, device=device)
+    cells = fit_plain(sample_SD, round(M**0.5), niter=niter, points=points, seed=seed, device=device)
     cell_S = cells.candidates(sample_SD, 1, device)[0][:, 0]
     used, cell_S = np.unique(cell_S, return_inverse=True)
     sizes = np.bincount(cell_S)
     counts = _in_proportion(sizes, M)
     order = np.argsort(cell_S, kind="stable")
     parts = [
-        fit(sample_SD[members], int(count), niter=niter, seed=derived_seed(seed, "cell", cell), device=device)
+        fit(
+            sample_SD[members],
+            int(count),
+            niter=niter,
+            points=points,
+            seed=derived_seed(seed, "cell", cell),
+            device=device,
+        )
         for cell, (members, count) in enumerate(
             zip(np.split(order, np.cumsum(sizes)[:-1]), counts, strict=True)
         )

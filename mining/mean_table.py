@@ -1,4 +1,4 @@
-"""The means of an identities table, read from disk by slices: 10 million of 512 numbers are 20 GB."""
+"""Identity means in a Parquet file, read a row group at a time: 10 million of 512 numbers are 20 GB."""
 
 from __future__ import annotations
 
@@ -6,30 +6,35 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from .artifacts import open_parquet, read_row_group, unwritable
+from .artifacts import DAMAGE, open_parquet, unwritable
 from .errors import InputError
-from .schemas import IDENTITIES
 
 IN_MEMORY = 2**31
 """Bytes of means up to which `as_array` holds them in memory."""
 
 
 class MeanTable:
-    """The `mean` column of `identities.parquet`: `shape`, and slices of rows as float32[n, D].
+    """Column `mean` of a table, as something with `shape` (N, D) and slices of rows, float32[n, D].
 
-    Slices in order read the file once, one row group at a time.
+    Holds one decoded row group. The file is read, not mapped: pages of a mapped file would count as
+    this process's memory, all of them in a pass.
 
     Raises:
-        InputError: not an identities table, or damaged.
+        InputError: missing, damaged, or without a column `mean` of fixed-size lists.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        file = open_parquet(path, IDENTITIES)
-        groups = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+        open_parquet(path)
+        self.path, self._file = path, pq.ParquetFile(path, page_checksum_verification=True)
+        schema = self._file.schema_arrow
+        if "mean" not in schema.names or not pa.types.is_fixed_size_list(schema.field("mean").type):
+            raise InputError(f"{path} has no column 'mean' of fixed-size lists")
+        groups = [self._file.metadata.row_group(group).num_rows for group in range(self._file.num_row_groups)]
         self._start = np.concatenate(([0], np.cumsum(groups, dtype=np.int64)))
-        self.shape = (int(self._start[-1]), file.schema_arrow.field("mean").type.list_size)
+        self.shape = (int(self._start[-1]), int(schema.field("mean").type.list_size))
         self._held: tuple[int, np.ndarray] = (-1, np.empty(0))
 
     def __len__(self) -> int:
@@ -42,13 +47,15 @@ class MeanTable:
 
     def __getitem__(self, rows: slice) -> np.ndarray:
         start, stop, step = rows.indices(len(self))
-        found = [np.empty((0, self.shape[1]), np.float32)]
+        found = []
         group = int(np.searchsorted(self._start, start, side="right")) - 1
         while start < stop:
             begin, end = (int(row) for row in self._start[group : group + 2])
             found.append(self._group(group)[start - begin : min(stop, end) - begin])
             start, group = end, group + 1
-        return np.concatenate(found)[::step]
+        if len(found) == 1:
+            return found[0][::step]
+        return np.concatenate([np.empty((0, self.shape[1]), np.float32), *found])[::step]
 
     def as_array(self, folder: Path) -> np.ndarray:
         """All means, to be read in any order: in memory up to 2 GiB, else as a map of an unnamed file in `folder`.
@@ -69,8 +76,11 @@ class MeanTable:
 
     def _group(self, group: int) -> np.ndarray:
         if self._held[0] != group:
-            column = read_row_group(self.path, IDENTITIES, group, ["mean"])["mean"].combine_chunks()
+            try:
+                column = self._file.read_row_group(group, columns=["mean"])["mean"].combine_chunks()
+            except DAMAGE as error:
+                raise InputError(f"{self.path} is damaged: {str(error).splitlines()[0]}") from error
             if column.null_count:
                 raise InputError(f"{self.path} has identities without a mean; run `subspace extract` again")
-            self._held = group, column.flatten().to_numpy().reshape(-1, self.shape[1])
+            self._held = group, column.flatten().to_numpy(zero_copy_only=False).reshape(-1, self.shape[1])
         return self._held[1]

@@ -25,8 +25,8 @@ from .settings import Settings
 
 CANDIDATES = 8
 """Subspaces that an identity may be sent to."""
-SAMPLE_BYTES = 2**30
-"""The sample is cut to this, whatever is asked for."""
+SAMPLED_TIMES, SAMPLE_BYTES = 4, 2**30
+"""The sample is so many times what an iteration sees, cut to so much memory."""
 
 
 class SubspaceConfig(Settings):
@@ -133,13 +133,10 @@ def cluster_identities(
     if M == 1:
         fitted: Flat | TwoLevel = _one_centroid(blocks)
     else:
-        most = max(M, min(max_points_per_centroid * M, SAMPLE_BYTES // (4 * D)))
-        sample = _sample(blocks, most, seed)
-        fit = fit_flat if priced else fit_plain
-        if flat_up_to >= M:
-            fitted = fit(sample, M, niter=niter, seed=seed, device=device)
-        else:
-            fitted = fit_two_level(sample, M, fit=fit, niter=niter, seed=seed, device=device)
+        most = max(M, min(SAMPLED_TIMES * max_points_per_centroid * M, SAMPLE_BYTES // (4 * D)))
+        sample, fit = _sample(blocks, most, seed), fit_flat if priced else fit_plain
+        how = {"niter": niter, "points": max_points_per_centroid, "seed": seed, "device": device}
+        fitted = fit(sample, M, **how) if flat_up_to >= M else fit_two_level(sample, M, fit=fit, **how)
         del sample
 
     c = min(M, CANDIDATES if priced or overlap else 1)
@@ -174,11 +171,6 @@ def subspace_count(N: int, ids_per_subspace: int | Literal["all"]) -> int:
     return 1 if ids_per_subspace == "all" else max(1, round(N / ids_per_subspace))
 
 
-def sample_size(N: int, M: int, D: int, max_points_per_centroid: int) -> int:
-    """Identities that k-means is fitted on."""
-    return min(N, max(M, min(max_points_per_centroid * M, SAMPLE_BYTES // (4 * D))))
-
-
 def _check(ids_per_subspace: int | str, tolerance: float, balance: str, overlap: float) -> None:
     if ids_per_subspace != "all" and (isinstance(ids_per_subspace, str) or ids_per_subspace < 1):
         raise InputError(f"ids_per_subspace={ids_per_subspace} must be at least 1, or 'all'")
@@ -195,7 +187,7 @@ def _device(gpu: bool | None) -> str:
 
 
 def _one_centroid(blocks: MeanBlocks) -> Flat:
-    total = sum(rows.sum(axis=0, dtype=np.float64) for _, rows in blocks)
+    total = np.sum([rows.sum(axis=0, dtype=np.float64) for _, rows in blocks], axis=0)
     if not np.isfinite(total).all():
         _refuse(blocks)
     centroid = total / max(float(np.linalg.norm(total)), 1e-12)

@@ -21,7 +21,6 @@ from ..mining.subspaces import (
     SubspaceConfig,
     Subspaces,
     cluster_identities,
-    sample_size,
     subspace_count,
 )
 from .config import RunConfig
@@ -61,7 +60,7 @@ def cluster(run: RunDirectory, config: RunConfig, options: Options, *, round_ind
         N, D = MeanTable(stage.folder / "identities.parquet").shape
         M = subspace_count(N, settings.ids_per_subspace)
         products = (
-            settings.niter * sample_size(N, M, D, settings.max_points_per_centroid) + N
+            settings.niter * min(N, settings.max_points_per_centroid * M) + N
         ) * M + settings.recall_queries * N
         if settings.duplicates_within is not None:
             products += N * N // M
