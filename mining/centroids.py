@@ -20,7 +20,7 @@ import faiss
 import numpy as np
 import torch
 
-from .randomness import derived_seed, generator
+from .randomness import derived_seed
 
 ROWS_PER_PRODUCT = 2048
 """Rows of one matrix product: its similarities to 1,000 centroids, 8 MB, stay in the last-level cache."""
@@ -101,17 +101,17 @@ class TwoLevel:
 
 
 def fit_flat(sample_SD: np.ndarray, M: int, *, niter: int, points: int, seed: int, device: str) -> Flat:
-    """Fit M unit centroids by priced k-means, from M rows of the sample.
+    """Fit M unit centroids by priced k-means, from those that half as many iterations of FAISS's find.
 
-    An iteration sees the next `points` · M rows of the sample, round and round: fresh rows cost nothing
+    (From M rows of the sample instead, look-alikes meet 1 to 3 % less often.) An iteration sees the next `points` · M rows of the sample, round and round: fresh rows cost nothing
     and undo what the last ones taught by chance (mini-batch k-means, Sculley 2010, with large batches).
 
     Args:
         sample_SD: float32[S, D], S >= M, in random order.
     """
     sample = torch.from_numpy(sample_SD).to(device)
-    start = generator(seed, "centroids").permutation(len(sample))[:M]
-    centroids, price = _unit(sample[torch.from_numpy(np.sort(start)).to(device)]), torch.zeros(M).to(device)
+    start = fit_plain(sample_SD, M, niter=(niter + 1) // 2, points=points, seed=seed, device=device)
+    centroids, price = (torch.from_numpy(array).to(device) for array in (start.centroids, start.price))
     parts, turns = sample.split(max(ROWS_PER_PRODUCT, ROWS_PER_BID * M)), 0
     for bid in np.geomspace(FIRST_BID, LAST_BID, niter).tolist() if len(sample) > M else ():
         sums, seen = torch.zeros_like(centroids), 0
