@@ -43,7 +43,6 @@ def write_plan(
         parquet_writer(aside / "part-00000.parquet", PLAN, PLAN.columns, use_dictionary=False) as writer,
         ThreadPoolExecutor(1) as second_thread,
     ):
-
         waiting = PLAN.columns.empty_table()
 
         def write(block: PlanBlock) -> None:
