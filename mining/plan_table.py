@@ -31,7 +31,7 @@ def write_plan(
     Args:
         blocks: what `plan_batches` yields for `images`.
         fingerprint: of what the plan was made from; without one, of its content.
-        row_group_size: batches that are read at a time, at most; the rows do not depend on it.
+        row_group_size: batches that are read at a time; the rows do not depend on it.
 
     Raises:
         InputError: the folder cannot be written.
@@ -43,8 +43,10 @@ def write_plan(
         parquet_writer(aside / "part-00000.parquet", PLAN, PLAN.columns, use_dictionary=False) as writer,
         ThreadPoolExecutor(1) as second_thread,
     ):
+        waiting = PLAN.columns.empty_table()
 
         def write(block: PlanBlock) -> None:
+            nonlocal waiting
             columns = [
                 pa.array(block.step),
                 pa.array(block.subspace_id),
@@ -53,7 +55,11 @@ def write_plan(
             ]
             if fingerprint is None:
                 content.update(block.image_id.tobytes())
-            writer.write_table(pa.table(columns, schema=PLAN.columns), row_group_size=row_group_size)
+            waiting = pa.concat_tables([waiting, pa.table(columns, schema=PLAN.columns)])
+            whole = len(waiting) // row_group_size * row_group_size
+            if whole:
+                writer.write_table(waiting.slice(0, whole), row_group_size=row_group_size)
+                waiting = waiting.slice(whole)
 
         writing = None
         for block in blocks:
@@ -62,6 +68,8 @@ def write_plan(
             writing = second_thread.submit(write, block)
         if writing:
             writing.result()
+        if len(waiting):
+            writer.write_table(waiting)
         writer.add_key_value_metadata({"fingerprint": fingerprint or content.hexdigest()})
 
 

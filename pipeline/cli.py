@@ -260,7 +260,7 @@ def cluster(
 
 
 @app.command(
-    epilog="Examples: subspace plan runs/photos plan.strategy=doppelganger plan.random_fraction=0.25; "
+    epilog="Example: subspace plan runs/photos plan.strategy=doppelganger plan.random_fraction=0.25; "
     "subspace plan runs/photos --list-shards | awk '$1 == 7 {print $2}'"
 )
 def plan(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -36,6 +37,20 @@ def test_plan(finished_run: Path) -> None:
         for name in ("cosine to the nearest identity of the batch", "the same in random batches")
     )
     assert -1 <= random <= planned <= 1
+
+
+def test_a_plan_shows_what_its_stage_said_and_needs_no_identities(finished_run: Path, tmp_path: Path) -> None:
+    folder = finished_run / "round-001"
+    said = json.loads((folder / "done" / "plan.json").read_text())["summary"]
+    facts = inspect(folder / "plan").facts
+    assert facts["cosine to the nearest identity of the batch"] == said["hardness"]
+    assert facts["the same in random batches"] == said["random_hardness"]
+    copy = shutil.copytree(folder / "plan", tmp_path / "alone" / "plan")
+    alone = inspect(copy).facts
+    assert "the same in random batches" not in alone
+    assert all(facts[name] == alone[name] for name in ("rows", "subspaces", "identities drawn"))
+    shutil.copy(finished_run / "round-000" / "identities.parquet", tmp_path / "alone")
+    assert "the same in random batches" in inspect(copy).facts
 
 
 def test_subspaces_and_centroids_agree(finished_run: Path) -> None:

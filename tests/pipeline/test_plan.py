@@ -1,0 +1,86 @@
+"""`subspace plan`: strategies from the command line, and the shards to stage."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import QUICK, subspace
+
+
+@pytest.fixture(scope="module")
+def run_on_files(small_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clustered run whose images are files on disk, one folder for each identity."""
+    folder = tmp_path_factory.mktemp("files")
+    rows = pq.read_table(small_source, columns=["identity", "image", "split"]).to_pylist()
+    listed = []
+    for number, row in enumerate(rows):
+        (folder / f"{number}.png").write_bytes(row["image"])
+        listed.append({"identity": row["identity"], "path": f"{number}.png", "split": row["split"]})
+    pq.write_table(pa.Table.from_pylist(listed), folder / "list.parquet")
+    manifest, run = folder / "m.parquet", folder / "run"
+    for command in (
+        ("ingest", folder / "list.parquet", "--out", manifest),
+        ("init", run, "--manifest", manifest, *QUICK),
+        ("pretrain", run),
+        ("extract", run),
+        ("cluster", run),
+    ):
+        done = subspace(*command)
+        assert done.returncode == 0, done.stderr
+    return run
+
+
+def test_shards_are_listed_for_staging(run_on_files: Path) -> None:
+    done = subspace("plan", run_on_files, "--list-shards")
+    assert done.returncode == 0, done.stderr
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    assert all(images == "1" for _, _, images in lines)  # a file holds one image
+    assert len({uri for _, uri, _ in lines}) == len(lines) == 288
+    assert all(Path(uri.removeprefix("file://")).is_file() for _, uri, _ in lines)
+    sizes = pq.read_table(run_on_files / "round-000" / "centroids.parquet")["size"].to_pylist()
+    assert Counter(int(home) for home, _, _ in lines) == {home: 6 * size for home, size in enumerate(sizes)}
+    rows = json.loads(subspace("plan", run_on_files, "--list-shards", "--json").stdout)
+    assert [[str(row["subspace_id"]), row["uri"], str(row["images"])] for row in rows] == lines
+    assert not (run_on_files / "round-000" / "plan").exists()
+
+
+def test_images_inside_the_manifest_have_no_shards(finished_run: Path) -> None:
+    done = subspace("plan", finished_run, "--list-shards")
+    assert done.returncode == 0
+    assert done.stdout.count("\n") == 1
+    assert "no shards" in done.stdout
+    assert json.loads(subspace("plan", finished_run, "--list-shards", "--json").stdout) == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["plan.strategy=random"],
+        ["plan.strategy=doppelganger", "plan.random_fraction=0.5", "plan.max_appearances=12"],
+        ["plan.strategy=graph", "plan.max_images=3"],
+        ["plan.order=sequential", "plan.locality_window=2"],
+    ],
+)
+def test_strategies(run_on_files: Path, settings: list[str]) -> None:
+    done = subspace("plan", run_on_files, *settings, "--force", "--json")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)["summary"]
+    assert -1 <= summary["random_hardness"] <= 1
+    table = pq.read_table(run_on_files / "round-000" / "plan")
+    assert len(table) == 8
+    assert (set(table["subspace_id"].to_pylist()) == {-1}) == (settings == ["plan.strategy=random"])
+    again = (run_on_files / "round-000" / "plan" / "part-00000.parquet").read_bytes()
+    assert subspace("plan", run_on_files, *settings, "--force").returncode == 0
+    assert (run_on_files / "round-000" / "plan" / "part-00000.parquet").read_bytes() == again
+
+
+def test_contradictions_are_one_line(run_on_files: Path) -> None:
+    done = subspace("plan", run_on_files, "plan.strategy=graph", "plan.group_size=2")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "plan.group_size=2 contradicts plan.strategy=graph" in done.stderr
