@@ -129,7 +129,7 @@ def large_side(side: str, path: Path, M: int) -> None:
     else:
         centroids = torch.from_numpy(next(identity_means(M, table.shape[1])))
         for _, rows in MeanBlocks(table):
-            for part in torch.from_numpy(rows).split(2048):
+            for part in torch.tensor(rows).split(2048):
                 (part @ centroids.T).argmax(1)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"{side}: {time.perf_counter() - started:.1f} s, peak memory {peak:.2f} GiB {told}", flush=True)

@@ -3,7 +3,7 @@
 Shapes: N identities, M subspaces, D numbers in a mean, c candidates of an identity.
 
 Fit on a sample, then one pass over all means that keeps for each identity its c best subspaces
-(8 bytes each, 0.64 GB at 10 million), then everything else happens on those lists: prices, repair, overlap.
+(8 bytes each, 0.48 GB at 10 million), then everything else happens on those lists: prices, repair, overlap.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from .randomness import generator
 from .repair import Assignment
 from .settings import Settings
 
-CANDIDATES = 8
+CANDIDATES = 6
 """Subspaces that an identity may be sent to."""
-SAMPLED_TIMES, SAMPLE_BYTES = 4, 2**30
+SAMPLED_TIMES, SAMPLE_BYTES = 2, 2**30
 """The sample is so many times what an iteration sees, cut to so much memory."""
 
 
@@ -147,7 +147,7 @@ def cluster_identities(
         some_id, some_similarity = id_Nc[::every].copy(), similarity_Nc[::every].copy()
         price = find_prices(some_id, some_similarity, bound, fitted.price, steps=60, share=len(some_id) / N)
         if every > 1:
-            price = find_prices(id_Nc, similarity_Nc, bound, price, steps=10)
+            price = find_prices(id_Nc, similarity_Nc, bound, price, steps=6)
         place = choose(id_Nc, similarity_Nc, price)
 
     centroids = fitted.centroids
