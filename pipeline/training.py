@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,10 +12,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..mining.artifacts import remove
 from ..mining.errors import InputError, StoppedEarly
 from ..train.backbones import Backbone
-from ..train.checkpoint import CheckpointMeta, load_state, read_meta, save_checkpoint
+from ..train.checkpoint import CheckpointMeta, read_meta
 from ..train.collapse import Collapse, CollapseConfig, CollapseGuard
 from ..train.embedder import forward_rate, pick_device
 from ..train.loop import LoaderConfig, StepRecord, train_steps
@@ -26,6 +23,7 @@ from ..train.optimizers import OptimizerConfig
 from ..train.planned_batches import DecodedBatches, ImageBatch, Plan, load_batches
 from ..train.running_means import Staleness
 from .console import amount
+from .saved_states import SavedStates
 from .stage import Options, Stage
 
 OUTPUTS = ("checkpoint", "resume", "metrics.jsonl", "tensorboard")
@@ -61,17 +59,26 @@ class Training:
     @property
     def checkpoint(self) -> Path:
         """The finished checkpoint."""
-        return self.stage.folder / "checkpoint"
-
-    @property
-    def resume(self) -> Path:
-        """Checkpoints on the way."""
-        return self.stage.folder / "resume"
+        return self.states.checkpoint
 
     @cached_property
     def guard(self) -> CollapseGuard:
         """Watches for collapse; its state is part of every checkpoint."""
         return CollapseGuard(self.loss, self.collapse or CollapseConfig(action="off"))
+
+    @cached_property
+    def states(self) -> SavedStates:
+        """What is kept on disk."""
+        return SavedStates(
+            self.stage.folder,
+            self.loader.save_every,
+            self.meta,
+            self.network,
+            self.optimizer,
+            self.loss,
+            self.guard,
+            self.staleness.running if self.staleness else None,
+        )
 
     def run(self, options: Options) -> dict[str, Any]:
         """Train to the end of the plan and save; return the summary for the marker.
@@ -82,14 +89,14 @@ class Training:
         device = pick_device(options.device)
         self.network.to(device)
         self.loss.to(device)
-        step = self._restore()
+        step = self.states.restore(self.begin_with)
         if step:
             options.console.say(
                 f"{self.stage.folder.name}/{self.stage.name}: resuming at step {step} of {len(self.plan)}"
             )
         if not self.checkpoint.exists():
-            self._save(self.checkpoint, self._train(step, device, options))
-        shutil.rmtree(self.resume, ignore_errors=True)
+            self.states.save(self.checkpoint, self._train(step, device, options))
+        self.states.finish()
         return self._summary()
 
     def _train(self, step: int, device: torch.device, options: Options) -> int:
@@ -97,7 +104,7 @@ class Training:
         steps = len(self.plan)
         batches = load_batches(self.dataset, range(step, steps), self.loader.num_workers)
         if step == 0 and self.guard.goes_back:
-            self._save(self._resume(0), 0)
+            self.states.save(self.states.at(0), 0)
         log = MetricsLog(self.stage.folder, step)
         stop = options.stop
         stop.graceful = True
@@ -121,7 +128,7 @@ class Training:
                         self._answer(collapse, step, options)
                         records = self._records(batches, device)
                     if saving:
-                        self._save(self._resume(step), step)
+                        self.states.save(self.states.at(step), step)
                     if saving and stop.name:
                         raise StoppedEarly(
                             f"stopped by {stop.name} at step {step} of {steps}, saved; run the same command to continue"
@@ -171,68 +178,17 @@ class Training:
         if not self.guard.goes_back:
             options.console.say(say)
             return
-        back = self._sound()
-        meta = self._load(back)
+        back = self.states.sound()
+        meta = self.states.load(back)
         rung = self.guard.soften(step) if self.guard.config.action == "soften" else None
         if rung is None:
-            for later in self.resume.glob("step-*"):
-                if later > back:
-                    remove(later)
+            self.states.forget_after(back)
             raise StoppedEarly(
                 f"{say}; the weights of step {meta.step} are kept: the same command continues from them, with "
                 f"train.collapse.action=soften if you like, or set a lower train.optimizer.lr and begin the round again"
             )
         options.console.say(f"{say}; back to the weights of step {meta.step}, and on with {rung}")
-        self._save(self._resume(step), step)
-
-    def _sound(self) -> Path:
-        """The newest state that was saved by the clock of steps and followed by a window without collapse.
-
-        A state that a signal saved does not count: going back must not depend on when signals came.
-        """
-        folders = sorted(self.resume.glob("step-*"))
-        steps = [int(folder.name.removeprefix("step-")) for folder in folders]
-        last, softened = self.guard.sound_step, self.guard.softened_step
-        sound = [
-            folder
-            for folder, step in zip(folders, steps, strict=True)
-            if step <= last and (step % self.loader.save_every == 0 or step == softened)
-        ]
-        return (sound or folders)[-1]
-
-    def _restore(self) -> int:
-        """Load the newest state of this very training and return its step; 0 to begin.
-
-        Network and loss are on their device by now, and the optimiser's state follows its parameters.
-        """
-        for folder in [self.checkpoint, *sorted(self.resume.glob("step-*"), reverse=True)]:
-            if folder.is_dir() and read_meta(folder).fingerprint == self.stage.fingerprint:
-                meta = self._load(folder)
-                self.guard.load(meta.collapse)
-                return meta.step
-        remove(self.checkpoint)  # of other settings
-        if self.begin_with is not None:
-            load_state(self.begin_with, self.network, optimizer=self.optimizer, loss=self.loss)
-            self.guard.climb(read_meta(self.begin_with).collapse.get("level", 0))
-        return 0
-
-    def _load(self, folder: Path) -> CheckpointMeta:
-        running = self.staleness.running if self.staleness else None
-        load_state(folder, self.network, optimizer=self.optimizer, loss=self.loss, running=running)
-        return read_meta(folder)
-
-    def _save(self, folder: Path, step: int) -> None:
-        meta = dataclasses.replace(self.meta, step=step, collapse=self.guard.state())
-        running = self.staleness.running if self.staleness else None
-        save_checkpoint(folder, self.network, meta, optimizer=self.optimizer, loss=self.loss, running=running)
-        sound = self._sound() if self.guard.goes_back and folder != self.checkpoint else None
-        for older in self.resume.glob("step-*"):
-            if older != folder and older != sound:
-                remove(older)
-
-    def _resume(self, step: int) -> Path:
-        """Where the state after `step` steps is kept on the way."""
-        return self.resume / f"step-{step:08d}"
+        self.states.save(self.states.at(step), step)
 
     def _refuse_bad_images(self, record: StepRecord) -> None:
         if record.bad and self.fail_on_bad_image:
@@ -268,7 +224,7 @@ def training_estimate(
     weights = sum(parameter.numel() for parameter in network.parameters()) * 4
     return (
         f"{steps:,} steps of up to {batch:,} images, about {max(1, steps * batch / rate):,.0f} s, "
-        f"{amount(4 * weights)} of weights, gradients and optimiser state, {amount(6 * weights)} of disk"
+        f"{amount(4 * weights)} of weights, gradients and optimiser state, {amount(9 * weights)} of disk"
     )
 
 
