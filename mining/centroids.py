@@ -21,18 +21,21 @@ import faiss
 import numpy as np
 import torch
 
+from .balance import Bound, choose, find_prices
 from .randomness import derived_seed, generator
 
 ROWS_PER_PRODUCT = 4096
 """Rows of one matrix product: its similarities to 1,000 centroids, 16 MB, stay in the last-level cache."""
-ROWS_PER_BID = 20
+ROWS_PER_BID = 5
 """Prices move after so many identities per centroid."""
-FIRST_BID, LAST_BID = 0.1, 0.005
+FIRST_BID, LAST_BID = 0.08, 0.01
 """Change of price, in cosine, of a subspace that gets nothing or twice its share; shrinks over the iterations."""
 MOVES_PER_ITERATION = 2
 """Times that the centroids move in an iteration."""
-CELLS_ASKED = 3
+CELLS_ASKED = 8
 """Nearest cells whose centroids are candidates."""
+SETTLING_MOVES = 5
+"""Moves of the centroids of all cells together."""
 
 Candidates = tuple[np.ndarray, np.ndarray, np.ndarray]
 """`id_nc` int32 and `similarity_nc` float32, best bid first, and the similarity to the nearest, float32[n]."""
@@ -78,6 +81,12 @@ class TwoLevel:
     def price(self) -> np.ndarray:
         """float32[M]."""
         return np.concatenate([part.price for part in self.parts])
+
+    def moved(self, centroids: np.ndarray, price: np.ndarray) -> TwoLevel:
+        """The same cells with other centroids and prices."""
+        ends = np.cumsum([len(part.price) for part in self.parts])[:-1]
+        parts = zip(np.split(centroids, ends), np.split(price, ends), strict=True)
+        return TwoLevel(self.cells, [Flat(*part) for part in parts])
 
     def candidates(self, rows: np.ndarray, c: int, device: str) -> Candidates:
         """Return the c best centroids by similarity less price, of the nearest cells of each row."""
@@ -192,7 +201,28 @@ def fit_two_level(
             zip(np.split(order, np.cumsum(sizes)[:-1]), counts, strict=True)
         )
     ]
-    return TwoLevel(cells.centroids[used].copy(), parts)
+    fitted = TwoLevel(cells.centroids[used].copy(), parts)
+    return _settled(fitted, sample_SD, device) if fit is fit_flat else fitted
+
+
+def _settled(fitted: TwoLevel, sample_SD: np.ndarray, device: str) -> TwoLevel:
+    """Let cells trade with each other: a few moves with prices that are found for all cells together.
+
+    Each cell was fitted alone, so the same price means more in one than in another, and who lives at the
+    border of a cell was never asked about the next.
+    """
+    M, sample = len(fitted.price), _tensor(sample_SD)
+    bound = Bound.around(len(sample), M, 0.02)
+    for _ in range(SETTLING_MOVES):
+        asked = [fitted.candidates(rows.numpy(), 8, device)[:2] for rows in sample.split(16_384)]
+        ids, similarity = (np.concatenate(column) for column in zip(*asked, strict=True))
+        price = find_prices(ids, similarity, bound, fitted.price, steps=20)
+        chosen = ids[np.arange(len(ids)), choose(ids, similarity, price)].astype(np.int64)
+        sums = torch.zeros(fitted.centroids.shape).index_add_(0, torch.from_numpy(chosen), sample)
+        chosen_by_none = sums.norm(dim=1, keepdim=True) < 1e-6
+        centroids = torch.where(chosen_by_none, torch.from_numpy(fitted.centroids), _unit(sums))
+        fitted = fitted.moved(centroids.numpy(), price)
+    return fitted
 
 
 def _in_proportion(sizes: np.ndarray, M: int) -> np.ndarray:

@@ -1,0 +1,106 @@
+"""Prices and repair: near the exact optimum, never worse than chance, always within the bound."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
+
+from subspace.mining.balance import Bound, choose, find_prices
+from subspace.mining.repair import Assignment, first_of_each
+
+
+def units(n: int, d: int, seed: int) -> np.ndarray:
+    rows = np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def candidates(n: int, m: int, c: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Candidates, all similarities and the centroids, for means that crowd around the first centroids."""
+    centroids = units(m, 6, seed)
+    crowd = np.random.default_rng(seed).integers(0, max(1, m // 2), n)
+    means = centroids[crowd] + 0.7 * units(n, 6, seed + 1)
+    similarity = (means / np.linalg.norm(means, axis=1, keepdims=True)) @ centroids.T
+    ids = np.argsort(-similarity, axis=1, kind="stable")[:, :c].astype(np.int32)
+    return ids, np.take_along_axis(similarity, ids, 1), similarity, centroids
+
+
+def balanced(
+    ids: np.ndarray, similarity: np.ndarray, bound: Bound, centroids: np.ndarray, steps: int = 60
+) -> Assignment:
+    price = find_prices(ids, similarity, bound, np.zeros(len(centroids), np.float32), steps=steps)
+    assigned = Assignment(ids, similarity, choose(ids, similarity, price), centroids)
+    assigned.repair(bound)
+    return assigned
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_mean_similarity_is_near_the_exact_optimum(seed: int) -> None:
+    """The optimum by the Hungarian method, with every centroid standing there once for each of its places."""
+    n, m = 240, 6
+    ids, similarity, every, centroids = candidates(n, m, m, seed)
+    assigned = balanced(ids, similarity, Bound.around(n, m, 0), centroids)
+    assert assigned.sizes.tolist() == [n // m] * m
+    rows, places = linear_sum_assignment(-np.repeat(every, n // m, axis=1))
+    optimum = every[rows, places // (n // m)].mean()
+    assert optimum - 0.01 < assigned.similarity.mean() <= optimum + 1e-6
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_prices_beat_repair_alone_and_repair_alone_beats_chance(seed: int) -> None:
+    n, m = 2000, 20
+    ids, similarity, every, centroids = candidates(n, m, 8, seed)
+    bound = Bound.around(n, m, 0.02)
+    priced, repaired = (balanced(ids, similarity, bound, centroids, steps) for steps in (60, 0))
+    chance = every[np.arange(n), np.random.default_rng(seed).permutation(n) % m].mean()
+    whole = [every[np.arange(n), found.subspace_id].mean() for found in (priced, repaired)]
+    assert whole[0] >= whole[1] > chance
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    n=st.integers(1, 80),
+    m=st.integers(1, 40),
+    c=st.integers(1, 6),
+    tolerance=st.sampled_from([0, 0.02, 0.5, 2]),
+    seed=st.integers(0, 999),
+)
+def test_repair_meets_the_bound_from_any_start(n: int, m: int, c: int, tolerance: float, seed: int) -> None:
+    m = min(n, m)
+    ids, similarity, every, centroids = candidates(n, m, min(c, m), seed)
+    random = np.random.default_rng(seed)
+    gone = random.random(ids.shape) < 0.3  # empty places, as cells with few centroids leave
+    gone[:, 0] = False
+    similarity = np.where(gone, -np.inf, similarity).astype(np.float32)
+    bound = Bound.around(n, m, tolerance)
+    assigned = Assignment(ids, similarity, np.zeros(n, np.int64), centroids)
+    assigned.repair(bound)
+    np.testing.assert_array_equal(assigned.sizes, np.bincount(assigned.subspace_id, minlength=m))
+    assert not bound.excess(assigned.sizes).any()
+    known = ~assigned.strangers
+    np.testing.assert_allclose(
+        assigned.similarity[known], every[np.arange(n), assigned.subspace_id][known], atol=1e-6
+    )
+
+
+@given(n=st.integers(1, 10_000), m=st.integers(1, 500), tolerance=st.floats(0, 5))
+def test_a_bound_can_always_be_met(n: int, m: int, tolerance: float) -> None:
+    m = min(n, m)
+    bound = Bound.around(n, m, tolerance)
+    assert 1 <= bound.low <= n / m <= bound.high
+    assert m * bound.low <= n <= m * bound.high
+    if tolerance == 0:
+        assert bound.high - bound.low <= 1
+
+
+@given(groups=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), max_size=30), seed=st.integers(0, 99))
+def test_first_of_each_takes_the_cheapest_of_every_group(groups: list[tuple[int, int]], seed: int) -> None:
+    group, cost = (np.array([pair[k] for pair in groups], int) for k in (0, 1))
+    limit = np.random.default_rng(seed).integers(-2, 5, 4)
+    expected = []
+    for g in range(4):
+        rows = sorted((cost[i], i) for i in range(len(group)) if group[i] == g)
+        expected += [i for _, i in rows[: max(0, limit[g])]]
+    assert first_of_each(group, cost, limit).tolist() == sorted(expected)
