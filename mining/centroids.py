@@ -8,7 +8,7 @@ uneven, and balancing its result afterwards must tear groups of look-alikes apar
 to where equal shares are natural. An iteration costs what one of k-means does, S·M·D.
 
 Above a few thousand centroids M·D per identity is too much, so `TwoLevel` asks in two steps, as FAISS's IVF
-does: about sqrt(M) cells, then only the centroids of the nearest cells, 2·sqrt(M)·D or so.
+does: about sqrt(M) cells, then only the centroids of the nearest eight, about 9·sqrt(M)·D.
 """
 
 from __future__ import annotations
