@@ -113,7 +113,7 @@ class TwoLevel:
 
 
 def fit_flat(sample_SD: np.ndarray, M: int, *, niter: int, points: int, seed: int, device: str) -> Flat:
-    """Fit M unit centroids by priced k-means, from those that a quarter as many iterations of FAISS's find.
+    """Fit M unit centroids: a quarter of the iterations by FAISS's k-means, the others priced.
 
     An iteration sees `points` · M rows, as one of FAISS's does, and the centroids move twice in it, each
     time by fresh rows of the sample (mini-batch k-means, Sculley 2010, with large batches): for the same
@@ -123,10 +123,11 @@ def fit_flat(sample_SD: np.ndarray, M: int, *, niter: int, points: int, seed: in
         sample_SD: float32[S, D], S >= M, in random order.
     """
     sample = _tensor(sample_SD).to(device)
-    start = fit_plain(sample_SD, M, niter=-(-niter // 4), points=points, seed=seed, device=device)
+    unpriced = -(-niter // 4)
+    start = fit_plain(sample_SD, M, niter=unpriced, points=points, seed=seed, device=device)
     centroids, price = (torch.from_numpy(array).to(device) for array in (start.centroids, start.price))
     parts, turns = sample.split(max(ROWS_PER_PRODUCT, ROWS_PER_BID * M)), 0
-    moves = MOVES_PER_ITERATION * niter if len(sample) > M else 0
+    moves = MOVES_PER_ITERATION * (niter - unpriced) if len(sample) > M else 0
     for move, bid in enumerate(np.geomspace(FIRST_BID, LAST_BID, moves).tolist() if moves else ()):
         sums, seen = torch.zeros_like(centroids), 0
         enough = points * M / MOVES_PER_ITERATION if move + 1 < moves else len(sample)
