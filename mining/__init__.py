@@ -10,15 +10,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .batch_plan import PlanConfig, plan_batches
+    from .batch_plan import plan_batches
+    from .duplicates import Duplicates, suspected_duplicates
     from .errors import InputError, StaleArtifactError, StoppedEarly, SubspaceError
     from .manifest import IdentityImages, Manifest
     from .neighbors import batch_hardness, nearest_in_subspace, neighbor_recall
+    from .plan_config import PlanConfig
     from .plan_table import write_plan
     from .subspaces import Subspaces, cluster_identities
     from .triplets import Triplets, mine_batch_ohnm, mine_offline
 
 __all__ = [
+    "Duplicates",
     "IdentityImages",
     "InputError",
     "Manifest",
@@ -35,14 +38,16 @@ __all__ = [
     "nearest_in_subspace",
     "neighbor_recall",
     "plan_batches",
+    "suspected_duplicates",
     "write_plan",
 ]
 
 _HOME = {
+    "Duplicates": "duplicates",
     "IdentityImages": "manifest",
     "InputError": "errors",
     "Manifest": "manifest",
-    "PlanConfig": "batch_plan",
+    "PlanConfig": "plan_config",
     "StaleArtifactError": "errors",
     "StoppedEarly": "errors",
     "SubspaceError": "errors",
@@ -55,6 +60,7 @@ _HOME = {
     "nearest_in_subspace": "neighbors",
     "neighbor_recall": "neighbors",
     "plan_batches": "batch_plan",
+    "suspected_duplicates": "duplicates",
     "write_plan": "plan_table",
 }
 

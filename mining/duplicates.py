@@ -9,8 +9,8 @@ the means of two independent samples a and b of one identity have the cosine
 
 and a pair of identities is suspected where its means are nearly that close: 1 - cos <= within · (1 - c_ab).
 
-Measured on glyphs cut into two halves: c_ab is the median cosine of the halves within 0.007, and `within` = 1.5
-finds nine of ten.
+Measured on glyphs cut in two: c_ab is the median cosine of the halves within 0.007, and `within` = 1.5 finds nine of
+ten, with a barely trained network as with a good one (BENCHMARKS.md).
 
 Shapes: I identities, D numbers in a mean, k neighbours, p pairs.
 """

@@ -14,8 +14,8 @@ from pydantic import Field, ValidationError, model_validator
 from yaml import YAMLError
 
 from ..mining.artifacts import write_text
-from ..mining.batch_plan import PlanConfig
 from ..mining.errors import InputError
+from ..mining.plan_config import PlanConfig
 from ..mining.settings import Settings
 from ..mining.subspaces import SubspaceConfig
 from ..train.embedder import Precision

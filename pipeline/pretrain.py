@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..mining.artifacts import fingerprint_of, read_json
-from ..mining.batch_plan import PlanConfig, plan_batches
+from ..mining.batch_plan import plan_batches
 from ..mining.errors import InputError
 from ..mining.manifest import Manifest
+from ..mining.plan_config import PlanConfig
 from ..mining.plan_table import write_plan
 from ..mining.randomness import derived_seed
 from ..train.checkpoint import SPEC_PREFIX, CheckpointMeta, load_network, read_meta, save_checkpoint
