@@ -62,7 +62,7 @@ def cluster(run: RunDirectory, config: RunConfig, options: Options, *, round_ind
         products = (
             settings.niter * min(N, settings.max_points_per_centroid * M) + N
         ) * M + settings.recall_queries * N
-        if settings.duplicates_within is not None:
+        if settings.duplicates_within is not None and N // M <= LARGEST_SEARCHED:
             products += N * N // M
         return (
             f"{N:,} identity means into {M:,} subspace(s), about {max(1, 2 * D * products / _flops()):,.0f} s, "
