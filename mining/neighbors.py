@@ -5,7 +5,7 @@ Shapes: I identities, D numbers in a mean, k neighbours, P identities in a batch
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,12 +98,20 @@ class SampledNeighbors:
         return together
 
 
-def sampled_neighbors(means: Any, *, k: int = 10, queries: int = 1000, seed: int = 0) -> SampledNeighbors:
+def sampled_neighbors(
+    means: Any,
+    *,
+    k: int = 10,
+    queries: int = 1000,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> SampledNeighbors:
     """Find the exact nearest identities of a seeded sample, in one pass over blocks: queries · I · D multiply-adds.
 
     Args:
         means: whatever `MeanBlocks` takes, of I unit vectors.
         k: fewer where there are not so many others.
+        progress: called with the number of identities of each block as it has been searched.
     """
     blocks = MeanBlocks(means)
     total = blocks.shape[0]
@@ -120,6 +128,8 @@ def sampled_neighbors(means: Any, *, k: int = 10, queries: int = 1000, seed: int
         best, found = np.hstack((best, similarity)), np.hstack((found, here[index]))
         kept = np.argsort(-best, axis=1, kind="stable")[:, :k]
         best, found = np.take_along_axis(best, kept, 1), np.take_along_axis(found, kept, 1)
+        if progress:
+            progress(len(rows))
     return SampledNeighbors(sample, found)
 
 

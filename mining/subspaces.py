@@ -8,6 +8,7 @@ Fit on a sample, then one pass over all means that keeps for each identity its c
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -104,6 +105,7 @@ def cluster_identities(
     flat_up_to: int = 2048,
     seed: int = 0,
     gpu: bool | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> Subspaces:
     """Partition identities into M = round(N / ids_per_subspace) equal subspaces of look-alikes.
 
@@ -122,6 +124,7 @@ def cluster_identities(
         flat_up_to: largest M at which an identity is compared with all centroids.
         seed: same means, seed and threads, same result.
         gpu: None uses a GPU when torch sees one.
+        progress: called with the number of identities of each block as it is assigned, N in all.
 
     Raises:
         InputError: no identities, NaN in the means, or a setting out of its range.
@@ -141,7 +144,7 @@ def cluster_identities(
         del sample
 
     c = min(M, CANDIDATES if priced or overlap else 1)
-    id_Nc, similarity_Nc, plain = _candidates(blocks, fitted, c, device)
+    id_Nc, similarity_Nc, plain = _candidates(blocks, fitted, c, device, progress)
     place, bound = np.zeros(N, np.int64), Bound.around(N, M, tolerance)
     if priced and M > 1:
         every = max(1, N // (1000 * M))  # sizes known to 3 % on a sample, then exactly on all
@@ -212,7 +215,11 @@ def _sample(blocks: MeanBlocks, most: int, seed: int) -> np.ndarray:
 
 
 def _candidates(
-    blocks: MeanBlocks, fitted: Flat | TwoLevel, c: int, device: str
+    blocks: MeanBlocks,
+    fitted: Flat | TwoLevel,
+    c: int,
+    device: str,
+    progress: Callable[[int], None] | None,
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """The pass over everybody: `id_Nc`, `similarity_Nc` and the mean similarity to the nearest centroid."""
     N = blocks.shape[0]
@@ -223,6 +230,8 @@ def _candidates(
         id_Nc[here], similarity_Nc[here], nearest = fitted.candidates(rows, c, device)
         bad += int(np.sum(~np.isfinite(nearest)))
         total += float(nearest.sum(dtype=np.float64))
+        if progress:
+            progress(len(rows))
     if bad:
         _refuse(blocks)
     return id_Nc, similarity_Nc, total / N

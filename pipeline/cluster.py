@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from ..mining.artifacts import open_parquet, read_parquet, write_parquet
+from ..mining.artifacts import read_parquet, write_parquet
 from ..mining.duplicates import Duplicates, suspected_duplicates
 from ..mining.mean_blocks import MeanBlocks
 from ..mining.mean_table import MeanTable
 from ..mining.neighbors import sampled_neighbors
 from ..mining.randomness import derived_seed
-from ..mining.schemas import CENTROIDS, DUPLICATES, IDENTITIES, SUBSPACES, vector
+from ..mining.schemas import CENTROIDS, DUPLICATES, SUBSPACES, vector
 from ..mining.subspace_quality import adjusted_rand_index, subspace_similarity
 from ..mining.subspaces import (
     SAMPLE_BYTES,
@@ -25,6 +26,7 @@ from ..mining.subspaces import (
 )
 from .config import RunConfig
 from .console import amount
+from .round_tables import read_identities
 from .run_directory import RunDirectory
 from .stage import Options, Stage, done_fingerprint, flat_fields, run_stage
 
@@ -72,21 +74,29 @@ def cluster(run: RunDirectory, config: RunConfig, options: Options, *, round_ind
     def work() -> dict[str, Any]:
         identities = read_identities(run, round_index, ["identity_id", "identity", "images", "spread"])
         means = MeanTable(stage.folder / "identities.parquet")
-        found = cluster_identities(
-            means,
-            ids_per_subspace=settings.ids_per_subspace,
-            tolerance=settings.tolerance,
-            balance=settings.balance,
-            overlap=settings.overlap,
-            niter=settings.niter,
-            max_points_per_centroid=settings.max_points_per_centroid,
-            flat_up_to=settings.flat_up_to,
-            seed=derived_seed(config.seed, "cluster", round_index),
-        )
-        neighbors = sampled_neighbors(
-            means, k=RECALL_AT, queries=settings.recall_queries, seed=recall_seed(config, round_index)
-        )
-        inside, between = subspace_similarity((rows for _, rows in MeanBlocks(means)), found.subspace_id)
+        with options.console.progress("cluster", 3 * len(means), "means") as progress:
+            found = cluster_identities(
+                means,
+                ids_per_subspace=settings.ids_per_subspace,
+                tolerance=settings.tolerance,
+                balance=settings.balance,
+                overlap=settings.overlap,
+                niter=settings.niter,
+                max_points_per_centroid=settings.max_points_per_centroid,
+                flat_up_to=settings.flat_up_to,
+                seed=derived_seed(config.seed, "cluster", round_index),
+                progress=progress.update,
+            )
+            neighbors = sampled_neighbors(
+                means,
+                k=RECALL_AT,
+                queries=settings.recall_queries,
+                seed=recall_seed(config, round_index),
+                progress=progress.update,
+            )
+            inside, between = subspace_similarity(
+                _told(MeanBlocks(means), progress.update), found.subspace_id
+            )
         kept = _kept(run, round_index, identities["identity_id"].to_numpy(), found.subspace_id)
         duplicates = _duplicates(stage, settings, means, identities, found.subspace_id)
         _write(stage, identities, found, duplicates)
@@ -110,6 +120,12 @@ def cluster(run: RunDirectory, config: RunConfig, options: Options, *, round_ind
         return summary
 
     return run_stage(stage, options, estimate, work)
+
+
+def _told(blocks: MeanBlocks, progress: Callable[[int], None]) -> Iterator[np.ndarray]:
+    for _, rows in blocks:
+        yield rows
+        progress(len(rows))
 
 
 def _kept(
@@ -143,33 +159,6 @@ def _duplicates(
 def recall_seed(config: RunConfig, round_index: int) -> int:
     """Decides which identities neighbour recall is measured on."""
     return derived_seed(config.seed, "recall", round_index)
-
-
-def read_identities(run: RunDirectory, round_index: int, columns: list[str] | None = None) -> pa.Table:
-    """The identities table of a round (only `columns`, when given)."""
-    return read_parquet(run.round(round_index) / "identities.parquet", IDENTITIES, columns)
-
-
-def read_subspaces(run: RunDirectory, round_index: int) -> np.ndarray:
-    """The subspace of every identity of a round, in the order of the identities table: int32[N]."""
-    return read_parquet(run.round(round_index) / "subspaces.parquet", SUBSPACES, ["subspace_id"])[
-        "subspace_id"
-    ].to_numpy()
-
-
-def read_second_subspaces(run: RunDirectory, round_index: int) -> np.ndarray | None:
-    """The second subspace of every identity of a round, -1 for none: int32[N]; None without overlap."""
-    path = run.round(round_index) / "subspaces.parquet"
-    if open_parquet(path, SUBSPACES).schema_arrow.get_field_index("second_subspace_id") < 0:
-        return None
-    column = read_parquet(path, SUBSPACES, ["second_subspace_id"])["second_subspace_id"]
-    return column.fill_null(-1).to_numpy()
-
-
-def means_of(identities: pa.Table) -> np.ndarray:
-    """The mean column as float32[N, D]."""
-    mean = identities["mean"].combine_chunks()
-    return mean.flatten().to_numpy().reshape(len(identities), -1)
 
 
 def _flops() -> float:

@@ -19,11 +19,11 @@ from ..mining.plan_config import PlanConfig
 from ..mining.plan_table import write_plan
 from ..mining.schemas import QUARANTINE
 from ..mining.shards import shards_of
-from .cluster import read_identities, read_second_subspaces, read_subspaces
 from .config import RunConfig
 from .console import Console, amount
 from .extract import extract_stage
 from .hardness import plan_hardness
+from .round_tables import read_identities, read_second_subspaces, read_subspaces
 from .run_directory import RunDirectory
 from .stage import Options, Stage, done_fingerprint, flat_fields, run_stage, steps_taken
 

@@ -17,9 +17,10 @@ from ..train.losses import TrainingSet, build_loss
 from ..train.optimizers import build_optimizer
 from ..train.planned_batches import DecodedBatches, Plan
 from ..train.running_means import RunningMeans, Staleness
-from .cluster import RECALL_AT, means_of, read_identities, read_subspaces, recall_seed
+from .cluster import RECALL_AT, recall_seed
 from .config import RunConfig
 from .plan import plan_stage
+from .round_tables import means_of, read_identities, read_subspaces
 from .run_directory import RunDirectory
 from .stage import Options, Stage, done_fingerprint, flat_fields, network_fingerprint, run_stage, steps_taken
 from .training import OUTPUTS, Training, training_estimate

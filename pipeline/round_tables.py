@@ -1,0 +1,37 @@
+"""What later stages read of a round: its identities, their means and their subspaces."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from ..mining.artifacts import open_parquet, read_parquet
+from ..mining.schemas import IDENTITIES, SUBSPACES
+from .run_directory import RunDirectory
+
+
+def read_identities(run: RunDirectory, round_index: int, columns: list[str] | None = None) -> pa.Table:
+    """The identities table of a round (only `columns`, when given)."""
+    return read_parquet(run.round(round_index) / "identities.parquet", IDENTITIES, columns)
+
+
+def read_subspaces(run: RunDirectory, round_index: int) -> np.ndarray:
+    """The subspace of every identity of a round, in the order of the identities table: int32[N]."""
+    return read_parquet(run.round(round_index) / "subspaces.parquet", SUBSPACES, ["subspace_id"])[
+        "subspace_id"
+    ].to_numpy()
+
+
+def read_second_subspaces(run: RunDirectory, round_index: int) -> np.ndarray | None:
+    """The second subspace of every identity of a round, -1 for none: int32[N]; None without overlap."""
+    path = run.round(round_index) / "subspaces.parquet"
+    if open_parquet(path, SUBSPACES).schema_arrow.get_field_index("second_subspace_id") < 0:
+        return None
+    column = read_parquet(path, SUBSPACES, ["second_subspace_id"])["second_subspace_id"]
+    return column.fill_null(-1).to_numpy()
+
+
+def means_of(identities: pa.Table) -> np.ndarray:
+    """The mean column as float32[N, D]."""
+    mean = identities["mean"].combine_chunks()
+    return mean.flatten().to_numpy().reshape(len(identities), -1)
