@@ -26,7 +26,7 @@ class ReclusterConfig(Settings):
         gt=0,
         le=1,
         description="end a round when r@10 of its subspaces, on running means, falls below this share of what it "
-        "was when they were made (0.8); null: at the end of the plan",
+        "was when they were made (0.5; batch norm makes it fall fast at first); null: at the end of the plan",
     )
     check_every: int = Field(default=200, ge=1, description="steps between two looks at r@10")
     refresh: Literal["extract", "running"] = Field(
@@ -51,8 +51,9 @@ class RunningMeans:
 
     A visit with n images x_1..x_n moves the identity's mean vector m to γ m + (1 - γ) Σ x_i / n, with the x_i
     of unit length, as OIM's table (Xiao et al. 2017) moves, but with the length kept: |m| = 1 - spread. An
-    identity that is not visited keeps what the last extraction said. Training embeddings, with augmentation and
-    batch norm's batch statistics, differ a little from those of an extraction.
+    identity that is not visited keeps what the last extraction said. Training embeddings are not those of an
+    extraction: augmentation, and batch norm's statistics of a batch from one subspace, which remove what the
+    subspace has in common (BENCHMARKS.md says what that costs and gains).
     Kept on the CPU: I · D · 4 bytes, 2 GB for a million identities of 512 numbers.
 
     Args:
