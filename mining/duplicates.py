@@ -24,6 +24,8 @@ import numpy as np
 from .errors import InputError
 from .neighbors import neighbors_by_subspace
 
+ROUNDING = 1e-6
+"""Of a cosine in float32: exact copies are found."""
 NEIGHBORS = 10
 """Nearest identities that are looked at: more names than that for one person are found in the next round."""
 
@@ -55,7 +57,8 @@ def suspected_duplicates(
 ) -> Duplicates:
     """Compare every identity with its nearest ones of the same subspace; exact, I·n·D multiply-adds.
 
-    An identity of one image says nothing of its scatter and takes the median of the others. Duplicates that a
+    An identity of one image says nothing of its scatter and takes the median of the others; one that scatters
+    more than nine of ten is taken for the tenth, so that nobody is everybody's duplicate. Duplicates that a
     border between subspaces divides are not seen; another round cuts elsewhere.
 
     Args:
@@ -75,7 +78,7 @@ def suspected_duplicates(
     for members, neighbor_nk, similarity_nk in neighbors_by_subspace(means_ID, subspace_id, NEIGHBORS):
         a, b = np.broadcast_to(members[:, None], neighbor_nk.shape).ravel(), neighbor_nk.ravel()
         similarity, expected = similarity_nk.ravel(), closeness[a] * closeness[b]
-        suspected = 1 - similarity <= within * (1 - expected)
+        suspected = 1 - similarity <= within * (1 - expected) + ROUNDING
         found.append((*(column[suspected] for column in (a, b, similarity, expected)),))
     a, b, similarity, expected = (
         (np.concatenate(column) for column in zip(*found, strict=True)) if found else [np.empty(0)] * 4
@@ -91,8 +94,10 @@ def suspected_duplicates(
 def _closeness(spread: np.ndarray, images: np.ndarray) -> np.ndarray:
     """r / R of every identity, 0 to 1: the cosine of its mean to the direction that its images scatter about."""
     length = np.clip(1 - spread, 1e-6, 1)
-    several = images > 1
-    same = (images * length**2 - 1) / np.maximum(1, images - 1)
-    closeness = np.sqrt(np.clip(same, 0, 1)) / length
-    closeness[~several] = np.sqrt(np.median(np.clip(same[several], 0, 1))) if several.any() else 1.0
+    same = np.clip((images * length**2 - 1) / np.maximum(1, images - 1), 0, 1)
+    several = (images > 1) & (same > 0)
+    if not several.any():
+        return np.ones(len(spread))
+    closeness = np.sqrt(np.maximum(same, np.quantile(same[several], 0.1))) / length
+    closeness[~several] = np.sqrt(np.median(same[several]))
     return np.minimum(closeness, 1)

@@ -98,11 +98,12 @@ def cluster(run: RunDirectory, config: RunConfig, options: Options, *, round_ind
                 _told(MeanBlocks(means), progress.update), found.subspace_id
             )
         kept = _kept(run, round_index, identities["identity_id"].to_numpy(), found.subspace_id)
-        duplicates = _duplicates(stage, settings, means, identities, found.subspace_id)
+        duplicates = _duplicates(stage, settings, means, identities, found.subspace_id, options)
         _write(stage, identities, found, duplicates)
         sizes = found.sizes
         summary = {
             "subspaces": len(sizes),
+            "recall_queries": settings.recall_queries,
             "smallest": int(sizes.min()),
             "largest": int(sizes.max()),
             f"recall@{RECALL_AT}": neighbors.recall(found.subspace_id),
@@ -142,10 +143,21 @@ def _kept(
 
 
 def _duplicates(
-    stage: Stage, settings: SubspaceConfig, means: MeanTable, identities: pa.Table, subspace_id: np.ndarray
+    stage: Stage,
+    settings: SubspaceConfig,
+    means: MeanTable,
+    identities: pa.Table,
+    subspace_id: np.ndarray,
+    options: Options,
 ) -> Duplicates | None:
     """Suspected duplicates; None where they were not asked for, or one huge subspace would mean all against all."""
-    if settings.duplicates_within is None or np.bincount(subspace_id).max() > LARGEST_SEARCHED:
+    if settings.duplicates_within is None:
+        return None
+    if np.bincount(subspace_id).max() > LARGEST_SEARCHED:
+        options.console.say(
+            f"{stage.folder.name}/cluster: a subspace of more than {LARGEST_SEARCHED:,} identities is not searched "
+            f"for duplicates"
+        )
         return None
     return suspected_duplicates(
         means.as_array(stage.folder),

@@ -175,9 +175,9 @@ def _readable(
     return gallery, probe, distractor[rows.has(distractor)]
 
 
-def evaluations(run: RunDirectory) -> dict[str, dict[str, Any]]:
-    """The evaluation of the start and of each round that has one, by folder name."""
-    folders = [run.start, *(run.round(index) for index in run.rounds)]
+def evaluations(run: RunDirectory, rounds: int | None = None) -> dict[str, dict[str, Any]]:
+    """The evaluation of the start and of each round (of the first `rounds`) that has one, by folder name."""
+    folders = [run.start, *(run.round(index) for index in run.rounds[:rounds])]
     found = {folder.name: folder / "evaluation.json" for folder in folders}
     return {name: read_json(path) for name, path in found.items() if path.exists()}
 

@@ -50,9 +50,18 @@ def plan_stage(run: RunDirectory, config: RunConfig, manifest_fingerprint: str, 
 
 
 def round_plan(run: RunDirectory, config: RunConfig, round_index: int) -> PlanConfig:
-    """The plan's settings for a round: no more steps than the run has left."""
+    """The plan's settings for a round: no more steps than the run has left.
+
+    Raises:
+        InputError: it has none left.
+    """
     left = config.total_steps - steps_taken(run, round_index)
-    return config.plan.model_copy(update={"steps": max(1, min(config.plan.steps, left))})
+    if left <= 0:
+        raise InputError(
+            f"{run.round(round_index)} would be a round too many: all {config.total_steps:,} steps of the run "
+            f"(rounds * plan.steps) are done; set rounds higher"
+        )
+    return config.plan.model_copy(update={"steps": min(config.plan.steps, left)})
 
 
 def plan(

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from ..mining.artifacts import read_parquet, write_parquet
 from ..mining.schemas import IDENTITIES, QUARANTINE, vector
-from ..train.checkpoint import load_running_means
+from ..train.checkpoint import load_running_means, running_means_file
 from .console import amount
 from .run_directory import RunDirectory
 from .stage import Options, Stage, run_stage
@@ -23,7 +23,7 @@ def refresh(run: RunDirectory, stage: Stage, options: Options, *, round_index: i
 
     def estimate() -> str:
         identities = read_parquet(before / "identities.parquet", IDENTITIES, ["identity_id"]).num_rows
-        size = amount((before / "checkpoint" / "running.safetensors").stat().st_size)
+        size = amount(running_means_file(before / "checkpoint").stat().st_size)
         return f"running means of {identities:,} identities, {size} of memory and of disk"
 
     def work() -> dict[str, Any]:

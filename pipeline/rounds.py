@@ -48,7 +48,10 @@ def run_rounds(run: RunDirectory, config: RunConfig, manifest: Manifest, options
         if tested:
             evaluate(run, config, manifest, options, round_index=index)
         index += 1
-    results = evaluations(run)
+    older = [run.round(left).name for left in run.rounds[index:]]
+    if older:
+        options.console.say(f"{', '.join(older)}: of an earlier, longer run; not counted here")
+    results = evaluations(run, index)
     if results:
         options.console.say("\n" + evaluation_table(results))
     return results

@@ -21,7 +21,7 @@ from ..train.running_means import RunningMeans
 class SavedStates:
     """Saves and loads everything that a training changes.
 
-    `resume/step-XXXXXXXX` are states on the way: the newest, and the one that a collapse would go back to.
+    `resume/step-XXXXXXXX` are states on the way: the newest, and those that a collapse may yet go back to.
     `checkpoint` is the end.
     """
 
@@ -53,7 +53,9 @@ class SavedStates:
         save_checkpoint(
             folder, self.network, meta, optimizer=self.optimizer, loss=self.loss, running=self.running
         )
-        kept = {folder, self.sound()} if self.guard.goes_back and folder != self.checkpoint else {folder}
+        kept = {folder}
+        if self.guard.goes_back and folder != self.checkpoint:
+            kept.update(state for state in self._by_clock() if state >= self.sound())
         for older in self.on_the_way():
             if older not in kept:
                 remove(older)
@@ -73,10 +75,11 @@ class SavedStates:
                 meta = self.load(folder)
                 self.guard.load(meta.collapse)
                 return meta.step
-        remove(self.checkpoint)  # of other settings
+        for state in (self.checkpoint, *self.on_the_way()):  # of other settings
+            remove(state)
         if begin_with is not None:
             load_state(begin_with, self.network, optimizer=self.optimizer, loss=self.loss)
-            self.guard.climb(read_meta(begin_with).collapse.get("level", 0))
+            self.guard.inherit(read_meta(begin_with).collapse)
         return 0
 
     def sound(self) -> Path:
@@ -84,14 +87,13 @@ class SavedStates:
 
         A state that a signal saved does not count: going back must not depend on when signals came.
         """
-        by_clock = [
-            folder
-            for folder in self.on_the_way()
-            for step in (int(folder.name.removeprefix("step-")),)
-            if step % self.save_every == 0 or step == self.guard.softened_step
-        ]
-        sound = [folder for folder in by_clock if folder <= self.at(self.guard.sound_step)]
+        sound = [state for state in self._by_clock() if state <= self.at(self.guard.sound_step)]
         return (sound or self.on_the_way())[-1]
+
+    def _by_clock(self) -> list[Path]:
+        steps = {folder: int(folder.name.removeprefix("step-")) for folder in self.on_the_way()}
+        softened = self.guard.softened_step
+        return [folder for folder, step in steps.items() if step % self.save_every == 0 or step == softened]
 
     def forget_after(self, folder: Path) -> None:
         """Remove the states that are newer than this one."""

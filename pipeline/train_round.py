@@ -121,7 +121,7 @@ def _staleness(run: RunDirectory, config: RunConfig, round_index: int) -> Stalen
         config.recluster,
         recall_then=made[f"recall@{RECALL_AT}"],
         k=RECALL_AT,
-        queries=config.cluster.recall_queries,
+        queries=made["recall_queries"],
         seed=recall_seed(config, round_index),
     )
 

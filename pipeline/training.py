@@ -127,7 +127,7 @@ class Training:
                     if collapse:
                         self._answer(collapse, step, options)
                         records = self._records(batches, device)
-                    if saving:
+                    if saving and not (collapse and self.guard.goes_back):  # that has saved
                         self.states.save(self.states.at(step), step)
                     if saving and stop.name:
                         raise StoppedEarly(
@@ -180,6 +180,7 @@ class Training:
             return
         back = self.states.sound()
         meta = self.states.load(back)
+        self.guard.go_back(meta.collapse)
         rung = self.guard.soften(step) if self.guard.config.action == "soften" else None
         if rung is None:
             self.states.forget_after(back)

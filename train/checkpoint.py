@@ -112,15 +112,25 @@ def load_state(
         raise InputError(f"cannot load checkpoint {folder}: {' '.join(str(error).split())[:300]}") from error
 
 
+def running_means_file(folder: Path) -> Path:
+    """Where a checkpoint keeps the running identity means of its training.
+
+    Raises:
+        InputError: it has none.
+    """
+    path = folder / "running.safetensors"
+    if not path.is_file():
+        raise InputError(f"{folder} has no running means; train that round with recluster.refresh=running")
+    return path
+
+
 def load_running_means(folder: Path) -> RunningMeans:
     """The running identity means of a checkpoint whose training gathered them.
 
     Raises:
         InputError: it has none, or the file is damaged.
     """
-    path = folder / "running.safetensors"
-    if not path.is_file():
-        raise InputError(f"{folder} has no running means; train the round with recluster.refresh=running")
+    path = running_means_file(folder)
     try:
         return RunningMeans(load_file(path)["vector"])
     except (OSError, SafetensorError, KeyError) as error:

@@ -80,7 +80,8 @@ def mean_distance(embeddings_BD: Tensor) -> Tensor:
 def collapsed_value(loss: nn.Module) -> float | None:
     """What `loss` is when all embeddings are equal: m, or ln 2; None for losses that do not rest there.
 
-    A sum has one where all its parts have; a class loss beside a triplet loss keeps embeddings apart.
+    A sum has one where all its parts have; a class loss beside a triplet loss keeps embeddings apart. Batch OHNM
+    with `max_similarity` has none: at collapse no negative is left, and its loss is 0 like that of a perfect network.
     """
     if isinstance(loss, CrossBatchMemory):
         return collapsed_value(loss.loss)
@@ -90,6 +91,8 @@ def collapsed_value(loss: nn.Module) -> float | None:
         if len(known) < len(values):
             return None
         return sum(weight * value for weight, value in zip(loss.weights, known, strict=True))
+    if isinstance(loss, BatchOHNMLoss) and loss.rule.max_similarity is not None:
+        return None
     if isinstance(loss, BatchOHNMLoss | BatchHardLoss) and loss.soft_margin:
         return math.log(2)
     if isinstance(loss, DistanceWeightedLoss) and loss.boundary is not None:
@@ -149,6 +152,10 @@ class CollapseGuard:
         self.sound_step, self._window_step = self._window_step, step
         return None
 
+    def go_back(self, state: dict[str, Any]) -> None:
+        """Forget the distances that were reached after a `state()`, whose weights the training goes back to."""
+        self.peak = state.get("peak", 0.0)
+
     def soften(self, step: int) -> str | None:
         """Take the next rung and say which; None where the ladder has no more."""
         if self.level == len(self._rungs):
@@ -160,9 +167,9 @@ class CollapseGuard:
         return name
 
     def state(self) -> dict[str, Any]:
-        """Everything that a resumed training needs, as JSON has it; {} where nothing is watched."""
+        """Everything that a resumed training needs, as JSON has it; the level alone where nothing is watched."""
         if self.rest is None:
-            return {}
+            return {"level": self.level} if self.level else {}
         return {
             "level": self.level,
             "peak": self.peak,
@@ -175,12 +182,15 @@ class CollapseGuard:
 
     def load(self, state: dict[str, Any]) -> None:
         """Continue from a `state()`, taking its rungs again; {} is the beginning."""
-        if not state or self.rest is None:
-            return
-        self.climb(state["level"])
-        self.peak, self._window_step = state["peak"], state["window_step"]
-        self.sound_step, self.softened_step = state["sound_step"], state["softened_step"]
-        self._losses, self._distances = list(state["losses"]), list(state["distances"])
+        self.inherit(state)
+        self._window_step = state.get("window_step", 0)
+        self.sound_step, self.softened_step = state.get("sound_step", 0), state.get("softened_step", 0)
+
+    def inherit(self, state: dict[str, Any]) -> None:
+        """Begin a round where the `state()` of the last one ended: its rungs, its peak, its unfinished window."""
+        self.climb(state.get("level", 0))
+        self.peak = state.get("peak", 0.0)
+        self._losses, self._distances = list(state.get("losses", [])), list(state.get("distances", []))
 
     def climb(self, level: int) -> None:
         """Take the rungs up to `level`.

@@ -47,15 +47,17 @@ def test_pairs_follow_the_definition(n: int, subspaces: int, within: float, seed
     found = suspected_duplicates(means, spread, images, subspace_id, within=within)
 
     r_squared = [
-        max(0.0, (c * (1 - s) ** 2 - 1) / (c - 1)) if c > 1 else None
+        (c * (1 - s) ** 2 - 1) / (c - 1) if c > 1 else 0.0
         for c, s in zip(images, spread.astype(float), strict=True)
     ]
-    known = [r for r in r_squared if r is not None]
-    usual = float(np.median(known)) if known else 1.0
-    closeness = [
-        np.sqrt(usual if r is None else min(1, r)) / (1 - s)
-        for r, s in zip(r_squared, spread.astype(float), strict=True)
-    ]
+    known = [min(1.0, r) for r in r_squared if r > 0]
+    closeness = [1.0] * n
+    if known:
+        usual, least = float(np.median(known)), float(np.quantile(known, 0.1))
+        closeness = [
+            np.sqrt(max(min(1.0, r), least)) / (1 - s) if r > 0 else np.sqrt(usual)
+            for r, s in zip(r_squared, spread.astype(float), strict=True)
+        ]
     slow = {}
     for a in range(n):
         others = [b for b in range(n) if b != a and subspace_id[a] == subspace_id[b]]
@@ -109,3 +111,23 @@ def test_a_wrong_setting_is_named() -> None:
         suspected_duplicates(
             np.eye(2, dtype=np.float32), np.zeros(2), np.ones(2, int), np.zeros(2, int), within=0
         )
+
+
+def test_exact_copies_are_found_whatever_their_scatter() -> None:
+    for seed in range(50):
+        means = units(np.random.default_rng(seed).standard_normal((6, 512))).astype(np.float32)
+        means[5] = means[2]
+        found = suspected_duplicates(means, np.zeros(6), np.ones(6, int), np.zeros(6, np.int32))
+        assert list(zip(found.a, found.b, strict=True)) == [(2, 5)]
+
+
+def test_an_identity_that_scatters_over_everything_is_nobodys_duplicate() -> None:
+    random = np.random.default_rng(0)
+    tight = [units(c + 0.03 * random.standard_normal((8, 128))) for c in random.standard_normal((60, 128))]
+    wild = [np.eye(128)[[2 * i, 2 * i + 1]] for i in range(3)]
+    opposite = [np.concatenate((np.eye(128)[:1], -np.eye(128)[:1]))]
+    means, spread, images = means_of([*tight, *wild])
+    assert len(suspected_duplicates(means, spread, images, np.zeros(63, np.int32))) == 0
+    means = np.concatenate((means, np.zeros((1, 128), np.float32)))
+    spread, images = np.append(spread, 1), np.append(images, len(opposite[0]))
+    assert len(suspected_duplicates(means, spread, images, np.zeros(64, np.int32))) == 0

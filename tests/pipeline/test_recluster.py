@@ -60,6 +60,15 @@ def test_stale_subspaces_end_a_round_and_the_run_keeps_its_steps(
     status = json.loads(subspace("status", run, "--json").stdout)
     assert {stage["state"] for stage in status} == {"done"}
 
+    shorter = subspace("run", run, "recluster.stale_below=null", "--force")
+    assert shorter.returncode == 0, shorter.stderr
+    assert "of an earlier, longer run" in shorter.stdout
+    assert sorted(json.loads(subspace("run", run, "recluster.stale_below=null", "--json").stdout)) == [
+        "round-000",
+        "round-001",
+        "start",
+    ]
+
 
 def test_fresh_subspaces_do_not(small_manifest: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
@@ -102,6 +111,12 @@ def test_another_way_to_refresh_makes_the_round_stale(small_manifest: Path, tmp_
     stale = subspace("run", run, "recluster.refresh=running")
     assert stale.returncode == 3
     assert "recluster.refresh=extract" in stale.stderr
+    refused = subspace("extract", run, "--round", "1", "recluster.refresh=running", "--force")
+    assert refused.returncode == 2
+    assert "no running means" in refused.stderr
+    too_many = subspace("plan", run, "--round", "2")
+    assert too_many.returncode == 2
+    assert too_many.stderr.count("\n") == 1
 
 
 def test_killed_anywhere_running_means_continue_to_the_same_bytes(

@@ -72,6 +72,7 @@ def test_losses_that_do_not_rest_have_no_collapsed_value() -> None:
     hinge = BatchOHNMLoss(0.3)
     assert collapsed_value(MultiSimilarityLoss()) is None
     assert collapsed_value(DistanceWeightedLoss(boundary=1.2)) is None
+    assert collapsed_value(BatchOHNMLoss(0.3, max_similarity=0.9)) is None  # no negative is left there: 0
     assert collapsed_value(JointLoss([hinge, MultiSimilarityLoss()], [1.0, 0.5])) is None
     assert collapsed_value(CrossBatchMemory(SemiHardLoss(0.2), 8)) == 0.2
     assert collapsed_value(BatchOHNMLoss(0.3, soft_margin=True)) == math.log(2)
@@ -205,3 +206,24 @@ def test_tensors_are_read_only_at_the_end_of_a_window() -> None:
         guard.add(step, one, one)
     with pytest.raises(AssertionError, match="read"):
         guard.add(3, one, one)
+
+
+def test_rungs_stay_taken_when_the_guard_is_switched_off() -> None:
+    first = CollapseGuard(BatchOHNMLoss(0.3), WINDOW)
+    first.soften(1)
+    loss = BatchOHNMLoss(0.3)
+    second = CollapseGuard(loss, CollapseConfig(action="off"))
+    second.load(first.state())
+    assert loss.negatives == 10
+    assert second.state() == {"level": 1}
+
+
+def test_distances_reached_after_the_sound_weights_are_forgotten() -> None:
+    guard = CollapseGuard(BatchOHNMLoss(0.3), WINDOW)
+    near_one_point = [(0.3, 0.02)] * 4
+    assert feed(guard, near_one_point) == []
+    early = guard.state()
+    assert feed(guard, [(0.2, 1.8)] * 4 + near_one_point, 5) == [12]
+    guard.go_back(early)
+    guard.soften(12)
+    assert feed(guard, near_one_point, 13) == []

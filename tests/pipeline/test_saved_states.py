@@ -1,0 +1,100 @@
+"""States on the way: what is kept for a collapse to go back to depends on the steps alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from subspace.pipeline.saved_states import SavedStates
+from subspace.train.backbones import Backbone, ImageInput
+from subspace.train.checkpoint import CheckpointMeta
+from subspace.train.collapse import CollapseConfig, CollapseGuard
+from subspace.train.optimizers import OptimizerConfig, build_optimizer
+from subspace.train.triplet_loss import BatchOHNMLoss
+
+HEALTHY, COLLAPSED = (0.2, 1.8), (0.3, 0.01)
+
+
+def states_in(folder: Path, save_every: int, window: int, fingerprint: str = "this") -> SavedStates:
+    body = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
+    network = Backbone(body, spec="tiny", input=ImageInput(8), embedding_size=4)
+    loss = BatchOHNMLoss(0.3)
+    guard = CollapseGuard(loss, CollapseConfig(window=window))
+    optimizer = build_optimizer([network, loss], OptimizerConfig())
+    meta = CheckpointMeta("tiny", 4, 0, fingerprint)
+    return SavedStates(folder, save_every, meta, network, optimizer, loss, guard, None)
+
+
+def run(
+    states: SavedStates, first: int, last: int, collapse_from: int, also_at: tuple[int, ...] = ()
+) -> int | None:
+    """Steps as a training takes them; the step that a collapse goes back to."""
+    for step in range(first + 1, last + 1):
+        loss, distance = HEALTHY if step <= collapse_from else COLLAPSED
+        if states.guard.add(step, torch.tensor(loss), torch.tensor(distance)):
+            return states.load(states.sound()).step
+        if step % states.save_every == 0 or step in also_at:
+            states.save(states.at(step), step)
+    return None
+
+
+@pytest.mark.parametrize(
+    ("save_every", "window", "collapse_from", "back_to"),
+    [
+        (500, 50, 560, 500),
+        (500, 50, 5010, 5000),
+        (20, 50, 5010, 5000),
+        (100, 200, 5010, 4800),
+        (60, 50, 30, 0),
+    ],
+)
+@pytest.mark.parametrize("signals", [False, True])
+def test_going_back_is_a_function_of_the_steps(
+    tmp_path: Path, save_every: int, window: int, collapse_from: int, back_to: int, signals: bool
+) -> None:
+    states = states_in(tmp_path, save_every, window)
+    states.save(states.at(0), 0)
+    also_at = (15, 520, 4990, 5003) if signals else ()
+    assert run(states, 0, 6000, collapse_from, also_at) == back_to
+    assert len(states.on_the_way()) <= 3 + 3 * window // save_every
+
+
+def test_a_killed_training_goes_back_as_the_unbroken_one(tmp_path: Path) -> None:
+    for cut in (130, 200, 240, 290):
+        folder = tmp_path / str(cut)
+        first = states_in(folder, 40, 50)
+        first.save(first.at(0), 0)
+        assert run(first, 0, cut, 230) is None
+        second = states_in(folder, 40, 50)
+        step = second.restore(None)
+        assert step == cut // 40 * 40
+        assert run(second, step, 1000, 230) == 200
+
+
+def test_states_of_other_settings_are_removed(tmp_path: Path) -> None:
+    other = states_in(tmp_path, 40, 50, "other")
+    other.save(other.at(80), 80)
+    other.save(other.checkpoint, 100)
+    states = states_in(tmp_path, 40, 50)
+    assert states.restore(None) == 0
+    assert states.on_the_way() == []
+    assert not states.checkpoint.exists()
+
+
+def test_a_round_inherits_rungs_peak_and_window(tmp_path: Path) -> None:
+    first = states_in(tmp_path / "0", 40, 50)
+    assert run(first, 0, 30, 20) is None
+    first.guard.soften(30)
+    first.save(first.checkpoint, 30)
+    second = states_in(tmp_path / "1", 40, 50)
+    assert second.restore(first.checkpoint) == 0
+    assert isinstance(second.loss, BatchOHNMLoss)
+    assert second.loss.negatives == 10
+    second.save(second.at(0), 0)
+    assert (
+        run(second, 0, 20, 0) is None
+    )  # the window of 50 began with 30 steps of the round before, 20 of them sound
+    assert run(second, 20, 120, 0) == 0
