@@ -9,8 +9,8 @@ the means of two independent samples a and b of one identity have the cosine
 
 and a pair of identities is suspected where its means are nearly that close: 1 - cos <= within · (1 - c_ab).
 
-Measured on glyphs cut in two: c_ab is the median cosine of the halves within 0.007, and `within` = 1.5 finds nine of
-ten, with a barely trained network as with a good one (BENCHMARKS.md).
+Measured on glyphs cut in two: c_ab is the median cosine of the halves within 0.007, and `within` = 1.5 finds five
+of six, with a barely trained network as with a good one (BENCHMARKS.md).
 
 Shapes: I identities, D numbers in a mean, k neighbours, p pairs.
 """
@@ -66,7 +66,7 @@ def suspected_duplicates(
         spread: float32[I], mean cosine distance of the images to the mean.
         images: int[I].
         subspace_id: int[I].
-        within: how much farther than c_ab may be; 1 finds about half of all duplicates, 1.5 nine of ten.
+        within: how much farther than c_ab may be; 1 finds about half of all duplicates, 1.5 five of six.
 
     Raises:
         InputError: `within` is not above 0.
