@@ -1,0 +1,67 @@
+"""What the commands share: their options, and the run, settings and manifest that most of them begin with.
+
+Heavy imports happen inside the functions, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ..mining.manifest import Manifest
+    from .config import RunConfig
+    from .run_directory import RunDirectory
+    from .stage import Options
+
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, made by `subspace init`.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Settings over those of RUN/subspace.yaml."),
+]
+Device = Annotated[
+    str | None, typer.Option(help="cpu, cuda, cuda:1 or mps; the fastest there is unless told.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Make it again even if it is done or stale.")]
+Resume = Annotated[bool, typer.Option("--resume/--no-resume", help="Continue unfinished work, or drop it.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+Round = Annotated[
+    int | None, typer.Option("--round", min=0, help="Round to work on; the latest unless told.")
+]
+
+
+@contextmanager
+def working(
+    path: Path,
+    command: str,
+    overrides: list[str] | None,
+    *,
+    device: str | None = None,
+    force: bool = False,
+    remake_stale: bool = False,
+    resume: bool = True,
+    dry_run: bool = False,
+    as_json: bool = False,
+    quiet: bool = False,
+    lock: bool = True,
+) -> Iterator[tuple[RunDirectory, RunConfig, Manifest, Options]]:
+    """Everything a stage command needs: run, settings, manifest, options; the run locked, signals heard."""
+    from contextlib import nullcontext
+
+    from ..mining.manifest import Manifest
+    from .config import load_config
+    from .console import Console
+    from .run_directory import RunDirectory
+    from .stage import Options
+
+    run = RunDirectory(path)
+    config = load_config(run.config, overrides or [])
+    options = Options(Console(quiet, as_json), device, force, remake_stale, resume, dry_run)
+    with run.locked(command) if lock and not dry_run else nullcontext(), options.stop.listening():
+        yield run, config, Manifest.open(config.manifest), options

@@ -1,0 +1,92 @@
+"""`subspace ingest` and `subspace init`: from images to a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .command_options import AsJson, Overrides, Quiet, RunPath
+
+commands = typer.Typer()
+
+
+@commands.command(epilog="Example: subspace ingest photos/ --out photos.parquet --test-fraction 0.2")
+def ingest(
+    source: Annotated[Path, typer.Argument(help="Folder per identity, CSV/TSV, or Parquet.")],
+    out: Annotated[Path, typer.Option(help="Manifest to write.")],
+    root: Annotated[
+        Path | None, typer.Option(help="Where relative image paths start; the table's folder unless told.")
+    ] = None,
+    identity_column: Annotated[
+        str | None, typer.Option(help="Column with the identity; found by name unless told.")
+    ] = None,
+    path_column: Annotated[str | None, typer.Option(help="Column with the image path.")] = None,
+    split_column: Annotated[
+        str | None, typer.Option(help="Column with train, pretrain, val or test.")
+    ] = None,
+    group_column: Annotated[
+        str | None, typer.Option(help="Column with what a test pair must not share: camera, album, typeface.")
+    ] = None,
+    test_fraction: Annotated[float, typer.Option(help="Share of identities held out for testing.")] = 0.1,
+    val_fraction: Annotated[float, typer.Option(help="Share of identities held out for validation.")] = 0.0,
+    pretrain_fraction: Annotated[
+        float, typer.Option(help="Share of training identities for the softmax start.")
+    ] = 0.0,
+    min_images: Annotated[int, typer.Option(min=1, help="Leave out identities with fewer images.")] = 1,
+    on_bad_image: Annotated[
+        str, typer.Option(help="Missing or empty image files: fail, or quarantine.")
+    ] = "fail",
+    seed: Annotated[int, typer.Option(min=0, help="Of the drawn splits.")] = 0,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Turn a folder, CSV or Parquet file into an image manifest. Nothing is copied but inline images."""
+    from .console import Console
+    from .ingest import IngestOptions
+    from .ingest import ingest as run_ingest
+
+    options = IngestOptions(
+        root=root,
+        identity_column=identity_column,
+        path_column=path_column,
+        split_column=split_column,
+        group_column=group_column,
+        test_fraction=test_fraction,
+        val_fraction=val_fraction,
+        pretrain_fraction=pretrain_fraction,
+        min_images=min_images,
+        on_bad_image=on_bad_image,  # pyright: ignore[reportArgumentType]  # checked there
+        seed=seed,
+    )
+    console = Console(quiet, as_json)
+    with console.progress("ingest", None, "files") as progress:
+        summary = run_ingest(source, out, options, progress=progress.over)
+    for line in summary.lines():
+        console.say(line)
+    console.say(f"next: subspace init RUN --manifest {out}")
+    console.result(summary.to_json())
+
+
+@commands.command(
+    epilog="Example: subspace init runs/photos --manifest photos.parquet --model iresnet50 train.optimizer.lr=5e-4"
+)
+def init(
+    run: RunPath,
+    manifest: Annotated[Path, typer.Option(help="Image manifest, written by `subspace ingest`.")],
+    model: Annotated[
+        str, typer.Option(help="small, iresnet18|34|50|100, python:module:function or checkpoint:DIR.")
+    ] = "small",
+    overrides: Overrides = None,
+    force: Annotated[bool, typer.Option("--force", help="Write the settings anew.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make a run folder with a commented subspace.yaml whose values suit the manifest."""
+    from .console import Console
+    from .initialize import initialize
+    from .run_directory import RunDirectory
+
+    directory = RunDirectory(run)
+    initialize(directory, manifest, model, overrides or [], force=force)
+    Console(quiet).say(f"wrote {directory.config}\nnext: subspace run {run}")

@@ -1,0 +1,97 @@
+"""`subspace run`, `status`, `inspect` and `demo`: whole runs, and what is in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .command_options import AsJson, Device, DryRun, Overrides, Quiet, Resume, RunPath, working
+
+commands = typer.Typer()
+
+
+@commands.command(epilog="Example: subspace run runs/photos rounds=4 plan.steps=5000")
+def run(
+    run: RunPath,
+    overrides: Overrides = None,
+    device: Device = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Make stages again that were done with other settings.")
+    ] = False,
+    resume: Resume = True,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """All stages, round after round, re-clustering each time; continues wherever it stopped."""
+    from .rounds import run_rounds
+
+    flags: dict[str, Any] = {"device": device, "remake_stale": force, "resume": resume, "dry_run": dry_run}
+    with working(run, "run", overrides, **flags, as_json=as_json, quiet=quiet) as (
+        directory,
+        config,
+        manifest,
+        options,
+    ):
+        options.console.result(run_rounds(directory, config, manifest, options))
+
+
+@commands.command(epilog="Example: subspace status runs/photos")
+def status(run: RunPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """What is done, begun, stale or still to do, and where the time went."""
+    from .console import Console
+    from .status import as_json as to_json
+    from .status import describe, stage_statuses
+
+    with working(run, "status", overrides, lock=False) as (directory, config, manifest, _):
+        statuses = stage_statuses(directory, config, manifest.fingerprint)
+        Console(as_json=as_json).result(to_json(statuses))
+        if not as_json:
+            Console().say(describe(directory, statuses))
+
+
+@commands.command(epilog="Example: subspace inspect runs/photos/round-000/subspaces.parquet")
+def inspect(
+    path: Annotated[Path, typer.Argument(help="Parquet file, plan folder, checkpoint or run folder.")],
+    as_json: AsJson = False,
+) -> None:
+    """Summarise an artifact: rows, identities, sizes, batch hardness, fingerprints."""
+    from .console import Console
+
+    if (path / "subspace.yaml").exists():
+        return status(path, None, as_json)
+    from .inspect import inspect as summarise
+
+    summary = summarise(path)
+    console = Console(as_json=as_json)
+    console.result(summary.to_json())
+    if not as_json:
+        console.say("\n".join(summary.lines()))
+    return None
+
+
+@commands.command(epilog="Example: subspace demo --seed 1 --out runs")
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for demo-start, demo-random and demo-subspace.")] = Path(
+        "runs"
+    ),
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    manifest: Annotated[
+        Path | None, typer.Option(help="Manifest to use instead of the shipped glyphs.")
+    ] = None,
+    device: Device = None,
+    force: Annotated[bool, typer.Option("--force", help="Throw earlier demo runs away.")] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """The whole loop on real images: random batches against subspaces, from one start, for the same steps."""
+    from .console import Console
+    from .demo import run_demo
+    from .stage import Options
+
+    options = Options(Console(quiet, as_json), device, force, dry_run=dry_run)
+    with options.stop.listening():
+        options.console.result(run_demo(out, seed, manifest, options))
