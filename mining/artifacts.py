@@ -71,9 +71,14 @@ def whole_folder(path: Path) -> Iterator[Path]:
         for file in aside.iterdir():
             _sync(file)
         _sync(aside)
-        remove(path)
+        before = path.with_name(f".{path.name}.{os.getpid()}.old")
+        if path.is_dir():
+            os.replace(path, before)
+        else:
+            remove(path)
         os.replace(aside, path)
         _sync(path.parent)
+        shutil.rmtree(before, ignore_errors=True)
     except OSError as error:
         raise unwritable(path, error) from error
     finally:

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ..mining.artifacts import open_parquet, read_parquet, read_row_group
+from ..mining.mean_blocks import MeanBlocks
+from ..mining.mean_table import MeanTable
 from ..mining.neighbors import HARDNESS_BATCHES, batch_hardness, random_batches
 from ..mining.schemas import IDENTITIES, PLAN
 
@@ -29,7 +31,7 @@ def plan_hardness(plan: Sequence[Path], identities: Path) -> tuple[float, float]
         return None
     planned_bP, random_bP = np.searchsorted(known, planned_bP), random_batches(len(known), *planned_bP.shape)
     rows = np.unique(np.concatenate((planned_bP, random_bP)))
-    means = _means_at(identities, rows)
+    means = MeanBlocks(MeanTable(identities)).rows(rows)
     planned, random = (
         batch_hardness(means, np.searchsorted(rows, batches_bP)) for batches_bP in (planned_bP, random_bP)
     )
@@ -53,16 +55,3 @@ def _sample(plan: Sequence[Path]) -> np.ndarray:
         flat = read_row_group(part, PLAN, group, ["identity_ids"])["identity_ids"].combine_chunks().flatten()
         batches.append(flat.to_numpy().reshape(rows, -1)[steps[home == number] - first[number]])
     return np.concatenate(batches)
-
-
-def _means_at(identities: Path, rows: np.ndarray) -> np.ndarray:
-    """The means of ascending `rows`: float32[n, D]."""
-    metadata, means, first = open_parquet(identities, IDENTITIES).metadata, [], 0
-    for group in range(metadata.num_row_groups):
-        last = first + metadata.row_group(group).num_rows
-        wanted = rows[np.searchsorted(rows, first) : np.searchsorted(rows, last)] - first
-        if len(wanted):
-            mean = read_row_group(identities, IDENTITIES, group, ["mean"])["mean"].combine_chunks()
-            means.append(mean.flatten().to_numpy().reshape(len(mean), -1)[wanted])
-        first = last
-    return np.concatenate(means)

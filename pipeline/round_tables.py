@@ -1,4 +1,4 @@
-"""What later stages read of a round: its identities, their means and their subspaces."""
+"""What later stages read of a round: its identities and their subspaces (their means: `MeanTable`)."""
 
 from __future__ import annotations
 
@@ -29,9 +29,3 @@ def read_second_subspaces(run: RunDirectory, round_index: int) -> np.ndarray | N
         return None
     column = read_parquet(path, SUBSPACES, ["second_subspace_id"])["second_subspace_id"]
     return column.fill_null(-1).to_numpy()
-
-
-def means_of(identities: pa.Table) -> np.ndarray:
-    """The mean column as float32[N, D]."""
-    mean = identities["mean"].combine_chunks()
-    return mean.flatten().to_numpy().reshape(len(identities), -1)

@@ -10,6 +10,7 @@ import torch
 from ..mining.artifacts import read_json
 from ..mining.errors import InputError
 from ..mining.manifest import Manifest
+from ..mining.mean_table import MeanTable
 from ..mining.randomness import derived_seed
 from ..train.checkpoint import CheckpointMeta, load_network
 from ..train.images import ImageStore
@@ -20,7 +21,7 @@ from ..train.running_means import RunningMeans, Staleness
 from .cluster import RECALL_AT, recall_seed
 from .config import RunConfig
 from .plan import plan_stage
-from .round_tables import means_of, read_identities, read_subspaces
+from .round_tables import read_identities, read_subspaces
 from .run_directory import RunDirectory
 from .stage import Options, Stage, done_fingerprint, flat_fields, network_fingerprint, run_stage, steps_taken
 from .training import OUTPUTS, Training, training_estimate
@@ -110,13 +111,12 @@ def train(
 def _staleness(run: RunDirectory, config: RunConfig, round_index: int) -> Staleness | None:
     if not config.recluster.needs_running_means:
         return None
-    identities = read_identities(run, round_index)
-    means, spread = (
-        torch.from_numpy(column.copy()) for column in (means_of(identities), identities["spread"].to_numpy())
-    )
+    spread = read_identities(run, round_index, ["spread"])["spread"].to_numpy()
     made = read_json(run.round(round_index) / "done" / "cluster.json")["summary"]
     return Staleness(
-        RunningMeans.beginning(means, spread, config.recluster.momentum),
+        RunningMeans.beginning(
+            _means(run, round_index), torch.from_numpy(spread.copy()), config.recluster.momentum
+        ),
         read_subspaces(run, round_index),
         config.recluster,
         recall_then=made[f"recall@{RECALL_AT}"],
@@ -128,9 +128,13 @@ def _staleness(run: RunDirectory, config: RunConfig, round_index: int) -> Stalen
 
 def _training_set(run: RunDirectory, config: RunConfig, round_index: int) -> tuple[np.ndarray, TrainingSet]:
     """The identity ids whose places are the labels, int32[C], and what a loss is told of them."""
-    identities = read_identities(run, round_index)
+    identities = read_identities(run, round_index, ["identity_id"])
     return identities["identity_id"].to_numpy(), TrainingSet(
-        torch.from_numpy(means_of(identities).copy()),
+        _means(run, round_index),
         torch.from_numpy(read_subspaces(run, round_index).astype(np.int64)),
         derived_seed(config.seed, "loss"),
     )
+
+
+def _means(run: RunDirectory, round_index: int) -> torch.Tensor:
+    return torch.from_numpy(MeanTable(run.round(round_index) / "identities.parquet")[:].copy())

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pytorch_metric_learning.distances import LpDistance
 from pytorch_metric_learning.losses import TripletMarginLoss
 from pytorch_metric_learning.miners import BatchHardMiner
+from slow_batch_ohnm import slow_loss
 from torch import Tensor
 
 from subspace.mining.errors import InputError
@@ -44,55 +45,6 @@ def embeddings_of(n: int, seed: int = 0) -> Tensor:
 def gradients(value: Tensor, *leaves: Tensor) -> tuple[Tensor, ...]:
     found = torch.autograd.grad(value, leaves, retain_graph=True, allow_unused=True)
     return tuple(torch.zeros_like(leaf) if g is None else g for g, leaf in zip(found, leaves, strict=True))
-
-
-def slow_loss(
-    loss: BatchOHNMLoss,
-    anchors: Tensor,
-    labels: list[int],
-    references: Tensor,
-    ref_labels: list[int],
-    own_start: int | None,
-) -> tuple[Tensor, list[float], list[float]]:
-    """The loss by its definition, its statistics, and how far everything is from a kink."""
-    unit_a, unit_r = ([row / row.norm() for row in rows] for rows in (anchors, references))
-    barred = {frozenset(pair) for pair in loss.never.tolist()}
-    rule, triplets, kinks = loss.rule, [], []
-    for a, label in enumerate(labels):
-        for p, positive in enumerate(ref_labels):
-            if positive != label or (own_start is not None and p == own_start + a):
-                continue
-            s_ap, allowed = unit_a[a] @ unit_r[p], []
-            for n, other in enumerate(ref_labels):
-                s_an = unit_a[a] @ unit_r[n]
-                if other == label or frozenset((label, other)) in barred:
-                    continue
-                if rule.max_similarity is not None:
-                    kinks.append(abs(s_an.item() - rule.max_similarity))
-                    if s_an > rule.max_similarity:
-                        continue
-                if rule.relative_margin is not None:
-                    kinks.append(abs((s_an - s_ap).item() + rule.relative_margin))
-                    if s_an >= s_ap - rule.relative_margin:
-                        continue
-                allowed.append(s_an)
-            allowed.sort(key=lambda s: -s.item())
-            for s_an in allowed[rule.skip : rule.skip + rule.negatives]:
-                d_ap, d_an = 2 - 2 * s_ap, 2 - 2 * s_an
-                triplets.append((d_ap, d_an) if loss.squared else (d_ap.sqrt(), d_an.sqrt()))
-    violations = [d_ap - d_an + loss.margin for d_ap, d_an in triplets]
-    active = [violation for violation in violations if violation > 0]
-    kinks += [abs(violation.item()) for violation in violations]
-    if loss.soft_margin:
-        terms = [torch.nn.functional.softplus(d_ap - d_an) for d_ap, d_an in triplets]
-    else:
-        terms = active
-    if not triplets:
-        return anchors.sum() * 0, [math.nan] * 3, kinks
-    divide_by = len(active) if loss.mean_over_active and not loss.soft_margin else len(triplets)
-    value = sum(terms, start=anchors.sum() * 0) / max(1, divide_by)
-    means = [sum(pair[i].item() for pair in triplets) / len(triplets) for i in (0, 1)]
-    return value, [len(active) / len(triplets), *means], kinks
 
 
 losses = st.builds(
