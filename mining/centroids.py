@@ -37,8 +37,8 @@ CELLS_ASKED = 8
 SETTLING_MOVES = 5
 """Moves of the centroids of all cells together."""
 
-Candidates = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""`id_nc` int32 and `similarity_nc` float32, best bid first, and the similarity to the nearest, float32[n]."""
+Candidates = tuple[np.ndarray, np.ndarray]
+"""`id_nc` int32 and `similarity_nc` float32, best bid first."""
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,9 @@ class Flat:
 
     def candidates(self, rows: np.ndarray, c: int, device: str) -> Candidates:
         """Return the c best centroids by similarity less price of each row, float32[n, D]."""
-        centroids, price = (torch.from_numpy(array).to(device) for array in (self.centroids, self.price))
-        parts = []
-        for part in _tensor(rows).split(ROWS_PER_PRODUCT):
-            similarity = part.to(device) @ centroids.T
-            nearest = similarity.amax(1)
-            bid, ids = similarity.sub_(price).topk(min(c, len(price)), dim=1)
-            parts.append((ids, bid + price[ids], nearest))
-        ids, similarity, nearest = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
-        return ids.to(torch.int32).numpy(), similarity.numpy(), nearest.numpy()
+        search = _search_by_faiss if device == "cpu" else _search_by_torch
+        bid, ids = search(rows, self.centroids, self.price, min(c, len(self.price)), device)
+        return ids.astype(np.int32), bid + self.price[ids]
 
 
 @dataclass(frozen=True)
@@ -91,25 +85,42 @@ class TwoLevel:
     def candidates(self, rows: np.ndarray, c: int, device: str) -> Candidates:
         """Return the c best centroids by similarity less price, of the nearest cells of each row."""
         asked = min(CELLS_ASKED, len(self.cells))
-        cell_nk, _, _ = Flat(self.cells, np.zeros(len(self.cells), np.float32)).candidates(
-            rows, asked, device
-        )
+        cell_nk, _ = Flat(self.cells, np.zeros(len(self.cells), np.float32)).candidates(rows, asked, device)
         first = np.cumsum([0, *(len(part.price) for part in self.parts)])
         ids = np.zeros((len(rows), asked * c), np.int32)
         similarity = np.full(ids.shape, -np.inf, np.float32)
-        bids, nearest = similarity.copy(), np.full(len(rows), -np.inf, np.float32)
+        bids = similarity.copy()
         for cell, part in enumerate(self.parts):
             row, place = np.nonzero(cell_nk == cell)
             if len(row):
-                found_id, found, closest = part.candidates(rows[row], c, device)
+                found_id, found = part.candidates(rows[row], c, device)
                 columns = place[:, None] * c + np.arange(found.shape[1])
                 ids[row[:, None], columns] = found_id + first[cell]
                 similarity[row[:, None], columns] = found
                 bids[row[:, None], columns] = found - part.price[found_id]
-                nearest[row] = np.maximum(nearest[row], closest)  # NaN stays NaN
         best = torch.from_numpy(bids).topk(min(c, int(first[-1])), dim=1).indices.numpy()
-        ids, similarity = (np.take_along_axis(array, best, 1) for array in (ids, similarity))
-        return ids, similarity, nearest
+        return np.take_along_axis(ids, best, 1), np.take_along_axis(similarity, best, 1)
+
+
+def _search_by_faiss(
+    rows: np.ndarray, centroids: np.ndarray, price: np.ndarray, c: int, device: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return `bid_nc` and `id_nc`. The price is one more dimension of the centroids, with a 1 on every row."""
+    rows_and_1 = np.concatenate((rows, np.ones((len(rows), 1), np.float32)), axis=1)
+    goods = np.concatenate((centroids, -price[:, None]), axis=1)
+    bid, ids = faiss.knn(rows_and_1, goods, c, faiss.METRIC_INNER_PRODUCT)
+    return np.where(ids < 0, np.float32(np.nan), bid), ids  # rows that hold NaN find nothing
+
+
+def _search_by_torch(
+    rows: np.ndarray, centroids: np.ndarray, price: np.ndarray, c: int, device: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return `bid_nc` and `id_nc`."""
+    centroids_MD, price_M = torch.from_numpy(centroids).to(device), torch.from_numpy(price).to(device)
+    parts = _tensor(rows).split(ROWS_PER_PRODUCT)
+    found = [(part.to(device) @ centroids_MD.T).sub_(price_M).topk(c, dim=1) for part in parts]
+    bid, ids = (torch.cat(column).cpu().numpy() for column in zip(*found, strict=True))
+    return bid, ids
 
 
 def fit_flat(sample_SD: np.ndarray, M: int, *, niter: int, points: int, seed: int, device: str) -> Flat:
@@ -215,7 +226,7 @@ def _settled(fitted: TwoLevel, sample_SD: np.ndarray, device: str) -> TwoLevel:
     M, sample = len(fitted.price), _tensor(sample_SD)
     bound = Bound.around(len(sample), M, 0.02)
     for _ in range(SETTLING_MOVES):
-        asked = [fitted.candidates(rows.numpy(), 8, device)[:2] for rows in sample.split(16_384)]
+        asked = [fitted.candidates(rows.numpy(), 8, device) for rows in sample.split(16_384)]
         ids, similarity = (np.concatenate(column) for column in zip(*asked, strict=True))
         price = find_prices(ids, similarity, bound, fitted.price, steps=20)
         chosen = ids[np.arange(len(ids)), choose(ids, similarity, price)].astype(np.int64)

@@ -85,7 +85,7 @@ class Subspaces:
     second_id: np.ndarray
     """int32[N], the other subspace of an identity at a border, -1 for none."""
     plain_similarity: float
-    """Mean cosine to the nearest centroid: what `similarity.mean()` would be without balance."""
+    """Mean cosine to the nearest candidate: what `similarity.mean()` would be without balance."""
 
     @property
     def sizes(self) -> np.ndarray:
@@ -221,13 +221,14 @@ def _candidates(
     device: str,
     progress: Callable[[int], None] | None,
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """The pass over everybody: `id_Nc`, `similarity_Nc` and the mean similarity to the nearest centroid."""
+    """The pass over everybody: `id_Nc`, `similarity_Nc` and the mean similarity to the nearest of them."""
     N = blocks.shape[0]
     id_Nc, similarity_Nc = np.empty((N, c), np.int32), np.empty((N, c), np.float32)
     total, bad = 0.0, 0
     for start, rows in blocks:
         here = slice(start, start + len(rows))
-        id_Nc[here], similarity_Nc[here], nearest = fitted.candidates(rows, c, device)
+        id_Nc[here], similarity_Nc[here] = fitted.candidates(rows, c, device)
+        nearest = similarity_Nc[here].max(axis=1)
         bad += int(np.sum(~np.isfinite(nearest)))
         total += float(nearest.sum(dtype=np.float64))
         if progress:
