@@ -14,6 +14,7 @@ from ..mining.manifest import Manifest
 from ..mining.plan_config import PlanConfig
 from ..mining.plan_table import write_plan
 from ..mining.randomness import derived_seed
+from ..train import distributed
 from ..train.checkpoint import SPEC_PREFIX, CheckpointMeta, load_network, read_meta, save_checkpoint
 from ..train.class_losses import SoftmaxLoss
 from ..train.images import ImageStore
@@ -21,8 +22,9 @@ from ..train.optimizers import build_optimizer
 from ..train.planned_batches import DecodedBatches, Plan
 from .config import RunConfig
 from .plan import shown
+from .processes import run_stage_together, train_together
 from .run_directory import RunDirectory
-from .stage import Options, Stage, flat_fields, run_stage
+from .stage import Options, Stage, flat_fields
 from .training import OUTPUTS, Training, training_estimate
 
 
@@ -61,6 +63,8 @@ def pretrain(run: RunDirectory, config: RunConfig, manifest: Manifest, options: 
     """Make the network that round 0 begins with: `RUN/start/checkpoint`."""
     stage = pretrain_stage(run, config, manifest.fingerprint)
     steps, K = config.pretrain.steps, config.pretrain.K
+    if options.processes > 1 and steps:
+        return train_together(stage, ["pretrain", str(run.path)], options)
 
     def estimate() -> str:
         if steps == 0:
@@ -95,7 +99,7 @@ def pretrain(run: RunDirectory, config: RunConfig, manifest: Manifest, options: 
         plan_config = PlanConfig(steps=steps, P=min(config.pretrain.P, len(images)), K=K)
         fingerprint = fingerprint_of({"plan of": stage.fingerprint})
         folder = stage.folder / "plan"
-        if not folder.exists() or Plan(folder).fingerprint != fingerprint:
+        if distributed.rank() == 0 and (not folder.exists() or Plan(folder).fingerprint != fingerprint):
             blocks = plan_batches(
                 images,
                 np.zeros(len(images), np.int32),
@@ -103,6 +107,7 @@ def pretrain(run: RunDirectory, config: RunConfig, manifest: Manifest, options: 
                 seed=derived_seed(config.seed, "pretrain"),
             )
             write_plan(folder, shown(blocks, steps, options.console), images, fingerprint)
+        distributed.agree(True)  # the others wait for the plan
         plan = Plan(folder)
         options.console.say(
             f"start/pretrain: softmax over {len(images):,} identities, {len(images.image_id):,} images"
@@ -117,7 +122,12 @@ def pretrain(run: RunDirectory, config: RunConfig, manifest: Manifest, options: 
         training = Training(
             stage=stage,
             plan=plan,
-            dataset=DecodedBatches(ImageStore(manifest), plan.__getitem__, network.input.size),
+            dataset=DecodedBatches(
+                ImageStore(manifest),
+                plan.__getitem__,
+                network.input.size,
+                process=(distributed.rank(), distributed.count()),
+            ),
             labels_of=lambda image_id: np.searchsorted(images.identity_id, identity_id[image_id]),
             network=network,
             loss=loss,
@@ -132,4 +142,4 @@ def pretrain(run: RunDirectory, config: RunConfig, manifest: Manifest, options: 
         )
         return training.run(options)
 
-    return run_stage(stage, options, estimate, work)
+    return run_stage_together(stage, options, estimate, work)

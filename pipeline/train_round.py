@@ -12,6 +12,7 @@ from ..mining.errors import InputError
 from ..mining.manifest import Manifest
 from ..mining.mean_table import MeanTable
 from ..mining.randomness import derived_seed
+from ..train import distributed
 from ..train.checkpoint import CheckpointMeta, load_network
 from ..train.images import ImageStore
 from ..train.losses import TrainingSet, build_loss
@@ -21,9 +22,10 @@ from ..train.running_means import RunningMeans, Staleness
 from .cluster import RECALL_AT, recall_seed
 from .config import RunConfig
 from .plan import plan_stage
+from .processes import run_stage_together, train_together
 from .round_tables import read_identities, read_subspaces
 from .run_directory import RunDirectory
-from .stage import Options, Stage, done_fingerprint, flat_fields, network_fingerprint, run_stage, steps_taken
+from .stage import Options, Stage, done_fingerprint, flat_fields, network_fingerprint, steps_taken
 from .training import OUTPUTS, Training, training_estimate
 
 
@@ -54,6 +56,8 @@ def train(
 ) -> dict[str, Any]:
     """Train on the plan of a round and write its checkpoint; optimiser state comes from the round before."""
     stage = train_stage(run, config, manifest.fingerprint, round_index)
+    if options.processes > 1:
+        return train_together(stage, ["train", str(run.path), "--round", str(round_index)], options)
     if not plan_stage(run, config, manifest.fingerprint, round_index).is_done():
         raise InputError(f"{stage.folder} has no plan yet; run `subspace plan {run.path}` first")
 
@@ -79,6 +83,7 @@ def train(
                 augment=config.train.augment,
                 seed=(config.seed, round_index),
                 keep_repeats=config.plan.singletons == "augment",
+                process=(distributed.rank(), distributed.count()),
             ),
             labels_of=lambda image_id: np.searchsorted(identity_id, manifest.identity_id[image_id]),
             network=network,
@@ -101,11 +106,11 @@ def train(
             fail_on_bad_image=config.data.on_bad_image == "fail",
             begin_with=before if round_index > 0 else None,
             collapse=config.train.collapse,
-            staleness=_staleness(run, config, round_index),
+            staleness=_staleness(run, config, round_index) if distributed.rank() == 0 else None,
         )
         return training.run(options)
 
-    return run_stage(stage, options, estimate, work)
+    return run_stage_together(stage, options, estimate, work)
 
 
 def _staleness(run: RunDirectory, config: RunConfig, round_index: int) -> Staleness | None:

@@ -27,6 +27,7 @@ from ..train.planned_batches import DecodedBatches, ImageBatch, Plan, load_batch
 from ..train.running_means import Staleness
 from ..train.training_state import TrainingState, averaged
 from .console import amount
+from .processes import orphaned
 from .saved_states import SavedStates
 from .stage import Options, Stage
 
@@ -128,7 +129,9 @@ class Training:
                     step = record.step + 1
                     collapse = self.guard.add(step, record.loss, record.distance)
                     stale = record.updated and not collapse and self._is_stale(step, options)
-                    stopping, late, stale = distributed.agree(bool(stop.name), clock.late(), stale)
+                    stopping, late, stale = distributed.agree(
+                        bool(stop.name) or orphaned(), clock.late(), stale
+                    )
                     saving = step < steps and not stale and record.updated
                     saving = saving and (stopping or late or self.states.is_due(step))
                     if log is not None:
@@ -147,7 +150,7 @@ class Training:
                         clock.saved()
                     if saving and stopping:
                         raise StoppedEarly(
-                            f"stopped by {stop.name or 'a signal to another process'} at step {step} of {steps}, "
+                            f"stopped by {stop.name or 'the end of another process'} at step {step} of {steps}, "
                             "saved; run the same command to continue"
                         )
                 return step

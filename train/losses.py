@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ..mining.errors import InputError
+from . import distributed
 from .cosine_head import CosineClassLoss
 from .oim_loss import OIMLoss
 from .triplet_loss import TripletStatistics
@@ -147,7 +148,8 @@ def _build(
         raise InputError(f"train.loss_args.{name}={own}: {error}") from error
     for part in loss.modules():
         if isinstance(part, CosineClassLoss):
-            part.weight.data.copy_(training_set.means)
+            own = distributed.shard_rows(part.weight) if distributed.is_shard(part.weight) else slice(None)
+            part.weight.data.copy_(training_set.means[own])
         if isinstance(part, OIMLoss):
             part.table.copy_(training_set.means)
     return loss

@@ -49,9 +49,8 @@ class NetworkPass:
         self.network, self.device = network, device
         self.precision: Precision = precision
         self.chunk_size = chunk_size
-        self._synced = sync_batch_norm and distributed.count() > 1
         self._format = torch.channels_last if channels_last else torch.contiguous_format
-        if self._synced:
+        if sync_batch_norm and distributed.count() > 1:
             synchronize(network, device)
         if channels_last:
             network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -68,7 +67,6 @@ class NetworkPass:
             self._wrapped = DistributedDataParallel(
                 self.network,
                 device_ids=[self.device] if self.device.type == "cuda" else None,
-                broadcast_buffers=not self._synced,
                 find_unused_parameters=True,
             )
 

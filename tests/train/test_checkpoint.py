@@ -208,9 +208,10 @@ def test_another_shape_is_told_in_one_line(tmp_path: Path) -> None:
         (small(), SoftmaxLoss(5, 8)),
         (build_backbone("iresnet18"), None),
     ):
+        optimizer = build_optimizer([network, *([loss] if loss else [])], OptimizerConfig())
+        state = TrainingState(network, loss or BatchOHNMLoss(), optimizer)
         with pytest.raises(InputError, match="cannot load checkpoint") as error:
-            optimizer = build_optimizer([network, *([loss] if loss else [])], OptimizerConfig())
-            load_state(tmp_path / "c", TrainingState(network, loss or BatchOHNMLoss(), optimizer))
+            load_state(tmp_path / "c", state)
         assert "\n" not in str(error.value)
 
 
