@@ -44,12 +44,12 @@ class WithoutBatchNorm(Layers):
         self.linear[2] = nn.Identity()
 
 
-def batches(steps: range, unreadable: bool = False) -> Iterator[ImageBatch]:
+def batches(steps: range, unreadable: bool = False, total: int | None = None) -> Iterator[ImageBatch]:
     """This process's share of a batch a step; noisy copies of patterns."""
     patterns = np.random.default_rng(0).integers(0, 256, (CLASSES, 3, 8, 8))
     for step in steps:
         random = np.random.default_rng(step + 1)
-        label = np.repeat(random.permutation(CLASSES)[:IDENTITIES], IMAGES)
+        label = np.repeat(random.permutation(CLASSES)[:IDENTITIES], IMAGES)[:total]
         pixels = patterns[label] + random.normal(0, 90, (len(label), 3, 8, 8))
         images = torch.from_numpy(np.clip(pixels, 0, 255).astype(np.uint8))
         image_id = label * 1000 + np.arange(len(label))
@@ -90,6 +90,8 @@ def train(
     body: type[nn.Module] = Layers,
     unreadable: bool = False,
     ema: float | None = None,
+    first: int = 0,
+    images: int | None = None,
 ) -> tuple[list[float], dict[str, Tensor]]:
     """The losses, and all weights and buffers at the end, shards put together."""
     optimizer_config = OptimizerConfig.model_validate(
@@ -100,7 +102,7 @@ def train(
         state.ema = averaged(state.network, ema)
     records = train_steps(
         state,
-        batches(range(steps), unreadable),
+        batches(range(first, first + steps), unreadable, images),
         lambda image_id: image_id // 1000,
         optimizer_config,
         LoaderConfig.model_validate(engine or {}),
@@ -108,7 +110,7 @@ def train(
         total_steps=steps,
         device=torch.device("cpu"),
         seed=0,
-        last_step=steps - 1,
+        last_step=first + steps - 1,
     )
     values = [float(record.loss) for record in records if record.loss is not None]
     found = {f"network.{name}": tensor for name, tensor in state.network.state_dict().items()}

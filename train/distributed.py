@@ -14,6 +14,7 @@ Every function does nothing, at no cost, in a process that is alone. Shapes: b r
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,7 +70,8 @@ def joined() -> Iterator[None]:
         with losses_of_contact():
             yield
     finally:
-        # Without a word to the others: they may be gone.
+        # What still holds the group, in cycles, would end its threads too late, and abort the process.
+        gc.collect()
         dist.destroy_process_group()
 
 
