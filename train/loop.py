@@ -21,7 +21,7 @@ from .backbones import Backbone
 from .collapse import CollapseConfig, mean_distance
 from .embedder import Precision, autocast
 from .images import BadImage
-from .optimizers import OptimizerConfig, learning_rate
+from .optimizers import OptimizerConfig, learning_rate, set_learning_rates
 from .planned_batches import AugmentConfig, ImageBatch
 from .running_means import RunningMeans
 from .triplet_loss import TripletStatistics
@@ -102,8 +102,7 @@ def train_steps(
         if len(batch.image_id) < 2:
             yield StepRecord(batch.step, lr, len(batch.image_id), batch.bad, None, None)
             continue
-        for group in optimizer.param_groups:
-            group["lr"] = lr
+        set_learning_rates(optimizer, lr)
         torch.manual_seed(derived_seed(seed, "dropout", global_step))
         labels = torch.from_numpy(labels_of(batch.image_id)).to(device, torch.int64)
         with autocast(device, precision):
