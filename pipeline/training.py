@@ -22,6 +22,7 @@ from ..train.metrics_log import MetricsLog, read_metrics
 from ..train.optimizers import OptimizerConfig
 from ..train.planned_batches import DecodedBatches, ImageBatch, Plan, load_batches
 from ..train.running_means import Staleness
+from ..train.unfreezing import Unfreezing
 from .console import amount
 from .saved_states import SavedStates
 from .stage import Options, Stage
@@ -65,6 +66,11 @@ class Training:
     def guard(self) -> CollapseGuard:
         """Watches for collapse; its state is part of every checkpoint."""
         return CollapseGuard(self.loss, self.collapse or CollapseConfig(action="off"))
+
+    @cached_property
+    def unfreezing(self) -> Unfreezing:
+        """Which parameters train at which step of the run."""
+        return Unfreezing(self.network, self.optimizer_config.unfreeze, self.optimizer_config.head)
 
     @cached_property
     def states(self) -> SavedStates:
@@ -166,6 +172,7 @@ class Training:
             precision=self.loader.precision,
             seed=self.seed,
             running=self.staleness.running if self.staleness else None,
+            unfreezing=self.unfreezing,
         )
 
     def _answer(self, collapse: Collapse, step: int, options: Options) -> None:

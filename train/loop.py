@@ -25,6 +25,7 @@ from .optimizers import OptimizerConfig, learning_rate, set_learning_rates
 from .planned_batches import AugmentConfig, ImageBatch
 from .running_means import RunningMeans
 from .triplet_loss import TripletStatistics
+from .unfreezing import Unfreezing
 
 
 class LoaderConfig(Settings):
@@ -82,6 +83,7 @@ def train_steps(
     precision: Precision,
     seed: int,
     running: RunningMeans | None = None,
+    unfreezing: Unfreezing | None = None,
 ) -> Iterator[StepRecord]:
     """Train on `batches`, one record a step.
 
@@ -91,6 +93,7 @@ def train_steps(
         first_step: steps that the learning-rate schedule has behind it when batch 0 of this plan begins.
         total_steps: length of the schedule.
         running: takes in the embeddings of every step.
+        unfreezing: of `network`; decides by the step of the run which of its parameters train.
         seed: dropout is a function of (seed, first_step + batch step), so a resumed run draws the same.
     """
     network.train().to(device)
@@ -103,6 +106,8 @@ def train_steps(
             yield StepRecord(batch.step, lr, len(batch.image_id), batch.bad, None, None)
             continue
         set_learning_rates(optimizer, lr)
+        if unfreezing is not None:
+            unfreezing.apply(global_step)
         torch.manual_seed(derived_seed(seed, "dropout", global_step))
         labels = torch.from_numpy(labels_of(batch.image_id)).to(device, torch.int64)
         with autocast(device, precision):

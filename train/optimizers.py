@@ -14,6 +14,7 @@ from torch import nn
 from ..mining.settings import Settings
 from .backbones import Backbone
 from .network_head import head_parameters
+from .unfreezing import UnfreezeConfig
 
 
 class OptimizerConfig(Settings):
@@ -56,6 +57,7 @@ class OptimizerConfig(Settings):
     clip_norm: float | None = Field(
         default=None, gt=0, description="largest gradient norm; null: no clipping"
     )
+    unfreeze: UnfreezeConfig = UnfreezeConfig()
 
     @field_validator("milestones")
     @classmethod
