@@ -116,7 +116,7 @@ def learning_rate(config: OptimizerConfig, step: int, total_steps: int) -> float
     if config.schedule == "constant":
         return config.lr
     if config.schedule == "step":
-        # The quotient is rounded like a literal: step 3 of 30 is at 0.1, while 0.1 * 30 is above 3.
+        # The quotient is rounded like a literal: step 55 of 100 is at 0.55, while 0.55 * 100 is above 55.
         passed = sum(step / max(1, total_steps) >= share for share in config.milestones)
         return config.lr * config.step_factor**passed
     progress = (step - config.warmup_steps) / max(1, total_steps - config.warmup_steps)

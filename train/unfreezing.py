@@ -121,8 +121,6 @@ class Unfreezing:
         trainable = set(self._movable) - frozen
         for name, parameter in self._network.named_parameters():
             parameter.requires_grad_(name in trainable)
-            if name in frozen:
-                parameter.grad = None  # an optimiser would take another step along an old one
         for module in self._resting:
             module.train()
         waiting = {id(p) for name, p in self._network.named_parameters() if name in frozen}

@@ -68,12 +68,14 @@ def test_poly_begins_after_the_warm_up() -> None:
     assert learning_rate(config, 30, 50) == pytest.approx(0.3 / 4)
 
 
-@pytest.mark.parametrize("total", [10, 30, 97])
+@pytest.mark.parametrize("total", [10, 97, 100])
 def test_step_equals_that_of_torch(total: int) -> None:
-    shares = (0.1, 0.3, 0.7)
+    shares = (0.07, 0.3, 0.55)
     config = OptimizerConfig(lr=0.3, warmup_steps=0, schedule="step", milestones=shares, step_factor=0.2)
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.3)
-    falls = [next(step for step in range(total + 1) if 10 * step >= tenths * total) for tenths in (1, 3, 7)]
+    falls = [
+        next(step for step in range(total + 1) if 100 * step >= percent * total) for percent in (7, 30, 55)
+    ]
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, falls, gamma=0.2)
     for step in range(total):
         assert learning_rate(config, step, total) == pytest.approx(schedule.get_last_lr()[0]), step

@@ -144,6 +144,9 @@ def test_what_rests_stays_and_what_trains_moves(name: str, optimizer: str) -> No
         assert changed.isdisjoint(asleep)
         assert awake <= changed
         assert "body.fc.weight" in changed
+        # what the network itself holds still is not woken
+        trained = {n for n, p in network.named_parameters() if p.requires_grad}
+        assert ("body.features.weight" in trained) == (name == "small")
         assert "body.features.weight" not in changed or name == "small"
         # batch norms rest and move with their own weights
         for buffer in (name for name in before if name.endswith("running_mean")):
