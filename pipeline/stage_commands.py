@@ -36,7 +36,7 @@ def pretrain(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make the starting network: softmax over the pretrain identities (pretrain.steps=0: take MODEL as it is)."""
+    """Make the starting network: classify the pretrain identities (pretrain.steps=0: take MODEL as it is)."""
     from .pretrain import pretrain as work
 
     flags: dict[str, Any] = {"device": device, "force": force, "resume": resume, "dry_run": dry_run}

@@ -26,6 +26,7 @@ from ..train.optimizers import OptimizerConfig
 from ..train.planned_batches import DecodedBatches, ImageBatch, Plan, load_batches
 from ..train.running_means import Staleness
 from ..train.training_state import TrainingState, averaged
+from ..train.unfreezing import Unfreezing
 from .console import amount
 from .processes import orphaned
 from .saved_states import SavedStates
@@ -70,6 +71,11 @@ class Training:
     def guard(self) -> CollapseGuard:
         """Watches for collapse; its state is part of every checkpoint."""
         return CollapseGuard(self.loss, self.collapse or CollapseConfig(action="off"))
+
+    @cached_property
+    def unfreezing(self) -> Unfreezing:
+        """Which parameters train at which step of the run."""
+        return Unfreezing(self.network, self.optimizer_config.unfreeze, self.optimizer_config.head)
 
     @cached_property
     def state(self) -> TrainingState:
@@ -185,6 +191,7 @@ class Training:
             device=device,
             seed=self.seed,
             last_step=len(self.plan) - 1,
+            unfreezing=self.unfreezing,
         )
 
     def _answer(self, collapse: Collapse, step: int, options: Options) -> None:

@@ -23,10 +23,11 @@ from .collapse import CollapseConfig, mean_distance
 from .embedder import Precision
 from .images import BadImage
 from .network_pass import NetworkPass
-from .optimizers import OptimizerConfig, learning_rate
+from .optimizers import OptimizerConfig, learning_rate, set_learning_rates
 from .planned_batches import AugmentConfig, ImageBatch
 from .training_state import TrainingState
 from .triplet_loss import TripletStatistics
+from .unfreezing import Unfreezing
 
 
 class LoaderConfig(Settings):
@@ -134,6 +135,7 @@ def train_steps(
     device: torch.device,
     seed: int,
     last_step: int | None = None,
+    unfreezing: Unfreezing | None = None,
 ) -> Iterator[StepRecord]:
     """Train on `batches`, one record a step; with the other processes, where there are several.
 
@@ -142,6 +144,7 @@ def train_steps(
         labels_of: image ids int64[b] -> labels int[b].
         first_step: steps that the learning-rate schedule has behind it when batch 0 of this plan begins.
         total_steps: length of the schedule.
+        unfreezing: of the network; decides by the step of the run which of its parameters train.
         seed: dropout is a function of (seed, first_step + batch step), so a resumed run draws the same.
         last_step: the number of the last batch, after which no gradient is left waiting for more.
 
@@ -169,6 +172,8 @@ def train_steps(
         value = statistics = distance = embeddings = labels = None
         if len(image_id) >= 2:
             labels = torch.from_numpy(labels_of(image_id)).to(device, torch.int64)
+            if unfreezing is not None and unfreezing.apply(global_step):
+                passes.trainable_has_changed()
             own = passes.forward(batch.images, planned, derived_seed(seed, "dropout", global_step))
             embeddings = distributed.gathered(own, start, len(image_id))
             value = loss(embeddings, labels)
@@ -184,8 +189,7 @@ def train_steps(
                 state.running.update(embeddings, labels)
         updated = (batch.step + 1) % config.accumulate == 0 or batch.step == last_step
         if updated and waiting:
-            for group in optimizer.param_groups:
-                group["lr"] = lr
+            set_learning_rates(optimizer, lr)
             state.update(optimizer_config.clip_norm)
             waiting = 0
         yield StepRecord(
