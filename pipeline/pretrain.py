@@ -118,7 +118,7 @@ def pretrain(run: RunDirectory, config: RunConfig, manifest: Manifest, options: 
             stage=stage,
             plan=plan,
             dataset=DecodedBatches(ImageStore(manifest), plan.__getitem__, network.input.size),
-            labels_of=lambda image_id: np.searchsorted(images.identity_id, identity_id[image_id]),
+            labels_of=lambda batch: np.searchsorted(images.identity_id, identity_id[batch.image_id]),
             network=network,
             loss=loss,
             optimizer=build_optimizer([network, loss], config.pretrain.optimizer),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,10 @@ from ..mining.manifest import Manifest
 from ..mining.mean_table import MeanTable
 from ..mining.randomness import derived_seed
 from ..train.checkpoint import CheckpointMeta, load_network
-from ..train.images import ImageStore
-from ..train.losses import TrainingSet, build_loss
+from ..train.image_index import training_images
+from ..train.losses import TrainingSet, build_loss, labels_are_places
 from ..train.optimizers import build_optimizer
-from ..train.planned_batches import DecodedBatches, Plan
+from ..train.planned_batches import DecodedBatches, ImageBatch, Plan
 from ..train.running_means import RunningMeans, Staleness
 from .cluster import RECALL_AT, recall_seed
 from .config import RunConfig
@@ -65,22 +66,24 @@ def train(
 
     def work() -> dict[str, Any]:
         network = load_network(f"checkpoint:{before}")
-        identity_id, training_set = _training_set(run, config, round_index)
-        loss = build_loss(config.train.loss, config.train.loss_args, training_set)
+        loss = build_loss(config.train.loss, config.train.loss_args, _training_set(run, config, round_index))
+        staleness = _staleness(run, config, round_index)
         optimizer = build_optimizer([network, loss], config.train.optimizer)
         plan = Plan(stage.folder / "plan")
         training = Training(
             stage=stage,
             plan=plan,
             dataset=DecodedBatches(
-                ImageStore(manifest),
+                training_images(manifest, run.image_index),
                 plan.__getitem__,
                 network.input.size,
                 augment=config.train.augment,
                 seed=(config.seed, round_index),
                 keep_repeats=config.plan.singletons == "augment",
             ),
-            labels_of=lambda image_id: np.searchsorted(identity_id, manifest.identity_id[image_id]),
+            labels_of=_labels(
+                run, round_index, plan, places=labels_are_places(loss) or staleness is not None
+            ),
             network=network,
             loss=loss,
             optimizer=optimizer,
@@ -101,7 +104,7 @@ def train(
             fail_on_bad_image=config.data.on_bad_image == "fail",
             begin_with=before if round_index > 0 else None,
             collapse=config.train.collapse,
-            staleness=_staleness(run, config, round_index),
+            staleness=staleness,
         )
         return training.run(options)
 
@@ -126,13 +129,27 @@ def _staleness(run: RunDirectory, config: RunConfig, round_index: int) -> Stalen
     )
 
 
-def _training_set(run: RunDirectory, config: RunConfig, round_index: int) -> tuple[np.ndarray, TrainingSet]:
-    """The identity ids whose places are the labels, int32[C], and what a loss is told of them."""
-    identities = read_identities(run, round_index, ["identity_id"])
-    return identities["identity_id"].to_numpy(), TrainingSet(
-        _means(run, round_index),
-        torch.from_numpy(read_subspaces(run, round_index).astype(np.int64)),
-        derived_seed(config.seed, "loss"),
+def _labels(
+    run: RunDirectory, round_index: int, plan: Plan, *, places: bool
+) -> Callable[[ImageBatch], np.ndarray]:
+    """Identity ids as the plan says them, or their `places` in the identities table: 4 bytes an identity."""
+
+    def identity_ids(batch: ImageBatch) -> np.ndarray:
+        return plan.identities_of(batch.step, batch.image_id)
+
+    if not places:
+        return identity_ids
+    known = read_identities(run, round_index, ["identity_id"])["identity_id"].to_numpy()
+    return lambda batch: np.searchsorted(known, identity_ids(batch))
+
+
+def _training_set(run: RunDirectory, config: RunConfig, round_index: int) -> TrainingSet:
+    """What a loss may ask; nothing of any identity is read before it does."""
+    return TrainingSet(
+        *MeanTable(run.round(round_index) / "identities.parquet").shape,
+        means=lambda: _means(run, round_index),
+        subspace_of=lambda: torch.from_numpy(read_subspaces(run, round_index).astype(np.int64)),
+        seed=derived_seed(config.seed, "loss"),
     )
 
 

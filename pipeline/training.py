@@ -36,7 +36,7 @@ class Training:
     stage: Stage
     plan: Plan
     dataset: DecodedBatches
-    labels_of: Callable[[np.ndarray], np.ndarray]
+    labels_of: Callable[[ImageBatch], np.ndarray]
     network: Backbone
     loss: nn.Module
     optimizer: torch.optim.Optimizer

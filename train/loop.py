@@ -73,7 +73,7 @@ def train_steps(
     loss: nn.Module,
     optimizer: torch.optim.Optimizer,
     batches: Iterable[ImageBatch],
-    labels_of: Callable[[np.ndarray], np.ndarray],
+    labels_of: Callable[[ImageBatch], np.ndarray],
     config: OptimizerConfig,
     *,
     first_step: int,
@@ -87,7 +87,7 @@ def train_steps(
 
     Args:
         loss: called as loss(embeddings[b, D], labels[b]); its parameters, if any, are in `optimizer`.
-        labels_of: image ids int64[b] -> labels int[b].
+        labels_of: a batch -> the labels of its images, int[b].
         first_step: steps that the learning-rate schedule has behind it when batch 0 of this plan begins.
         total_steps: length of the schedule.
         running: takes in the embeddings of every step.
@@ -105,7 +105,7 @@ def train_steps(
         for group in optimizer.param_groups:
             group["lr"] = lr
         torch.manual_seed(derived_seed(seed, "dropout", global_step))
-        labels = torch.from_numpy(labels_of(batch.image_id)).to(device, torch.int64)
+        labels = torch.from_numpy(labels_of(batch)).to(device, torch.int64)
         with autocast(device, precision):
             embeddings = network(batch.images.to(device, non_blocking=True))
         value = loss(embeddings, labels)

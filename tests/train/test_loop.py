@@ -30,8 +30,8 @@ def toy_batch(step: int, identities: int = 4, images: int = 3) -> ImageBatch:
     return ImageBatch(step, np.arange(len(pixels)), torch.from_numpy(pixels), [])
 
 
-def labels_of(image_id: np.ndarray) -> np.ndarray:
-    return (image_id // 3).astype(np.int32)
+def labels_of(batch: ImageBatch) -> np.ndarray:
+    return (batch.image_id // 3).astype(np.int32)
 
 
 class TinyNetwork(nn.Module):
