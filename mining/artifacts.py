@@ -200,6 +200,20 @@ def read_row_group(path: Path, kind: TableKind, group: int, columns: list[str] |
         raise InputError(f"{path} is damaged: {_first_line(error)}") from error
 
 
+def row_groups(path: Path, kind: TableKind, columns: list[str]) -> Iterator[pa.Table]:
+    """Yield `columns` of a table of `kind` a row group at a time; damage is an InputError.
+
+    The file is read, not mapped: pages of a mapped file would count as this process's memory, all of them in a pass.
+    """
+    open_parquet(path, kind)
+    try:
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        for group in range(file.num_row_groups):
+            yield file.read_row_group(group, columns=columns)
+    except DAMAGE as error:
+        raise InputError(f"{path} is damaged: {_first_line(error)}") from error
+
+
 def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from .artifacts import fingerprint_in, read_parquet
+from .artifacts import fingerprint_in, open_parquet, read_parquet, row_groups
 from .errors import InputError
 from .schemas import MANIFEST
 
@@ -65,38 +65,63 @@ def group_by_identity(identity_id: np.ndarray, usable: np.ndarray) -> IdentityIm
 class Manifest:
     """An image manifest: one row per image, sorted by identity; the row number is `image_id`.
 
-    Memory: about 30 bytes an image, plus the images themselves where they are inline.
+    Memory: nothing until a column is asked for; then all of them, about 50 bytes an image where names are short,
+    plus the images themselves where they are inline.
+
+    Args:
+        table: the rows, where they are in memory already; else they are read from `path` on first use.
     """
 
-    def __init__(self, path: Path, table: pa.Table, fingerprint: str) -> None:
+    def __init__(self, path: Path, table: pa.Table | None, fingerprint: str) -> None:
         self.path = path
-        self.table = table
         self.fingerprint = fingerprint
+        self._given = table
 
     @classmethod
     def open(cls, path: Path | str) -> Manifest:
-        """Read a manifest written by `subspace ingest`.
+        """Check a manifest written by `subspace ingest`; its columns are read when they are needed.
 
         Raises:
             InputError: missing, truncated, wrong columns, or rows not sorted by identity.
             StaleArtifactError: no fingerprint, or a later schema version.
         """
         path = Path(path)
-        fingerprint = fingerprint_in(path, MANIFEST)
-        manifest = cls(path, read_parquet(path, MANIFEST), fingerprint)
+        manifest = cls(path, None, fingerprint_in(path, MANIFEST))
         if len(manifest) == 0:
             raise InputError(f"{path} holds no images")
-        for name in ("identity", "identity_id", "split", "keep"):
-            if manifest.table[name].null_count:
-                raise InputError(
-                    f"{path} has empty values in column '{name}'; write it with `subspace ingest`"
-                )
-        if np.any(np.diff(manifest.identity_id) < 0):
-            raise InputError(f"{path} is not sorted by identity; write it with `subspace ingest`")
+        last = -1
+        for rows in row_groups(path, MANIFEST, ["identity", "identity_id", "split", "keep"]):
+            for name in rows.column_names:
+                if rows[name].null_count:
+                    raise InputError(
+                        f"{path} has empty values in column '{name}'; write it with `subspace ingest`"
+                    )
+            identity_id = np.append(last, rows["identity_id"].to_numpy())
+            if np.any(np.diff(identity_id) < 0):
+                raise InputError(f"{path} is not sorted by identity; write it with `subspace ingest`")
+            last = identity_id[-1]
         return manifest
 
+    @cached_property
+    def table(self) -> pa.Table:
+        """All rows, in memory.
+
+        Raises:
+            InputError: a column is damaged.
+        """
+        return read_parquet(self.path, MANIFEST) if self._given is None else self._given
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """The names of its columns."""
+        if self._given is not None:
+            return self._given.column_names
+        return open_parquet(self.path, MANIFEST).schema_arrow.names
+
     def __len__(self) -> int:
-        return self.table.num_rows
+        if self._given is not None:
+            return self._given.num_rows
+        return open_parquet(self.path, MANIFEST).metadata.num_rows
 
     @cached_property
     def identity_id(self) -> np.ndarray:

@@ -150,7 +150,7 @@ def pretrain(run: RunDirectory, config: RunConfig, manifest: Manifest, options: 
                 augment=config.pretrain.augment,
                 seed=(derived_seed(config.seed, "pretrain", "augment"),),
             ),
-            labels_of=lambda image_id: np.searchsorted(images.identity_id, identity_id[image_id]),
+            labels_of=lambda step, image_id: np.searchsorted(images.identity_id, identity_id[image_id]),
             network=network,
             loss=loss,
             optimizer=build_optimizer([network, loss], config.pretrain.optimizer),

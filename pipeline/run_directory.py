@@ -1,6 +1,7 @@
 """The run folder: where everything lies, and that one command at a time works in it.
 
     RUN/subspace.yaml
+    RUN/images.index                            where the manifest's images lie; made again when it is missing
     RUN/start/{plan/, checkpoint/, metrics.jsonl, evaluation.json}     the starting network
     RUN/round-000/{identities.parquet, quarantine.parquet, subspaces.parquet, centroids.parquet,
                    plan/, checkpoint/, metrics.jsonl, evaluation.json}
@@ -36,6 +37,11 @@ class RunDirectory:
     def config(self) -> Path:
         """The settings file."""
         return self.path / "subspace.yaml"
+
+    @property
+    def image_index(self) -> Path:
+        """Where training looks up its images; any command may make it again."""
+        return self.path / "images.index"
 
     @property
     def start(self) -> Path:

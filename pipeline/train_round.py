@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ from ..mining.mean_table import MeanTable
 from ..mining.randomness import derived_seed
 from ..train import distributed
 from ..train.checkpoint import CheckpointMeta, load_network
-from ..train.images import ImageStore
-from ..train.losses import TrainingSet, build_loss
+from ..train.image_index import training_images
+from ..train.losses import TrainingSet, build_loss, labels_are_places
 from ..train.optimizers import build_optimizer
 from ..train.planned_batches import DecodedBatches, Plan
 from ..train.running_means import RunningMeans, Staleness
@@ -69,15 +70,14 @@ def train(
 
     def work() -> dict[str, Any]:
         network = load_network(f"checkpoint:{before}")
-        identity_id, training_set = _training_set(run, config, round_index)
-        loss = build_loss(config.train.loss, config.train.loss_args, training_set)
+        loss = build_loss(config.train.loss, config.train.loss_args, _training_set(run, config, round_index))
         optimizer = build_optimizer([network, loss], config.train.optimizer)
         plan = Plan(stage.folder / "plan")
         training = Training(
             stage=stage,
             plan=plan,
             dataset=DecodedBatches(
-                ImageStore(manifest),
+                training_images(manifest, run.image_index),
                 plan.__getitem__,
                 network.input.size,
                 augment=config.train.augment,
@@ -85,7 +85,12 @@ def train(
                 keep_repeats=config.plan.singletons == "augment",
                 process=(distributed.rank(), distributed.count()),
             ),
-            labels_of=lambda image_id: np.searchsorted(identity_id, manifest.identity_id[image_id]),
+            labels_of=_labels(
+                run,
+                round_index,
+                plan,
+                places=labels_are_places(loss) or config.recluster.needs_running_means,
+            ),
             network=network,
             loss=loss,
             optimizer=optimizer,
@@ -131,13 +136,23 @@ def _staleness(run: RunDirectory, config: RunConfig, round_index: int) -> Stalen
     )
 
 
-def _training_set(run: RunDirectory, config: RunConfig, round_index: int) -> tuple[np.ndarray, TrainingSet]:
-    """The identity ids whose places are the labels, int32[C], and what a loss is told of them."""
-    identities = read_identities(run, round_index, ["identity_id"])
-    return identities["identity_id"].to_numpy(), TrainingSet(
-        _means(run, round_index),
-        torch.from_numpy(read_subspaces(run, round_index).astype(np.int64)),
-        derived_seed(config.seed, "loss"),
+def _labels(
+    run: RunDirectory, round_index: int, plan: Plan, *, places: bool
+) -> Callable[[int, np.ndarray], np.ndarray]:
+    """Identity ids as the plan says them, or their `places` in the identities table: 4 bytes an identity."""
+    if not places:
+        return plan.identities_of
+    known = read_identities(run, round_index, ["identity_id"])["identity_id"].to_numpy()
+    return lambda step, image_id: np.searchsorted(known, plan.identities_of(step, image_id))
+
+
+def _training_set(run: RunDirectory, config: RunConfig, round_index: int) -> TrainingSet:
+    """What a loss may ask; nothing of any identity is read before it does."""
+    return TrainingSet(
+        *MeanTable(run.round(round_index) / "identities.parquet").shape,
+        means=lambda: _means(run, round_index),
+        subspace_of=lambda: torch.from_numpy(read_subspaces(run, round_index).astype(np.int64)),
+        seed=derived_seed(config.seed, "loss"),
     )
 
 

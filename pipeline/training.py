@@ -42,7 +42,7 @@ class Training:
     stage: Stage
     plan: Plan
     dataset: DecodedBatches
-    labels_of: Callable[[np.ndarray], np.ndarray]
+    labels_of: Callable[[int, np.ndarray], np.ndarray]
     network: Backbone
     loss: nn.Module
     optimizer: torch.optim.Optimizer

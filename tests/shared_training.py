@@ -67,7 +67,7 @@ def batches(steps: range, unreadable: bool = False, total: int | None = None) ->
 def training_set() -> TrainingSet:
     random = torch.Generator().manual_seed(3)
     means = nn.functional.normalize(torch.randn(CLASSES, 8, generator=random), dim=1)
-    return TrainingSet(means, torch.arange(CLASSES) % 4, 0)
+    return TrainingSet.of(means, torch.arange(CLASSES) % 4, 0)
 
 
 def new_state(
@@ -103,7 +103,7 @@ def train(
     records = train_steps(
         state,
         batches(range(first, first + steps), unreadable, images),
-        lambda image_id: image_id // 1000,
+        lambda step, image_id: image_id // 1000,
         optimizer_config,
         LoaderConfig.model_validate(engine or {}),
         first_step=0,

@@ -33,11 +33,11 @@ class ImageStore:
 
     def __init__(self, manifest: Manifest) -> None:
         table = manifest.table
-        self._inline = table["image"] if "image" in table.column_names else None
+        self._image = table["image"] if "image" in table.column_names else None
         self._uri = table["uri"]
         self._offset = table["offset"]
         self._length = table["length"]
-        self._folder = manifest.path.resolve().parent
+        self.folder = manifest.path.resolve().parent
 
     def read(self, image_id: int) -> bytes:
         """The encoded bytes of one image.
@@ -46,19 +46,17 @@ class ImageStore:
             OSError: the file is missing or shorter than the manifest says.
             InputError: a URI scheme that is not a local file.
         """
-        inline = self._inline[image_id].as_py() if self._inline is not None else None
-        if inline is not None:
-            return inline
-        uri = self._uri[image_id].as_py()
+        image, uri, offset, length = self._row(image_id)
+        if image is not None:
+            return image
         if not uri:
             raise OSError("the manifest gives neither bytes nor a uri")
         scheme, separator, _ = uri.partition("://")
         if separator and scheme != "file":
             raise InputError(f"cannot read {uri}: only local files are supported, not {scheme}://")
-        path = self._folder / (
+        path = self.folder / (
             unquote(urlsplit(uri).path) if separator else uri
         )  # an absolute path stands alone
-        offset, length = self._offset[image_id].as_py(), self._length[image_id].as_py()
         if offset is None and length is None:
             return path.read_bytes()
         with open(path, "rb") as file:
@@ -67,6 +65,15 @@ class ImageStore:
         if length is not None and len(data) < length:
             raise OSError(f"{path} ends before byte {(offset or 0) + length}")
         return data
+
+    def _row(self, image_id: int) -> tuple[bytes | None, str | None, int | None, int | None]:
+        """What the manifest says of one image: image, uri, offset, length."""
+        return (
+            None if self._image is None else self._image[image_id].as_py(),
+            self._uri[image_id].as_py(),
+            self._offset[image_id].as_py(),
+            self._length[image_id].as_py(),
+        )
 
     def decode(self, image_id: int, size: int) -> np.ndarray | BadImage:
         """One image as uint8[3, size, size], or what is wrong with it."""

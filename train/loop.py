@@ -126,7 +126,7 @@ class StepRecord:
 def train_steps(
     state: TrainingState,
     batches: Iterable[ImageBatch],
-    labels_of: Callable[[np.ndarray], np.ndarray],
+    labels_of: Callable[[int, np.ndarray], np.ndarray],
     optimizer_config: OptimizerConfig,
     config: LoaderConfig,
     *,
@@ -141,7 +141,7 @@ def train_steps(
 
     Args:
         state: everything that a step changes; the network's batch norms are replaced where they are synchronised.
-        labels_of: image ids int64[b] -> labels int[b].
+        labels_of: number of the batch and image ids int64[b] -> labels int[b].
         first_step: steps that the learning-rate schedule has behind it when batch 0 of this plan begins.
         total_steps: length of the schedule.
         unfreezing: of the network; decides by the step of the run which of its parameters train.
@@ -171,7 +171,7 @@ def train_steps(
             planned = len(batch.share.planned)
         value = statistics = distance = embeddings = labels = None
         if len(image_id) >= 2:
-            labels = torch.from_numpy(labels_of(image_id)).to(device, torch.int64)
+            labels = torch.from_numpy(labels_of(batch.step, image_id)).to(device, torch.int64)
             if unfreezing is not None and unfreezing.apply(global_step):
                 passes.trainable_has_changed()
             own = passes.forward(batch.images, planned, derived_seed(seed, "dropout", global_step))

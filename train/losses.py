@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -53,23 +53,23 @@ _TERM = re.compile(r"^(?:(?P<weight>[0-9.eE+-]+)\*)?(?P<memory>xbm:)?(?P<name>[a
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """What a loss is told of the identities that it is trained on."""
+    """What a loss is told of the identities that it is trained on; of each identity only what it asks for."""
 
-    means: Tensor
+    classes: int
+    """C."""
+    embedding_size: int
+    """D."""
+    means: Callable[[], Tensor]
     """float32[C, D], the mean of every identity; class weights begin there."""
-    subspace_of: Tensor
+    subspace_of: Callable[[], Tensor]
     """int64[C]."""
     seed: int
 
-    @property
-    def classes(self) -> int:
-        """C."""
-        return self.means.shape[0]
-
-    @property
-    def embedding_size(self) -> int:
-        """D."""
-        return self.means.shape[1]
+    @classmethod
+    def of(cls, means: Tensor, subspace_of: Tensor, seed: int) -> TrainingSet:
+        """Of means and subspaces in memory."""
+        classes, embedding_size = means.shape
+        return cls(classes, embedding_size, lambda: means, lambda: subspace_of, seed)
 
 
 @dataclass(frozen=True)
@@ -139,9 +139,14 @@ def build_loss(
     return parts[0] if weights == [1.0] else JointLoss(parts, weights)
 
 
+def labels_are_places(loss: nn.Module) -> bool:
+    """Whether the labels of `loss` number the identities 0..C-1; others only compare them, and take any numbers."""
+    return any(isinstance(part, (CosineClassLoss, OIMLoss)) for part in loss.modules())
+
+
 def check_loss(expression: str, arguments: Mapping[str, Mapping[str, Any]]) -> None:
     """Say now what `build_loss` would say later."""
-    build_loss(expression, arguments, TrainingSet(torch.eye(4), torch.zeros(4, dtype=torch.int64), 0))
+    build_loss(expression, arguments, TrainingSet.of(torch.eye(4), torch.zeros(4, dtype=torch.int64), 0))
 
 
 def _build(
@@ -153,11 +158,11 @@ def _build(
 ) -> nn.Module:
     module, class_name = LOSSES[name]
     kind = getattr(import_module(f".{module}", __package__), class_name)
-    known = {
-        "classes": training_set.classes,
-        "embedding_size": training_set.embedding_size,
-        "seed": training_set.seed,
-        **given,
+    known: dict[str, Callable[[], Any]] = {
+        "classes": lambda: training_set.classes,
+        "embedding_size": lambda: training_set.embedding_size,
+        "seed": lambda: training_set.seed,
+        **{key: lambda value=value: value for key, value in given.items()},
     }
     if isinstance(training_set, TrainingSet):
         known["subspace_of"] = training_set.subspace_of
@@ -168,7 +173,7 @@ def _build(
         settings = ", ".join(key for key in parameters if key not in known)
         raise InputError(f"unknown setting {setting}_args.{name}.{wrong}; '{name}' has {settings}")
     try:
-        loss = kind(**own, **{key: value for key, value in known.items() if key in parameters})
+        loss = kind(**own, **{key: value() for key, value in known.items() if key in parameters})
     except TypeError as error:
         raise InputError(f"{setting}_args.{name}={own}: {error}") from error
     if isinstance(training_set, TrainingSet):
@@ -177,9 +182,9 @@ def _build(
                 rows = (
                     distributed.shard_rows(part.weight) if distributed.is_shard(part.weight) else slice(None)
                 )
-                part.weight.data.copy_(training_set.means[rows])
+                part.weight.data.copy_(training_set.means()[rows])
             if isinstance(part, OIMLoss):
-                part.table.copy_(training_set.means)
+                part.table.copy_(training_set.means())
     return loss
 
 

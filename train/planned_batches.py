@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -28,6 +29,8 @@ from .images import BadImage, ImageStore
 class Plan:
     """A plan folder, read one row group at a time: `plan[step]` is the image ids of that batch, int64[P·K].
 
+    Memory: one row group, however many identities or steps there are.
+
     Raises:
         InputError: no plan there, or a damaged one.
     """
@@ -45,22 +48,36 @@ class Plan:
         ]
         self._groups = [(part, group) for part, group, _ in groups]
         self._first_step = np.cumsum([0] + [rows for _, _, rows in groups])
-        self._open: tuple[int, np.ndarray] = (-1, np.empty((0, 0), np.int64))
+        self._open = (-1, np.empty((0, 0), np.int32), np.empty((0, 0), np.int64))
 
     def __len__(self) -> int:
         return int(self._first_step[-1])
 
     def __getitem__(self, step: int) -> np.ndarray:
+        return self._row(step)[1]
+
+    def identities_of(self, step: int, image_ids: np.ndarray) -> np.ndarray:
+        """The identity of each of some images of that batch, int32[b], in any order; no manifest is needed for it."""
+        identities, planned = self._row(step)
+        order = np.argsort(planned, kind="stable")
+        place = order[np.searchsorted(planned, image_ids, sorter=order)]
+        return identities[place // (len(planned) // len(identities))]
+
+    def _row(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Identities int32[P] and images int64[P·K] of a batch."""
         if not 0 <= step < len(self):
             raise IndexError(f"step {step} of a plan of {len(self)}")
         group = int(np.searchsorted(self._first_step, step, side="right")) - 1
         if self._open[0] != group:
             part, number = self._groups[group]
-            images = read_row_group(self.parts[part], PLAN, number, ["image_ids"])["image_ids"]
-            rows = len(images)
-            flat = images.combine_chunks().flatten().to_numpy()
-            self._open = (group, flat.reshape(rows, -1))
-        return self._open[1][step - self._first_step[group]]
+            table = read_row_group(self.parts[part], PLAN, number, ["identity_ids", "image_ids"])
+            self._open = (group, _rows(table["identity_ids"]), _rows(table["image_ids"]))
+        row = step - self._first_step[group]
+        return self._open[1][row], self._open[2][row]
+
+
+def _rows(lists: pa.ChunkedArray) -> np.ndarray:
+    return lists.combine_chunks().flatten().to_numpy().reshape(len(lists), -1)
 
 
 class PlanBatchSampler(Sampler[list[int]]):

@@ -49,7 +49,7 @@ def train(network: Backbone, loss: nn.Module, optimizer: Any, config: OptimizerC
     for _ in train_steps(
         TrainingState(network, loss, optimizer),
         map(batch, steps),
-        lambda image_id: image_id // 2,
+        lambda step, image_id: image_id // 2,
         config,
         LoaderConfig(),
         first_step=0,

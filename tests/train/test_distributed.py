@@ -23,9 +23,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "partial_fc arcface": ("partial_fc", {"partial_fc": {"kind": "arcface", "share": 0.3, "scale": 16}}),
     "partial_fc cosface": ("partial_fc", {"partial_fc": {"kind": "cosface", "share": 0.3, "scale": 16}}),
     "partial_fc softmax": ("partial_fc", {"partial_fc": {"kind": "softmax", "share": 1.0, "scale": 16}}),
-    # Their own gamma of 256 multiplies the rounding of float32.
+    # Their own factors, 64 to 256, multiply the rounding of float32.
     "circle": ("circle", {"circle": {"gamma": 64}}),
     "circle_pair": ("circle_pair", {"circle_pair": {"gamma": 64}}),
+    "pairwise_cosface": ("pairwise_cosface", {"pairwise_cosface": {"scale": 16}}),
     "sum": ("batch_ohnm + 0.5*partial_fc + 0.1*oim", {"batch_ohnm": {"margin": 1.0}}),
 }
 

@@ -31,7 +31,7 @@ def toy_batch(step: int, identities: int = 4, images: int = 3) -> ImageBatch:
     return ImageBatch(step, np.arange(len(pixels)), torch.from_numpy(pixels), [])
 
 
-def labels_of(image_id: np.ndarray) -> np.ndarray:
+def labels_of(step: int, image_id: np.ndarray) -> np.ndarray:
     return (image_id // 3).astype(np.int32)
 
 

@@ -10,7 +10,7 @@ from subspace.train import BatchOHNMLoss
 from subspace.train.losses import LOSSES, JointLoss, TrainingSet, build_loss
 
 MEANS = torch.nn.functional.normalize(torch.randn(6, 8, generator=torch.Generator().manual_seed(0)), dim=1)
-TRAINING_SET = TrainingSet(MEANS, torch.arange(6) // 3, seed=1)
+TRAINING_SET = TrainingSet.of(MEANS, torch.arange(6) // 3, seed=1)
 NAMES = [
     *(name for name in LOSSES if name != "xbm"),
     "xbm:multi_similarity",

@@ -54,7 +54,7 @@ def train(
         for step in steps
     )
     records = train_steps(
-        TrainingState(network, loss, optimizer), batches, lambda image_id: image_id // 2, config, LoaderConfig(),
+        TrainingState(network, loss, optimizer), batches, lambda step, image_id: image_id // 2, config, LoaderConfig(),
         first_step=0, total_steps=20, device=torch.device("cpu"), seed=0, unfreezing=unfreezing,
     )  # fmt: skip
     assert [record.step for record in records] == list(steps)
