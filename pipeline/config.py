@@ -23,6 +23,7 @@ from ..train.loop import LoaderConfig, TrainConfig
 from ..train.losses import check_loss
 from ..train.optimizers import OptimizerConfig
 from ..train.running_means import ReclusterConfig
+from .early_stop import EarlyStopConfig
 
 
 class DataConfig(Settings):
@@ -35,6 +36,9 @@ class DataConfig(Settings):
     test_splits: tuple[str, ...] = Field(
         default=("test",), description="gallery and probes of `subspace eval`"
     )
+    val_splits: tuple[str, ...] = Field(
+        default=("val",), description="every round is validated on these identities: by them the best is kept"
+    )
     distractor_splits: tuple[str, ...] = Field(
         default=("val",), description="one image of each of these identities joins the gallery"
     )
@@ -43,10 +47,14 @@ class DataConfig(Settings):
     )
 
     @model_validator(mode="after")
-    def _test_identities_are_unseen(self) -> DataConfig:
-        seen = {*self.train_splits, *self.pretrain_splits} & {*self.test_splits, *self.distractor_splits}
-        if seen:
-            raise ValueError(f"split '{min(seen)}' is both trained on and tested on")
+    def _held_out_identities_are_unseen(self) -> DataConfig:
+        for splits, what in (
+            ({*self.test_splits, *self.distractor_splits}, "tested on"),
+            ({*self.val_splits}, "validated on"),
+        ):
+            seen = {*self.train_splits, *self.pretrain_splits} & splits
+            if seen:
+                raise ValueError(f"split '{min(seen)}' is both trained on and {what}")
         return self
 
 
@@ -86,6 +94,19 @@ class EvalConfig(Settings):
     bootstrap: int = Field(default=200, ge=10, description="resamplings of the identities for 95 % intervals")
 
 
+class ValidationConfig(EvalConfig):
+    """Identification and verification on the validation identities, after each round."""
+
+    probes_per_identity: int | None = Field(
+        default=2, ge=1, description="null: all other images of the identity"
+    )
+    distractors: int = Field(default=10_000, ge=0, description="at most this many, one image each")
+    bootstrap: int = Field(default=50, ge=10, description="resamplings of the identities for 95 % intervals")
+    identities: int | None = Field(
+        default=10_000, ge=2, description="at most this many, drawn by seed; null: all"
+    )
+
+
 class RunConfig(Settings):
     """A whole run."""
 
@@ -109,6 +130,8 @@ class RunConfig(Settings):
     plan: PlanConfig = Field(default_factory=PlanConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)
     eval: EvalConfig = Field(default_factory=EvalConfig)
+    validation: ValidationConfig = Field(default_factory=ValidationConfig)
+    early_stop: EarlyStopConfig = Field(default_factory=EarlyStopConfig)
 
     @property
     def total_steps(self) -> int:
