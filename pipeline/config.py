@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from yaml import YAMLError
 
 from ..mining.artifacts import write_text
@@ -122,6 +122,11 @@ class RunConfig(Settings):
         description="extract, cluster, plan, train, this many times; with recluster.stale_below more often, for "
         "rounds * plan.steps steps in all",
     )
+    overlap: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="extract for the next round while this one is evaluated, on another device; auto: where there "
+        "are two CUDA devices",
+    )
     data: DataConfig = Field(default_factory=DataConfig)
     pretrain: PretrainConfig = Field(default_factory=PretrainConfig)
     extract: ExtractConfig = Field(default_factory=ExtractConfig)
@@ -137,6 +142,11 @@ class RunConfig(Settings):
     def total_steps(self) -> int:
         """Training steps of the whole run; the learning-rate schedule spans them."""
         return self.rounds * self.plan.steps
+
+    @field_validator("overlap", mode="before")
+    @classmethod
+    def _yaml_has_words_for_booleans(cls, value: object) -> object:
+        return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
     @model_validator(mode="after")
     def _augment_needs_augmentation(self) -> RunConfig:

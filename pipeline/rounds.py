@@ -6,6 +6,7 @@ identities are evaluated after that, and nothing depends on them.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 from ..mining.errors import InputError
@@ -15,6 +16,7 @@ from .cluster import cluster
 from .config import RunConfig
 from .evaluate import evaluate, evaluation_table, evaluations, metric_names
 from .extract import extract
+from .extract_ahead import extracting_ahead
 from .held_out import HeldOut
 from .plan import plan
 from .pretrain import pretrain
@@ -116,7 +118,13 @@ class _Rounds:
                 standing.keep(self.run)
             more = more and not self.config.early_stop.stops_after(list(standing.value.values()))
         if self.tested:
-            evaluate(self.run, self.config, self.manifest, self.options, **at)
+            made = (self.run.network(rounds) / "done" / "eval.json").exists()
+            with (
+                extracting_ahead(self.run, self.config, self.options, round_index=rounds)
+                if more and not made
+                else nullcontext()
+            ):
+                evaluate(self.run, self.config, self.manifest, self.options, **at)
         return more
 
     def end(self, rounds: int) -> None:
