@@ -86,14 +86,33 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder, if there is one; a folder goes at once, never half of it."""
-    if not path.is_dir():
+    """Remove a file, a link or a folder, if there is one; a folder goes at once, never half of it."""
+    if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
         return
     aside = path.with_name(f".{path.name}.{os.getpid()}.old")
     shutil.rmtree(aside, ignore_errors=True)
     os.replace(path, aside)
     shutil.rmtree(aside)
+
+
+def point_to(path: Path, target: Path) -> None:
+    """Make `path` a symbolic link to `target`, relative to its folder; one rename takes it from the old to the new.
+
+    Raises:
+        InputError: the folder cannot be written, a real folder is in the way, or there are no links here.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        aside.unlink(missing_ok=True)
+        aside.symlink_to(target)
+        os.replace(aside, path)
+        _sync(path.parent)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
 
 
 def unwritable(path: Path, error: OSError) -> InputError:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from yaml import YAMLError
 
 from ..mining.artifacts import write_text
@@ -25,6 +25,7 @@ from ..train.optimizers import OptimizerConfig
 from ..train.planned_batches import AugmentConfig
 from ..train.pretraining_loss import check_pretraining_loss
 from ..train.running_means import ReclusterConfig
+from .early_stop import EarlyStopConfig
 
 
 class DataConfig(Settings):
@@ -37,6 +38,9 @@ class DataConfig(Settings):
     test_splits: tuple[str, ...] = Field(
         default=("test",), description="gallery and probes of `subspace eval`"
     )
+    val_splits: tuple[str, ...] = Field(
+        default=("val",), description="every round is validated on these identities: by them the best is kept"
+    )
     distractor_splits: tuple[str, ...] = Field(
         default=("val",), description="one image of each of these identities joins the gallery"
     )
@@ -45,10 +49,14 @@ class DataConfig(Settings):
     )
 
     @model_validator(mode="after")
-    def _test_identities_are_unseen(self) -> DataConfig:
-        seen = {*self.train_splits, *self.pretrain_splits} & {*self.test_splits, *self.distractor_splits}
-        if seen:
-            raise ValueError(f"split '{min(seen)}' is both trained on and tested on")
+    def _held_out_identities_are_unseen(self) -> DataConfig:
+        for splits, what in (
+            ({*self.test_splits, *self.distractor_splits}, "tested on"),
+            ({*self.val_splits}, "validated on"),
+        ):
+            seen = {*self.train_splits, *self.pretrain_splits} & splits
+            if seen:
+                raise ValueError(f"split '{min(seen)}' is both trained on and {what}")
         return self
 
 
@@ -98,6 +106,19 @@ class EvalConfig(Settings):
     bootstrap: int = Field(default=200, ge=10, description="resamplings of the identities for 95 % intervals")
 
 
+class ValidationConfig(EvalConfig):
+    """Identification and verification on the validation identities, after each round."""
+
+    probes_per_identity: int | None = Field(
+        default=2, ge=1, description="null: all other images of the identity"
+    )
+    distractors: int = Field(default=10_000, ge=0, description="at most this many, one image each")
+    bootstrap: int = Field(default=50, ge=10, description="resamplings of the identities for 95 % intervals")
+    identities: int | None = Field(
+        default=10_000, ge=2, description="at most this many, drawn by seed; null: all"
+    )
+
+
 class RunConfig(Settings):
     """A whole run."""
 
@@ -113,6 +134,11 @@ class RunConfig(Settings):
         description="extract, cluster, plan, train, this many times; with recluster.stale_below more often, for "
         "rounds * plan.steps steps in all",
     )
+    overlap: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="extract for the next round while this one is evaluated, on another device; auto: where there "
+        "are two CUDA devices",
+    )
     data: DataConfig = Field(default_factory=DataConfig)
     pretrain: PretrainConfig = Field(default_factory=PretrainConfig)
     extract: ExtractConfig = Field(default_factory=ExtractConfig)
@@ -121,11 +147,18 @@ class RunConfig(Settings):
     plan: PlanConfig = Field(default_factory=PlanConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)
     eval: EvalConfig = Field(default_factory=EvalConfig)
+    validation: ValidationConfig = Field(default_factory=ValidationConfig)
+    early_stop: EarlyStopConfig = Field(default_factory=EarlyStopConfig)
 
     @property
     def total_steps(self) -> int:
         """Training steps of the whole run; the learning-rate schedule spans them."""
         return self.rounds * self.plan.steps
+
+    @field_validator("overlap", mode="before")
+    @classmethod
+    def _yaml_has_words_for_booleans(cls, value: object) -> object:
+        return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
     @model_validator(mode="after")
     def _augment_needs_augmentation(self) -> RunConfig:

@@ -1,4 +1,4 @@
-"""`subspace eval`: Rank-k with distractors and TAR@FAR of a network on the test identities."""
+"""`subspace eval`: Rank-k with distractors and TAR@FAR of a network on held-out identities."""
 
 from __future__ import annotations
 
@@ -9,62 +9,68 @@ import numpy as np
 
 from ..mining.artifacts import read_json, write_json
 from ..mining.errors import InputError
-from ..mining.identification import evaluation_pairs, identification
+from ..mining.identification import identification
 from ..mining.manifest import Manifest
-from ..mining.randomness import derived_seed, generator
+from ..mining.randomness import derived_seed
 from ..mining.verification import verification
 from ..train.backbones import Backbone
 from ..train.checkpoint import load_network
 from ..train.embedder import embed, forward_rate, pick_device
 from ..train.images import ImageStore
 from ..train.planned_batches import DecodedBatches, ImageChunks, load_batches
-from .config import RunConfig
+from .config import EvalConfig, RunConfig
 from .console import amount, table
+from .held_out import HeldOut
 from .run_directory import RunDirectory
-from .stage import Options, Stage, flat_fields, network_fingerprint, run_stage
+from .stage import Options, Stage, network_fingerprint, run_stage
 
 
-def eval_stage(run: RunDirectory, config: RunConfig, manifest_fingerprint: str, round_index: int) -> Stage:
+def eval_stage(
+    run: RunDirectory, config: RunConfig, manifest_fingerprint: str, round_index: int, held: HeldOut
+) -> Stage:
     """The stage for the network that a round made; round -1 is the starting network."""
-    folder = run.network(round_index + 1)
     return Stage(
-        "eval",
-        folder,
+        held.stage,
+        run.network(round_index + 1),
         {
             "network": network_fingerprint(run, round_index + 1),
             "manifest": manifest_fingerprint,
-            "seed": config.seed,
-            "data.test_splits": list(config.data.test_splits),
-            "data.distractor_splits": list(config.data.distractor_splits),
+            **held.fields,
             "extract.batch_size": config.extract.batch_size,
             "extract.precision": config.extract.precision,
-            **flat_fields("eval", config.eval.model_dump()),
         },
-        ("evaluation.json",),
+        (held.file,),
         f"subspace eval {run.path}",
     )
 
 
 def evaluate(
-    run: RunDirectory, config: RunConfig, manifest: Manifest, options: Options, *, round_index: int
+    run: RunDirectory,
+    config: RunConfig,
+    manifest: Manifest,
+    options: Options,
+    *,
+    round_index: int,
+    held: HeldOut | None = None,
 ) -> dict[str, Any]:
-    """Evaluate the network of one round (-1: the starting one) and write its `evaluation.json`."""
-    stage = eval_stage(run, config, manifest.fingerprint, round_index)
+    """Examine the network of one round (-1: the starting one) on the test identities, or on those of `held`."""
+    held = held or HeldOut.test(config)
+    stage = eval_stage(run, config, manifest.fingerprint, round_index, held)
 
     def estimate() -> str:
-        images = np.unique(np.concatenate(choose_images(config, manifest)))
+        images = np.unique(np.concatenate(held.choose_images(manifest)))
         network = load_network(f"checkpoint:{stage.folder / 'checkpoint'}")
         rate = forward_rate(network, pick_device(options.device), config.extract.precision)
         memory = manifest.table.nbytes + len(images) * network.embedding_size * 8
         return (
-            f"{len(images):,} images of {', '.join(config.data.test_splits)} and distractors, about "
+            f"{len(images):,} images of {', '.join(held.splits)} and distractors, about "
             f"{max(1, len(images) / rate):,.0f} s, {amount(memory)} of memory"
         )
 
     def work() -> dict[str, Any]:
         network = load_network(f"checkpoint:{stage.folder / 'checkpoint'}")
-        metrics = evaluate_network(network, config, manifest, options)
-        write_json(stage.folder / "evaluation.json", {"fingerprint": stage.fingerprint, **metrics})
+        metrics = evaluate_network(network, config, manifest, options, held)
+        write_json(stage.folder / held.file, {"fingerprint": stage.fingerprint, **metrics})
         return {name: values["value"] for name, values in metrics["metrics"].items()}
 
     return run_stage(stage, options, estimate, work)
@@ -73,62 +79,51 @@ def evaluate(
 def evaluate_checkpoint(
     checkpoint: Path, config: RunConfig, manifest: Manifest, options: Options
 ) -> dict[str, Any]:
-    """Evaluate a checkpoint folder outside a run; nothing is written."""
-    return evaluate_network(load_network(f"checkpoint:{checkpoint}"), config, manifest, options)
+    """Evaluate a checkpoint folder on the test identities, outside a run; nothing is written."""
+    network = load_network(f"checkpoint:{checkpoint}")
+    return evaluate_network(network, config, manifest, options, HeldOut.test(config))
 
 
 def evaluate_network(
-    network: Backbone, config: RunConfig, manifest: Manifest, options: Options
+    network: Backbone, config: RunConfig, manifest: Manifest, options: Options, held: HeldOut
 ) -> dict[str, Any]:
     """Embed gallery, probes and distractors, and compute the metrics with their 95 % intervals.
 
-    One image of every test identity is its gallery image; its other images, of another group where the
+    One image of every held-out identity is its gallery image; its other images, of another group where the
     manifest has groups, are probes. The other identities' gallery images and one image of each distractor
     identity are what a probe can be mistaken for.
     """
-    gallery, probe, distractor = choose_images(config, manifest)
+    gallery, probe, distractor = held.choose_images(manifest)
     wanted = np.unique(np.concatenate((gallery, probe, distractor)))
     rows = _embeddings_of(wanted, network, config, manifest, options)
     gallery, probe, distractor = _readable(rows, gallery, probe, distractor, manifest.identity_id)
 
     identity_id, seed = manifest.identity_id, derived_seed(config.seed, "eval bootstrap")
     mated = rows.of(gallery), identity_id[gallery], rows.of(probe), identity_id[probe]
-    bootstrap = config.eval.bootstrap
+    return _metrics(*mated, rows.of(distractor), held.settings, seed)
+
+
+def metric_names(settings: EvalConfig) -> list[str]:
+    """What an evaluation with these settings measures: the names that one of two made-up identities gives."""
+    rows_ID, identity_id = np.eye(2, dtype=np.float32), np.arange(2)
+    return list(_metrics(rows_ID, identity_id, rows_ID, identity_id, None, settings, 0)["metrics"])
+
+
+def _metrics(
+    gallery: np.ndarray,
+    gallery_id: np.ndarray,
+    probe: np.ndarray,
+    probe_id: np.ndarray,
+    distractors: np.ndarray | None,
+    settings: EvalConfig,
+    seed: int,
+) -> dict[str, Any]:
+    mated, bootstrap = (gallery, gallery_id, probe, probe_id), settings.bootstrap
     ranks = identification(
-        *mated, distractors=rows.of(distractor), ks=config.eval.ks, bootstrap=bootstrap, seed=seed
+        *mated, distractors=distractors, ks=settings.ks, bootstrap=bootstrap, seed=seed
     ).to_json()
-    tars = verification(*mated, fars=config.eval.fars, bootstrap=bootstrap, seed=seed).to_json()
+    tars = verification(*mated, fars=settings.fars, bootstrap=bootstrap, seed=seed).to_json()
     return {**ranks, **tars, "metrics": {**ranks["metrics"], **tars["metrics"]}}
-
-
-def choose_images(config: RunConfig, manifest: Manifest) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Image ids of gallery, probes and distractors: a function of manifest, seed and settings.
-
-    Raises:
-        InputError: no test identities, or none with two images (of different groups).
-    """
-    test = np.flatnonzero(manifest.in_splits(config.data.test_splits))
-    if len(test) == 0:
-        raise InputError(
-            f"{manifest.path} has no images in data.test_splits={','.join(config.data.test_splits)} "
-            f"(its splits: {', '.join(manifest.splits)})"
-        )
-    groups = manifest.groups()
-    pairs = evaluation_pairs(
-        manifest.identity_id[test],
-        None if groups is None else groups[test],
-        probes_per_identity=config.eval.probes_per_identity,
-        seed=derived_seed(config.seed, "eval pairs"),
-    )
-    others = manifest.identities_in(config.data.distractor_splits)
-    random = generator(config.seed, "eval distractors")
-    drawn = others.image_id[others.offset[:-1] + (random.random(len(others)) * others.count).astype(np.int64)]
-    mated = manifest.identity_id[test[pairs.gallery]]
-    drawn = drawn[~np.isin(manifest.identity_id[drawn], mated)]  # nobody is a distractor of himself
-    distractor = np.concatenate((test[pairs.distractor], random.permutation(drawn)))[
-        : config.eval.distractors
-    ]
-    return test[pairs.gallery], test[pairs.probe], distractor
 
 
 class _Rows:

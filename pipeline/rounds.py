@@ -1,15 +1,23 @@
-"""`subspace run`: every stage, round after round. Each stage that is done is passed over, so it resumes anywhere."""
+"""`subspace run`: every stage, round after round. Each stage that is done is passed over, so it resumes anywhere.
+
+A round is validated before anything else is decided: whether it is the best, and whether another follows. The test
+identities are evaluated after that, and nothing depends on them.
+"""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 from ..mining.errors import InputError
 from ..mining.manifest import Manifest
+from .best import Standing, metric_is_known
 from .cluster import cluster
 from .config import RunConfig
-from .evaluate import choose_images, evaluate, evaluation_table, evaluations
+from .evaluate import evaluate, evaluation_table, evaluations, metric_names
 from .extract import extract
+from .extract_ahead import extracting_ahead
+from .held_out import HeldOut
 from .plan import plan
 from .pretrain import pretrain, pretrain_identities
 from .run_directory import RunDirectory
@@ -18,36 +26,30 @@ from .train_round import train
 
 
 def run_rounds(run: RunDirectory, config: RunConfig, manifest: Manifest, options: Options) -> dict[str, Any]:
-    """Start network, then extract, cluster, plan, train and evaluate, until all steps are done.
+    """Start network, then extract, cluster, plan, train, validate and evaluate, until all steps are done.
 
-    That is `config.rounds` times, or more often where stale subspaces end rounds early.
+    That is `config.rounds` times, or more often where stale subspaces end rounds early, or fewer times where
+    validation gains no more (`config.early_stop`).
 
     Raises:
         StaleArtifactError: a finished stage was made with other settings or inputs.
         StoppedEarly: a signal came; the same call continues.
     """
-    tested = bool(manifest.in_splits(config.data.test_splits).any())
-    if tested:
-        choose_images(config, manifest)  # says now what would be wrong hours later
-    else:
-        options.console.say(
-            f"no images in data.test_splits={','.join(config.data.test_splits)}: nothing is evaluated"
-        )
+    rounds = _Rounds(run, config, manifest, options)
+    rounds.check()
     if options.dry_run:
         _describe(config, manifest, options)
         return {"dry_run": True}
     pretrain(run, config, manifest, options)
-    if tested:
-        evaluate(run, config, manifest, options, round_index=-1)
-    index = 0
-    while steps_taken(run, index) < config.total_steps:
+    index, more = 0, rounds.examine(0)
+    while more:
         extract(run, config, manifest, options, round_index=index)
         cluster(run, config, options, round_index=index)
         plan(run, config, manifest, options, round_index=index)
         train(run, config, manifest, options, round_index=index)
-        if tested:
-            evaluate(run, config, manifest, options, round_index=index)
         index += 1
+        more = rounds.examine(index)
+    rounds.end(index)
     older = [run.round(left).name for left in run.rounds[index:]]
     if older:
         options.console.say(f"{', '.join(older)}: of an earlier, longer run; not counted here")
@@ -55,6 +57,94 @@ def run_rounds(run: RunDirectory, config: RunConfig, manifest: Manifest, options
     if results:
         options.console.say("\n" + evaluation_table(results))
     return results
+
+
+def evaluate_rounds(
+    run: RunDirectory, config: RunConfig, manifest: Manifest, options: Options
+) -> dict[str, Any]:
+    """Validate and evaluate every network that the run has, as `run_rounds` would have, and keep the best.
+
+    Raises:
+        InputError: there is no network yet, or nobody to test it on.
+    """
+    if not (run.start / "done" / "pretrain.json").exists():
+        raise InputError(f"{run.path} has no network yet; run `subspace pretrain {run.path}` first")
+    validation, test = HeldOut.validation(config), HeldOut.test(config)
+    validated = validation.problem(manifest) is None
+    test.choose_images(manifest)
+    trained = [index for index in run.rounds if (run.round(index) / "done" / "train.json").exists()]
+    for index in (-1, *trained):
+        for held in (validation, test) if validated else (test,):
+            evaluate(run, config, manifest, options, round_index=index, held=held)
+    if validated and not options.dry_run:
+        counted = [index for index in trained if steps_taken(run, index) < config.total_steps]
+        folders = [run.start, *map(run.round, counted)]
+        Standing.read(folders, config.early_stop).keep(run)
+    return evaluations(run)
+
+
+class _Rounds:
+    """What is held out to examine the network of each round, and what follows from it."""
+
+    def __init__(self, run: RunDirectory, config: RunConfig, manifest: Manifest, options: Options) -> None:
+        self.run, self.config, self.manifest, self.options = run, config, manifest, options
+        self.validation, self.test = HeldOut.validation(config), HeldOut.test(config)
+        self.problem = self.validation.problem(manifest)
+        self.tested = self.test.is_in(manifest)
+
+    def check(self) -> None:
+        """Say what is not examined, and refuse now what would be wrong hours later."""
+        say = self.options.console.say
+        if self.problem is None:
+            metric_is_known(self.config.early_stop, metric_names(self.config.validation))
+        else:
+            say(
+                f"no validation, so no best round and no early stop: {self.problem}; `subspace ingest "
+                f"--val-fraction 0.05` holds some identities out"
+            )
+        if self.tested:
+            self.test.choose_images(self.manifest)
+        else:
+            say(f"no images in data.test_splits={','.join(self.test.splits)}: nothing is evaluated")
+
+    def examine(self, rounds: int) -> bool:
+        """Validate and evaluate the network after so many rounds; return whether another round follows."""
+        at: dict[str, Any] = {"round_index": rounds - 1}
+        more = steps_taken(self.run, rounds) < self.config.total_steps
+        if self.problem is None:
+            evaluate(self.run, self.config, self.manifest, self.options, **at, held=self.validation)
+            standing = self._standing(rounds)
+            if not standing.is_known(self.run):
+                standing.keep(self.run)
+            more = more and not self.config.early_stop.stops_after(list(standing.value.values()))
+        if self.tested:
+            made = (self.run.network(rounds) / "done" / "eval.json").exists()
+            with (
+                extracting_ahead(self.run, self.config, self.options, round_index=rounds)
+                if more and not made
+                else nullcontext()
+            ):
+                evaluate(self.run, self.config, self.manifest, self.options, **at)
+        return more
+
+    def end(self, rounds: int) -> None:
+        """Keep the best of this many rounds, and say which it is and whether there could have been more."""
+        if self.problem is not None:
+            return
+        standing, early = self._standing(rounds), self.config.early_stop
+        standing.keep(self.run)
+        say, best = self.options.console.say, standing.best
+        if steps_taken(self.run, rounds) < self.config.total_steps:
+            say(
+                f"stopped early after {rounds} of {self.config.rounds} round(s): no gain of {early.metric} on the "
+                f"validation identities in {early.patience} (early_stop.patience; with a larger one it continues)"
+            )
+        told = ", ".join(f"{name} {100 * value:.1f}" for name, value in standing.value.items())
+        say(f"best of {early.metric} on the validation identities: {best} ({told}); {self.run.path}/best")
+
+    def _standing(self, rounds: int) -> Standing:
+        folders = [self.run.network(index) for index in range(rounds + 1)]
+        return Standing.read(folders, self.config.early_stop)
 
 
 def _describe(config: RunConfig, manifest: Manifest, options: Options) -> None:
@@ -76,6 +166,7 @@ def _describe(config: RunConfig, manifest: Manifest, options: Options) -> None:
         f"  cluster  into {1 if subspaces == 'all' else max(1, round(len(train) / subspaces)):,} subspace(s)",
         f"  plan     {config.plan.steps:,} batches of {config.plan.P} × {config.plan.K}, group size {config.plan.draw.group_size}",
         f"  train    on {per_round:,} images, {per_round / max(1, len(train.image_id)):,.1f} times the training set",
+        f"  validate on {len(manifest.identities_in(config.data.val_splits)):,} identities",
         f"  eval     on {len(manifest.identities_in(config.data.test_splits)):,} identities",
         "dry run: nothing was written",
     ):

@@ -47,7 +47,7 @@ def status(run: RunPath, overrides: Overrides = None, as_json: AsJson = False) -
     from .status import describe, stage_statuses
 
     with working(run, "status", overrides, lock=False) as (directory, config, manifest, _):
-        statuses = stage_statuses(directory, config, manifest.fingerprint)
+        statuses = stage_statuses(directory, config, manifest)
         Console(as_json=as_json).result(to_json(statuses))
         if not as_json:
             Console().say(describe(directory, statuses))

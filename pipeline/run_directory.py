@@ -2,10 +2,11 @@
 
     RUN/subspace.yaml
     RUN/images.index                            where the manifest's images lie; made again when it is missing
-    RUN/start/{plan/, checkpoint/, metrics.jsonl, evaluation.json}     the starting network
+    RUN/start/{plan/, checkpoint/, metrics.jsonl, validation.json, evaluation.json}     the starting network
     RUN/round-000/{identities.parquet, quarantine.parquet, subspaces.parquet, centroids.parquet,
-                   plan/, checkpoint/, metrics.jsonl, evaluation.json}
+                   plan/, checkpoint/, metrics.jsonl, validation.json, evaluation.json}
     RUN/round-001/...
+    RUN/best -> round-001/checkpoint, RUN/best.json     the network that validates best
 
 Each of these folders also holds `done/STAGE.json`, the completion markers.
 """

@@ -185,24 +185,27 @@ def evaluate(
 ) -> None:
     """Rank-k with distractors and TAR@FAR on the test identities, with 95 % intervals."""
     from ..mining.errors import InputError
-    from . import evaluate as stage
+    from .evaluate import evaluate_checkpoint, evaluation_table
 
     if (path / "meta.json").exists():
         from ..mining.manifest import Manifest
         from ..train.checkpoint import read_meta
         from .config import parse_config
         from .console import Console
+        from .held_out import HeldOut
         from .stage import Options
 
         options = Options(Console(quiet, as_json), device)
         config = parse_config(read_meta(path).config, overrides or [], where=f"{path}/meta.json")
         opened = Manifest.open(manifest or config.manifest)
         if dry_run:
-            stage.choose_images(config, opened)  # says what would be wrong
+            HeldOut.test(config).choose_images(opened)  # says what would be wrong
             options.console.say(f"would evaluate {path} on {opened.path}; dry run: nothing was done")
             return
-        results = {str(path): stage.evaluate_checkpoint(path, config, opened, options)}
+        results = {str(path): evaluate_checkpoint(path, config, opened, options)}
     else:
+        from .rounds import evaluate_rounds
+
         if manifest is not None:
             raise InputError(
                 f"--manifest goes with a CHECKPOINT; {path} is a run, whose manifest is in subspace.yaml"
@@ -210,14 +213,7 @@ def evaluate(
         with working(
             path, "eval", overrides, device=device, force=force, dry_run=dry_run, as_json=as_json, quiet=quiet
         ) as (directory, config, opened, options):
-            for index in (-1, *directory.rounds):
-                if (
-                    directory.network(index + 1) / "done" / ("train.json" if index >= 0 else "pretrain.json")
-                ).exists():
-                    stage.evaluate(directory, config, opened, options, round_index=index)
-            results = stage.evaluations(directory)
-        if not results and not dry_run:
-            raise InputError(f"{path} has no network yet; run `subspace pretrain {path}` first")
+            results = evaluate_rounds(directory, config, opened, options)
     if results:
-        options.console.say(stage.evaluation_table(results))
+        options.console.say(evaluation_table(results))
     options.console.result(results)

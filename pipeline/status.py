@@ -9,12 +9,15 @@ from pathlib import Path
 
 from ..mining.artifacts import read_json
 from ..mining.errors import InputError, StaleArtifactError
+from ..mining.manifest import Manifest
 from ..train.metrics_log import read_metrics
+from .best import kept_best
 from .cluster import cluster_stage
 from .config import RunConfig
 from .console import table
 from .evaluate import eval_stage
 from .extract import extract_stage
+from .held_out import HeldOut
 from .plan import plan_stage
 from .pretrain import pretrain_stage
 from .run_directory import RunDirectory
@@ -34,23 +37,38 @@ class StageStatus:
     note: str
 
 
-def stage_statuses(run: RunDirectory, config: RunConfig, manifest_fingerprint: str) -> list[StageStatus]:
+def stage_statuses(run: RunDirectory, config: RunConfig, manifest: Manifest) -> list[StageStatus]:
     """The state of every stage of every round, in the order in which `subspace run` does them."""
-    return [_status(run, name, make) for name, make in _stages(run, config, manifest_fingerprint)]
+    held = [HeldOut.test(config)]
+    if HeldOut.validation(config).problem(manifest) is None:
+        held.insert(0, HeldOut.validation(config))
+    return [_status(run, name, make) for name, make in _stages(run, config, manifest.fingerprint, held)]
 
 
 def _stages(
-    run: RunDirectory, config: RunConfig, manifest: str
+    run: RunDirectory, config: RunConfig, manifest: str, held: list[HeldOut]
 ) -> Iterator[tuple[tuple[Path, str], Callable[[], Stage]]]:
     yield (run.start, "pretrain"), lambda: pretrain_stage(run, config, manifest)
-    yield (run.start, "eval"), lambda: eval_stage(run, config, manifest, -1)
-    for index in range(max(config.rounds, len(run.rounds))):
+    for of in held:
+        yield (run.start, of.stage), lambda of=of: eval_stage(run, config, manifest, -1, of)
+    for index in range(max(_rounds_to_do(run, config), len(run.rounds))):
         folder = run.round(index)
         yield (folder, "extract"), lambda index=index: extract_stage(run, config, index, manifest)
         yield (folder, "cluster"), lambda index=index: cluster_stage(run, config, index)
         yield (folder, "plan"), lambda index=index: plan_stage(run, config, manifest, index)
         yield (folder, "train"), lambda index=index: train_stage(run, config, manifest, index)
-        yield (folder, "eval"), lambda index=index: eval_stage(run, config, manifest, index)
+        for of in held:
+            yield (
+                (folder, of.stage),
+                lambda index=index, of=of: eval_stage(run, config, manifest, index, of),
+            )
+
+
+def _rounds_to_do(run: RunDirectory, config: RunConfig) -> int:
+    """All of the settings, or those until the run stopped early."""
+    best = kept_best(run)
+    values = [validation["value"] for validation in best["validations"].values()] if best else []
+    return len(values) - 1 if values and config.early_stop.stops_after(values) else config.rounds
 
 
 def _status(run: RunDirectory, name: tuple[Path, str], make: Callable[[], Stage]) -> StageStatus:
@@ -108,6 +126,9 @@ def describe(run: RunDirectory, statuses: list[StageStatus]) -> str:
         lines.append(
             "time: " + ", ".join(f"{name} {seconds / total:.0%}" for name, seconds in shares if seconds)
         )
+    best = kept_best(run)
+    if best:
+        lines.append(f"best: {best['network']}, {best['metric']} {100 * best['value']:.1f} on validation")
     if note:
         ago = time.time() - note["since"]
         what = "running" if alive else "was stopped or killed; run it again to continue"

@@ -28,8 +28,10 @@ from subspace.mining.artifacts import (
     metadata_of,
     open_parquet,
     parquet_writer,
+    point_to,
     read_json,
     read_parquet,
+    remove,
     whole_file,
     whole_folder,
     write_json,
@@ -106,6 +108,45 @@ def write_half_a_table(path: Path) -> None:
     with parquet_writer(path, SUBSPACES, subspaces_table().schema) as writer:
         writer.write_table(subspaces_table())
         raise BoomError
+
+
+def test_a_link_is_replaced_without_a_moment_of_none(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "name").write_text(name)
+    link = tmp_path / "link"
+    point_to(link, Path("one"))
+    script = (
+        "import sys, pathlib\nlink, read = pathlib.Path(sys.argv[1]), 0\nprint(flush=True)\n"
+        "while link.joinpath('name').read_text() in ('one', 'two') and not link.with_name('end').exists():\n"
+        "    read += 1\nprint(read)"
+    )
+    reader = subprocess.Popen([sys.executable, "-c", script, link], stdout=subprocess.PIPE, text=True)
+    assert reader.stdout is not None
+    reader.stdout.readline()
+    for turn in range(200):
+        point_to(link, Path(("one", "two")[turn % 2]))
+    (tmp_path / "end").touch()
+    told, _ = reader.communicate()
+    assert reader.returncode == 0
+    assert int(told) > 10
+    assert link.readlink() == Path("two")
+    assert names_in(tmp_path) == ["end", "link", "one", "two"]
+
+
+def test_no_link_takes_the_place_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match="folder"):
+        point_to(tmp_path / "folder", Path("elsewhere"))
+    assert names_in(tmp_path) == ["folder"]
+
+
+def test_a_link_is_removed_and_what_it_points_to_is_not(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for target in ("folder", "nowhere"):
+        point_to(tmp_path / "link", Path(target))
+        remove(tmp_path / "link")
+        assert names_in(tmp_path) == ["folder"]
 
 
 def test_an_exception_leaves_the_old_file_or_folder_or_none(tmp_path: Path, table_path: Path) -> None:

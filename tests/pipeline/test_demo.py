@@ -50,7 +50,7 @@ def test_demo(quick: None, small_manifest: Path, tmp_path: Path, capsys: pytest.
     assert "subspace inspect" in printed
 
     assert demo.run_demo(tmp_path, 0, small_manifest, Options(Console())) == results
-    assert capsys.readouterr().out.count("already done") == 25
+    assert capsys.readouterr().out.count("already done") == 31
     with pytest.raises(InputError, match="--force"):
         demo.run_demo(tmp_path, 1, small_manifest, Options(Console(quiet=True)))
     assert (

@@ -56,7 +56,7 @@ def test_stale_subspaces_end_a_round_and_the_run_keeps_its_steps(
     assert len(pq.read_table(run / f"round-{len(steps) - 1:03d}" / "plan")) == min(8, 16 - sum(steps[:-1]))
     again = subspace("run", run)
     assert again.returncode == 0
-    assert again.stdout.count("already done") == 2 + 5 * len(steps)
+    assert again.stdout.count("already done") == 3 + 6 * len(steps)
     status = json.loads(subspace("status", run, "--json").stdout)
     assert {stage["state"] for stage in status} == {"done"}
 

@@ -22,9 +22,14 @@ from conftest import DEMO, QUICK, subspace
 def digest(run: Path) -> dict[str, str]:
     """Hashes of everything that must not depend on clocks: tables, plans, checkpoints, evaluations."""
     timeless = [path for path in run.rglob("*") if path.suffix in (".parquet", ".safetensors")]
-    timeless += [*run.rglob("meta.json"), *run.rglob("evaluation.json")]
+    for name in ("meta.json", "evaluation.json", "validation.json", "best.json"):
+        timeless += run.rglob(name)
     return {
-        str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(timeless)
+        "best": str((run / "best").readlink()),
+        **{
+            str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(timeless)
+        },
     }
 
 
@@ -40,6 +45,7 @@ def test_layout(finished_run: Path) -> None:
             "checkpoint/model.safetensors",
             "metrics.jsonl",
             "evaluation.json",
+            "validation.json",
         ):
             assert (finished_run / folder / name).is_file()
     for name in ("identities.parquet", "subspaces.parquet", "centroids.parquet", "quarantine.parquet"):
@@ -85,7 +91,7 @@ def test_a_finished_run_is_done(finished_run: Path) -> None:
     before = digest(finished_run)
     again = subspace("run", finished_run)
     assert again.returncode == 0
-    assert again.stdout.count("already done") == 12
+    assert again.stdout.count("already done") == 15
     assert digest(finished_run) == before
     status = json.loads(subspace("status", finished_run, "--json").stdout)
     assert {stage["state"] for stage in status} == {"done"}
@@ -109,7 +115,7 @@ def test_force_remakes_and_what_follows_stays_valid(small_manifest: Path, tmp_pa
     done = subspace("cluster", run, "--force")
     assert done.returncode == 0, done.stderr
     assert digest(run) == before
-    assert subspace("run", run).stdout.count("already done") == 7
+    assert subspace("run", run).stdout.count("already done") == 9
 
 
 def test_stage_by_stage_equals_run(finished_run: Path, small_manifest: Path, tmp_path: Path) -> None:
@@ -146,8 +152,8 @@ def test_run_force_remakes_what_is_stale_and_nothing_else(small_manifest: Path, 
     assert subspace("run", run, *changed).returncode == 3
     done = subspace("run", run, *changed, "--force")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("already done") == 4  # pretrain, eval, extract, cluster
-    assert subspace("run", run, *changed).stdout.count("already done") == 7
+    assert done.stdout.count("already done") == 5  # pretrain, validate, eval, extract, cluster
+    assert subspace("run", run, *changed).stdout.count("already done") == 9
     stale = subspace("train", run, "plan.steps=9")
     assert stale.returncode == 3
     assert "plan.steps=8" in stale.stderr
@@ -177,7 +183,10 @@ def test_without_test_identities_nothing_is_evaluated(small_source: Path, tmp_pa
     done = subspace("run", run)
     assert done.returncode == 0, done.stderr
     assert "nothing is evaluated" in done.stdout
+    assert "no validation, so no best round and no early stop" in done.stdout
     assert not (run / "start" / "evaluation.json").exists()
+    assert not (run / "start" / "validation.json").exists()
+    assert not (run / "best").is_symlink()
 
 
 def test_dry_run_writes_nothing(small_manifest: Path, tmp_path: Path) -> None:
@@ -259,12 +268,14 @@ KILLED_WHEN_THERE_IS = (
     "start/plan",
     "start/resume/step-*",
     "start/checkpoint",
+    "start/done/validate.json",
     "start/done/eval.json",
     "round-000/identities.parts/*.parquet",
     "round-000/identities.parquet",
     "round-000/.plan.*.tmp",
     "round-000/resume/step-00000006",
     "round-000/checkpoint",
+    "round-000/validation.json",
     "round-001/subspaces.parquet",
     "round-001/metrics.jsonl",
 )

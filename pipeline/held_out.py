@@ -1,0 +1,132 @@
+"""Whom a network is examined on: the test identities, or the validation identities, by which a run decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..mining.errors import InputError
+from ..mining.identification import evaluation_pairs
+from ..mining.manifest import Manifest
+from ..mining.randomness import derived_seed, generator
+from .config import EvalConfig, RunConfig, ValidationConfig
+from .stage import flat_fields
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Identities that are not trained on, and how a network is examined on them."""
+
+    stage: str
+    file: str
+    """What the stage writes."""
+    setting: str
+    """The setting that names the splits."""
+    splits: tuple[str, ...]
+    without: tuple[str, ...]
+    """Splits whose identities are left out, whatever other split they are in."""
+    distractor_splits: tuple[str, ...]
+    settings: EvalConfig
+    seed: int
+    limit: int | None
+    """At most this many identities with pairs, drawn by seed."""
+
+    @classmethod
+    def test(cls, config: RunConfig) -> HeldOut:
+        """The test identities: what a run is worth, and never what it decides by."""
+        data, seed = config.data, config.seed
+        return cls(
+            "eval", "evaluation.json", "data.test_splits", data.test_splits, (), data.distractor_splits,
+            config.eval, seed, None,
+        )  # fmt: skip
+
+    @classmethod
+    def validation(cls, config: RunConfig) -> HeldOut:
+        """The validation identities; a test identity is not among them, not even as a distractor."""
+        data, settings, tests = config.data, config.validation, config.data.test_splits
+        others = tuple(split for split in data.distractor_splits if split not in tests)
+        return cls(
+            "validate", "validation.json", "data.val_splits", data.val_splits, tests, others,
+            settings, config.seed, settings.identities,
+        )  # fmt: skip
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What the choice of images and the metrics are a function of, beside the manifest."""
+        section = "validation" if isinstance(self.settings, ValidationConfig) else "eval"
+        return {
+            "seed": self.seed,
+            self.setting: list(self.splits),
+            **({"data.test_splits": list(self.without)} if self.without else {}),
+            "data.distractor_splits": list(self.distractor_splits),
+            **flat_fields(section, self.settings.model_dump()),
+        }
+
+    def is_in(self, manifest: Manifest) -> bool:
+        """Whether the manifest has any image of them."""
+        return len(self._images(manifest)) > 0
+
+    def problem(self, manifest: Manifest) -> str | None:
+        """Why there is nobody to examine a network on, in words; None where there is."""
+        try:
+            self.choose_images(manifest)
+        except InputError as error:
+            return str(error)
+        return None
+
+    def choose_images(self, manifest: Manifest) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Image ids of gallery, probes and distractors: a function of manifest, seed and settings.
+
+        Raises:
+            InputError: no such identities, or none with two images (of different groups).
+        """
+        images = self._images(manifest)
+        named = f"{self.setting}={','.join(self.splits)}"
+        if len(images) == 0:
+            raise InputError(
+                f"{manifest.path} has no images in {named}"
+                + (f" of nobody in data.test_splits={','.join(self.without)}" if self.without else "")
+                + f" (its splits: {', '.join(manifest.splits)})"
+            )
+        identity_id, groups = manifest.identity_id, manifest.groups()
+        try:
+            pairs = evaluation_pairs(
+                identity_id[images],
+                None if groups is None else groups[images],
+                probes_per_identity=self.settings.probes_per_identity,
+                seed=derived_seed(self.seed, "eval pairs"),
+            )
+        except InputError as error:
+            raise InputError(f"{manifest.path}, {named}: {error}") from error
+        gallery, probe = images[pairs.gallery], images[pairs.probe]
+        mated = identity_id[gallery]
+        if self.limit is not None and self.limit < len(gallery):
+            drawn = generator(self.seed, f"{self.stage} identities").choice(
+                len(gallery), self.limit, replace=False
+            )
+            gallery = gallery[np.sort(drawn)]
+            probe = probe[np.isin(identity_id[probe], identity_id[gallery])]
+        distractor = self._distractors(manifest, images[pairs.distractor], mated)
+        return gallery, probe, distractor
+
+    def _images(self, manifest: Manifest) -> np.ndarray:
+        images = np.flatnonzero(manifest.in_splits(self.splits))
+        return images[~np.isin(manifest.identity_id[images], self._left_out(manifest))]
+
+    def _left_out(self, manifest: Manifest) -> np.ndarray:
+        """Identities with an image in `without`: a manifest may have one in two held-out splits."""
+        return np.unique(manifest.identity_id[manifest.in_splits(self.without)])
+
+    def _distractors(self, manifest: Manifest, unpaired: np.ndarray, mated: np.ndarray) -> np.ndarray:
+        """Images of identities without a pair, then one of each distractor identity, in random order."""
+        others = manifest.identities_in(self.distractor_splits)
+        random = generator(self.seed, "eval distractors")
+        drawn = others.image_id[
+            others.offset[:-1] + (random.random(len(others)) * others.count).astype(np.int64)
+        ]
+        identities = manifest.identity_id[drawn]
+        nobody = np.concatenate((mated, self._left_out(manifest)))  # nobody is a distractor of himself
+        drawn = drawn[~np.isin(identities, nobody)]
+        return np.concatenate((unpaired, random.permutation(drawn)))[: self.settings.distractors]

@@ -1,0 +1,119 @@
+"""Who is tested and who is validated: nobody is both, and the choice is that of slow loops over the manifest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import subspace
+
+from subspace.mining import InputError, Manifest
+from subspace.mining.artifacts import write_parquet
+from subspace.mining.schemas import MANIFEST
+from subspace.pipeline.config import RunConfig, parse_config
+from subspace.pipeline.evaluate import metric_names
+from subspace.pipeline.held_out import HeldOut
+
+
+def config_of(manifest: Path, **sections: Any) -> RunConfig:
+    return parse_config({"manifest": str(manifest), **sections}, [], "test")
+
+
+def identities(manifest: Manifest, image_ids: np.ndarray) -> list[int]:
+    return [int(manifest.identity_id[image]) for image in image_ids]
+
+
+def split_of(manifest: Manifest) -> dict[int, set[str]]:
+    found: dict[int, set[str]] = {}
+    for identity, split in zip(
+        manifest.identity_id.tolist(), manifest.table["split"].to_pylist(), strict=True
+    ):
+        found.setdefault(identity, set()).add(split)
+    return found
+
+
+def test_validation_and_test_share_nobody(small_manifest: Path) -> None:
+    manifest, config = Manifest.open(small_manifest), config_of(small_manifest)
+    splits, groups = split_of(manifest), manifest.groups()
+    for held, split, count in ((HeldOut.validation(config), "val", 6), (HeldOut.test(config), "test", 16)):
+        gallery, probe, distractor = held.choose_images(manifest)
+        assert all(
+            splits[identity] == {split} for identity in identities(manifest, np.append(gallery, probe))
+        )
+        assert all(splits[identity] != {"train"} for identity in identities(manifest, distractor))
+        assert len(gallery) == len(set(identities(manifest, gallery))) <= count
+        assert len(gallery) >= count - 1
+        mate = dict(zip(identities(manifest, gallery), gallery, strict=True))
+        for image, identity in zip(probe, identities(manifest, probe), strict=True):
+            assert image != mate[identity]
+            assert groups is None or groups[image] != groups[mate[identity]]
+    assert {"val"} == {
+        split
+        for i in identities(manifest, HeldOut.test(config).choose_images(manifest)[2])
+        for split in splits[i]
+    }
+
+
+def test_an_identity_of_both_is_of_the_test_alone(small_manifest: Path, tmp_path: Path) -> None:
+    table = pq.read_table(small_manifest)
+    split = table["split"].to_pylist()
+    rows = [index for index, name in enumerate(split) if name == "test"]
+    manifest = Manifest.open(small_manifest)
+    shared = int(manifest.identity_id[rows[0]])
+    mine = [index for index in rows if manifest.identity_id[index] == shared]
+    for index in mine[: len(mine) // 2]:
+        split[index] = "val"
+    place = table.schema.get_field_index("split")
+    column = pa.array(split).cast(table.schema.field("split").type)
+    path = tmp_path / "shared.parquet"
+    write_parquet(path, MANIFEST, table.set_column(place, table.schema.field("split"), column), "f" * 32)
+    mixed = Manifest.open(path)
+    config = config_of(path)
+    assert shared in identities(mixed, np.concatenate(HeldOut.test(config).choose_images(mixed)))
+    assert shared not in identities(mixed, np.concatenate(HeldOut.validation(config).choose_images(mixed)))
+    other = config_of(path, data={"test_splits": ["test", "val"], "distractor_splits": ["val"]})
+    assert "nobody in data.test_splits=test,val" in str(HeldOut.validation(other).problem(mixed))
+    assert HeldOut.test(other).problem(mixed) is None
+
+
+def test_a_limit_draws_by_seed(small_manifest: Path) -> None:
+    manifest = Manifest.open(small_manifest)
+    everybody = HeldOut.validation(config_of(small_manifest)).choose_images(manifest)
+    drawn = []
+    for seed in range(6):
+        held = HeldOut.validation(config_of(small_manifest, validation={"identities": 3}, seed=seed))
+        gallery, probe, distractor = held.choose_images(manifest)
+        assert len(gallery) == 3
+        assert set(identities(manifest, probe)) == set(identities(manifest, gallery))
+        assert not set(identities(manifest, distractor)) & set(identities(manifest, gallery))
+        drawn.append(tuple(identities(manifest, gallery)))
+        again = held.choose_images(manifest)
+        assert all(
+            (one == other).all() for one, other in zip((gallery, probe, distractor), again, strict=True)
+        )
+    assert len(set(drawn)) > 1
+    assert {identity for three in drawn for identity in three} <= set(identities(manifest, everybody[0]))
+
+
+def test_without_pairs_it_says_so(small_manifest: Path, tmp_path: Path) -> None:
+    config = config_of(small_manifest, data={"val_splits": ["nobody"]})
+    manifest = Manifest.open(small_manifest)
+    assert "data.val_splits=nobody" in str(HeldOut.validation(config).problem(manifest))
+    with pytest.raises(InputError, match="val_splits=nobody"):
+        HeldOut.validation(config).choose_images(manifest)
+
+
+def test_training_identities_validate_nobody(small_manifest: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'train' is both trained on and validated on"):
+        config_of(small_manifest, data={"val_splits": ["train"]})
+    refused = subspace("init", tmp_path / "run", "--manifest", small_manifest, "data.val_splits=[pretrain]")
+    assert refused.returncode == 2
+
+
+def test_metric_names(small_manifest: Path) -> None:
+    settings = config_of(small_manifest, validation={"ks": [1, 20], "fars": [1e-2, 1e-4]}).validation
+    assert metric_names(settings) == ["Rank-1", "Rank-20", "TAR@FAR=1e-2", "TAR@FAR=1e-4"]
