@@ -22,6 +22,7 @@ from .collapse import CollapseConfig, mean_distance
 from .embedder import Precision, autocast
 from .images import BadImage
 from .optimizers import OptimizerConfig, learning_rate
+from .phases import Phases
 from .planned_batches import AugmentConfig, ImageBatch
 from .running_means import RunningMeans
 from .triplet_loss import TripletStatistics
@@ -66,6 +67,12 @@ class StepRecord:
     statistics: TripletStatistics | None
     distance: Tensor | None = None
     """Mean squared distance of all pairs of the batch, 0 to 4; near 0 where embeddings collapse."""
+    embeddings: Tensor | None = None
+    """float32[b, D], detached; not of unit length."""
+    labels: Tensor | None = None
+    """int64[b]."""
+    batch: ImageBatch | None = None
+    """The images, of the first rows of `embeddings`."""
 
 
 def train_steps(
@@ -82,6 +89,7 @@ def train_steps(
     precision: Precision,
     seed: int,
     running: RunningMeans | None = None,
+    phases: Phases | None = None,
 ) -> Iterator[StepRecord]:
     """Train on `batches`, one record a step.
 
@@ -91,12 +99,14 @@ def train_steps(
         first_step: steps that the learning-rate schedule has behind it when batch 0 of this plan begins.
         total_steps: length of the schedule.
         running: takes in the embeddings of every step.
+        phases: takes the time of data, forward, loss (with its mining), backward and update.
         seed: dropout is a function of (seed, first_step + batch step), so a resumed run draws the same.
     """
     network.train().to(device)
     loss.train().to(device)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    for batch in batches:
+    phases = phases or Phases(device)
+    for batch in phases.over("data", batches):
         global_step = first_step + batch.step
         lr = learning_rate(config, global_step, total_steps)
         if len(batch.image_id) < 2:
@@ -106,16 +116,19 @@ def train_steps(
             group["lr"] = lr
         torch.manual_seed(derived_seed(seed, "dropout", global_step))
         labels = torch.from_numpy(labels_of(batch.image_id)).to(device, torch.int64)
-        with autocast(device, precision):
+        with phases("forward"), autocast(device, precision):
             embeddings = network(batch.images.to(device, non_blocking=True))
-        value = loss(embeddings, labels)
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()
-        if config.clip_norm is not None:
-            nn.utils.clip_grad_norm_(parameters, config.clip_norm)
-        optimizer.step()
-        if running is not None:
-            running.update(embeddings, labels)
+        with phases("loss"):
+            value = loss(embeddings, labels)
+        with phases("backward"):
+            optimizer.zero_grad(set_to_none=True)
+            value.backward()
+        with phases("update"):
+            if config.clip_norm is not None:
+                nn.utils.clip_grad_norm_(parameters, config.clip_norm)
+            optimizer.step()
+            if running is not None:
+                running.update(embeddings, labels)
         yield StepRecord(
             batch.step,
             lr,
@@ -124,4 +137,7 @@ def train_steps(
             value.detach(),
             getattr(loss, "statistics", None),
             mean_distance(embeddings),
+            embeddings.detach().float(),
+            labels,
+            batch,
         )
