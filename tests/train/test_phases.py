@@ -50,10 +50,13 @@ def test_taking_begins_a_new_window(clock: Clock) -> None:
 
 
 def test_a_phase_that_raises_is_charged_and_raises(clock: Clock) -> None:
-    phases = Phases()
-    with pytest.raises(ValueError, match="NaN"), phases("loss"):
+    def diverge() -> None:
         clock.now += 3
         raise ValueError("NaN")
+
+    phases = Phases()
+    with pytest.raises(ValueError, match="NaN"), phases("loss"):
+        diverge()
     assert phases.take() == {"loss": 3}
 
 
