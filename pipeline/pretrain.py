@@ -23,7 +23,7 @@ from .config import RunConfig
 from .plan import shown
 from .run_directory import RunDirectory
 from .stage import Options, Stage, flat_fields, run_stage
-from .training import OUTPUTS, Training, training_estimate
+from .training import OUTPUTS, UNIMPORTANT, Training, training_estimate
 
 
 def pretrain_stage(run: RunDirectory, config: RunConfig, manifest_fingerprint: str) -> Stage:
@@ -35,11 +35,10 @@ def pretrain_stage(run: RunDirectory, config: RunConfig, manifest_fingerprint: s
         "pretrain.steps": config.pretrain.steps,
     }
     if config.pretrain.steps:
-        unimportant = ("num_workers", "log_every", "save_every")
         fields |= {
             "manifest": manifest_fingerprint,
             "data.pretrain_splits": list(config.data.pretrain_splits),
-            **flat_fields("pretrain", config.pretrain.model_dump(), without=unimportant),
+            **flat_fields("pretrain", config.pretrain.model_dump(), without=UNIMPORTANT),
         }
     return Stage("pretrain", run.start, fields, (*OUTPUTS, "plan"), f"subspace pretrain {run.path}")
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..mining.errors import InputError
 from ..mining.manifest import Manifest
+from ..train.open_trackers import check_trackers
 from .cluster import cluster
 from .config import RunConfig
 from .evaluate import choose_images, evaluate, evaluation_table, evaluations
@@ -26,6 +27,7 @@ def run_rounds(run: RunDirectory, config: RunConfig, manifest: Manifest, options
         StaleArtifactError: a finished stage was made with other settings or inputs.
         StoppedEarly: a signal came; the same call continues.
     """
+    check_trackers((*config.pretrain.trackers, *config.train.trackers))
     tested = bool(manifest.in_splits(config.data.test_splits).any())
     if tested:
         choose_images(config, manifest)  # says now what would be wrong hours later

@@ -19,14 +19,19 @@ from ..train.collapse import Collapse, CollapseConfig, CollapseGuard
 from ..train.embedder import forward_rate, pick_device
 from ..train.loop import LoaderConfig, StepRecord, train_steps
 from ..train.metrics_log import MetricsLog, read_metrics
+from ..train.open_trackers import open_trackers
 from ..train.optimizers import OptimizerConfig
+from ..train.phases import Phases
 from ..train.planned_batches import DecodedBatches, ImageBatch, Plan, load_batches
 from ..train.running_means import Staleness
+from ..train.trackers import TrackedRun
 from .console import amount
 from .saved_states import SavedStates
 from .stage import Options, Stage
 
-OUTPUTS = ("checkpoint", "resume", "metrics.jsonl", "tensorboard")
+OUTPUTS = ("checkpoint", "resume", "metrics.jsonl", "tensorboard", "trackers.json")
+UNIMPORTANT = ("num_workers", "log_every", "save_every", "trackers", "pictures_every")
+"""Settings that do not change what is trained."""
 
 
 @dataclass(frozen=True)
@@ -105,12 +110,13 @@ class Training:
         batches = load_batches(self.dataset, range(step, steps), self.loader.num_workers)
         if step == 0 and self.guard.goes_back:
             self.states.save(self.states.at(0), 0)
-        log = MetricsLog(self.stage.folder, step)
+        phases = Phases(device)
+        log = self._log(step, phases, options)
         stop = options.stop
         stop.graceful = True
         try:
             with options.console.progress(self.stage.name, steps, "steps", step) as progress:
-                note, records = "", self._records(batches, device)
+                note, records = "", self._records(batches, device, phases)
                 stale = False
                 while step < steps and not stale:
                     record = next(records)
@@ -126,9 +132,10 @@ class Training:
                     progress.update(1, note)
                     if collapse:
                         self._answer(collapse, step, options)
-                        records = self._records(batches, device)
+                        records = self._records(batches, device, phases)
                     if saving and not (collapse and self.guard.goes_back):  # that has saved
-                        self.states.save(self.states.at(step), step)
+                        with phases("checkpoint"):
+                            self.states.save(self.states.at(step), step)
                     if saving and stop.name:
                         raise StoppedEarly(
                             f"stopped by {stop.name} at step {step} of {steps}, saved; run the same command to continue"
@@ -137,6 +144,11 @@ class Training:
         finally:
             stop.graceful = False
             log.close()
+
+    def _log(self, step: int, phases: Phases, options: Options) -> MetricsLog:
+        run = TrackedRun(self.stage.folder, self.stage.fingerprint, self.meta.config, step)
+        trackers = open_trackers(self.loader.trackers, run, options.console.say)
+        return MetricsLog(self.stage.folder, step, trackers, phases, self.loader.pictures_every)
 
     def _is_stale(self, step: int, options: Options) -> bool:
         recall = self.staleness.look(step) if self.staleness else None
@@ -150,7 +162,9 @@ class Training:
         )
         return stale
 
-    def _records(self, batches: Iterator[ImageBatch], device: torch.device) -> Iterator[StepRecord]:
+    def _records(
+        self, batches: Iterator[ImageBatch], device: torch.device, phases: Phases
+    ) -> Iterator[StepRecord]:
         """Train on the batches that are left, with the learning rate that the guard allows."""
         config = self.optimizer_config
         return train_steps(
@@ -166,6 +180,7 @@ class Training:
             precision=self.loader.precision,
             seed=self.seed,
             running=self.staleness.running if self.staleness else None,
+            phases=phases,
         )
 
     def _answer(self, collapse: Collapse, step: int, options: Options) -> None:

@@ -25,6 +25,7 @@ from .optimizers import OptimizerConfig, learning_rate
 from .phases import Phases
 from .planned_batches import AugmentConfig, ImageBatch
 from .running_means import RunningMeans
+from .trackers import TrackerName
 from .triplet_loss import TripletStatistics
 
 
@@ -37,6 +38,14 @@ class LoaderConfig(Settings):
     )
     log_every: int = Field(default=20, ge=1, description="steps between lines of metrics.jsonl")
     save_every: int = Field(default=500, ge=1, description="steps between checkpoints to resume from")
+    trackers: tuple[TrackerName, ...] = Field(
+        default=("tensorboard",), description="where metrics.jsonl is also shown: tensorboard, wandb, mlflow"
+    )
+    pictures_every: int = Field(
+        default=500,
+        ge=0,
+        description="steps between looks at a batch (similarities, hardest triplets); 0: none",
+    )
 
 
 class TrainConfig(LoaderConfig):
