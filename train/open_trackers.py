@@ -57,6 +57,8 @@ class Trackers:
         for name, tracker in list(self._trackers.items()):
             try:
                 call(tracker)
+            except RuntimeError:  # torch's: the death of a loader process is raised wherever this one is
+                raise
             except Exception as error:  # whatever its client raises: no network, no disk, a bug
                 del self._trackers[name]
                 self._say(f"{name} failed ({_one_line(error)}); training goes on without it")
@@ -68,8 +70,7 @@ def check_trackers(names: Sequence[TrackerName]) -> None:
         spec = find_spec(name)
         if spec is None or spec.origin is None:  # a folder of that name, such as W&B's own, is no package
             raise InputError(
-                f"trackers=[{','.join(names)}]: {name} is not installed; `pip install {_PACKAGES[name]}`, "
-                f"or leave it out"
+                f"tracker {name} is not installed; `pip install {_PACKAGES[name]}`, or leave it out of `trackers`"
             )
 
 
@@ -93,10 +94,11 @@ def open_trackers(names: Sequence[TrackerName], run: TrackedRun, say: Callable[[
                 opened[name], ids[name] = tracker, tracker.run_id
         except Exception as error:  # their clients raise what they like
             Trackers(opened, say).close()
-            hint = "`wandb login`, WANDB_MODE=offline" if name == "wandb" else "see MLFLOW_TRACKING_URI"
+            ways = ["`wandb login`, WANDB_MODE=offline" if name == "wandb" else "check MLFLOW_TRACKING_URI"]
+            if name in ids:
+                ways.append(f"remove {path} to begin a new run there")
             raise InputError(
-                f"trackers: {name} cannot begin: {_one_line(error)}; {hint}, remove {path} to begin a new run "
-                f"there, or leave {name} out"
+                f"tracker {name} cannot begin: {_one_line(error)}; {', '.join(ways)}, or leave it out of `trackers`"
             ) from error
     if ids:
         write_json(path, {"fingerprint": run.fingerprint, "ids": ids})
@@ -104,4 +106,4 @@ def open_trackers(names: Sequence[TrackerName], run: TrackedRun, say: Callable[[
 
 
 def _one_line(error: Exception) -> str:
-    return (" ".join(str(error).split()) or type(error).__name__)[:200]
+    return (" ".join(str(error).split()).rstrip(".") or type(error).__name__)[:200]

@@ -86,6 +86,15 @@ def test_one_that_fails_is_left_out_with_one_line_and_the_others_go_on() -> None
     assert said == ["broken failed (the server is gone); training goes on without it"]
 
 
+def test_an_error_of_torch_in_between_is_not_taken_for_one_of_the_tracker() -> None:
+    class Interrupted(Recorder):
+        def image(self, step: int, name: str, pixels: np.ndarray) -> None:
+            raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Killed.")
+
+    with pytest.raises(RuntimeError, match="DataLoader worker"):
+        Trackers({"one": Interrupted()}, pytest.fail).image(0, "picture", PIXELS)
+
+
 def test_histograms_are_of_finite_values_and_never_empty() -> None:
     recorder = Recorder()
     trackers = Trackers({"one": recorder}, pytest.fail)
@@ -154,7 +163,7 @@ def test_wandb_that_cannot_log_in_is_one_line(
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.setenv("WANDB_API_KEY", "short")  # refused before anything is sent
-    with pytest.raises(InputError, match=r"wandb cannot begin.*WANDB_MODE=offline") as caught:
+    with pytest.raises(InputError, match=r"tracker wandb cannot begin.*WANDB_MODE=offline") as caught:
         open_trackers(("wandb",), run_in(tmp_path), pytest.fail)
     assert "\n" not in str(caught.value)
 

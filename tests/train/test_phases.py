@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import torch
 
 from subspace.train import phases as module
 from subspace.train.phases import Phases
@@ -82,3 +83,41 @@ def test_the_order_is_that_of_first_coming(clock: Clock) -> None:
         with phases(name):
             clock.now += 1
     assert list(phases.take()) == ["data", "forward", "loss"]
+
+
+def test_on_cuda_events_are_read_when_taken_and_never_pile_up(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With events of the test's own: what is checked is who is charged, in seconds."""
+    read = 0
+
+    class Event:
+        def __init__(self, *, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self) -> None:
+            self.at = clock.now
+
+        def synchronize(self) -> None:
+            nonlocal read
+            read += 1
+
+        def elapsed_time(self, end: Event) -> float:
+            return 1000 * (end.at - self.at)  # milliseconds, as torch has it
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    phases = Phases(torch.device("cuda"))
+    for _ in range(module.PENDING_AT_MOST // 2):
+        with phases("forward"):
+            clock.now += 2
+        with phases("backward"):
+            clock.now += 3
+    assert read == 0
+    with phases("forward"):
+        clock.now += 2
+    assert read == module.PENDING_AT_MOST + 1
+    assert phases.take() == {
+        "forward": module.PENDING_AT_MOST + 2,
+        "backward": 1.5 * module.PENDING_AT_MOST,
+    }
+    assert phases.take() == {}
