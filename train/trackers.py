@@ -140,7 +140,10 @@ class WeightsAndBiases:
 
 
 class MLflow:
-    """An MLflow run, through the client alone: no global active run. Histograms become five quantiles."""
+    """An MLflow run, through the client alone: no global active run. Histograms become five quantiles.
+
+    Steps that a resumed training repeats are in a metric's history twice.
+    """
 
     def __init__(self, run: TrackedRun, run_id: str | None) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when it is imported
