@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from tqdm import tqdm
 
 SECONDS_BETWEEN_LINES = 10.0
+ONE_LINE = 140
+"""Columns that a bar and its note take; on a narrower terminal the note has a line of its own."""
+BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
+"""tqdm's own, but that the rate of slow work stays 0.50 steps/s."""
 
 T = TypeVar("T")
 
@@ -27,7 +32,9 @@ class Console:
     def say(self, text: str = "") -> None:
         """Print a line for people."""
         if not self.quiet:
-            print(text, file=sys.stderr if self.as_json else sys.stdout, flush=True)
+            file = sys.stderr if self.as_json else sys.stdout
+            with tqdm.external_write_mode(file=file):  # a bar steps aside
+                print(text, file=file, flush=True)
 
     def result(self, value: Any) -> None:
         """Print the command's result where `--json` asked for it."""
@@ -51,23 +58,29 @@ class Progress:
         self._what, self._total, self._unit, self._done = what, total, unit, done
         self._first = done
         self._started = self._last_line = time.monotonic()
+        self._printed = done
         self._note = ""
         self._lines = show and not sys.stderr.isatty()
+        hidden = not show or self._lines
         self._bar = tqdm(
             desc=what,
             total=total,
             initial=done,
             unit=" " + unit,
+            bar_format=None if total is None else BAR,
             dynamic_ncols=True,
-            disable=not show or self._lines,
+            disable=hidden,
             leave=False,
         )
+        self._narrow = not hidden and 0 < os.get_terminal_size(sys.stderr.fileno()).columns < ONE_LINE
+        self._below: tqdm[NoReturn] | None = None
 
     def update(self, count: int, note: str = "") -> None:
-        """Advance by `count`; `note` is shown behind the bar."""
+        """Advance by `count`; `note` is shown behind the bar, or below it, until the next one."""
         self._done += count
-        self._note = note or self._note
-        self._bar.set_postfix_str(self._note, refresh=False)
+        if note and note != self._note:
+            self._note = note
+            self._show_note()
         self._bar.update(count)
         if self._lines and time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._print()
@@ -79,11 +92,23 @@ class Progress:
             self.update(1)
 
     def close(self) -> None:
-        """Remove the bar."""
+        """Remove the bar; after plain lines, print the last state."""
+        if self._below is not None:
+            self._below.close()
         self._bar.close()
+        if self._last_line > self._started and self._done > self._printed:
+            self._print()
+
+    def _show_note(self) -> None:
+        if not self._narrow:
+            self._bar.set_postfix_str(self._note, refresh=False)
+            return
+        if self._below is None:
+            self._below = tqdm(bar_format="  {desc}", position=1, dynamic_ncols=True, leave=False)
+        self._below.set_description_str(self._note)
 
     def _print(self) -> None:
-        self._last_line = time.monotonic()
+        self._last_line, self._printed = time.monotonic(), self._done
         seconds = self._last_line - self._started
         rate = (self._done - self._first) / seconds
         text = f"{self._what}: {self._done:,}"
@@ -91,7 +116,7 @@ class Progress:
             text += f"/{self._total:,}"
         text += f" {self._unit}, {rate:,.1f}/s"
         if self._total is not None and rate:
-            text += f", {(self._total - self._done) / rate:,.0f} s left"
+            text += f", {tqdm.format_interval((self._total - self._done) / rate)} left"
         print(
             text + (f", {self._note}" if self._note else ""),
             file=sys.stderr,

@@ -26,7 +26,7 @@ from .plan import shown
 from .processes import run_stage_together, train_together
 from .run_directory import RunDirectory
 from .stage import Options, Stage, flat_fields
-from .training import OUTPUTS, Training, training_estimate
+from .training import OUTPUTS, UNIMPORTANT, Training, training_estimate
 
 
 def pretrain_stage(run: RunDirectory, config: RunConfig, manifest_fingerprint: str) -> Stage:
@@ -38,11 +38,10 @@ def pretrain_stage(run: RunDirectory, config: RunConfig, manifest_fingerprint: s
         "pretrain.steps": config.pretrain.steps,
     }
     if config.pretrain.steps:
-        unimportant = ("num_workers", "log_every", "save_every")
         fields |= {
             "manifest": manifest_fingerprint,
             "data.pretrain_splits": list(config.data.pretrain_splits),
-            **flat_fields("pretrain", config.pretrain.model_dump(), without=unimportant),
+            **flat_fields("pretrain", config.pretrain.model_dump(), without=UNIMPORTANT),
         }
     return Stage("pretrain", run.start, fields, (*OUTPUTS, "plan"), f"subspace pretrain {run.path}")
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..mining.errors import InputError
 from ..mining.manifest import Manifest
+from ..train.open_trackers import check_trackers
 from .best import Standing, metric_is_known
 from .cluster import cluster
 from .config import RunConfig
@@ -35,6 +36,7 @@ def run_rounds(run: RunDirectory, config: RunConfig, manifest: Manifest, options
         StaleArtifactError: a finished stage was made with other settings or inputs.
         StoppedEarly: a signal came; the same call continues.
     """
+    check_trackers((*config.pretrain.trackers, *config.train.trackers))
     rounds = _Rounds(run, config, manifest, options)
     rounds.check()
     if options.dry_run:

@@ -35,6 +35,8 @@ class StageStatus:
     """done, stale, begun (at work, stopped or killed), or to do."""
     seconds: float | None
     note: str
+    phases: dict[str, float] | None = None
+    """Of a training, done or begun: seconds of data, forward, mine (or loss), backward and so on, and of the rest."""
 
 
 def stage_statuses(run: RunDirectory, config: RunConfig, manifest: Manifest) -> list[StageStatus]:
@@ -80,11 +82,33 @@ def _status(run: RunDirectory, name: tuple[Path, str], make: Callable[[], Stage]
         return StageStatus(folder.name, stage_name, "stale", None, str(error))
     except InputError:  # a stage before it is not done
         done, note = False, ""
+    phases = _phases(folder, stage_name)
     if done:
         values = read_json(marker)
-        return StageStatus(folder.name, stage_name, "done", values["seconds"], _summary(values["summary"]))
+        return StageStatus(
+            folder.name, stage_name, "done", values["seconds"], _summary(values["summary"]), phases
+        )
     note = _partial(folder, stage_name)
-    return StageStatus(folder.name, stage_name, "begun" if note else "to do", None, note)
+    return StageStatus(folder.name, stage_name, "begun" if note else "to do", None, note, phases)
+
+
+def _phases(folder: Path, stage_name: str) -> dict[str, float] | None:
+    """Where a training's time went, from its metrics.jsonl; None where nothing is known of it."""
+    if stage_name not in ("train", "pretrain"):
+        return None
+    lines = read_metrics(folder / "metrics.jsonl")
+    mines = any(line.get("active_fraction") is not None for line in lines)
+    seconds: dict[str, float] = {}
+    for line in lines:
+        for key, value in line.items():
+            if key.startswith("seconds_") and value is not None:
+                name = key.removeprefix("seconds_")
+                name = "mine" if mines and name == "loss" else name
+                seconds[name] = seconds.get(name, 0.0) + value
+    if not seconds:
+        return None
+    whole = lines[-1]["seconds"] or 0.0
+    return {**seconds, "other": max(0.0, whole - sum(seconds.values()))}
 
 
 def _partial(folder: Path, stage_name: str) -> str:
@@ -123,12 +147,13 @@ def describe(run: RunDirectory, statuses: list[StageStatus]) -> str:
     lines = [table(rows), ""]
     if total:
         shares = sorted(spent.items(), key=lambda item: -item[1])
-        lines.append(
-            "time: " + ", ".join(f"{name} {seconds / total:.0%}" for name, seconds in shares if seconds)
-        )
+        lines.append(f"time: {_shares({name: seconds for name, seconds in shares if seconds})}")
     best = kept_best(run)
     if best:
         lines.append(f"best: {best['network']}, {best['metric']} {100 * best['value']:.1f} on validation")
+    for status in statuses:
+        if status.phases:
+            lines.append(f"time of {status.folder}/{status.stage}: {_shares(status.phases)}")
     if note:
         ago = time.time() - note["since"]
         what = "running" if alive else "was stopped or killed; run it again to continue"
@@ -138,6 +163,11 @@ def describe(run: RunDirectory, statuses: list[StageStatus]) -> str:
     else:
         lines.append("no command is at work here")
     return "\n".join(lines)
+
+
+def _shares(seconds: dict[str, float]) -> str:
+    total = sum(seconds.values()) or 1.0
+    return ", ".join(f"{name} {value / total:.0%}" for name, value in seconds.items())
 
 
 def as_json(statuses: list[StageStatus]) -> list[dict[str, object]]:

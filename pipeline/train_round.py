@@ -27,7 +27,7 @@ from .processes import run_stage_together, train_together
 from .round_tables import read_identities, read_subspaces
 from .run_directory import RunDirectory
 from .stage import Options, Stage, done_fingerprint, flat_fields, network_fingerprint, steps_taken
-from .training import OUTPUTS, Training, training_estimate
+from .training import OUTPUTS, UNIMPORTANT, Training, training_estimate
 
 
 def train_stage(run: RunDirectory, config: RunConfig, manifest_fingerprint: str, round_index: int) -> Stage:
@@ -42,9 +42,7 @@ def train_stage(run: RunDirectory, config: RunConfig, manifest_fingerprint: str,
         "plan.steps": config.plan.steps,
         **flat_fields("recluster", config.recluster.model_dump()),
         "plan.singletons": config.plan.singletons,
-        **flat_fields(
-            "train", config.train.model_dump(), without=("num_workers", "log_every", "save_every", "collapse")
-        ),
+        **flat_fields("train", config.train.model_dump(), without=(*UNIMPORTANT, "collapse")),
     }
     if config.train.optimizer.schedule != "constant":
         # The schedule spans all rounds, so their number is part of every round's result.

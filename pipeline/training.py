@@ -22,9 +22,12 @@ from ..train.collapse import Collapse, CollapseConfig, CollapseGuard
 from ..train.embedder import forward_rate, pick_device
 from ..train.loop import LoaderConfig, StepRecord, train_steps
 from ..train.metrics_log import MetricsLog, read_metrics
+from ..train.open_trackers import open_trackers
 from ..train.optimizers import OptimizerConfig
+from ..train.phases import Phases
 from ..train.planned_batches import DecodedBatches, ImageBatch, Plan, load_batches
 from ..train.running_means import Staleness
+from ..train.trackers import TrackedRun
 from ..train.training_state import TrainingState, averaged
 from ..train.unfreezing import Unfreezing
 from .console import amount
@@ -32,7 +35,11 @@ from .processes import orphaned
 from .saved_states import SavedStates
 from .stage import Options, Stage
 
-OUTPUTS = ("checkpoint", "resume", "metrics.jsonl", "tensorboard")
+OUTPUTS = ("checkpoint", "resume", "metrics.jsonl", "tensorboard", "trackers.json")
+UNIMPORTANT = (
+    "num_workers", "log_every", "save_every", "save_minutes", "keep_last", "trackers", "pictures_every",
+)  # fmt: skip
+"""Settings that do not change what is trained."""
 
 
 @dataclass(frozen=True)
@@ -122,12 +129,13 @@ class Training:
         batches = load_batches(self.dataset, range(step, steps), self.loader.num_workers)
         if step == 0 and self.guard.goes_back:
             self.states.save(self.states.at(0), 0)
-        log = MetricsLog(self.stage.folder, step) if distributed.rank() == 0 else None
+        phases = Phases(device)
+        log = self._log(step, phases, options) if distributed.rank() == 0 else None
         stop, clock = options.stop, SaveClock(self.loader.save_minutes)
         stop.graceful = True
         try:
             with options.console.progress(self.stage.name, steps, "steps", step) as progress:
-                note, records = "", self._records(batches, device)
+                note, records = "", self._records(batches, device, phases)
                 stale = False
                 while step < steps and not stale:
                     record = next(records)
@@ -149,10 +157,11 @@ class Training:
                     progress.update(1, note)
                     if collapse:
                         self._answer(collapse, step, options)
-                        records = self._records(batches, device)
+                        records = self._records(batches, device, phases)
                     if saving:
                         if not (collapse and self.guard.goes_back):  # that has saved
-                            self.states.save(self.states.at(step), step)
+                            with phases("checkpoint"):
+                                self.states.save(self.states.at(step), step)
                         clock.saved()
                     if saving and stopping:
                         raise StoppedEarly(
@@ -164,6 +173,11 @@ class Training:
             stop.graceful = False
             if log is not None:
                 log.close()
+
+    def _log(self, step: int, phases: Phases, options: Options) -> MetricsLog:
+        run = TrackedRun(self.stage.folder, self.stage.fingerprint, self.meta.config, step)
+        trackers = open_trackers(self.loader.trackers, run, options.console.say)
+        return MetricsLog(self.stage.folder, step, trackers, phases, self.loader.pictures_every)
 
     def _is_stale(self, step: int, options: Options) -> bool:
         recall = self.staleness.look(step) if self.staleness else None
@@ -177,7 +191,9 @@ class Training:
         )
         return stale
 
-    def _records(self, batches: Iterator[ImageBatch], device: torch.device) -> Iterator[StepRecord]:
+    def _records(
+        self, batches: Iterator[ImageBatch], device: torch.device, phases: Phases
+    ) -> Iterator[StepRecord]:
         """Train on the batches that are left, with the learning rate that the guard allows."""
         config = self.optimizer_config
         return train_steps(
@@ -192,6 +208,7 @@ class Training:
             seed=self.seed,
             last_step=len(self.plan) - 1,
             unfreezing=self.unfreezing,
+            phases=phases,
         )
 
     def _answer(self, collapse: Collapse, step: int, options: Options) -> None:

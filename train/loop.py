@@ -24,7 +24,9 @@ from .embedder import Precision
 from .images import BadImage
 from .network_pass import NetworkPass
 from .optimizers import OptimizerConfig, learning_rate, set_learning_rates
+from .phases import Phases
 from .planned_batches import AugmentConfig, ImageBatch
+from .trackers import TrackerName
 from .training_state import TrainingState
 from .triplet_loss import TripletStatistics
 from .unfreezing import Unfreezing
@@ -74,6 +76,14 @@ class LoaderConfig(Settings):
     keep_last: int = Field(
         default=1, ge=1, description="checkpoints on the way that are kept; more than 1: also after the end"
     )
+    trackers: tuple[TrackerName, ...] = Field(
+        default=("tensorboard",), description="where metrics.jsonl is also shown: tensorboard, wandb, mlflow"
+    )
+    pictures_every: int = Field(
+        default=500,
+        ge=0,
+        description="steps between looks at a batch (similarities, hardest triplets); 0: none",
+    )
 
 
 class TrainConfig(LoaderConfig):
@@ -111,9 +121,9 @@ class StepRecord:
     updated: bool = True
     """Whether the weights have moved by all gradients so far; only then a checkpoint holds everything."""
     batch: ImageBatch | None = None
-    """The images of this process."""
+    """The images of this process; of process 0 they are the first rows of `embeddings`."""
     embeddings: Tensor | None = None
-    """float32[b, D] of the whole batch."""
+    """float32[b, D] of the whole batch, detached; not of unit length."""
     labels: Tensor | None = None
     """int64[b] of the whole batch."""
 
@@ -136,6 +146,7 @@ def train_steps(
     seed: int,
     last_step: int | None = None,
     unfreezing: Unfreezing | None = None,
+    phases: Phases | None = None,
 ) -> Iterator[StepRecord]:
     """Train on `batches`, one record a step; with the other processes, where there are several.
 
@@ -145,6 +156,7 @@ def train_steps(
         first_step: steps that the learning-rate schedule has behind it when batch 0 of this plan begins.
         total_steps: length of the schedule.
         unfreezing: of the network; decides by the step of the run which of its parameters train.
+        phases: takes the time of data, forward, loss (with its mining), backward and update.
         seed: dropout is a function of (seed, first_step + batch step), so a resumed run draws the same.
         last_step: the number of the last batch, after which no gradient is left waiting for more.
 
@@ -162,7 +174,8 @@ def train_steps(
         compiled=config.compile,
     )
     waiting = 0
-    for batch in by_all_or_none(batches):
+    phases = phases or Phases(device)
+    for batch in by_all_or_none(phases.over("data", batches)):
         global_step = first_step + batch.step
         lr = learning_rate(optimizer_config, global_step, total_steps)
         image_id, start, planned = batch.image_id, 0, len(batch.image_id) + len(batch.bad)
@@ -174,13 +187,16 @@ def train_steps(
             labels = torch.from_numpy(labels_of(batch.step, image_id)).to(device, torch.int64)
             if unfreezing is not None and unfreezing.apply(global_step):
                 passes.trainable_has_changed()
-            own = passes.forward(batch.images, planned, derived_seed(seed, "dropout", global_step))
-            embeddings = distributed.gathered(own, start, len(image_id))
-            value = loss(embeddings, labels)
-            if waiting == 0:
-                optimizer.zero_grad(set_to_none=True)
-            state.scaled(value / config.accumulate).backward()
-            passes.backward()
+            with phases("forward"):
+                own = passes.forward(batch.images, planned, derived_seed(seed, "dropout", global_step))
+                embeddings = distributed.gathered(own, start, len(image_id))
+            with phases("loss"):
+                value = loss(embeddings, labels)
+            with phases("backward"):
+                if waiting == 0:
+                    optimizer.zero_grad(set_to_none=True)
+                state.scaled(value / config.accumulate).backward()
+                passes.backward()
             waiting += 1
             embeddings = embeddings.detach()
             value, distance = distributed.as_first(value.detach(), mean_distance(embeddings))
@@ -190,7 +206,8 @@ def train_steps(
         updated = (batch.step + 1) % config.accumulate == 0 or batch.step == last_step
         if updated and waiting:
             set_learning_rates(optimizer, lr)
-            state.update(optimizer_config.clip_norm)
+            with phases("update"):
+                state.update(optimizer_config.clip_norm)
             waiting = 0
         yield StepRecord(
             batch.step,

@@ -1,40 +1,54 @@
-"""metrics.jsonl and TensorBoard events: the same numbers for programs and for eyes."""
+"""metrics.jsonl and trackers: the same numbers for programs and for eyes, and pictures of a batch now and then."""
 
 from __future__ import annotations
 
 import json
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
-from torch.utils.tensorboard import SummaryWriter
-
 from ..mining.artifacts import write_text
+from ..mining.randomness import generator
+from .batch_pictures import hardest_triplets, pair_similarities, triplet_picture
 from .loop import StepRecord
+from .phases import Phases
+from .trackers import Tracker
+
+TRIPLETS_SHOWN = 8
 
 
 class MetricsLog:
     """Averages step records over a window and appends one JSON object per window.
 
     Args:
-        folder: gets `metrics.jsonl` and `tensorboard/`.
+        folder: gets `metrics.jsonl`.
         first_step: the step that training (re)starts at; lines of later steps, written by a process that
             was killed before its next checkpoint, are dropped.
+        tracker: told every line; closed with the log.
+        phases: the seconds of each go into every line, as `seconds_PHASE`; gets `pictures` for those drawn here.
+        pictures_every: steps between looks at a batch, for the tracker alone; 0: none.
     """
 
-    def __init__(self, folder: Path, first_step: int) -> None:
+    def __init__(
+        self, folder: Path, first_step: int, tracker: Tracker, phases: Phases, pictures_every: int
+    ) -> None:
         self.path = folder / "metrics.jsonl"
         kept = [line for line in _lines(self.path) if json.loads(line)["step"] < first_step]
         write_text(self.path, "".join(line + "\n" for line in kept))
         self._seconds_before = json.loads(kept[-1])["seconds"] if kept else 0.0
-        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
+        self._tracker, self._phases, self._pictures_every = tracker, phases, pictures_every
         self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115  (held for the whole training)
         self._started = self._window_started = time.monotonic()
         self._window: list[StepRecord] = []
 
     def add(self, record: StepRecord) -> None:
-        """Add one step to the window."""
-        self._window.append(record)
+        """Add one step to the window, and show its batch where it is time for that."""
+        if self._pictures_every and (record.step + 1) % self._pictures_every == 0:
+            with self._phases("pictures"):
+                self._show(record)
+        # a window of batches would be a lot of memory
+        self._window.append(replace(record, embeddings=None, labels=None, batch=None))
 
     def write(self) -> dict[str, float | int | None]:
         """Write the window as one line, begin the next, and return what was written."""
@@ -53,20 +67,35 @@ class MetricsLog:
             "images_per_second": round(images / max(1e-9, now - self._window_started), 1),
             "seconds": round(self._seconds_before + now - self._started, 3),
             "unreadable": sum(record.unreadable for record in self._window),
+            **{f"seconds_{name}": round(seconds, 6) for name, seconds in self._phases.take().items()},
         }
         self._file.write(json.dumps(values) + "\n")
         self._file.flush()
-        for name, value in values.items():
-            if name != "step" and value is not None:
-                self._events.add_scalar(f"train/{name}", value, int(values["step"] or 0))
+        shown = {f"train/{name}": v for name, v in values.items() if name != "step" and v is not None}
+        self._tracker.scalars(self._window[-1].step, shown)
         self._window.clear()
         self._window_started = now
         return values
 
     def close(self) -> None:
-        """Close both files."""
+        """Close the file and the tracker."""
         self._file.close()
-        self._events.close()
+        self._tracker.close()
+
+    def _show(self, record: StepRecord) -> None:
+        if record.embeddings is None or record.labels is None:
+            return
+        random = generator(record.step, "pictures")
+        similarities = pair_similarities(record.embeddings, record.labels, random)
+        self._tracker.histogram(record.step, "similarities/positive", similarities.positive)
+        self._tracker.histogram(record.step, "similarities/negative", similarities.negative)
+        if record.batch is None:
+            return
+        n = len(record.batch.images)
+        triplets = hardest_triplets(record.embeddings[:n], record.labels[:n], TRIPLETS_SHOWN)
+        if len(triplets.d_ap):
+            picture = triplet_picture(record.batch.images.cpu().numpy(), record.batch.image_id, triplets)
+            self._tracker.image(record.step, "hardest_triplets", picture)
 
     @property
     def waiting(self) -> int:

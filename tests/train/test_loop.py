@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,6 +16,7 @@ from subspace.train.class_losses import SoftmaxLoss
 from subspace.train.images import BadImage
 from subspace.train.loop import LoaderConfig, StepRecord, train_steps
 from subspace.train.optimizers import OptimizerConfig, build_optimizer, learning_rate
+from subspace.train.phases import Phases
 from subspace.train.planned_batches import ImageBatch
 from subspace.train.training_state import TrainingState
 from subspace.train.triplet_loss import BatchOHNMLoss
@@ -114,6 +116,39 @@ def test_the_small_network_learns_one_batch() -> None:
     batches = (ImageBatch(step, np.arange(8) * 3 // 2, pixels, []) for step in range(15))
     _, records = train(batches, network, BatchOHNMLoss(soft_margin=True))
     assert losses(records)[-1] < 0.7 * losses(records)[0]
+
+
+def test_the_time_of_a_step_is_charged_to_its_phases() -> None:
+    class SlowLoss(BatchOHNMLoss):
+        def forward(self, *args: Any, **named: Any) -> Tensor:
+            time.sleep(0.05)
+            return super().forward(*args, **named)
+
+    def slow_batches() -> Iterable[ImageBatch]:
+        for step in range(3):
+            time.sleep(0.1)
+            yield toy_batch(step)
+
+    phases = Phases()
+    started = time.perf_counter()
+    train(slow_batches(), loss=SlowLoss(margin=1.0), phases=phases)
+    seconds, whole = phases.take(), time.perf_counter() - started
+    assert list(seconds) == ["data", "forward", "loss", "backward", "update"]
+    assert seconds["data"] >= 0.3
+    assert seconds["loss"] >= 0.15
+    assert sum(seconds.values()) <= whole
+
+
+def test_a_record_shows_the_batch_and_holds_no_graph() -> None:
+    _, records = train(map(toy_batch, range(2)))
+    for step, record in enumerate(records):
+        assert record.embeddings is not None
+        assert record.batch is not None
+        assert record.labels is not None
+        assert record.batch.step == step
+        assert not record.embeddings.requires_grad
+        assert record.embeddings.shape == (12, 8)
+        assert record.labels.tolist() == labels_of(record.batch.image_id).tolist()
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+import time
+import weakref
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -15,6 +19,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from subspace.train.images import BadImage
 from subspace.train.loop import StepRecord
 from subspace.train.metrics_log import MetricsLog, read_metrics
+from subspace.train.open_trackers import open_trackers
+from subspace.train.phases import Phases
+from subspace.train.planned_batches import ImageBatch
+from subspace.train.trackers import TrackedRun
 from subspace.train.triplet_loss import TripletStatistics
 
 
@@ -36,7 +44,8 @@ def record(
 
 @contextmanager
 def log_of(folder: Path, first_step: int = 0) -> Iterator[MetricsLog]:
-    log = MetricsLog(folder, first_step)
+    run = TrackedRun(folder, "f", {}, first_step)
+    log = MetricsLog(folder, first_step, open_trackers(("tensorboard",), run, pytest.fail), Phases(), 0)
     try:
         yield log
     finally:
@@ -130,6 +139,93 @@ def test_tensorboard_shows_the_same_numbers(tmp_path: Path) -> None:
         told = [(event.step, event.value) for event in events.Scalars(f"train/{name}")]
         lines = [(line["step"], line[name]) for line in read_metrics(tmp_path / "metrics.jsonl")]
         assert told == [(step, pytest.approx(value)) for step, value in lines]
+
+
+class Notebook:
+    """A tracker that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[int, str]] = []
+        self.closed = False
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        self.told += [(step, name) for name in values]
+
+    def histogram(self, step: int, name: str, values: np.ndarray) -> None:
+        self.told.append((step, f"{name} of {len(values)}"))
+
+    def image(self, step: int, name: str, pixels: np.ndarray) -> None:
+        self.told.append((step, f"{name} {pixels.dtype}"))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def with_batch(step: int, labels: list[int]) -> StepRecord:
+    random = torch.Generator().manual_seed(step)
+    b = len(labels)
+    images = torch.randint(0, 256, (b, 3, 8, 8), dtype=torch.uint8, generator=random)
+    return replace(
+        record(step),
+        embeddings=torch.randn(b, 4, generator=random),
+        labels=torch.tensor(labels),
+        batch=ImageBatch(step, np.arange(b), images, []),
+    )
+
+
+def test_a_batch_is_shown_every_so_many_steps(tmp_path: Path) -> None:
+    notebook, phases = Notebook(), Phases()
+    log = MetricsLog(tmp_path, 0, notebook, phases, pictures_every=3)
+    for step in range(7):
+        log.add(with_batch(step, [0, 0, 1, 1, 1]))
+    shown = ["similarities/positive of 4", "similarities/negative of 6", "hardest_triplets uint8"]
+    assert notebook.told == [(step, name) for step in (2, 5) for name in shown]
+    assert log.write()["seconds_pictures"]
+    log.close()
+    assert notebook.closed
+
+
+def test_without_pictures_nothing_is_shown(tmp_path: Path) -> None:
+    notebook = Notebook()
+    log = MetricsLog(tmp_path, 0, notebook, Phases(), pictures_every=0)
+    log.add(with_batch(0, [0, 0, 1]))
+    log.close()
+    assert notebook.told == []
+
+
+def test_batches_without_triplets_or_images_are_shown_as_far_as_they_go(tmp_path: Path) -> None:
+    notebook = Notebook()
+    log = MetricsLog(tmp_path, 0, notebook, Phases(), pictures_every=1)
+    log.add(record(0, loss=None))  # too few images: there is no batch
+    log.add(with_batch(1, [0, 1, 2]))
+    log.close()
+    assert notebook.told == [(1, "similarities/positive of 0"), (1, "similarities/negative of 3")]
+
+
+def test_a_window_keeps_no_batches(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path, 0, Notebook(), Phases(), pictures_every=1)
+    one = with_batch(0, [0, 0, 1])
+    embeddings, images = weakref.ref(one.embeddings), weakref.ref(one.batch)
+    log.add(one)
+    del one
+    assert embeddings() is None
+    assert images() is None
+    log.close()
+
+
+def test_seconds_of_a_window_are_those_of_its_phases(tmp_path: Path) -> None:
+    phases = Phases()
+    log = MetricsLog(tmp_path, 0, Notebook(), phases, 0)
+    for step, pause in enumerate((0.02, 0.03, 0.01)):
+        with phases("forward"):
+            time.sleep(pause)
+        log.add(record(step))
+        if step:
+            log.write()
+    log.close()
+    first, second = read_metrics(tmp_path / "metrics.jsonl")
+    assert 0.05 <= first["seconds_forward"] <= first["seconds"]
+    assert 0.01 <= second["seconds_forward"] < first["seconds_forward"]
 
 
 def test_no_file_has_no_lines(tmp_path: Path) -> None:

@@ -1,0 +1,132 @@
+"""Progress as a person sees it: on terminals of two widths, and as plain lines."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import sys
+import termios
+
+import pytest
+
+from subspace.pipeline import console as module
+from subspace.pipeline.console import Console
+
+NOTE = "loss 0.312, active 41%, d_ap 0.84, d_an 1.02, lr 1.0e-03, 1,734 images/s"
+
+WORK = f"""
+import time
+from subspace.pipeline.console import Console
+console = Console()
+with console.progress("train", 400, "steps", 100) as progress:
+    for step in range(100, 400):
+        progress.update(1, {NOTE!r} if step % 20 == 19 else "")
+        if step == 250:
+            console.say("a word in between")
+        time.sleep(0.004)
+console.say("done")
+"""
+
+
+def on_terminal(columns: int, script: str) -> str:
+    """What a script writes to a terminal of that width."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, "-c", "input()\n" + script])
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    os.write(terminal, b"\n")  # now the width is set
+    written = b""
+    try:
+        while block := os.read(terminal, 65536):
+            written += block
+    except OSError:  # Linux's way of saying that the other end is closed
+        pass
+    _, status = os.waitpid(pid, 0)
+    os.close(terminal)
+    assert status == 0, written.decode()
+    return written.decode()
+
+
+def rows(written: str) -> list[str]:
+    """Every state of every row, without the codes that move the cursor."""
+    return [row.rstrip() for row in re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", written))]
+
+
+@pytest.mark.parametrize("columns", [80, 100, 160])
+def test_nothing_of_the_note_is_cut_off(columns: int) -> None:
+    seen = rows(on_terminal(columns, WORK))
+    assert max(map(len, seen)) <= columns
+    bars = [row for row in seen if row.startswith("train:")]
+    last = bars[-1]
+    assert re.search(r"train: +\d+%\|.*\| \d+/400 \[\d\d:\d\d<\d\d:\d\d, +[\d.]+ steps/s", last), last
+    if columns >= module.ONE_LINE:
+        assert last.endswith(f"{NOTE}]")
+        # between two notes the last one stays
+        first = next(number for number, row in enumerate(bars) if NOTE in row)
+        assert all(NOTE in row for row in bars[first:])
+    else:
+        assert f"  {NOTE}" in seen
+
+
+@pytest.mark.parametrize("columns", [80, 160])
+def test_a_word_in_between_has_a_row_of_its_own(columns: int) -> None:
+    seen = rows(on_terminal(columns, WORK))
+    assert seen.count("a word in between") == 1
+    assert seen.count("done") == 1
+
+
+class Clock:
+    """Two seconds pass at every look."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        self.now += 2
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+def test_plain_lines_say_the_same_and_end_with_the_last_state(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Console().progress("train", 10_000, "steps", 9_900) as progress:
+        for step in range(9_900, 9_908):
+            progress.update(1, NOTE if step == 9_901 else "")
+    first, last = capsys.readouterr().err.splitlines()
+    # begun at 2 s; the fifth update sees 12 s, and the line is printed at 14 s
+    assert first == f"train: 9,905/10,000 steps, 0.4/s, 03:48 left, {NOTE}"
+    assert last.startswith("train: 9,908/10,000 steps, ")
+    assert last.endswith(NOTE)
+
+
+def test_short_work_prints_no_plain_lines(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with Console().progress("plan", None, "batches") as progress:
+        for _ in range(3):
+            progress.update(1)
+    assert capsys.readouterr().err == ""
+
+
+def test_quiet_is_quiet(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console(quiet=True)
+    with console.progress("plan", 100, "batches") as progress:
+        for _ in range(100):
+            progress.update(1, "note")
+    console.say("word")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_with_json_people_read_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console(as_json=True)
+    console.say("word")
+    console.result({"a": 1})
+    assert capsys.readouterr() == ('{"a": 1}\n', "word\n")

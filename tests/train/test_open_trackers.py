@@ -1,0 +1,202 @@
+"""Trackers: what each one keeps, resuming, and failures that do not stop a training.
+
+Weights & Biases and MLflow are tried for real, offline, where they are installed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from subspace.mining.errors import InputError
+from subspace.train.open_trackers import Trackers, check_trackers, open_trackers
+from subspace.train.trackers import TrackedRun, Tracker
+
+PIXELS = np.arange(6 * 4 * 3, dtype=np.uint8).reshape(6, 4, 3)
+
+
+def run_in(folder: Path, first_step: int = 0, fingerprint: str = "f") -> TrackedRun:
+    (folder / "photos" / "round-000").mkdir(parents=True, exist_ok=True)
+    return TrackedRun(
+        folder / "photos" / "round-000", fingerprint, {"seed": 7, "train": {"loss": "batch_ohnm"}}, first_step
+    )
+
+
+def tell(tracker: Tracker, steps: range) -> None:
+    for step in steps:
+        tracker.scalars(step, {"train/loss": 1 / (step + 1), "train/lr": 0.1})
+    tracker.histogram(steps[-1], "similarities/positive", np.linspace(0, 1, 101))
+    tracker.image(steps[-1], "hardest_triplets", PIXELS)
+
+
+def test_tensorboard_shows_all_three_kinds_and_hides_what_is_done_again(tmp_path: Path) -> None:
+    for first_step, steps in ((0, range(6)), (3, range(3, 5))):
+        trackers = open_trackers(("tensorboard",), run_in(tmp_path, first_step), pytest.fail)
+        tell(trackers, steps)
+        trackers.close()
+    events = EventAccumulator(str(tmp_path / "photos" / "round-000" / "tensorboard"))
+    events.Reload()
+    losses = [(event.step, event.value) for event in events.Scalars("train/loss")]
+    assert losses == [(step, pytest.approx(1 / (step + 1))) for step in range(5)]
+    histogram = events.Histograms("similarities/positive")[-1].histogram_value
+    assert (histogram.num, histogram.min, histogram.max) == (101, 0, 1)
+    image = events.Images("hardest_triplets")[-1]
+    assert (image.height, image.width) == PIXELS.shape[:2]
+
+
+class Recorder:
+    """A tracker that fails at one step."""
+
+    def __init__(self, fails_at: int | None = None) -> None:
+        self.fails_at = fails_at
+        self.told: list[Any] = []
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        if step == self.fails_at:
+            raise ConnectionError("the server\nis gone")
+        self.told.append((step, dict(values)))
+
+    def histogram(self, step: int, name: str, values: np.ndarray) -> None:
+        self.told.append((step, name, values.tolist()))
+
+    def image(self, step: int, name: str, pixels: np.ndarray) -> None:
+        self.told.append((step, name, pixels.shape))
+
+    def close(self) -> None:
+        self.told.append("closed")
+
+
+def test_one_that_fails_is_left_out_with_one_line_and_the_others_go_on() -> None:
+    sound, broken, said = Recorder(), Recorder(fails_at=1), []
+    trackers = Trackers({"broken": broken, "sound": sound}, said.append)
+    for step in range(3):
+        trackers.scalars(step, {"loss": 1.0})
+    trackers.image(2, "picture", PIXELS)
+    trackers.close()
+    trackers.close()
+    assert sound.told == [*((step, {"loss": 1.0}) for step in range(3)), (2, "picture", (6, 4, 3)), "closed"]
+    assert broken.told == [(0, {"loss": 1.0})]
+    assert said == ["broken failed (the server is gone); training goes on without it"]
+
+
+def test_an_error_of_torch_in_between_is_not_taken_for_one_of_the_tracker() -> None:
+    class Interrupted(Recorder):
+        def image(self, step: int, name: str, pixels: np.ndarray) -> None:
+            raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Killed.")
+
+    with pytest.raises(RuntimeError, match="DataLoader worker"):
+        Trackers({"one": Interrupted()}, pytest.fail).image(0, "picture", PIXELS)
+
+
+def test_histograms_are_of_finite_values_and_never_empty() -> None:
+    recorder = Recorder()
+    trackers = Trackers({"one": recorder}, pytest.fail)
+    trackers.histogram(0, "some", np.array([0.5, np.nan, 1.0, -np.inf]))
+    trackers.histogram(1, "none", np.array([np.nan]))
+    trackers.histogram(2, "empty", np.array([]))
+    assert recorder.told == [(0, "some", [0.5, 1.0])]
+
+
+def test_no_trackers_are_silent(tmp_path: Path) -> None:
+    trackers = open_trackers((), run_in(tmp_path), pytest.fail)
+    tell(trackers, range(3))
+    trackers.close()
+    assert list((tmp_path / "photos" / "round-000").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["wandb", "mlflow"])
+def test_a_missing_package_is_one_line_that_says_what_to_install(
+    name: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(InputError, match=rf"{name} is not installed; `pip install {name}") as caught:
+        open_trackers(("tensorboard", name), run_in(tmp_path), pytest.fail)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_folder_that_wandb_leaves_behind_is_no_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wandb").mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "wandb", raising=False)
+    with pytest.raises(InputError, match="wandb is not installed"):
+        check_trackers(("wandb",))
+
+
+@pytest.fixture
+def offline_wandb(monkeypatch: pytest.MonkeyPatch) -> Any:
+    wandb = pytest.importorskip("wandb")
+    for name in ("WANDB_PROJECT", "WANDB_ENTITY", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    yield wandb
+    wandb.teardown()
+
+
+def wandb_ids(folder: Path) -> list[str]:
+    return sorted(path.name.split("-")[-1] for path in folder.glob("wandb/offline-run-*"))
+
+
+def test_wandb_offline_keeps_one_run_through_a_resume(tmp_path: Path, offline_wandb: Any) -> None:
+    folder = tmp_path / "photos" / "round-000"
+    for first_step in (0, 3):
+        trackers = open_trackers(("wandb",), run_in(tmp_path, first_step), pytest.fail)
+        tell(trackers, range(first_step, first_step + 3))
+        trackers.close()
+    kept = json.loads((folder / "trackers.json").read_text())
+    assert set(wandb_ids(folder)) == {kept["ids"]["wandb"]}
+    assert len(list(folder.glob("wandb/**/hardest_triplets*.png"))) == 2
+    open_trackers(("wandb",), run_in(tmp_path, 0, "another"), pytest.fail).close()
+    assert len(set(wandb_ids(folder))) == 2
+
+
+def test_wandb_that_cannot_log_in_is_one_line(
+    tmp_path: Path, offline_wandb: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setenv("WANDB_API_KEY", "short")  # refused before anything is sent
+    with pytest.raises(InputError, match=r"tracker wandb cannot begin.*WANDB_MODE=offline") as caught:
+        open_trackers(("wandb",), run_in(tmp_path), pytest.fail)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def mlflow_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    mlflow = pytest.importorskip("mlflow")
+    pytest.importorskip("sqlalchemy")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return mlflow.MlflowClient(f"sqlite:///{tmp_path / 'photos' / 'mlflow.db'}")
+
+
+def test_mlflow_keeps_one_run_through_a_resume(tmp_path: Path, mlflow_client: Any) -> None:
+    for first_step in (0, 3):
+        trackers = open_trackers(("mlflow",), run_in(tmp_path, first_step), pytest.fail)
+        tell(trackers, range(first_step, first_step + 3))
+        trackers.close()
+    [run] = mlflow_client.search_runs([mlflow_client.get_experiment_by_name("photos").experiment_id])
+    assert (run.info.run_name, run.info.status) == ("round-000", "FINISHED")
+    assert run.data.params == {"seed": "7", "train.loss": "batch_ohnm"}
+    history = mlflow_client.get_metric_history(run.info.run_id, "train/loss")
+    assert [(metric.step, metric.value) for metric in history] == [(s, 1 / (s + 1)) for s in range(6)]
+    assert run.data.metrics["similarities/positive/p05"] == pytest.approx(0.05)
+    assert run.data.metrics["similarities/positive/p50"] == pytest.approx(0.5)
+    assert len(list((tmp_path / "photos" / "mlartifacts").rglob("hardest_triplets*.png"))) == 2
+    assert not (tmp_path / "mlruns").exists()
+
+
+def test_mlflow_that_lost_its_run_is_one_line(tmp_path: Path, mlflow_client: Any) -> None:
+    open_trackers(("mlflow",), run_in(tmp_path), pytest.fail).close()
+    (tmp_path / "photos" / "mlflow.db").unlink()
+    with pytest.raises(InputError, match=r"mlflow cannot begin.*remove .*trackers\.json") as caught:
+        open_trackers(("mlflow",), run_in(tmp_path, 3), pytest.fail)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,109 @@
+"""All trackers of a training, opened by name and told as one.
+
+A resumed training continues its runs of W&B and MLflow: their ids are in `trackers.json` of its folder, valid
+for one fingerprint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+
+import numpy as np
+
+from ..mining.artifacts import read_json, write_json
+from ..mining.errors import InputError
+from .trackers import MLflow, TensorBoard, TrackedRun, Tracker, TrackerName, WeightsAndBiases
+
+IDS = "trackers.json"
+
+_PACKAGES: dict[TrackerName, str] = {
+    "tensorboard": "tensorboard",
+    "wandb": "wandb",
+    "mlflow": "mlflow-skinny sqlalchemy alembic",
+}
+
+
+class Trackers:
+    """Several trackers as one. One that fails is left out from then on: a training is worth more than its curves.
+
+    Args:
+        say: told which one failed, and why.
+    """
+
+    def __init__(self, trackers: Mapping[str, Tracker], say: Callable[[str], None]) -> None:
+        self._trackers, self._say = dict(trackers), say
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Show numbers in all of them."""
+        self._tell(lambda tracker: tracker.scalars(step, values))
+
+    def histogram(self, step: int, name: str, values: np.ndarray) -> None:
+        """Show the finite ones of some values, if there are any, in all of them."""
+        finite = values[np.isfinite(values)]
+        if len(finite):
+            self._tell(lambda tracker: tracker.histogram(step, name, finite))
+
+    def image(self, step: int, name: str, pixels: np.ndarray) -> None:
+        """Show a picture in all of them."""
+        self._tell(lambda tracker: tracker.image(step, name, pixels))
+
+    def close(self) -> None:
+        """Close all of them."""
+        self._tell(lambda tracker: tracker.close())
+        self._trackers.clear()
+
+    def _tell(self, call: Callable[[Tracker], None]) -> None:
+        for name, tracker in list(self._trackers.items()):
+            try:
+                call(tracker)
+            except RuntimeError:  # torch's: the death of a loader process is raised wherever this one is
+                raise
+            except Exception as error:  # whatever its client raises: no network, no disk, a bug
+                del self._trackers[name]
+                self._say(f"{name} failed ({_one_line(error)}); training goes on without it")
+
+
+def check_trackers(names: Sequence[TrackerName]) -> None:
+    """Raise an InputError where a tracker's package is not installed; imports none of them."""
+    for name in names:
+        spec = find_spec(name)
+        if spec is None or spec.origin is None:  # a folder of that name, such as W&B's own, is no package
+            raise InputError(
+                f"tracker {name} is not installed; `pip install {_PACKAGES[name]}`, or leave it out of `trackers`"
+            )
+
+
+def open_trackers(names: Sequence[TrackerName], run: TrackedRun, say: Callable[[str], None]) -> Trackers:
+    """Begin or continue the run in every tracker named.
+
+    Raises:
+        InputError: a package is missing, or its service refuses.
+    """
+    check_trackers(names)
+    path = run.folder / IDS
+    kept = read_json(path) if path.exists() else {}
+    ids: dict[str, str] = kept["ids"] if kept.get("fingerprint") == run.fingerprint else {}
+    opened: dict[str, Tracker] = {}
+    for name in names:
+        try:
+            if name == "tensorboard":
+                opened[name] = TensorBoard(run)
+            else:
+                tracker = (WeightsAndBiases if name == "wandb" else MLflow)(run, ids.get(name))
+                opened[name], ids[name] = tracker, tracker.run_id
+        except Exception as error:  # their clients raise what they like
+            Trackers(opened, say).close()
+            ways = ["`wandb login`, WANDB_MODE=offline" if name == "wandb" else "check MLFLOW_TRACKING_URI"]
+            if name in ids:
+                ways.append(f"remove {path} to begin a new run there")
+            raise InputError(
+                f"tracker {name} cannot begin: {_one_line(error)}; {', '.join(ways)}, or leave it out of `trackers`"
+            ) from error
+    if ids:
+        write_json(path, {"fingerprint": run.fingerprint, "ids": ids})
+    return Trackers(opened, say)
+
+
+def _one_line(error: Exception) -> str:
+    return (" ".join(str(error).split()).rstrip(".") or type(error).__name__)[:200]
