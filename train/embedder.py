@@ -78,6 +78,7 @@ def forward_rate(network: Backbone, device: torch.device, precision: Precision) 
     network.eval().to(device)
     best = 0.0
     with torch.inference_mode(), autocast(device, precision):
+        network(torch.zeros((1, 3, size, size), dtype=torch.uint8, device=device))  # the first call sets up
         for images in (1, 2, 4, 16, 64):
             batch_BCHW = torch.zeros((images, 3, size, size), dtype=torch.uint8, device=device)
             started = time.perf_counter()

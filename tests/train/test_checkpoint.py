@@ -22,7 +22,7 @@ from subspace.train.class_losses import SoftmaxLoss
 from subspace.train.loop import LoaderConfig, train_steps
 from subspace.train.optimizers import OptimizerConfig, build_optimizer
 from subspace.train.planned_batches import ImageBatch
-from subspace.train.training_state import TrainingState
+from subspace.train.training_state import TrainingState, averaged
 from subspace.train.triplet_loss import BatchOHNMLoss
 
 META = CheckpointMeta("small", 8, 3, "f" * 32, parent="p", plan="q", config={"zoë": [1, None, 2.5]})
@@ -113,6 +113,39 @@ def test_training_goes_on_from_a_checkpoint_bit_for_bit(
     save_checkpoint(tmp_path / "whole", TrainingState(network, loss, optimizer), META)
     save_checkpoint(tmp_path / "resumed", TrainingState(again, loss_again, optimizer_again), META)
     assert_equal_files(tmp_path / "whole", tmp_path / "resumed")
+
+
+@pytest.mark.parametrize("precision", ["32-true", "16-mixed"])
+def test_averaged_weights_and_the_loss_scale_go_on_bit_for_bit(tmp_path: Path, precision: str) -> None:
+    config = OptimizerConfig(warmup_steps=2)
+
+    def begin(seed: int) -> TrainingState:
+        network, loss = small(seed), SoftmaxLoss(3, 8)
+        scaler = torch.amp.GradScaler("cpu", growth_interval=2) if precision == "16-mixed" else None
+        optimizer = build_optimizer([network, loss], config)
+        return TrainingState(network, loss, optimizer, averaged(network, 0.9), scaler)
+
+    def go_on(state: TrainingState, steps: range) -> None:
+        engine = LoaderConfig.model_validate({"precision": precision})
+        settings = {"first_step": 0, "total_steps": STEPS, "device": torch.device("cpu"), "seed": 0}
+        for _ in train_steps(state, map(batch, steps), lambda step, i: i // 2, config, engine, **settings):
+            pass
+
+    whole, first, again = begin(0), begin(0), begin(9)
+    go_on(whole, range(STEPS))
+    go_on(first, range(3))
+    save_checkpoint(tmp_path / "c", first, META)
+    load_state(tmp_path / "c", again)
+    go_on(again, range(3, STEPS))
+    save_checkpoint(tmp_path / "whole", whole, META)
+    save_checkpoint(tmp_path / "resumed", again, META)
+    assert_equal_files(tmp_path / "whole", tmp_path / "resumed")
+    assert (tmp_path / "whole" / "ema.safetensors").exists()
+    if precision == "16-mixed":
+        assert read_meta(tmp_path / "whole").scaler["scale"] not in (0, 65536)  # it has moved
+    used = load_network(f"checkpoint:{tmp_path / 'whole'}")
+    assert whole.ema is not None
+    assert_same(used.state_dict(), whole.ema.module.state_dict())
 
 
 def test_equal_trainings_give_equal_bytes(tmp_path: Path) -> None:
