@@ -39,10 +39,11 @@ from subspace.mining.schemas import MANIFEST
 from subspace.train.backbones import build_backbone
 from subspace.train.image_index import training_images
 from subspace.train.images import ImageStore
-from subspace.train.loop import train_steps
+from subspace.train.loop import LoaderConfig, train_steps
 from subspace.train.losses import TrainingSet, build_loss, labels_are_places
 from subspace.train.optimizers import OptimizerConfig, build_optimizer
-from subspace.train.planned_batches import DecodedBatches, ImageBatch, Plan, load_batches
+from subspace.train.planned_batches import DecodedBatches, Plan, load_batches
+from subspace.train.training_state import TrainingState
 
 DEMO = Path(__file__).resolve().parent.parent / "data_manifests" / "demo.parquet"
 P, K, IMAGES, IDS_PER_SUBSPACE = 40, 4, 3, 10_000
@@ -113,21 +114,19 @@ def measure(case: str, folder: Path, identities: int) -> dict[str, float]:
     loss = build_loss(expression, arguments, synthetic(identities, network.embedding_size))
     config = OptimizerConfig.model_validate({**SGD, "lr": 1e-3, "schedule": "constant", "warmup_steps": 0})
     # As in `subspace train`: identity ids, or their places, which here are the same numbers.
-    labels = places_of(identities, plan) if labels_are_places(loss) else by_plan(plan)
+    labels = places_of(identities, plan) if labels_are_places(loss) else plan.identities_of
     batches = load_batches(
         DecodedBatches(store, plan.__getitem__, network.input.size), range(WARM_UP + TIMED), num_workers=1
     )
     steps = train_steps(
-        network,
-        loss,
-        build_optimizer([network, loss], config),
+        TrainingState(network, loss, build_optimizer([network, loss], config)),
         batches,
         labels,
         config,
+        LoaderConfig(),
         first_step=0,
         total_steps=len(plan),
         device=torch.device("cpu"),
-        precision="32-true",
         seed=0,
     )
     wall, processor, warm = [], [], 0
@@ -167,15 +166,10 @@ def synthetic(identities: int, embedding_size: int) -> TrainingSet:
     )
 
 
-def by_plan(plan: Plan) -> Callable[[ImageBatch], np.ndarray]:
-    """Labels out of the plan."""
-    return lambda batch: plan.identities_of(batch.step, batch.image_id)
-
-
-def places_of(identities: int, plan: Plan) -> Callable[[ImageBatch], np.ndarray]:
+def places_of(identities: int, plan: Plan) -> Callable[[int, np.ndarray], np.ndarray]:
     """Labels as places among all identities."""
     known = np.arange(identities, dtype=np.int32)
-    return lambda batch: np.searchsorted(known, plan.identities_of(batch.step, batch.image_id))
+    return lambda step, image_ids: np.searchsorted(known, plan.identities_of(step, image_ids))
 
 
 def memory(what: str) -> float:

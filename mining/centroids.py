@@ -52,9 +52,9 @@ class Flat:
 
     def candidates(self, rows: np.ndarray, c: int, device: str) -> Candidates:
         """Return the c best centroids by similarity less price of each row, float32[n, D]."""
-        search = _search_by_faiss if device == "cpu" else _search_by_torch
-        bid, ids = search(rows, self.centroids, self.price, min(c, len(self.price)), device)
-        return ids.astype(np.int32), bid + self.price[ids]
+        centroids, price = (torch.from_numpy(array).to(device) for array in (self.centroids, self.price))
+        bid, ids = _search(_tensor(rows).to(device), centroids, price, min(c, len(price)))
+        return ids.to(torch.int32).cpu().numpy(), (bid + price[ids]).cpu().numpy()
 
 
 @dataclass(frozen=True)
@@ -102,25 +102,24 @@ class TwoLevel:
         return np.take_along_axis(ids, best, 1), np.take_along_axis(similarity, best, 1)
 
 
-def _search_by_faiss(
-    rows: np.ndarray, centroids: np.ndarray, price: np.ndarray, c: int, device: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return `bid_nc` and `id_nc`. The price is one more dimension of the centroids, with a 1 on every row."""
-    rows_and_1 = np.concatenate((rows, np.ones((len(rows), 1), np.float32)), axis=1)
-    goods = np.concatenate((centroids, -price[:, None]), axis=1)
-    bid, ids = faiss.knn(rows_and_1, goods, c, faiss.METRIC_INNER_PRODUCT)
-    return np.where(ids < 0, np.float32(np.nan), bid), ids  # rows that hold NaN find nothing
+def _search(
+    rows_nD: torch.Tensor, centroids_MD: torch.Tensor, price_M: torch.Tensor, c: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the c highest of similarity less price, `bid_nc`, and whose they are, `id_nc`; all on one device.
 
-
-def _search_by_torch(
-    rows: np.ndarray, centroids: np.ndarray, price: np.ndarray, c: int, device: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return `bid_nc` and `id_nc`."""
-    centroids_MD, price_M = torch.from_numpy(centroids).to(device), torch.from_numpy(price).to(device)
-    parts = _tensor(rows).split(ROWS_PER_PRODUCT)
-    found = [(part.to(device) @ centroids_MD.T).sub_(price_M).topk(c, dim=1) for part in parts]
-    bid, ids = (torch.cat(column).cpu().numpy() for column in zip(*found, strict=True))
-    return bid, ids
+    On the CPU by FAISS, to which the price is one more dimension of the centroids, with a 1 on every row: it
+    keeps the best as the product is made, which beats a product and `topk` over it.
+    """
+    if rows_nD.device.type != "cpu":
+        found = [
+            (part @ centroids_MD.T).sub_(price_M).topk(c, dim=1) for part in rows_nD.split(ROWS_PER_PRODUCT)
+        ]
+        bid, ids = (torch.cat(column) for column in zip(*found, strict=True))
+        return bid, ids
+    rows = torch.cat((rows_nD, torch.ones(len(rows_nD), 1)), dim=1)
+    goods = torch.cat((centroids_MD, -price_M[:, None]), dim=1)
+    bid, ids = map(torch.from_numpy, faiss.knn(rows.numpy(), goods.numpy(), c, faiss.METRIC_INNER_PRODUCT))
+    return bid.masked_fill(ids < 0, torch.nan), ids  # a row that holds NaN finds nothing
 
 
 def fit_flat(sample_SD: np.ndarray, M: int, *, niter: int, points: int, seed: int, device: str) -> Flat:

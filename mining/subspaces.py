@@ -201,11 +201,11 @@ def _one_centroid(blocks: MeanBlocks) -> Flat:
 def _sample(blocks: MeanBlocks, most: int, seed: int) -> np.ndarray:
     """Draw at most so many rows, in random order: float32[S, D].
 
-    Beyond 64 blocks they come from every k-th block only, k as large as leaves four times the rows
+    Beyond 64 blocks they come from every k-th block only, k as large as leaves twice the rows
     needed, so that a file on disk is read but in part and no stretch of it is left out.
     """
     N, random = blocks.shape[0], generator(seed, "sample")
-    every = max(1, min(N // (4 * most), len(blocks) // 64))
+    every = max(1, min(N // (2 * most), len(blocks) // 64))
     numbers = np.arange(int(random.integers(every)), len(blocks), every)
     rows = (numbers[:, None] * ROWS_PER_BLOCK + np.arange(ROWS_PER_BLOCK)).ravel()
     sample = blocks.rows(random.permutation(rows[rows < N])[:most])

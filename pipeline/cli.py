@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from typing import NoReturn
 
@@ -30,6 +31,8 @@ def main() -> None:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except (SubspaceError, StoppedEarly) as error:
         _fail(str(error), error.exit_code)
+    except SystemExit as error:  # of processes that were started, or of one whose error process 0 says
+        _leave(error.code if isinstance(error.code, int) else 1)
     except typer.TyperException as error:
         _fail(error.format_message(), 2)
     except OSError as error:
@@ -38,12 +41,21 @@ def main() -> None:
         _fail(
             f"{error.strerror}: {error.filename or 'a file of the run'}; free space or check permissions", 2
         )
-    sys.exit(code if isinstance(code, int) else 0)
+    _leave(code if isinstance(code, int) else 0)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process; one of several at once, since threads of torch.distributed may abort an orderly end."""
+    if "RANK" in os.environ:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _fail(message: str, code: int) -> NoReturn:
     print(f"subspace: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(code)
+    _leave(code)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,12 @@ Resume = Annotated[bool, typer.Option("--resume/--no-resume", help="Continue unf
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+Processes = Annotated[
+    int,
+    typer.Option(
+        min=1, help="Processes that train together, as by torchrun on one machine; one for each GPU."
+    ),
+]
 Round = Annotated[
     int | None, typer.Option("--round", min=0, help="Round to work on; the latest unless told.")
 ]
@@ -50,18 +56,42 @@ def working(
     as_json: bool = False,
     quiet: bool = False,
     lock: bool = True,
+    processes: int = 1,
 ) -> Iterator[tuple[RunDirectory, RunConfig, Manifest, Options]]:
-    """Everything a stage command needs: run, settings, manifest, options; the run locked, signals heard."""
+    """Everything a stage command needs: run, settings, manifest, options; the run locked, signals heard.
+
+    Of several processes that torchrun started, the first holds the lock and speaks; of those that `--processes`
+    started, the parent holds it.
+    """
+    import os
     from contextlib import nullcontext
 
+    from ..mining.errors import InputError
     from ..mining.manifest import Manifest
     from .config import load_config
     from .console import Console
     from .run_directory import RunDirectory
     from .stage import Options
 
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    if several and command not in ("train", "pretrain"):
+        raise InputError(
+            f"`subspace {command}` was started in several processes, but only train and pretrain share their work; "
+            f"start it once{', with --processes' if command == 'run' else ''}"
+        )
     run = RunDirectory(path)
     config = load_config(run.config, overrides or [])
-    options = Options(Console(quiet, as_json), device, force, remake_stale, resume, dry_run)
-    with run.locked(command) if lock and not dry_run else nullcontext(), options.stop.listening():
+    first = os.environ.get("RANK", "0") == "0"
+    options = Options(
+        Console(quiet or not first, as_json),
+        device,
+        force,
+        remake_stale,
+        resume,
+        dry_run,
+        processes=processes,
+        overrides=tuple(overrides or ()),
+    )
+    lock = lock and not dry_run and first and "SUBSPACE_PARENT" not in os.environ
+    with run.locked(command) if lock else nullcontext(), options.stop.listening():
         yield run, config, Manifest.open(config.manifest), options

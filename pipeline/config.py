@@ -22,6 +22,8 @@ from ..train.embedder import Precision
 from ..train.loop import LoaderConfig, TrainConfig
 from ..train.losses import check_loss
 from ..train.optimizers import OptimizerConfig
+from ..train.planned_batches import AugmentConfig
+from ..train.pretraining_loss import check_pretraining_loss
 from ..train.running_means import ReclusterConfig
 
 
@@ -30,7 +32,7 @@ class DataConfig(Settings):
 
     train_splits: tuple[str, ...] = Field(default=("train", "pretrain"), description="mined and trained on")
     pretrain_splits: tuple[str, ...] = Field(
-        default=("pretrain",), description="the softmax start is trained on these identities"
+        default=("pretrain",), description="the starting network is trained on these identities"
     )
     test_splits: tuple[str, ...] = Field(
         default=("test",), description="gallery and probes of `subspace eval`"
@@ -51,15 +53,25 @@ class DataConfig(Settings):
 
 
 class PretrainConfig(LoaderConfig):
-    """The starting network: softmax over the pretrain identities (the paper's own recipe)."""
+    """The starting network: it learns to classify the pretrain identities (the paper's own recipe)."""
 
     steps: int = Field(default=2000, ge=0, description="0: start from the weights that `model` gives")
     P: int = Field(default=64, ge=2, description="identities in a batch")
     K: int = Field(default=4, ge=1, description="images of each identity in a batch")
-    scale: float = Field(
-        default=16.0, gt=0, description="s of the softmax over s * cosine; 64 for large networks"
+    identities: int | None = Field(
+        default=None, ge=2, description="at most this many of them, drawn at random by seed; null: all"
+    )
+    min_images: int = Field(default=1, ge=1, description="only identities with at least this many images")
+    loss: str = Field(
+        default="softmax",
+        description="softmax, cosface, arcface, partial_fc, another class loss, or a sum with one, as train.loss has it",
+    )
+    loss_args: dict[str, dict[str, Any]] = Field(
+        default={},
+        description="settings of each loss, by its name; softmax.scale is 16, 64 suits large networks",
     )
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
+    augment: AugmentConfig = Field(default_factory=AugmentConfig)
 
 
 class ExtractConfig(Settings):
@@ -150,6 +162,7 @@ def parse_config(values: Any, overrides: Sequence[str], where: str) -> RunConfig
         merged = OmegaConf.merge(values, OmegaConf.from_dotlist(list(overrides)))
         config = RunConfig.model_validate(OmegaConf.to_container(merged, resolve=True))
         check_loss(config.train.loss, config.train.loss_args)
+        check_pretraining_loss(config.pretrain.loss, config.pretrain.loss_args)
         return config
     except InputError:
         raise

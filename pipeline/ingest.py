@@ -38,7 +38,7 @@ class IngestOptions(TableOptions):
     val_fraction: float = 0.0
     """Share of the identities that are held out to choose settings by."""
     pretrain_fraction: float = 0.0
-    """Share of the training identities that also serve softmax pretraining."""
+    """Share of the training identities that also serve pretraining."""
     seed: int = 0
     """Of the draw of splits."""
     on_bad_image: OnBadImage = "fail"

@@ -1,4 +1,4 @@
-"""`subspace pretrain`: the starting network, by softmax over the pretrain identities, or taken as it is."""
+"""`subspace pretrain`: the starting network, by classifying the pretrain identities, or taken as it is."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ import numpy as np
 from ..mining.artifacts import fingerprint_of, read_json
 from ..mining.batch_plan import plan_batches
 from ..mining.errors import InputError
-from ..mining.manifest import Manifest
+from ..mining.manifest import IdentityImages, Manifest
 from ..mining.plan_config import PlanConfig
 from ..mining.plan_table import write_plan
-from ..mining.randomness import derived_seed
+from ..mining.randomness import derived_seed, generator
+from ..train import distributed
 from ..train.checkpoint import SPEC_PREFIX, CheckpointMeta, load_network, read_meta, save_checkpoint
-from ..train.class_losses import SoftmaxLoss
 from ..train.images import ImageStore
+from ..train.losses import NewClasses
 from ..train.optimizers import build_optimizer
 from ..train.planned_batches import DecodedBatches, Plan
+from ..train.pretraining_loss import build_pretraining_loss
 from .config import RunConfig
 from .plan import shown
+from .processes import run_stage_together, train_together
 from .run_directory import RunDirectory
-from .stage import Options, Stage, flat_fields, run_stage
+from .stage import Options, Stage, flat_fields
 from .training import OUTPUTS, Training, training_estimate
 
 
@@ -57,10 +60,37 @@ def _network_identity(spec: str, run: RunDirectory) -> str:
     return f"{SPEC_PREFIX}{read_meta(folder).fingerprint}"
 
 
+def pretrain_identities(config: RunConfig, manifest: Manifest) -> IdentityImages:
+    """The identities that pretraining classifies, with their images.
+
+    Of those in `data.pretrain_splits` with `pretrain.min_images` or more, `pretrain.identities` are drawn at random
+    and not by their number of images: those with most are famous people and shop bestsellers, not a sample of all. A
+    draw of fewer, with the same seed, is part of a draw of more.
+
+    Raises:
+        InputError: fewer than two.
+    """
+    wanted, splits = config.pretrain, ",".join(config.data.pretrain_splits)
+    images = manifest.identities_in(config.data.pretrain_splits)
+    enough = images.count >= wanted.min_images
+    if enough.sum() < 2:
+        least = f" with pretrain.min_images={wanted.min_images} or more" if wanted.min_images > 1 else ""
+        raise InputError(
+            f"{int(enough.sum())} identities{least} in data.pretrain_splits={splits} (the manifest "
+            f"has {', '.join(manifest.splits)}); choose others, or pretrain.steps=0"
+        )
+    order = generator(config.seed, "pretrain identities").permutation(np.flatnonzero(enough))
+    chosen = np.zeros(len(images), bool)
+    chosen[order[: wanted.identities]] = True
+    return images.where(chosen)
+
+
 def pretrain(run: RunDirectory, config: RunConfig, manifest: Manifest, options: Options) -> dict[str, Any]:
     """Make the network that round 0 begins with: `RUN/start/checkpoint`."""
     stage = pretrain_stage(run, config, manifest.fingerprint)
     steps, K = config.pretrain.steps, config.pretrain.K
+    if options.processes > 1 and steps:
+        return train_together(stage, ["pretrain", str(run.path)], options)
 
     def estimate() -> str:
         if steps == 0:
@@ -69,7 +99,7 @@ def pretrain(run: RunDirectory, config: RunConfig, manifest: Manifest, options: 
             " and ".join(config.data.pretrain_splits),
             load_network(config.model, embedding_size=config.embedding_size),
         )
-        return f"softmax on {splits}, {training_estimate(network, config.pretrain, steps, config.pretrain.P * K, options)}"
+        return f"{config.pretrain.loss} on {splits}, {training_estimate(network, config.pretrain, steps, config.pretrain.P * K, options)}"
 
     def work() -> dict[str, Any]:
         network = load_network(
@@ -86,16 +116,11 @@ def pretrain(run: RunDirectory, config: RunConfig, manifest: Manifest, options: 
         if steps == 0:
             save_checkpoint(stage.folder / "checkpoint", network, meta)
             return {"steps": 0}
-        images = manifest.identities_in(config.data.pretrain_splits)
-        if len(images) < 2:
-            raise InputError(
-                f"{len(images)} identities in data.pretrain_splits={','.join(config.data.pretrain_splits)} (the manifest "
-                f"has {', '.join(manifest.splits)}); choose others, or pretrain.steps=0"
-            )
+        images = pretrain_identities(config, manifest)
         plan_config = PlanConfig(steps=steps, P=min(config.pretrain.P, len(images)), K=K)
         fingerprint = fingerprint_of({"plan of": stage.fingerprint})
         folder = stage.folder / "plan"
-        if not folder.exists() or Plan(folder).fingerprint != fingerprint:
+        if distributed.rank() == 0 and (not folder.exists() or Plan(folder).fingerprint != fingerprint):
             blocks = plan_batches(
                 images,
                 np.zeros(len(images), np.int32),
@@ -103,22 +128,29 @@ def pretrain(run: RunDirectory, config: RunConfig, manifest: Manifest, options: 
                 seed=derived_seed(config.seed, "pretrain"),
             )
             write_plan(folder, shown(blocks, steps, options.console), images, fingerprint)
+        distributed.agree(True)  # the others wait for the plan
         plan = Plan(folder)
         options.console.say(
-            f"start/pretrain: softmax over {len(images):,} identities, {len(images.image_id):,} images"
+            f"start/pretrain: {config.pretrain.loss} over {len(images):,} identities, {len(images.image_id):,} images"
         )
-        loss = SoftmaxLoss(
-            len(images),
-            network.embedding_size,
-            config.pretrain.scale,
-            seed=derived_seed(config.seed, "softmax"),
+        loss = build_pretraining_loss(
+            config.pretrain.loss,
+            config.pretrain.loss_args,
+            NewClasses(len(images), network.embedding_size, derived_seed(config.seed, "softmax")),
         )
         identity_id = manifest.identity_id
         training = Training(
             stage=stage,
             plan=plan,
-            dataset=DecodedBatches(ImageStore(manifest), plan.__getitem__, network.input.size),
-            labels_of=lambda batch: np.searchsorted(images.identity_id, identity_id[batch.image_id]),
+            dataset=DecodedBatches(
+                ImageStore(manifest),
+                plan.__getitem__,
+                network.input.size,
+                process=(distributed.rank(), distributed.count()),
+                augment=config.pretrain.augment,
+                seed=(derived_seed(config.seed, "pretrain", "augment"),),
+            ),
+            labels_of=lambda _, image_id: np.searchsorted(images.identity_id, identity_id[image_id]),
             network=network,
             loss=loss,
             optimizer=build_optimizer([network, loss], config.pretrain.optimizer),
@@ -132,4 +164,4 @@ def pretrain(run: RunDirectory, config: RunConfig, manifest: Manifest, options: 
         )
         return training.run(options)
 
-    return run_stage(stage, options, estimate, work)
+    return run_stage_together(stage, options, estimate, work)

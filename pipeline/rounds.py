@@ -11,7 +11,7 @@ from .config import RunConfig
 from .evaluate import choose_images, evaluate, evaluation_table, evaluations
 from .extract import extract
 from .plan import plan
-from .pretrain import pretrain
+from .pretrain import pretrain, pretrain_identities
 from .run_directory import RunDirectory
 from .stage import Options, steps_taken
 from .train_round import train
@@ -65,9 +65,12 @@ def _describe(config: RunConfig, manifest: Manifest, options: Options) -> None:
         raise InputError(f"plan.P={config.plan.P} identities in a batch, but only {drawn} to draw from")
     subspaces = config.cluster.ids_per_subspace
     per_round = config.plan.steps * config.plan.P * config.plan.K
+    start = f"start: {config.model}, as it is"
+    if config.pretrain.steps:
+        identities = len(pretrain_identities(config, manifest))
+        start = f"start: {config.model}, {config.pretrain.steps:,} steps of {config.pretrain.loss} on {identities:,} identities"
     for line in (
-        f"start: {config.model}, {config.pretrain.steps:,} steps of softmax on "
-        f"{len(manifest.identities_in(config.data.pretrain_splits)):,} identities",
+        start,
         f"{config.rounds} round(s), each:",
         f"  extract  {len(train.image_id):,} images of {len(train):,} identities",
         f"  cluster  into {1 if subspaces == 'all' else max(1, round(len(train) / subspaces)):,} subspace(s)",

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .command_options import AsJson, Device, DryRun, Overrides, Quiet, Resume, RunPath, working
+from .command_options import AsJson, Device, DryRun, Overrides, Processes, Quiet, Resume, RunPath, working
 
 commands = typer.Typer()
 
@@ -17,6 +17,7 @@ def run(
     run: RunPath,
     overrides: Overrides = None,
     device: Device = None,
+    processes: Processes = 1,
     force: Annotated[
         bool, typer.Option("--force", help="Make stages again that were done with other settings.")
     ] = False,
@@ -29,7 +30,7 @@ def run(
     from .rounds import run_rounds
 
     flags: dict[str, Any] = {"device": device, "remake_stale": force, "resume": resume, "dry_run": dry_run}
-    with working(run, "run", overrides, **flags, as_json=as_json, quiet=quiet) as (
+    with working(run, "run", overrides, **flags, as_json=as_json, quiet=quiet, processes=processes) as (
         directory,
         config,
         manifest,

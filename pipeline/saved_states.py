@@ -7,14 +7,12 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import nn
-
 from ..mining.artifacts import remove
-from ..train.backbones import Backbone
-from ..train.checkpoint import CheckpointMeta, load_state, read_meta, save_checkpoint
+from ..train import distributed
+from ..train.checkpoint import CheckpointMeta, load_running, load_state, read_meta, save_checkpoint
 from ..train.collapse import CollapseGuard
-from ..train.running_means import RunningMeans
+from ..train.loop import LoaderConfig
+from ..train.training_state import TrainingState
 
 
 @dataclass(frozen=True)
@@ -26,13 +24,10 @@ class SavedStates:
     """
 
     folder: Path
-    save_every: int
+    loader: LoaderConfig
     meta: CheckpointMeta
-    network: Backbone
-    optimizer: torch.optim.Optimizer
-    loss: nn.Module
+    state: TrainingState
     guard: CollapseGuard
-    running: RunningMeans | None
 
     @property
     def checkpoint(self) -> Path:
@@ -48,12 +43,13 @@ class SavedStates:
         return sorted((self.folder / "resume").glob("step-*"))
 
     def save(self, folder: Path, step: int) -> None:
-        """Save a state, then remove those that it replaces."""
-        meta = dataclasses.replace(self.meta, step=step, collapse=self.guard.state())
+        """Save a state, then remove those that it replaces. Called by all processes; process 0 writes."""
         save_checkpoint(
-            folder, self.network, meta, optimizer=self.optimizer, loss=self.loss, running=self.running
+            folder, self.state, dataclasses.replace(self.meta, step=step, collapse=self.guard.state())
         )
-        kept = {folder}
+        if distributed.rank():
+            return
+        kept = {folder, *self.on_the_way()[-self.loader.keep_last :]}
         if self.guard.goes_back and folder != self.checkpoint:
             kept.update(state for state in self._by_clock() if state >= self.sound())
         for older in self.on_the_way():
@@ -62,25 +58,34 @@ class SavedStates:
 
     def load(self, folder: Path) -> CheckpointMeta:
         """Load a state of this training."""
-        load_state(folder, self.network, optimizer=self.optimizer, loss=self.loss, running=self.running)
-        return read_meta(folder)
+        meta = load_state(folder, self.state)
+        if self.state.running is not None:
+            load_running(folder, self.state.running)
+        return meta
 
     def restore(self, begin_with: Path | None) -> int:
         """Load the newest state of this very training and return its step; 0 to begin, from `begin_with`.
 
         Network and loss are on their device by now, and the optimiser's state follows its parameters.
         """
-        for folder in [self.checkpoint, *reversed(self.on_the_way())]:
-            if folder.is_dir() and read_meta(folder).fingerprint == self.meta.fingerprint:
-                meta = self.load(folder)
-                self.guard.load(meta.collapse)
-                return meta.step
-        for state in (self.checkpoint, *self.on_the_way()):  # of other settings
-            remove(state)
+        newest = distributed.told(self._newest() if distributed.rank() == 0 else None)
+        if newest is not None:
+            meta = self.load(Path(newest))
+            self.guard.load(meta.collapse)
+            return meta.step
         if begin_with is not None:
-            load_state(begin_with, self.network, optimizer=self.optimizer, loss=self.loss)
-            self.guard.inherit(read_meta(begin_with).collapse)
+            self.guard.inherit(load_state(begin_with, self.state).collapse)
         return 0
+
+    def _newest(self) -> str | None:
+        """The newest state of this very training; those of other settings are removed where it has none."""
+        states = [self.checkpoint, *reversed(self.on_the_way())]
+        for folder in states:
+            if folder.is_dir() and read_meta(folder).fingerprint == self.meta.fingerprint:
+                return str(folder)
+        for folder in states:
+            remove(folder)
+        return None
 
     def sound(self) -> Path:
         """The newest state that was saved by the clock of steps and followed by a window without collapse.
@@ -93,7 +98,11 @@ class SavedStates:
     def _by_clock(self) -> list[Path]:
         steps = {folder: int(folder.name.removeprefix("step-")) for folder in self.on_the_way()}
         softened = self.guard.softened_step
-        return [folder for folder, step in steps.items() if step % self.save_every == 0 or step == softened]
+        return [folder for folder, step in steps.items() if self.is_due(step) or step == softened]
+
+    def is_due(self, step: int) -> bool:
+        """Whether the clock of steps says save: after every `save_every` steps, once the weights have moved by them."""
+        return step % self.loader.accumulate == 0 and step % self.loader.save_every < self.loader.accumulate
 
     def forget_after(self, folder: Path) -> None:
         """Remove the states that are newer than this one."""
@@ -102,5 +111,6 @@ class SavedStates:
                 remove(later)
 
     def finish(self) -> None:
-        """Remove all states on the way."""
-        shutil.rmtree(self.folder / "resume", ignore_errors=True)
+        """Remove the states on the way, unless some are to be kept."""
+        if distributed.rank() == 0 and self.loader.keep_last == 1:
+            shutil.rmtree(self.folder / "resume", ignore_errors=True)

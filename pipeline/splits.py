@@ -1,6 +1,6 @@
 """Which identities are trained on and which are held out: as the source says, or drawn by seed.
 
-    pretrain   training identities that also serve softmax pretraining
+    pretrain   training identities that also serve pretraining
     train      the other training identities
     val, test  held out: none of their identities is ever trained on
 

@@ -7,7 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
-from .command_options import AsJson, Device, DryRun, Force, Overrides, Quiet, Resume, Round, RunPath, working
+from .command_options import (
+    AsJson,
+    Device,
+    DryRun,
+    Force,
+    Overrides,
+    Processes,
+    Quiet,
+    Resume,
+    Round,
+    RunPath,
+    working,
+)
 
 commands = typer.Typer()
 
@@ -17,17 +29,18 @@ def pretrain(
     run: RunPath,
     overrides: Overrides = None,
     device: Device = None,
+    processes: Processes = 1,
     force: Force = False,
     resume: Resume = True,
     dry_run: DryRun = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make the starting network: softmax over the pretrain identities (pretrain.steps=0: take MODEL as it is)."""
+    """Make the starting network: classify the pretrain identities (pretrain.steps=0: take MODEL as it is)."""
     from .pretrain import pretrain as work
 
     flags: dict[str, Any] = {"device": device, "force": force, "resume": resume, "dry_run": dry_run}
-    with working(run, "pretrain", overrides, **flags, as_json=as_json, quiet=quiet) as (
+    with working(run, "pretrain", overrides, **flags, as_json=as_json, quiet=quiet, processes=processes) as (
         directory,
         config,
         manifest,
@@ -132,6 +145,7 @@ def train(
     overrides: Overrides = None,
     round_index: Round = None,
     device: Device = None,
+    processes: Processes = 1,
     force: Force = False,
     resume: Resume = True,
     dry_run: DryRun = False,
@@ -142,7 +156,7 @@ def train(
     from .train_round import train as work
 
     flags: dict[str, Any] = {"device": device, "force": force, "resume": resume, "dry_run": dry_run}
-    with working(run, "train", overrides, **flags, as_json=as_json, quiet=quiet) as (
+    with working(run, "train", overrides, **flags, as_json=as_json, quiet=quiet, processes=processes) as (
         directory,
         config,
         manifest,

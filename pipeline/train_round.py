@@ -13,18 +13,21 @@ from ..mining.errors import InputError
 from ..mining.manifest import Manifest
 from ..mining.mean_table import MeanTable
 from ..mining.randomness import derived_seed
+from ..train import distributed
 from ..train.checkpoint import CheckpointMeta, load_network
 from ..train.image_index import training_images
+from ..train.images import ImageStore
 from ..train.losses import TrainingSet, build_loss, labels_are_places
 from ..train.optimizers import build_optimizer
-from ..train.planned_batches import DecodedBatches, ImageBatch, Plan
+from ..train.planned_batches import DecodedBatches, Plan
 from ..train.running_means import RunningMeans, Staleness
 from .cluster import RECALL_AT, recall_seed
 from .config import RunConfig
 from .plan import plan_stage
+from .processes import run_stage_together, train_together
 from .round_tables import read_identities, read_subspaces
 from .run_directory import RunDirectory
-from .stage import Options, Stage, done_fingerprint, flat_fields, network_fingerprint, run_stage, steps_taken
+from .stage import Options, Stage, done_fingerprint, flat_fields, network_fingerprint, steps_taken
 from .training import OUTPUTS, Training, training_estimate
 
 
@@ -55,6 +58,8 @@ def train(
 ) -> dict[str, Any]:
     """Train on the plan of a round and write its checkpoint; optimiser state comes from the round before."""
     stage = train_stage(run, config, manifest.fingerprint, round_index)
+    if options.processes > 1:
+        return train_together(stage, ["train", str(run.path), "--round", str(round_index)], options)
     if not plan_stage(run, config, manifest.fingerprint, round_index).is_done():
         raise InputError(f"{stage.folder} has no plan yet; run `subspace plan {run.path}` first")
 
@@ -67,22 +72,22 @@ def train(
     def work() -> dict[str, Any]:
         network = load_network(f"checkpoint:{before}")
         loss = build_loss(config.train.loss, config.train.loss_args, _training_set(run, config, round_index))
-        staleness = _staleness(run, config, round_index)
         optimizer = build_optimizer([network, loss], config.train.optimizer)
         plan = Plan(stage.folder / "plan")
         training = Training(
             stage=stage,
             plan=plan,
             dataset=DecodedBatches(
-                training_images(manifest, run.image_index),
+                _images(run, manifest),
                 plan.__getitem__,
                 network.input.size,
                 augment=config.train.augment,
                 seed=(config.seed, round_index),
                 keep_repeats=config.plan.singletons == "augment",
+                process=(distributed.rank(), distributed.count()),
             ),
             labels_of=_labels(
-                run, round_index, plan, places=labels_are_places(loss) or staleness is not None
+                run, round_index, plan, places=labels_are_places(loss) or config.recluster.needs_running_means
             ),
             network=network,
             loss=loss,
@@ -104,11 +109,11 @@ def train(
             fail_on_bad_image=config.data.on_bad_image == "fail",
             begin_with=before if round_index > 0 else None,
             collapse=config.train.collapse,
-            staleness=staleness,
+            staleness=_staleness(run, config, round_index) if distributed.rank() == 0 else None,
         )
         return training.run(options)
 
-    return run_stage(stage, options, estimate, work)
+    return run_stage_together(stage, options, estimate, work)
 
 
 def _staleness(run: RunDirectory, config: RunConfig, round_index: int) -> Staleness | None:
@@ -129,18 +134,26 @@ def _staleness(run: RunDirectory, config: RunConfig, round_index: int) -> Stalen
     )
 
 
+def _images(run: RunDirectory, manifest: Manifest) -> ImageStore:
+    """The images for training; process 0 makes their index where there is none, and the others wait."""
+    problem = None
+    if distributed.rank() == 0:
+        try:
+            training_images(manifest, run.image_index)
+        except InputError as error:
+            problem = str(error)
+    distributed.refuse_if_any(problem)
+    return training_images(manifest, run.image_index)
+
+
 def _labels(
     run: RunDirectory, round_index: int, plan: Plan, *, places: bool
-) -> Callable[[ImageBatch], np.ndarray]:
+) -> Callable[[int, np.ndarray], np.ndarray]:
     """Identity ids as the plan says them, or their `places` in the identities table: 4 bytes an identity."""
-
-    def identity_ids(batch: ImageBatch) -> np.ndarray:
-        return plan.identities_of(batch.step, batch.image_id)
-
     if not places:
-        return identity_ids
+        return plan.identities_of
     known = read_identities(run, round_index, ["identity_id"])["identity_id"].to_numpy()
-    return lambda batch: np.searchsorted(known, identity_ids(batch))
+    return lambda step, image_ids: np.searchsorted(known, plan.identities_of(step, image_ids))
 
 
 def _training_set(run: RunDirectory, config: RunConfig, round_index: int) -> TrainingSet:

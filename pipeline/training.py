@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..mining.errors import InputError, StoppedEarly
+from ..mining.errors import StoppedEarly
+from ..train import distributed
 from ..train.backbones import Backbone
 from ..train.checkpoint import CheckpointMeta, read_meta
 from ..train.collapse import Collapse, CollapseConfig, CollapseGuard
@@ -22,7 +25,10 @@ from ..train.metrics_log import MetricsLog, read_metrics
 from ..train.optimizers import OptimizerConfig
 from ..train.planned_batches import DecodedBatches, ImageBatch, Plan, load_batches
 from ..train.running_means import Staleness
+from ..train.training_state import TrainingState, averaged
+from ..train.unfreezing import Unfreezing
 from .console import amount
+from .processes import orphaned
 from .saved_states import SavedStates
 from .stage import Options, Stage
 
@@ -36,7 +42,7 @@ class Training:
     stage: Stage
     plan: Plan
     dataset: DecodedBatches
-    labels_of: Callable[[ImageBatch], np.ndarray]
+    labels_of: Callable[[int, np.ndarray], np.ndarray]
     network: Backbone
     loss: nn.Module
     optimizer: torch.optim.Optimizer
@@ -67,26 +73,37 @@ class Training:
         return CollapseGuard(self.loss, self.collapse or CollapseConfig(action="off"))
 
     @cached_property
-    def states(self) -> SavedStates:
-        """What is kept on disk."""
-        return SavedStates(
-            self.stage.folder,
-            self.loader.save_every,
-            self.meta,
+    def unfreezing(self) -> Unfreezing:
+        """Which parameters train at which step of the run."""
+        return Unfreezing(self.network, self.optimizer_config.unfreeze, self.optimizer_config.head)
+
+    @cached_property
+    def state(self) -> TrainingState:
+        """What a step changes; made once network and loss are on their device."""
+        device, config = next(self.network.parameters()).device, self.loader
+        return TrainingState(
             self.network,
-            self.optimizer,
             self.loss,
-            self.guard,
+            self.optimizer,
+            averaged(self.network, config.ema) if config.ema is not None else None,
+            torch.amp.GradScaler(device.type) if config.precision == "16-mixed" else None,
             self.staleness.running if self.staleness else None,
         )
+
+    @cached_property
+    def states(self) -> SavedStates:
+        """What is kept on disk."""
+        return SavedStates(self.stage.folder, self.loader, self.meta, self.state, self.guard)
 
     def run(self, options: Options) -> dict[str, Any]:
         """Train to the end of the plan and save; return the summary for the marker.
 
+        Called by every process where there are several; process 0 writes and speaks.
+
         Raises:
             StoppedEarly: a signal came; everything up to the current step is saved.
         """
-        device = pick_device(options.device)
+        device = training_device(options.device)
         self.network.to(device)
         self.loss.to(device)
         step = self.states.restore(self.begin_with)
@@ -105,8 +122,8 @@ class Training:
         batches = load_batches(self.dataset, range(step, steps), self.loader.num_workers)
         if step == 0 and self.guard.goes_back:
             self.states.save(self.states.at(0), 0)
-        log = MetricsLog(self.stage.folder, step)
-        stop = options.stop
+        log = MetricsLog(self.stage.folder, step) if distributed.rank() == 0 else None
+        stop, clock = options.stop, SaveClock(self.loader.save_minutes)
         stop.graceful = True
         try:
             with options.console.progress(self.stage.name, steps, "steps", step) as progress:
@@ -115,28 +132,38 @@ class Training:
                 while step < steps and not stale:
                     record = next(records)
                     self._refuse_bad_images(record)
-                    log.add(record)
                     step = record.step + 1
                     collapse = self.guard.add(step, record.loss, record.distance)
-                    stale = not collapse and self._is_stale(step, options)
-                    saving = step < steps and not stale and (stop.name or step % self.loader.save_every == 0)
-                    if saving or collapse or step % self.loader.log_every == 0 or step == steps or stale:
-                        # A resumed run finds every step before its first in the log.
-                        note = _note(log.write())
+                    stale = record.updated and not collapse and self._is_stale(step, options)
+                    stopping, late, stale = distributed.agree(
+                        bool(stop.name) or orphaned(), clock.late(), stale
+                    )
+                    saving = step < steps and not stale and record.updated
+                    saving = saving and (stopping or late or self.states.is_due(step))
+                    if log is not None:
+                        log.add(record)
+                        at_end = step == steps or stale
+                        if saving or collapse or step % self.loader.log_every == 0 or at_end:
+                            # A resumed run finds every step before its first in the log.
+                            note = _note(log.write())
                     progress.update(1, note)
                     if collapse:
                         self._answer(collapse, step, options)
                         records = self._records(batches, device)
-                    if saving and not (collapse and self.guard.goes_back):  # that has saved
-                        self.states.save(self.states.at(step), step)
-                    if saving and stop.name:
+                    if saving:
+                        if not (collapse and self.guard.goes_back):  # that has saved
+                            self.states.save(self.states.at(step), step)
+                        clock.saved()
+                    if saving and stopping:
                         raise StoppedEarly(
-                            f"stopped by {stop.name} at step {step} of {steps}, saved; run the same command to continue"
+                            f"stopped by {stop.name or 'the end of another process'} at step {step} of {steps}, "
+                            "saved; run the same command to continue"
                         )
                 return step
         finally:
             stop.graceful = False
-            log.close()
+            if log is not None:
+                log.close()
 
     def _is_stale(self, step: int, options: Options) -> bool:
         recall = self.staleness.look(step) if self.staleness else None
@@ -154,18 +181,17 @@ class Training:
         """Train on the batches that are left, with the learning rate that the guard allows."""
         config = self.optimizer_config
         return train_steps(
-            self.network,
-            self.loss,
-            self.optimizer,
+            self.state,
             batches,
             self.labels_of,
             config.model_copy(update={"lr": config.lr * self.guard.lr_factor}),
+            self.loader,
             first_step=self.first_step,
             total_steps=self.total_steps,
             device=device,
-            precision=self.loader.precision,
             seed=self.seed,
-            running=self.staleness.running if self.staleness else None,
+            last_step=len(self.plan) - 1,
+            unfreezing=self.unfreezing,
         )
 
     def _answer(self, collapse: Collapse, step: int, options: Options) -> None:
@@ -178,12 +204,13 @@ class Training:
         if not self.guard.goes_back:
             options.console.say(say)
             return
-        back = self.states.sound()
+        back = Path(distributed.told(str(self.states.sound()) if distributed.rank() == 0 else None) or "")
         meta = self.states.load(back)
         self.guard.go_back(meta.collapse)
         rung = self.guard.soften(step) if self.guard.config.action == "soften" else None
         if rung is None:
-            self.states.forget_after(back)
+            if distributed.rank() == 0:
+                self.states.forget_after(back)
             raise StoppedEarly(
                 f"{say}; the weights of step {meta.step} are kept: the same command continues from them, with "
                 f"train.collapse.action=soften if you like, or set a lower train.optimizer.lr and begin the round again"
@@ -192,13 +219,17 @@ class Training:
         self.states.save(self.states.at(step), step)
 
     def _refuse_bad_images(self, record: StepRecord) -> None:
-        if record.bad and self.fail_on_bad_image:
-            bad = record.bad[0]
-            raise InputError(
-                f"image {bad.image_id} cannot be read: {bad.reason}; or set data.on_bad_image=quarantine"
-            )
+        if not (record.unreadable and self.fail_on_bad_image):
+            return
+        own = [
+            f"image {bad.image_id} cannot be read: {bad.reason}; or set data.on_bad_image=quarantine"
+            for bad in record.bad
+        ]
+        distributed.refuse_if_any(own[0] if own else None)
 
     def _summary(self) -> dict[str, Any]:
+        if distributed.rank():
+            return {}
         lines = read_metrics(self.stage.folder / "metrics.jsonl")
         active, steps_before, steps_counted = 0.0, 0, 0
         for line in lines:  # lines may stand for unequal numbers of steps
@@ -215,6 +246,28 @@ class Training:
             "seconds": last.get("seconds"),
             "images_per_second": last.get("images_per_second"),
         }
+
+
+class SaveClock:
+    """Says when `minutes` have passed since the last checkpoint; never, without them."""
+
+    def __init__(self, minutes: float | None) -> None:
+        self._seconds = 60 * minutes if minutes is not None else math.inf
+        self.saved()
+
+    def saved(self) -> None:
+        """Begin to count anew."""
+        self._since = time.monotonic()
+
+    def late(self) -> bool:
+        """Whether it is time to save."""
+        return time.monotonic() - self._since >= self._seconds
+
+
+def training_device(name: str | None) -> torch.device:
+    """The device of this process: as `pick_device`, and one GPU each where several processes train."""
+    device = pick_device(name)
+    return distributed.local_device() if device.type == "cuda" and distributed.count() > 1 else device
 
 
 def training_estimate(

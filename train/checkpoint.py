@@ -3,14 +3,18 @@
 model.safetensors      weights and buffers of the network
 optimizer.safetensors  optimiser state, one tensor per `PARAMETER.NAME` (absent in a starting network)
 loss.safetensors       weights of a loss that has any
+ema.safetensors        averaged weights and buffers, where they are asked for: what the network is used with
 running.safetensors    running identity means, where they are gathered
 meta.json              network spec, step, fingerprints, settings, parent
+
+Several processes save one checkpoint: process 0 writes, the others send it their shards. Nothing in it says
+how many they were, so any number of processes continues from it.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +25,10 @@ from torch import Tensor, nn
 
 from ..mining.artifacts import CREATED_BY, read_json, whole_folder
 from ..mining.errors import InputError
+from . import distributed
 from .backbones import Backbone, build_backbone
 from .running_means import RunningMeans
+from .training_state import TrainingState
 
 SPEC_PREFIX = "checkpoint:"
 
@@ -46,27 +52,31 @@ class CheckpointMeta:
     """The run's whole configuration."""
     collapse: dict[str, Any] = field(default_factory=dict)
     """State of the collapse guard."""
+    scaler: dict[str, Any] = field(default_factory=dict)
+    """State of the loss scale of fp16 training."""
     created_by: str = CREATED_BY
 
 
-def save_checkpoint(
-    folder: Path,
-    network: Backbone,
-    meta: CheckpointMeta,
-    *,
-    optimizer: torch.optim.Optimizer | None = None,
-    loss: nn.Module | None = None,
-    running: RunningMeans | None = None,
-) -> None:
-    """Write a whole checkpoint folder or none."""
+def save_checkpoint(folder: Path, state: TrainingState | Backbone, meta: CheckpointMeta) -> None:
+    """Write a whole checkpoint folder or none: of a training, or of a network alone. Called by all processes."""
+    if isinstance(state, Backbone):
+        files = {"model": _tensors(state)}
+    else:
+        files = {"model": _tensors(state.network), "optimizer": _flat_state(state.optimizer)}
+        distributed.same_as_first(state.loss)
+        if loss := _tensors(state.loss):
+            files["loss"] = loss
+        if state.ema is not None:
+            files["ema"] = _tensors(state.ema.module)
+        if state.running is not None:
+            files["running"] = {"vector": state.running.vector}
+        if state.scaler is not None:
+            meta = replace(meta, scaler=state.scaler.state_dict())
+    if distributed.rank():
+        return
     with whole_folder(folder) as aside:
-        save_file(_contiguous(network.state_dict()), aside / "model.safetensors")
-        if optimizer is not None:
-            save_file(_contiguous(_flat_state(optimizer)), aside / "optimizer.safetensors")
-        if loss is not None and loss.state_dict():
-            save_file(_contiguous(loss.state_dict()), aside / "loss.safetensors")
-        if running is not None:
-            save_file({"vector": running.vector}, aside / "running.safetensors")
+        for name, tensors in files.items():
+            save_file(tensors, aside / f"{name}.safetensors")
         (aside / "meta.json").write_text(
             json.dumps(asdict(meta), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
         )
@@ -87,29 +97,52 @@ def read_meta(folder: Path) -> CheckpointMeta:
         raise InputError(f"{folder}/meta.json was not written by this program: {error}") from error
 
 
-def load_state(
-    folder: Path,
-    network: Backbone,
-    *,
-    optimizer: torch.optim.Optimizer | None = None,
-    loss: nn.Module | None = None,
-    running: RunningMeans | None = None,
-) -> None:
-    """Load a checkpoint into a network of the same shape, and into whatever else is given.
+def load_state(folder: Path, state: TrainingState | Backbone) -> CheckpointMeta:
+    """Load a checkpoint into a network of the same shape, or into everything that a training changes.
+
+    Averaged weights begin at the loaded ones where the checkpoint has none.
 
     Raises:
         InputError: a file is missing or damaged, or the shapes differ.
     """
+    meta = read_meta(folder)
     try:
-        network.load_state_dict(load_file(folder / "model.safetensors"))
-        if optimizer is not None:
-            _load_flat_state(optimizer, load_file(folder / "optimizer.safetensors"))
-        if loss is not None and loss.state_dict():
-            loss.load_state_dict(load_file(folder / "loss.safetensors"))
-        if running is not None:
-            running.vector.copy_(load_file(folder / "running.safetensors")["vector"])
+        if isinstance(state, Backbone):
+            state.load_state_dict(load_file(folder / "model.safetensors"))
+            return meta
+        state.network.load_state_dict(load_file(folder / "model.safetensors"))
+        _load_flat_state(state.optimizer, load_file(folder / "optimizer.safetensors"))
+        if own := state.loss.state_dict(keep_vars=True):
+            saved = load_file(folder / "loss.safetensors")
+            state.loss.load_state_dict(
+                {
+                    name: _own_rows(tensor, own[name]) if name in own else tensor
+                    for name, tensor in saved.items()
+                }
+            )
+        if state.ema is not None:
+            averaged = folder / "ema.safetensors"
+            state.ema.module.load_state_dict(
+                load_file(averaged if averaged.exists() else folder / "model.safetensors")
+            )
+        if state.scaler is not None and meta.scaler:
+            state.scaler.load_state_dict(meta.scaler)
     except (OSError, SafetensorError, RuntimeError, KeyError, ValueError) as error:
-        raise InputError(f"cannot load checkpoint {folder}: {' '.join(str(error).split())[:300]}") from error
+        raise _unreadable(folder, error) from error
+    return meta
+
+
+def load_running(folder: Path, running: RunningMeans) -> None:
+    """Load the running means of a checkpoint into those of a training.
+
+    Raises:
+        InputError: it has none, or the file is damaged.
+    """
+    running.vector.copy_(load_running_means(folder).vector)
+
+
+def _unreadable(folder: Path, error: Exception) -> InputError:
+    return InputError(f"cannot load checkpoint {folder}: {' '.join(str(error).split())[:300]}")
 
 
 def running_means_file(folder: Path) -> Path:
@@ -138,7 +171,7 @@ def load_running_means(folder: Path) -> RunningMeans:
 
 
 def load_network(spec: str, *, embedding_size: int | None = None, seed: int = 0) -> Backbone:
-    """The network that `spec` names: built with fresh weights, or opened from `checkpoint:DIR`.
+    """The network that `spec` names: built with fresh weights, or opened from `checkpoint:DIR`, averaged ones if any.
 
     Raises:
         InputError: unknown spec, no such checkpoint, or another embedding size than the checkpoint has.
@@ -152,28 +185,51 @@ def load_network(spec: str, *, embedding_size: int | None = None, seed: int = 0)
             f"embedding_size={embedding_size}, but {folder} has {meta.embedding_size}; leave it null"
         )
     network = build_backbone(meta.spec, embedding_size=meta.embedding_size)
-    load_state(folder, network)
+    averaged = folder / "ema.safetensors"
+    try:
+        network.load_state_dict(load_file(averaged if averaged.exists() else folder / "model.safetensors"))
+    except (OSError, SafetensorError, RuntimeError, KeyError, ValueError) as error:
+        raise _unreadable(folder, error) from error
     return network
 
 
-def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers on the CPU, shards put together."""
+    return {name: _on_cpu(tensor, tensor) for name, tensor in module.state_dict(keep_vars=True).items()}
+
+
+def _on_cpu(tensor: Tensor, like: Tensor) -> Tensor:
+    """A copy, whole where `like` is a shard (and meaningless then in all processes but 0)."""
+    if distributed.is_shard(like):
+        tensor = distributed.whole_shard(tensor, like)
     # clone: safetensors refuses tensors that share memory (tied weights)
-    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    return tensor.detach().cpu().contiguous().clone()
+
+
+def _own_rows(whole: Tensor, like: Tensor) -> Tensor:
+    return whole[distributed.shard_rows(like)] if distributed.is_shard(like) else whole
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """In the order that numbers them in the optimiser's state."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def _flat_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    state = optimizer.state_dict()["state"]
+    parameters = _parameters(optimizer)
     return {
-        f"{index}.{name}": value
-        for index, values in state.items()
+        f"{index}.{name}": _on_cpu(value, parameters[index] if value.ndim else value)
+        for index, values in optimizer.state_dict()["state"].items()
         for name, value in values.items()
         if isinstance(value, Tensor)
     }
 
 
 def _load_flat_state(optimizer: torch.optim.Optimizer, flat: dict[str, Tensor]) -> None:
+    parameters = _parameters(optimizer)
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in flat.items():
         index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = value
+        own = _own_rows(value, parameters[int(index)]) if value.ndim else value
+        state.setdefault(int(index), {})[name] = own
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

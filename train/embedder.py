@@ -18,7 +18,7 @@ from ..mining.errors import InputError
 from .backbones import Backbone
 from .planned_batches import ImageBatch
 
-Precision = Literal["32-true", "bf16-mixed"]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ def pick_device(name: str | None = None) -> torch.device:
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
     """The context in which a network runs at `precision`."""
-    if precision == "bf16-mixed":
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return nullcontext()
+    if precision == "32-true":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16 if precision == "bf16-mixed" else torch.float16)
 
 
 def embed(

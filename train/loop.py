@@ -13,29 +13,67 @@ from typing import Any
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..mining.randomness import derived_seed
 from ..mining.settings import Settings
-from .backbones import Backbone
+from . import distributed
+from .batch_shares import by_all_or_none, readable_images
 from .collapse import CollapseConfig, mean_distance
-from .embedder import Precision, autocast
+from .embedder import Precision
 from .images import BadImage
-from .optimizers import OptimizerConfig, learning_rate
+from .network_pass import NetworkPass
+from .optimizers import OptimizerConfig, learning_rate, set_learning_rates
 from .planned_batches import AugmentConfig, ImageBatch
-from .running_means import RunningMeans
+from .training_state import TrainingState
 from .triplet_loss import TripletStatistics
+from .unfreezing import Unfreezing
 
 
 class LoaderConfig(Settings):
-    """What every pass over training images shares."""
+    """What every training of a network shares."""
 
-    precision: Precision = Field(default="32-true", description="32-true, or bf16-mixed (autocast)")
+    precision: Precision = Field(
+        default="32-true",
+        description="32-true, or autocast to bf16-mixed or 16-mixed (fp16, with a scaled loss)",
+    )
+    chunk_size: int | None = Field(
+        default=None,
+        ge=4,
+        description="images that a process embeds at a time, for large batches on small memory: the same gradients, "
+        "a third slower; null: its whole share",
+    )
+    accumulate: int = Field(
+        default=1, ge=1, description="batches whose gradients are averaged for one step of the optimiser"
+    )
+    ema: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="decay of the averaged weights that extraction and evaluation then use, e.g. 0.999; null: none",
+    )
+    channels_last: bool = Field(
+        default=False, description="memory layout; faster on GPUs with mixed precision"
+    )
+    compile: bool = Field(
+        default=False, description="torch.compile the network; the first steps take minutes longer"
+    )
+    sync_batch_norm: bool = Field(
+        default=True, description="with several processes, batch norm over the images of all of them"
+    )
     num_workers: int = Field(
-        default=1, ge=0, description="processes that read and decode images; 0: the training process"
+        default=1,
+        ge=0,
+        description="processes that read and decode images, for each training process; 0: that one itself",
     )
     log_every: int = Field(default=20, ge=1, description="steps between lines of metrics.jsonl")
     save_every: int = Field(default=500, ge=1, description="steps between checkpoints to resume from")
+    save_minutes: float | None = Field(
+        default=None, gt=0, description="also save when so much time has passed since the last checkpoint"
+    )
+    keep_last: int = Field(
+        default=1, ge=1, description="checkpoints on the way that are kept; more than 1: also after the end"
+    )
 
 
 class TrainConfig(LoaderConfig):
@@ -60,68 +98,111 @@ class StepRecord:
     step: int
     lr: float
     images: int
+    """Readable images of the whole batch."""
     bad: list[BadImage]
+    """The unreadable ones that this process met."""
     loss: Tensor | None
     """None where fewer than two images of the batch were readable, so nothing was learned."""
     statistics: TripletStatistics | None
     distance: Tensor | None = None
     """Mean squared distance of all pairs of the batch, 0 to 4; near 0 where embeddings collapse."""
+    bad_elsewhere: int = 0
+    """Unreadable images that the other processes met."""
+    updated: bool = True
+    """Whether the weights have moved by all gradients so far; only then a checkpoint holds everything."""
+    batch: ImageBatch | None = None
+    """The images of this process."""
+    embeddings: Tensor | None = None
+    """float32[b, D] of the whole batch."""
+    labels: Tensor | None = None
+    """int64[b] of the whole batch."""
+
+    @property
+    def unreadable(self) -> int:
+        """Unreadable images of the whole batch."""
+        return len(self.bad) + self.bad_elsewhere
 
 
 def train_steps(
-    network: Backbone,
-    loss: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    state: TrainingState,
     batches: Iterable[ImageBatch],
-    labels_of: Callable[[ImageBatch], np.ndarray],
-    config: OptimizerConfig,
+    labels_of: Callable[[int, np.ndarray], np.ndarray],
+    optimizer_config: OptimizerConfig,
+    config: LoaderConfig,
     *,
     first_step: int,
     total_steps: int,
     device: torch.device,
-    precision: Precision,
     seed: int,
-    running: RunningMeans | None = None,
+    last_step: int | None = None,
+    unfreezing: Unfreezing | None = None,
 ) -> Iterator[StepRecord]:
-    """Train on `batches`, one record a step.
+    """Train on `batches`, one record a step; with the other processes, where there are several.
 
     Args:
-        loss: called as loss(embeddings[b, D], labels[b]); its parameters, if any, are in `optimizer`.
-        labels_of: a batch -> the labels of its images, int[b].
+        state: everything that a step changes; the network's batch norms are replaced where they are synchronised.
+        labels_of: step and image ids int64[b] of its batch -> labels int[b].
         first_step: steps that the learning-rate schedule has behind it when batch 0 of this plan begins.
         total_steps: length of the schedule.
-        running: takes in the embeddings of every step.
+        unfreezing: of the network; decides by the step of the run which of its parameters train.
         seed: dropout is a function of (seed, first_step + batch step), so a resumed run draws the same.
+        last_step: the number of the last batch, after which no gradient is left waiting for more.
+
+    Raises:
+        InputError: what reading a batch met, in this process or another.
     """
-    network.train().to(device)
-    loss.train().to(device)
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    for batch in batches:
+    network, loss, optimizer = state.for_training(device)
+    passes = NetworkPass(
+        network,
+        device,
+        precision=config.precision,
+        sync_batch_norm=config.sync_batch_norm,
+        channels_last=config.channels_last,
+        chunk_size=config.chunk_size,
+        compiled=config.compile,
+    )
+    waiting = 0
+    for batch in by_all_or_none(batches):
         global_step = first_step + batch.step
-        lr = learning_rate(config, global_step, total_steps)
-        if len(batch.image_id) < 2:
-            yield StepRecord(batch.step, lr, len(batch.image_id), batch.bad, None, None)
-            continue
-        for group in optimizer.param_groups:
-            group["lr"] = lr
-        torch.manual_seed(derived_seed(seed, "dropout", global_step))
-        labels = torch.from_numpy(labels_of(batch)).to(device, torch.int64)
-        with autocast(device, precision):
-            embeddings = network(batch.images.to(device, non_blocking=True))
-        value = loss(embeddings, labels)
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()
-        if config.clip_norm is not None:
-            nn.utils.clip_grad_norm_(parameters, config.clip_norm)
-        optimizer.step()
-        if running is not None:
-            running.update(embeddings, labels)
+        lr = learning_rate(optimizer_config, global_step, total_steps)
+        image_id, start, planned = batch.image_id, 0, len(batch.image_id) + len(batch.bad)
+        if batch.share is not None:
+            image_id, start = readable_images(batch.share)
+            planned = len(batch.share.planned)
+        value = statistics = distance = embeddings = labels = None
+        if len(image_id) >= 2:
+            labels = torch.from_numpy(labels_of(batch.step, image_id)).to(device, torch.int64)
+            if unfreezing is not None and unfreezing.apply(global_step):
+                passes.trainable_has_changed()
+            own = passes.forward(batch.images, planned, derived_seed(seed, "dropout", global_step))
+            embeddings = distributed.gathered(own, start, len(image_id))
+            value = loss(embeddings, labels)
+            if waiting == 0:
+                optimizer.zero_grad(set_to_none=True)
+            state.scaled(value / config.accumulate).backward()
+            passes.backward()
+            waiting += 1
+            embeddings = embeddings.detach()
+            value, distance = distributed.as_first(value.detach(), mean_distance(embeddings))
+            statistics = getattr(loss, "statistics", None)
+            if state.running is not None:
+                state.running.update(embeddings, labels)
+        updated = (batch.step + 1) % config.accumulate == 0 or batch.step == last_step
+        if updated and waiting:
+            set_learning_rates(optimizer, lr)
+            state.update(optimizer_config.clip_norm)
+            waiting = 0
         yield StepRecord(
             batch.step,
             lr,
-            len(labels),
+            len(image_id),
             batch.bad,
-            value.detach(),
-            getattr(loss, "statistics", None),
-            mean_distance(embeddings),
+            value,
+            statistics,
+            distance,
+            planned - len(image_id) - len(batch.bad),
+            updated,
+            batch,
+            embeddings,
+            labels,
         )

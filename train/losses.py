@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ..mining.errors import InputError
+from . import distributed
 from .cosine_head import CosineClassLoss
 from .oim_loss import OIMLoss
 from .triplet_loss import TripletStatistics
@@ -71,6 +72,15 @@ class TrainingSet:
         return cls(classes, embedding_size, lambda: means, lambda: subspace_of, seed)
 
 
+@dataclass(frozen=True)
+class NewClasses:
+    """Identities of which nothing is known but their number: class weights begin at random, by `seed`."""
+
+    classes: int
+    embedding_size: int
+    seed: int
+
+
 class JointLoss(nn.Module):
     """A weighted sum of losses, called like one: `loss(embeddings, labels)`."""
 
@@ -94,15 +104,19 @@ class JointLoss(nn.Module):
 
 
 def build_loss(
-    expression: str, arguments: Mapping[str, Mapping[str, Any]], training_set: TrainingSet
+    expression: str,
+    arguments: Mapping[str, Mapping[str, Any]],
+    training_set: TrainingSet | NewClasses,
+    setting: str = "train.loss",
 ) -> nn.Module:
     """The loss that `expression` describes.
 
-    Class weights and OIM's table begin at the identity means, so that a class loss continues where the
-    network stands instead of undoing it; the labels are places in `training_set`.
+    Class weights and OIM's table begin at the identity means where there are any, so that a class loss continues
+    where the network stands instead of undoing it; the labels are places in `training_set`.
 
     Args:
         arguments: settings by the name of the loss, e.g. {"batch_ohnm": {"margin": 0.2}}.
+        setting: what errors call the expression; its arguments are `SETTING_args`.
 
     Raises:
         InputError: an unknown loss or setting, or a value out of range.
@@ -112,18 +126,16 @@ def build_loss(
         match = _TERM.match(term.replace(" ", ""))
         if match is None or match["name"] not in LOSSES or match["name"] == "xbm":
             raise InputError(
-                f"unknown loss '{term.strip()}' in train.loss={expression}; use {', '.join(LOSSES)}"
+                f"unknown loss '{term.strip()}' in {setting}={expression}; use {', '.join(LOSSES)}"
             )
-        part = _build(match["name"], arguments, training_set)
+        part = _build(match["name"], arguments, training_set, setting)
         if match["memory"]:
-            part = _build("xbm", arguments, training_set, loss=part)
+            part = _build("xbm", arguments, training_set, setting, loss=part)
         parts.append(part)
-        weights.append(_number(match["weight"] or "1", expression))
+        weights.append(_number(match["weight"] or "1", f"{setting}={expression}"))
     unused = set(arguments) - set(re.findall(r"[a-z_]+", expression)) - {"batch_ohnm"}
     if unused:
-        raise InputError(
-            f"train.loss_args.{min(unused)} is given, but train.loss={expression} does not use it"
-        )
+        raise InputError(f"{setting}_args.{min(unused)} is given, but {setting}={expression} does not use it")
     return parts[0] if weights == [1.0] else JointLoss(parts, weights)
 
 
@@ -138,37 +150,46 @@ def check_loss(expression: str, arguments: Mapping[str, Mapping[str, Any]]) -> N
 
 
 def _build(
-    name: str, arguments: Mapping[str, Mapping[str, Any]], training_set: TrainingSet, **given: Any
+    name: str,
+    arguments: Mapping[str, Mapping[str, Any]],
+    training_set: TrainingSet | NewClasses,
+    setting: str,
+    **given: Any,
 ) -> nn.Module:
     module, class_name = LOSSES[name]
     kind = getattr(import_module(f".{module}", __package__), class_name)
     known: dict[str, Callable[[], Any]] = {
         "classes": lambda: training_set.classes,
         "embedding_size": lambda: training_set.embedding_size,
-        "subspace_of": training_set.subspace_of,
         "seed": lambda: training_set.seed,
         **{key: lambda value=value: value for key, value in given.items()},
     }
+    if isinstance(training_set, TrainingSet):
+        known["subspace_of"] = training_set.subspace_of
     parameters = inspect.signature(kind).parameters
     own = dict(arguments.get(name, {}))
     wrong = next((key for key in own if key not in parameters or key in known), None)
     if wrong is not None:
         settings = ", ".join(key for key in parameters if key not in known)
-        raise InputError(f"unknown setting train.loss_args.{name}.{wrong}; '{name}' has {settings}")
+        raise InputError(f"unknown setting {setting}_args.{name}.{wrong}; '{name}' has {settings}")
     try:
         loss = kind(**own, **{key: value() for key, value in known.items() if key in parameters})
     except TypeError as error:
-        raise InputError(f"train.loss_args.{name}={own}: {error}") from error
-    for part in loss.modules():
-        if isinstance(part, CosineClassLoss):
-            part.weight.data.copy_(training_set.means())
-        if isinstance(part, OIMLoss):
-            part.table.copy_(training_set.means())
+        raise InputError(f"{setting}_args.{name}={own}: {error}") from error
+    if isinstance(training_set, TrainingSet):
+        for part in loss.modules():
+            if isinstance(part, CosineClassLoss):
+                rows = (
+                    distributed.shard_rows(part.weight) if distributed.is_shard(part.weight) else slice(None)
+                )
+                part.weight.data.copy_(training_set.means()[rows])
+            if isinstance(part, OIMLoss):
+                part.table.copy_(training_set.means())
     return loss
 
 
-def _number(text: str, expression: str) -> float:
+def _number(text: str, where: str) -> float:
     try:
         return float(text)
     except ValueError as error:
-        raise InputError(f"'{text}' in train.loss={expression} is not a weight") from error
+        raise InputError(f"'{text}' in {where} is not a weight") from error

@@ -52,7 +52,7 @@ class MetricsLog:
             "lr": self._window[-1].lr,
             "images_per_second": round(images / max(1e-9, now - self._window_started), 1),
             "seconds": round(self._seconds_before + now - self._started, 3),
-            "unreadable": sum(len(record.bad) for record in self._window),
+            "unreadable": sum(record.unreadable for record in self._window),
         }
         self._file.write(json.dumps(values) + "\n")
         self._file.flush()

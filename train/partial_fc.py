@@ -3,7 +3,8 @@
 Each step picks R of the C classes, every class of the batch among them, and computes the margin loss as if
 there were no others. The weights stay [C, D]; nothing is B x C.
 
-Shapes: B images in a batch, D numbers in an embedding, C classes, R of them used, P present in the batch.
+Shapes: B images in a batch, D numbers in an embedding, C classes, R of them used, r of those held by this
+process, P present in the batch.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch.nn import functional
 
 from ..mining.errors import InputError
 from ..mining.randomness import generator
+from . import distributed
 from .class_losses import ArcFaceLoss, CosFaceLoss, SoftmaxLoss
 from .cosine_head import CosineClassLoss, check_range, checked_labels, unit_rows
 from .unit_embeddings import unit_embeddings
@@ -43,7 +45,11 @@ def sample_others(present_P: np.ndarray, classes: int, share: float, rng: np.ran
 
 
 class PartialClassLoss(nn.Module):
-    """A margin loss over the classes that `rows` names; subclasses say which. See `PartialFCLoss`."""
+    """A margin loss over the classes that `rows` names; subclasses say which. See `PartialFCLoss`.
+
+    Of W processes each holds the weights of C/W classes (model parallel, as in An et al. 2021): it computes the
+    cosines to those, and three numbers an image are summed up over processes.
+    """
 
     def __init__(
         self,
@@ -58,6 +64,10 @@ class PartialClassLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.head = _head(kind, classes, embedding_size, margin, scale, seed)
+        if distributed.count() > 1:
+            every = distributed.as_shard(self.head.weight, classes)
+            own = nn.Parameter(every.detach()[distributed.shard_rows(every)].clone())
+            self.head.weight = distributed.as_shard(own, classes)
         self.sparse_gradient = sparse_gradient
 
     @abstractmethod
@@ -72,8 +82,33 @@ class PartialClassLoss(nn.Module):
         """
         unit_BD = unit_embeddings(embeddings_BD)
         rows_R, place_B = self.rows(checked_labels(labels_B, len(unit_BD), self.head.classes))
+        if distributed.is_shard(self.head.weight):
+            return self._over_shards(unit_BD, rows_R, place_B)
         weight_RD = functional.embedding(rows_R, self.head.weight, sparse=self.sparse_gradient)
         return self.head.cross_entropy(unit_BD @ unit_rows(weight_RD, unit_BD).T, place_B)
+
+    def _over_shards(self, unit_BD: Tensor, rows_R: Tensor, place_B: Tensor) -> Tensor:
+        """The same loss where each process holds the weights of its `share` of the classes."""
+        own = distributed.shard_rows(self.head.weight)
+        here_R = (rows_R >= own.start) & (rows_R < own.stop)
+        weight_rD = functional.embedding(
+            rows_R[here_R] - own.start, self.head.weight, sparse=self.sparse_gradient
+        )
+        cosine_Br = distributed.shared_out(unit_BD) @ unit_rows(weight_rD, unit_BD).T
+        # One more column, of no class, is the place of labels whose class another process has.
+        cosine_Br = functional.pad(cosine_Br, (0, 1))
+        place_R = torch.where(here_R, here_R.cumsum(0) - 1, cosine_Br.shape[1] - 1)
+        label_B1 = place_R[place_B][:, None]
+        own_B1 = distributed.summed(cosine_Br.gather(1, label_B1))
+        target_B1, others_Br = self.head.margin(own_B1, cosine_Br)
+        target_B1 = self.head.scale * target_B1
+        out_Br = torch.zeros_like(others_Br, dtype=torch.bool).scatter_(1, label_B1, True)
+        out_Br[:, -1] = True
+        logits_Br = (self.head.scale * others_Br).masked_fill(out_Br, -torch.inf)
+        highest_B1 = distributed.largest(torch.maximum(logits_Br.amax(1, keepdim=True), target_B1))
+        others_B1 = distributed.summed((logits_Br - highest_B1).exp().sum(1, keepdim=True))
+        total_B1 = others_B1 + (target_B1 - highest_B1).exp()
+        return (total_B1.log() + highest_B1 - target_B1).mean()
 
 
 class PartialFCLoss(PartialClassLoss):

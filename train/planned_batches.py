@@ -21,6 +21,8 @@ from ..mining.errors import InputError
 from ..mining.randomness import generator
 from ..mining.schemas import PLAN
 from ..mining.settings import Settings
+from .batch_shares import BatchShare
+from .distributed import share
 from .images import BadImage, ImageStore
 
 
@@ -143,6 +145,8 @@ class ImageBatch:
     images: Tensor
     """uint8[b, 3, S, S]."""
     bad: list[BadImage]
+    share: BatchShare | None = None
+    """Where these images stand in the whole batch; None: they are the whole."""
 
 
 class DecodedBatches(Dataset[ImageBatch | InputError]):
@@ -150,6 +154,9 @@ class DecodedBatches(Dataset[ImageBatch | InputError]):
 
     An image that stands in a batch twice is decoded once, so an identity with a single image has no
     positive pair and serves as a negative only; with `keep_repeats` every copy is augmented by itself.
+
+    Args:
+        process: (number, of how many) processes that share every batch; this one decodes its `share`.
     """
 
     def __init__(
@@ -161,8 +168,9 @@ class DecodedBatches(Dataset[ImageBatch | InputError]):
         augment: AugmentConfig | None = None,
         seed: tuple[int, ...] = (0,),
         keep_repeats: bool = False,
+        process: tuple[int, int] = (0, 1),
     ) -> None:
-        self.store, self.image_ids_of, self.size = store, image_ids_of, size
+        self.store, self.image_ids_of, self.size, self.process = store, image_ids_of, size, process
         self.augment = augment if augment and augment.active else None
         self.seed, self.keep_repeats = seed, keep_repeats
 
@@ -174,17 +182,21 @@ class DecodedBatches(Dataset[ImageBatch | InputError]):
             return error
 
     def _decode(self, index: int) -> ImageBatch:
-        wanted = self.image_ids_of(index)
+        planned = self.image_ids_of(index)
         if not self.keep_repeats:
-            wanted = _each_once(wanted)
-        decoded = [self.store.decode(int(image_id), self.size) for image_id in wanted]
+            planned = _each_once(planned)
+        own = share(len(planned), *self.process)
+        decoded = [self.store.decode(int(image_id), self.size) for image_id in planned[own]]
         good = [image for image in decoded if isinstance(image, np.ndarray)]
         bad = [image for image in decoded if isinstance(image, BadImage)]
         readable = np.fromiter((isinstance(image, np.ndarray) for image in decoded), bool, len(decoded))
         images = np.stack(good) if good else np.empty((0, 3, self.size, self.size), np.uint8)
         if self.augment:
-            images = _augmented(images, self.augment, generator(*self.seed, "augment", index))
-        return ImageBatch(index, wanted[readable], torch.from_numpy(images), bad)
+            places = np.arange(own.start, own.stop)[readable]
+            random = generator(*self.seed, "augment", index)
+            images = _augmented(images, self.augment, random, places, len(planned))
+        part = BatchShare(planned, own.start, readable) if self.process[1] > 1 else None
+        return ImageBatch(index, planned[own][readable], torch.from_numpy(images), bad, part)
 
 
 def _each_once(image_ids: np.ndarray) -> np.ndarray:
@@ -192,9 +204,12 @@ def _each_once(image_ids: np.ndarray) -> np.ndarray:
     return image_ids[np.sort(np.unique(image_ids, return_index=True)[1])]
 
 
-def _augmented(images: np.ndarray, config: AugmentConfig, random: np.random.Generator) -> np.ndarray:
-    mirrored = random.random(len(images)) < config.flip
-    moves = random.integers(-config.shift, config.shift + 1, (len(images), 2))
+def _augmented(
+    images: np.ndarray, config: AugmentConfig, random: np.random.Generator, places: np.ndarray, batch: int
+) -> np.ndarray:
+    """Change uint8[b, 3, S, S] images, each by what is drawn for its place in a batch of so many."""
+    mirrored = (random.random(batch) < config.flip)[places]
+    moves = random.integers(-config.shift, config.shift + 1, (batch, 2))[places]
     images[mirrored] = images[mirrored, :, :, ::-1]
     if config.shift:
         s, size = config.shift, images.shape[-1]

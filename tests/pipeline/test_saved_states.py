@@ -12,7 +12,9 @@ from subspace.pipeline.saved_states import SavedStates
 from subspace.train.backbones import Backbone, ImageInput
 from subspace.train.checkpoint import CheckpointMeta
 from subspace.train.collapse import CollapseConfig, CollapseGuard
+from subspace.train.loop import LoaderConfig
 from subspace.train.optimizers import OptimizerConfig, build_optimizer
+from subspace.train.training_state import TrainingState
 from subspace.train.triplet_loss import BatchOHNMLoss
 
 HEALTHY, COLLAPSED = (0.2, 1.8), (0.3, 0.01)
@@ -25,7 +27,8 @@ def states_in(folder: Path, save_every: int, window: int, fingerprint: str = "th
     guard = CollapseGuard(loss, CollapseConfig(window=window))
     optimizer = build_optimizer([network, loss], OptimizerConfig())
     meta = CheckpointMeta("tiny", 4, 0, fingerprint)
-    return SavedStates(folder, save_every, meta, network, optimizer, loss, guard, None)
+    state = TrainingState(network, loss, optimizer)
+    return SavedStates(folder, LoaderConfig(save_every=save_every), meta, state, guard)
 
 
 def run(
@@ -36,7 +39,7 @@ def run(
         loss, distance = HEALTHY if step <= collapse_from else COLLAPSED
         if states.guard.add(step, torch.tensor(loss), torch.tensor(distance)):
             return states.load(states.sound()).step
-        if step % states.save_every == 0 or step in also_at:
+        if step % states.loader.save_every == 0 or step in also_at:
             states.save(states.at(step), step)
     return None
 
@@ -91,8 +94,8 @@ def test_a_round_inherits_rungs_peak_and_window(tmp_path: Path) -> None:
     first.save(first.checkpoint, 30)
     second = states_in(tmp_path / "1", 40, 50)
     assert second.restore(first.checkpoint) == 0
-    assert isinstance(second.loss, BatchOHNMLoss)
-    assert second.loss.negatives == 10
+    assert isinstance(second.state.loss, BatchOHNMLoss)
+    assert second.state.loss.negatives == 10
     second.save(second.at(0), 0)
     assert (
         run(second, 0, 20, 0) is None

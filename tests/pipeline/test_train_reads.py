@@ -107,8 +107,10 @@ def test_labels_are_those_of_the_manifest(run: Path, packed_manifest: Path, keep
     for step in range(len(plan)):
         batch = dataset[step]
         batch.image_id[:] = np.random.default_rng(step).permutation(batch.image_id)
-        assert ids_of(batch).tolist() == owner[batch.image_id].tolist()
-        assert places_of(batch).tolist() == [known.index(owner[image]) for image in batch.image_id]
+        assert ids_of(step, batch.image_id).tolist() == owner[batch.image_id].tolist()
+        assert places_of(step, batch.image_id).tolist() == [
+            known.index(owner[image]) for image in batch.image_id
+        ]
 
 
 def test_ids_and_places_train_the_same_network(

@@ -19,9 +19,10 @@ from subspace.mining.errors import InputError
 from subspace.train.backbones import Backbone, build_backbone
 from subspace.train.checkpoint import CheckpointMeta, load_network, load_state, read_meta, save_checkpoint
 from subspace.train.class_losses import SoftmaxLoss
-from subspace.train.loop import train_steps
+from subspace.train.loop import LoaderConfig, train_steps
 from subspace.train.optimizers import OptimizerConfig, build_optimizer
 from subspace.train.planned_batches import ImageBatch
+from subspace.train.training_state import TrainingState
 from subspace.train.triplet_loss import BatchOHNMLoss
 
 META = CheckpointMeta("small", 8, 3, "f" * 32, parent="p", plan="q", config={"zoë": [1, None, 2.5]})
@@ -46,16 +47,14 @@ def batch(step: int) -> ImageBatch:
 
 def train(network: Backbone, loss: nn.Module, optimizer: Any, config: OptimizerConfig, steps: range) -> None:
     for _ in train_steps(
-        network,
-        loss,
-        optimizer,
+        TrainingState(network, loss, optimizer),
         map(batch, steps),
-        lambda image_id: image_id // 2,
+        lambda _, image_id: image_id // 2,
         config,
+        LoaderConfig(),
         first_step=0,
         total_steps=STEPS,
         device=torch.device("cpu"),
-        precision="32-true",
         seed=0,
     ):
         pass
@@ -98,12 +97,12 @@ def test_training_goes_on_from_a_checkpoint_bit_for_bit(
     network, loss = small(), loss_with_weights(weights)
     optimizer = build_optimizer([network, loss], config)
     train(network, loss, optimizer, config, range(3))
-    save_checkpoint(tmp_path / "c", network, META, optimizer=optimizer, loss=loss)
+    save_checkpoint(tmp_path / "c", TrainingState(network, loss, optimizer), META)
 
     again, loss_again = small(seed=9), loss_with_weights(weights)
     optimizer_again = build_optimizer([again, loss_again], config)
     train(again, loss_again, optimizer_again, config, range(5, 6))  # whatever state there is goes
-    load_state(tmp_path / "c", again, optimizer=optimizer_again, loss=loss_again)
+    load_state(tmp_path / "c", TrainingState(again, loss_again, optimizer_again))
 
     for steps in (range(0), range(3, STEPS)):
         train(network, loss, optimizer, config, steps)
@@ -111,8 +110,8 @@ def test_training_goes_on_from_a_checkpoint_bit_for_bit(
         assert_same(network.state_dict(), again.state_dict())
         assert_same(loss.state_dict(), loss_again.state_dict())
         assert_same(optimizer.state_dict()["state"], optimizer_again.state_dict()["state"])
-    save_checkpoint(tmp_path / "whole", network, META, optimizer=optimizer, loss=loss)
-    save_checkpoint(tmp_path / "resumed", again, META, optimizer=optimizer_again, loss=loss_again)
+    save_checkpoint(tmp_path / "whole", TrainingState(network, loss, optimizer), META)
+    save_checkpoint(tmp_path / "resumed", TrainingState(again, loss_again, optimizer_again), META)
     assert_equal_files(tmp_path / "whole", tmp_path / "resumed")
 
 
@@ -121,7 +120,7 @@ def test_equal_trainings_give_equal_bytes(tmp_path: Path) -> None:
         network, loss, config = small(), loss_with_weights(True), OptimizerConfig()
         optimizer = build_optimizer([network, loss], config)
         train(network, loss, optimizer, config, range(2))
-        save_checkpoint(tmp_path / name, network, META, optimizer=optimizer, loss=loss)
+        save_checkpoint(tmp_path / name, TrainingState(network, loss, optimizer), META)
     names = ["loss.safetensors", "meta.json", "model.safetensors", "optimizer.safetensors"]
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == names
     assert_equal_files(tmp_path / "a", tmp_path / "b")
@@ -129,7 +128,7 @@ def test_equal_trainings_give_equal_bytes(tmp_path: Path) -> None:
 
 def test_others_read_the_weights_and_people_the_meta(tmp_path: Path) -> None:
     network = small()
-    save_checkpoint(tmp_path / "c", network, META, loss=BatchOHNMLoss())
+    save_checkpoint(tmp_path / "c", network, META)
     assert sorted(path.name for path in (tmp_path / "c").iterdir()) == ["meta.json", "model.safetensors"]
     assert_same(dict(network.state_dict()), load_file(tmp_path / "c" / "model.safetensors"))
     text = (tmp_path / "c" / "meta.json").read_text(encoding="utf-8")
@@ -141,7 +140,9 @@ def test_others_read_the_weights_and_people_the_meta(tmp_path: Path) -> None:
 def test_saving_does_not_change_what_is_saved_and_replaces_what_was_there(tmp_path: Path) -> None:
     network = small()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    save_checkpoint(tmp_path / "c", network, META, loss=SoftmaxLoss(3, 8))
+    loss = SoftmaxLoss(3, 8)
+    optimizer = build_optimizer([network, loss], OptimizerConfig())
+    save_checkpoint(tmp_path / "c", TrainingState(network, loss, optimizer), META)
     save_checkpoint(tmp_path / "c", network, replace(META, step=4))
     assert_same(network.state_dict(), before)
     assert read_meta(tmp_path / "c").step == 4
@@ -179,7 +180,7 @@ def trained_checkpoint(folder: Path) -> None:
     network, loss, config = small(), SoftmaxLoss(3, 8), OptimizerConfig()
     optimizer = build_optimizer([network, loss], config)
     train(network, loss, optimizer, config, range(1))
-    save_checkpoint(folder, network, META, optimizer=optimizer, loss=loss)
+    save_checkpoint(folder, TrainingState(network, loss, optimizer), META)
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "optimizer.safetensors", "loss.safetensors"])
@@ -195,7 +196,7 @@ def test_missing_and_damaged_files_are_told_in_one_line(tmp_path: Path, file: st
         network, loss = small(), SoftmaxLoss(3, 8)
         optimizer = build_optimizer([network, loss], OptimizerConfig())
         with pytest.raises(InputError, match="cannot load checkpoint") as error:
-            load_state(tmp_path / "c", network, optimizer=optimizer, loss=loss)
+            load_state(tmp_path / "c", TrainingState(network, loss, optimizer))
         assert "\n" not in str(error.value)
         assert str(tmp_path / "c") in str(error.value)
 
@@ -207,8 +208,10 @@ def test_another_shape_is_told_in_one_line(tmp_path: Path) -> None:
         (small(), SoftmaxLoss(5, 8)),
         (build_backbone("iresnet18"), None),
     ):
+        optimizer = build_optimizer([network, *([loss] if loss else [])], OptimizerConfig())
+        state = TrainingState(network, loss or BatchOHNMLoss(), optimizer)
         with pytest.raises(InputError, match="cannot load checkpoint") as error:
-            load_state(tmp_path / "c", network, loss=loss)
+            load_state(tmp_path / "c", state)
         assert "\n" not in str(error.value)
 
 

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from subspace.train.backbones import Backbone, ImageInput, build_backbone
 from subspace.train.class_losses import SoftmaxLoss
 from subspace.train.images import BadImage
-from subspace.train.loop import StepRecord, train_steps
+from subspace.train.loop import LoaderConfig, StepRecord, train_steps
 from subspace.train.optimizers import OptimizerConfig, build_optimizer, learning_rate
 from subspace.train.planned_batches import ImageBatch
+from subspace.train.training_state import TrainingState
 from subspace.train.triplet_loss import BatchOHNMLoss
 
 LEVEL = OptimizerConfig(lr=3e-3, schedule="constant", warmup_steps=0)
@@ -30,8 +31,8 @@ def toy_batch(step: int, identities: int = 4, images: int = 3) -> ImageBatch:
     return ImageBatch(step, np.arange(len(pixels)), torch.from_numpy(pixels), [])
 
 
-def labels_of(batch: ImageBatch) -> np.ndarray:
-    return (batch.image_id // 3).astype(np.int32)
+def labels_of(step: int, image_id: np.ndarray) -> np.ndarray:
+    return (image_id // 3).astype(np.int32)
 
 
 class TinyNetwork(nn.Module):
@@ -73,10 +74,13 @@ def train(
         "first_step": 0,
         "total_steps": TOTAL,
         "device": torch.device("cpu"),
-        "precision": "32-true",
         "seed": 0,
     }
-    records = train_steps(network, loss, optimizer, batches, labels_of, config, **(settings | changed))
+    engine = LoaderConfig.model_validate(
+        {key: changed.pop(key) for key in [*changed] if key in LoaderConfig.model_fields}
+    )
+    state = TrainingState(network, loss, optimizer)
+    records = train_steps(state, batches, labels_of, config, engine, **(settings | changed))
     return network, list(records)
 
 

@@ -11,8 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from subspace.train.backbones import build_backbone
-from subspace.train.optimizers import OptimizerConfig, build_optimizer, learning_rate
+from subspace.mining import InputError
+from subspace.train.backbones import Backbone, build_backbone
+from subspace.train.class_losses import SoftmaxLoss
+from subspace.train.network_head import head_parameters
+from subspace.train.optimizers import OptimizerConfig, build_optimizer, learning_rate, set_learning_rates
 
 
 @settings(deadline=None)
@@ -46,6 +49,44 @@ def test_the_cosine_equals_that_of_torch() -> None:
         assert learning_rate(config, step, 50) == pytest.approx(schedule.get_last_lr()[0], abs=1e-9)
         optimizer.step()
         schedule.step()
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0, 0.9])
+def test_poly_equals_that_of_torch(power: float) -> None:
+    config = OptimizerConfig(lr=0.3, warmup_steps=0, schedule="poly", power=power)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.3)
+    schedule = torch.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=50, power=power)
+    for step in range(60):
+        assert learning_rate(config, step, 50) == pytest.approx(schedule.get_last_lr()[0], rel=1e-6, abs=1e-9)
+        optimizer.step()
+        schedule.step()
+
+
+def test_poly_begins_after_the_warm_up() -> None:
+    config = OptimizerConfig(lr=0.3, warmup_steps=10, schedule="poly", power=2)
+    assert learning_rate(config, 9, 50) == learning_rate(config, 10, 50) == 0.3
+    assert learning_rate(config, 30, 50) == pytest.approx(0.3 / 4)
+
+
+@pytest.mark.parametrize("total", [10, 97, 100])
+def test_step_equals_that_of_torch(total: int) -> None:
+    shares = (0.07, 0.3, 0.55)
+    config = OptimizerConfig(lr=0.3, warmup_steps=0, schedule="step", milestones=shares, step_factor=0.2)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.3)
+    falls = [
+        next(step for step in range(total + 1) if 100 * step >= percent * total) for percent in (7, 30, 55)
+    ]
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, falls, gamma=0.2)
+    for step in range(total):
+        assert learning_rate(config, step, total) == pytest.approx(schedule.get_last_lr()[0]), step
+        optimizer.step()
+        schedule.step()
+
+
+@pytest.mark.parametrize("milestones", [[0.5, 0.5], [0.7, 0.2], [0.0], [1.0], [0.5, 20]])
+def test_milestones_that_are_no_rising_shares_are_refused(milestones: list[float]) -> None:
+    with pytest.raises(ValueError, match="rising shares of the run"):
+        OptimizerConfig.model_validate({"milestones": milestones})
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
@@ -89,3 +130,86 @@ def test_sgd_is_torchs_with_nesterov_momentum(momentum: float) -> None:
             (parameter**3).sum().backward()
             optimizer.step()
     assert torch.equal(ours, theirs)
+
+
+def test_adagrad_is_torchs_and_its_sums_follow_a_moved_network() -> None:
+    ours, theirs = nn.Linear(3, 2), nn.Linear(3, 2)
+    theirs.load_state_dict(ours.state_dict())
+    first = build_optimizer([ours], OptimizerConfig(name="adagrad", lr=0.1, weight_decay=0.01))
+    ours.double()  # as a move to another device, after the sums were made
+    theirs.double()
+    groups = [{"params": [theirs.weight], "weight_decay": 0.01}, {"params": [theirs.bias]}]
+    second = torch.optim.Adagrad(groups, lr=0.1)
+    inputs = torch.randn(5, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for _ in range(3):
+        for module, optimizer in ((ours, first), (theirs, second)):
+            optimizer.zero_grad()
+            module(inputs).square().sum().backward()
+            optimizer.step()
+    assert torch.equal(ours.weight, theirs.weight)
+    assert torch.equal(ours.bias, theirs.bias)
+    assert all(first.state[p]["sum"].dtype == torch.float64 for p in ours.parameters())
+
+
+def two_modules() -> tuple[Backbone, SoftmaxLoss]:
+    return build_backbone("iresnet18", embedding_size=8), SoftmaxLoss(4, 8)
+
+
+def held_by(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+@pytest.mark.parametrize(
+    "changed", [{}, {"body_lr_factor": 0.1}, {"body_lr_factor": 0.1, "head": ["conv1", "layer2.0"]}]
+)
+def test_a_parameters_number_does_not_depend_on_settings(changed: dict[str, object]) -> None:
+    network, loss = two_modules()
+    optimizer = build_optimizer([network, loss], OptimizerConfig.model_validate(changed))
+    trained = [p for module in (network, loss) for p in module.parameters() if p.requires_grad]
+    expected = [p for p in trained if p.ndim >= 2] + [p for p in trained if p.ndim < 2]
+    assert [id(p) for p in held_by(optimizer)] == [id(p) for p in expected]
+
+
+def test_the_defaults_make_the_two_groups_of_old() -> None:
+    optimizer = build_optimizer(list(two_modules()), OptimizerConfig(weight_decay=0.1))
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.1, 0.0]
+    assert [group["lr_factor"] for group in optimizer.param_groups] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("head", [None, ["fc"], ["conv1", "layer4.1"]])
+def test_the_body_learns_at_its_share(head: list[str] | None) -> None:
+    network, loss = two_modules()
+    config = OptimizerConfig.model_validate(
+        {"lr": 0.5, "body_lr_factor": 0.1, "head": head, "weight_decay": 0}
+    )
+    optimizer = build_optimizer([network, loss], config)
+    names = {id(p): name for name, p in network.named_parameters()}
+    for lr in (None, 0.2):
+        if lr is not None:
+            set_learning_rates(optimizer, lr)
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                in_head = id(p) not in names or names[id(p)] in head_parameters(network, head)
+                assert group["lr"] == pytest.approx((lr or 0.5) * (1 if in_head else 0.1))
+
+
+def test_a_tenth_of_the_rate_is_a_tenth_of_the_step() -> None:
+    networks = [build_backbone("small", embedding_size=8) for _ in range(2)]
+    steps = []
+    for network, factor in zip(networks, (1.0, 0.1), strict=True):
+        config = OptimizerConfig(name="sgd", lr=0.5, momentum=0, weight_decay=0, body_lr_factor=factor)
+        optimizer = build_optimizer([network], config)
+        before = {name: p.detach().clone() for name, p in network.named_parameters()}
+        for p in network.parameters():
+            p.grad = torch.ones_like(p)
+        optimizer.step()
+        steps.append({name: (p.detach() - before[name]).mean() for name, p in network.named_parameters()})
+    for name in steps[0]:
+        share = 1 if name.startswith(("body.fc", "body.features")) else 0.1
+        torch.testing.assert_close(steps[1][name], share * steps[0][name], rtol=1e-4, atol=0)
+
+
+def test_a_wrong_head_is_refused() -> None:
+    with pytest.raises(InputError, match=r"'neck'; it has conv1"):
+        build_optimizer(list(two_modules()), OptimizerConfig(head=("neck",)))
+    build_optimizer([nn.Conv2d(3, 4, 3)], OptimizerConfig(body_lr_factor=0.1))  # not a network: no head

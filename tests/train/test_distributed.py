@@ -1,0 +1,77 @@
+"""Several processes train as one: the same gradients, curves, statistics and shards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from several_processes import run_in
+from shared_training import WithoutBatchNorm, curves_of, gradients_of
+from torch import Tensor
+
+from subspace.train.losses import LOSSES
+
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: (name, {}) for name in LOSSES if name not in ("xbm", "offline")},
+    "batch_ohnm": ("batch_ohnm", {"batch_ohnm": {"margin": 1.0}}),
+    "xbm:batch_ohnm": (
+        "xbm:batch_ohnm",
+        {"batch_ohnm": {"margin": 1.0}, "xbm": {"size": 50, "warmup_steps": 0}},
+    ),
+    "partial_fc arcface": ("partial_fc", {"partial_fc": {"kind": "arcface", "share": 0.3, "scale": 16}}),
+    "partial_fc cosface": ("partial_fc", {"partial_fc": {"kind": "cosface", "share": 0.3, "scale": 16}}),
+    "partial_fc softmax": ("partial_fc", {"partial_fc": {"kind": "softmax", "share": 1.0, "scale": 16}}),
+    # Their own gamma of 256 multiplies the rounding of float32.
+    "circle": ("circle", {"circle": {"gamma": 64}}),
+    "circle_pair": ("circle_pair", {"circle_pair": {"gamma": 64}}),
+    "sum": ("batch_ohnm + 0.5*partial_fc + 0.1*oim", {"batch_ohnm": {"margin": 1.0}}),
+}
+
+
+def assert_close(
+    found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float, what: str = ""
+) -> None:
+    """Within `tolerance` of the largest number of all."""
+    assert found.keys() == expected.keys()
+    scale = max(1.0, *(float(tensor.abs().max()) for tensor in expected.values()))
+    for name, tensor in expected.items():
+        difference = float((found[name] - tensor).abs().max()) / scale
+        assert difference <= tolerance, f"{what} {name}: {difference}"
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_gradients_are_those_of_one_process(tmp_path: Path, count: int) -> None:
+    alone = gradients_of(CASES)
+    found = run_in(count, tmp_path, gradients_of, CASES)[0]
+    for case, expected in alone.items():
+        assert_close(found[case], expected, 1e-6, case)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"unreadable": True}, {"engine": {"precision": "bf16-mixed"}}, {"body": WithoutBatchNorm}]
+)
+def test_gradients_are_equal_with(tmp_path: Path, settings: dict[str, Any]) -> None:
+    cases = {name: CASES[name] for name in ("batch_ohnm", "softmax", "partial_fc arcface")}
+    tolerance = 2e-2 if "engine" in settings else 1e-6  # bf16 has 8 bits
+    found = run_in(4, tmp_path, gradients_of, cases, settings)[0]
+    for case, expected in gradients_of(cases, settings).items():
+        assert_close(found[case], expected, tolerance, case)
+
+
+REMEMBERING = {
+    name: CASES[name] for name in ("xbm:batch_ohnm", "oim", "partial_fc arcface", "curricularface")
+}
+
+
+def test_training_curves_are_those_of_one_process(tmp_path: Path) -> None:
+    settings = {"optimizer": {"name": "sgd", "lr": 0.02}}
+    alone = curves_of(REMEMBERING, 50, settings)
+    for count in (2, 4):
+        found = run_in(count, tmp_path / str(count), curves_of, REMEMBERING, 50, settings)
+        for case, expected in alone.items():
+            assert len(expected) == 50
+            assert expected[-1] < expected[0]
+            for curves in found:
+                np.testing.assert_allclose(curves[case], expected, rtol=1e-3, atol=1e-4, err_msg=case)
