@@ -201,14 +201,14 @@ def table(results: Results) -> list[str]:
 
 
 def draw(results: Results, out: Path) -> None:
-    """Step time and memory over identities, both axes logarithmic."""
+    """Processor time of a step and memory over identities, both axes logarithmic."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4), layout="constrained")
     for axes, key, title in zip(
         figure.subplots(1, 2),
-        ("ms", "peak"),
-        ("step, ms", "peak memory of the training process, MiB"),
+        ("cpu", "peak"),
+        ("processor time of a step, ms", "peak memory of the training process, MiB"),
         strict=True,
     ):
         for case in CASES:

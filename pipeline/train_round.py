@@ -16,6 +16,7 @@ from ..mining.randomness import derived_seed
 from ..train import distributed
 from ..train.checkpoint import CheckpointMeta, load_network
 from ..train.image_index import training_images
+from ..train.images import ImageStore
 from ..train.losses import TrainingSet, build_loss, labels_are_places
 from ..train.optimizers import build_optimizer
 from ..train.planned_batches import DecodedBatches, Plan
@@ -75,7 +76,7 @@ def train(
             stage=stage,
             plan=plan,
             dataset=DecodedBatches(
-                training_images(manifest, run.image_index),
+                _images(run, manifest),
                 plan.__getitem__,
                 network.input.size,
                 augment=config.train.augment,
@@ -132,6 +133,18 @@ def _staleness(run: RunDirectory, config: RunConfig, round_index: int) -> Stalen
         queries=made["recall_queries"],
         seed=recall_seed(config, round_index),
     )
+
+
+def _images(run: RunDirectory, manifest: Manifest) -> ImageStore:
+    """The images for training; process 0 makes their index where there is none, and the others wait."""
+    problem = None
+    if distributed.rank() == 0:
+        try:
+            training_images(manifest, run.image_index)
+        except InputError as error:
+            problem = str(error)
+    distributed.refuse_if_any(problem)
+    return training_images(manifest, run.image_index)
 
 
 def _labels(
