@@ -21,8 +21,9 @@ from torch import Tensor
 STEPS = 60
 SETTINGS = [
     *QUICK, "rounds=1", "pretrain.steps=4", f"plan.steps={STEPS}", "train.log_every=5", "train.save_every=10",
-    "train.optimizer.lr=1e-4", "train.optimizer.schedule=constant",
+    "train.optimizer.lr=1e-4", "train.optimizer.schedule=constant", "train.loss=softmax",
 ]  # fmt: skip
+"""A smooth loss and small steps: rounding that differs between numbers of processes stays small."""
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +112,9 @@ def test_any_number_of_processes_goes_on_where_another_stopped(
     assert ends[0]["loss"] == pytest.approx(ends[1]["loss"], rel=0.02)
 
 
-@pytest.mark.parametrize("loss", ["batch_ohnm", "xbm:batch_ohnm + partial_fc"])
+@pytest.mark.parametrize(
+    "loss", [pytest.param("batch_ohnm", marks=pytest.mark.slow), "xbm:batch_ohnm + partial_fc"]
+)
 def test_four_processes_stopped_and_continued_end_with_the_same_bytes(
     planned: Path, tmp_path: Path, loss: str
 ) -> None:
@@ -133,7 +136,7 @@ def children(pid: int) -> list[int]:
     return [int(line) for line in found.stdout.split()]
 
 
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_killed_process_ends_all_and_loses_nothing(
     planned: Path, whole: Path, tmp_path: Path, victim: int
 ) -> None:

@@ -148,7 +148,7 @@ def test_a_record_shows_the_batch_and_holds_no_graph() -> None:
         assert record.batch.step == step
         assert not record.embeddings.requires_grad
         assert record.embeddings.shape == (12, 8)
-        assert record.labels.tolist() == labels_of(record.batch.image_id).tolist()
+        assert record.labels.tolist() == labels_of(0, record.batch.image_id).tolist()
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
