@@ -71,9 +71,14 @@ def working(
     from .config import load_config
     from .console import Console
     from .run_directory import RunDirectory
-    from .stage import Options
+    from .stage import Options, StopRequest
 
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    if several and processes > 1:
+        raise InputError(
+            f"--processes {processes} was given to one of {os.environ['WORLD_SIZE']} processes that a launcher started "
+            "(WORLD_SIZE is set); leave it to the launcher how many there are"
+        )
     if several and command not in ("train", "pretrain"):
         raise InputError(
             f"`subspace {command}` was started in several processes, but only train and pretrain share their work; "
@@ -83,12 +88,13 @@ def working(
     config = load_config(run.config, overrides or [])
     first = os.environ.get("RANK", "0") == "0"
     options = Options(
-        Console(quiet or not first, as_json),
+        Console(quiet or not first, as_json and first),
         device,
         force,
         remake_stale,
         resume,
         dry_run,
+        StopRequest(hurries=not several),
         processes=processes,
         overrides=tuple(overrides or ()),
     )

@@ -178,6 +178,8 @@ def _tell(codes: list[int], words: list[IO[bytes] | None], stopped_by: str | Non
             f"process {killed[0]} of {len(codes)} was killed ({name}), and the others were stopped; run the same command "
             "to continue from the last save"
         )
+    if codes[0] < 0:  # the signal came before it could handle any, and it has said nothing
+        raise StoppedEarly(f"stopped by {stopped_by}; run the same command to continue")
     raise SystemExit(StoppedEarly.exit_code)
 
 

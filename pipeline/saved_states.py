@@ -57,10 +57,11 @@ class SavedStates:
                 remove(older)
 
     def load(self, folder: Path) -> CheckpointMeta:
-        """Load a state of this training."""
+        """Load a state of this training. Called by all processes; it is theirs until the last has read it."""
         meta = load_state(folder, self.state)
         if self.state.running is not None:
             load_running(folder, self.state.running)
+        distributed.agree(True)  # the next save of process 0 may remove or replace the folder
         return meta
 
     def restore(self, begin_with: Path | None) -> int:

@@ -106,6 +106,9 @@ class StopRequest:
 
     name: str | None = None
     graceful: bool = False
+    hurries: bool = True
+    """Whether a second signal ends graceful work at once. Not where a launcher passes on signals that a scheduler has
+    sent to every process already."""
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -118,7 +121,7 @@ class StopRequest:
                 signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        again = self.name is not None
+        again = self.name is not None and self.hurries
         self.name = signal.Signals(number).name
         if again or not self.graceful:
             raise StoppedEarly(f"stopped by {self.name}; run the same command to continue")

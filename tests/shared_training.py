@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,9 @@ from subspace.train.training_state import TrainingState, averaged
 IDENTITIES, IMAGES = 9, 3
 """In a batch; 27 images, so that the shares of 2 and of 4 processes are unequal."""
 CLASSES = 40
+
+FIRST_SHARE = (0, 1, 2, 3, 4, 5, 6, 20)
+"""Places in a batch; where they are unreadable, the first process of four has no image left."""
 
 
 class Layers(nn.Module):
@@ -44,7 +47,7 @@ class WithoutBatchNorm(Layers):
         self.linear[2] = nn.Identity()
 
 
-def batches(steps: range, unreadable: bool = False, total: int | None = None) -> Iterator[ImageBatch]:
+def batches(steps: range, unreadable: Sequence[int] = (), total: int | None = None) -> Iterator[ImageBatch]:
     """This process's share of a batch a step; noisy copies of patterns."""
     patterns = np.random.default_rng(0).integers(0, 256, (CLASSES, 3, 8, 8))
     for step in steps:
@@ -54,8 +57,7 @@ def batches(steps: range, unreadable: bool = False, total: int | None = None) ->
         images = torch.from_numpy(np.clip(pixels, 0, 255).astype(np.uint8))
         image_id = label * 1000 + np.arange(len(label))
         good = np.ones(len(label), bool)
-        if unreadable:
-            good[[0, 1, 2, 3, 4, 5, 6, 20]] = False  # the first process of four has none left
+        good[list(unreadable)] = False
         if distributed.count() == 1:
             yield ImageBatch(step, image_id[good], images[good], [])
             continue
@@ -88,7 +90,7 @@ def train(
     optimizer: dict[str, Any] | None = None,
     engine: dict[str, Any] | None = None,
     body: type[nn.Module] = Layers,
-    unreadable: bool = False,
+    unreadable: Sequence[int] = (),
     ema: float | None = None,
     first: int = 0,
     images: int | None = None,

@@ -82,7 +82,9 @@ def losses_of_contact() -> Iterator[None]:
         yield
     except RuntimeError as error:
         text = str(error)
-        if not any(sign in text for sign in ("onnection", "ocket", "peer", "imed out", "imeout", "NCCL")):
+        if not any(
+            sign in text for sign in ("onnection", "ocket", "peer", "imed out", "imeout", "NCCL", "gloo")
+        ):
             raise
         raise StoppedEarly(
             f"process {rank()} lost contact with another one; run the same command to continue from the last save"

@@ -188,7 +188,9 @@ def train_steps(
             if unfreezing is not None and unfreezing.apply(global_step):
                 passes.trainable_has_changed()
             with phases("forward"):
-                own = passes.forward(batch.images, planned, derived_seed(seed, "dropout", global_step))
+                own = passes.forward(
+                    batch.images, planned, len(image_id), derived_seed(seed, "dropout", global_step)
+                )
                 embeddings = distributed.gathered(own, start, len(image_id))
             with phases("loss"):
                 value = loss(embeddings, labels)

@@ -70,14 +70,15 @@ class NetworkPass:
                 find_unused_parameters=True,
             )
 
-    def forward(self, images: Tensor, planned: int, seed: int) -> Tensor:
+    def forward(self, images: Tensor, planned: int, readable: int, seed: int) -> Tensor:
         """Embed uint8[b, 3, S, S]: float32[b, D], whose gradient `backward` takes on.
 
         Args:
             planned: images of the whole batch, unreadable ones counted, so that all processes cut alike.
+            readable: images of the whole batch that could be read.
             seed: of dropout; with the number of the chunk and of the process where there are several.
         """
-        chunks = self._chunk_count(len(images), planned)
+        chunks = self._chunk_count(planned, readable)
         self._chunks = [images[i::chunks] for i in range(chunks)]
         self._seeds = [_dropout_seed(seed, i) for i in range(chunks)]
         if chunks == 1:
@@ -90,13 +91,13 @@ class NetworkPass:
             self._cached[i::chunks] = part
         return self._cached.requires_grad_()
 
-    def _chunk_count(self, images: int, planned: int) -> int:
+    def _chunk_count(self, planned: int, readable: int) -> int:
         if self.chunk_size is None:
             return 1
         W = distributed.count()
         chunks = -(-planned // (W * self.chunk_size))
-        # Batch norm wants two images; where it is synchronised, the other processes have some.
-        return max(1, min(chunks, images // 2)) if W == 1 else chunks
+        # Batch norm wants two images: the process that has most of them has two for each of so many chunks.
+        return max(1, min(chunks, readable // (2 * W)))
 
     def backward(self) -> None:
         """After the loss's own backward pass: the rest of the way to the weights, where that stopped at the embeddings."""

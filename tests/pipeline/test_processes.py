@@ -172,6 +172,25 @@ def test_a_killed_parent_stops_its_children(planned: Path, tmp_path: Path) -> No
     assert saved(run)
 
 
+@pytest.mark.parametrize("moment", ["at the start", "in training"])
+def test_a_scheduler_may_signal_all_processes_before_the_parent_passes_it_on(
+    planned: Path, tmp_path: Path, moment: str
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(planned, run)
+    process = start("train", run, "--processes", "2")
+    wait(lambda: len(children(process.pid)) == 2)
+    if moment == "in training":
+        wait(lambda: saved(run))
+    for pid in (*children(process.pid), process.pid):
+        os.kill(pid, signal.SIGTERM)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 4, errors
+    assert errors.splitlines()[-1].startswith("subspace: stopped by SIGTERM")
+    if moment == "in training":
+        assert "saved; run the same command to continue" in errors
+
+
 SHADOWS = ("train.py", "random.py", "mining.py", "torch.py")
 
 
@@ -198,8 +217,9 @@ def test_a_folder_with_files_of_the_same_names_is_no_trap(
             "train",
             str(run),
         ]
-    done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, "--json"], cwd=here, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["stage"] == "train"
     for name, expected in weights(whole).items():
         torch.testing.assert_close(weights(run)[name], expected, rtol=0.05, atol=1e-3, msg=name)
 
@@ -229,3 +249,16 @@ def test_other_commands_are_not_for_torchrun(planned: Path) -> None:
     )
     assert done.returncode == 2
     assert "start it once, with --processes" in done.stderr
+
+
+def test_a_launcher_s_processes_start_no_others(planned: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "subspace.pipeline.cli", "train", str(planned), "--processes", "2"],
+        env={**os.environ, "WORLD_SIZE": "2", "RANK": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "leave it to the launcher" in done.stderr

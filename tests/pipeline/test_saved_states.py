@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 import torch
+from several_processes import run_in
 from torch import nn
 
+from subspace.mining.artifacts import remove
 from subspace.pipeline.saved_states import SavedStates
+from subspace.train import distributed
 from subspace.train.backbones import Backbone, ImageInput
 from subspace.train.checkpoint import CheckpointMeta
 from subspace.train.collapse import CollapseConfig, CollapseGuard
@@ -16,14 +20,17 @@ from subspace.train.loop import LoaderConfig
 from subspace.train.optimizers import OptimizerConfig, build_optimizer
 from subspace.train.training_state import TrainingState
 from subspace.train.triplet_loss import BatchOHNMLoss
+from subspace.train.triplet_rules import BatchHardLoss
 
 HEALTHY, COLLAPSED = (0.2, 1.8), (0.3, 0.01)
 
 
-def states_in(folder: Path, save_every: int, window: int, fingerprint: str = "this") -> SavedStates:
+def states_in(
+    folder: Path, save_every: int, window: int, fingerprint: str = "this", loss: nn.Module | None = None
+) -> SavedStates:
     body = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
     network = Backbone(body, spec="tiny", input=ImageInput(8), embedding_size=4)
-    loss = BatchOHNMLoss(0.3)
+    loss = loss or BatchOHNMLoss(0.3)
     guard = CollapseGuard(loss, CollapseConfig(window=window))
     optimizer = build_optimizer([network, loss], OptimizerConfig())
     meta = CheckpointMeta("tiny", 4, 0, fingerprint)
@@ -42,6 +49,24 @@ def run(
         if step % states.loader.save_every == 0 or step in also_at:
             states.save(states.at(step), step)
     return None
+
+
+def going_back_slowly_in_all_but_the_first(folder: Path) -> int:
+    """As a collapse has it: all load a state, then process 0 saves a newer one, which replaces it."""
+    states = states_in(folder, save_every=10, window=50, loss=BatchHardLoss())  # sends no tensors in a save
+    states.save(states.at(10), 10)
+    distributed.agree(True)
+    if distributed.rank():
+        time.sleep(1)
+    step = states.load(states.at(10)).step
+    states.save(states.at(20), 20)
+    if distributed.rank() == 0:
+        remove(states.at(10))
+    return step
+
+
+def test_a_state_stays_until_all_processes_have_read_it(tmp_path: Path) -> None:
+    assert run_in(2, tmp_path, going_back_slowly_in_all_but_the_first, tmp_path / "run") == [10, 10]
 
 
 @pytest.mark.parametrize(

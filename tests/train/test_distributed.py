@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from several_processes import run_in
-from shared_training import WithoutBatchNorm, curves_of, gradients_of
+from shared_training import FIRST_SHARE, WithoutBatchNorm, curves_of, gradients_of
 from torch import Tensor
 
+from subspace.mining.errors import StoppedEarly
+from subspace.train import distributed
 from subspace.train.losses import LOSSES
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -55,7 +57,8 @@ def test_gradients_are_those_of_one_process(tmp_path: Path, count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"unreadable": True}, {"engine": {"precision": "bf16-mixed"}}, {"body": WithoutBatchNorm}]
+    "settings",
+    [{"unreadable": FIRST_SHARE}, {"engine": {"precision": "bf16-mixed"}}, {"body": WithoutBatchNorm}],
 )
 def test_gradients_are_equal_with(tmp_path: Path, settings: dict[str, Any]) -> None:
     cases = {name: CASES[name] for name in ("batch_ohnm", "softmax", "partial_fc arcface")}
@@ -80,3 +83,15 @@ def test_training_curves_are_those_of_one_process(tmp_path: Path) -> None:
             assert expected[-1] < expected[0]
             for curves in found:
                 np.testing.assert_allclose(curves[case], expected, rtol=1e-3, atol=1e-4, err_msg=case)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "[gloo/transport/tcp/pair.cc:537] Connection closed by peer [127.0.0.1]:4711",
+        "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:269] writev [127.0.0.1]:4711: Broken pipe",
+    ],
+)
+def test_a_lost_process_is_no_bug(message: str) -> None:
+    with pytest.raises(StoppedEarly, match="lost contact"), distributed.losses_of_contact():
+        raise RuntimeError(message)
