@@ -26,7 +26,8 @@ from .plan import shown
 from .processes import run_stage_together, train_together
 from .run_directory import RunDirectory
 from .stage import Options, Stage, flat_fields
-from .training import OUTPUTS, UNIMPORTANT, Training, training_estimate
+from .training import OUTPUTS, UNIMPORTANT, Training
+from .training_estimate import training_estimate
 
 
 def pretrain_stage(run: RunDirectory, config: RunConfig, manifest_fingerprint: str) -> Stage:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,3 +117,19 @@ class SavedStates:
         """Remove the states on the way, unless some are to be kept."""
         if distributed.rank() == 0 and self.loader.keep_last == 1:
             shutil.rmtree(self.folder / "resume", ignore_errors=True)
+
+
+class SaveClock:
+    """Says when `minutes` have passed since the last checkpoint; never, without them."""
+
+    def __init__(self, minutes: float | None) -> None:
+        self._seconds = 60 * minutes if minutes is not None else math.inf
+        self.saved()
+
+    def saved(self) -> None:
+        """Begin to count anew."""
+        self._since = time.monotonic()
+
+    def late(self) -> bool:
+        """Whether it is time to save."""
+        return time.monotonic() - self._since >= self._seconds

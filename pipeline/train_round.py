@@ -28,7 +28,8 @@ from .processes import run_stage_together, train_together
 from .round_tables import read_identities, read_subspaces
 from .run_directory import RunDirectory
 from .stage import Options, Stage, done_fingerprint, flat_fields, network_fingerprint, steps_taken
-from .training import OUTPUTS, UNIMPORTANT, Training, training_estimate
+from .training import OUTPUTS, UNIMPORTANT, Training
+from .training_estimate import training_estimate
 
 
 def train_stage(run: RunDirectory, config: RunConfig, manifest_fingerprint: str, round_index: int) -> Stage:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +17,7 @@ from ..train import distributed
 from ..train.backbones import Backbone
 from ..train.checkpoint import CheckpointMeta, read_meta
 from ..train.collapse import Collapse, CollapseConfig, CollapseGuard
-from ..train.embedder import forward_rate, pick_device
+from ..train.embedder import pick_device
 from ..train.loop import LoaderConfig, StepRecord, train_steps
 from ..train.metrics_log import MetricsLog, read_metrics
 from ..train.open_trackers import open_trackers
@@ -30,9 +28,8 @@ from ..train.running_means import Staleness
 from ..train.trackers import TrackedRun
 from ..train.training_state import TrainingState, averaged
 from ..train.unfreezing import Unfreezing
-from .console import amount
 from .processes import orphaned
-from .saved_states import SavedStates
+from .saved_states import SaveClock, SavedStates
 from .stage import Options, Stage
 
 OUTPUTS = ("checkpoint", "resume", "metrics.jsonl", "tensorboard", "trackers.json")
@@ -265,38 +262,10 @@ class Training:
         }
 
 
-class SaveClock:
-    """Says when `minutes` have passed since the last checkpoint; never, without them."""
-
-    def __init__(self, minutes: float | None) -> None:
-        self._seconds = 60 * minutes if minutes is not None else math.inf
-        self.saved()
-
-    def saved(self) -> None:
-        """Begin to count anew."""
-        self._since = time.monotonic()
-
-    def late(self) -> bool:
-        """Whether it is time to save."""
-        return time.monotonic() - self._since >= self._seconds
-
-
 def training_device(name: str | None) -> torch.device:
     """The device of this process: as `pick_device`, and one GPU each where several processes train."""
     device = pick_device(name)
     return distributed.local_device() if device.type == "cuda" and distributed.count() > 1 else device
-
-
-def training_estimate(
-    network: Backbone, loader: LoaderConfig, steps: int, batch: int, options: Options
-) -> str:
-    """Steps, time and disk; forward and backward take three times the forward pass that is timed here."""
-    rate = forward_rate(network, pick_device(options.device), loader.precision) / 3
-    weights = sum(parameter.numel() for parameter in network.parameters()) * 4
-    return (
-        f"{steps:,} steps of up to {batch:,} images, about {max(1, steps * batch / rate):,.0f} s, "
-        f"{amount(4 * weights)} of weights, gradients and optimiser state, {amount(9 * weights)} of disk"
-    )
 
 
 def _note(values: dict[str, Any]) -> str:
