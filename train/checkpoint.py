@@ -31,6 +31,8 @@ from .running_means import RunningMeans
 from .training_state import TrainingState
 
 SPEC_PREFIX = "checkpoint:"
+SPARSE = ".sparse"
+"""Ends the name of a tensor that is sparse in memory, such as momentum of sparse gradients; files hold it dense."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +201,8 @@ def _tensors(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _on_cpu(tensor: Tensor, like: Tensor) -> Tensor:
-    """A copy, whole where `like` is a shard (and meaningless then in all processes but 0)."""
+    """A dense copy, whole where `like` is a shard (and meaningless then in all processes but 0)."""
+    tensor = tensor.to_dense() if tensor.is_sparse else tensor
     if distributed.is_shard(like):
         tensor = distributed.whole_shard(tensor, like)
     # clone: safetensors refuses tensors that share memory (tied weights)
@@ -218,7 +221,9 @@ def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
 def _flat_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     parameters = _parameters(optimizer)
     return {
-        f"{index}.{name}": _on_cpu(value, parameters[index] if value.ndim else value)
+        f"{index}.{name}{SPARSE if value.is_sparse else ''}": _on_cpu(
+            value, parameters[index] if value.ndim else value
+        )
         for index, values in optimizer.state_dict()["state"].items()
         for name, value in values.items()
         if isinstance(value, Tensor)
@@ -231,5 +236,7 @@ def _load_flat_state(optimizer: torch.optim.Optimizer, flat: dict[str, Tensor]) 
     for key, value in flat.items():
         index, _, name = key.partition(".")
         own = _own_rows(value, parameters[int(index)]) if value.ndim else value
+        if name.endswith(SPARSE):
+            name, own = name.removesuffix(SPARSE), own.to_sparse(1)
         state.setdefault(int(index), {})[name] = own
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -27,8 +27,9 @@ from torch import Tensor, nn
 
 from ..mining.errors import InputError, StoppedEarly
 
-PATIENCE = timedelta(minutes=10)
-"""How long a process waits for the others before it gives up; the first step may compile kernels."""
+PATIENCE = timedelta(minutes=30)
+"""How long a process waits for the others before it gives up: the first step may compile kernels, process 0 writes
+checkpoints."""
 
 
 def rank() -> int:
@@ -63,7 +64,8 @@ def joined() -> Iterator[None]:
     if torch.cuda.is_available():
         torch.cuda.set_device(local_device())
     try:
-        dist.init_process_group(backend, timeout=PATIENCE)
+        with losses_of_contact():
+            dist.init_process_group(backend, timeout=PATIENCE)
     except (ValueError, KeyError) as error:
         raise InputError(f"cannot join the other processes ({error}); start them with torchrun") from error
     try:

@@ -42,8 +42,8 @@ class LoaderConfig(Settings):
     chunk_size: int | None = Field(
         default=None,
         ge=4,
-        description="images that a process embeds at a time, for large batches on small memory: the same gradients, "
-        "a third slower; null: its whole share",
+        description="images that a process embeds at a time, for large batches on small memory, up to a third slower: the "
+        "same gradients, except that batch norm sees the chunks; null: its whole share",
     )
     accumulate: int = Field(
         default=1, ge=1, description="batches whose gradients are averaged for one step of the optimiser"

@@ -3,10 +3,11 @@
 Losses that compare the images of a batch need all embeddings at once, but not all activations. With chunks
 (gradient caching: Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup")
 a first pass embeds chunk after chunk and keeps nothing; the loss then gives the gradient of every embedding;
-a second pass embeds each chunk again, with the same dropout, and takes the gradient on to the weights. The result is
-the gradient of one pass exactly, for a third more time and the activations of one chunk.
+a second pass embeds each chunk again, with the same dropout, and takes the gradient on to the weights. For a network in
+which no image sees another, the result is the gradient of one pass exactly, for up to a third more time and the
+activations of one chunk.
 
-Batch norm sees one chunk at a time (of all processes together). A chunk takes every n-th image, not n
+Batch norm sees one chunk at a time (of all processes together), so its moments depend on the number of chunks. A chunk takes every n-th image, not n
 neighbours, so that each holds images of all identities and its moments are close to those of the batch.
 """
 

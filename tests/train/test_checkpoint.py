@@ -21,6 +21,7 @@ from subspace.train.checkpoint import CheckpointMeta, load_network, load_state, 
 from subspace.train.class_losses import SoftmaxLoss
 from subspace.train.loop import LoaderConfig, train_steps
 from subspace.train.optimizers import OptimizerConfig, build_optimizer
+from subspace.train.partial_fc import PartialFCLoss
 from subspace.train.planned_batches import ImageBatch
 from subspace.train.training_state import TrainingState, averaged
 from subspace.train.triplet_loss import BatchOHNMLoss
@@ -146,6 +147,22 @@ def test_averaged_weights_and_the_loss_scale_go_on_bit_for_bit(tmp_path: Path, p
     used = load_network(f"checkpoint:{tmp_path / 'whole'}")
     assert whole.ema is not None
     assert_same(used.state_dict(), whole.ema.module.state_dict())
+
+
+def test_momentum_of_sparse_gradients_is_saved_and_goes_on(tmp_path: Path) -> None:
+    config = OptimizerConfig(name="sgd", lr=0.05, weight_decay=0.0, warmup_steps=0)
+    states = []
+    for seed in (0, 9):
+        network, loss = small(seed), PartialFCLoss(3, 8, share=0.5, sparse_gradient=True)
+        states.append(TrainingState(network, loss, build_optimizer([network, loss], config)))
+    whole, again = states
+    train(whole.network, whole.loss, whole.optimizer, config, range(3))
+    save_checkpoint(tmp_path / "c", whole, META)
+    load_state(tmp_path / "c", again)
+    for state in states:
+        train(state.network, state.loss, state.optimizer, config, range(3, STEPS))
+    for name, tensor in whole.loss.state_dict().items():
+        torch.testing.assert_close(again.loss.state_dict()[name], tensor)
 
 
 def test_equal_trainings_give_equal_bytes(tmp_path: Path) -> None:
