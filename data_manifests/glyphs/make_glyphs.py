@@ -1,0 +1,168 @@
+"""Build a glyph set: every Unicode character is an identity, every typeface that draws it is an image of it.
+
+    make glyphs
+    .venv/bin/python data_manifests/glyphs/make_glyphs.py tiny --out data/glyphs/tiny
+
+Needs this package, freetype-py, and either a Debian-like machine with a network or a folder of fonts. What is
+fetched and drawn is kept, so an interrupted build goes on where it was. The same fonts and versions give the same
+bytes, whatever the number of processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import shutil
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import yaml
+from drawn_fonts import draw_font, pictures_path
+from face_table import FaceTable, face_table
+from fetch_fonts import FontFile, fetch, list_fonts
+from near_repeats import NEAR_REPEAT
+from write_set import write_set
+from write_shards import IDENTITIES_PER_SHARD, Shard, write_shard
+
+from subspace.mining.artifacts import fingerprint_of
+from subspace.mining.errors import InputError, StoppedEarly, SubspaceError
+from subspace.pipeline.console import Console, amount
+
+SIZES = ("tiny", "core", "wide", "all")
+PACKAGES = Path(__file__).with_name("packages.yaml")
+LEAST_IMAGES = 4
+"""What an identity of the user's own fonts needs to be held out."""
+
+Task, Result = TypeVar("Task"), TypeVar("Result")
+
+
+def packages_of(size: str) -> tuple[list[str], int]:
+    """The packages of a size, with those of the smaller ones; and the images that a held-out identity needs."""
+    told: dict[str, Any] = yaml.safe_load(PACKAGES.read_text(encoding="utf-8"))
+    names = [name for smaller in SIZES[: SIZES.index(size) + 1] for name in told[smaller]["packages"]]
+    return names, told[size]["least_images"]
+
+
+def make_glyphs(
+    files: list[FontFile], out: Path, work: Path, processes: int, console: Console
+) -> tuple[FaceTable, list[Path]]:
+    """Draw the font files into `work`, write the shards into `out`; return all faces and the shards' paths."""
+    drawn = work / "drawn"
+    paths = [file.path for file in files]
+    sizes = [path.stat().st_size for path in paths]
+    largest_first = sorted(range(len(paths)), key=lambda i: -sizes[i])
+    with console.progress("draw", len(paths), "font files") as progress:
+        folders = _each(partial(draw_font, drawn=drawn), paths, largest_first, processes, progress.update)
+    table = face_table(files, folders)
+    if not len(table.drawn):
+        raise InputError(
+            f"{files[0].path} and {len(files) - 1} other files draw no character; give other fonts"
+        )
+
+    content = {"drawn": [folder.name for folder in folders], "near": NEAR_REPEAT, "of": IDENTITIES_PER_SHARD}
+    fingerprint = fingerprint_of({**content, "zlib": zlib.ZLIB_RUNTIME_VERSION})
+    shards = _shards(table, out / f"shards-{fingerprint[:12]}", tuple(map(pictures_path, folders)))
+    with console.progress("write", len(shards), "shards") as progress:
+        order = list(range(len(shards)))
+        return table, _each(write_shard, shards, order, processes, progress.update)
+
+
+def _shards(table: FaceTable, folder: Path, pictures: tuple[Path, ...]) -> list[Shard]:
+    starts = np.flatnonzero(np.append(True, np.diff(table.drawn["code"]) != 0))
+    pieces = np.split(table.drawn, starts[::IDENTITIES_PER_SHARD][1:])
+    return [Shard(folder / f"{i:04d}.pngs", piece, pictures) for i, piece in enumerate(pieces)]
+
+
+def _each(
+    work: Callable[[Task], Result],
+    tasks: list[Task],
+    order: list[int],
+    processes: int,
+    done: Callable[[int], None],
+) -> list[Result]:
+    """The results of `work` in the order of `tasks`, which are begun in `order`."""
+    results: dict[int, Result] = {}
+    # Spawned, so that the workers are alike on every system and hold none of this process's memory.
+    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"))
+    try:
+        futures = {pool.submit(work, tasks[i]): i for i in order}
+        for future in as_completed(futures):
+            results[futures[future]] = future.result()
+            done(1)
+    except BrokenProcessPool as error:
+        likely = "out of memory, or a font that FreeType cannot stand"
+        raise InputError(f"a process died ({likely}); the same command goes on, try --processes 1") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return [results[i] for i in range(len(tasks))]
+
+
+def run(options: argparse.Namespace, console: Console) -> None:
+    """Fetch, draw, write, and say what the set holds."""
+    started = time.monotonic()
+    out = options.out or Path("data/glyphs") / options.size
+    work = options.work or out.parent
+    if options.processes < 1:
+        raise InputError(f"--processes is {options.processes}; give 1 or more")
+    if options.fonts is None:
+        names, least_images = packages_of(options.size)
+        files = fetch(names, work / "packages", console)
+    else:
+        files, least_images = list_fonts(options.fonts), LEAST_IMAGES
+    table, shards = make_glyphs(files, out, work, options.processes, console)
+    told = write_set(out, shards, table, options.size if options.fonts is None else "own fonts", least_images)
+    for old in out.glob("shards-*"):
+        if old != shards[0].parent:
+            shutil.rmtree(old)
+    size = sum(shard.stat().st_size for shard in shards)
+    console.say(
+        f"{out / 'manifest.parquet'}: {told['images']:,} images ({amount(size)}) of {told['identities']:,} "
+        f"identities, {told['faces']:,} faces, {told['families']} families, in {time.monotonic() - started:,.0f} s"
+    )
+    for what in ("identities with images", "identities by split"):
+        console.say(f"  {what}: " + ", ".join(f"{name} {count:,}" for name, count in told[what].items()))
+    left_out = (f"{told[name]:,} {name}" for name in ("blank", "placeholders", "repeats"))
+    console.say(f"  left out of {told['drawn']:,} drawings: {', '.join(left_out)}")
+    console.say(
+        f"  {told['duplicate pairs']:,} pairs of identities are one picture in every face that has both"
+    )
+
+
+def main() -> None:
+    """Read the command line and build the set."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "size", choices=SIZES, nargs="?", default="wide", help="which packages (default: wide)"
+    )
+    parser.add_argument("--fonts", type=Path, help="take the fonts of this folder instead of packages")
+    parser.add_argument("--out", type=Path, help="folder of the set (default: data/glyphs/SIZE)")
+    parser.add_argument(
+        "--work", type=Path, help="folder for packages and drawings (default: beside the set)"
+    )
+    parser.add_argument(
+        "--processes", type=int, default=len(os.sched_getaffinity(0)), help="default: one a core"
+    )
+    parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    options = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"  # of each worker: they share the cores already
+    try:
+        run(options, Console(quiet=options.quiet))
+    except (SubspaceError, StoppedEarly) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        raise SystemExit(StoppedEarly.exit_code) from None
+
+
+if __name__ == "__main__":
+    main()
