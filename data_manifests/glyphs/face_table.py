@@ -5,6 +5,8 @@ Shapes: F faces, E drawings.
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +30,7 @@ class FaceRow:
     family: str
     font_version: str
     characters: int
-    """That it draws, blank ones and placeholders left out."""
+    """That it draws, those left out of `FaceTable` not counted."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class FaceTable:
     """DRAWN[E], sorted by the name of the identity, then face."""
     blank: int
     placeholders: int
+    nameless: int
+    """Drawings of unassigned and private-use code points, which are left out."""
 
 
 def identity_name(code: int) -> str:
@@ -47,14 +51,31 @@ def identity_name(code: int) -> str:
     return f"U+{code:04X}"
 
 
-def face_table(files: list[FontFile], folders: list[Path]) -> FaceTable:
-    """Gather what was drawn of each file into the folder beside it; a face without characters is left out."""
+def is_named(code: int, private: bool) -> bool:
+    """Whether a code point is a character by this Python's Unicode data, or a private one where those count.
+
+    Fonts disagree on what the others are: hieroglyphs, an invented script, the number in a box.
+    """
+    category = unicodedata.category(chr(code))
+    return category != "Cn" and (private or category != "Co")
+
+
+def face_table(files: list[FontFile], folders: list[Path], private_use: Collection[str] = ()) -> FaceTable:
+    """Gather what was drawn of each file into the folder of the same place; a face without characters is left out.
+
+    `private_use`: the packages whose private-use characters count.
+    """
     faces: list[FaceRow] = []
     pieces = []
-    blank = placeholders = 0
+    blank = placeholders = nameless = 0
     for number, (file, folder) in enumerate(zip(files, folders, strict=True)):
         told, entries = told_of(folder), entries_of(folder)
         blank, placeholders = blank + told["blank"], placeholders + told["placeholders"]
+        private = file.package in private_use
+        named = np.fromiter(
+            (is_named(code, private) for code in entries["code"].tolist()), bool, len(entries)
+        )
+        nameless, entries = nameless + int((~named).sum()), entries[named]
         for name in told["faces"]:
             of_face = entries[entries["face"] == name["index"]]
             if not len(of_face):
@@ -69,4 +90,4 @@ def face_table(files: list[FontFile], folders: list[Path]) -> FaceTable:
     drawn = np.concatenate([np.empty(0, DRAWN), *pieces])
     codes, which = np.unique(drawn["code"], return_inverse=True)
     rank = np.argsort(np.argsort([identity_name(code) for code in codes.tolist()])) if len(codes) else codes
-    return FaceTable(faces, drawn[np.lexsort((drawn["face"], rank[which]))], blank, placeholders)
+    return FaceTable(faces, drawn[np.lexsort((drawn["face"], rank[which]))], blank, placeholders, nameless)

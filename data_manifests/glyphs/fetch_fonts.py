@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -36,7 +37,7 @@ class PackageGoneError(Exception):
     """The sources do not have this package."""
 
 
-def fetch(packages: list[str], folder: Path, console: Console) -> list[FontFile]:
+def fetch(packages: Sequence[str], folder: Path, console: Console) -> list[FontFile]:
     """The font files of `packages`, in the order of their names; missing packages are fetched.
 
     A package that the sources no longer have is named in a warning and left out.

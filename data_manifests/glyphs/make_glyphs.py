@@ -11,6 +11,7 @@ bytes, whatever the number of processes.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import multiprocessing
 import os
 import shutil
@@ -22,7 +23,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import yaml
@@ -39,21 +40,36 @@ from subspace.pipeline.console import Console, amount
 
 SIZES = ("tiny", "core", "wide", "all")
 PACKAGES = Path(__file__).with_name("packages.yaml")
-LEAST_IMAGES = 4
-"""What an identity of the user's own fonts needs to be held out."""
-
 Task, Result = TypeVar("Task"), TypeVar("Result")
 
 
-def packages_of(size: str) -> tuple[list[str], int]:
-    """The packages of a size, with those of the smaller ones; and the images that a held-out identity needs."""
+class Recipe(NamedTuple):
+    """What a size of the set is made of."""
+
+    packages: tuple[str, ...]
+    private_use: tuple[str, ...]
+    """Those whose private-use characters count."""
+    least_images: int
+    """What an identity needs to be held out or to serve pretraining."""
+
+
+OWN_FONTS = Recipe((), (), 4)
+
+
+def recipe_of(size: str) -> Recipe:
+    """The packages of a size, with those of the smaller ones."""
     told: dict[str, Any] = yaml.safe_load(PACKAGES.read_text(encoding="utf-8"))
     names = [name for smaller in SIZES[: SIZES.index(size) + 1] for name in told[smaller]["packages"]]
-    return names, told[size]["least_images"]
+    return Recipe(tuple(names), tuple(told["private_use"]), told[size]["least_images"])
 
 
 def make_glyphs(
-    files: list[FontFile], out: Path, work: Path, processes: int, console: Console
+    files: list[FontFile],
+    private_use: tuple[str, ...],
+    out: Path,
+    work: Path,
+    processes: int,
+    console: Console,
 ) -> tuple[FaceTable, list[Path]]:
     """Draw the font files into `work`, write the shards into `out`; return all faces and the shards' paths."""
     drawn = work / "drawn"
@@ -62,14 +78,15 @@ def make_glyphs(
     largest_first = sorted(range(len(paths)), key=lambda i: -sizes[i])
     with console.progress("draw", len(paths), "font files") as progress:
         folders = _each(partial(draw_font, drawn=drawn), paths, largest_first, processes, progress.update)
-    table = face_table(files, folders)
+    table = face_table(files, folders, private_use)
     if not len(table.drawn):
         raise InputError(
             f"{files[0].path} and {len(files) - 1} other files draw no character; give other fonts"
         )
 
-    content = {"drawn": [folder.name for folder in folders], "near": NEAR_REPEAT, "of": IDENTITIES_PER_SHARD}
-    fingerprint = fingerprint_of({**content, "zlib": zlib.ZLIB_RUNTIME_VERSION})
+    drawings = {"fonts": [folder.name for folder in folders], "of": hashlib.sha256(table.drawn).hexdigest()}
+    writing = {"near": NEAR_REPEAT, "identities": IDENTITIES_PER_SHARD, "zlib": zlib.ZLIB_RUNTIME_VERSION}
+    fingerprint = fingerprint_of({**drawings, **writing})
     shards = _shards(table, out / f"shards-{fingerprint[:12]}", tuple(map(pictures_path, folders)))
     with console.progress("write", len(shards), "shards") as progress:
         order = list(range(len(shards)))
@@ -114,12 +131,13 @@ def run(options: argparse.Namespace, console: Console) -> None:
     if options.processes < 1:
         raise InputError(f"--processes is {options.processes}; give 1 or more")
     if options.fonts is None:
-        names, least_images = packages_of(options.size)
-        files = fetch(names, work / "packages", console)
+        name, recipe = options.size, recipe_of(options.size)
+        files = fetch(recipe.packages, work / "packages", console)
     else:
-        files, least_images = list_fonts(options.fonts), LEAST_IMAGES
-    table, shards = make_glyphs(files, out, work, options.processes, console)
-    told = write_set(out, shards, table, options.size if options.fonts is None else "own fonts", least_images)
+        name, recipe = "own fonts", OWN_FONTS
+        files = list_fonts(options.fonts)
+    table, shards = make_glyphs(files, recipe.private_use, out, work, options.processes, console)
+    told = write_set(out, shards, table, name, recipe.least_images)
     for old in out.glob("shards-*"):
         if old != shards[0].parent:
             shutil.rmtree(old)
@@ -130,7 +148,9 @@ def run(options: argparse.Namespace, console: Console) -> None:
     )
     for what in ("identities with images", "identities by split"):
         console.say(f"  {what}: " + ", ".join(f"{name} {count:,}" for name, count in told[what].items()))
-    left_out = (f"{told[name]:,} {name}" for name in ("blank", "placeholders", "repeats"))
+    left_out = (
+        f"{told[name]:,} {name}" for name in ("blank", "placeholders", "unassigned or private", "repeats")
+    )
     console.say(f"  left out of {told['drawn']:,} drawings: {', '.join(left_out)}")
     console.say(
         f"  {told['duplicate pairs']:,} pairs of identities are one picture in every face that has both"

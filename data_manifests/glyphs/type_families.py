@@ -30,6 +30,16 @@ DESIGNS = (
     (r"NanumSquare.*", "NanumSquare"),
     (r"Eunjin.*", "Eunjin"),
     (r"UnPilgia?", "UnPilgi"),
+    # By different names, but the pictures say otherwise: of the characters that both draw, the share that is 0.98
+    # alike was measured as 0.48 for BabelStone Han and UMing, 0.71 for UnDotum and Zen Hei (their Hangul), and up
+    # to 1.00 among the fonts of George Douros.
+    (r"BabelStone Han", "AR PL UMing"),
+    (r"UnDotum", "WenQuanYi Zen Hei"),
+    (
+        r"Abydos|Aegean|Aegyptus|Akkadian|Alexander|Alfios|Anaktoria|Analecta|Anatolian|Aroania|Asea|Assyrian"
+        r"|Atavyros|Avdira|Cretan Hieroglyphs|Cypro-Minoan|Gardiner|Maya|Musica|Nilus|Symbola|Unidings",
+        "Douros",
+    ),
 )
 """(pattern of a family name without style and region, its design)."""
 
