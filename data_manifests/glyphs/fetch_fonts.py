@@ -61,10 +61,13 @@ def fetch(packages: Sequence[str], folder: Path, console: Console) -> list[FontF
     found = [(name, place) for name in sorted(packages) if (place := _unpacked(folder, name)) is not None]
     if not found:
         raise InputError(f"none of {', '.join(packages)} could be fetched; {ELSEWHERE}")
-    files = []
+    files: list[FontFile] = []
     for name, place in found:
         version = unquote(place.name.removeprefix(f"{name}_"))
-        files += [file._replace(package=name, version=version) for file in list_fonts(place)]
+        fonts = [FontFile(path, name, version) for path in _font_paths(place)]
+        if not fonts:
+            console.say(f"warning: {name} {version} holds no {' '.join(FONT_SUFFIXES)} file")
+        files += fonts
     return files
 
 
@@ -74,14 +77,17 @@ def list_fonts(folder: Path) -> list[FontFile]:
     Raises:
         InputError: there is none.
     """
-    paths = [path for path in folder.rglob("*") if path.suffix.lower() in FONT_SUFFIXES]
-    files = [path for path in paths if path.is_file() and not path.is_symlink()]
-    if not files:
+    paths = _font_paths(folder)
+    if not paths:
         raise InputError(f"{folder} holds no {' '.join(FONT_SUFFIXES)} file; name a folder of fonts")
-    within = {path: path.relative_to(folder) for path in files}
-    return [
-        FontFile(path, within[path].parent.as_posix(), "") for path in sorted(files, key=within.__getitem__)
-    ]
+    return [FontFile(path, path.relative_to(folder).parent.as_posix(), "") for path in paths]
+
+
+def _font_paths(folder: Path) -> list[Path]:
+    """In the order of their places in the folder, which is the same wherever the folder is."""
+    paths = (path for path in folder.rglob("*") if path.suffix.lower() in FONT_SUFFIXES)
+    files = [path for path in paths if path.is_file() and not path.is_symlink()]
+    return sorted(files, key=lambda path: path.relative_to(folder).parts)
 
 
 def _unpacked(folder: Path, package: str) -> Path | None:
@@ -89,6 +95,7 @@ def _unpacked(folder: Path, package: str) -> Path | None:
 
 
 def _fetch_one(package: str, folder: Path) -> None:
+    folder = folder.resolve()  # the programs run in another one
     lists = folder / ".apt"
     ours = [f"-oDir::State::lists={lists}/lists", f"-oDir::Cache={lists}/cache"]
     downloads = folder / ".download"
@@ -103,14 +110,14 @@ def _fetch_one(package: str, folder: Path) -> None:
             (aside / "lists/partial").mkdir(parents=True)
             (aside / "cache").mkdir()
             options = [
-                f"-oDir::State::lists={aside.resolve()}/lists",
-                f"-oDir::Cache={aside.resolve()}/cache",
+                f"-oDir::State::lists={aside}/lists",
+                f"-oDir::Cache={aside}/cache",
             ]
             _run(["apt-get", "update", "-q", *options], downloads)
         _run(["apt-get", "download", "-q", *ours, package], downloads)
     (deb,) = downloads.glob("*.deb")
     with whole_folder(folder / deb.stem.rpartition("_")[0]) as aside:
-        _run(["dpkg", "-x", str(deb.resolve()), str(aside.resolve())], downloads)
+        _run(["dpkg", "-x", str(deb), str(aside)], downloads)
     shutil.rmtree(downloads)
 
 

@@ -15,7 +15,9 @@ import hashlib
 import multiprocessing
 import os
 import shutil
+import signal
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Callable
@@ -109,7 +111,7 @@ def _each(
     """The results of `work` in the order of `tasks`, which are begun in `order`."""
     results: dict[int, Result] = {}
     # Spawned, so that the workers are alike on every system and hold none of this process's memory.
-    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_obey_parent)
     try:
         futures = {pool.submit(work, tasks[i]): i for i in order}
         for future in as_completed(futures):
@@ -121,6 +123,21 @@ def _each(
     finally:
         pool.shutdown(cancel_futures=True)
     return [results[i] for i in range(len(tasks))]
+
+
+def _obey_parent() -> None:
+    """Let this worker end with the process that started it, and not before.
+
+    Ctrl-C reaches both, and is the parent's to answer; a killed parent would leave the worker waiting for ever.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def wait() -> None:
+        if (parent := multiprocessing.parent_process()) is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def run(options: argparse.Namespace, console: Console) -> None:
@@ -141,6 +158,8 @@ def run(options: argparse.Namespace, console: Console) -> None:
     for old in out.glob("shards-*"):
         if old != shards[0].parent:
             shutil.rmtree(old)
+    for left in shards[0].parent.glob(".*.tmp"):  # by a process that was killed
+        left.unlink()
     size = sum(shard.stat().st_size for shard in shards)
     console.say(
         f"{out / 'manifest.parquet'}: {told['images']:,} images ({amount(size)}) of {told['identities']:,} "
