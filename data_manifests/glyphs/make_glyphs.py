@@ -12,20 +12,14 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import multiprocessing
 import os
 import shutil
-import signal
 import sys
-import threading
 import time
 import zlib
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
@@ -33,6 +27,7 @@ from drawn_fonts import draw_font, pictures_path
 from face_table import FaceTable, face_table
 from fetch_fonts import FontFile, fetch, list_fonts
 from near_repeats import NEAR_REPEAT
+from worker_pool import in_processes
 from write_set import write_set
 from write_shards import IDENTITIES_PER_SHARD, Shard, write_shard
 
@@ -42,7 +37,6 @@ from subspace.pipeline.console import Console, amount
 
 SIZES = ("tiny", "core", "wide", "all")
 PACKAGES = Path(__file__).with_name("packages.yaml")
-Task, Result = TypeVar("Task"), TypeVar("Result")
 
 
 class Recipe(NamedTuple):
@@ -79,65 +73,31 @@ def make_glyphs(
     sizes = [path.stat().st_size for path in paths]
     largest_first = sorted(range(len(paths)), key=lambda i: -sizes[i])
     with console.progress("draw", len(paths), "font files") as progress:
-        folders = _each(partial(draw_font, drawn=drawn), paths, largest_first, processes, progress.update)
+        folders = in_processes(
+            partial(draw_font, drawn=drawn), paths, largest_first, processes, progress.update
+        )
     table = face_table(files, folders, private_use)
     if not len(table.drawn):
         raise InputError(
             f"{files[0].path} and {len(files) - 1} other files draw no character; give other fonts"
         )
 
-    drawings = {"fonts": [folder.name for folder in folders], "of": hashlib.sha256(table.drawn).hexdigest()}
+    drawings = {
+        "fonts": [folder.name for folder in folders],
+        "of": hashlib.sha256(table.drawn.tobytes()).hexdigest(),
+    }
     writing = {"near": NEAR_REPEAT, "identities": IDENTITIES_PER_SHARD, "zlib": zlib.ZLIB_RUNTIME_VERSION}
     fingerprint = fingerprint_of({**drawings, **writing})
     shards = _shards(table, out / f"shards-{fingerprint[:12]}", tuple(map(pictures_path, folders)))
     with console.progress("write", len(shards), "shards") as progress:
         order = list(range(len(shards)))
-        return table, _each(write_shard, shards, order, processes, progress.update)
+        return table, in_processes(write_shard, shards, order, processes, progress.update)
 
 
 def _shards(table: FaceTable, folder: Path, pictures: tuple[Path, ...]) -> list[Shard]:
     starts = np.flatnonzero(np.append(True, np.diff(table.drawn["code"]) != 0))
     pieces = np.split(table.drawn, starts[::IDENTITIES_PER_SHARD][1:])
     return [Shard(folder / f"{i:04d}.pngs", piece, pictures) for i, piece in enumerate(pieces)]
-
-
-def _each(
-    work: Callable[[Task], Result],
-    tasks: list[Task],
-    order: list[int],
-    processes: int,
-    done: Callable[[int], None],
-) -> list[Result]:
-    """The results of `work` in the order of `tasks`, which are begun in `order`."""
-    results: dict[int, Result] = {}
-    # Spawned, so that the workers are alike on every system and hold none of this process's memory.
-    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_obey_parent)
-    try:
-        futures = {pool.submit(work, tasks[i]): i for i in order}
-        for future in as_completed(futures):
-            results[futures[future]] = future.result()
-            done(1)
-    except BrokenProcessPool as error:
-        likely = "out of memory, or a font that FreeType cannot stand"
-        raise InputError(f"a process died ({likely}); the same command goes on, try --processes 1") from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return [results[i] for i in range(len(tasks))]
-
-
-def _obey_parent() -> None:
-    """Let this worker end with the process that started it, and not before.
-
-    Ctrl-C reaches both, and is the parent's to answer; a killed parent would leave the worker waiting for ever.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def wait() -> None:
-        if (parent := multiprocessing.parent_process()) is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def run(options: argparse.Namespace, console: Console) -> None:
@@ -178,7 +138,9 @@ def run(options: argparse.Namespace, console: Console) -> None:
 
 def main() -> None:
     """Read the command line and build the set."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description="Build a glyph set: characters are identities, typefaces that draw them are images."
+    )
     parser.add_argument(
         "size", choices=SIZES, nargs="?", default="wide", help="which packages (default: wide)"
     )
