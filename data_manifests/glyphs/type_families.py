@@ -30,11 +30,35 @@ DESIGNS = (
     (r"NanumSquare.*", "NanumSquare"),
     (r"Eunjin.*", "Eunjin"),
     (r"UnPilgia?", "UnPilgi"),
-    # By different names, but the pictures say otherwise: of the characters that both draw, the share that is 0.98
-    # alike was measured as 0.48 for BabelStone Han and UMing, 0.71 for UnDotum and Zen Hei (their Hangul), and up
-    # to 1.00 among the fonts of George Douros.
+    (r"AR PL (UMing|Mingti2L|SungtiL).*", "AR PL UMing"),
+    (r"AR PL (UKai|KaitiM).*", "AR PL UKai"),
+    (r"BIZ UDP?(Gothic|Mincho)", r"BIZ UD\1"),
+    (r"BM (?i:Euljiro).*", "BM Euljiro"),
+    (r"BM HANNA.*", "BM HANNA"),
+    (r"D2Coding.*", "D2Coding"),
+    (r"kiloji.*", "kiloji"),
+    (r"Misaki(Gothic).*", r"Misaki\1"),
+    (r"Motoya.*", "Motoya"),
+    (r"SetoFont.*", "SetoFont"),
+    (r"Ume(Plus)? (P )?Mincho.*", "Ume Mincho"),
+    (r"Ume(Plus)? .*", "Ume Gothic"),
+    (r"YOz.*", "YOzFont"),
+    # By different names, but the pictures say otherwise: of the characters that both draw, this share is alike
+    # (cosine 0.98): BabelStone Han and UMing 0.48; UnDotum and Zen Hei, both Hangul, 0.71; fonts of George Douros
+    # up to 1.00; IPA and Takao 1.00; M+, its kin and IPA Gothic 0.40 to 0.99; Micro Hei and Droid 0.90; WenKai
+    # and Klee 0.89; Konatu and Komatuna 0.83; cwTeX Ming and UnBatang, cwTeX Kai and UnGungseo 0.74.
     (r"BabelStone Han", "AR PL UMing"),
     (r"UnDotum", "WenQuanYi Zen Hei"),
+    (r"(IPA|Takao).*Mincho", "IPA Mincho"),
+    (
+        r"((IPA|Takao).*Gothic|M ?PLUS .*|Mplus .*|MigMix .*|Migu .*|VL P?Gothic|Ricty .*|Monapo)",
+        "M+ and IPA Gothic",
+    ),
+    (r"WenQuanYi Micro Hei", "Droid Sans Fallback"),
+    (r"Klee One", "LXGW WenKai"),
+    (r"(Komatuna|Konatu).*", "Konatu"),
+    (r"cwTeXMing", "UnBatang"),
+    (r"cwTeXKai", "UnGungseo"),
     (
         r"Abydos|Aegean|Aegyptus|Akkadian|Alexander|Alfios|Anaktoria|Analecta|Anatolian|Aroania|Asea|Assyrian"
         r"|Atavyros|Avdira|Cretan Hieroglyphs|Cypro-Minoan|Gardiner|Maya|Musica|Nilus|Symbola|Unidings",

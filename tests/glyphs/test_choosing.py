@@ -62,6 +62,13 @@ def test_a_chain_of_near_repeats_is_cut_at_the_kept_one() -> None:
         ("WenQuanYi Zen Hei Sharp", "WenQuanYi Zen Hei"),
         ("Baekmuk Headline", "Baekmuk Headline"),
         ("Mono", "Mono"),
+        ("IPAmjMincho", "IPA Mincho"),
+        ("TakaoPGothic", "M+ and IPA Gothic"),
+        ("M PLUS 1 Code Thin", "M+ and IPA Gothic"),
+        ("Ume P Mincho S3", "Ume Mincho"),
+        ("UmePlus P Gothic", "Ume Gothic"),
+        ("AR PL SungtiL GB", "AR PL UMing"),
+        ("Symbola", "Douros"),
     ],
 )
 def test_weights_widths_and_regions_are_one_family(name: str, design: str) -> None:
