@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install demo test test-slow check format bench demo-data clean
+.PHONY: install demo test test-slow check format bench demo-data glyphs clean
 
 install: $(INSTALLED)
 
@@ -38,8 +38,12 @@ bench: install
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 demo-data: install
-	$(BIN)/pip install --quiet --disable-pip-version-check freetype-py
 	$(BIN)/python data_manifests/make_demo.py
+
+# 400 MB of Debian's fonts -> 1.7 million images of 165,000 characters; SIZE=tiny, core, wide or all.
+SIZE ?= wide
+glyphs: install
+	$(BIN)/python data_manifests/glyphs/make_glyphs.py $(SIZE) --out data/glyphs/$(SIZE)
 
 clean:
 	rm -rf .venv runs build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
