@@ -96,8 +96,9 @@ class RunDirectory:
             file.write(json.dumps(note))
             file.flush()
             for folder in (self.path, self.start, *map(self.round, self.rounds)):
-                for leftover in (*folder.glob(".*.tmp"), *folder.glob(".*.old")):
-                    remove(leftover)
+                for kind in (".*.tmp", ".*.old", "done/.*.tmp"):
+                    for leftover in folder.glob(kind):
+                        remove(leftover)
             try:
                 yield
             finally:

@@ -18,6 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import DEMO, QUICK, subspace
 
+from subspace.pipeline.run_directory import RunDirectory
+
 
 def digest(run: Path) -> dict[str, str]:
     """Hashes of everything that must not depend on clocks: tables, plans, checkpoints, evaluations."""
@@ -223,6 +225,20 @@ def test_other_losses_train_and_go_on_in_the_next_round(
     done = subspace("run", run)
     assert done.returncode == 0, done.stderr
     assert (run / "round-001" / "checkpoint" / "loss.safetensors").exists()
+
+
+def test_what_killed_commands_left_half_written_is_swept_away(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    half = [
+        folder / name
+        for folder in (run.path, run.start, run.round(0))
+        for name in (".a.7.tmp", "done/.b.json.7.tmp")
+    ]
+    for path in half:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    with run.locked("run"):
+        assert not [path for path in half if path.exists()]
 
 
 def test_a_killed_command_blocks_nobody(small_manifest: Path, tmp_path: Path) -> None:
