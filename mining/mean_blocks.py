@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -57,15 +58,25 @@ class MeanBlocks:
     def only(self, blocks: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """Go through the blocks of these numbers, ascending; what can be skipped is not read."""
         if self._rows is not None:
-            for block in blocks.tolist():
-                start = block * ROWS_PER_BLOCK
-                rows = self._rows[start : min(start + ROWS_PER_BLOCK, self.shape[0])]
-                yield start, np.ascontiguousarray(rows, np.float32)
+            # The next block is read meanwhile: disk and processor do not wait for each other.
+            with ThreadPoolExecutor(1) as reader:
+                ahead = None
+                for block in blocks.tolist():
+                    ready, ahead = ahead, reader.submit(self._read, self._rows, block)
+                    if ready is not None:
+                        yield ready.result()
+                if ahead is not None:
+                    yield ahead.result()
         else:
             wanted = set(blocks.tolist())
             for block, rows in enumerate(_recut(self._means, self.shape)):
                 if block in wanted:
                     yield block * ROWS_PER_BLOCK, rows
+
+    def _read(self, rows: Any, block: int) -> tuple[int, np.ndarray]:
+        start = block * ROWS_PER_BLOCK
+        rows = rows[start : min(start + ROWS_PER_BLOCK, self.shape[0])]
+        return start, np.ascontiguousarray(rows, np.float32)
 
     def rows(self, numbers: np.ndarray) -> np.ndarray:
         """Return the means of these rows, reading only blocks that hold some: float32[len(numbers), D]."""
