@@ -25,12 +25,9 @@ from ..train.embedder import pick_device
 from .config import RunConfig
 from .console import Console
 from .extract import Shard, extract
+from .processes import python_calling
 from .run_directory import RunDirectory
 from .stage import Options
-
-BEGIN = f"import sys; sys.path[:] = sys.argv.pop().split({os.pathsep!r}); from {__name__} import main; main()"
-"""Python with the very import path of this process: `-m` would look in the current folder first, where a user may
-have modules of the same names."""
 
 PARENT_LOOKED_AFTER_EVERY = 0.2
 """Seconds."""
@@ -71,7 +68,7 @@ def extracting_ahead(
         "parent": os.getpid(),
     }
     process = subprocess.Popen(
-        [sys.executable, "-c", BEGIN, os.pathsep.join(sys.path)],
+        python_calling(__name__),
         stdin=subprocess.PIPE,
         text=True,
         start_new_session=True,  # Ctrl-C comes to this process alone, which stops the other

@@ -82,6 +82,17 @@ def _is_stale(stage: Stage) -> bool:
     return False
 
 
+def python_calling(module: str) -> list[str]:
+    """A command that calls `main()` of a module, with the very import path of this process; arguments may follow.
+
+    `-m` would look in the current folder first, where a user may have modules of the same names.
+    """
+    begin = (
+        f"import sys; sys.path[:] = sys.argv.pop(1).split({os.pathsep!r}); from {module} import main; main()"
+    )
+    return [sys.executable, "-c", begin, os.pathsep.join(sys.path)]
+
+
 def orphaned() -> bool:
     """Whether the parent that started this process is gone, and its lock with it."""
     return PARENT in os.environ and os.getppid() != int(os.environ[PARENT])
@@ -120,13 +131,8 @@ def _start(
     arguments: list[str], rank: int, count: int, port: int, words: IO[bytes] | None, options: Options
 ) -> subprocess.Popen[bytes]:
     threads = max(1, len(os.sched_getaffinity(0)) // count)
-    # The current folder must not come first among the places that Python imports from: it may hold a
-    # `random.py`. With -c it would, so the path is cut before anything else is imported.
-    program = (
-        "import sys; sys.path = [p for p in sys.path if p]; from subspace.pipeline.cli import main; main()"
-    )
     return subprocess.Popen(
-        [sys.executable, "-c", program, *arguments],
+        [*python_calling("subspace.pipeline.cli"), *arguments],
         env={
             "OMP_NUM_THREADS": str(threads),
             "TORCH_CPP_LOG_LEVEL": "ERROR",  # DistributedDataParallel warns of a flag that is meant
@@ -152,7 +158,11 @@ def _wait(children: list[subprocess.Popen[bytes]], options: Options) -> list[int
             passed_on = True
             for child in children:
                 child.send_signal(signal.SIGTERM)
-        failed = [child.returncode for child in children if child.returncode not in (None, 0, 4)]
+        failed = [
+            child.returncode
+            for child in children
+            if child.returncode not in (None, 0, StoppedEarly.exit_code)
+        ]
         if failed and failed_at is None:
             failed_at = time.monotonic()
         if failed_at is not None and time.monotonic() - failed_at > GRACE:

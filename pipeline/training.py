@@ -154,7 +154,8 @@ class Training:
                     progress.update(1, note)
                     if collapse:
                         self._answer(collapse, step, options)
-                        records = self._records(batches, device, phases)
+                        if self.guard.goes_back:
+                            records = self._records(batches, device, phases)
                     if saving:
                         if not (collapse and self.guard.goes_back):  # that has saved
                             with phases("checkpoint"):
