@@ -51,6 +51,16 @@ class IdentityImages:
             self.image_id[np.repeat(mask, count)],
         )
 
+    def at_most(self, images: int, random: np.random.Generator) -> IdentityImages:
+        """The same identities, each with at most so many of its images, drawn by `random`."""
+        count = self.count
+        owner = np.repeat(np.arange(len(self)), count)
+        shuffled = np.lexsort((random.random(len(owner)), owner))
+        place = np.arange(len(owner)) - np.repeat(self.offset[:-1], count)
+        kept = np.sort(shuffled[place < images])
+        offset = np.append(0, np.cumsum(np.minimum(count, images))).astype(np.int64)
+        return IdentityImages(self.identity_id, offset, self.image_id[kept])
+
 
 def group_by_identity(identity_id: np.ndarray, usable: np.ndarray) -> IdentityImages:
     """Group the rows where `usable` (bool[n]) by `identity_id` (int32[n], ascending)."""

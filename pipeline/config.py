@@ -83,9 +83,14 @@ class PretrainConfig(LoaderConfig):
 
 
 class ExtractConfig(Settings):
-    """Embedding every training image."""
+    """Embedding the training images."""
 
     batch_size: int = Field(default=256, ge=1, description="images in a forward pass")
+    max_images: int | None = Field(
+        default=None,
+        ge=1,
+        description="at most this many images of an identity make its mean, drawn by seed; null: all",
+    )
     precision: Precision = Field(default="32-true", description="32-true, or bf16-mixed (autocast)")
     num_workers: int = Field(default=1, ge=0, description="processes that read and decode images")
     identities_per_part: int = Field(

@@ -21,6 +21,7 @@ from ..mining.artifacts import fingerprint_in, open_parquet, parquet_writer, rea
 from ..mining.errors import InputError
 from ..mining.identity_means import IdentityMeans, identity_means
 from ..mining.manifest import IdentityImages, Manifest
+from ..mining.randomness import generator
 from ..mining.schemas import EMBEDDINGS, IDENTITIES, QUARANTINE, vector
 from ..train.checkpoint import load_network
 from ..train.embedder import EmbeddedBatch, embed, forward_rate, pick_device
@@ -55,6 +56,8 @@ def extract_stage(run: RunDirectory, config: RunConfig, round_index: int, manife
     }
     if round_index > 0 and config.recluster.refresh == "running":
         source["recluster.refresh"] = "running"
+    if config.extract.max_images is not None:
+        source["seed"] = config.seed
     return Stage(
         "extract",
         run.round(round_index),
@@ -78,7 +81,7 @@ def extract(
     round_index: int,
     shard: Shard | None = None,
 ) -> dict:
-    """Embed every image of the training identities and write their means."""
+    """Embed the images of the training identities and write their means."""
     if shard is not None and (options.force or not options.resume):
         raise InputError(
             f"--force and --no-resume with --shard would drop the parts of other shards; "
@@ -123,7 +126,7 @@ class _Extraction:
         return self.stage.folder / "identities.parts" / f"{what}-{part:05d}-of-{len(self.parts):05d}.parquet"
 
     def estimate(self) -> str:
-        images, D = len(self.identities.image_id), self.network.embedding_size
+        images, D = self._images(self.identities), self.network.embedding_size
         rate = forward_rate(self.network, self.device, self.config.extract.precision)
         means, kept = len(self.identities) * D * 4, images * D * 2 * self.config.extract.keep_embeddings
         memory = (
@@ -138,8 +141,8 @@ class _Extraction:
     def work(self, shard: Shard | None) -> dict | None:
         mine = [part for part in range(len(self.parts)) if shard is None or part % shard.count == shard.index]
         todo = [part for part in mine if not self._finished(part)]
-        total = sum(len(self.parts[part].image_id) for part in mine)
-        done = total - sum(len(self.parts[part].image_id) for part in todo)
+        total = sum(self._images(self.parts[part]) for part in mine)
+        done = total - sum(self._images(self.parts[part]) for part in todo)
         started = time.monotonic()
         with self.options.console.progress("extract", total, "images", done) as progress:
             for part in todo:
@@ -153,12 +156,21 @@ class _Extraction:
             return None
         return self._merge((total - done) / seconds if todo else None)
 
+    def _images(self, identities: IdentityImages) -> int:
+        """How many images of some identities are embedded."""
+        limit = self.config.extract.max_images
+        return len(identities.image_id) if limit is None else int(np.minimum(identities.count, limit).sum())
+
     def _finished(self, part: int) -> bool:
         path = self.path_of(part)
         return path.exists() and fingerprint_in(path, IDENTITIES) == self.stage.fingerprint
 
     def _extract_part(self, part: int, images: IdentityImages, progress: Progress) -> None:
         extract = self.config.extract
+        if extract.max_images is not None:
+            images = images.at_most(
+                extract.max_images, generator(self.config.seed, "extract images", part)
+            )
         chunks = ImageChunks(images.image_id, extract.batch_size)
         dataset = DecodedBatches(ImageStore(self.manifest), chunks, self.network.input.size)
         batches = load_batches(dataset, range(len(chunks)), extract.num_workers)

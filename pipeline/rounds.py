@@ -9,6 +9,8 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import Any
 
+import numpy as np
+
 from ..mining.errors import InputError
 from ..mining.manifest import Manifest
 from ..train.open_trackers import check_trackers
@@ -156,6 +158,8 @@ def _describe(config: RunConfig, manifest: Manifest, options: Options) -> None:
     if drawn < config.plan.P:
         raise InputError(f"plan.P={config.plan.P} identities in a batch, but only {drawn} to draw from")
     subspaces = config.cluster.ids_per_subspace
+    limit = config.extract.max_images
+    embedded = len(train.image_id) if limit is None else int(np.minimum(train.count, limit).sum())
     per_round = config.plan.steps * config.plan.P * config.plan.K
     start = f"start: {config.model}, as it is"
     if config.pretrain.steps:
@@ -164,7 +168,7 @@ def _describe(config: RunConfig, manifest: Manifest, options: Options) -> None:
     for line in (
         start,
         f"{config.rounds} round(s), each:",
-        f"  extract  {len(train.image_id):,} images of {len(train):,} identities",
+        f"  extract  {embedded:,} images of {len(train):,} identities",
         f"  cluster  into {1 if subspaces == 'all' else max(1, round(len(train) / subspaces)):,} subspace(s)",
         f"  plan     {config.plan.steps:,} batches of {config.plan.P} × {config.plan.K}, group size {config.plan.draw.group_size}",
         f"  train    on {per_round:,} images, {per_round / max(1, len(train.image_id)):,.1f} times the training set",

@@ -85,6 +85,26 @@ def test_masked_identities_keep_their_images(rows: list[tuple[int, bool]], data:
     assert_well_formed(found)
 
 
+@settings(deadline=None)
+@given(images, st.integers(1, 4), st.integers(0, 99))
+def test_at_most_so_many_images_of_each_identity(rows: list[tuple[int, bool]], limit: int, seed: int) -> None:
+    whole = grouped(rows)
+    found = whole.at_most(limit, np.random.default_rng(seed))
+    assert_well_formed(found)
+    for (identity, images), (same, kept) in zip(slow_groups(rows), as_groups(found), strict=True):
+        assert same == identity
+        assert len(kept) == min(limit, len(images))
+        assert set(kept) <= set(images)
+        assert kept == sorted(kept)
+
+
+def test_every_image_is_as_likely_to_be_one_of_so_many() -> None:
+    whole = grouped([(0, True)] * 3 + [(1, True)] * 5)
+    drawn = [whole.at_most(2, np.random.default_rng(seed)).image_id for seed in range(2000)]
+    times = np.bincount(np.concatenate(drawn), minlength=8) / 2000
+    np.testing.assert_allclose(times, [2 / 3] * 3 + [2 / 5] * 5, atol=0.05)
+
+
 Row = tuple[str, str, bool, str | None]
 """Identity, split, keep, group."""
 

@@ -132,6 +132,28 @@ def test_keep_embeddings(finished_run: Path, small_manifest: Path, tmp_path: Pat
     assert made.equals(start)
 
 
+def test_means_of_some_images(finished_run: Path, small_manifest: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    settings = (
+        *QUICK,
+        "extract.max_images=2",
+        "extract.keep_embeddings=true",
+        f"model=checkpoint:{finished_run / 'start' / 'checkpoint'}",
+        "pretrain.steps=0",
+    )
+    assert subspace("init", run, "--manifest", small_manifest, *settings).returncode == 0
+    assert subspace("pretrain", run).returncode == 0
+    done = subspace("extract", run)
+    assert done.returncode == 0, done.stderr
+    table = pq.read_table(run / "round-000" / "identities.parquet")
+    assert set(table["images"].to_pylist()) == {2}
+    embeddings = pq.read_table(run / "round-000" / "embeddings.parquet")
+    assert len(embeddings) == 2 * len(table)
+    other = subspace("extract", run, "seed=1")
+    assert other.returncode == 3, "another seed draws other images"
+    assert "seed" in other.stderr
+
+
 def mixed_folder(folder: Path, small_manifest: Path) -> None:
     """The small set as ordinary files: PNG and JPEG, grey and colour, of many sizes."""
     manifest = Manifest.open(small_manifest)
