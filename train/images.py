@@ -6,6 +6,7 @@ Shapes: b images, 3 channels, S pixels a side.
 from __future__ import annotations
 
 import io
+import os
 import warnings
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
@@ -18,6 +19,9 @@ from ..mining.manifest import Manifest
 
 MAX_PIXELS = 50_000_000
 """Larger images are refused before they are decoded: a 1 kB file can claim to be 100 gigapixels."""
+
+ORIENTATION = 0x0112
+"""EXIF tag; 1 is upright."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class ImageStore:
         self._uri = table["uri"]
         self._offset = table["offset"]
         self._length = table["length"]
-        self.folder = manifest.path.resolve().parent
+        self.folder = str(manifest.path.resolve().parent)
 
     def read(self, image_id: int) -> bytes:
         """The encoded bytes of one image.
@@ -54,12 +58,9 @@ class ImageStore:
         scheme, separator, _ = uri.partition("://")
         if separator and scheme != "file":
             raise InputError(f"cannot read {uri}: only local files are supported, not {scheme}://")
-        path = self.folder / (
-            unquote(urlsplit(uri).path) if separator else uri
-        )  # an absolute path stands alone
-        if offset is None and length is None:
-            return path.read_bytes()
-        with open(path, "rb") as file:
+        local = unquote(urlsplit(uri).path) if separator else uri
+        path = os.path.join(self.folder, local)
+        with open(path, "rb", buffering=0 if length is not None else -1) as file:
             file.seek(offset or 0)
             data = file.read(-1 if length is None else length)
         if length is not None and len(data) < length:
@@ -108,7 +109,8 @@ def decode_image(data: bytes, size: int) -> np.ndarray:
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
         image.draft("RGB", (size, size))  # lets the JPEG decoder skip detail that is scaled away
-        upright = ImageOps.exif_transpose(image)
+        turned = image.getexif().get(ORIENTATION, 1) != 1
+        upright = ImageOps.exif_transpose(image) if turned else image  # it copies, turned or not
         rgb = _to_rgb(upright)
         if rgb.size != (size, size):
             rgb = rgb.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3.0)
