@@ -9,14 +9,19 @@ The arguments of every call are those of `anchor_pairs`.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from ..mining.errors import InputError
 from .anchor_pairs import anchor_pairs
 from .triplet_loss import TripletStatistics
+
+LEAST_EXPONENT = -80.0
+"""exp(-80) = 2e-35, nothing beside exp(0) and still a normal float32."""
 
 
 class ContrastiveLoss(nn.Module):
@@ -108,10 +113,10 @@ class MultiSimilarityLoss(nn.Module):
             nearest_B1 = found_BR.masked_fill(~negative_BR, -torch.inf).amax(dim=1, keepdim=True)
             positive_BR = positive_BR & (found_BR - self.mining_epsilon < nearest_B1)
             negative_BR = negative_BR & (found_BR + self.mining_epsilon > farthest_B1)
-        above_BR = cosine_BR - self.threshold
-        pull_B = functional.softplus(_logsumexp(-self.alpha * above_BR, positive_BR)) / self.alpha
-        push_B = functional.softplus(_logsumexp(self.beta * above_BR, negative_BR)) / self.beta
-        return (pull_B + push_B).mean()
+        shift = self.threshold
+        pull_B = _logsumexp(cosine_BR, positive_BR, -self.alpha) + self.alpha * shift
+        push_B = _logsumexp(cosine_BR, negative_BR, self.beta) - self.beta * shift
+        return (functional.softplus(pull_B) / self.alpha + functional.softplus(push_B) / self.beta).mean()
 
 
 class CirclePairLoss(nn.Module):
@@ -191,13 +196,35 @@ class PairwiseCosFaceLoss(nn.Module):
     ) -> Tensor:
         """Return the scalar loss; 0 with a zero gradient where no anchor has both a positive and a negative."""
         pairs = anchor_pairs(embeddings_BD, labels_B, ref_emb, ref_labels, own_start)
-        logit_BR = self.scale * pairs.cosine()
-        negatives_B = _logsumexp(logit_BR, pairs.negative)
+        cosine_BR = pairs.cosine()
+        negatives_B = _logsumexp(cosine_BR, pairs.negative, self.scale)
         anchor_T, positive_T = pairs.positive.nonzero(as_tuple=True)
-        target_T = logit_BR[anchor_T, positive_T] - self.scale * self.margin
+        target_T = self.scale * (cosine_BR[anchor_T, positive_T] - self.margin)
         return functional.softplus(negatives_B[anchor_T] - target_T).sum() / max(1, len(anchor_T))
 
 
-def _logsumexp(logit_BR: Tensor, keep_BR: Tensor) -> Tensor:
-    # Finite, so that a row with nothing to keep has a gradient of 0 and not NaN; its softplus is exactly 0.
-    return logit_BR.masked_fill(~keep_BR, torch.finfo(logit_BR.dtype).min).logsumexp(dim=1)
+class _ScaledLogSumExp(torch.autograd.Function):
+    """See `_logsumexp`: the exponentials are made in place, and kept for the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, cosine_BR: Tensor, keep_BR: Tensor, scale: float) -> Tensor:
+        terms_BR, without_BR, finite = cosine_BR * scale, ~keep_BR, torch.finfo(cosine_BR.dtype)
+        # Finite, so that a row with nothing to keep has a gradient of 0 and not NaN; its softplus is exactly 0.
+        highest_B1 = terms_BR.masked_fill_(without_BR, finite.min).amax(dim=1, keepdim=True)
+        # Where a result underflows, the exponential takes ten times as long.
+        terms_BR.sub_(highest_B1).clamp_(min=LEAST_EXPONENT).exp_().masked_fill_(without_BR, 0)
+        total_B1 = terms_BR.sum(dim=1, keepdim=True).clamp_(min=finite.tiny)
+        ctx.save_for_backward(terms_BR, total_B1)
+        ctx.scale = scale
+        return (highest_B1 + total_B1.log()).squeeze(1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope_B: Tensor) -> tuple[Tensor, None, None]:
+        terms_BR, total_B1 = ctx.saved_tensors
+        return terms_BR * (ctx.scale * slope_B[:, None] / total_B1), None, None
+
+
+def _logsumexp(cosine_BR: Tensor, keep_BR: Tensor, scale: float = 1.0) -> Tensor:
+    """log Σ exp(scale · cosine) over what is to be kept in each row, float[B]; hardly above -3e38 where nothing is."""
+    return _ScaledLogSumExp.apply(cosine_BR, keep_BR, scale)  # pyright: ignore[reportReturnType]
