@@ -220,7 +220,9 @@ class _ScaledLogSumExp(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, slope_B: Tensor) -> tuple[Tensor, None, None]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]  # the decorator's
+        ctx: Any, slope_B: Tensor
+    ) -> tuple[Tensor, None, None]:
         terms_BR, total_B1 = ctx.saved_tensors
         return terms_BR * (ctx.scale * slope_B[:, None] / total_B1), None, None
 
