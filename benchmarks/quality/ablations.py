@@ -1,0 +1,148 @@
+"""What each setting of the method is worth: one thing varied at a time, drawn as one plot each by `draw.py`.
+
+All on 20,000 identities with equal steps, so that a plot is minutes and not hours, and with the paper's own loss,
+batch OHNM, whose k and margin are among the settings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from arms import ARMS, Arm
+
+SET = "20k"
+PLANNED = ARMS["groups of 4, 50% random, batch OHNM"]
+RANDOM = ARMS["random, batch OHNM"]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One row of an ablation."""
+
+    line: str
+    """Points of one name are joined."""
+    x: float
+    data: str
+    arm: Arm
+    visits: float | None = None
+    """None: those of the table."""
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One plot."""
+
+    name: str
+    """For the command line and the file."""
+    title: str
+    axis: str
+    points: tuple[Point, ...]
+    logarithmic: bool = False
+
+
+def _with(arm: Arm, what: str, *settings: str, **fields: int) -> Arm:
+    return replace(arm, name=f"{arm.name}, {what}", settings=(*arm.settings, *settings), **fields)
+
+
+def _points(line: str, arms: dict[float, Arm]) -> tuple[Point, ...]:
+    return tuple(Point(line, x, SET, arm) for x, arm in arms.items())
+
+
+def _sets(names: dict[float, str], visits: dict[float, float] | None = None) -> tuple[Point, ...]:
+    return tuple(
+        Point(line, x, data, arm, visits[x] if visits else None)
+        for line, arm in (("groups of 4, half random", PLANNED), ("random batches", RANDOM))
+        for x, data in names.items()
+    )
+
+
+ABLATIONS = {
+    ablation.name: ablation
+    for ablation in (
+        Ablation(
+            "subspace-size",
+            "Identities in a subspace (n), subspaces without groups",
+            "n",
+            _points(
+                "subspaces, batch OHNM",
+                {
+                    n: _with(ARMS["subspaces, batch OHNM"], f"n={n}", f"cluster.ids_per_subspace={n}")
+                    for n in (250, 500, 1000, 2000, 5000, 10_000)
+                }
+                | {20_000: RANDOM},
+            ),
+            logarithmic=True,
+        ),
+        Ablation(
+            "negatives",
+            "Nearest negatives of an anchor-positive pair (k)",
+            "k",
+            _points(
+                "groups of 4, half random",
+                {
+                    k: _with(PLANNED, f"k={k}", f"train.loss_args.batch_ohnm.negatives={k}")
+                    for k in (1, 2, 3, 5, 10)
+                },
+            ),
+        ),
+        Ablation(
+            "margin",
+            "Margin (m)",
+            "m",
+            _points(
+                "groups of 4, half random",
+                {
+                    m: _with(PLANNED, f"m={m}", f"train.loss_args.batch_ohnm.margin={m}")
+                    for m in (0.1, 0.2, 0.3, 0.5, 0.8)
+                },
+            ),
+        ),
+        Ablation(
+            "images-in-a-batch",
+            "Images of an identity in a batch of 256 (K)",
+            "K",
+            tuple(
+                Point(line, k, SET, _with(arm, f"K={k}", P=256 // k, K=k) if k != arm.K else arm)
+                for line, arm in (("groups of 4, half random", PLANNED), ("random batches", RANDOM))
+                for k in (2, 4, 8)
+            ),
+            logarithmic=True,
+        ),
+        Ablation(
+            "embedding-size",
+            "Embedding size (D)",
+            "D",
+            _points(
+                "groups of 4, half random",
+                {
+                    D: _with(PLANNED, f"D={D}", embedding_size=D) if PLANNED.embedding_size != D else PLANNED
+                    for D in (64, 128, 256, 512)
+                },
+            ),
+            logarithmic=True,
+        ),
+        Ablation(
+            "label-noise",
+            "Training images that carry another name, percent",
+            "%",
+            _sets({0: SET, 10: f"{SET}-noise10", 20: f"{SET}-noise20", 40: f"{SET}-noise40"}),
+        ),
+        Ablation(
+            "images",
+            "Training images of an identity, at most (all: 15 on average)",
+            "images",
+            _sets({2: f"{SET}-images2", 4: f"{SET}-images4", 8: f"{SET}-images8", 15: SET}),
+        ),
+        Ablation(
+            "identities",
+            "Training identities, at the same number of images shown",
+            "identities",
+            _sets(
+                {10_000: "10k", 20_000: "20k", 40_000: "40k", 78_254: "100k"},
+                {10_000: 20.0, 20_000: 10.0, 40_000: 5.0, 78_254: 200_000 / 78_254},
+            ),
+            logarithmic=True,
+        ),
+    )
+}
+"""By name, in the order of BENCHMARKS.md."""

@@ -1,0 +1,124 @@
+"""The rows of the table: what each arm changes in the settings of `subspace run`, and what all share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["random", "softmax", "planned"]
+
+P, K = 128, 2
+VISITS = 10
+"""Of each training identity in a run, on average."""
+PRETRAIN = (
+    "pretrain.steps=800",
+    f"pretrain.P={P}",
+    f"pretrain.K={K}",
+    "pretrain.precision=bf16-mixed",
+    "pretrain.optimizer.lr=2e-3",
+    "pretrain.trackers=[]",
+)
+"""The starting network: softmax on the 10,000 pretrain identities."""
+COMMON = (
+    "pretrain.steps=0",
+    "data.test_splits=[none]",  # networks are examined afterwards, all on the same pairs
+    "data.val_splits=[none]",
+    "data.distractor_splits=[none]",
+    "extract.precision=bf16-mixed",
+    "extract.max_images=4",
+    "train.precision=bf16-mixed",
+    "train.optimizer.lr=2e-3",
+    "train.collapse.action=warn",
+    "train.trackers=[]",
+)
+"""Settings of every arm."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of choosing batches and of learning from them."""
+
+    name: str
+    kind: Kind
+    settings: tuple[str, ...]
+    """Overrides of `subspace.yaml`; {n} is the size of a subspace on the glyph set at hand."""
+    rounds: int = 1
+    """More than one: the identities are clustered again between them."""
+    P: int = P
+    K: int = K
+    embedding_size: int = 128
+    needs_means: bool = True
+    """Whether extracting and clustering count as its mining."""
+
+
+def _random(name: str, *settings: str) -> Arm:
+    return Arm(
+        name, "random", ("plan.strategy=random", "cluster.ids_per_subspace=all", *settings), needs_means=False
+    )
+
+
+def _planned(name: str, *settings: str, rounds: int = 1) -> Arm:
+    return Arm(name, "planned", ("cluster.ids_per_subspace={n}", *settings), rounds)
+
+
+ARMS = {
+    arm.name: arm
+    for arm in (
+        _random("random, OHNM", "train.loss=ohnm"),
+        _random("random, batch OHNM", "train.loss=batch_ohnm"),
+        _random("random, semi-hard", "train.loss=semi_hard"),
+        _random(
+            "random, batch hard, soft margin",
+            "train.loss=batch_hard",
+            "train.loss_args.batch_hard.soft_margin=true",
+        ),
+        _random("random, multi-similarity", "train.loss=multi_similarity"),
+        _random("random, circle", "train.loss=circle_pair"),
+        _random(
+            "random, memory of 8,192, multi-similarity",
+            "train.loss=xbm:multi_similarity",
+            "train.loss_args.xbm.size=8192",
+            "train.loss_args.xbm.warmup_steps=0",
+        ),
+        Arm(
+            "Partial FC CosFace, r=0.1",
+            "softmax",
+            (
+                "plan.strategy=random",
+                "cluster.ids_per_subspace=all",
+                "train.loss=partial_fc",
+                "train.loss_args.partial_fc.kind=cosface",
+                "train.loss_args.partial_fc.share=0.1",
+                "train.loss_args.partial_fc.scale=16",  # of 16, 32, 64: the best at this budget, with this margin
+                "train.loss_args.partial_fc.margin=0.2",
+            ),
+        ),
+        _planned("subspaces, batch OHNM", "train.loss=batch_ohnm"),
+        _planned("subspaces, batch OHNM, re-clustered", "train.loss=batch_ohnm", rounds=4),
+        *(
+            _planned(f"groups of {g}, batch OHNM", f"plan.group_size={g}", "train.loss=batch_ohnm")
+            for g in (2, 4, 8)
+        ),
+        _planned("graph (g=P), batch OHNM", "plan.strategy=graph", "train.loss=batch_ohnm"),
+        *(
+            _planned(
+                f"groups of 4, {share:.0%} random, batch OHNM",
+                "plan.group_size=4",
+                f"plan.random_fraction={share}",
+                "train.loss=batch_ohnm",
+            )
+            for share in (0.25, 0.5)
+        ),
+        _planned("subspaces, multi-similarity", "train.loss=multi_similarity"),
+        *(
+            _planned(
+                f"groups of {g}, {share:.0%} random, multi-similarity",
+                f"plan.group_size={g}",
+                f"plan.random_fraction={share}",
+                "train.loss=multi_similarity",
+            )
+            for g, share in ((4, 0.5), (8, 0.5), (4, 0.0))
+        ),
+    )
+}
+"""By name, in the order of the table."""

@@ -1,0 +1,126 @@
+"""The sets of the comparison, cut out of the glyph set `wide`: who is trained on, and whom networks are tested on.
+
+A name says which: `100k` (all 78,254 training identities with at least four images, natural noise and all), `20k`
+(20,000 of them), `40k`, and with one change: `20k-images2` (two images of each identity), `20k-noise20` (20 % of the
+training images carry the name of another identity).
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from subspace.mining.artifacts import fingerprint_in, fingerprint_of, write_parquet
+from subspace.mining.manifest import IdentityImages, Manifest
+from subspace.mining.randomness import generator
+from subspace.mining.schemas import MANIFEST
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+WIDE = REPOSITORY / "data" / "glyphs" / "wide"
+LEAST_IMAGES = 4
+"""Of a training identity; those with fewer are distractors."""
+DISTRACTORS = 100_000
+SEED = 2026
+_NAME = re.compile(r"(?P<identities>\d+)k(-images(?P<images>\d+))?(-noise(?P<noise>\d+))?")
+
+
+@dataclass(frozen=True)
+class GlyphSet:
+    """Which identities and images are trained on."""
+
+    name: str
+    identities: int
+    """At most so many, drawn at random; a draw of fewer is part of a draw of more."""
+    images: int | None
+    """At most so many of each identity; None: all."""
+    noise: float
+    """Share of the training images that carry the name of another identity."""
+
+    @classmethod
+    def named(cls, name: str) -> GlyphSet:
+        """The set of that name; exits with one line where there is none."""
+        match = _NAME.fullmatch(name)
+        if match is None:
+            sys.exit(f"{name!r} names no set; say 100k, 20k, 20k-images2 or 20k-noise20")
+        images, noise = match["images"], match["noise"]
+        return cls(
+            name,
+            1000 * int(match["identities"]),
+            None if images is None else int(images),
+            0.0 if noise is None else int(noise) / 100,
+        )
+
+    @property
+    def manifest(self) -> Path:
+        """Beside the images."""
+        return WIDE / f"quality-{self.name}.parquet"
+
+    @property
+    def training_identities(self) -> int:
+        """How many there are; the manifest must be written."""
+        return len(Manifest.open(self.manifest).identities_in(("train", "pretrain")))
+
+    @property
+    def subspace(self) -> int:
+        """Identities in a subspace."""
+        return 10_000 if self.identities > 50_000 else 2_000
+
+    def write(self) -> Path:
+        """Write the manifest unless it is there; return its path."""
+        wide = wide_manifest()
+        fingerprint = fingerprint_of({"glyph set": vars(self), "of": wide.fingerprint, "seed": SEED})
+        if not self.manifest.exists() or fingerprint_in(self.manifest, MANIFEST) != fingerprint:
+            write_parquet(self.manifest, MANIFEST, self._table(wide), fingerprint)
+        return self.manifest
+
+    def _table(self, wide: Manifest) -> pa.Table:
+        rows = self._rows(wide)
+        table = wide.table.take(pa.array(rows))
+        if not self.noise:
+            return table
+        identity_id = table["identity_id"].to_numpy().copy()
+        random = generator(SEED, "quality noise")
+        wrong = random.random(len(rows)) < self.noise
+        identity_id[wrong] = random.choice(np.unique(identity_id), wrong.sum())
+        order = np.argsort(identity_id, kind="stable")
+        names = wide.names_of(np.unique(identity_id))
+        place = np.unique(identity_id, return_inverse=True)[1][order]
+        table = table.take(pa.array(order))
+        for column, values in (
+            ("identity", names.take(pa.array(place))),
+            ("identity_id", pa.array(identity_id[order], pa.int32())),
+        ):
+            table = table.set_column(table.column_names.index(column), column, values)
+        return table
+
+    def _rows(self, wide: Manifest) -> np.ndarray:
+        """Rows of the wide manifest, int64 and rising."""
+        found = training_identities(wide)
+        chosen = np.sort(generator(SEED, "quality identities").permutation(len(found))[: self.identities])
+        random = generator(SEED, "quality images")
+        rows = []
+        for place in chosen:
+            images = found.image_id[found.offset[place] : found.offset[place + 1]]
+            if self.images is not None:
+                images = np.sort(random.permutation(images)[: self.images])
+            rows.append(images)
+        return np.concatenate(rows)
+
+
+def wide_manifest() -> Manifest:
+    """The whole glyph set; exits with one line where it is not built."""
+    path = WIDE / "manifest.parquet"
+    if not path.exists():
+        sys.exit(f"{path} is not there; run `make glyphs` first")
+    return Manifest.open(path)
+
+
+def training_identities(wide: Manifest) -> IdentityImages:
+    """The identities with enough images that are not held out."""
+    found = wide.identities_in(("train", "pretrain"))
+    return found.where(found.count >= LEAST_IMAGES)

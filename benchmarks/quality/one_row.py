@@ -1,0 +1,207 @@
+"""One row of the table: an arm trained on a glyph set with a seed, examined, and written as one JSON file.
+
+Everything runs through the `subspace` commands, in folders under data/quality:
+
+    start-S                     the starting network of seed S: softmax on the 10,000 pretrain identities
+    means-SET-S                 its identity means, which every arm's first round begins with
+    runs/SET/ARM-S-BUDGET       the run of a row
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from arms import COMMON, PRETRAIN, VISITS, Arm, K
+from examination import examine
+from glyph_sets import REPOSITORY, GlyphSet
+
+from subspace.mining.artifacts import write_text
+
+RESULTS = Path(__file__).resolve().parent / "results"
+WORK = REPOSITORY / "data" / "quality"
+MEANS = ("identities.parquet", "quarantine.parquet", "done/extract.json")
+Budget = Literal["steps", "wallclock"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """Which row of the table."""
+
+    arm: Arm
+    data: str
+    seed: int
+    budget: Budget
+    visits: float = VISITS
+    threads: int = 1
+    out: Path = RESULTS
+
+    @property
+    def name(self) -> str:
+        """For folders and files."""
+        arm = re.sub(r"[^a-z0-9.]+", "-", self.arm.name.lower()).strip("-")
+        visits = "" if self.visits == VISITS else f"-{self.visits:g}-visits"
+        return f"{arm}-{self.seed}-{self.budget}{visits}"
+
+    @property
+    def result(self) -> Path:
+        """The row's JSON file."""
+        return self.out / self.data / f"{self.name}.json"
+
+    @property
+    def run(self) -> Path:
+        """The folder of its run."""
+        return WORK / "runs" / self.data / self.name
+
+    def of(self, arm: Arm, budget: Budget) -> Row:
+        """The row of another arm or budget, all else equal."""
+        return replace(self, arm=arm, budget=budget)
+
+    def read(self) -> dict[str, Any]:
+        """Its result; exits with one line where there is none."""
+        if not self.result.exists():
+            sys.exit(
+                f"{self.result} is not there; first make the row of {self.arm.name}, equal {self.budget}"
+            )
+        return json.loads(self.result.read_text())
+
+    def write(self, result: dict[str, Any]) -> None:
+        """Keep its result."""
+        self.result.parent.mkdir(parents=True, exist_ok=True)
+        write_text(self.result, json.dumps(result, indent=1) + "\n")
+
+    @property
+    def equal_steps(self) -> int:
+        """As many as show every arm equally many images; the glyph set must be written."""
+        shown = self.visits * K * GlyphSet.named(self.data).training_identities
+        return round(shown / (self.arm.P * self.arm.K))
+
+    def steps_in(self, seconds: float) -> int:
+        """How many steps fit into so much time, mining included, at the pace of the row of equal steps."""
+        paced = self.of(self.arm, "steps").read()
+        training = paced["seconds"] - paced["mining_seconds"]
+        return round(paced["steps"] * (seconds - paced["mining_seconds"]) / training)
+
+
+def make_row(row: Row, seconds: float | None = None) -> None:
+    """Train and examine one row, and write its result.
+
+    Args:
+        seconds: the time that a row of equal wall-clock has, mining included; the steps that fit are counted from
+            the row of equal steps, which must be there.
+    """
+    data = GlyphSet.named(row.data)
+    steps = row.steps_in(seconds) if seconds is not None else row.equal_steps
+    rounds = row.arm.rounds
+    if not (row.run / "subspace.yaml").exists():
+        own = [setting.format(n=data.subspace) for setting in row.arm.settings]
+        settings = (*own, f"seed={row.seed}", f"rounds={rounds}", f"plan.steps={round(steps / rounds)}")
+        _init(
+            row.run,
+            data.manifest,
+            f"checkpoint:{_start(row)}",
+            row.threads,
+            *COMMON,
+            f"plan.P={row.arm.P}",
+            f"plan.K={row.arm.K}",
+            *settings,
+        )
+    for name in MEANS:
+        there = row.run / "round-000" / name
+        if not there.exists():
+            there.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(_means(row) / "round-000" / name, there)
+    peak = subspace("run", row.run, "--quiet", threads=row.threads)
+    row.write({**_facts(row, peak), **examine(max(row.run.glob("round-*")) / "checkpoint")})
+
+
+def share_inputs(row: Row) -> None:
+    """Make what all arms of a seed begin with, unless it is there: manifest, starting network, its means."""
+    start, size = _start(row).parent.parent, row.arm.embedding_size
+    if not (start / "start" / "done" / "pretrain.json").exists():
+        if not (start / "subspace.yaml").exists():
+            settings = (*PRETRAIN, f"seed={row.seed}", f"embedding_size={size}")
+            _init(start, GlyphSet.named("100k").write(), "small", row.threads, *settings)
+        subspace("pretrain", start, "--quiet", threads=row.threads)
+    means, manifest = _means(row), GlyphSet.named(row.data).write()
+    if not (means / "round-000" / "done" / "extract.json").exists():
+        if not (means / "subspace.yaml").exists():
+            _init(means, manifest, f"checkpoint:{_start(row)}", row.threads, *COMMON, f"seed={row.seed}")
+        subspace("pretrain", means, "--quiet", threads=row.threads)
+        subspace("extract", means, "--quiet", threads=row.threads)
+
+
+def _start(row: Row) -> Path:
+    size = row.arm.embedding_size
+    return WORK / f"start-{row.seed}{'' if size == 128 else f'-D{size}'}" / "start" / "checkpoint"
+
+
+def _means(row: Row) -> Path:
+    size = row.arm.embedding_size
+    return WORK / f"means-{row.data}-{row.seed}{'' if size == 128 else f'-D{size}'}"
+
+
+def subspace(*arguments: str | Path, threads: int) -> int:
+    """Run a command of the product; return the memory of its largest process, in bytes."""
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    command = [sys.executable, "-m", "subspace.pipeline.cli", *map(str, arguments)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{' '.join(command[2:])} ended with {process.returncode}")
+    return usage.ru_maxrss * 1024
+
+
+def _init(run: Path, manifest: Path, model: str, threads: int, *settings: str) -> None:
+    run.parent.mkdir(parents=True, exist_ok=True)
+    subspace("init", run, "--manifest", manifest, "--model", model, *settings, threads=threads)
+
+
+def _facts(row: Row, peak: int) -> dict[str, Any]:
+    """What the markers of the run say, and what it ran on."""
+    markers = [json.loads(path.read_text()) for path in sorted(row.run.glob("round-*/done/*.json"))]
+    trained = [marker for marker in markers if marker["stage"] == "train"]
+    stages = ("extract", "cluster", "plan") if row.arm.needs_means else ("plan",)
+    mining = sum(marker["seconds"] for marker in markers if marker["stage"] in stages)
+    training, steps = (
+        sum(marker["seconds"] for marker in trained),
+        sum(marker["summary"]["steps"] for marker in trained),
+    )
+    active = [marker["summary"]["active_fraction"] for marker in trained]
+    return {
+        "data": f"glyph-{row.data}",
+        "arm": row.arm.name,
+        "kind": row.arm.kind,
+        "seed": row.seed,
+        "budget": row.budget,
+        "settings": list(row.arm.settings),
+        "rounds": row.arm.rounds,
+        "steps": steps,
+        "seconds": round(mining + training, 1),
+        "mining_seconds": round(mining, 1),
+        "images_per_second": round(steps * row.arm.P * row.arm.K / training, 1),
+        "active_fraction": None if None in active else sum(active) / len(active),
+        "peak_rss_bytes": peak,
+        "commit": _commit(),
+        "hardware": f"{_processor()}, {row.threads} of {os.cpu_count()} cores, no GPU",
+    }
+
+
+def _commit() -> str:
+    command = ["git", "-C", str(REPOSITORY), "describe", "--always", "--abbrev=12", "--dirty"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor()

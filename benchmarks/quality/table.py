@@ -1,0 +1,83 @@
+"""Print the table of the comparison from the stored results, one part for each set and budget.
+
+python benchmarks/quality/table.py [20k | 100k ...]
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from arms import ARMS
+from one_row import RESULTS
+
+QUALITY = {
+    "rank1_10k": "Rank-1, 10k",
+    "rank1_100k": "Rank-1, 100k",
+    "tar_1e-4": "TAR@1e-4",
+    "tar_1e-5": "TAR@1e-5",
+    "tar_1e-6": "TAR@1e-6",
+    "coverage_p95": "coverage@P=0.95",
+}
+BUDGETS = {"steps": "equal steps", "wallclock": "equal wall-clock, mining counted"}
+
+
+def main(sets: Sequence[str]) -> None:
+    """Print a table for each set and budget that has results."""
+    for data in sets or sorted(path.name for path in RESULTS.iterdir()):
+        found = read_results(data)
+        for budget, title in BUDGETS.items():
+            rows = {arm: found[arm, budget] for arm in ARMS if found[arm, budget]}
+            if rows:
+                print(f"\n**glyph-{data}, {title}**\n")
+                print("\n".join(table(rows)))
+
+
+def read_results(data: str) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """The results of a set by arm and budget, a list over seeds."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for path in sorted((RESULTS / data).glob("*.json")):
+        result = json.loads(path.read_text())
+        found[result["arm"], result["budget"]].append(result)
+    return found
+
+
+def table(rows: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """Markdown; the best mean of each quality column is bold."""
+    best = {key: max(_mean(results, key) for results in rows.values()) for key in QUALITY}
+    titles = ["arm", "seeds", *QUALITY.values(), "active", "steps", "images/s", "s", "mining", "GiB"]
+    lines = [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
+    for arm, results in rows.items():
+        cells = [arm, f"{len(results)}"]
+        for key in QUALITY:
+            cell = _percent([result[key] for result in results])
+            cells.append(f"**{cell}**" if _mean(results, key) == best[key] else cell)
+        active = [result["active_fraction"] for result in results]
+        seconds = _mean(results, "seconds")
+        cells += [
+            "" if None in active else f"{100 * statistics.mean(active):.1f}",
+            f"{_mean(results, 'steps'):,.0f}",
+            f"{_mean(results, 'images_per_second'):,.0f}",
+            f"{seconds:,.0f}",
+            f"{_mean(results, 'mining_seconds') / seconds:.0%}",
+            f"{_mean(results, 'peak_rss_bytes') / 2**30:.1f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _mean(results: list[dict[str, Any]], key: str) -> float:
+    return statistics.mean(result[key] for result in results)
+
+
+def _percent(values: list[float]) -> str:
+    spread = f" ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{100 * statistics.mean(values):.1f}{spread}"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
