@@ -1,6 +1,6 @@
 """Coverage at a precision: how many probes can be named automatically if at most so many names may be wrong?
 
-Shapes: G gallery images, one per identity; P probes; X distractors; D dimensions; B rows of a tile.
+Shapes: G gallery images, one per identity; P probes; D dimensions; B rows of a tile.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from .errors import InputError
-from .identification import BLOCK, TIE, MatedProbes, unit_rows
+from .identification import BLOCK, TIE, MatedProbes
 
 
 def coverage_at_precision(
@@ -17,21 +17,18 @@ def coverage_at_precision(
     probe: np.ndarray,
     probe_id: np.ndarray,
     *,
-    distractors: np.ndarray | None = None,
     precision: float = 0.95,
     block: int = BLOCK,
 ) -> float:
     """The largest share M/P of probes that can be named with a precision C/M of at least `precision`.
 
-    A probe is named after the most similar of gallery and distractors, if that similarity reaches a threshold; M
-    probes do, and C of the names are right. Ties count against the probe, and probes of equal similarity are named
-    together. 0 where no threshold is good enough. Source: the recognition track of the MS-Celeb-1M challenge (Guo et
-    al., ECCV 2016), with the distractors in the gallery instead of among the probes.
+    A probe is named after the most similar gallery image, if that similarity reaches a threshold; M probes do, and C
+    of the names are right. Ties count against the probe, and probes of equal similarity are named together. 0 where no
+    threshold is good enough. Source: the recognition track of the MS-Celeb-1M challenge (Guo et al., ECCV 2016).
 
     Args:
         gallery: float32[G, D], unit rows. gallery_id: int[G], distinct.
         probe: float32[P, D], unit rows. probe_id: int[P], each in `gallery_id`.
-        distractors: float32[X, D], unit rows of identities that are in neither.
         precision: above 0, at most 1.
         block: rows and columns of a tile.
 
@@ -41,10 +38,8 @@ def coverage_at_precision(
     if not 0 < precision <= 1:
         raise InputError(f"precision is {precision}; give a share such as 0.95")
     pairs = MatedProbes.match(gallery, gallery_id, probe, probe_id)
-    if distractors is not None:
-        distractors = unit_rows("distractor", distractors, like=pairs.gallery)
     other = np.full(len(pairs.probe), -np.inf, np.float32)
-    for rows, _, similarity_BB in pairs.impostor_tiles(block, distractors):
+    for rows, _, similarity_BB in pairs.impostor_tiles(block):
         np.maximum(other[rows], similarity_BB.max(axis=1), out=other[rows])
     mate = pairs.mate_similarity(block)
     right, score = mate > other + TIE, np.maximum(mate, other)

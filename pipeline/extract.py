@@ -168,9 +168,7 @@ class _Extraction:
     def _extract_part(self, part: int, images: IdentityImages, progress: Progress) -> None:
         extract = self.config.extract
         if extract.max_images is not None:
-            images = images.at_most(
-                extract.max_images, generator(self.config.seed, "extract images", part)
-            )
+            images = images.at_most(extract.max_images, generator(self.config.seed, "extract images", part))
         chunks = ImageChunks(images.image_id, extract.batch_size)
         dataset = DecodedBatches(ImageStore(self.manifest), chunks, self.network.input.size)
         batches = load_batches(dataset, range(len(chunks)), extract.num_workers)

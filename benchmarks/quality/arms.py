@@ -51,6 +51,10 @@ class Arm:
     """Whether extracting and clustering count as its mining."""
 
 
+MULTI_SIMILARITY_6 = ("train.loss=multi_similarity", "train.loss_args.multi_similarity.threshold=0.6")
+MEMORY = ("train.loss=xbm:multi_similarity", "train.loss_args.xbm.warmup_steps=0")
+
+
 def _random(name: str, *settings: str) -> Arm:
     return Arm(
         name, "random", ("plan.strategy=random", "cluster.ids_per_subspace=all", *settings), needs_means=False
@@ -73,12 +77,13 @@ ARMS = {
             "train.loss_args.batch_hard.soft_margin=true",
         ),
         _random("random, multi-similarity", "train.loss=multi_similarity"),
+        _random("random, multi-similarity, λ=0.6", *MULTI_SIMILARITY_6),
         _random("random, circle", "train.loss=circle_pair"),
+        _random("random, pairwise CosFace", "train.loss=pairwise_cosface"),
         _random(
             "random, memory of 8,192, multi-similarity",
-            "train.loss=xbm:multi_similarity",
+            *MEMORY,
             "train.loss_args.xbm.size=8192",
-            "train.loss_args.xbm.warmup_steps=0",
         ),
         Arm(
             "Partial FC CosFace, r=0.1",
@@ -118,6 +123,43 @@ ARMS = {
                 "train.loss=multi_similarity",
             )
             for g, share in ((4, 0.5), (8, 0.5), (4, 0.0))
+        ),
+        _planned(
+            "groups of 8, 50% random, multi-similarity, λ=0.6",
+            "plan.group_size=8",
+            "plan.random_fraction=0.5",
+            *MULTI_SIMILARITY_6,
+        ),
+        _planned(
+            "groups of 8, 50% random, multi-similarity, λ=0.6, re-clustered on running means",
+            "plan.group_size=8",
+            "plan.random_fraction=0.5",
+            "recluster.refresh=running",
+            *MULTI_SIMILARITY_6,
+            rounds=3,
+        ),
+        _planned(
+            "groups of 8, 50% random, pairwise CosFace",
+            "plan.group_size=8",
+            "plan.random_fraction=0.5",
+            "train.loss=pairwise_cosface",
+        ),
+        _planned(
+            "groups of 8, 50% random, circle",
+            "plan.group_size=8",
+            "plan.random_fraction=0.5",
+            "train.loss=circle_pair",
+        ),
+        _planned(
+            "subspaces in sequence, 25% random, memory of 4,096, multi-similarity",
+            "plan.order=sequential",
+            "plan.random_fraction=0.25",
+            "train.loss_args.xbm.size=4096",
+            *MEMORY,
+        ),
+        _planned("subspaces, OIM", "train.loss=oim", "train.loss_args.oim.queue_size=0"),
+        _planned(
+            "subspaces, multi-similarity + subspace softmax", "train.loss=multi_similarity + subspace_softmax"
         ),
     )
 }

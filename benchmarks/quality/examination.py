@@ -51,7 +51,7 @@ def examine(checkpoint: Path) -> dict[str, float]:
             identification(*mated, distractors=others, ks=(1,), bootstrap=1).metrics[0].value
         ),
         **{key: _value(metric.value) for key, metric in zip(FARS, tars.metrics, strict=True)},
-        "coverage_p95": coverage_at_precision(*mated, distractors=others, precision=0.95),
+        "coverage_p95": coverage_at_precision(*mated, precision=0.95),
     }
 
 

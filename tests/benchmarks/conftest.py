@@ -1,0 +1,9 @@
+"""The files of the comparison import one another as a script's do, from their own folder."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+QUALITY = Path(__file__).resolve().parent.parent.parent / "benchmarks" / "quality"
+sys.path[:0] = [str(QUALITY)]
