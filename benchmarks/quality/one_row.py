@@ -2,9 +2,9 @@
 
 Everything runs through the `subspace` commands, in folders under data/quality:
 
-    start-S                     the starting network of seed S: softmax on the 10,000 pretrain identities
-    means-SET-S                 its identity means, which every arm's first round begins with
-    runs/SET/ARM-S-BUDGET       the run of a row
+    NETWORK/start-S              the starting network of seed S: softmax on the 10,000 pretrain identities
+    NETWORK/means-SET-S          its identity means, which every arm's first round begins with
+    NETWORK/runs/SET/ARM-S-BUDGET    the run of a row
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any, Literal
 from arms import COMMON, PRETRAIN, VISITS, Arm, K
 from examination import examine
 from glyph_sets import REPOSITORY, GlyphSet
+from networks import NETWORKS
 
 from subspace.mining.artifacts import write_text
 
@@ -42,6 +43,7 @@ class Row:
     budget: Budget
     visits: float = VISITS
     threads: int = 1
+    network: str = "small"
     out: Path = RESULTS
 
     @property
@@ -54,12 +56,13 @@ class Row:
     @property
     def result(self) -> Path:
         """The row's JSON file."""
-        return self.out / self.data / f"{self.name}.json"
+        network = "" if self.network == "small" else f"-{self.network}"
+        return self.out / f"{self.data}{network}" / f"{self.name}.json"
 
     @property
     def run(self) -> Path:
         """The folder of its run."""
-        return WORK / "runs" / self.data / self.name
+        return WORK / self.network / "runs" / self.data / self.name
 
     def of(self, arm: Arm, budget: Budget) -> Row:
         """The row of another arm or budget, all else equal."""
@@ -129,7 +132,7 @@ def share_inputs(row: Row) -> None:
     if not (start / "start" / "done" / "pretrain.json").exists():
         if not (start / "subspace.yaml").exists():
             settings = (*PRETRAIN, f"seed={row.seed}", f"embedding_size={size}")
-            _init(start, GlyphSet.named("100k").write(), "small", row.threads, *settings)
+            _init(start, GlyphSet.named("100k").write(), NETWORKS[row.network], row.threads, *settings)
         subspace("pretrain", start, "--quiet", threads=row.threads)
     means, manifest = _means(row), GlyphSet.named(row.data).write()
     if not (means / "round-000" / "done" / "extract.json").exists():
@@ -141,19 +144,20 @@ def share_inputs(row: Row) -> None:
 
 def _start(row: Row) -> Path:
     size = row.arm.embedding_size
-    return WORK / f"start-{row.seed}{'' if size == 128 else f'-D{size}'}" / "start" / "checkpoint"
+    return WORK / row.network / f"start-{row.seed}{'' if size == 128 else f'-D{size}'}" / "start" / "checkpoint"
 
 
 def _means(row: Row) -> Path:
     size = row.arm.embedding_size
-    return WORK / f"means-{row.data}-{row.seed}{'' if size == 128 else f'-D{size}'}"
+    return WORK / row.network / f"means-{row.data}-{row.seed}{'' if size == 128 else f'-D{size}'}"
 
 
 def subspace(*arguments: str | Path, threads: int) -> int:
     """Run a command of the product; return the memory of its largest process, in bytes."""
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     command = [sys.executable, "-m", "subspace.pipeline.cli", *map(str, arguments)]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+    here = Path(__file__).resolve().parent  # where networks.py is found
+    with subprocess.Popen(command, env=environment, cwd=here, stdout=subprocess.DEVNULL) as process:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
@@ -179,6 +183,7 @@ def _facts(row: Row, peak: int) -> dict[str, Any]:
     active = [marker["summary"]["active_fraction"] for marker in trained]
     return {
         "data": f"glyph-{row.data}",
+        "network": row.network,
         "arm": row.arm.name,
         "kind": row.arm.kind,
         "seed": row.seed,

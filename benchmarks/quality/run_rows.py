@@ -20,6 +20,7 @@ import torch
 import typer
 from ablations import ABLATIONS
 from arms import ARMS, VISITS
+from networks import NETWORKS
 from one_row import RESULTS, Budget, Row, make_row, share_inputs
 
 REFERENCE = "random, batch OHNM"
@@ -36,19 +37,21 @@ def main(
     budget: Annotated[str, typer.Option(help="steps, wallclock, or both")] = "both",
     jobs: Annotated[int, typer.Option(help="rows at a time")] = 4,
     threads: Annotated[int, typer.Option(help="processor cores of each row")] = 1,
+    network: Annotated[str, typer.Option(help="small or double; see networks.py")] = "small",
     visits: Annotated[float, typer.Option(help="of each identity; fewer is no row of the table")] = VISITS,
     out: Annotated[Path, typer.Option(help="folder of the results")] = RESULTS,
     again: Annotated[bool, typer.Option(help="make rows again that have a result")] = False,
 ) -> None:
     """Make the missing rows."""
     unknown = [name for name in arm or () if name not in ARMS]
-    if unknown or budget not in ("steps", "wallclock", "both"):
-        sys.exit(f"no such arm or budget: {', '.join([*unknown, budget])}; arms: {'; '.join(ARMS)}")
+    if unknown or budget not in ("steps", "wallclock", "both") or network not in NETWORKS:
+        given = ", ".join([*unknown, budget, network])
+        sys.exit(f"no such arm, budget or network: {given}; arms: {'; '.join(ARMS)}")
     if ablation:
         _make_ablations(ablation, seed or [0], jobs, threads)
         return
     rows = [
-        Row(ARMS[name], data, number, one, visits, threads, out)
+        Row(ARMS[name], data, number, one, visits, threads, network, out)
         for one in _budgets(budget)
         for number in seed or (0,)
         for name in arm or ARMS

@@ -79,7 +79,7 @@ def test_a_short_comparison(tmp_path: Path) -> None:
     """Builds the glyph set where it is missing (3 minutes), then makes two arms of equal steps and of equal time."""
     if not (WIDE / "manifest.parquet").exists():
         subprocess.run(["make", "glyphs"], cwd=REPOSITORY, check=True)
-    shutil.rmtree(WORK / "runs" / "5k", ignore_errors=True)
+    shutil.rmtree(WORK / "small" / "runs" / "5k", ignore_errors=True)
     arms = ("random, batch OHNM", "groups of 4, 50% random, multi-similarity")
     command = [sys.executable, str(QUALITY / "run_rows.py"), "--data", "5k", "--visits", "2", "--jobs", "2"]
     for arm in arms:
