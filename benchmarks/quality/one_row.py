@@ -144,7 +144,9 @@ def share_inputs(row: Row) -> None:
 
 def _start(row: Row) -> Path:
     size = row.arm.embedding_size
-    return WORK / row.network / f"start-{row.seed}{'' if size == 128 else f'-D{size}'}" / "start" / "checkpoint"
+    return (
+        WORK / row.network / f"start-{row.seed}{'' if size == 128 else f'-D{size}'}" / "start" / "checkpoint"
+    )
 
 
 def _means(row: Row) -> Path:
