@@ -54,8 +54,13 @@ class Arm:
     """Whether extracting and clustering count as its mining."""
 
 
-MULTI_SIMILARITY_6 = ("train.loss=multi_similarity", "train.loss_args.multi_similarity.threshold=0.6")
 MEMORY = ("train.loss=xbm:multi_similarity", "train.loss_args.xbm.warmup_steps=0")
+GROUPS = ("plan.group_size=8", "plan.random_fraction=0.75")
+
+
+def _multi_similarity(threshold: float) -> tuple[str, str]:
+    """Its λ: the similarity above which a positive, and below which a negative, weighs little."""
+    return "train.loss=multi_similarity", f"train.loss_args.multi_similarity.threshold={threshold}"
 
 
 def _random(name: str, *settings: str) -> Arm:
@@ -66,6 +71,12 @@ def _random(name: str, *settings: str) -> Arm:
 
 def _planned(name: str, *settings: str, rounds: int = 1) -> Arm:
     return Arm(name, "planned", ("cluster.ids_per_subspace={n}", *settings), rounds)
+
+
+def _groups(size: int, random_share: float, loss: str, *settings: str) -> Arm:
+    mixed = f", {random_share:.0%} random" if random_share else ""
+    name = f"groups of {size}{mixed}, {loss}"
+    return _planned(name, f"plan.group_size={size}", f"plan.random_fraction={random_share}", *settings)
 
 
 ARMS = {
@@ -79,12 +90,12 @@ ARMS = {
             "train.loss=batch_hard",
             "train.loss_args.batch_hard.soft_margin=true",
         ),
-        _random("random, multi-similarity", "train.loss=multi_similarity"),
-        _random("random, multi-similarity, λ=0.6", *MULTI_SIMILARITY_6),
         _random("random, circle", "train.loss=circle_pair"),
         _random("random, pairwise CosFace", "train.loss=pairwise_cosface"),
+        *(_random(f"random, multi-similarity, λ={x}", *_multi_similarity(x)) for x in (0.5, 0.7, 0.8)),
         _random(
-            "random, memory of 8,192, multi-similarity",
+            "random, memory of 8,192, multi-similarity, λ=0.7",
+            *_multi_similarity(0.7),
             *MEMORY,
             "train.loss_args.xbm.size=8192",
         ),
@@ -103,66 +114,42 @@ ARMS = {
         ),
         _planned("subspaces, batch OHNM", "train.loss=batch_ohnm"),
         _planned("subspaces, batch OHNM, re-clustered", "train.loss=batch_ohnm", rounds=4),
-        *(
-            _planned(f"groups of {g}, batch OHNM", f"plan.group_size={g}", "train.loss=batch_ohnm")
-            for g in (2, 4, 8)
-        ),
+        *(_groups(g, 0.0, "batch OHNM", "train.loss=batch_ohnm") for g in (2, 4, 8)),
         _planned("graph (g=P), batch OHNM", "plan.strategy=graph", "train.loss=batch_ohnm"),
+        *(_groups(4, share, "batch OHNM", "train.loss=batch_ohnm") for share in (0.25, 0.5)),
+        _planned("subspaces, multi-similarity, λ=0.7", *_multi_similarity(0.7)),
+        *(
+            _groups(8, share, "multi-similarity, λ=0.7", *_multi_similarity(0.7))
+            for share in (0.0, 0.25, 0.5, 0.75)
+        ),
+        _groups(4, 0.75, "multi-similarity, λ=0.7", *_multi_similarity(0.7)),
+        *(_groups(8, 0.75, f"multi-similarity, λ={x}", *_multi_similarity(x)) for x in (0.5, 0.8)),
         *(
             _planned(
-                f"groups of 4, {share:.0%} random, batch OHNM",
-                "plan.group_size=4",
-                f"plan.random_fraction={share}",
-                "train.loss=batch_ohnm",
+                f"groups of 8, 75% random, multi-similarity, λ=0.7, re-clustered{how}",
+                *GROUPS,
+                *_multi_similarity(0.7),
+                *settings,
+                rounds=2,
             )
-            for share in (0.25, 0.5)
+            for how, settings in (("", ()), (" on running means", ("recluster.refresh=running",)))
         ),
-        _planned("subspaces, multi-similarity", "train.loss=multi_similarity"),
-        *(
-            _planned(
-                f"groups of {g}, {share:.0%} random, multi-similarity",
-                f"plan.group_size={g}",
-                f"plan.random_fraction={share}",
-                "train.loss=multi_similarity",
-            )
-            for g, share in ((4, 0.5), (8, 0.5), (4, 0.0))
-        ),
+        _groups(8, 0.75, "circle", "train.loss=circle_pair"),
+        _groups(8, 0.75, "pairwise CosFace", "train.loss=pairwise_cosface"),
         _planned(
-            "groups of 8, 50% random, multi-similarity, λ=0.6",
-            "plan.group_size=8",
-            "plan.random_fraction=0.5",
-            *MULTI_SIMILARITY_6,
-        ),
-        _planned(
-            "groups of 8, 50% random, multi-similarity, λ=0.6, re-clustered on running means",
-            "plan.group_size=8",
-            "plan.random_fraction=0.5",
-            "recluster.refresh=running",
-            *MULTI_SIMILARITY_6,
-            rounds=3,
-        ),
-        _planned(
-            "groups of 8, 50% random, pairwise CosFace",
-            "plan.group_size=8",
-            "plan.random_fraction=0.5",
-            "train.loss=pairwise_cosface",
-        ),
-        _planned(
-            "groups of 8, 50% random, circle",
-            "plan.group_size=8",
-            "plan.random_fraction=0.5",
-            "train.loss=circle_pair",
-        ),
-        _planned(
-            "subspaces in sequence, 25% random, memory of 4,096, multi-similarity",
+            "subspaces in sequence, 25% random, memory of 4,096, multi-similarity, λ=0.7",
             "plan.order=sequential",
             "plan.random_fraction=0.25",
             "train.loss_args.xbm.size=4096",
+            *_multi_similarity(0.7),
             *MEMORY,
         ),
         _planned("subspaces, OIM", "train.loss=oim", "train.loss_args.oim.queue_size=0"),
         _planned(
-            "subspaces, multi-similarity + subspace softmax", "train.loss=multi_similarity + subspace_softmax"
+            "groups of 8, 75% random, multi-similarity, λ=0.7 + subspace softmax",
+            *GROUPS,
+            *_multi_similarity(0.7),
+            "train.loss=multi_similarity + subspace_softmax",
         ),
     )
 }

@@ -80,7 +80,7 @@ def test_a_short_comparison(tmp_path: Path) -> None:
     if not (WIDE / "manifest.parquet").exists():
         subprocess.run(["make", "glyphs"], cwd=REPOSITORY, check=True)
     shutil.rmtree(WORK / "small" / "runs" / "5k", ignore_errors=True)
-    arms = ("random, batch OHNM", "groups of 4, 50% random, multi-similarity")
+    arms = ("random, batch OHNM", "groups of 8, 75% random, multi-similarity, λ=0.7")
     command = [sys.executable, str(QUALITY / "run_rows.py"), "--data", "5k", "--visits", "2", "--jobs", "2"]
     for arm in arms:
         command += ["--arm", arm]
