@@ -52,6 +52,7 @@ def examine(checkpoint: Path) -> dict[str, float]:
         ),
         **{key: _value(metric.value) for key, metric in zip(FARS, tars.metrics, strict=True)},
         "coverage_p95": coverage_at_precision(*mated, precision=0.95),
+        "coverage_p99": coverage_at_precision(*mated, precision=0.99),
     }
 
 

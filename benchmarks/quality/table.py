@@ -22,6 +22,7 @@ QUALITY = {
     "tar_1e-5": "TAR@1e-5",
     "tar_1e-6": "TAR@1e-6",
     "coverage_p95": "coverage@P=0.95",
+    "coverage_p99": "coverage@P=0.99",
 }
 BUDGETS = {"steps": "equal steps", "wallclock": "equal wall-clock, mining counted"}
 

@@ -20,10 +20,10 @@ QUALITY = REPOSITORY / "benchmarks" / "quality"
 
 KEYS = {
     "data", "arm", "kind", "seed", "budget", "rank1_10k", "rank1_100k", "tar_1e-4", "tar_1e-5", "tar_1e-6",
-    "coverage_p95", "active_fraction", "steps", "seconds", "mining_seconds", "images_per_second",
+    "coverage_p95", "coverage_p99", "active_fraction", "steps", "seconds", "mining_seconds", "images_per_second",
     "peak_rss_bytes", "commit", "hardware",
 }  # fmt: skip
-SHARES = ("rank1_10k", "rank1_100k", "tar_1e-4", "tar_1e-5", "tar_1e-6", "coverage_p95")
+SHARES = ("rank1_10k", "rank1_100k", "tar_1e-4", "tar_1e-5", "tar_1e-6", "coverage_p95", "coverage_p99")
 
 
 @pytest.mark.parametrize("arm", ARMS.values(), ids=lambda arm: arm.name)
