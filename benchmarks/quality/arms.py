@@ -123,7 +123,9 @@ ARMS = {
             for share in (0.0, 0.25, 0.5, 0.75)
         ),
         _groups(4, 0.75, "multi-similarity, λ=0.7", *_multi_similarity(0.7)),
-        *(_groups(8, 0.75, f"multi-similarity, λ={x}", *_multi_similarity(x)) for x in (0.5, 0.8)),
+        *(_groups(8, 0.75, f"multi-similarity, λ={x}", *_multi_similarity(x)) for x in (0.5, 0.8, 0.9)),
+        _groups(8, 0.5, "multi-similarity, λ=0.8", *_multi_similarity(0.8)),
+        _groups(16, 0.75, "multi-similarity, λ=0.8", *_multi_similarity(0.8)),
         *(
             _planned(
                 f"groups of 8, 75% random, multi-similarity, λ=0.7, re-clustered{how}",
