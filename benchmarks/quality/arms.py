@@ -128,13 +128,18 @@ ARMS = {
         _groups(16, 0.75, "multi-similarity, λ=0.8", *_multi_similarity(0.8)),
         *(
             _planned(
-                f"groups of 8, 75% random, multi-similarity, λ=0.7, re-clustered{how}",
+                f"groups of 8, 75% random, multi-similarity, λ={x}, re-clustered{how}",
                 *GROUPS,
-                *_multi_similarity(0.7),
+                *_multi_similarity(x),
                 *settings,
-                rounds=2,
+                rounds=rounds,
             )
-            for how, settings in (("", ()), (" on running means", ("recluster.refresh=running",)))
+            for x, how, rounds, settings in (
+                (0.7, "", 2, ()),
+                (0.7, " on running means", 2, ("recluster.refresh=running",)),
+                (0.8, " on running means", 2, ("recluster.refresh=running",)),
+                (0.8, " 3 times on running means", 4, ("recluster.refresh=running",)),
+            )
         ),
         _groups(8, 0.75, "circle", "train.loss=circle_pair"),
         _groups(8, 0.75, "pairwise CosFace", "train.loss=pairwise_cosface"),
