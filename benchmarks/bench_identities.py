@@ -96,7 +96,7 @@ def prepare(folder: Path, identities: int) -> None:
         np.arange(0, images + 1, IMAGES, dtype=np.int64),
         np.arange(images, dtype=np.int64),
     )
-    config = PlanConfig(steps=WARM_UP + TIMED, P=P, K=K)
+    config = PlanConfig(strategy="subspace", steps=WARM_UP + TIMED, P=P, K=K)
     write_plan(folder / "plan", plan_batches(owned, subspace_id, config), owned)
 
 

@@ -43,7 +43,7 @@ def ours(case: str, identities: int, steps: int, folder: Path) -> dict[str, floa
     offset = np.concatenate(([0], np.cumsum(random.integers(1, 6, identities, np.uint8), dtype=np.int64)))
     images = IdentityImages(np.arange(identities, dtype=np.int32), offset, np.arange(offset[-1]))
     subspace_id = random.integers(max(1, identities // IDS_PER_SUBSPACE), size=identities, dtype=np.int32)
-    config = PlanConfig(steps=steps, P=P, K=K, **CASES[case])
+    config = PlanConfig(strategy="custom", steps=steps, P=P, K=K, **CASES[case])
     neighbors = None
     if config.draw.group_size > 1:
         neighbors = look_alikes(subspace_id, config.draw.group_size - 1, random)

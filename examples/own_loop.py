@@ -40,7 +40,7 @@ def main(manifest_path: str, steps: int = 100) -> None:
 
     subspaces = cluster_identities(means, ids_per_subspace=100, seed=0)
     plan = Path(tempfile.mkdtemp(), "plan")
-    config = PlanConfig(steps=steps, P=32, K=4)
+    config = PlanConfig(steps=steps, P=32, K=4, strategy="subspace")
     write_plan(plan, plan_batches(identities, subspaces.subspace_id, config, seed=0), identities)
 
     network.train()

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from .settings import Settings
 
-Strategy = Literal["custom", "random", "subspace", "doppelganger", "graph"]
+Strategy = Literal["mixed", "custom", "random", "subspace", "doppelganger", "graph"]
 
 
 class Draw(NamedTuple):
@@ -26,6 +26,7 @@ def draw_of(
     """Return what a strategy means for batches of P identities; numbers that are given refine it.
 
         strategy      g            random_fraction
+        mixed         any, or 8    below 1, or 0.75; a smaller g where 8 do not fit
         custom        any, or 1    any, or 0
         random        1            1
         subspace      1            below 1, or 0
@@ -35,7 +36,10 @@ def draw_of(
     Raises:
         ValueError: a number that is given contradicts the strategy.
     """
+    usual_share = {"mixed": 0.75, "random": 1.0}.get(strategy, 0.0)
+    share = usual_share if random_fraction is None else random_fraction
     lowest, usual, highest = {
+        "mixed": (1, max(1, min(8, round((1 - share) * P))), None),
         "custom": (1, 1, None),
         "random": (1, 1, 1),
         "subspace": (1, 1, 1),
@@ -49,10 +53,8 @@ def draw_of(
             f"plan.group_size={g} contradicts plan.strategy={strategy}, which has {has}; "
             f"set plan.group_size=null or plan.strategy=custom"
         )
-    usual_share = 1.0 if strategy == "random" else 0.0
-    share = usual_share if random_fraction is None else random_fraction
     fixed = strategy in ("random", "graph")
-    if (fixed and share != usual_share) or (strategy in ("subspace", "doppelganger") and share == 1):
+    if (fixed and share != usual_share) or (strategy in ("mixed", "subspace", "doppelganger") and share == 1):
         has = f"{usual_share:.0f}" if fixed else "less than 1"
         raise ValueError(
             f"plan.random_fraction={share} contradicts plan.strategy={strategy}, which has {has}; "
@@ -67,22 +69,23 @@ class PlanConfig(Settings):
     steps: int = Field(
         default=1000, ge=1, description="batches in a round; clusters are renewed after each round"
     )
-    P: int = Field(default=48, ge=2, description="identities in a batch")
-    K: int = Field(default=4, ge=1, description="images of each identity in a batch")
+    P: int = Field(default=128, ge=2, description="identities in a batch")
+    K: int = Field(default=2, ge=1, description="images of each identity in a batch")
     strategy: Strategy = Field(
-        default="custom",
-        description="random, subspace, doppelganger (g=4), graph (g=P), or custom: as the next two say",
+        default="mixed",
+        description="mixed (g=8, 75 % random), random, subspace, doppelganger (g=4), graph (g=P), or custom: as the "
+        "next two say",
     )
     group_size: int | None = Field(
         default=None,
         ge=1,
-        description="g: a seed and its g-1 nearest identities of the subspace; null: the strategy's, or 1",
+        description="g: a seed and its g-1 nearest identities of the subspace; null: the strategy's, or 1 where that is custom",
     )
     random_fraction: float | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="share of the batch drawn from all identities; null: the strategy's, or 0",
+        description="share of the batch drawn from all identities; null: the strategy's, or 0 where that is custom",
     )
     order: Literal["interleaved", "sequential"] = Field(
         default="interleaved", description="batches of all subspaces shuffled, or subspace after subspace"

@@ -96,7 +96,8 @@ class Assignment:
 
     def _moves_in(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
         """The same, the other way round."""
-        return self._moves_out(rows)[::-1]
+        left, reached = self._moves_out(rows)
+        return reached, left
 
     def _move(self, *, give: np.ndarray, take: np.ndarray, height: np.ndarray | None = None) -> int:
         """Move identities to a candidate, smallest regret first; at most `give` leave and `take` come to each.

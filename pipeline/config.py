@@ -87,7 +87,7 @@ class ExtractConfig(Settings):
 
     batch_size: int = Field(default=256, ge=1, description="images in a forward pass")
     max_images: int | None = Field(
-        default=None,
+        default=4,
         ge=1,
         description="at most this many images of an identity make its mean, drawn by seed; null: all",
     )

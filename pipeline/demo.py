@@ -28,9 +28,10 @@ SETTINGS: dict[str, Any] = {
         "save_every": 100,
         "optimizer": {"lr": 2e-3, "warmup_steps": 50},
     },
-    "extract": {"batch_size": 512},
-    "plan": {"steps": 400, "P": 40, "K": 4},
-    "train": {"save_every": 100, "optimizer": {"lr": 1e-3, "warmup_steps": 30}},
+    "extract": {"batch_size": 512, "max_images": None},
+    "recluster": {"refresh": "extract"},
+    "plan": {"steps": 400, "P": 40, "K": 4, "strategy": "subspace"},
+    "train": {"loss": "batch_ohnm", "save_every": 100, "optimizer": {"lr": 1e-3, "warmup_steps": 30}},
     "eval": {"probes_per_identity": None},
 }
 """Both runs. They differ in `cluster.ids_per_subspace` alone."""

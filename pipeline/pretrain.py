@@ -117,7 +117,7 @@ def pretrain(run: RunDirectory, config: RunConfig, manifest: Manifest, options: 
             save_checkpoint(stage.folder / "checkpoint", network, meta)
             return {"steps": 0}
         images = pretrain_identities(config, manifest)
-        plan_config = PlanConfig(steps=steps, P=min(config.pretrain.P, len(images)), K=K)
+        plan_config = PlanConfig(strategy="subspace", steps=steps, P=min(config.pretrain.P, len(images)), K=K)
         fingerprint = fingerprint_of({"plan of": stage.fingerprint})
         folder = stage.folder / "plan"
         if distributed.rank() == 0 and (not folder.exists() or Plan(folder).fingerprint != fingerprint):

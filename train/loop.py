@@ -22,6 +22,7 @@ from .batch_shares import by_all_or_none, readable_images
 from .collapse import CollapseConfig, mean_distance
 from .embedder import Precision
 from .images import BadImage
+from .losses import DEFAULT_ARGS
 from .network_pass import NetworkPass
 from .optimizers import OptimizerConfig, learning_rate, set_learning_rates
 from .phases import Phases
@@ -90,10 +91,11 @@ class TrainConfig(LoaderConfig):
     """One round of training on a plan."""
 
     loss: str = Field(
-        default="batch_ohnm", description="a loss, or a sum such as batch_ohnm + 0.5*arcface; see README"
+        default="multi_similarity",
+        description="a loss, or a sum such as batch_ohnm + 0.5*arcface; see README",
     )
     loss_args: dict[str, dict[str, Any]] = Field(
-        default={"batch_ohnm": {"margin": 0.3, "negatives": 3}},
+        default=DEFAULT_ARGS,
         description="settings of each loss, by its name",
     )
     collapse: CollapseConfig = CollapseConfig()

@@ -30,7 +30,7 @@ class ReclusterConfig(Settings):
     )
     check_every: int = Field(default=200, ge=1, description="steps between two looks at r@10")
     refresh: Literal["extract", "running"] = Field(
-        default="extract",
+        default="running",
         description="means of the next round: embed every image again, or take the running means of the training",
     )
     momentum: float = Field(

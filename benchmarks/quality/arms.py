@@ -70,7 +70,7 @@ def _random(name: str, *settings: str) -> Arm:
 
 
 def _planned(name: str, *settings: str, rounds: int = 1) -> Arm:
-    return Arm(name, "planned", ("cluster.ids_per_subspace={n}", *settings), rounds)
+    return Arm(name, "planned", ("cluster.ids_per_subspace={n}", "plan.strategy=custom", *settings), rounds)
 
 
 def _groups(size: int, random_share: float, loss: str, *settings: str) -> Arm:

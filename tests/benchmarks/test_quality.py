@@ -35,6 +35,19 @@ def test_the_settings_of_every_arm_are_those_of_a_run(arm: Arm) -> None:
     assert (config.plan.draw.random_fraction == 1) == (arm.kind != "planned")
 
 
+def test_the_leading_arm_is_what_a_run_does_by_default() -> None:
+    """All but the size of its subspaces on a small set."""
+    leading = ARMS["groups of 8, 75% random, multi-similarity, λ=0.8, re-clustered on running means"]
+    own = [setting.format(n=10_000) for setting in leading.settings]
+    common = [setting for setting in COMMON if setting == "extract.max_images=4"]
+    settings = [*common, *own, f"rounds={leading.rounds}", f"plan.P={leading.P}", f"plan.K={leading.K}"]
+    settings.remove("plan.strategy=custom")
+    told, default = (parse_config({"manifest": "m.parquet"}, given, "test") for given in (settings, ()))
+    assert told.plan.draw == default.plan.draw
+    draw = {"group_size": None, "random_fraction": None}
+    assert told.model_copy(update={"plan": told.plan.model_copy(update=draw)}) == default
+
+
 def test_a_set_is_its_name() -> None:
     found = GlyphSet.named("20k-images2-noise40")
     assert (found.identities, found.images, found.noise) == (20_000, 2, 0.4)

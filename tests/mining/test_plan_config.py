@@ -13,6 +13,9 @@ from subspace.mining.plan_config import PlanConfig, draw_of
 @pytest.mark.parametrize(
     ("strategy", "given", "expected"),
     [
+        ("mixed", {}, (8, 0.75)),
+        ("mixed", {"group_size": 4}, (4, 0.75)),
+        ("mixed", {"random_fraction": 0.9}, (5, 0.9)),
         ("custom", {}, (1, 0)),
         ("custom", {"group_size": 3, "random_fraction": 0.5}, (3, 0.5)),
         ("random", {}, (1, 1)),
@@ -32,9 +35,21 @@ def test_strategies(strategy: Any, given: dict[str, Any], expected: tuple[int, f
     assert PlanConfig.model_validate(config.model_dump()) == config
 
 
+def test_a_mixed_batch_has_smaller_groups_where_eight_do_not_fit() -> None:
+    assert PlanConfig().draw == (8, 0.75)
+    assert [(p, PlanConfig(P=p).draw.group_size) for p in (3, 8, 16, 32)] == [
+        (3, 1),
+        (8, 2),
+        (16, 4),
+        (32, 8),
+    ]
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        ({"group_size": 16, "P": 16}, "plan.group_size=16 does not fit into the 25%"),
+        ({"random_fraction": 1}, "contradicts plan.strategy=mixed, which has less than 1"),
         ({"strategy": "random", "group_size": 4}, "plan.group_size=4 contradicts plan.strategy=random"),
         ({"strategy": "random", "random_fraction": 0.5}, "plan.random_fraction=0.5 contradicts"),
         ({"strategy": "subspace", "group_size": 2}, "which has 1; set plan.group_size=null"),

@@ -19,7 +19,7 @@ from subspace.train.planned_batches import Plan, PlanBatchSampler
 
 IMAGES = IdentityImages(np.arange(0, 600, 2, dtype=np.int32), np.arange(301) * 3, np.arange(900) + 7)
 SUBSPACE = (np.arange(300) % 3).astype(np.int32)
-CONFIG = PlanConfig(steps=1500, P=6, K=2)
+CONFIG = PlanConfig(strategy="subspace", steps=1500, P=6, K=2)
 
 
 def blocks() -> list[PlanBlock]:

@@ -87,7 +87,12 @@ def test_unknown_and_impossible_settings(small_manifest: Path, tmp_path: Path) -
     assert "section.key=value" in refused(*init, "rounds")
     assert "unknown network 'resnet999'" in refused(*init, "model=resnet999")
     assert "unknown loss 'tripplet'" in refused(*init, "train.loss=tripplet")
-    assert "'batch_ohnm' has margin" in refused(*init, "train.loss_args.batch_ohnm.marge=1")
+    assert "'batch_ohnm' has margin" in refused(
+        *init, "train.loss=batch_ohnm", "train.loss_args.batch_ohnm.marge=1"
+    )
+    assert "train.loss=multi_similarity does not use it" in refused(
+        *init, "train.loss_args.batch_ohnm.margin=1"
+    )
     assert "No such option" in refused(*init, "--mode", "small")
     assert not (tmp_path / "run").exists()
     assert subspace(*init, *QUICK).returncode == 0

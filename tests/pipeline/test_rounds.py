@@ -16,7 +16,7 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 import pytest
-from conftest import DEMO, QUICK, subspace
+from conftest import DEMO, QUICK, QUICK_STEPS, subspace
 
 from subspace.pipeline.run_directory import RunDirectory
 
@@ -77,6 +77,22 @@ def test_duckdb_reads_the_tables_without_us(finished_run: Path) -> None:
         f"select step, len(identity_ids), len(image_ids) from '{tables}/plan/*.parquet' order by step"
     )
     assert steps.fetchall() == [(step, 8, 16) for step in range(8)]
+
+
+def test_the_default_method(small_manifest: Path, tmp_path: Path) -> None:
+    """Groups and others in a batch, an absolute threshold, and running means for the second round."""
+    done = subspace("init", tmp_path / "run", "--manifest", small_manifest, *QUICK_STEPS)
+    assert done.returncode == 0, done.stderr
+    done = subspace("run", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    first, second = (tmp_path / "run" / f"round-{index:03}" for index in (0, 1))
+    images = pq.read_table(first / "identities.parquet")["images"].to_pylist()
+    assert max(images) == 4
+    extracted = json.loads((second / "done" / "extract.json").read_text())
+    assert "running" in json.dumps(extracted)
+    losses = [json.loads(line)["loss"] for line in (second / "metrics.jsonl").read_text().splitlines()]
+    assert losses
+    assert all(loss > 0 for loss in losses)
 
 
 def test_metrics(finished_run: Path) -> None:

@@ -141,7 +141,7 @@ def test_a_plan_of_pairs_has_the_order_that_the_loss_reads() -> None:
     subspace_id = (np.arange(600) % 2).astype(np.int32)
     nearest = nearest_in_subspace(means, subspace_id, 1)[:, 0]
     images = IdentityImages(np.arange(600), np.arange(0, 1801, 3), np.arange(1800))
-    config = PlanConfig(steps=100, P=8, K=2, group_size=2)
+    config = PlanConfig(strategy="custom", steps=100, P=8, K=2, group_size=2)
     beside = total = 0
     for block in plan_batches(images, subspace_id, config, neighbors=nearest[:, None]):
         seed, partner = block.identity[:, ::2], block.identity[:, 1::2]

@@ -72,6 +72,6 @@ def test_a_wrong_momentum_is_named() -> None:
 
 
 def test_they_are_gathered_where_they_are_needed() -> None:
-    assert not ReclusterConfig().needs_running_means
-    assert ReclusterConfig(stale_below=0.8).needs_running_means
-    assert ReclusterConfig(refresh="running").needs_running_means
+    assert not ReclusterConfig(refresh="extract").needs_running_means
+    assert ReclusterConfig(refresh="extract", stale_below=0.8).needs_running_means
+    assert ReclusterConfig().needs_running_means
