@@ -26,6 +26,10 @@ TRAIN = [
     "rounds=1",
     "plan.steps=400",
     "plan.P=40",
+    "plan.K=4",
+    "plan.strategy=custom",
+    "extract.max_images=null",
+    "recluster.refresh=extract",
     "train.optimizer.warmup_steps=30",
     "eval.probes_per_identity=null",
     "eval.bootstrap=10",
@@ -36,7 +40,11 @@ OWN = {
         for name in ("cosface", "arcface", "mv_softmax", "curricularface", "partial_fc", "subspace_softmax")
     },
     "offline": ["plan.group_size=2"],
-    "xbm:multi_similarity": ["train.loss_args.xbm.warmup_steps=100"],
+    "multi_similarity": ["train.loss_args.multi_similarity.threshold=0.5"],
+    "xbm:multi_similarity": [
+        "train.loss_args.xbm.warmup_steps=100",
+        "train.loss_args.multi_similarity.threshold=0.5",
+    ],
     "xbm:batch_ohnm": ["train.loss_args.xbm.warmup_steps=100"],
 }
 """Settings of a loss that differ from its defaults."""

@@ -17,6 +17,7 @@ from statistics import median
 DEMO = Path(__file__).resolve().parent.parent / "data_manifests" / "demo.parquet"
 SETTINGS = (
     "rounds=4", "pretrain.steps=0", "plan.steps=1", "cluster.ids_per_subspace=100", "extract.batch_size=512",
+    "extract.max_images=null", "recluster.refresh=extract",
     "eval.probes_per_identity=null", "train.optimizer.warmup_steps=0",
 )  # fmt: skip
 
