@@ -7,14 +7,9 @@ are equal and when nobody's candidates have room.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
-from .balance import ROWS_PER_STEP, Bound
-
-PASSES = 32
-"""At most so many rounds of moves through full subspaces; what is then left goes where its centroid is nearest."""
+from .balance import Bound
 
 
 class Assignment:
@@ -43,73 +38,20 @@ class Assignment:
             give=self.sizes - bound.high, take=bound.high - self.sizes
         ):
             pass
-        self._pass_on(bound)
         self._push(bound)
         while (self.sizes < bound.low).any() and self._move(
             give=self.sizes - bound.low, take=bound.low - self.sizes
         ):
             pass
-        self._pass_back(bound)
         self._pull(bound)
 
-    def _pass_on(self, bound: Bound) -> None:
-        """Let what is still too many go to full subspaces, each of which sends on as many of its own, to where room is.
-
-        The nearer a subspace is to room, counted in such moves, the lower it lies, and identities only move down
-        (push-relabel; Goldberg and Tarjan 1988).
-        """
-        for _ in range(PASSES):
-            room = bound.high - self.sizes
-            if (room >= 0).all():
-                return
-            height = self._heights(room > 0, self._moves_out)
-            if not self._move(give=-room, take=np.where(room > 0, room, len(self.id_Nc)), height=height):
-                return
-
-    def _pass_back(self, bound: Bound) -> None:
-        """Let what is still too small take from subspaces that have none to give, which take in turn from others."""
-        for _ in range(PASSES):
-            spare = self.sizes - bound.low
-            if (spare >= 0).all():
-                return
-            height = -self._heights(spare > 0, self._moves_in)
-            if not self._move(give=np.where(spare > 0, spare, len(self.id_Nc)), take=-spare, height=height):
-                return
-
-    def _heights(
-        self, bottom: np.ndarray, moves: Callable[[slice], tuple[np.ndarray, np.ndarray]]
-    ) -> np.ndarray:
-        """Fewest moves between each subspace and one of `bottom`; M, more than any, where no moves connect them."""
-        M = len(self.sizes)
-        height, before = np.where(bottom, 0, M), None
-        while before is None or (height != before).any():
-            before = height.copy()
-            for start in range(0, len(self.id_Nc), ROWS_PER_STEP):
-                upper, lower = moves(slice(start, start + ROWS_PER_STEP))
-                np.minimum.at(height, upper, before[lower] + 1)
-        return height
-
-    def _moves_out(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
-        """Every possible move of these identities: subspaces that they leave, and come to."""
-        possible = np.isfinite(self.similarity_Nc[rows])
-        return np.repeat(self.subspace_id[rows], possible.sum(axis=1)), self.id_Nc[rows][possible]
-
-    def _moves_in(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
-        """The same, the other way round."""
-        left, reached = self._moves_out(rows)
-        return reached, left
-
-    def _move(self, *, give: np.ndarray, take: np.ndarray, height: np.ndarray | None = None) -> int:
-        """Move identities to a candidate, smallest regret first; at most `give` leave and `take` come to each.
-
-        Where subspaces have a height, only downwards.
-        """
+    def _move(self, *, give: np.ndarray, take: np.ndarray) -> int:
+        """Move identities to a candidate, smallest regret first; at most `give` leave and `take` come to each."""
         rows = np.flatnonzero((give > 0)[self.subspace_id])
         asked = self.id_Nc[rows]
-        allowed = (take > 0)[asked] & (asked != self.subspace_id[rows, None])
-        if height is not None:
-            allowed &= height[asked] < height[self.subspace_id[rows], None]
-        regret = self.similarity[rows, None] - np.where(allowed, self.similarity_Nc[rows], -np.inf)
+        regret = self.similarity[rows, None] - np.where(
+            (take > 0)[asked] & (asked != self.subspace_id[rows, None]), self.similarity_Nc[rows], -np.inf
+        )
         place = regret.argmin(1)
         regret = regret[np.arange(len(rows)), place]
         possible = np.isfinite(regret)

@@ -85,27 +85,6 @@ def test_repair_meets_the_bound_from_any_start(n: int, m: int, c: int, tolerance
     )
 
 
-def test_what_no_candidate_has_room_for_goes_through_full_subspaces() -> None:
-    """Six begin in the first of three, four are wanted in each; they know the second, whose own know the third."""
-    ids = np.array([[0, 1]] * 6 + [[1, 2]] * 4 + [[2, 1]] * 2, np.int32)
-    similarity = np.array(
-        [[0.9, 0.8]] * 6 + [[0.9, 0.5 - 0.1 * i] for i in range(4)] + [[0.9, 0.1]] * 2, np.float32
-    )
-    assigned = Assignment(ids, similarity, np.zeros(12, np.int64), units(3, 6, 0))
-    assigned.repair(Bound(4, 4))
-    assert assigned.subspace_id.tolist() == [1, 1, 0, 0, 0, 0, 2, 2, 1, 1, 2, 2]
-    assert not assigned.strangers.any()
-
-
-def test_what_is_too_small_takes_through_subspaces_that_have_none_to_give() -> None:
-    ids = np.array([[0, 1]] * 6 + [[1, 2]] * 4 + [[2, 1]] * 2, np.int32)
-    similarity = np.tile(np.array([0.9, 0.8], np.float32), (12, 1))
-    assigned = Assignment(ids, similarity, np.zeros(12, np.int64), units(3, 6, 0))
-    assigned.repair(Bound(4, 6))
-    assert assigned.sizes.tolist() == [4, 4, 4]
-    assert not assigned.strangers.any()
-
-
 @given(n=st.integers(1, 10_000), m=st.integers(1, 500), tolerance=st.floats(0, 5))
 def test_a_bound_can_always_be_met(n: int, m: int, tolerance: float) -> None:
     m = min(n, m)
