@@ -27,6 +27,7 @@ COMMON = (
     "extract.precision=bf16-mixed",
     "extract.max_images=4",
     "extract.batch_size=64",
+    "recluster.refresh=extract",
     "extract.num_workers=0",  # a row is one process on one core, so that seconds say what it costs
     "train.num_workers=0",
     "train.precision=bf16-mixed",
