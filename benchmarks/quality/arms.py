@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Kind = Literal["random", "softmax", "planned"]
@@ -45,9 +45,11 @@ class Arm:
     name: str
     kind: Kind
     settings: tuple[str, ...]
-    """Overrides of `subspace.yaml`; {n} is the size of a subspace on the glyph set at hand."""
+    """Overrides of `subspace.yaml`; {n} is the size of a subspace on the glyph set at hand, {half_n} half of it."""
     rounds: int = 1
     """More than one: the identities are clustered again between them."""
+    by_round: tuple[str, ...] = ()
+    """A curriculum: one override for each round, over the settings."""
     P: int = P
     K: int = K
     embedding_size: int = 128
@@ -80,6 +82,7 @@ def _groups(size: int, random_share: float, loss: str, *settings: str) -> Arm:
     return _planned(name, f"plan.group_size={size}", f"plan.random_fraction={random_share}", *settings)
 
 
+LEADING = (*GROUPS, *_multi_similarity(0.8), "recluster.refresh=running")
 ARMS = {
     arm.name: arm
     for arm in (
@@ -141,6 +144,30 @@ ARMS = {
                 (0.8, " on running means", 2, ("recluster.refresh=running",)),
                 (0.8, " 3 times on running means", 4, ("recluster.refresh=running",)),
             )
+        ),
+        _planned(
+            "groups of 8, 75% random, multi-similarity, λ=0.8, re-clustered when stale",
+            *LEADING,
+            "recluster.stale_below=0.5",
+        ),
+        replace(
+            _planned(
+                "groups of 2, 4, 8, then 16, 75% random, multi-similarity, λ=0.8, re-clustered 3 times on running means",
+                *LEADING,
+                rounds=4,
+            ),
+            by_round=tuple(f"plan.group_size={g}" for g in (2, 4, 8, 16)),
+        ),
+        replace(
+            _planned(
+                "n twice as large, then n, half, a quarter; groups of 8, 75% random, multi-similarity, λ=0.8, "
+                "re-clustered 3 times on running means",
+                *LEADING,
+                rounds=4,
+            ),
+            by_round=tuple(
+                f"cluster.ids_per_subspace={n}" for n in ("{double_n}", "{n}", "{half_n}", "{quarter_n}")
+            ),
         ),
         _groups(8, 0.75, "circle", "train.loss=circle_pair"),
         _groups(8, 0.75, "pairwise CosFace", "train.loss=pairwise_cosface"),

@@ -7,12 +7,11 @@ rest from training, since the set has no more. 1e8 impostor pairs, so FAR 1e-6 i
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import torch
-from glyph_sets import DISTRACTORS, REPOSITORY, SEED, training_identities, wide_manifest
+from glyph_sets import DISTRACTORS, SEED, is_clean, training_identities, wide_manifest
 
 from subspace.mining.coverage import coverage_at_precision
 from subspace.mining.identification import evaluation_pairs, identification
@@ -23,9 +22,6 @@ from subspace.train.checkpoint import load_network
 from subspace.train.embedder import embed, pick_device
 from subspace.train.images import ImageStore
 from subspace.train.planned_batches import DecodedBatches, ImageChunks, load_batches
-
-sys.path.insert(0, str(REPOSITORY / "data_manifests" / "glyphs"))
-from glyph_splits import is_clean
 
 FARS = {"tar_1e-4": 1e-4, "tar_1e-5": 1e-5, "tar_1e-6": 1e-6}
 BATCH = 512

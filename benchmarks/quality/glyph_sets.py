@@ -2,7 +2,8 @@
 
 A name says which: `100k` (all 78,254 training identities with at least four images, natural noise and all), `20k`
 (20,000 of them), `40k`, and with one change: `20k-images2` (two images of each identity), `20k-noise20` (20 % of the
-training images carry the name of another identity).
+training images carry the name of another identity), `100k-unduplicated` (of identities that are known to be one picture
+under two names, one is left), `100k-clean` (only letters that are no variant of another character).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from subspace.mining.artifacts import fingerprint_in, fingerprint_of, write_parquet
 from subspace.mining.manifest import IdentityImages, Manifest
@@ -21,12 +23,17 @@ from subspace.mining.randomness import generator
 from subspace.mining.schemas import MANIFEST
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(REPOSITORY / "data_manifests" / "glyphs"))
+from glyph_splits import is_clean  # noqa: E402
+
 WIDE = REPOSITORY / "data" / "glyphs" / "wide"
 LEAST_IMAGES = 4
 """Of a training identity; those with fewer are distractors."""
 DISTRACTORS = 100_000
 SEED = 2026
-_NAME = re.compile(r"(?P<identities>\d+)k(-images(?P<images>\d+))?(-noise(?P<noise>\d+))?")
+_NAME = re.compile(
+    r"(?P<identities>\d+)k(-images(?P<images>\d+))?(-noise(?P<noise>\d+))?(-(?P<only>clean|unduplicated))?"
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,8 @@ class GlyphSet:
     """At most so many of each identity; None: all."""
     noise: float
     """Share of the training images that carry the name of another identity."""
+    only: str | None
+    """Which of the identities are left, as the ideal cleaning would leave them; None: all."""
 
     @classmethod
     def named(cls, name: str) -> GlyphSet:
@@ -47,12 +56,13 @@ class GlyphSet:
         match = _NAME.fullmatch(name)
         if match is None:
             sys.exit(f"{name!r} names no set; say 100k, 20k, 20k-images2 or 20k-noise20")
-        images, noise = match["images"], match["noise"]
+        images, noise, only = match["images"], match["noise"], match["only"]
         return cls(
             name,
             1000 * int(match["identities"]),
             None if images is None else int(images),
             0.0 if noise is None else int(noise) / 100,
+            only,
         )
 
     @property
@@ -73,7 +83,8 @@ class GlyphSet:
     def write(self) -> Path:
         """Write the manifest unless it is there; return its path."""
         wide = wide_manifest()
-        fingerprint = fingerprint_of({"glyph set": vars(self), "of": wide.fingerprint, "seed": SEED})
+        changes = {name: value for name, value in vars(self).items() if name != "only" or value}
+        fingerprint = fingerprint_of({"glyph set": changes, "of": wide.fingerprint, "seed": SEED})
         if not self.manifest.exists() or fingerprint_in(self.manifest, MANIFEST) != fingerprint:
             write_parquet(self.manifest, MANIFEST, self._table(wide), fingerprint)
         return self.manifest
@@ -102,6 +113,7 @@ class GlyphSet:
         """Rows of the wide manifest, int64 and rising."""
         found = training_identities(wide)
         chosen = np.sort(generator(SEED, "quality identities").permutation(len(found))[: self.identities])
+        chosen = chosen[self._is_left(wide, found.identity_id[chosen])]
         random = generator(SEED, "quality images")
         rows = []
         for place in chosen:
@@ -110,6 +122,15 @@ class GlyphSet:
                 images = np.sort(random.permutation(images)[: self.images])
             rows.append(images)
         return np.concatenate(rows)
+
+    def _is_left(self, wide: Manifest, identity_id: np.ndarray) -> np.ndarray:
+        if self.only == "clean":
+            return np.array([is_clean(int(name[2:], 16)) for name in wide.names_of(identity_id).to_pylist()])
+        if self.only == "unduplicated":
+            table = pq.read_table(WIDE / "duplicates.parquet")
+            both = np.isin(table["identity_id_a"].to_numpy(), identity_id)
+            return ~np.isin(identity_id, table["identity_id_b"].to_numpy()[both])
+        return np.ones(len(identity_id), bool)
 
 
 def wide_manifest() -> Manifest:

@@ -105,8 +105,12 @@ def make_row(row: Row, seconds: float | None = None) -> None:
     steps = row.steps_in(seconds) if seconds is not None else row.equal_steps
     rounds = row.arm.rounds
     if not (row.run / "subspace.yaml").exists():
-        own = [setting.format(n=data.subspace) for setting in row.arm.settings]
-        settings = (*own, f"seed={row.seed}", f"rounds={rounds}", f"plan.steps={round(steps / rounds)}")
+        settings = (
+            *_for_set(row.arm.settings, data),
+            f"seed={row.seed}",
+            f"rounds={rounds}",
+            f"plan.steps={round(steps / rounds)}",
+        )
         _init(
             row.run,
             data.manifest,
@@ -122,8 +126,24 @@ def make_row(row: Row, seconds: float | None = None) -> None:
         if not there.exists():
             there.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(_means(row) / "round-000" / name, there)
-    peak = subspace("run", row.run, "--quiet", threads=row.threads)
+    peak = _train(row, data)
     row.write({**_facts(row, peak), **examine(max(row.run.glob("round-*")) / "checkpoint")})
+
+
+def _for_set(settings: tuple[str, ...], data: GlyphSet) -> list[str]:
+    n = data.subspace
+    return [setting.format(n=n, double_n=2 * n, half_n=n // 2, quarter_n=n // 4) for setting in settings]
+
+
+def _train(row: Row, data: GlyphSet) -> int:
+    """Run all stages, those of a curriculum one by one; return the memory of the largest process, in bytes."""
+    if not row.arm.by_round:
+        return subspace("run", row.run, "--quiet", threads=row.threads)
+    peaks = [subspace("pretrain", row.run, "--quiet", threads=row.threads)]
+    for index, own in enumerate(_for_set(row.arm.by_round, data)):
+        for stage in ("extract", "cluster", "plan", "train"):
+            peaks.append(subspace(stage, row.run, own, "--round", str(index), "--quiet", threads=row.threads))
+    return max(peaks)
 
 
 def share_inputs(row: Row) -> None:
