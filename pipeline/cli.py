@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import typer
 
-from . import data_commands, run_commands, stage_commands
+from . import cluster_commands, data_commands, run_commands, stage_commands
 
 app = typer.Typer(
     help="Train identity embeddings by subspace hard mining: embed, cluster, plan, train, repeat.",
@@ -19,7 +19,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (data_commands, stage_commands, run_commands):
+for module in (data_commands, stage_commands, run_commands, cluster_commands):
     app.add_typer(module.commands)
 
 

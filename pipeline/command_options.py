@@ -40,6 +40,22 @@ Processes = Annotated[
 Round = Annotated[
     int | None, typer.Option("--round", min=0, help="Round to work on; the latest unless told.")
 ]
+IfDue = Annotated[
+    bool,
+    typer.Option(
+        "--if-due", help="Do nothing where the run is over before that round; for jobs submitted ahead."
+    ),
+]
+
+
+def is_over(run: RunDirectory, config: RunConfig, options: Options, round_index: int) -> bool:
+    """Whether a round is not due any more, which is said."""
+    from .due import over_before
+
+    why = over_before(run, config, round_index)
+    if why is not None:
+        options.console.say(f"{why}: nothing is left to do")
+    return why is not None
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from ..train.planned_batches import AugmentConfig
 from ..train.pretraining_loss import check_pretraining_loss
 from ..train.running_means import ReclusterConfig
 from .early_stop import EarlyStopConfig
+from .schedule_config import ScheduleConfig
 
 
 class DataConfig(Settings):
@@ -154,6 +155,7 @@ class RunConfig(Settings):
     eval: EvalConfig = Field(default_factory=EvalConfig)
     validation: ValidationConfig = Field(default_factory=ValidationConfig)
     early_stop: EarlyStopConfig = Field(default_factory=EarlyStopConfig)
+    schedule: ScheduleConfig = Field(default_factory=ScheduleConfig)
 
     @property
     def total_steps(self) -> int:

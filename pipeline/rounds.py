@@ -74,11 +74,13 @@ def evaluate_rounds(
     if not (run.start / "done" / "pretrain.json").exists():
         raise InputError(f"{run.path} has no network yet; run `subspace pretrain {run.path}` first")
     validation, test = HeldOut.validation(config), HeldOut.test(config)
-    validated = validation.problem(manifest) is None
-    test.choose_images(manifest)
+    validated, tested = validation.problem(manifest) is None, test.is_in(manifest)
+    if tested or not validated:
+        test.choose_images(manifest)
+    examined_on = [held for held, there in ((validation, validated), (test, tested)) if there]
     trained = [index for index in run.rounds if (run.round(index) / "done" / "train.json").exists()]
     for index in (-1, *trained):
-        for held in (validation, test) if validated else (test,):
+        for held in examined_on:
             evaluate(run, config, manifest, options, round_index=index, held=held)
     if validated and not options.dry_run:
         counted = [index for index in trained if steps_taken(run, index) < config.total_steps]

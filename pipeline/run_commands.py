@@ -42,15 +42,28 @@ def run(
 @commands.command(epilog="Example: subspace status runs/photos")
 def status(run: RunPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """What is done, begun, stale or still to do, and where the time went."""
+    from ..mining.errors import InputError
     from .console import Console
+    from .job_states import job_states, with_jobs
     from .status import as_json as to_json
     from .status import describe, stage_statuses
+    from .submission import Submission
 
     with working(run, "status", overrides, lock=False) as (directory, config, manifest, _):
-        statuses = stage_statuses(directory, config, manifest)
-        Console(as_json=as_json).result(to_json(statuses))
+        statuses, unknown = stage_statuses(directory, config, manifest), None
+        submission = Submission.latest(directory)
+        if submission is not None:
+            try:
+                states = job_states(directory, config, manifest, submission, statuses)
+                statuses = with_jobs(statuses, states)
+            except InputError as error:  # the markers say what is done, whether the scheduler answers or not
+                unknown = f"what is queued or running is not known: {error}"
+        console = Console(as_json=as_json)
+        console.result(to_json(statuses))
         if not as_json:
-            Console().say(describe(directory, statuses))
+            console.say(describe(directory, statuses))
+        if unknown is not None:
+            console.say(unknown)
 
 
 @commands.command(epilog="Example: subspace inspect runs/photos/round-000/subspaces.parquet")

@@ -12,12 +12,14 @@ from .command_options import (
     Device,
     DryRun,
     Force,
+    IfDue,
     Overrides,
     Processes,
     Quiet,
     Resume,
     Round,
     RunPath,
+    is_over,
     working,
 )
 
@@ -54,6 +56,7 @@ def extract(
     run: RunPath,
     overrides: Overrides = None,
     round_index: Round = None,
+    if_due: IfDue = False,
     shard: Annotated[
         int | None, typer.Option(min=0, help="Do only every --num-shards-th part, from this one.")
     ] = None,
@@ -78,7 +81,8 @@ def extract(
         options,
     ):
         index = directory.latest_round if round_index is None else round_index
-        options.console.result(work(directory, config, manifest, options, round_index=index, shard=part))
+        if not (if_due and is_over(directory, config, options, index)):
+            options.console.result(work(directory, config, manifest, options, round_index=index, shard=part))
 
 
 @commands.command(epilog="Example: subspace cluster runs/photos cluster.ids_per_subspace=5000")
@@ -86,6 +90,7 @@ def cluster(
     run: RunPath,
     overrides: Overrides = None,
     round_index: Round = None,
+    if_due: IfDue = False,
     force: Force = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -101,7 +106,8 @@ def cluster(
         options,
     ):
         index = directory.latest_round if round_index is None else round_index
-        options.console.result(work(directory, config, options, round_index=index))
+        if not (if_due and is_over(directory, config, options, index)):
+            options.console.result(work(directory, config, options, round_index=index))
 
 
 @commands.command(
@@ -112,6 +118,7 @@ def plan(
     run: RunPath,
     overrides: Overrides = None,
     round_index: Round = None,
+    if_due: IfDue = False,
     list_shards: Annotated[
         bool,
         typer.Option(
@@ -136,7 +143,8 @@ def plan(
     ):
         index = directory.latest_round if round_index is None else round_index
         work = shards if list_shards else plan_round
-        options.console.result(work(directory, config, manifest, options, round_index=index))
+        if not (if_due and is_over(directory, config, options, index)):
+            options.console.result(work(directory, config, manifest, options, round_index=index))
 
 
 @commands.command(epilog="Example: subspace train runs/photos train.precision=bf16-mixed --device cuda")
@@ -144,6 +152,7 @@ def train(
     run: RunPath,
     overrides: Overrides = None,
     round_index: Round = None,
+    if_due: IfDue = False,
     device: Device = None,
     processes: Processes = 1,
     force: Force = False,
@@ -163,7 +172,8 @@ def train(
         options,
     ):
         index = directory.latest_round if round_index is None else round_index
-        options.console.result(work(directory, config, manifest, options, round_index=index))
+        if not (if_due and is_over(directory, config, options, index)):
+            options.console.result(work(directory, config, manifest, options, round_index=index))
 
 
 @commands.command(

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tqdm import tqdm
+
 from ..mining.artifacts import read_json
 from ..mining.errors import InputError, StaleArtifactError
 from ..mining.manifest import Manifest
@@ -32,11 +34,13 @@ class StageStatus:
     folder: str
     stage: str
     state: str
-    """done, stale, begun (at work, stopped or killed), or to do."""
+    """done, stale, begun (at work, stopped or killed), or to do; of what was submitted also queued, running, failed."""
     seconds: float | None
     note: str
     phases: dict[str, float] | None = None
     """Of a training, done or begun: seconds of data, forward, mine (or loss), backward and so on, and of the rest."""
+    jobs: tuple[str, ...] = ()
+    """Numbers that a scheduler gave what is queued, running or failed of it."""
 
 
 def stage_statuses(run: RunDirectory, config: RunConfig, manifest: Manifest) -> list[StageStatus]:
@@ -44,7 +48,7 @@ def stage_statuses(run: RunDirectory, config: RunConfig, manifest: Manifest) -> 
     held = [HeldOut.test(config)]
     if HeldOut.validation(config).problem(manifest) is None:
         held.insert(0, HeldOut.validation(config))
-    return [_status(run, name, make) for name, make in _stages(run, config, manifest.fingerprint, held)]
+    return [_status(config, name, make) for name, make in _stages(run, config, manifest.fingerprint, held)]
 
 
 def _stages(
@@ -73,7 +77,7 @@ def _rounds_to_do(run: RunDirectory, config: RunConfig) -> int:
     return len(values) - 1 if values and config.early_stop.stops_after(values) else config.rounds
 
 
-def _status(run: RunDirectory, name: tuple[Path, str], make: Callable[[], Stage]) -> StageStatus:
+def _status(config: RunConfig, name: tuple[Path, str], make: Callable[[], Stage]) -> StageStatus:
     folder, stage_name = name
     marker = folder / "done" / f"{stage_name}.json"
     try:
@@ -88,7 +92,7 @@ def _status(run: RunDirectory, name: tuple[Path, str], make: Callable[[], Stage]
         return StageStatus(
             folder.name, stage_name, "done", values["seconds"], _summary(values["summary"]), phases
         )
-    note = _partial(folder, stage_name)
+    note = _partial(folder, stage_name, config)
     return StageStatus(folder.name, stage_name, "begun" if note else "to do", None, note, phases)
 
 
@@ -111,19 +115,44 @@ def _phases(folder: Path, stage_name: str) -> dict[str, float] | None:
     return {**seconds, "other": max(0.0, whole - sum(seconds.values()))}
 
 
-def _partial(folder: Path, stage_name: str) -> str:
+def _partial(folder: Path, stage_name: str, config: RunConfig) -> str:
     """What an unfinished stage has got, in words; empty where it has not begun."""
     if stage_name == "extract":
-        parts = sorted((folder / "identities.parts").glob("means-*.parquet"))
-        return f"{len(parts)} of {int(parts[0].stem[-5:])} parts" if parts else ""
+        parts = sorted(
+            (folder / "identities.parts").glob("means-*.parquet"), key=lambda path: path.stat().st_mtime
+        )
+        return f"{len(parts)} of {_parts_left(parts)}" if parts else ""
     if stage_name in ("train", "pretrain"):
         lines = read_metrics(folder / "metrics.jsonl")
         saved = sorted((folder / "resume").glob("step-*"))
         if not lines and not saved:
             return ""
-        at = f"at step {int((lines[-1]['step'] or 0) + 1)}" if lines else ""
+        at = _steps_left(lines[-1], stage_name, config) if lines else ""
         return " ".join([at, f"(saved: {int(saved[-1].name[5:])})" if saved else "(not saved yet)"]).strip()
     return ""
+
+
+def _parts_left(parts: list[Path]) -> str:
+    """How many parts of an extraction there are, and the time that the rest takes at the pace of these, by age."""
+    total = int(parts[0].stem[-5:])
+    seconds = parts[-1].stat().st_mtime - parts[0].stat().st_mtime
+    if len(parts) in (1, total) or not seconds:
+        return f"{total} parts"
+    pace = (len(parts) - 1) / seconds
+    return (
+        f"{total} parts, {60 * pace:.1f} a minute, {tqdm.format_interval((total - len(parts)) / pace)} left"
+    )
+
+
+def _steps_left(line: dict[str, float | None], stage_name: str, config: RunConfig) -> str:
+    """The step that a training has come to, and the time that the rest takes at the pace of its last line."""
+    section = config.pretrain if stage_name == "pretrain" else config.plan
+    step, rate = int((line["step"] or 0) + 1), line.get("images_per_second")
+    at = f"at step {step:,} of {section.steps:,}"
+    if not rate or step >= section.steps:
+        return at
+    left = (section.steps - step) * section.P * section.K / rate
+    return f"{at}, {rate:,.0f} images/s, {tqdm.format_interval(left)} left"
 
 
 def _summary(summary: dict[str, float | int | None]) -> str:

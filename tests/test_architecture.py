@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 ALLOWED = {"mining": {"mining"}, "train": {"train", "mining"}, "pipeline": {"pipeline", "train", "mining"}}
 FILES = [path for package in ALLOWED for path in sorted((REPOSITORY / package).glob("*.py"))]
 COMMANDS = (
-    "ingest", "init", "pretrain", "extract", "cluster", "plan", "train", "eval", "run", "status", "inspect", "demo",
+    "ingest", "init", "pretrain", "extract", "cluster", "plan", "train", "eval", "run", "status", "inspect", "demo", "submit", "logs", "cancel",
 )  # fmt: skip
 
 

@@ -1,0 +1,75 @@
+"""`subspace submit`, `logs` and `cancel`: a run on a cluster, or in the background."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .command_options import AsJson, DryRun, Overrides, Quiet, RunPath, working
+
+commands = typer.Typer()
+
+
+@commands.command(
+    epilog="Example: subspace submit runs/photos --dry-run schedule.stages.train.gpus=8; subspace submit runs/photos"
+)
+def submit(
+    run: RunPath,
+    overrides: Overrides = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="slurm, local or kubernetes; schedule.scheduler unless told.")
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Hand all stages that are not done to a scheduler, each behind the one before; missing shards only."""
+    from .submit import submit as work
+
+    if scheduler is not None:
+        overrides = [*(overrides or []), f"schedule.scheduler={scheduler}"]
+    with working(run, "submit", overrides, dry_run=dry_run, as_json=as_json, quiet=quiet, lock=False) as (
+        directory,
+        config,
+        manifest,
+        options,
+    ):
+        options.console.result(work(directory, config, manifest, options))
+
+
+@commands.command(
+    epilog="Example: subspace logs runs/photos --failed; subspace logs runs/photos train --lines 50"
+)
+def logs(
+    run: RunPath,
+    stage: Annotated[
+        str | None, typer.Argument(help="A stage, or a job such as round-000-train; all unless told.")
+    ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only of jobs that failed.")] = False,
+    lines: Annotated[int, typer.Option(min=1, help="Last lines of each log.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """The last lines of what the jobs of the last `subspace submit` said, and where all of it is."""
+    from .submit import logs as work
+
+    with working(run, "logs", None, as_json=as_json, lock=False) as (directory, config, manifest, options):
+        found = work(directory, config, manifest, stage=stage, failed=failed, lines=lines)
+        options.console.result(found)
+        for path, text in found.items():
+            options.console.say(f"== {path}\n{text}\n")
+        if not found:
+            options.console.say("no job has failed" if failed else "no job has begun")
+
+
+@commands.command(epilog="Example: subspace cancel runs/photos")
+def cancel(run: RunPath, as_json: AsJson = False, quiet: Quiet = False) -> None:
+    """Stop the jobs of the last `subspace submit`; what they have done stays, and submitting again goes on."""
+    from .console import Console
+    from .run_directory import RunDirectory
+    from .stage import Options
+    from .submit import cancel as work
+
+    options = Options(Console(quiet, as_json))
+    options.console.result(work(RunDirectory(Path(run)), options))

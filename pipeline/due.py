@@ -1,0 +1,25 @@
+"""Whether a round is due: a scheduler starts the jobs of rounds that a run may not need any more."""
+
+from __future__ import annotations
+
+from .best import Standing
+from .config import RunConfig
+from .run_directory import RunDirectory
+from .stage import steps_taken
+
+
+def over_before(run: RunDirectory, config: RunConfig, round_index: int) -> str | None:
+    """Why the run is over before this round, in words; None where the round is due.
+
+    By what the rounds before it have done: all steps, or validations without a gain (`early_stop`).
+    """
+    taken = steps_taken(run, round_index)
+    if taken >= config.total_steps:
+        return f"all {taken:,} steps are done before round {round_index}"
+    before = [run.network(index) for index in range(round_index + 1)]
+    if config.early_stop.patience is None or not all((of / "validation.json").exists() for of in before):
+        return None
+    values = list(Standing.read(before, config.early_stop).value.values())
+    if config.early_stop.stops_after(values):
+        return f"the run stopped early before round {round_index} (early_stop.patience)"
+    return None

@@ -1,0 +1,119 @@
+"""What is left of a run, as jobs: one after another, each made of commands that anyone could type.
+
+    pretrain, eval of the start; then in each round: extract in shards, cluster (merges the shards first), plan, train, eval
+
+A scheduler only says when and where they run. Whether a job's work is done is said by the completion markers of its
+stages, with their fingerprints, whatever the scheduler says of the job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..mining.errors import StaleArtifactError
+from ..mining.manifest import Manifest
+from .config import RunConfig
+from .due import over_before
+from .extract import extract_stage
+from .extract_parts import ExtractParts
+from .held_out import HeldOut
+from .run_directory import RunDirectory
+from .schedule_config import ScheduledStage
+from .status import StageStatus, stage_statuses
+
+
+@dataclass(frozen=True)
+class Job:
+    """Work of one stage in one folder of a run."""
+
+    stage: ScheduledStage
+    folder: str
+    commands: tuple[tuple[str, ...], ...]
+    """Arguments of `subspace`, done one after another."""
+    shards: tuple[int, ...] = ()
+    """An array of jobs: each does the commands with --shard and one of these."""
+    num_shards: int = 0
+
+    @property
+    def name(self) -> str:
+        """Of its script and its log."""
+        return f"{self.folder}-{self.stage}"
+
+
+def jobs_left(
+    run: RunDirectory, config: RunConfig, manifest: Manifest, overrides: tuple[str, ...]
+) -> list[Job]:
+    """Jobs for all that is not done, in order; each waits for the one before. Empty: the run is done.
+
+    Raises:
+        StaleArtifactError: a stage is done with other settings or inputs.
+    """
+    statuses = stage_statuses(run, config, manifest)
+    for status in statuses:
+        if status.state == "stale":
+            raise StaleArtifactError(status.note)
+    of_stages = tuple(override for override in overrides if not override.startswith("schedule."))
+    left = list(_jobs(run, config, manifest, statuses, of_stages))
+    if left and config.recluster.stale_below is not None:
+        # Stale subspaces end rounds early, so that there may be more rounds than were submitted.
+        last = left.pop()
+        again = ("submit", str(run.path.resolve()), *overrides)
+        left.append(Job(last.stage, last.folder, (*last.commands, again)))
+    return left
+
+
+def _jobs(
+    run: RunDirectory,
+    config: RunConfig,
+    manifest: Manifest,
+    statuses: list[StageStatus],
+    overrides: tuple[str, ...],
+) -> Iterator[Job]:
+    path = str(run.path.resolve())
+    todo: dict[str, set[str]] = {}
+    for status in statuses:
+        if status.state != "done":
+            todo.setdefault(status.folder, set()).add(status.stage)
+    examined = any(
+        held.problem(manifest) is None for held in (HeldOut.validation(config), HeldOut.test(config))
+    )
+    for folder, stages in todo.items():
+        index = 0 if folder == run.start.name else int(folder.removeprefix("round-"))
+        if over_before(run, config, index):
+            continue
+        at = () if folder == run.start.name else ("--round", str(index), "--if-due")
+        if "pretrain" in stages:
+            yield Job("pretrain", folder, (("pretrain", path, *overrides),))
+        if "extract" in stages:
+            yield from _extract_jobs(run, config, manifest, index, ("extract", path, *at, *overrides))
+        if stages & {"extract", "cluster"}:
+            yield Job(
+                "cluster", folder, (("extract", path, *at, *overrides), ("cluster", path, *at, *overrides))
+            )
+        for stage in ("plan", "train"):
+            if stage in stages:
+                yield Job(stage, folder, ((stage, path, *at, *overrides),))
+        if examined and stages & {"validate", "eval"}:
+            yield Job("eval", folder, (("eval", path, *overrides),))
+
+
+def _extract_jobs(
+    run: RunDirectory, config: RunConfig, manifest: Manifest, index: int, command: tuple[str, ...]
+) -> Iterator[Job]:
+    """The shards that are missing; none where the means come from training."""
+    if index > 0 and config.recluster.refresh == "running":
+        return
+    parts = extract_parts(run, config, manifest, index)
+    count = min(config.schedule.shards or len(parts), len(parts))
+    missing = sorted({part % count for part in parts.missing()})
+    if missing:
+        yield Job("extract", run.round(index).name, (command,), tuple(missing), count)
+
+
+def extract_parts(run: RunDirectory, config: RunConfig, manifest: Manifest, index: int) -> ExtractParts:
+    """The parts of a round's extraction; while its network is not there, none of them counts as finished."""
+    known = (run.network(index) / "done" / ("train.json" if index else "pretrain.json")).exists()
+    fingerprint = extract_stage(run, config, index, manifest.fingerprint).fingerprint if known else ""
+    identities = manifest.identities_in(config.data.train_splits)
+    return ExtractParts(run.round(index), identities, config.extract, fingerprint)

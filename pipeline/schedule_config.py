@@ -1,0 +1,121 @@
+"""Settings of `subspace submit`: what the jobs of each stage ask for. No result depends on any of them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+from pydantic import Field, field_validator, model_validator
+
+from ..mining.settings import Settings
+
+ScheduledStage = Literal["pretrain", "extract", "cluster", "plan", "train", "eval"]
+STAGES: tuple[ScheduledStage, ...] = get_args(ScheduledStage)
+
+
+class JobConfig(Settings):
+    """What a job asks for, on each of its nodes."""
+
+    nodes: int = Field(default=1, ge=1, description="only pretrain and train work on several")
+    gpus: int = Field(default=0, ge=0, description="on each node")
+    processes: int | None = Field(
+        default=None, ge=1, description="training processes on each node; null: one for each GPU, or one"
+    )
+    cpus: int = Field(default=4, ge=1, description="cores on each node")
+    mem: str = Field(default="16G", description="memory on each node, as Slurm writes it: 900M, 64G")
+    time: str = Field(default="24:00:00", description="limit, as Slurm writes it: 30, 4:00:00, 2-00:00:00")
+    partition: str | None = Field(default=None, description="null: the cluster's own")
+    account: str | None = Field(default=None, description="null: the user's own")
+    constraint: str | None = Field(default=None, description="features of the nodes, such as a100|h100")
+    flags: tuple[str, ...] = Field(default=(), description='more options of sbatch: ["--qos=high"]')
+
+    @field_validator("flags")
+    @classmethod
+    def _flags_are_options(cls, flags: tuple[str, ...]) -> tuple[str, ...]:
+        for flag in flags:
+            if not flag.startswith("-"):
+                raise ValueError(f"'{flag}' is no option of sbatch; write --name=value")
+        return flags
+
+    @model_validator(mode="after")
+    def _values_are_one_line(self) -> JobConfig:
+        for name, value in self.model_dump().items():
+            if any("\n" in text for text in (value if isinstance(value, tuple) else [str(value)])):
+                raise ValueError(f"{name} has a line break in it")
+        return self
+
+    @property
+    def processes_per_node(self) -> int:
+        """How many train together on each node."""
+        return self.processes or max(1, self.gpus)
+
+
+class KubernetesConfig(Settings):
+    """What the manifests for Kubernetes name."""
+
+    image: str = Field(default="subspace:latest", description="container image, made from the Dockerfile")
+    namespace: str = Field(default="default", description="of all objects")
+    queue: str | None = Field(default=None, description="local queue of Kueue; null: none")
+    claim: str = Field(
+        default="subspace", description="persistent volume claim with manifests, images and runs"
+    )
+    mount: str | None = Field(
+        default=None,
+        description="where the claim is mounted, the same path as here; null: the folder above the run",
+    )
+
+
+class ScheduleConfig(Settings):
+    """How `subspace submit` runs the stages on a cluster; no result depends on it."""
+
+    scheduler: Literal["auto", "slurm", "local", "kubernetes"] = Field(
+        default="auto", description="auto: slurm where there is sbatch, otherwise processes of this machine"
+    )
+    setup: tuple[str, ...] = Field(
+        default=(),
+        description='lines of shell before the work: ["module load cuda", "source .venv/bin/activate"]; none: the '
+        "environment that submits",
+    )
+    prefix: tuple[str, ...] = Field(
+        default=(), description='words before each command: ["apptainer", "exec", "--nv", "subspace.sif"]'
+    )
+    job: JobConfig = Field(default_factory=JobConfig)
+    stages: dict[ScheduledStage, dict[str, Any]] = Field(
+        default={},
+        description="what differs from `job` in the jobs of a stage: {train: {nodes: 2, gpus: 8}, extract: {gpus: 1}}",
+    )
+    shards: int | None = Field(
+        default=None, ge=1, description="of an extraction; null: one for each extract.identities_per_part"
+    )
+    shards_per_job: int = Field(
+        default=1,
+        ge=1,
+        description="worked on side by side in one job, which share its cores, GPUs and memory",
+    )
+    max_running: int | None = Field(
+        default=None, ge=1, description="jobs of an extraction at a time; null: as many as there are"
+    )
+    save_seconds: int = Field(
+        default=120, ge=1, description="before its time limit a job saves itself and is queued again"
+    )
+    requeues: int = Field(default=50, ge=0, description="of one job, at most")
+    kubernetes: KubernetesConfig = Field(default_factory=KubernetesConfig)
+
+    @model_validator(mode="after")
+    def _stages_differ_in_settings_of_jobs(self) -> ScheduleConfig:
+        for stage in STAGES:
+            unknown = set(self.stages.get(stage, {})) - set(JobConfig.model_fields)
+            if unknown:
+                raise ValueError(
+                    f"schedule.stages.{stage}.{min(unknown)} is no setting of a job; there are "
+                    f"{', '.join(JobConfig.model_fields)}"
+                )
+            if self.of(stage).nodes > 1 and stage not in ("pretrain", "train"):
+                raise ValueError(
+                    f"nodes={self.of(stage).nodes} for the jobs of {stage}: only pretrain and train work on several nodes "
+                    "(schedule.stages.train.nodes=2); extract has schedule.shards"
+                )
+        return self
+
+    def of(self, stage: ScheduledStage) -> JobConfig:
+        """What the jobs of a stage ask for."""
+        return JobConfig.model_validate({**self.job.model_dump(), **self.stages.get(stage, {})})

@@ -1,0 +1,236 @@
+"""Slurm: a job as a script for sbatch, and the calls of sbatch, squeue and scancel."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from ..mining.artifacts import write_text
+from ..mining.errors import InputError
+from .run_directory import RunDirectory
+from .schedule import Job
+from .schedule_config import JobConfig, ScheduleConfig
+from .submission import Submission, Task
+
+PATIENCE = 60.0
+"""Seconds that a command of Slurm may take: with a sick controller they wait for ever."""
+USUAL_ARRAY = 1001
+"""Slurm's MaxArraySize where nobody has set it; the highest index of an array is one less."""
+
+
+def script(job: Job, run: RunDirectory, config: ScheduleConfig) -> str:
+    """The job as a person would write it for sbatch; an array takes the first of its shards' groups as an argument."""
+    asks = config.of(job.stage)
+    tasks = config.shards_per_job if job.shards else 1
+    together = asks.nodes * asks.processes_per_node if job.stage in ("pretrain", "train") else 1
+    return _template().render(
+        job=job,
+        run=run.path.resolve(),
+        directives=list(_directives(job, run, config, asks, tasks)),
+        folder=Path.cwd(),
+        setup=config.setup or (f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"',),
+        prefix=config.prefix,
+        asks=asks,
+        together=together,
+        shards_per_job=tasks,
+        step=_step(asks, tasks, together),
+        requeues=config.requeues,
+        threads=max(1, asks.cpus // max(tasks, asks.processes_per_node if together > 1 else 1)),
+    )
+
+
+def _directives(
+    job: Job, run: RunDirectory, config: ScheduleConfig, asks: JobConfig, tasks: int
+) -> Iterator[str]:
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{run.path.resolve().name}-{job.name}")
+    yield f"--job-name={name}"
+    # Relative, so that no character of the run's path can mean anything to sbatch.
+    yield f"--output=logs/{job.name}-{'%A_%a' if job.shards else '%j'}.log"
+    yield "--open-mode=append"
+    yield "--requeue"
+    yield f"--signal=B:USR1@{config.save_seconds}"
+    yield "--kill-on-invalid-dep=yes"
+    yield f"--nodes={asks.nodes}"
+    yield f"--ntasks-per-node={tasks}"
+    yield f"--cpus-per-task={max(1, asks.cpus // tasks)}"
+    yield f"--mem={asks.mem}"
+    yield f"--time={asks.time}"
+    if asks.gpus:
+        yield f"--gpus-per-node={asks.gpus}"
+    for option in ("partition", "account", "constraint"):
+        value = getattr(asks, option)
+        if value is not None:
+            yield f"--{option}={shlex.quote(value)}"
+    yield from asks.flags
+
+
+def _step(asks: JobConfig, tasks: int, together: int) -> list[str] | None:
+    """The call of srun that a job with several tasks or processes begins them with."""
+    if tasks == 1 and together == 1:
+        return None
+    step = ["srun", f"--ntasks-per-node={tasks}", f"--cpus-per-task={max(1, asks.cpus // tasks)}"]
+    if tasks > 1:
+        share = asks.gpus // tasks
+        return step + ([f"--gpus-per-task={share}"] if share else [])
+    return [*step, "--kill-on-bad-exit=1"]
+
+
+@cache
+def _template():
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # shell, where `sh` quotes
+    )
+    environment.filters["sh"] = lambda words: (
+        shlex.join(map(str, words)) if isinstance(words, (tuple, list)) else shlex.quote(str(words))
+    )
+    return environment.get_template("slurm_job.sh.j2")
+
+
+def shown(jobs: Iterable[Job], run: RunDirectory, config: ScheduleConfig) -> str:
+    """Every script, under the call of sbatch that would submit it."""
+    lines, before = [], ""
+    try:
+        size = max_array_size()
+    except InputError:  # a dry run elsewhere
+        size = USUAL_ARRAY
+    for job in jobs:
+        after = f"--dependency=afterok:<{before}> " if before else ""
+        for array, _ in _arrays(job, config, size):
+            words = [f"{job.name}.sh", *array[1:]]
+            lines.append(f"### sbatch {after}{' '.join([*array[:1], *words])}")
+        lines.append(script(job, run, config))
+        before = job.name
+    return "\n".join(lines)
+
+
+def submit(jobs: Iterable[Job], run: RunDirectory, config: ScheduleConfig) -> Submission:
+    """Hand the jobs to sbatch, each behind the one before; what has a number is kept at once.
+
+    Raises:
+        InputError: sbatch refuses one; then those before it are taken back.
+    """
+    size = max_array_size()
+    submission, before = Submission.new(run, "slurm"), ""
+    try:
+        for job in jobs:
+            path = submission.folder / f"{job.name}.sh"
+            write_text(path, script(job, run, config))
+            ids = []
+            for array, groups in _arrays(job, config, size):
+                number = _sbatch(path, array, before)
+                ids.append(number)
+                submission = _with(submission, _tasks(job, number, groups, config, size))
+                submission.keep()
+            before = ":".join(ids)
+    except InputError:
+        cancel([task.id for task in submission.tasks])
+        raise
+    return submission
+
+
+def _with(submission: Submission, tasks: Iterable[Task]) -> Submission:
+    return Submission(submission.folder, submission.scheduler, (*submission.tasks, *tasks))
+
+
+def _arrays(job: Job, config: ScheduleConfig, size: int) -> Iterator[tuple[tuple[str, ...], list[int]]]:
+    """Arguments of sbatch around the script, and the groups of shards, for each array that Slurm allows."""
+    if not job.shards:
+        yield (), []
+        return
+    groups = sorted({shard // config.shards_per_job for shard in job.shards})
+    for first in range(0, groups[-1] + 1, size):
+        own = [group for group in groups if first <= group < first + size]
+        if own:
+            limit = f"%{config.max_running}" if config.max_running else ""
+            yield (f"--array={_ranges([group - first for group in own])}{limit}", str(first)), own
+
+
+def _ranges(numbers: list[int]) -> str:
+    """0-2,5 for 0, 1, 2, 5."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
+
+
+def _tasks(job: Job, number: str, groups: list[int], config: ScheduleConfig, size: int) -> Iterator[Task]:
+    if not groups:
+        yield Task(job.name, job.stage, job.folder, number)
+        return
+    per_job = config.shards_per_job
+    for group in groups:
+        shards = tuple(range(group * per_job, min(job.num_shards, (group + 1) * per_job)))
+        yield Task(job.name, job.stage, job.folder, f"{number}_{group % size}", shards, job.num_shards)
+
+
+def _sbatch(path: Path, array: tuple[str, ...], before: str) -> str:
+    """Submit a script in its own folder; return its number."""
+    dependency = [f"--dependency=afterok:{before}"] if before else []
+    said = _call(["sbatch", "--parsable", *dependency, *array[:1], path.name, *array[1:]], path.parent)
+    return said.strip().partition(";")[0]  # NUMBER;CLUSTER where there are several clusters
+
+
+def max_array_size() -> int:
+    """How many jobs an array may have, the highest index being one less."""
+    found = re.search(r"MaxArraySize\s*=\s*(\d+)", _call(["scontrol", "show", "config"]))
+    return max(1, int(found[1])) if found else USUAL_ARRAY
+
+
+def live() -> dict[str, str]:
+    """The user's jobs that Slurm still has, by number (17, or 17_3 of an array): RUNNING, PENDING, ..."""
+    lines = _call(["squeue", "--me", "--array", "--noheader", "--format=%i|%T"]).splitlines()
+    return dict(line.strip().split("|", 1) for line in lines if "|" in line)
+
+
+def cancel(ids: Iterable[str]) -> None:
+    """Take jobs back, and stop those that run: they have KillWait to save themselves (30 s, usually)."""
+    numbers = sorted(set(ids))
+    for begin in range(0, len(numbers), 500):
+        _call(["scancel", *numbers[begin : begin + 500]])
+
+
+def _call(command: list[str], folder: Path | None = None) -> str:
+    # What a job that submits others was given itself is not meant for them.
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("SLURM_") or name == "SLURM_CONF"
+    }
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise InputError(
+            f"there is no {command[0]} here; submit from a node of the Slurm cluster, or set schedule.scheduler=local"
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise InputError(
+            f"{command[0]} gave no answer in {PATIENCE:.0f} s; is the controller well? (scontrol ping)"
+        ) from error
+    if done.returncode:
+        told = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
+        raise InputError(f"{command[0]} refused: {told}")
+    return done.stdout

@@ -1,0 +1,74 @@
+"""RUN/jobs/001/: what one `subspace submit` wrote and started.
+
+RUN/jobs/001/round-000-extract.sh, ...   what the scheduler was given, in the order of submission.json
+RUN/jobs/001/logs/                       what the jobs said; a job that is queued again goes on in its log
+RUN/jobs/001/submission.json             the numbers that the scheduler gave them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..mining.artifacts import read_json, write_json
+from .run_directory import RunDirectory
+
+
+@dataclass(frozen=True)
+class Task:
+    """One job of the scheduler: a whole stage, or some shards of an extraction."""
+
+    job: str
+    stage: str
+    folder: str
+    id: str
+    """What the scheduler calls it: 17, or 17_3 for number 3 of an array."""
+    shards: tuple[int, ...] = ()
+    num_shards: int = 0
+
+    @property
+    def log(self) -> str:
+        """The name of its log."""
+        return f"{self.job}-{self.id}.log"
+
+
+@dataclass(frozen=True)
+class Submission:
+    """The jobs of one `subspace submit`."""
+
+    folder: Path
+    scheduler: str
+    tasks: tuple[Task, ...] = ()
+
+    @classmethod
+    def new(cls, run: RunDirectory, scheduler: str) -> Submission:
+        """The next one of a run, in a new folder."""
+        numbers = [int(path.name) for path in (run.path / "jobs").glob("*") if path.name.isdigit()]
+        folder = run.path / "jobs" / f"{max(numbers, default=0) + 1:03d}"
+        (folder / "logs").mkdir(parents=True)
+        return cls(folder, scheduler)
+
+    @classmethod
+    def latest(cls, run: RunDirectory) -> Submission | None:
+        """The last one of a run that started anything; None where there is none."""
+        for path in sorted((run.path / "jobs").glob("*/submission.json"), reverse=True):
+            found: dict[str, Any] = read_json(path)
+            tasks = [Task(**{**task, "shards": tuple(task["shards"])}) for task in found["tasks"]]
+            return cls(path.parent, found["scheduler"], tuple(tasks))
+        return None
+
+    def keep(self) -> None:
+        """Write `submission.json`."""
+        tasks = [asdict(task) for task in self.tasks]
+        write_json(self.folder / "submission.json", {"scheduler": self.scheduler, "tasks": tasks})
+
+    def log_of(self, task: Task) -> Path:
+        """Where a task says what it does; it exists once the task has begun."""
+        return self.folder / "logs" / task.log
+
+    def of(self, folder: str, stage: str) -> Iterator[Task]:
+        """The tasks that do a stage of a folder: `cluster` merges an extraction too, `eval` validates too."""
+        wanted = {"validate": ("eval",), "extract": ("extract", "cluster")}.get(stage, (stage,))
+        return (task for task in self.tasks if task.folder == folder and task.stage in wanted)

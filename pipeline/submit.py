@@ -1,0 +1,155 @@
+"""`subspace submit`, `logs` and `cancel`: what is left of a run, handed to a scheduler."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ..mining.errors import InputError
+from ..mining.manifest import Manifest
+from . import kubernetes, local_jobs, slurm
+from .config import RunConfig
+from .job_states import job_states, live_tasks
+from .run_directory import RunDirectory
+from .schedule import Job, jobs_left
+from .schedule_config import ScheduleConfig
+from .stage import Options
+from .status import stage_statuses
+from .submission import Submission
+
+
+def submit(run: RunDirectory, config: RunConfig, manifest: Manifest, options: Options) -> dict[str, Any]:
+    """Hand all that is left of a run to `config.schedule.scheduler`; with a dry run show what that would be.
+
+    Raises:
+        InputError: jobs of this run are queued or running, or the scheduler refuses one.
+        StaleArtifactError: a stage is done with other settings or inputs.
+    """
+    scheduler, say = scheduler_of(config.schedule), options.console.say
+    jobs = jobs_left(run, config, manifest, options.overrides)
+    if not jobs:
+        say(f"{run.path}: nothing is left to do")
+        return {"scheduler": scheduler, "jobs": []}
+    if options.dry_run:
+        say(_shown(jobs, run, config, scheduler, options.overrides))
+        return {"scheduler": scheduler, "jobs": [job.name for job in jobs], "dry_run": True}
+    _refuse_twice(run)
+    with run.locked("submit"):
+        if scheduler == "slurm":
+            submission = slurm.submit(jobs, run, config.schedule)
+        elif scheduler == "kubernetes":
+            submission = kubernetes.write(jobs, run, config.schedule)
+        else:
+            submission = Submission.new(run, "local")
+    if scheduler == "local":  # the process takes the lock itself
+        submission = local_jobs.start(submission, run, _processes(config), options.overrides)
+    say(_told(submission, jobs, run))
+    return {
+        "scheduler": scheduler,
+        "folder": str(submission.folder),
+        "jobs": [job.name for job in jobs],
+        "tasks": {task.id: task.job for task in submission.tasks},
+    }
+
+
+def scheduler_of(config: ScheduleConfig) -> str:
+    """The scheduler that the settings mean on this machine."""
+    if config.scheduler != "auto":
+        return config.scheduler
+    return "slurm" if shutil.which("sbatch") else "local"
+
+
+def logs(
+    run: RunDirectory, config: RunConfig, manifest: Manifest, *, stage: str | None, failed: bool, lines: int
+) -> dict[str, str]:
+    """The last lines of the logs of the last submission, by path: of a stage, or of the jobs that failed.
+
+    Raises:
+        InputError: nothing was submitted, or nothing has begun yet.
+    """
+    submission = _latest(run)
+    tasks = submission.tasks
+    if failed:
+        tasks = job_states(run, config, manifest, submission, stage_statuses(run, config, manifest)).failed
+    paths = [submission.log_of(task) for task in tasks if stage in (None, task.stage, task.job)]
+    if not paths and not failed:
+        jobs = ", ".join(dict.fromkeys(task.job for task in submission.tasks))
+        raise InputError(f"{submission.folder} has no jobs of {stage}; there are {jobs}")
+    return {str(path): _end_of(path, lines) for path in paths if path.exists()}
+
+
+def _end_of(path: Path, lines: int) -> str:
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - 400 * lines))
+        return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
+
+
+def cancel(run: RunDirectory, options: Options) -> dict[str, Any]:
+    """Stop the jobs of the last submission; those that train or extract save themselves first."""
+    submission = _latest(run)
+    found = live_tasks(run, submission)
+    if found:
+        (slurm if submission.scheduler == "slurm" else local_jobs).cancel(found)
+    states = ", ".join(
+        f"{list(found.values()).count(state)} {state.lower()}" for state in sorted({*found.values()})
+    )
+    options.console.say(
+        f"{run.path}: {len(found)} job(s) cancelled ({states}); `subspace submit {run.path}` goes on with what is left"
+        if found
+        else f"{run.path}: no job of it is queued or running"
+    )
+    return {"cancelled": sorted(found)}
+
+
+def _latest(run: RunDirectory) -> Submission:
+    submission = Submission.latest(run)
+    if submission is None:
+        raise InputError(f"{run.path} has no jobs; `subspace submit {run.path}` makes them")
+    return submission
+
+
+def _refuse_twice(run: RunDirectory) -> None:
+    """A run has one submission at a time; the job that submits what comes after it does not count."""
+    submission = Submission.latest(run)
+    if submission is None or submission.scheduler == "kubernetes":
+        return
+    found = live_tasks(run, submission)
+    found.pop(os.environ.get("SLURM_JOB_ID", ""), None)
+    if found:
+        raise InputError(
+            f"{len(found)} job(s) of {run.path} are queued or running ({', '.join(sorted(found)[:5])}); wait for them "
+            f"(`subspace status {run.path}`), or `subspace cancel {run.path}` first"
+        )
+
+
+def _shown(
+    jobs: list[Job], run: RunDirectory, config: RunConfig, scheduler: str, overrides: tuple[str, ...]
+) -> str:
+    """What would be handed to the scheduler, in words that it or a shell understands."""
+    nothing = "dry run: nothing was written or submitted"
+    if scheduler == "local":
+        command = local_jobs.command(run, _processes(config), overrides)
+        return f"{shlex.join(['subspace', *command])} &\n{nothing}"
+    if scheduler == "kubernetes":
+        return kubernetes.text(jobs, run, config.schedule)
+    return "\n".join([slurm.shown(jobs, run, config.schedule), nothing])
+
+
+def _told(submission: Submission, jobs: list[Job], run: RunDirectory) -> str:
+    if submission.scheduler == "kubernetes":
+        return f"{submission.folder}: manifests; {submission.folder / 'apply.sh'} applies one after another"
+    shards = sum(len(job.shards) for job in jobs)
+    what = f"{len(jobs)} job(s)" + (f", one of them an array of {shards} shard(s)" if shards else "")
+    if submission.scheduler == "local":
+        what = f"process {submission.tasks[0].id} does all that is left"
+    return (
+        f"{run.path}: {what}, in {submission.folder}\nhow it is: subspace status {run.path}; what failed: subspace logs "
+        f"{run.path} --failed; stop it: subspace cancel {run.path}"
+    )
+
+
+def _processes(config: RunConfig) -> int:
+    return config.schedule.of("train").processes_per_node
