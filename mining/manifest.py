@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from .artifacts import fingerprint_in, open_parquet, read_parquet, row_groups
 from .errors import InputError
+from .local_paths import refuse_url
 from .schemas import MANIFEST
 
 
@@ -92,9 +93,10 @@ class Manifest:
         """Check a manifest written by `subspace ingest`; its columns are read when they are needed.
 
         Raises:
-            InputError: missing, truncated, wrong columns, or rows not sorted by identity.
+            InputError: missing, truncated, wrong columns, rows not sorted by identity, or a URL.
             StaleArtifactError: no fingerprint, or a later schema version.
         """
+        refuse_url(path)
         path = Path(path)
         manifest = cls(path, None, fingerprint_in(path, MANIFEST))
         if len(manifest) == 0:

@@ -26,8 +26,11 @@ for module in (data_commands, stage_commands, run_commands, cluster_commands):
 def main() -> None:
     """Run the command line; every error meant for the user is one line on standard error and its exit code."""
     from ..mining.errors import StoppedEarly, SubspaceError
+    from ..mining.local_paths import refuse_url
 
     try:
+        for word in sys.argv[1:]:  # before a Path of it loses a slash, and a folder "s3:" is made
+            refuse_url(word.partition("=")[2] if word.startswith("--") else word)
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except (SubspaceError, StoppedEarly) as error:
         _fail(str(error), error.exit_code)

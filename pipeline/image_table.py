@@ -22,6 +22,7 @@ from pyarrow import csv
 
 from ..mining.artifacts import DAMAGE, open_parquet
 from ..mining.errors import InputError
+from ..mining.local_paths import refuse_url
 from .image_folder import Track
 from .image_spool import ImageSpool
 
@@ -201,6 +202,7 @@ def _places(root: Path) -> Callable[[pa.Array], pa.Array]:
 
     @cache
     def resolve(folder: str) -> str:
+        refuse_url(folder)
         whole = os.path.join(root, folder)
         return whole if "\0" in whole else os.path.join(os.path.realpath(whole), "")
 

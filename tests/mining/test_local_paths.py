@@ -1,0 +1,48 @@
+"""Object storage is refused with one line, wherever a path comes in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import subspace
+
+from subspace.mining.errors import InputError
+from subspace.mining.local_paths import refuse_url
+from subspace.mining.manifest import Manifest
+
+
+@pytest.mark.parametrize("path", ["s3://bucket/a b", "gs://x", "https://host/x", "hf://datasets/x"])
+def test_a_url_is_named_in_full_even_as_a_path(path: str) -> None:
+    for given in (path, Path(path)):
+        with pytest.raises(InputError, match=f"^{path} is a URL"):
+            refuse_url(given)
+
+
+@pytest.mark.parametrize("path", ["photos", "/data/a:b/c", "a=b:c", "c:x", "runs/s3://x", "U+0041:/x/é"])
+def test_a_path_of_a_file_system_is_not(path: str) -> None:
+    refuse_url(path)
+
+
+def test_a_manifest_of_the_settings_is_refused() -> None:
+    with pytest.raises(InputError, match="s3://bucket/m.parquet is a URL"):
+        Manifest.open("s3://bucket/m.parquet")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("ingest", "s3://bucket/photos", "--out", "m.parquet"),
+        ("ingest", "images.csv", "--out", "s3://bucket/m.parquet"),
+        ("ingest", "images.csv", "--out=s3://bucket/m.parquet"),
+        ("ingest", "images.csv", "--out", "m.parquet"),  # whose second image is one
+        ("init", "s3://bucket/run", "--manifest", "m.parquet"),
+    ],
+)
+def test_commands_refuse_it_and_write_nothing(words: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "images.csv").write_text("identity,path\na,x.jpg\na,s3://bucket/photos/1.jpg\n")
+    done = subspace(*words, cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "s3://bucket/" in done.stderr
+    assert "is a URL" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["images.csv"]
