@@ -104,9 +104,14 @@ def job_states(
 
 def with_jobs(statuses: list[StageStatus], states: JobStates) -> list[StageStatus]:
     """The statuses of the stages that have jobs say so: queued, running or failed, with their numbers."""
-    told = []
+    told, whole = [], states.submission.scheduler == "local" and states.state is not None
     for status in statuses:
         own = states.of(status.folder, status.stage)
+        if whole and status.state not in (
+            "done",
+            "stale",
+        ):  # one process for all: it is at the first that is left
+            own, whole = states, False
         if status.state in ("done", "stale") or own.state is None:
             told.append(status)
             continue

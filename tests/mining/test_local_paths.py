@@ -25,7 +25,7 @@ def test_a_path_of_a_file_system_is_not(path: str) -> None:
 
 
 def test_a_manifest_of_the_settings_is_refused() -> None:
-    with pytest.raises(InputError, match="s3://bucket/m.parquet is a URL"):
+    with pytest.raises(InputError, match=r"s3://bucket/m\.parquet is a URL"):
         Manifest.open("s3://bucket/m.parquet")
 
 

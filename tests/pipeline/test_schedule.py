@@ -1,0 +1,278 @@
+"""What is left of a run as jobs, and their scripts for Slurm."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import QUICK, subspace
+from hypothesis import given
+from hypothesis import strategies as st
+
+from subspace.mining.errors import InputError, StaleArtifactError
+from subspace.mining.manifest import Manifest
+from subspace.pipeline import slurm
+from subspace.pipeline.config import RunConfig, load_config
+from subspace.pipeline.run_directory import RunDirectory
+from subspace.pipeline.schedule import Job, jobs_left
+from subspace.pipeline.schedule_config import ScheduleConfig
+
+
+def left(run: Path, *overrides: str) -> list[Job]:
+    directory = RunDirectory(run)
+    config = load_config(directory.config, overrides)
+    return jobs_left(directory, config, Manifest.open(config.manifest), overrides)
+
+
+@pytest.fixture
+def new_run(small_manifest: Path, tmp_path: Path) -> Path:
+    run = tmp_path / "a 'run\" é 100%"
+    assert subspace("init", run, "--manifest", small_manifest, *QUICK).returncode == 0
+    return run
+
+
+@pytest.fixture
+def copied(finished_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished_run, tmp_path / "run", symlinks=True))
+
+
+def test_a_new_run_is_all_stages_in_order(new_run: Path) -> None:
+    stages = ["extract", "cluster", "plan", "train", "eval"]
+    jobs = left(new_run)
+    assert [job.name for job in jobs] == [
+        "start-pretrain", "start-eval",
+        *(f"round-00{index}-{stage}" for index in (0, 1) for stage in stages),
+    ]  # fmt: skip
+    extract, cluster = jobs[2:4]
+    assert (extract.shards, extract.num_shards) == ((0, 1, 2), 3)  # 48 identities, 20 in a part
+    assert extract.commands == (("extract", str(new_run), "--round", "0", "--if-due"),)
+    assert [command[0] for command in cluster.commands] == ["extract", "cluster"]
+
+
+def test_running_means_need_no_shards(new_run: Path) -> None:
+    names = [job.name for job in left(new_run, "recluster.refresh=running")]
+    assert "round-000-extract" in names
+    assert "round-001-extract" not in names
+    assert "round-001-cluster" in names
+
+
+def test_overrides_reach_the_commands_but_not_those_of_the_schedule(new_run: Path) -> None:
+    jobs = left(new_run, "plan.steps=9", "schedule.job.cpus=1")
+    assert all(command[-1] == "plan.steps=9" for job in jobs for command in job.commands)
+
+
+def test_stale_subspaces_make_rounds_that_the_last_job_submits(new_run: Path) -> None:
+    last = left(new_run, "recluster.stale_below=0.5", "schedule.job.cpus=1")[-1]
+    assert last.commands[-1] == (
+        "submit", str(new_run), "recluster.stale_below=0.5", "schedule.job.cpus=1",
+    )  # fmt: skip
+
+
+def test_a_finished_run_has_nothing_left(finished_run: Path) -> None:
+    assert left(finished_run) == []
+    done = subspace("submit", finished_run, "--scheduler", "slurm")
+    assert done.returncode == 0
+    assert "nothing is left to do" in done.stdout
+
+
+def test_only_missing_shards_are_left(copied: Path) -> None:
+    shutil.rmtree(copied / "round-001")
+    for shard in (0, 2):
+        done = subspace("extract", copied, "--round", 1, "--shard", shard, "--num-shards", 3)
+        assert done.returncode == 0, done.stderr
+    extract = left(copied)[0]
+    assert (extract.name, extract.shards, extract.num_shards) == ("round-001-extract", (1,), 3)
+    assert left(copied, "schedule.shards=2")[0].shards == (1,)  # parts 1 of 0, 2 and 1
+    assert subspace("extract", copied, "--round", 1, "--shard", 1, "--num-shards", 3).returncode == 0
+    assert left(copied)[0].name == "round-001-cluster"
+
+
+def test_parts_of_other_settings_are_missing(copied: Path) -> None:
+    shutil.rmtree(copied / "round-001")
+    other = ("--shard", 0, "--num-shards", 3, "extract.precision=bf16-mixed")
+    assert subspace("extract", copied, "--round", 1, *map(str, other)).returncode == 0
+    assert left(copied)[0].shards == (0, 1, 2)
+
+
+def test_a_stale_stage_is_refused(copied: Path) -> None:
+    with pytest.raises(StaleArtifactError, match=r"cluster.ids_per_subspace=12, now it is 13"):
+        left(copied, "cluster.ids_per_subspace=13")
+
+
+def test_rounds_after_the_end_are_not_due(finished_run: Path) -> None:
+    done = subspace("train", finished_run, "--round", 2, "--if-due")
+    assert done.returncode == 0, done.stderr
+    assert "all 16 steps are done before round 2: nothing is left to do" in done.stdout
+
+
+def test_after_an_early_stop_nothing_is_due(copied: Path) -> None:
+    shutil.rmtree(copied / "round-001")
+    stops = ("early_stop.patience=1", "early_stop.min_delta=0.99")  # no round can gain so much
+    assert left(copied, *stops) == []
+    done = subspace("extract", copied, "--round", 1, "--if-due", "--shard", 0, *stops)
+    assert done.returncode == 0, done.stderr
+    assert "the run stopped early before round 1" in done.stdout
+    assert not (copied / "round-001").exists()
+    assert left(copied)[0].name == "round-001-extract"
+
+
+def test_nobody_to_examine_is_no_job(new_run: Path) -> None:
+    nobody = ("data.test_splits=[none]", "data.val_splits=[none]", "data.distractor_splits=[none]")
+    assert {job.stage for job in left(new_run, *nobody)} == {
+        "pretrain",
+        "extract",
+        "cluster",
+        "plan",
+        "train",
+    }
+
+
+# ---- scripts
+
+
+def config_of(**schedule: object) -> ScheduleConfig:
+    return RunConfig.model_validate({"manifest": "m", "schedule": schedule}).schedule
+
+
+def test_directives_say_what_the_stage_asks_for(new_run: Path) -> None:
+    config = config_of(
+        job={"partition": "cpu", "time": "1:00:00", "mem": "8G", "cpus": 6, "flags": ["--qos=low"]},
+        stages={"train": {"partition": "gpu", "gpus": 8, "nodes": 2, "constraint": "a100|h100"}},
+        save_seconds=90,
+    )
+    jobs = {job.name: job for job in left(new_run)}
+    lines = slurm.script(jobs["round-000-train"], RunDirectory(new_run), config).splitlines()
+    for directive in (
+        "--partition=gpu", "--gpus-per-node=8", "--nodes=2", "--constraint='a100|h100'", "--time=1:00:00", "--qos=low",
+        "--signal=B:USR1@90", "--requeue", "--open-mode=append", "--kill-on-invalid-dep=yes", "--mem=8G",
+    ):  # fmt: skip
+        assert f"#SBATCH {directive}" in lines
+    assert any(
+        line.startswith("run srun --ntasks-per-node=1 --cpus-per-task=6 --kill-on-bad-exit=1 torchrun")
+        for line in lines
+    )
+    lines = slurm.script(jobs["round-000-plan"], RunDirectory(new_run), config).splitlines()
+    assert "#SBATCH --partition=cpu" in lines
+    assert not any("gpus" in line or "srun" in line for line in lines)
+
+
+@pytest.fixture
+def fake_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`subspace`, `srun`, `torchrun` and `scontrol` that note their arguments, one a line, in a file."""
+    folder, noted = tmp_path / "bin", tmp_path / "noted"
+    folder.mkdir()
+    for name in ("subspace", "torchrun", "scontrol"):
+        (folder / name).write_text(
+            f'#!/bin/bash\n{{ echo {name}; printf "%s\\n" "$@"; echo; }} >> "$NOTED"\n'
+        )
+    (folder / "srun").write_text(
+        '#!/bin/bash\nwhile [[ $1 == --* ]]; do shift; done\nfor SLURM_PROCID in 0 1; do export SLURM_PROCID; "$@"; done\n'
+    )
+    for path in folder.iterdir():
+        path.chmod(path.stat().st_mode | stat.S_IEXEC)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setenv("NOTED", str(noted))
+    return noted
+
+
+def run_script(text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-c", text, "job", *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def calls(noted: Path) -> list[list[str]]:
+    return [call.splitlines() for call in noted.read_text().split("\n\n") if call.strip()]
+
+
+def test_scripts_call_the_commands_with_every_word_whole(
+    new_run: Path, fake_tools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(setup=["export IT_IS=set"], prefix=["env", "A B=c d"])
+    overrides = ("train.optimizer.head=[a b,$HOME]", "eval.ks=[1]")
+    jobs = {job.name: job for job in left(new_run)}
+    for name in ("round-000-plan", "round-000-cluster"):
+        job = Job("plan", "round-000", tuple((*command, *overrides) for command in jobs[name].commands))
+        fake_tools.write_text("")
+        done = run_script(slurm.script(job, RunDirectory(new_run), config))
+        assert done.returncode == 0, done.stderr
+        assert calls(fake_tools) == [["subspace", *command] for command in job.commands]
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
+    fake_tools.write_text("")
+    done = run_script(slurm.script(jobs["round-000-extract"], RunDirectory(new_run), config), "1")
+    assert done.returncode == 0, done.stderr
+    command = list(jobs["round-000-extract"].commands[0])
+    assert calls(fake_tools) == [["subspace", *command, "--shard", "2", "--num-shards", "3"]]
+
+
+def test_several_shards_of_a_job_leave_out_those_that_there_are_not(
+    new_run: Path, fake_tools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
+    extract = left(new_run)[2]
+    fake_tools.write_text("")
+    config = config_of(shards_per_job=2, setup=["true"])
+    done = run_script(slurm.script(extract, RunDirectory(new_run), config), "0")
+    assert done.returncode == 0, done.stderr
+    assert [call[-3:] for call in calls(fake_tools)] == [["2", "--num-shards", "3"]]  # and not shard 3
+
+
+def test_a_command_that_fails_ends_the_job_with_its_code(new_run: Path, fake_tools: Path) -> None:
+    (fake_tools.parent / "bin" / "subspace").write_text('#!/bin/bash\necho "$1" >> "$NOTED"\nexit 3\n')
+    cluster = left(new_run)[3]
+    assert run_script(slurm.script(cluster, RunDirectory(new_run), config_of(setup=["true"]))).returncode == 3
+    assert fake_tools.read_text().splitlines() == ["extract"]
+
+
+@given(st.sets(st.integers(0, 60), min_size=1), st.integers(1, 20), st.integers(1, 4))
+def test_arrays_hold_every_shard_once_within_slurms_limit(shards: set[int], size: int, per_job: int) -> None:
+    job = Job("extract", "round-000", (("extract",),), tuple(sorted(shards)), 61)
+    config = config_of(shards_per_job=per_job)
+    given_shards: list[int] = []
+    for (array, first), groups in slurm._arrays(job, config, size):
+        indices = [
+            index
+            for part in array.removeprefix("--array=").split(",")
+            for index in range(int(part.split("-")[0]), int(part.split("-")[-1]) + 1)
+        ]
+        assert max(indices) < size
+        assert [int(first) + index for index in indices] == groups
+        for task in slurm._tasks(job, "7", groups, config, size):
+            given_shards.extend(task.shards)
+    assert len(given_shards) == len(set(given_shards))
+    assert shards <= set(given_shards)
+    assert {shard // per_job for shard in shards} == {shard // per_job for shard in given_shards}
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ("schedule.stages.trian.gpus=1", "schedule.stages.trian"),
+        (
+            "schedule.stages.train.gpu=1",
+            "schedule.stages.train.gpu is no setting of a job; there are nodes, gpus",
+        ),
+        ("schedule.stages.cluster.nodes=2", "only pretrain and train work on several nodes"),
+        ("schedule.job.flags=[x]", "'x' is no option of sbatch"),
+        ('schedule.job.partition="a\\nb"', "line break"),
+    ],
+)
+def test_wrong_settings_get_one_line(new_run: Path, settings: str, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        load_config(new_run / "subspace.yaml", [settings])
+
+
+def test_without_slurm_it_says_so(new_run: Path) -> None:
+    command = [sys.executable, "-m", "subspace.pipeline.cli", "submit", str(new_run), "--scheduler", "slurm"]
+    done = subprocess.run(
+        command, env={**os.environ, "PATH": "/nowhere"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "there is no scontrol here" in done.stderr
+    assert not list((new_run / "jobs").glob("*/submission.json"))
