@@ -179,7 +179,9 @@ def slow_local_run(tmp_path_factory: pytest.TempPathFactory, small_manifest: Pat
     """What a slow run is without Slurm."""
     run = tmp_path_factory.mktemp("local") / "slow"
     command = [sys.executable, "-m", "subspace.pipeline.cli"]
-    subprocess.run([*command, "init", run, "--manifest", small_manifest, *QUICK, *SLOW, "rounds=1"], check=True)
+    subprocess.run(
+        [*command, "init", run, "--manifest", small_manifest, *QUICK, *SLOW, "rounds=1"], check=True
+    )
     subprocess.run([*command, "run", run, "--quiet"], check=True)
     return run
 
@@ -188,7 +190,14 @@ def until_training(runs: Runs, local: Path) -> tuple[Path, str]:
     """A slow run, done but for its training, which a job has begun; and the job's number."""
     run = runs.folder / "slow run"
     shutil.copytree(local, run, symlinks=True)
-    for name in ("checkpoint", "metrics.jsonl", "tensorboard", "done/train.json", "done/eval.json", "done/validate.json"):
+    for name in (
+        "checkpoint",
+        "metrics.jsonl",
+        "tensorboard",
+        "done/train.json",
+        "done/eval.json",
+        "done/validate.json",
+    ):
         path = run / "round-000" / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     said = runs.submit(run, *JOBS)
@@ -251,7 +260,14 @@ def test_cancel_keeps_what_is_done(runs: Runs, slow_local_run: Path) -> None:
 def test_two_nodes_train_together(runs: Runs, slow_local_run: Path) -> None:
     run = runs.folder / "two nodes"
     shutil.copytree(slow_local_run, run, symlinks=True)
-    for name in ("checkpoint", "metrics.jsonl", "tensorboard", "done/train.json", "done/eval.json", "done/validate.json"):
+    for name in (
+        "checkpoint",
+        "metrics.jsonl",
+        "tensorboard",
+        "done/train.json",
+        "done/eval.json",
+        "done/validate.json",
+    ):
         path = run / "round-000" / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     runs.submit(run, *JOBS, "schedule.stages.train.nodes=2")
