@@ -21,8 +21,11 @@ class JobConfig(Settings):
         default=None, ge=1, description="training processes on each node; null: one for each GPU, or one"
     )
     cpus: int = Field(default=4, ge=1, description="cores on each node")
-    mem: str = Field(default="16G", description="memory on each node, as Slurm writes it: 900M, 64G")
-    time: str = Field(default="24:00:00", description="limit, as Slurm writes it: 30, 4:00:00, 2-00:00:00")
+    memory_gb: float = Field(default=16, gt=0, description="on each node, in GiB")
+    # Not as Slurm writes it: in YAML 8:00:00 is the number 28,800.
+    hours: float = Field(
+        default=24, gt=0, description="time limit of one job; it saves itself before, and goes on in another"
+    )
     partition: str | None = Field(default=None, description="null: the cluster's own")
     account: str | None = Field(default=None, description="null: the user's own")
     constraint: str | None = Field(default=None, description="features of the nodes, such as a100|h100")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
@@ -61,8 +62,9 @@ def _directives(
     yield f"--nodes={asks.nodes}"
     yield f"--ntasks-per-node={tasks}"
     yield f"--cpus-per-task={max(1, asks.cpus // tasks)}"
-    yield f"--mem={asks.mem}"
-    yield f"--time={asks.time}"
+    yield f"--mem={math.ceil(1024 * asks.memory_gb)}M"
+    minutes = max(1, math.ceil(60 * asks.hours))
+    yield f"--time={minutes // 60}:{minutes % 60:02d}:00"
     if asks.gpus:
         yield f"--gpus-per-node={asks.gpus}"
     for option in ("partition", "account", "constraint"):

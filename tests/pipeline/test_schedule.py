@@ -141,15 +141,15 @@ def config_of(**schedule: object) -> ScheduleConfig:
 
 def test_directives_say_what_the_stage_asks_for(new_run: Path) -> None:
     config = config_of(
-        job={"partition": "cpu", "time": "1:00:00", "mem": "8G", "cpus": 6, "flags": ["--qos=low"]},
+        job={"partition": "cpu", "hours": 1.5, "memory_gb": 8, "cpus": 6, "flags": ["--qos=low"]},
         stages={"train": {"partition": "gpu", "gpus": 8, "nodes": 2, "constraint": "a100|h100"}},
         save_seconds=90,
     )
     jobs = {job.name: job for job in left(new_run)}
     lines = slurm.script(jobs["round-000-train"], RunDirectory(new_run), config).splitlines()
     for directive in (
-        "--partition=gpu", "--gpus-per-node=8", "--nodes=2", "--constraint='a100|h100'", "--time=1:00:00", "--qos=low",
-        "--signal=B:USR1@90", "--requeue", "--open-mode=append", "--kill-on-invalid-dep=yes", "--mem=8G",
+        "--partition=gpu", "--gpus-per-node=8", "--nodes=2", "--constraint='a100|h100'", "--time=1:30:00", "--qos=low",
+        "--signal=B:USR1@90", "--requeue", "--open-mode=append", "--kill-on-invalid-dep=yes", "--mem=8192M",
     ):  # fmt: skip
         assert f"#SBATCH {directive}" in lines
     assert any(
