@@ -17,6 +17,7 @@ from mini_slurm import SYSTEM_PATH, MiniSlurm
 
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[MiniSlurm]:
+    """For all tests; an array may have two tasks, so that most have to be split."""
     missing = [
         name for name in ("munged", "slurmctld", "slurmd") if shutil.which(name, path=SYSTEM_PATH) is None
     ]
@@ -26,6 +27,6 @@ def slurm() -> Iterator[MiniSlurm]:
         )
     with (
         tempfile.TemporaryDirectory(prefix="slurm-") as folder,
-        MiniSlurm(Path(folder) / "s", kill_wait=15) as running,
+        MiniSlurm(Path(folder) / "s", kill_wait=15, max_array_size=2) as running,
     ):
         yield running
