@@ -6,6 +6,7 @@ and otherwise was never begun, since one before it failed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -50,19 +51,20 @@ class JobStates:
 
     def told(self) -> str:
         """The numbers, for a line of the status."""
-        words = []
-        for word in ("running", "queued", "failed"):
-            tasks: tuple[Task, ...] = getattr(self, word)
-            shards = sorted(shard for task in tasks for shard in task.shards)
-            if shards:
-                few = f" ({', '.join(map(str, shards))})" if word == "failed" and len(shards) <= 8 else ""
-                words.append(f"{len(shards)} shard(s) {word}{few}")
-            elif tasks:
-                words.append(f"job {', '.join(task.id for task in tasks)} {word}")
-        numbers = sorted(
-            {task.id.partition("_")[0] for task in (*self.running, *self.queued, *self.failed) if task.shards}
+        return ", ".join(
+            told for word in ("running", "queued", "failed") for told in _told(word, getattr(self, word))
         )
-        return ", ".join(words) + (f", job {', '.join(numbers)}" if numbers else "")
+
+
+def _told(word: str, tasks: tuple[Task, ...]) -> Iterator[str]:
+    shards = sorted(shard for task in tasks for shard in task.shards)
+    arrays = sorted({task.id.partition("_")[0] for task in tasks if task.shards}, key=int)
+    whole = [task.id for task in tasks if not task.shards]
+    if shards:
+        few = f" {', '.join(map(str, shards))}" if word == "failed" and len(shards) <= 8 else ""
+        yield f"{len(shards)} shard(s){few} {word} (job {', '.join(arrays)})"
+    if whole:
+        yield f"job {', '.join(whole)} {word}"
 
 
 def live_tasks(run: RunDirectory, submission: Submission) -> dict[str, str]:
