@@ -24,7 +24,8 @@ from ..mining.manifest import Manifest
 from ..train.embedder import pick_device
 from .config import RunConfig
 from .console import Console
-from .extract import Shard, extract
+from .extract import extract
+from .extract_parts import Shard
 from .processes import python_calling
 from .run_directory import RunDirectory
 from .stage import Options

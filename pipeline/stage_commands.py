@@ -66,8 +66,8 @@ def extract(
     quiet: Quiet = False,
 ) -> None:
     """Embed the training images with the current network and average them by identity."""
-    from .extract import Shard
     from .extract import extract as work
+    from .extract_parts import Shard
 
     part = None if shard is None else Shard(shard, num_shards)
     flags: dict[str, Any] = {"device": device, "force": force, "resume": resume, "dry_run": dry_run}

@@ -1,0 +1,97 @@
+"""The parts of an extraction: which there are, where they lie, which are missing, how many images are in them.
+
+They follow from the manifest and the settings alone: no network is loaded to ask, nor torch imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..mining.artifacts import fingerprint_in, open_parquet, parquet_writer, read_row_group
+from ..mining.errors import InputError
+from ..mining.manifest import IdentityImages
+from ..mining.schemas import IDENTITIES, TableKind
+
+if TYPE_CHECKING:
+    from .config import ExtractConfig
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The parts i, i + n, i + 2n, ... of an extraction."""
+
+    index: int = 0
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.index < self.count:
+            raise InputError(
+                f"--shard {self.index} is not in 0..{self.count - 1} (--num-shards {self.count})"
+            )
+
+
+class ExtractParts:
+    """Runs of `extract.identities_per_part` consecutive identities; each is made whole, in `identities.parts/`.
+
+    Args:
+        folder: of the stage.
+        identities: the training identities, with their images.
+        fingerprint: of the stage; a part that carries another one is not finished.
+    """
+
+    def __init__(
+        self, folder: Path, identities: IdentityImages, config: ExtractConfig, fingerprint: str
+    ) -> None:
+        self.folder, self.identities, self.config = folder / "identities.parts", identities, config
+        self.fingerprint = fingerprint
+        self._starts = range(0, len(identities), config.identities_per_part)
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __getitem__(self, part: int) -> IdentityImages:
+        """The identities of a part, with all of their images."""
+        start = self._starts[part]
+        return self.identities.rows(slice(start, start + self.config.identities_per_part))
+
+    def of(self, shard: Shard) -> list[int]:
+        """The numbers of the parts that a shard makes."""
+        return list(range(shard.index, len(self), shard.count))
+
+    def missing(self, shard: Shard | None = None) -> list[int]:
+        """The numbers of those, of all or of a shard, that are not finished."""
+        return [part for part in self.of(shard or Shard()) if not self.is_finished(part)]
+
+    def is_finished(self, part: int) -> bool:
+        """Whether a part is there, made from these very settings and inputs.
+
+        Raises:
+            InputError: its file is damaged.
+        """
+        path = self.path(part)
+        return path.exists() and fingerprint_in(path, IDENTITIES) == self.fingerprint
+
+    def images(self, parts: Iterable[int]) -> int:
+        """How many images of some parts are embedded."""
+        limit = self.config.max_images
+        counts = (self[part].count for part in parts)
+        return sum(int(count.sum() if limit is None else np.minimum(count, limit).sum()) for count in counts)
+
+    def path(self, part: int, what: str = "means") -> Path:
+        """Where the means of a part lie, which say that it is finished; or its quarantine, or its embeddings."""
+        return self.folder / f"{what}-{part:05d}-of-{len(self):05d}.parquet"
+
+    def merge(self, what: str, kind: TableKind, merged: Path) -> int:
+        """Write what all parts have into one table, a row group at a time; return its number of rows."""
+        paths = [self.path(part, what) for part in range(len(self))]
+        parts = [open_parquet(path, kind) for path in paths]
+        with parquet_writer(merged, kind, parts[0].schema_arrow, self.fingerprint) as writer:
+            for path, part in zip(paths, parts, strict=True):
+                for group in range(part.num_row_groups):
+                    writer.write_table(read_row_group(path, kind, group))
+        return sum(part.metadata.num_rows for part in parts)
