@@ -68,6 +68,7 @@ def working(
 
     from ..mining.errors import InputError
     from ..mining.manifest import Manifest
+    from .child_processes import PARENT
     from .config import load_config
     from .console import Console
     from .run_directory import RunDirectory
@@ -98,6 +99,6 @@ def working(
         processes=processes,
         overrides=tuple(overrides or ()),
     )
-    lock = lock and not dry_run and first and "SUBSPACE_PARENT" not in os.environ
+    lock = lock and not dry_run and first and PARENT not in os.environ
     with run.locked(command) if lock else nullcontext(), options.stop.listening():
         yield run, config, Manifest.open(config.manifest), options

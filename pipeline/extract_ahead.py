@@ -11,8 +11,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,16 +20,13 @@ import torch
 from ..mining.errors import StoppedEarly, SubspaceError
 from ..mining.manifest import Manifest
 from ..train.embedder import pick_device
+from .child_processes import PARENT, end_with_parent, python_calling
 from .config import RunConfig
 from .console import Console
 from .extract import extract
 from .extract_parts import Shard
-from .processes import python_calling
 from .run_directory import RunDirectory
 from .stage import Options
-
-PARENT_LOOKED_AFTER_EVERY = 0.2
-"""Seconds."""
 
 
 def device_ahead(config: RunConfig, device: str | None) -> str | None:
@@ -66,12 +61,12 @@ def extracting_ahead(
         "config": config.model_dump(mode="json"),
         "round": round_index,
         "device": device,
-        "parent": os.getpid(),
     }
     process = subprocess.Popen(
         python_calling(__name__),
         stdin=subprocess.PIPE,
         text=True,
+        env={**os.environ, PARENT: str(os.getpid())},
         start_new_session=True,  # Ctrl-C comes to this process alone, which stops the other
     )
     try:
@@ -106,7 +101,7 @@ def main() -> None:
     if not told:  # the parent was stopped before it could say anything
         sys.exit(StoppedEarly.exit_code)
     asked = json.loads(told)
-    threading.Thread(target=_end_with, args=(asked["parent"],), daemon=True).start()
+    end_with_parent()
     config = RunConfig.model_validate(asked["config"])
     options = Options(Console(quiet=True), asked["device"])
     try:
@@ -115,10 +110,3 @@ def main() -> None:
             extract(run, config, manifest, options, round_index=asked["round"], shard=Shard())
     except (SubspaceError, StoppedEarly) as error:  # the extraction that follows says it
         sys.exit(error.exit_code)
-
-
-def _end_with(parent: int) -> None:
-    """End this process as soon as its parent is gone, even killed: nobody must write into a run that is free."""
-    while os.getppid() == parent:
-        time.sleep(PARENT_LOOKED_AFTER_EVERY)
-    os._exit(StoppedEarly.exit_code)

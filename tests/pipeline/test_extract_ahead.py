@@ -12,25 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import QUICK, subspace
+from running_processes import SLOW_NETWORK, children, is_alive
 
 from subspace.pipeline import extract_ahead
 from subspace.pipeline.config import RunConfig
-
-SLOW_NETWORK = """
-import time
-from torch import nn
-
-class Slow(nn.Module):
-    input_size, embedding_size = 16, 8
-
-    def __init__(self):
-        super().__init__()
-        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(3 * 256, 8))
-
-    def forward(self, images):
-        time.sleep(0.2)
-        return self.layers(images)
-"""
 
 
 def begin(run: Path, manifest: Path, *settings: str, cwd: Path | None = None) -> None:
@@ -67,17 +52,6 @@ def test_the_same_bytes_from_a_folder_with_modules_of_the_same_names(
     assert results(run) == results(finished_run)
     assert not list(run.rglob("identities.parts"))
     assert "begins" not in subspace("run", run, "overlap=on").stdout
-
-
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
