@@ -34,7 +34,8 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")
 Processes = Annotated[
     int,
     typer.Option(
-        min=1, help="Processes that train together, as by torchrun on one machine; one for each GPU."
+        min=1,
+        help="Processes that train together, as by torchrun on one machine, and extract side by side; one for each GPU.",
     ),
 ]
 Round = Annotated[
@@ -82,8 +83,8 @@ def working(
         )
     if several and command not in ("train", "pretrain"):
         raise InputError(
-            f"`subspace {command}` was started in several processes, but only train and pretrain share their work; "
-            f"start it once{', with --processes' if command == 'run' else ''}"
+            f"`subspace {command}` was started in several processes, but only train and pretrain meet the others; "
+            f"start it once{', with --processes' if command in ('run', 'extract') else ''}"
         )
     run = RunDirectory(path)
     config = load_config(run.config, overrides or [])

@@ -1,7 +1,8 @@
 """`subspace extract`: manifest and network to identity means, in parts that resume and shard.
 
 A part is a run of consecutive identities; it appears whole in `identities.parts/`. Any number of shards may
-work at once; the command without `--shard` makes what is missing and merges all into `identities.parquet`.
+work at once; the command without `--shard` makes what is missing, with `--processes` in several processes, and
+merges all into `identities.parquet`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from ..train.planned_batches import DecodedBatches, ImageChunks, load_batches
 from .config import RunConfig
 from .console import Progress, amount
 from .extract_parts import ExtractParts, Shard
+from .extract_together import devices_of, extract_together
 from .refresh import refresh
 from .run_directory import RunDirectory
 from .stage import Options, Stage, flat_fields, network_fingerprint, run_stage
@@ -72,6 +74,11 @@ def extract(
             f"--force and --no-resume with --shard would drop the parts of other shards; "
             f"first run `subspace extract {run.path} --no-resume` or remove {run.round(round_index)}/identities.parts"
         )
+    if shard is not None and options.processes > 1:
+        raise InputError(
+            f"--processes {options.processes} makes all parts here, --shard {shard.index} only some of them; leave one "
+            "of the two out"
+        )
     stage = extract_stage(run, config, round_index, manifest.fingerprint)
     if round_index > 0 and config.recluster.refresh == "running":
         if shard is not None:
@@ -94,6 +101,7 @@ class _Extraction:
         stage: Stage,
         round_index: int,
     ) -> None:
+        self.run, self.round_index = run, round_index
         self.config, self.manifest, self.options, self.stage = config, manifest, options, stage
         self.identities = manifest.identities_in(config.data.train_splits)
         if len(self.identities) < 2:
@@ -107,15 +115,16 @@ class _Extraction:
 
     def estimate(self) -> str:
         images, D = self.parts.images(range(len(self.parts))), self.network.embedding_size
-        rate = forward_rate(self.network, self.device, self.config.extract.precision)
+        processes = min(self.options.processes, len(self.parts))
+        devices = sorted({*devices_of(self.options.device, processes)})
+        rate = forward_rate(self.network, self.device, self.config.extract.precision) * len(devices)
         means, kept = len(self.identities) * D * 4, images * D * 2 * self.config.extract.keep_embeddings
-        memory = (
-            self.manifest.table.nbytes
-            + min(len(self.identities), self.config.extract.identities_per_part) * D * 4
-        )
+        part = min(len(self.identities), self.config.extract.identities_per_part) * D * 4
+        memory = self.manifest.table.nbytes * (processes + (processes > 1)) + part * processes
         return (
-            f"{images:,} images of {len(self.identities):,} identities on {self.device} in {len(self.parts)} part(s), "
-            f"about {max(1, images / rate):,.0f} s, {amount(memory)} of memory, {amount(2 * means + kept)} of disk"
+            f"{images:,} images of {len(self.identities):,} identities on {', '.join(devices)} in {len(self.parts)} part(s)"
+            + (f" by {processes} processes" if processes > 1 else "")
+            + f", about {max(1, images / rate):,.0f} s, {amount(memory)} of memory, {amount(2 * means + kept)} of disk"
         )
 
     def work(self, shard: Shard | None) -> dict | None:
@@ -124,8 +133,11 @@ class _Extraction:
         done = total - self.parts.images(todo)
         started = time.monotonic()
         with self.options.console.progress("extract", total, "images", done) as progress:
-            for part in todo:
-                self._extract_part(part, progress)
+            if todo and min(self.options.processes, len(self.parts)) > 1:
+                extract_together(self.run, self.parts, self.options, progress, round_index=self.round_index)
+            else:
+                for part in todo:
+                    self._extract_part(part, progress)
         seconds = time.monotonic() - started
         if shard is not None:
             self.options.console.say(
