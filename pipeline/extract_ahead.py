@@ -2,7 +2,7 @@
 
 It makes the parts of `subspace extract RUN --round i --shard 0 --num-shards 1`, which are whole or absent and the
 same whoever makes them; the extraction that follows finds them and merges. So it changes when a part is made, and
-nothing else.
+nothing else. Where several processes extract (`--processes`) they take over when the evaluation is done.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def device_ahead(config: RunConfig, device: str | None) -> str | None:
 def extracting_ahead(
     run: RunDirectory, config: RunConfig, options: Options, *, round_index: int
 ) -> Iterator[None]:
-    """Extract the parts of a round while the block runs; wait for them at its end.
+    """Extract the parts of a round while the block runs; wait for them at its end, unless `options.processes` are to
+    go on with what is missing then.
 
     If the block ends by an error or a signal, the extraction is stopped; it never outlives this process. Where it
     fails, nothing is lost: the extraction that follows makes what is missing and says what is wrong.
@@ -51,7 +52,9 @@ def extracting_ahead(
     device = device_ahead(config, options.device)
     made = (run.round(round_index) / "done" / "extract.json").exists()
     from_running = round_index > 0 and config.recluster.refresh == "running"
-    if device is None or made or from_running or not options.resume:
+    # On a CPU the processes that follow have fewer threads each, and so perhaps another last bit.
+    other_bits = options.processes > 1 and device == "cpu"
+    if device is None or made or from_running or not options.resume or other_bits:
         yield
         return
     where = f"{run.round(round_index).name}/extract"
@@ -72,7 +75,7 @@ def extracting_ahead(
     try:
         _tell(process, asked)
         yield
-        code = process.wait()
+        code = process.wait() if options.processes == 1 else 0
         if code:
             options.console.say(f"{where}: ended with exit code {code} ahead of its turn; it goes on now")
     finally:
