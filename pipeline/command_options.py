@@ -34,7 +34,8 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")
 Processes = Annotated[
     int,
     typer.Option(
-        min=1, help="Processes that train together, as by torchrun on one machine; one for each GPU."
+        min=1,
+        help="Processes that train together, as by torchrun on one machine, and extract side by side; one for each GPU.",
     ),
 ]
 Round = Annotated[
@@ -84,6 +85,7 @@ def working(
 
     from ..mining.errors import InputError
     from ..mining.manifest import Manifest
+    from .child_processes import PARENT
     from .config import load_config
     from .console import Console
     from .run_directory import RunDirectory
@@ -97,8 +99,8 @@ def working(
         )
     if several and command not in ("train", "pretrain"):
         raise InputError(
-            f"`subspace {command}` was started in several processes, but only train and pretrain share their work; "
-            f"start it once{', with --processes' if command == 'run' else ''}"
+            f"`subspace {command}` was started in several processes, but only train and pretrain meet the others; "
+            f"start it once{', with --processes' if command in ('run', 'extract') else ''}"
         )
     run = RunDirectory(path)
     config = load_config(run.config, overrides or [])
@@ -114,6 +116,6 @@ def working(
         processes=processes,
         overrides=tuple(overrides or ()),
     )
-    lock = lock and not dry_run and first and "SUBSPACE_PARENT" not in os.environ
+    lock = lock and not dry_run and first and PARENT not in os.environ
     with run.locked(command) if lock else nullcontext(), options.stop.listening():
         yield run, config, Manifest.open(config.manifest), options

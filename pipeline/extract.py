@@ -1,7 +1,8 @@
 """`subspace extract`: manifest and network to identity means, in parts that resume and shard.
 
 A part is a run of consecutive identities; it appears whole in `identities.parts/`. Any number of shards may
-work at once; the command without `--shard` makes what is missing and merges all into `identities.parquet`.
+work at once; the command without `--shard` makes what is missing, with `--processes` in several processes, and
+merges all into `identities.parquet`.
 """
 
 from __future__ import annotations
@@ -9,18 +10,16 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from ..mining.artifacts import fingerprint_in, open_parquet, parquet_writer, read_row_group, write_parquet
+from ..mining.artifacts import write_parquet
 from ..mining.errors import InputError
 from ..mining.identity_means import IdentityMeans, identity_means
-from ..mining.manifest import IdentityImages, Manifest
+from ..mining.manifest import Manifest
 from ..mining.randomness import generator
 from ..mining.schemas import EMBEDDINGS, IDENTITIES, QUARANTINE, vector
 from ..train.checkpoint import load_network
@@ -29,23 +28,11 @@ from ..train.images import BadImage, ImageStore
 from ..train.planned_batches import DecodedBatches, ImageChunks, load_batches
 from .config import RunConfig
 from .console import Progress, amount
+from .extract_parts import ExtractParts, Shard
+from .extract_together import devices_of, extract_together
 from .refresh import refresh
 from .run_directory import RunDirectory
 from .stage import Options, Stage, flat_fields, network_fingerprint, run_stage
-
-
-@dataclass(frozen=True)
-class Shard:
-    """The parts i, i + n, i + 2n, ... of an extraction."""
-
-    index: int = 0
-    count: int = 1
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.index < self.count:
-            raise InputError(
-                f"--shard {self.index} is not in 0..{self.count - 1} (--num-shards {self.count})"
-            )
 
 
 def extract_stage(run: RunDirectory, config: RunConfig, round_index: int, manifest_fingerprint: str) -> Stage:
@@ -87,6 +74,11 @@ def extract(
             f"--force and --no-resume with --shard would drop the parts of other shards; "
             f"first run `subspace extract {run.path} --no-resume` or remove {run.round(round_index)}/identities.parts"
         )
+    if shard is not None and options.processes > 1:
+        raise InputError(
+            f"--processes {options.processes} makes all parts here, --shard {shard.index} only some of them; leave one "
+            "of the two out"
+        )
     stage = extract_stage(run, config, round_index, manifest.fingerprint)
     if round_index > 0 and config.recluster.refresh == "running":
         if shard is not None:
@@ -109,6 +101,7 @@ class _Extraction:
         stage: Stage,
         round_index: int,
     ) -> None:
+        self.run, self.round_index = run, round_index
         self.config, self.manifest, self.options, self.stage = config, manifest, options, stage
         self.identities = manifest.identities_in(config.data.train_splits)
         if len(self.identities) < 2:
@@ -118,35 +111,33 @@ class _Extraction:
             )
         self.network = load_network(f"checkpoint:{run.network(round_index) / 'checkpoint'}")
         self.device = pick_device(options.device)
-        size = config.extract.identities_per_part
-        starts = range(0, len(self.identities), size)
-        self.parts = [self.identities.rows(slice(start, start + size)) for start in starts]
-
-    def path_of(self, part: int, what: str = "means") -> Path:
-        return self.stage.folder / "identities.parts" / f"{what}-{part:05d}-of-{len(self.parts):05d}.parquet"
+        self.parts = ExtractParts(stage.folder, self.identities, config.extract, stage.fingerprint)
 
     def estimate(self) -> str:
-        images, D = self._images(self.identities), self.network.embedding_size
-        rate = forward_rate(self.network, self.device, self.config.extract.precision)
+        images, D = self.parts.images(range(len(self.parts))), self.network.embedding_size
+        processes = min(self.options.processes, len(self.parts))
+        devices = sorted({*devices_of(self.options.device, processes)})
+        rate = forward_rate(self.network, self.device, self.config.extract.precision) * len(devices)
         means, kept = len(self.identities) * D * 4, images * D * 2 * self.config.extract.keep_embeddings
-        memory = (
-            self.manifest.table.nbytes
-            + min(len(self.identities), self.config.extract.identities_per_part) * D * 4
-        )
+        part = min(len(self.identities), self.config.extract.identities_per_part) * D * 4
+        memory = self.manifest.table.nbytes * (processes + (processes > 1)) + part * processes
         return (
-            f"{images:,} images of {len(self.identities):,} identities on {self.device} in {len(self.parts)} part(s), "
-            f"about {max(1, images / rate):,.0f} s, {amount(memory)} of memory, {amount(2 * means + kept)} of disk"
+            f"{images:,} images of {len(self.identities):,} identities on {', '.join(devices)} in {len(self.parts)} part(s)"
+            + (f" by {processes} processes" if processes > 1 else "")
+            + f", about {max(1, images / rate):,.0f} s, {amount(memory)} of memory, {amount(2 * means + kept)} of disk"
         )
 
     def work(self, shard: Shard | None) -> dict | None:
-        mine = [part for part in range(len(self.parts)) if shard is None or part % shard.count == shard.index]
-        todo = [part for part in mine if not self._finished(part)]
-        total = sum(self._images(self.parts[part]) for part in mine)
-        done = total - sum(self._images(self.parts[part]) for part in todo)
+        mine, todo = self.parts.of(shard or Shard()), self.parts.missing(shard)
+        total = self.parts.images(mine)
+        done = total - self.parts.images(todo)
         started = time.monotonic()
         with self.options.console.progress("extract", total, "images", done) as progress:
-            for part in todo:
-                self._extract_part(part, self.parts[part], progress)
+            if todo and min(self.options.processes, len(self.parts)) > 1:
+                extract_together(self.run, self.parts, self.options, progress, round_index=self.round_index)
+            else:
+                for part in todo:
+                    self._extract_part(part, progress)
         seconds = time.monotonic() - started
         if shard is not None:
             self.options.console.say(
@@ -156,17 +147,8 @@ class _Extraction:
             return None
         return self._merge((total - done) / seconds if todo else None)
 
-    def _images(self, identities: IdentityImages) -> int:
-        """How many images of some identities are embedded."""
-        limit = self.config.extract.max_images
-        return len(identities.image_id) if limit is None else int(np.minimum(identities.count, limit).sum())
-
-    def _finished(self, part: int) -> bool:
-        path = self.path_of(part)
-        return path.exists() and fingerprint_in(path, IDENTITIES) == self.stage.fingerprint
-
-    def _extract_part(self, part: int, images: IdentityImages, progress: Progress) -> None:
-        extract = self.config.extract
+    def _extract_part(self, part: int, progress: Progress) -> None:
+        extract, images = self.config.extract, self.parts[part]
         if extract.max_images is not None:
             images = images.at_most(extract.max_images, generator(self.config.seed, "extract images", part))
         chunks = ImageChunks(images.image_id, extract.batch_size)
@@ -190,29 +172,21 @@ class _Extraction:
         means = list(identity_means(blocks()))
         if extract.keep_embeddings:
             table = pa.concat_tables(embeddings)
-            write_parquet(self.path_of(part, "embeddings"), EMBEDDINGS, table, self.stage.fingerprint)
-        write_parquet(
-            self.path_of(part, "quarantine"), QUARANTINE, self._quarantine_table(bad), self.stage.fingerprint
-        )
+            write_parquet(self.parts.path(part, "embeddings"), EMBEDDINGS, table, self.stage.fingerprint)
+        quarantine = self._quarantine_table(bad)
+        write_parquet(self.parts.path(part, "quarantine"), QUARANTINE, quarantine, self.stage.fingerprint)
         # The means come last: they say that the part is complete.
-        write_parquet(self.path_of(part), IDENTITIES, self._identity_table(means), self.stage.fingerprint)
+        write_parquet(self.parts.path(part), IDENTITIES, self._identity_table(means), self.stage.fingerprint)
 
     def _merge(self, rate: float | None) -> dict:
-        folder, count = self.stage.folder, {}
+        folder = self.stage.folder
         kinds = [
             ("quarantine", QUARANTINE, "quarantine.parquet"),
             ("means", IDENTITIES, "identities.parquet"),
         ]
         if self.config.extract.keep_embeddings:
             kinds.append(("embeddings", EMBEDDINGS, "embeddings.parquet"))
-        for what, kind, name in kinds:
-            paths = [self.path_of(part, what) for part in range(len(self.parts))]
-            parts = [open_parquet(path, kind) for path in paths]
-            with parquet_writer(folder / name, kind, parts[0].schema_arrow, self.stage.fingerprint) as writer:
-                for path, part in zip(paths, parts, strict=True):
-                    for group in range(part.num_row_groups):
-                        writer.write_table(read_row_group(path, kind, group))
-            count[what] = sum(part.metadata.num_rows for part in parts)
+        count = {what: self.parts.merge(what, kind, folder / name) for what, kind, name in kinds}
         lost = len(self.identities) - count["means"]
         if count["means"] < 2:
             raise InputError(

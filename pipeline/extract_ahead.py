@@ -2,7 +2,7 @@
 
 It makes the parts of `subspace extract RUN --round i --shard 0 --num-shards 1`, which are whole or absent and the
 same whoever makes them; the extraction that follows finds them and merges. So it changes when a part is made, and
-nothing else.
+nothing else. Where several processes extract (`--processes`) they take over when the evaluation is done.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,15 +20,13 @@ import torch
 from ..mining.errors import StoppedEarly, SubspaceError
 from ..mining.manifest import Manifest
 from ..train.embedder import pick_device
+from .child_processes import PARENT, end_with_parent, python_calling
 from .config import RunConfig
 from .console import Console
-from .extract import Shard, extract
-from .processes import python_calling
+from .extract import extract
+from .extract_parts import Shard
 from .run_directory import RunDirectory
 from .stage import Options
-
-PARENT_LOOKED_AFTER_EVERY = 0.2
-"""Seconds."""
 
 
 def device_ahead(config: RunConfig, device: str | None) -> str | None:
@@ -47,7 +43,8 @@ def device_ahead(config: RunConfig, device: str | None) -> str | None:
 def extracting_ahead(
     run: RunDirectory, config: RunConfig, options: Options, *, round_index: int
 ) -> Iterator[None]:
-    """Extract the parts of a round while the block runs; wait for them at its end.
+    """Extract the parts of a round while the block runs; wait for them at its end, unless `options.processes` are to
+    go on with what is missing then.
 
     If the block ends by an error or a signal, the extraction is stopped; it never outlives this process. Where it
     fails, nothing is lost: the extraction that follows makes what is missing and says what is wrong.
@@ -55,7 +52,9 @@ def extracting_ahead(
     device = device_ahead(config, options.device)
     made = (run.round(round_index) / "done" / "extract.json").exists()
     from_running = round_index > 0 and config.recluster.refresh == "running"
-    if device is None or made or from_running or not options.resume:
+    # On a CPU the processes that follow have fewer threads each, and so perhaps another last bit.
+    other_bits = options.processes > 1 and device == "cpu"
+    if device is None or made or from_running or not options.resume or other_bits:
         yield
         return
     where = f"{run.round(round_index).name}/extract"
@@ -65,18 +64,18 @@ def extracting_ahead(
         "config": config.model_dump(mode="json"),
         "round": round_index,
         "device": device,
-        "parent": os.getpid(),
     }
     process = subprocess.Popen(
         python_calling(__name__),
         stdin=subprocess.PIPE,
         text=True,
+        env={**os.environ, PARENT: str(os.getpid())},
         start_new_session=True,  # Ctrl-C comes to this process alone, which stops the other
     )
     try:
         _tell(process, asked)
         yield
-        code = process.wait()
+        code = process.wait() if options.processes == 1 else 0
         if code:
             options.console.say(f"{where}: ended with exit code {code} ahead of its turn; it goes on now")
     finally:
@@ -105,7 +104,7 @@ def main() -> None:
     if not told:  # the parent was stopped before it could say anything
         sys.exit(StoppedEarly.exit_code)
     asked = json.loads(told)
-    threading.Thread(target=_end_with, args=(asked["parent"],), daemon=True).start()
+    end_with_parent()
     config = RunConfig.model_validate(asked["config"])
     options = Options(Console(quiet=True), asked["device"])
     try:
@@ -114,10 +113,3 @@ def main() -> None:
             extract(run, config, manifest, options, round_index=asked["round"], shard=Shard())
     except (SubspaceError, StoppedEarly) as error:  # the extraction that follows says it
         sys.exit(error.exit_code)
-
-
-def _end_with(parent: int) -> None:
-    """End this process as soon as its parent is gone, even killed: nobody must write into a run that is free."""
-    while os.getppid() == parent:
-        time.sleep(PARENT_LOOKED_AFTER_EVERY)
-    os._exit(StoppedEarly.exit_code)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable
 
 from ..mining.errors import InputError
-from .processes import python_calling
+from .child_processes import python_calling
 from .run_directory import RunDirectory
 from .submission import Submission, Task
 

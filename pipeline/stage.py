@@ -140,7 +140,7 @@ class Options:
     dry_run: bool = False
     stop: StopRequest = field(default_factory=StopRequest)
     processes: int = 1
-    """That train together; more than 1: this one starts them and waits."""
+    """That train together or extract side by side; more than 1: this one starts them and waits."""
     overrides: tuple[str, ...] = ()
     """Settings given on the command line, for the processes that it starts."""
 

@@ -62,6 +62,7 @@ def extract(
     ] = None,
     num_shards: Annotated[int, typer.Option(min=1, help="Number of shards.")] = 1,
     device: Device = None,
+    processes: Processes = 1,
     force: Force = False,
     resume: Resume = True,
     dry_run: DryRun = False,
@@ -69,12 +70,15 @@ def extract(
     quiet: Quiet = False,
 ) -> None:
     """Embed the training images with the current network and average them by identity."""
-    from .extract import Shard
+    from .child_processes import end_with_parent
     from .extract import extract as work
+    from .extract_parts import Shard
 
+    end_with_parent()
     part = None if shard is None else Shard(shard, num_shards)
     flags: dict[str, Any] = {"device": device, "force": force, "resume": resume, "dry_run": dry_run}
-    with working(run, "extract", overrides, **flags, as_json=as_json, quiet=quiet, lock=part is None) as (
+    flags |= {"as_json": as_json, "quiet": quiet, "processes": processes}
+    with working(run, "extract", overrides, **flags, lock=part is None) as (
         directory,
         config,
         manifest,

@@ -28,7 +28,7 @@ from ..train.running_means import Staleness
 from ..train.trackers import TrackedRun
 from ..train.training_state import TrainingState, averaged
 from ..train.unfreezing import Unfreezing
-from .processes import orphaned
+from .child_processes import orphaned
 from .saved_states import SaveClock, SavedStates
 from .stage import Options, Stage
 

@@ -54,28 +54,6 @@ def test_means_and_spread(finished_run: Path, small_manifest: Path) -> None:
         )
 
 
-@pytest.fixture
-def damaged(small_source: Path, tmp_path: Path) -> Path:
-    """The small source with the first image of every third identity cut short, and one identity all garbage."""
-    table = pq.read_table(small_source)
-    images, identities, seen = table["image"].to_pylist(), table["identity"].to_pylist(), []
-    split = table["split"].cast(pa.string()).to_pylist()
-    for row, identity in enumerate(identities):
-        if identity not in seen:
-            seen.append(identity)
-            if len(seen) % 3 == 0:
-                images[row] = images[row][: len(images[row]) // 2]
-        if identity == identities[0]:
-            assert split[row] in ("train", "pretrain")
-            images[row] = b"not an image"
-    path = tmp_path / "damaged.parquet"
-    pq.write_table(
-        table.set_column(table.schema.get_field_index("image"), "image", pa.array(images, pa.binary())), path
-    )
-    assert subspace("ingest", path, "--out", tmp_path / "m.parquet").returncode == 0
-    return tmp_path / "m.parquet"
-
-
 def test_unreadable_images_are_quarantined_and_the_run_goes_on(damaged: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert subspace("init", run, "--manifest", damaged, *QUICK, "rounds=1").returncode == 0

@@ -8,29 +8,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from conftest import QUICK, subspace
+from running_processes import SLOW_NETWORK, children, is_alive
 
 from subspace.pipeline import extract_ahead
 from subspace.pipeline.config import RunConfig
-
-SLOW_NETWORK = """
-import time
-from torch import nn
-
-class Slow(nn.Module):
-    input_size, embedding_size = 16, 8
-
-    def __init__(self):
-        super().__init__()
-        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(3 * 256, 8))
-
-    def forward(self, images):
-        time.sleep(0.2)
-        return self.layers(images)
-"""
+from subspace.pipeline.console import Console
+from subspace.pipeline.run_directory import RunDirectory
+from subspace.pipeline.stage import Options
 
 
 def begin(run: Path, manifest: Path, *settings: str, cwd: Path | None = None) -> None:
@@ -67,17 +56,6 @@ def test_the_same_bytes_from_a_folder_with_modules_of_the_same_names(
     assert results(run) == results(finished_run)
     assert not list(run.rglob("identities.parts"))
     assert "begins" not in subspace("run", run, "overlap=on").stdout
-
-
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
@@ -154,6 +132,27 @@ def test_which_device(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
     config = RunConfig.model_validate({"manifest": "m", "overlap": overlap})
     assert extract_ahead.device_ahead(config, device) == expected
+
+
+@pytest.mark.parametrize(("device", "begins"), [("cuda:1", True), ("cpu", False)])
+def test_several_processes_take_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, begins: bool
+) -> None:
+    """They need not wait for it; on a CPU it does not begin, as they have fewer threads each."""
+    started: list[subprocess.Popen[str]] = []
+
+    def popen(command: list[str], **options: Any) -> subprocess.Popen[str]:
+        started.append(begin_process([sys.executable, "-c", "import time; time.sleep(60)"], **options))
+        return started[-1]
+
+    begin_process = subprocess.Popen
+    monkeypatch.setattr(extract_ahead, "device_ahead", lambda *_: device)
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    config, options = RunConfig(manifest="m"), Options(Console(quiet=True), processes=2)
+    with extract_ahead.extracting_ahead(RunDirectory(tmp_path), config, options, round_index=0):
+        assert len(started) == begins
+        assert all(process.poll() is None for process in started)
+    assert all(process.returncode == -signal.SIGTERM for process in started)
 
 
 def test_yaml_reads_on_and_off_as_booleans() -> None:

@@ -9,12 +9,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import QUICK, subspace
+from running_processes import children, start, wait
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -61,18 +61,6 @@ def trained(planned: Path, run: Path, *pieces: tuple[str, ...], settings: tuple[
         else:
             assert process.returncode == 0, errors
     return run
-
-
-def start(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "subspace.pipeline.cli", *map(str, arguments)]
-    return subprocess.Popen(command, cwd=cwd, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-
-
-def wait(until: Callable[[], object], seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not until():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def saved(run: Path) -> list[Path]:
@@ -127,13 +115,6 @@ def test_four_processes_stopped_and_continued_end_with_the_same_bytes(
     for name in files:
         one, other = (run / "round-000" / "checkpoint" / name for run in (straight, stopped))
         assert one.read_bytes() == other.read_bytes(), name
-
-
-def children(pid: int) -> list[int]:
-    found = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
-    )
-    return [int(line) for line in found.stdout.split()]
 
 
 @pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.slow), 1])

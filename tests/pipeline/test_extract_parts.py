@@ -1,0 +1,110 @@
+"""The parts of an extraction: which there are, which are missing, how many images; asked without a network."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from subspace.mining import InputError
+from subspace.mining.artifacts import write_parquet
+from subspace.mining.manifest import IdentityImages, group_by_identity
+from subspace.mining.schemas import IDENTITIES, QUARANTINE, vector
+from subspace.pipeline.config import ExtractConfig
+from subspace.pipeline.extract_parts import ExtractParts, Shard
+
+COUNTS = [3, 1, 7, 2, 2, 5, 4]
+
+
+def identities() -> IdentityImages:
+    owner = np.repeat(np.arange(len(COUNTS), dtype=np.int32) * 2, COUNTS)
+    return group_by_identity(owner, np.ones(len(owner), bool))
+
+
+def parts_in(folder: Path, fingerprint: str = "a", **settings: int | None) -> ExtractParts:
+    config = ExtractConfig.model_validate({"identities_per_part": 3, **settings})
+    return ExtractParts(folder, identities(), config, fingerprint)
+
+
+def finish(parts: ExtractParts, part: int) -> None:
+    ids = parts[part].identity_id
+    table = pa.table(
+        {
+            "identity_id": pa.array(ids, pa.int32()),
+            "identity": pa.array([str(number) for number in ids]),
+            "images": pa.array(np.ones(len(ids)), pa.int32()),
+            "mean": pa.FixedSizeListArray.from_arrays(
+                pa.array(np.ones(len(ids)), pa.float32()), type=vector(1)
+            ),
+            "spread": pa.array(np.zeros(len(ids)), pa.float32()),
+        }
+    )
+    write_parquet(parts.path(part), IDENTITIES, table, parts.fingerprint)
+
+
+def test_every_identity_is_in_one_part_in_order(tmp_path: Path) -> None:
+    parts = parts_in(tmp_path)
+    assert len(parts) == 3
+    assert [len(parts[part]) for part in range(3)] == [3, 3, 1]
+    together = np.concatenate([parts[part].image_id for part in range(3)])
+    np.testing.assert_array_equal(together, np.arange(sum(COUNTS)))
+    with pytest.raises(IndexError):
+        parts[3]
+
+
+@pytest.mark.parametrize("limit", [None, 1, 2, 4])
+def test_images_are_counted_as_they_are_embedded(tmp_path: Path, limit: int | None) -> None:
+    parts = parts_in(tmp_path, max_images=limit)
+    expected = [0, 0, 0]
+    for identity, count in enumerate(COUNTS):
+        expected[identity // 3] += min(count, limit or count)
+    assert [parts.images([part]) for part in range(3)] == expected
+    assert parts.images(range(3)) == sum(expected)
+    assert parts.images([]) == 0
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_shards_share_the_parts_out(tmp_path: Path, count: int) -> None:
+    parts = parts_in(tmp_path)
+    shared = [part for index in range(count) for part in parts.of(Shard(index, count))]
+    assert sorted(shared) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("index", "count"), [(2, 2), (-1, 2)])
+def test_a_shard_that_there_is_not(index: int, count: int) -> None:
+    with pytest.raises(InputError, match=f"--shard {index} "):
+        Shard(index, count)
+
+
+def test_missing_are_those_that_are_not_there_or_of_other_settings(tmp_path: Path) -> None:
+    parts = parts_in(tmp_path)
+    assert parts.missing() == [0, 1, 2]
+    finish(parts, 1)
+    assert parts.missing() == [0, 2]
+    assert parts.missing(Shard(1, 2)) == []
+    finish(parts_in(tmp_path, fingerprint="b"), 2)
+    assert parts.missing() == [0, 2]
+    assert not parts.is_finished(2)
+    parts.path(0).write_bytes(b"cut short")
+    with pytest.raises(InputError, match=parts.path(0).name):
+        parts.missing()
+
+
+def test_merged_in_order(tmp_path: Path) -> None:
+    parts = parts_in(tmp_path)
+    for part in (2, 0, 1):
+        finish(parts, part)
+    assert parts.merge("means", IDENTITIES, tmp_path / "merged.parquet") == len(COUNTS)
+    merged = pa.parquet.read_table(tmp_path / "merged.parquet")
+    assert merged["identity_id"].to_pylist() == identities().identity_id.tolist()
+    with pytest.raises(InputError, match="does not exist"):
+        parts.merge("quarantine", QUARANTINE, tmp_path / "quarantine.parquet")
+
+
+def test_asking_imports_no_torch() -> None:
+    script = "import sys; import subspace.pipeline.extract_parts; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -1,0 +1,290 @@
+"""`subspace extract --processes N`: the bytes of one process, whoever is killed or signalled on the way."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import QUICK, subspace
+from running_processes import SLOW_NETWORK, children, is_alive, start, wait
+
+from subspace.mining import InputError, Manifest
+from subspace.pipeline import extract_together
+from subspace.pipeline.child_processes import Child, threads_each
+from subspace.pipeline.config import load_config
+from subspace.pipeline.console import Console
+from subspace.pipeline.extract import extract
+from subspace.pipeline.extract_parts import Shard
+from subspace.pipeline.run_directory import RunDirectory
+from subspace.pipeline.stage import Options
+
+PARTS, IMAGES = 6, 288
+SETTINGS = (*QUICK, "pretrain.steps=0", "extract.identities_per_part=8", "extract.keep_embeddings=true")
+TABLES = ("identities", "quarantine", "embeddings")
+
+
+def begin(run: Path, manifest: Path, *settings: str, cwd: Path | None = None) -> None:
+    for command in (("init", run, "--manifest", manifest, *SETTINGS, *settings), ("pretrain", run)):
+        done = subspace(*command, cwd=cwd)
+        assert done.returncode == 0, done.stderr
+
+
+def results(run: Path) -> dict[str, bytes]:
+    assert not (run / "round-000" / "identities.parts").exists()
+    return {name: (run / "round-000" / f"{name}.parquet").read_bytes() for name in TABLES}
+
+
+def finished_parts(run: Path) -> int:
+    return len(list((run / "round-000" / "identities.parts").glob("means-*.parquet")))
+
+
+@pytest.fixture(scope="module")
+def begun(finished_run: Path, small_manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of six parts whose next stage is the extraction of round 0."""
+    run = tmp_path_factory.mktemp("begun") / "run"
+    begin(run, small_manifest, f"model=checkpoint:{finished_run / 'start' / 'checkpoint'}")
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole(begun: Path) -> dict[str, bytes]:
+    """What one process makes of it."""
+    run = begun.parent / "whole"
+    shutil.copytree(begun, run)
+    extract_here(run)
+    return results(run)
+
+
+def extract_here(run: Path, processes: int = 1, shard: Shard | None = None, **options: Any) -> dict[str, Any]:
+    """The stage in this very process, and what it starts."""
+    directory, config = RunDirectory(run), load_config(run / "subspace.yaml")
+    given = Options(Console(quiet=True), processes=processes, **options)
+    return extract(directory, config, Manifest.open(config.manifest), given, round_index=0, shard=shard)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_the_bytes_of_one_process(begun: Path, whole: dict[str, bytes], tmp_path: Path, count: int) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(begun, run)
+    done = subspace("extract", run, "--processes", str(count))
+    assert done.returncode == 0, done.stderr
+    assert f"in {PARTS} part(s) by {count} processes" in done.stdout
+    assert done.stdout.count("\n") == 2
+    assert results(run) == whole
+    assert "already done" in subspace("extract", run, "--processes", str(count)).stdout
+
+
+def test_a_whole_run(finished_run: Path, small_manifest: Path, tmp_path: Path) -> None:
+    """Extraction is done in two processes, and what follows takes its result."""
+    run = tmp_path / "run"
+    begin(run, small_manifest, f"model=checkpoint:{finished_run / 'start' / 'checkpoint'}", "rounds=1")
+    done = subspace("run", run, "--processes", "2", "plan.steps=2")
+    assert done.returncode == 0, done.stderr
+    assert f"in {PARTS} part(s) by 2 processes" in done.stdout
+    assert "Rank-1" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def slow_begun(small_manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of six parts that take a while, in a folder with its network; beside it what one process makes of it."""
+    folder = tmp_path_factory.mktemp("slow")
+    (folder / "slow_network.py").write_text(SLOW_NETWORK)
+    settings = ("model=python:slow_network:Slow", "extract.batch_size=16")
+    begin(folder / "run", small_manifest, *settings, cwd=folder)
+    shutil.copytree(folder / "run", folder / "whole")
+    done = subspace("extract", "whole", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    (folder / "embedded.txt").unlink()
+    return folder / "run"
+
+
+@pytest.fixture
+def slow(slow_begun: Path, tmp_path: Path) -> Path:
+    """A copy of that run."""
+    shutil.copytree(slow_begun, tmp_path / "run")
+    shutil.copy(slow_begun.parent / "slow_network.py", tmp_path)
+    return tmp_path / "run"
+
+
+def goes_on(run: Path, whole: Path) -> None:
+    """Extract on: what is missing is made, and nothing else; the tables are those of one undisturbed process."""
+    embedded, missing = run.parent / "embedded.txt", PARTS - finished_parts(run)
+    embedded.unlink()
+    assert 0 < missing < PARTS
+    done = subspace("extract", run, "--processes", "2", cwd=run.parent)
+    assert done.returncode == 0, done.stderr
+    assert len(embedded.read_text()) == missing * IMAGES // PARTS
+    assert results(run) == results(whole)
+
+
+def test_a_killed_child(slow: Path, slow_begun: Path) -> None:
+    process = start("extract", slow, "--processes", "2", cwd=slow.parent)
+    wait(lambda: finished_parts(slow))
+    pids = children(process.pid)
+    assert len(pids) == 2
+    for pid in pids:
+        environment = Path(f"/proc/{pid}/environ").read_text().split("\0")
+        assert not [variable for variable in environment if variable.startswith(("RANK=", "WORLD_SIZE="))]
+        assert f"SUBSPACE_PARENT={process.pid}" in environment
+    os.kill(pids[1], signal.SIGKILL)
+    errors = process.communicate(timeout=10)[1]
+    assert process.returncode == 4
+    assert [line for line in errors.splitlines() if "images" not in line] == [
+        "subspace: process 1 of 2 was killed (SIGKILL), and the others were stopped; run the same command to continue "
+        "from what is saved"
+    ]
+    assert not [pid for pid in pids if is_alive(pid)]
+    goes_on(slow, slow_begun.parent / "whole")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_to_the_parent(slow: Path, slow_begun: Path, number: signal.Signals) -> None:
+    process = start("extract", slow, "--processes", "2", cwd=slow.parent)
+    wait(lambda: finished_parts(slow))
+    pids = children(process.pid)
+    process.send_signal(number)
+    errors = process.communicate(timeout=20)[1]
+    if number is not signal.SIGKILL:
+        assert process.returncode == 4
+        assert (
+            errors.splitlines()[-1] == f"subspace: stopped by {number.name}; run the same command to continue"
+        )
+        assert not [pid for pid in pids if is_alive(pid)]
+    wait(lambda: not [pid for pid in pids if is_alive(pid)], 10)
+    goes_on(slow, slow_begun.parent / "whole")
+
+
+def test_a_child_s_own_error_is_said_once(damaged: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    begin(run, damaged, "data.on_bad_image=fail")
+    refused = subspace("extract", run, "--processes", "2")
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
+    assert "data.on_bad_image=quarantine" in refused.stderr
+    assert not (run / "round-000" / "identities.parquet").exists()
+
+
+def test_not_with_shard(begun: Path) -> None:
+    refused = subspace("extract", begun, "--processes", "2", "--shard", "0", "--num-shards", "2")
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
+    assert "--processes 2" in refused.stderr
+    assert "--shard 0" in refused.stderr
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Child]:
+    """The children that an extraction starts; each does its work before the next begins, in this process."""
+    found: list[Child] = []
+
+    def run_children(
+        children: Sequence[Child], options: Options, watch: Callable[[], None], *, grace: float
+    ) -> None:
+        found.extend(children)
+        for child in children:
+            command, run, *rest = child.arguments
+            given = dict(zip(rest[:6:2], rest[1:6:2], strict=True))
+            assert (command, given["--round"]) == ("extract", "0")
+            extract_here(Path(run), shard=Shard(int(given["--shard"]), int(given["--num-shards"])))
+            watch()
+
+    monkeypatch.setattr(extract_together, "run_children", run_children)
+    return found
+
+
+def copy_of(begun: Path, tmp_path: Path, *finished: int) -> Path:
+    """A run in which some parts are finished."""
+    run = tmp_path / "run"
+    shutil.copytree(begun, run)
+    for part in finished:
+        extract_here(run, shard=Shard(part, PARTS))
+    return run
+
+
+def test_no_more_processes_than_missing_parts(
+    begun: Path, whole: dict[str, bytes], tmp_path: Path, started: list[Child]
+) -> None:
+    run = copy_of(begun, tmp_path, 0, 2, 4)
+    extract_here(run, processes=8, device="cpu", overrides=("extract.num_workers=0",))
+    assert len(started) == 3
+    for child in started:
+        assert child.arguments[-3:] == ["--device=cpu", "--quiet", "extract.num_workers=0"]
+        assert child.threads == threads_each(PARTS)
+        assert not child.speaks
+    assert results(run) == whole
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_no_process_without_a_missing_part(
+    begun: Path, whole: dict[str, bytes], tmp_path: Path, started: list[Child], processes: int
+) -> None:
+    run = copy_of(begun, tmp_path, 0, 1, 3, 5)
+    extract_here(run, processes=processes)
+    assert [child.arguments[5:8:2] for child in started] == [["0", "2"]]
+    assert started[0].threads == threads_each(processes)
+    assert results(run) == whole
+
+
+def test_nothing_missing_is_merged(
+    begun: Path, whole: dict[str, bytes], tmp_path: Path, started: list[Child]
+) -> None:
+    run = copy_of(begun, tmp_path, *range(PARTS))
+    extract_here(run, processes=4)
+    assert not started
+    assert results(run) == whole
+
+
+def test_a_dry_run_starts_nothing(begun: Path, tmp_path: Path, started: list[Child]) -> None:
+    run = copy_of(begun, tmp_path)
+    extract_here(run, processes=4, dry_run=True)
+    assert not started
+    assert not (run / "round-000").exists()
+
+
+@pytest.mark.parametrize("options", [{"resume": False}, {"force": True}])
+def test_parts_are_dropped_before_processes_start(
+    begun: Path, whole: dict[str, bytes], tmp_path: Path, started: list[Child], options: dict[str, bool]
+) -> None:
+    run = copy_of(begun, tmp_path, 0, 1, 2, 3)
+    extract_here(run, processes=3, **options)
+    assert len(started) == 3
+    assert results(run) == whole
+
+
+def test_running_means_need_no_process(finished_run: Path, tmp_path: Path, started: list[Child]) -> None:
+    run = RunDirectory(tmp_path / "run")
+    shutil.copytree(finished_run, run.path)
+    config = load_config(run.config, ["recluster.refresh=running"])
+    options = Options(Console(quiet=True), processes=4, dry_run=True, force=True)
+    with pytest.raises(InputError, match="running"):  # that network was trained without
+        extract(run, config, Manifest.open(config.manifest), options, round_index=1)
+    assert not started
+
+
+def test_parts_that_nobody_made(begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extract_together, "run_children", lambda *_, **__: None)
+    with pytest.raises(InputError, match="6 of 6 parts are missing"):
+        extract_here(copy_of(begun, tmp_path), processes=2)
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "count", "expected"),
+    [
+        ("cpu", 0, 2, ["cpu", "cpu"]),
+        ("cuda", 2, 3, ["cuda:0", "cuda:1", "cuda:0"]),
+        ("cuda:1", 2, 3, ["cuda:1", "cuda:1", "cuda:1"]),
+        ("cuda", 4, 2, ["cuda:0", "cuda:1"]),
+    ],
+)
+def test_which_devices(
+    monkeypatch: pytest.MonkeyPatch, device: str, gpus: int, count: int, expected: list[str]
+) -> None:
+    monkeypatch.setattr(extract_together, "pick_device", torch.device)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    assert extract_together.devices_of(device, count) == expected
