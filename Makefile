@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install demo test test-slow check format bench demo-data glyphs clean
+.PHONY: install demo test test-slow slurm-test check format bench demo-data glyphs clean
 
 install: $(INSTALLED)
 
@@ -23,6 +23,12 @@ test: install
 
 test-slow: install
 	$(BIN)/python -m pytest -q -m slow
+
+# Needs root: a Slurm of its own, in a temporary folder.
+slurm-test: install
+	@[ "$$(id -u)" = 0 ] || { echo "make slurm-test needs root, since it starts a Slurm of its own"; exit 2; }
+	@tests/slurm/install_slurm.sh
+	$(BIN)/python -m pytest -q -m slurm tests/slurm
 
 check: install
 	$(BIN)/ruff check .

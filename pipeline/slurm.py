@@ -27,34 +27,41 @@ USUAL_ARRAY = 1001
 """Slurm's MaxArraySize where nobody has set it; the highest index of an array is one less."""
 
 
-def script(job: Job, run: RunDirectory, config: ScheduleConfig) -> str:
-    """The job as a person would write it for sbatch; an array takes the first of its shards' groups as an argument."""
+def script(job: Job, run: RunDirectory, config: ScheduleConfig, logs: Path) -> str:
+    """The job as a person would write it for sbatch; an array takes the first of its shards' groups as an argument.
+
+    Every command is a step of the job (srun), also where it is one process: so signals reach it whatever Slurm's way of
+    tracking processes is, and its exit code comes back. srun itself must not be sent TERM: it would kill at once.
+
+    Args:
+        logs: folder of the log.
+    """
     asks = config.of(job.stage)
-    tasks = config.shards_per_job if job.shards else 1
     together = asks.nodes * asks.processes_per_node if job.stage in ("pretrain", "train") else 1
+    tasks = config.shards_per_job if job.shards else (asks.processes_per_node if together > 1 else 1)
     return _template().render(
         job=job,
         run=run.path.resolve(),
-        directives=list(_directives(job, run, config, asks, tasks)),
+        directives=list(_directives(job, run, config, tasks, logs)),
         folder=Path.cwd(),
         setup=config.setup or (f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"',),
         prefix=config.prefix,
         asks=asks,
         together=together,
-        shards_per_job=tasks,
-        step=_step(asks, tasks, together),
+        tasks=tasks,
+        threads=max(1, asks.cpus // tasks),
+        step=list(_step(job, asks, tasks, together, config.save_seconds)),
         requeues=config.requeues,
-        threads=max(1, asks.cpus // max(tasks, asks.processes_per_node if together > 1 else 1)),
     )
 
 
-def _directives(
-    job: Job, run: RunDirectory, config: ScheduleConfig, asks: JobConfig, tasks: int
-) -> Iterator[str]:
+def _directives(job: Job, run: RunDirectory, config: ScheduleConfig, tasks: int, logs: Path) -> Iterator[str]:
+    asks = config.of(job.stage)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{run.path.resolve().name}-{job.name}")
     yield f"--job-name={name}"
-    # Relative, so that no character of the run's path can mean anything to sbatch.
-    yield f"--output=logs/{job.name}-{'%A_%a' if job.shards else '%j'}.log"
+    # Slurm replaces %j and the like in the folder too, even where a relative path leaves it unsaid.
+    folder = str(logs.resolve()).replace("%", "%%").replace("\\", "\\\\").replace('"', '\\"')
+    yield f'--output="{folder}/{job.name}-{"%A_%a" if job.shards else "%j"}.log"'
     yield "--open-mode=append"
     yield "--requeue"
     yield f"--signal=B:USR1@{config.save_seconds}"
@@ -74,15 +81,14 @@ def _directives(
     yield from asks.flags
 
 
-def _step(asks: JobConfig, tasks: int, together: int) -> list[str] | None:
-    """The call of srun that a job with several tasks or processes begins them with."""
-    if tasks == 1 and together == 1:
-        return None
-    step = ["srun", f"--ntasks-per-node={tasks}", f"--cpus-per-task={max(1, asks.cpus // tasks)}"]
-    if tasks > 1:
-        share = asks.gpus // tasks
-        return step + ([f"--gpus-per-task={share}"] if share else [])
-    return [*step, "--kill-on-bad-exit=1"]
+def _step(job: Job, asks: JobConfig, tasks: int, together: int, save_seconds: int) -> Iterator[str]:
+    """What srun is told of a step, besides its size."""
+    yield "--kill-on-bad-exit=0"  # who ends first has saved first; the others are still at it
+    if together > 1:
+        yield "--distribution=block"  # process 0 is on the node that runs the script
+        yield f"--wait={save_seconds}"
+    if job.shards and asks.gpus >= tasks > 1:
+        yield f"--gpus-per-task={asks.gpus // tasks}"
 
 
 @cache
@@ -113,7 +119,7 @@ def shown(jobs: Iterable[Job], run: RunDirectory, config: ScheduleConfig) -> str
         for array, _ in _arrays(job, config, size):
             words = [f"{job.name}.sh", *array[1:]]
             lines.append(f"### sbatch {after}{' '.join([*array[:1], *words])}")
-        lines.append(script(job, run, config))
+        lines.append(script(job, run, config, Submission.next_folder(run) / "logs"))
         before = job.name
     return "\n".join(lines)
 
@@ -129,7 +135,7 @@ def submit(jobs: Iterable[Job], run: RunDirectory, config: ScheduleConfig) -> Su
     try:
         for job in jobs:
             path = submission.folder / f"{job.name}.sh"
-            write_text(path, script(job, run, config))
+            write_text(path, script(job, run, config, submission.folder / "logs"))
             ids = []
             for array, groups in _arrays(job, config, size):
                 number = _sbatch(path, array, before)

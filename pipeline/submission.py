@@ -45,10 +45,15 @@ class Submission:
     @classmethod
     def new(cls, run: RunDirectory, scheduler: str) -> Submission:
         """The next one of a run, in a new folder."""
-        numbers = [int(path.name) for path in (run.path / "jobs").glob("*") if path.name.isdigit()]
-        folder = run.path / "jobs" / f"{max(numbers, default=0) + 1:03d}"
+        folder = cls.next_folder(run)
         (folder / "logs").mkdir(parents=True)
         return cls(folder, scheduler)
+
+    @staticmethod
+    def next_folder(run: RunDirectory) -> Path:
+        """Where the next one of a run would lie."""
+        numbers = [int(path.name) for path in (run.path / "jobs").glob("*") if path.name.isdigit()]
+        return run.path / "jobs" / f"{max(numbers, default=0) + 1:03d}"
 
     @classmethod
     def latest(cls, run: RunDirectory) -> Submission | None:

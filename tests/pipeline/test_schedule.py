@@ -134,6 +134,8 @@ def test_nobody_to_examine_is_no_job(new_run: Path) -> None:
 
 # ---- scripts
 
+LOGS = Path("logs")
+
 
 def config_of(**schedule: object) -> ScheduleConfig:
     return RunConfig.model_validate({"manifest": "m", "schedule": schedule}).schedule
@@ -146,32 +148,37 @@ def test_directives_say_what_the_stage_asks_for(new_run: Path) -> None:
         save_seconds=90,
     )
     jobs = {job.name: job for job in left(new_run)}
-    lines = slurm.script(jobs["round-000-train"], RunDirectory(new_run), config).splitlines()
+    lines = slurm.script(jobs["round-000-train"], RunDirectory(new_run), config, LOGS).splitlines()
     for directive in (
         "--partition=gpu", "--gpus-per-node=8", "--nodes=2", "--constraint='a100|h100'", "--time=1:30:00", "--qos=low",
         "--signal=B:USR1@90", "--requeue", "--open-mode=append", "--kill-on-invalid-dep=yes", "--mem=8192M",
     ):  # fmt: skip
         assert f"#SBATCH {directive}" in lines
-    assert any(
-        line.startswith("run srun --ntasks-per-node=1 --cpus-per-task=6 --kill-on-bad-exit=1 torchrun")
-        for line in lines
+    assert "#SBATCH --ntasks-per-node=8" in lines
+    assert "#SBATCH --cpus-per-task=1" in lines
+    step = next(line for line in lines if line.startswith("    srun"))
+    assert (
+        "--nodes=2 --ntasks-per-node=8 --cpus-per-task=1 --kill-on-bad-exit=0 --distribution=block --wait=90"
+        in step
     )
-    lines = slurm.script(jobs["round-000-plan"], RunDirectory(new_run), config).splitlines()
+    lines = slurm.script(jobs["round-000-plan"], RunDirectory(new_run), config, LOGS).splitlines()
     assert "#SBATCH --partition=cpu" in lines
-    assert not any("gpus" in line or "srun" in line for line in lines)
+    assert not any("gpus" in line or "RANK" in line for line in lines)
 
 
 @pytest.fixture
 def fake_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """`subspace`, `srun`, `torchrun` and `scontrol` that note their arguments, one a line, in a file."""
+    """`subspace` and `srun` that note their arguments, one a line, in a file."""
     folder, noted = tmp_path / "bin", tmp_path / "noted"
     folder.mkdir()
-    for name in ("subspace", "torchrun", "scontrol"):
+    for name in ("subspace",):
         (folder / name).write_text(
             f'#!/bin/bash\n{{ echo {name}; printf "%s\\n" "$@"; echo; }} >> "$NOTED"\n'
         )
     (folder / "srun").write_text(
-        '#!/bin/bash\nwhile [[ $1 == --* ]]; do shift; done\nfor SLURM_PROCID in 0 1; do export SLURM_PROCID; "$@"; done\n'
+        "#!/bin/bash\n"
+        "while [[ $1 == --* ]]; do [[ $1 != --ntasks-per-node=* ]] || tasks=${1#*=}; shift; done\n"
+        'for ((SLURM_PROCID = 0; SLURM_PROCID < tasks; SLURM_PROCID++)); do export SLURM_PROCID; "$@" || exit; done\n'
     )
     for path in folder.iterdir():
         path.chmod(path.stat().st_mode | stat.S_IEXEC)
@@ -199,12 +206,12 @@ def test_scripts_call_the_commands_with_every_word_whole(
     for name in ("round-000-plan", "round-000-cluster"):
         job = Job("plan", "round-000", tuple((*command, *overrides) for command in jobs[name].commands))
         fake_tools.write_text("")
-        done = run_script(slurm.script(job, RunDirectory(new_run), config))
+        done = run_script(slurm.script(job, RunDirectory(new_run), config, LOGS))
         assert done.returncode == 0, done.stderr
         assert calls(fake_tools) == [["subspace", *command] for command in job.commands]
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
     fake_tools.write_text("")
-    done = run_script(slurm.script(jobs["round-000-extract"], RunDirectory(new_run), config), "1")
+    done = run_script(slurm.script(jobs["round-000-extract"], RunDirectory(new_run), config, LOGS), "1")
     assert done.returncode == 0, done.stderr
     command = list(jobs["round-000-extract"].commands[0])
     assert calls(fake_tools) == [["subspace", *command, "--shard", "2", "--num-shards", "3"]]
@@ -217,7 +224,7 @@ def test_several_shards_of_a_job_leave_out_those_that_there_are_not(
     extract = left(new_run)[2]
     fake_tools.write_text("")
     config = config_of(shards_per_job=2, setup=["true"])
-    done = run_script(slurm.script(extract, RunDirectory(new_run), config), "0")
+    done = run_script(slurm.script(extract, RunDirectory(new_run), config, LOGS), "0")
     assert done.returncode == 0, done.stderr
     assert [call[-3:] for call in calls(fake_tools)] == [["2", "--num-shards", "3"]]  # and not shard 3
 
@@ -225,7 +232,10 @@ def test_several_shards_of_a_job_leave_out_those_that_there_are_not(
 def test_a_command_that_fails_ends_the_job_with_its_code(new_run: Path, fake_tools: Path) -> None:
     (fake_tools.parent / "bin" / "subspace").write_text('#!/bin/bash\necho "$1" >> "$NOTED"\nexit 3\n')
     cluster = left(new_run)[3]
-    assert run_script(slurm.script(cluster, RunDirectory(new_run), config_of(setup=["true"]))).returncode == 3
+    assert (
+        run_script(slurm.script(cluster, RunDirectory(new_run), config_of(setup=["true"]), LOGS)).returncode
+        == 3
+    )
     assert fake_tools.read_text().splitlines() == ["extract"]
 
 

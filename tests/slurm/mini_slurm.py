@@ -18,48 +18,12 @@ from types import TracebackType
 
 NODES = ("n1", "n2", "n3")
 DAEMONS = {"munged", "slurmctld", "slurmscriptd", "slurmd", "slurmstepd"}
+FOREIGN = ("SLURM", "SBATCH", "SRUN", "SQUEUE", "SINFO", "SCANCEL")
+"""What variables for the clients of another Slurm begin with."""
 SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
-
-SETTINGS = """\
-ClusterName={cluster}
-SlurmctldHost=localhost
-SlurmctldPort={controller_port}
-SlurmUser=root
-SlurmdUser=root
-AuthType=auth/munge
-CredType=cred/munge
-# A requeued job waits until its old credentials are void; fewer than 6 seconds silently become 120.
-AuthInfo=socket={folder}/munge.socket,cred_expire=6
-StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool-%n
-SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/%n.pid
-SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/%n.log
-# The machine is not measured, confined or accounted for.
-SlurmdParameters=config_overrides
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/none
-MpiDefault=none
-MailProg=/bin/true
-PropagateResourceLimits=NONE
-# A dead node is noticed within seconds, and serves again once it is back.
-SlurmdTimeout=3
-MessageTimeout=5
-ReturnToService=2
-SchedulerType=sched/backfill
-SchedulerParameters=bf_interval=1,sched_interval=1
-SelectType=select/cons_tres
-SelectTypeParameters=CR_CPU_Memory
-DefMemPerCPU=1000
-KillWait={kill_wait}
-MaxArraySize={max_array_size}
-MinJobAge=15
-{nodes}
-PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
-"""
+SETTINGS = Path(__file__).with_suffix(".conf").read_text()
+SOCKET_ROOM = 80
+"""Characters of a folder that leave enough of the 108 of a socket's path for names inside."""
 
 
 class MiniSlurm:
@@ -69,28 +33,31 @@ class MiniSlurm:
     reaches every process below it, where proctrack/cgroup signals only the batch shell or the tasks themselves.
 
     Args:
-        folder: for all that it writes; a short path, since sockets in it may have 108 characters.
+        folder: for all that it writes; of `SOCKET_ROOM` characters at most, without spaces.
         max_array_size: one more than the highest index of an array task.
         kill_wait: seconds from SIGTERM to SIGKILL where a job is cancelled, requeued or out of time.
+        min_job_age: seconds for which an ended job is remembered, and after which it is soon forgotten.
 
     Raises:
+        ValueError: the path of the folder is too long.
         RuntimeError: it did not come up; with the ends of the logs.
     """
 
-    def __init__(self, folder: Path, *, max_array_size: int = 1001, kill_wait: int = 30) -> None:
+    def __init__(
+        self, folder: Path, *, max_array_size: int = 1001, kill_wait: int = 30, min_job_age: int = 60
+    ) -> None:
         self.folder = folder.resolve()
+        if len(str(self.folder)) > SOCKET_ROOM:
+            raise ValueError(f"{self.folder} is too long a path for sockets: over {SOCKET_ROOM} characters")
         self.cluster = f"mini{os.getpid()}-{random.SystemRandom().randrange(10**6)}"
         self.environment = {
-            **{
-                key: value
-                for key, value in os.environ.items()
-                if not key.startswith(("SLURM", "SBATCH", "SRUN"))
-            },
+            **{key: value for key, value in os.environ.items() if not key.startswith(FOREIGN)},
             "SLURM_CONF": str(self.folder / "slurm.conf"),
         }
         """For clients of this Slurm, and for programs that call them."""
         self._max_array_size = max_array_size
         self._kill_wait = kill_wait
+        self._min_job_age = min_job_age
 
     def __enter__(self) -> MiniSlurm:
         try:
@@ -137,7 +104,7 @@ class MiniSlurm:
     def jobs(self) -> dict[str, str]:
         """The state of each job and array task by its id, as in `{"7": "RUNNING", "8_0": "PENDING"}`.
 
-        Ended jobs stay in it for 15 seconds at least.
+        Ended jobs stay in it for `min_job_age` seconds.
         """
         done = self.command("squeue", "--array", "--states=all", "--noheader", "--format=%i|%T")
         if done.returncode:
@@ -157,8 +124,18 @@ class MiniSlurm:
                 raise AssertionError(f"not true within {seconds} s; the jobs:\n{states}")
             time.sleep(0.1)
 
+    def wait_until_saved(self, job: str) -> None:
+        """Return once the controller has saved what it now knows of a job, which takes it 5 seconds."""
+        mark = f"saved-{random.SystemRandom().randrange(10**9)}"
+        self.command("scontrol", "update", f"JobId={job}", f"Comment={mark}")
+        state = self.folder / "state" / "job_state"
+        self.wait_until(lambda: state.exists() and mark.encode() in state.read_bytes(), 30)
+
     def kill_controller(self) -> None:
-        """SIGKILL: jobs go on, clients block, and what the controller learnt in the last 5 seconds is lost."""
+        """SIGKILL: jobs go on, clients fail after 4 seconds, and what the controller has not saved is lost.
+
+        A running job that it has saved as a pending one would be started twice: `wait_until_saved` before.
+        """
         self._kill("slurmctld")
 
     def start_controller(self) -> None:
@@ -180,35 +157,25 @@ class MiniSlurm:
     def _configure(self) -> None:
         (self.folder / "state").mkdir(parents=True)
         controller, *ports = _free_ports(1 + len(NODES))
-        (self.folder / "slurm.conf").write_text(
-            SETTINGS.format(
-                folder=self.folder,
-                cluster=self.cluster,
-                controller_port=controller,
-                kill_wait=self._kill_wait,
-                max_array_size=self._max_array_size,
-                nodes="\n".join(
-                    f"NodeName={node} NodeHostname=localhost NodeAddr=127.0.0.1 Port={port} CPUs=2 RealMemory=4000"
-                    for node, port in zip(NODES, ports, strict=True)
-                ),
-            )
+        settings = SETTINGS.format(
+            folder=self.folder,
+            cluster=self.cluster,
+            controller_port=controller,
+            kill_wait=self._kill_wait,
+            min_job_age=self._min_job_age,
+            max_array_size=self._max_array_size,
+            **dict(zip(NODES, ports, strict=True)),
         )
+        (self.folder / "slurm.conf").write_text(settings)
 
     def _start_munged(self) -> None:
-        key = self.folder / "munge.key"
+        key = self.folder / "munged.key"
         key.touch(mode=0o600)
         key.write_bytes(os.urandom(128))
-        files = {name: self.folder / f"munge.{name}" for name in ("socket", "pid", "seed")}
-        self._start(
-            "munged",
-            "--force",  # the folder need not be open to other users
-            f"--socket={files['socket']}",
-            f"--key-file={key}",
-            f"--pid-file={files['pid']}",
-            f"--seed-file={files['seed']}",
-            f"--log-file={self.folder / 'munged.log'}",
-        )
-        self._wait_for("munged", files["socket"].exists)
+        gate = self.folder / "munge.socket"
+        files = [f"--{name}-file={self.folder}/munged.{name}" for name in ("key", "pid", "seed", "log")]
+        self._start("munged", "--force", f"--socket={gate}", *files)  # others need not reach the folder
+        self._wait_for("munged", gate.exists)
 
     def _start(self, daemon: str, *arguments: str) -> None:
         """Start a daemon, which goes into the background by itself."""

@@ -7,15 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from conftest import QUICK
-from mini_slurm import MiniSlurm
-
-pytestmark = pytest.mark.slurm
+from slurm.mini_slurm import MiniSlurm
 
 JOBS = (
     "schedule.job.cpus=1",
@@ -24,6 +23,13 @@ JOBS = (
     "schedule.scheduler=slurm",
 )
 """One core for each job, and so one thread, as the local runs have: results are equal to the byte."""
+
+
+@pytest.fixture(scope="module")
+def slurm(can_run_slurm: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniSlurm]:
+    """One whose arrays have two tasks at most, so that they have to be split."""
+    with MiniSlurm(tmp_path_factory.mktemp("slurm") / "s", max_array_size=2) as started:
+        yield started
 
 
 class Runs:
@@ -92,7 +98,7 @@ class Runs:
 
 @pytest.fixture
 def runs(slurm: MiniSlurm, tmp_path: Path, small_manifest: Path) -> Runs:
-    folder = tmp_path / "my 'runs\" é 100%"
+    folder = tmp_path / "my 'runs\" é 50%% off a%jb"
     folder.mkdir()
     return Runs(slurm, folder, small_manifest)
 
@@ -237,6 +243,7 @@ def test_a_training_near_its_limit_saves_itself_and_goes_on(runs: Runs, slow_loc
 
 def test_a_training_outlives_the_controller(runs: Runs, slow_local_run: Path) -> None:
     run, number = until_training(runs, slow_local_run)
+    runs.slurm.wait_until_saved(number)
     runs.slurm.kill_controller()
     assert runs.slurm.command("scontrol", "ping").returncode != 0
     runs.slurm.start_controller()
