@@ -171,10 +171,9 @@ def fake_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """`subspace` and `srun` that note their arguments, one a line, in a file."""
     folder, noted = tmp_path / "bin", tmp_path / "noted"
     folder.mkdir()
-    for name in ("subspace",):
-        (folder / name).write_text(
-            f'#!/bin/bash\n{{ echo {name}; printf "%s\\n" "$@"; echo; }} >> "$NOTED"\n'
-        )
+    (folder / "subspace").write_text(
+        '#!/bin/bash\n{ echo subspace; printf "%s\\n" "$@"; echo; } >> "$NOTED"\n'
+    )
     (folder / "srun").write_text(
         "#!/bin/bash\n"
         "while [[ $1 == --* ]]; do [[ $1 != --ntasks-per-node=* ]] || tasks=${1#*=}; shift; done\n"
