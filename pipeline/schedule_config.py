@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from ..mining.settings import Settings
 
@@ -27,6 +27,17 @@ class JobConfig(Settings):
     account: str | None = Field(default=None, description="null: the user's own")
     constraint: str | None = Field(default=None, description="features of the nodes, such as a100|h100")
     flags: tuple[str, ...] = Field(default=(), description='more options of sbatch: ["--qos=high"]')
+
+    @field_validator("mem", "time", mode="before")
+    @classmethod
+    def _yaml_reads_clocks_as_numbers(cls, value: object, info: ValidationInfo) -> object:
+        if not isinstance(value, int) or isinstance(value, bool):
+            return value
+        if info.field_name == "time" and value >= 60:  # YAML takes 4:00:00 for 14400, and 1:30 for 90
+            raise ValueError(
+                f"""time={value} may have been a clock or minutes; put it in quotes: time='"4:00:00"'"""
+            )
+        return str(value)
 
     @field_validator("flags")
     @classmethod
