@@ -30,7 +30,7 @@ def script(job: Job, run: RunDirectory, config: ScheduleConfig) -> str:
     """The job as a person would write it for sbatch; an array takes the first of its shards' groups as an argument."""
     asks = config.of(job.stage)
     tasks = config.shards_per_job if job.shards else 1
-    together = asks.nodes * asks.processes_per_node if job.stage in ("pretrain", "train") else 1
+    together = config.processes_in_all(job.stage)
     return _template().render(
         job=job,
         run=run.path.resolve(),
