@@ -12,7 +12,7 @@ from functools import cache
 
 from ..mining.errors import InputError
 from ..mining.manifest import Manifest
-from . import local_jobs, slurm
+from . import kubernetes, local_jobs, slurm
 from .config import RunConfig
 from .extract_parts import Shard
 from .run_directory import RunDirectory
@@ -75,7 +75,7 @@ def live_tasks(run: RunDirectory, submission: Submission) -> dict[str, str]:
     """
     if submission.scheduler == "kubernetes":
         raise InputError(
-            f"{run.path} was written for Kubernetes, which is not asked; use `kubectl get jobs,jobsets -l subspace.run`"
+            f"{run.path} was written for Kubernetes, which is not asked: {kubernetes.asking_kubectl(submission)}"
         )
     known = local_jobs.live(run, submission) if submission.scheduler == "local" else slurm.live()
     return {task.id: known[task.id] for task in submission.tasks if task.id in known}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
@@ -10,6 +11,9 @@ from ..mining.settings import Settings
 
 ScheduledStage = Literal["pretrain", "extract", "cluster", "plan", "train", "eval"]
 STAGES: tuple[ScheduledStage, ...] = get_args(ScheduledStage)
+
+NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+"""Of objects of Kubernetes."""
 
 
 class JobConfig(Settings):
@@ -65,6 +69,24 @@ class KubernetesConfig(Settings):
         default=None,
         description="where the claim is mounted, the same path as here; null: the folder above the run",
     )
+
+    @model_validator(mode="after")
+    def _names_are_names_of_kubernetes(self) -> KubernetesConfig:
+        for key in ("namespace", "queue", "claim"):
+            name = getattr(self, key)
+            # All but namespaces may have dots in their names.
+            if name is not None and not NAME.fullmatch(
+                name if key == "namespace" else name.replace(".", "-")
+            ):
+                raise ValueError(
+                    f"schedule.kubernetes.{key}={name} is no name in Kubernetes; it has lower-case letters, digits and "
+                    "hyphens, at most 63"
+                )
+        if not self.image or re.search(r"\s", self.image):
+            raise ValueError(
+                f"schedule.kubernetes.image='{self.image}' is no container image; write registry/name:tag"
+            )
+        return self
 
 
 class ScheduleConfig(Settings):
@@ -122,3 +144,8 @@ class ScheduleConfig(Settings):
     def of(self, stage: ScheduledStage) -> JobConfig:
         """What the jobs of a stage ask for."""
         return JobConfig.model_validate({**self.job.model_dump(), **self.stages.get(stage, {})})
+
+    def processes_in_all(self, stage: ScheduledStage) -> int:
+        """How many processes share the work of a job, on all its nodes: only training is shared."""
+        asks = self.of(stage)
+        return asks.nodes * asks.processes_per_node if stage in ("pretrain", "train") else 1

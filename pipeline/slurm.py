@@ -37,7 +37,7 @@ def script(job: Job, run: RunDirectory, config: ScheduleConfig, logs: Path) -> s
         logs: folder of the log.
     """
     asks = config.of(job.stage)
-    together = asks.nodes * asks.processes_per_node if job.stage in ("pretrain", "train") else 1
+    together = config.processes_in_all(job.stage)
     tasks = config.shards_per_job if job.shards else (asks.processes_per_node if together > 1 else 1)
     return _template().render(
         job=job,

@@ -1,6 +1,7 @@
 """RUN/jobs/001/: what one `subspace submit` wrote and started.
 
-RUN/jobs/001/round-000-extract.sh, ...   what the scheduler was given, in the order of submission.json
+RUN/jobs/001/round-000-extract.sh, ...   what the scheduler was given, in the order of submission.json; for Kubernetes
+                                         01-round-000-extract.yaml, ..., and apply.sh
 RUN/jobs/001/logs/                       what the jobs said; a job that is queued again goes on in its log
 RUN/jobs/001/submission.json             the numbers that the scheduler gave them
 """
@@ -24,7 +25,7 @@ class Task:
     stage: str
     folder: str
     id: str
-    """What the scheduler calls it: 17, or 17_3 for number 3 of an array."""
+    """What the scheduler calls it: 17, 17_3 for number 3 of an array, or namespace/name in Kubernetes."""
     shards: tuple[int, ...] = ()
     num_shards: int = 0
 

@@ -46,7 +46,7 @@ def submit(run: RunDirectory, config: RunConfig, manifest: Manifest, options: Op
             submission = Submission.new(run, "local")
     if scheduler == "local":  # the process takes the lock itself
         submission = local_jobs.start(submission, run, _processes(config), options.overrides)
-    say(_told(submission, jobs, run))
+    say(_told(submission, jobs, run, config))
     return {
         "scheduler": scheduler,
         "folder": str(submission.folder),
@@ -71,6 +71,10 @@ def logs(
         InputError: nothing was submitted, or nothing has begun yet.
     """
     submission = _latest(run)
+    if submission.scheduler == "kubernetes":
+        raise InputError(
+            f"the logs of {run.path} are with Kubernetes: {kubernetes.asking_kubectl(submission)}"
+        )
     tasks = submission.tasks
     if failed:
         tasks = job_states(run, config, manifest, submission, stage_statuses(run, config, manifest)).failed
@@ -134,13 +138,22 @@ def _shown(
         command = local_jobs.command(run, _processes(config), overrides)
         return f"{shlex.join(['subspace', *command])} &\n{nothing}"
     if scheduler == "kubernetes":
-        return kubernetes.text(jobs, run, config.schedule)
+        comments = [nothing, kubernetes.unseen(Path(config.manifest), run, config.schedule)]
+        lines = [f"# {' '.join(comment.split())}" for comment in comments if comment]
+        return "\n".join([kubernetes.text(jobs, run, config.schedule), *lines])
     return "\n".join([slurm.shown(jobs, run, config.schedule), nothing])
 
 
-def _told(submission: Submission, jobs: list[Job], run: RunDirectory) -> str:
+def _told(submission: Submission, jobs: list[Job], run: RunDirectory, config: RunConfig) -> str:
     if submission.scheduler == "kubernetes":
-        return f"{submission.folder}: manifests; {submission.folder / 'apply.sh'} applies one after another"
+        unseen = kubernetes.unseen(Path(config.manifest), run, config.schedule)
+        return "\n".join(
+            [
+                f"{run.path}: {len(jobs)} manifest(s); {shlex.quote(str(submission.folder / 'apply.sh'))} applies one after "
+                f"another\n{kubernetes.asking_kubectl(submission)}",
+                *([unseen] if unseen else []),
+            ]
+        )
     shards = sum(len(job.shards) for job in jobs)
     what = f"{len(jobs)} job(s)" + (f", one of them an array of {shards} shard(s)" if shards else "")
     if submission.scheduler == "local":

@@ -5,6 +5,7 @@ Shapes: P identities in a batch, K images of each, b images decoded, S pixels a 
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -233,12 +234,22 @@ def load_batches(dataset: DecodedBatches, numbers: Sequence[int], num_workers: i
         sampler=numbers,  # pyright: ignore[reportArgumentType]  # any sized iterable will do
         num_workers=num_workers,
         collate_fn=_as_is,  # pyright: ignore[reportArgumentType]  # not a list of samples: one whole batch
+        worker_init_fn=_leave_signals_to_the_parent,
         prefetch_factor=4 if num_workers else None,
     )
     for batch in loader:
         if isinstance(batch, InputError):
             raise batch
         yield batch
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    """torchrun and Slurm send SIGTERM to all processes; one that needs a batch to save itself would find its reader dead.
+
+    A worker ends when its parent tells it to, or is gone.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _as_is(batch: ImageBatch) -> ImageBatch:

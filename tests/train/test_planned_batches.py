@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -277,6 +280,20 @@ def test_a_later_start_gives_the_rest(store: ImageStore) -> None:
         assert len(rest) == 4 - start
         for a, b in zip(rest, whole[start:], strict=True):
             assert_same(a, b)
+
+
+def test_signals_are_not_for_workers(store: ImageStore) -> None:
+    """A scheduler sends them to all processes; the one that trains needs its batches until it has saved itself."""
+    dataset = DecodedBatches(store, batches_of, SIZE)
+    batches = load_batches(dataset, [0, 1, 2, 3] * 5, 2)
+    next(batches)
+    workers = multiprocessing.active_children()
+    for worker in workers:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+            os.kill(worker.pid or 0, number)
+    assert len(list(batches)) == 19
+    assert len(workers) == 2
+    assert not any(worker.is_alive() for worker in workers)
 
 
 @pytest.mark.parametrize(
