@@ -1,5 +1,5 @@
 # subspace in a container, for `subspace submit --scheduler kubernetes` and by hand:
-#     docker build --target cpu --tag subspace:cpu .
+#     docker build --target cpu --tag subspace:cpu --build-arg TORCH_INDEX=<PyTorch's index of CPU wheels> .
 #     docker build --target cuda --tag subspace:latest .
 # Add --build-arg UID=$(id -u) where runs lie on a shared disk that only you may write to.
 
@@ -29,9 +29,10 @@ COPY pipeline pipeline
 COPY train train
 RUN pip wheel --no-deps --wheel-dir /wheels .
 
-# All of it in the versions that the tests ran with; torch without CUDA.
+# All of it in the versions that the tests ran with; torch without CUDA where TORCH_INDEX has such wheels.
 FROM base AS cpu
-RUN pip install --constraint constraints.txt --extra-index-url https://download.pytorch.org/whl/cpu \
+ARG TORCH_INDEX
+RUN pip install --constraint constraints.txt ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
     --requirement requirements.txt faiss-cpu
 COPY --from=wheel /wheels /wheels
 RUN pip install --no-deps /wheels/*.whl && pip check
