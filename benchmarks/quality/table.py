@@ -1,5 +1,7 @@
 """Print the table of the comparison from the stored results, one part for each set and budget.
 
+Times in brackets are of rows that ran beside other work, and say little.
+
 python benchmarks/quality/table.py [20k | 100k ...]
 """
 
@@ -59,12 +61,19 @@ def table(rows: dict[str, list[dict[str, Any]]]) -> list[str]:
             cells.append(f"**{cell}**" if _mean(results, key) == best[key] else cell)
         active = [result["active_fraction"] for result in results]
         seconds = _mean(results, "seconds")
-        cells += [
-            "" if None in active else f"{100 * statistics.mean(active):.1f}",
-            f"{_mean(results, 'steps'):,.0f}",
+        contended = any(result.get("beside_other_work") for result in results)
+        times = (
             f"{_mean(results, 'images_per_second'):,.0f}",
             f"{seconds:,.0f}",
             f"{_mean(results, 'mining_seconds') / seconds:.0%}",
+        )
+        images_per_second, taken, mining = (f"({time})" if contended else time for time in times)
+        cells += [
+            "" if None in active else f"{100 * statistics.mean(active):.1f}",
+            f"{_mean(results, 'steps'):,.0f}",
+            images_per_second,
+            taken,
+            mining,
             f"{_mean(results, 'peak_rss_bytes') / 2**30:.1f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
