@@ -110,7 +110,7 @@ def run_children(
     finally:
         stop.graceful = False
         for process in started:
-            _kill(process)  # with the loader processes that a killed one may have left
+            _kill(process)  # its loader processes end by themselves
         for text in words:
             if text is not None:
                 text.close()

@@ -5,7 +5,7 @@ Shapes: P identities in a batch, K images of each, b images decoded, S pixels a 
 
 from __future__ import annotations
 
-import signal
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -234,7 +234,7 @@ def load_batches(dataset: DecodedBatches, numbers: Sequence[int], num_workers: i
         sampler=numbers,  # pyright: ignore[reportArgumentType]  # any sized iterable will do
         num_workers=num_workers,
         collate_fn=_as_is,  # pyright: ignore[reportArgumentType]  # not a list of samples: one whole batch
-        worker_init_fn=_leave_signals_to_the_parent,
+        worker_init_fn=_in_a_group_of_its_own,
         prefetch_factor=4 if num_workers else None,
     )
     for batch in loader:
@@ -243,13 +243,12 @@ def load_batches(dataset: DecodedBatches, numbers: Sequence[int], num_workers: i
         yield batch
 
 
-def _leave_signals_to_the_parent(worker: int) -> None:
-    """torchrun and Slurm send SIGTERM to all processes; one that needs a batch to save itself would find its reader dead.
+def _in_a_group_of_its_own(worker: int) -> None:
+    """torchrun and terminals signal a process group: one that needs a batch to save itself would find its reader dead.
 
-    A worker ends when its parent tells it to, or is gone.
+    The worker still ends by a signal to itself, which is how it is ended, and when its parent is gone.
     """
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
+    os.setpgrp()
 
 
 def _as_is(batch: ImageBatch) -> ImageBatch:
