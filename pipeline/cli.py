@@ -30,7 +30,8 @@ def main() -> None:
 
     try:
         for word in sys.argv[1:]:  # before a Path of it loses a slash, and a folder "s3:" is made
-            refuse_url(word.partition("=")[2] if word.startswith("--") else word)
+            if "://" in word:  # and not checkpoint:/folder
+                refuse_url(word.partition("=")[2] if word.startswith("--") else word)
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except (SubspaceError, StoppedEarly) as error:
         _fail(str(error), error.exit_code)

@@ -52,9 +52,15 @@ def logs(
     as_json: AsJson = False,
 ) -> None:
     """The last lines of what the jobs of the last `subspace submit` said, and where all of it is."""
+    from .submission import submitted_with
     from .submit import logs as work
 
-    with working(run, "logs", None, as_json=as_json, lock=False) as (directory, config, manifest, options):
+    with working(run, "logs", submitted_with(run), as_json=as_json, lock=False) as (
+        directory,
+        config,
+        manifest,
+        options,
+    ):
         found = work(directory, config, manifest, stage=stage, failed=failed, lines=lines)
         options.console.result(found)
         for path, text in found.items():

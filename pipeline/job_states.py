@@ -77,7 +77,9 @@ def live_tasks(run: RunDirectory, submission: Submission) -> dict[str, str]:
         raise InputError(
             f"{run.path} was written for Kubernetes, which is not asked: {kubernetes.asking_kubectl(submission)}"
         )
-    known = local_jobs.live(run, submission) if submission.scheduler == "local" else slurm.live()
+    known = (
+        local_jobs.live(run, submission) if submission.scheduler == "local" else slurm.live(submission.user)
+    )
     return {task.id: known[task.id] for task in submission.tasks if task.id in known}
 
 

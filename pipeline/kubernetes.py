@@ -101,14 +101,17 @@ def text(jobs: list[Job], run: RunDirectory, config: ScheduleConfig) -> str:
     return "---\n".join(_documents(jobs, run, config, Submission.next_folder(run)).values())
 
 
-def write(jobs: list[Job], run: RunDirectory, config: ScheduleConfig) -> Submission:
+def write(
+    jobs: list[Job], run: RunDirectory, config: ScheduleConfig, overrides: tuple[str, ...]
+) -> Submission:
     """Write a manifest for each job, and apply.sh.
 
     Raises:
         InputError: a run outside of what is mounted.
     """
     documents = _documents(jobs, run, config, Submission.next_folder(run))
-    folder = Submission.new(run, "kubernetes").folder
+    submission = Submission.new(run, "kubernetes", overrides)
+    folder = submission.folder
     for file, document in documents.items():
         write_text(folder / file, document)
     write_text(folder / "apply.sh", _apply_script(jobs, run, config, folder))
@@ -118,7 +121,7 @@ def write(jobs: list[Job], run: RunDirectory, config: ScheduleConfig) -> Submiss
         Task(job.name, job.stage, job.folder, number, job.shards, job.num_shards)
         for job, number in zip(jobs, ids, strict=True)
     )
-    submission = Submission(folder, "kubernetes", tuple(tasks))
+    submission = submission.having(tasks)
     submission.keep()
     return submission
 

@@ -20,10 +20,9 @@ def command(run: RunDirectory, processes: int, overrides: tuple[str, ...]) -> li
     return ["run", str(run.path.resolve()), *overrides, "--processes", str(processes)]
 
 
-def start(
-    submission: Submission, run: RunDirectory, processes: int, overrides: tuple[str, ...]
-) -> Submission:
+def start(run: RunDirectory, processes: int, overrides: tuple[str, ...]) -> Submission:
     """Start the whole run as one process and its children, and keep its number."""
+    submission = Submission.new(run, "local", overrides)
     unnamed = submission.folder / "logs" / "run.log"
     with open(unnamed, "wb") as log:
         process = subprocess.Popen(
@@ -36,7 +35,7 @@ def start(
     while process.poll() is None and not _at_work(run, process.pid):
         time.sleep(0.1)
     task = Task("run", "run", "", str(process.pid))
-    submission = Submission(submission.folder, "local", (task,))
+    submission = submission.having([task])
     unnamed.rename(submission.log_of(task))
     submission.keep()
     return submission
@@ -52,11 +51,18 @@ def live(run: RunDirectory, submission: Submission) -> dict[str, str]:
 
 def _at_work(run: RunDirectory, process: int) -> bool:
     note, alive = run.activity()
-    return alive and note is not None and (note["pid"], note["host"]) == (process, socket.gethostname())
+    return alive and note is not None and note["pid"] == process
 
 
-def cancel(ids: Iterable[str]) -> None:
-    """Ask processes of this machine to save themselves and end."""
+def cancel(run: RunDirectory, ids: Iterable[str]) -> None:
+    """Ask the processes to save themselves and end.
+
+    Raises:
+        InputError: they are on another machine, or another user's.
+    """
+    note, _ = run.activity()
+    if note is not None and note["host"] != socket.gethostname():
+        raise InputError(f"{run.path} is at work on {note['host']}; call `subspace cancel {run.path}` there")
     for number in ids:
         try:
             os.kill(int(number), signal.SIGTERM)

@@ -38,9 +38,7 @@ def run_rounds(run: RunDirectory, config: RunConfig, manifest: Manifest, options
         StaleArtifactError: a finished stage was made with other settings or inputs.
         StoppedEarly: a signal came; the same call continues.
     """
-    check_trackers((*config.pretrain.trackers, *config.train.trackers))
-    rounds = _Rounds(run, config, manifest, options)
-    rounds.check()
+    rounds = check_run(run, config, manifest, options)
     if options.dry_run:
         _describe(config, manifest, options)
         return {"dry_run": True}
@@ -61,6 +59,22 @@ def run_rounds(run: RunDirectory, config: RunConfig, manifest: Manifest, options
     if results:
         options.console.say("\n" + evaluation_table(results))
     return results
+
+
+def check_run(run: RunDirectory, config: RunConfig, manifest: Manifest, options: Options) -> _Rounds:
+    """Say what is not examined, and refuse now what would be wrong hours later.
+
+    Raises:
+        InputError: a tracker or metric that is not there, or fewer identities than a batch holds.
+    """
+    check_trackers((*config.pretrain.trackers, *config.train.trackers))
+    train = manifest.identities_in(config.data.train_splits)
+    drawn = int((train.count > 1).sum()) if config.plan.singletons == "drop" else len(train)
+    if drawn < config.plan.P:
+        raise InputError(f"plan.P={config.plan.P} identities in a batch, but only {drawn} to draw from")
+    rounds = _Rounds(run, config, manifest, options)
+    rounds.check()
+    return rounds
 
 
 def evaluate_rounds(
@@ -154,11 +168,8 @@ class _Rounds:
 
 
 def _describe(config: RunConfig, manifest: Manifest, options: Options) -> None:
-    """What a run would do; raises the errors that it would meet first."""
+    """What a run would do."""
     train = manifest.identities_in(config.data.train_splits)
-    drawn = int((train.count > 1).sum()) if config.plan.singletons == "drop" else len(train)
-    if drawn < config.plan.P:
-        raise InputError(f"plan.P={config.plan.P} identities in a batch, but only {drawn} to draw from")
     subspaces = config.cluster.ids_per_subspace
     limit = config.extract.max_images
     embedded = len(train.image_id) if limit is None else int(np.minimum(train.count, limit).sum())

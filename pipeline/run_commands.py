@@ -47,9 +47,14 @@ def status(run: RunPath, overrides: Overrides = None, as_json: AsJson = False) -
     from .job_states import job_states, with_jobs
     from .status import as_json as to_json
     from .status import describe, stage_statuses
-    from .submission import Submission
+    from .submission import Submission, submitted_with
 
-    with working(run, "status", overrides, lock=False) as (directory, config, manifest, _):
+    with working(run, "status", overrides or submitted_with(run), lock=False) as (
+        directory,
+        config,
+        manifest,
+        _,
+    ):
         statuses, unknown = stage_statuses(directory, config, manifest), None
         submission = Submission.latest(directory)
         if submission is not None:

@@ -17,10 +17,9 @@ from .config import RunConfig
 from .due import over_before
 from .extract import extract_stage
 from .extract_parts import ExtractParts
-from .held_out import HeldOut
 from .run_directory import RunDirectory
 from .schedule_config import ScheduledStage
-from .status import StageStatus, stage_statuses
+from .status import stage_statuses
 
 
 @dataclass(frozen=True)
@@ -34,32 +33,36 @@ class Job:
     shards: tuple[int, ...] = ()
     """An array of jobs: each does the commands with --shard and one of these."""
     num_shards: int = 0
+    purpose: str = ""
+    """What its name says where that is not the stage, which says what it asks for."""
 
     @property
     def name(self) -> str:
         """Of its script and its log."""
-        return f"{self.folder}-{self.stage}"
+        return f"{self.folder}-{self.purpose or self.stage}"
 
 
 def jobs_left(
-    run: RunDirectory, config: RunConfig, manifest: Manifest, overrides: tuple[str, ...]
+    run: RunDirectory, config: RunConfig, manifest: Manifest, overrides: tuple[str, ...], scheduler: str
 ) -> list[Job]:
     """Jobs for all that is not done, in order; each waits for the one before. Empty: the run is done.
 
     Raises:
-        StaleArtifactError: a stage is done with other settings or inputs.
+        StaleArtifactError: a stage that the run needs is done with other settings or inputs.
     """
-    statuses = stage_statuses(run, config, manifest)
-    for status in statuses:
+    todo: dict[str, set[str]] = {}
+    for status in stage_statuses(run, config, manifest):
+        if status.state == "done" or over_before(run, config, _index(status.folder)):
+            continue
         if status.state == "stale":
             raise StaleArtifactError(status.note)
+        todo.setdefault(status.folder, set()).add(status.stage)
     of_stages = tuple(override for override in overrides if not override.startswith("schedule."))
-    left = list(_jobs(run, config, manifest, statuses, of_stages))
+    left = list(_jobs(run, config, manifest, todo, of_stages))
     if left and config.recluster.stale_below is not None:
         # Stale subspaces end rounds early, so that there may be more rounds than were submitted.
-        last = left.pop()
-        again = ("submit", str(run.path.resolve()), *overrides)
-        left.append(Job(last.stage, last.folder, (*last.commands, again)))
+        again = ("submit", str(run.path.resolve()), *overrides, f"schedule.scheduler={scheduler}")
+        left.append(Job("plan", left[-1].folder, (again,), purpose="more"))
     return left
 
 
@@ -67,21 +70,12 @@ def _jobs(
     run: RunDirectory,
     config: RunConfig,
     manifest: Manifest,
-    statuses: list[StageStatus],
+    todo: dict[str, set[str]],
     overrides: tuple[str, ...],
 ) -> Iterator[Job]:
     path = str(run.path.resolve())
-    todo: dict[str, set[str]] = {}
-    for status in statuses:
-        if status.state != "done":
-            todo.setdefault(status.folder, set()).add(status.stage)
-    examined = any(
-        held.problem(manifest) is None for held in (HeldOut.validation(config), HeldOut.test(config))
-    )
     for folder, stages in todo.items():
-        index = 0 if folder == run.start.name else int(folder.removeprefix("round-"))
-        if over_before(run, config, index):
-            continue
+        index = _index(folder)
         at = () if folder == run.start.name else ("--round", str(index), "--if-due")
         if "pretrain" in stages:
             yield Job("pretrain", folder, (("pretrain", path, *overrides),))
@@ -94,8 +88,13 @@ def _jobs(
         for stage in ("plan", "train"):
             if stage in stages:
                 yield Job(stage, folder, ((stage, path, *at, *overrides),))
-        if examined and stages & {"validate", "eval"}:
+        if stages & {"validate", "eval"}:
             yield Job("eval", folder, (("eval", path, *overrides),))
+
+
+def _index(folder: str) -> int:
+    """The round of a folder, 0 for the starting network's."""
+    return int(folder.removeprefix("round-")) if folder.startswith("round-") else 0
 
 
 def _extract_jobs(

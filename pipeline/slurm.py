@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -87,6 +88,8 @@ def _step(job: Job, asks: JobConfig, tasks: int, together: int, save_seconds: in
     if together > 1:
         yield "--distribution=block"  # process 0 is on the node that runs the script
         yield f"--wait={save_seconds}"
+    elif tasks > 1:
+        yield "--wait=0"  # shards differ
     if job.shards and asks.gpus >= tasks > 1:
         yield f"--gpus-per-task={asks.gpus // tasks}"
 
@@ -124,14 +127,18 @@ def shown(jobs: Iterable[Job], run: RunDirectory, config: ScheduleConfig) -> str
     return "\n".join(lines)
 
 
-def submit(jobs: Iterable[Job], run: RunDirectory, config: ScheduleConfig) -> Submission:
+def submit(
+    jobs: Iterable[Job], run: RunDirectory, config: ScheduleConfig, overrides: tuple[str, ...]
+) -> Submission:
     """Hand the jobs to sbatch, each behind the one before; what has a number is kept at once.
 
     Raises:
         InputError: sbatch refuses one; then those before it are taken back.
     """
     size = max_array_size()
-    submission, before = Submission.new(run, "slurm"), ""
+    if "\n" in f"{run.path.resolve()}{Path.cwd()}":
+        raise InputError(f"{str(run.path)!r}: a path with a line break cannot be in a script; rename it")
+    submission, before = Submission.new(run, "slurm", overrides), ""
     try:
         for job in jobs:
             path = submission.folder / f"{job.name}.sh"
@@ -140,7 +147,7 @@ def submit(jobs: Iterable[Job], run: RunDirectory, config: ScheduleConfig) -> Su
             for array, groups in _arrays(job, config, size):
                 number = _sbatch(path, array, before)
                 ids.append(number)
-                submission = _with(submission, _tasks(job, number, groups, config, size))
+                submission = submission.having(_tasks(job, number, groups, config, size))
                 submission.keep()
             before = ":".join(ids)
     except InputError:
@@ -149,21 +156,18 @@ def submit(jobs: Iterable[Job], run: RunDirectory, config: ScheduleConfig) -> Su
     return submission
 
 
-def _with(submission: Submission, tasks: Iterable[Task]) -> Submission:
-    return Submission(submission.folder, submission.scheduler, (*submission.tasks, *tasks))
-
-
 def _arrays(job: Job, config: ScheduleConfig, size: int) -> Iterator[tuple[tuple[str, ...], list[int]]]:
     """Arguments of sbatch around the script, and the groups of shards, for each array that Slurm allows."""
     if not job.shards:
         yield (), []
         return
     groups = sorted({shard // config.shards_per_job for shard in job.shards})
-    for first in range(0, groups[-1] + 1, size):
-        own = [group for group in groups if first <= group < first + size]
-        if own:
-            limit = f"%{config.max_running}" if config.max_running else ""
-            yield (f"--array={_ranges([group - first for group in own])}{limit}", str(first)), own
+    arrays = [list(own) for _, own in groupby(groups, lambda group: group // size)]
+    # They run side by side, and share the limit.
+    limit = f"%{max(1, config.max_running // len(arrays))}" if config.max_running else ""
+    for own in arrays:
+        first = own[0] // size * size
+        yield (f"--array={_ranges([group - first for group in own])}{limit}", str(first)), own
 
 
 def _ranges(numbers: list[int]) -> str:
@@ -200,9 +204,9 @@ def max_array_size() -> int:
     return max(1, int(found[1])) if found else USUAL_ARRAY
 
 
-def live() -> dict[str, str]:
-    """The user's jobs that Slurm still has, by number (17, or 17_3 of an array): RUNNING, PENDING, ..."""
-    lines = _call(["squeue", "--me", "--array", "--noheader", "--format=%i|%T"]).splitlines()
+def live(user: str) -> dict[str, str]:
+    """A user's jobs that Slurm still has, by number (17, or 17_3 of an array): RUNNING, PENDING, ..."""
+    lines = _call(["squeue", f"--user={user}", "--array", "--noheader", "--format=%i|%T"]).splitlines()
     return dict(line.strip().split("|", 1) for line in lines if "|" in line)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -23,7 +24,7 @@ from .held_out import HeldOut
 from .plan import plan_stage
 from .pretrain import pretrain_stage
 from .run_directory import RunDirectory
-from .stage import Stage
+from .stage import Stage, steps_taken
 from .train_round import train_stage
 
 
@@ -45,9 +46,9 @@ class StageStatus:
 
 def stage_statuses(run: RunDirectory, config: RunConfig, manifest: Manifest) -> list[StageStatus]:
     """The state of every stage of every round, in the order in which `subspace run` does them."""
-    held = [HeldOut.test(config)]
-    if HeldOut.validation(config).problem(manifest) is None:
-        held.insert(0, HeldOut.validation(config))
+    validation, test = HeldOut.validation(config), HeldOut.test(config)
+    examined = ((validation, validation.problem(manifest) is None), (test, test.is_in(manifest)))
+    held = [of for of, there in examined if there]
     return [_status(config, name, make) for name, make in _stages(run, config, manifest.fingerprint, held)]
 
 
@@ -71,10 +72,17 @@ def _stages(
 
 
 def _rounds_to_do(run: RunDirectory, config: RunConfig) -> int:
-    """All of the settings, or those until the run stopped early."""
+    """Those until the run stopped early, or until all steps are done, which stale subspaces make more of."""
     best = kept_best(run)
     values = [validation["value"] for validation in best["validations"].values()] if best else []
-    return len(values) - 1 if values and config.early_stop.stops_after(values) else config.rounds
+    if values and config.early_stop.stops_after(values):
+        return len(values) - 1
+    index = 0
+    while (left := config.total_steps - steps_taken(run, index)) > 0:
+        if not (run.round(index) / "done" / "train.json").exists():
+            return index + math.ceil(left / config.plan.steps)
+        index += 1
+    return index
 
 
 def _status(config: RunConfig, name: tuple[Path, str], make: Callable[[], Stage]) -> StageStatus:

@@ -8,8 +8,9 @@ RUN/jobs/001/submission.json             the numbers that the scheduler gave the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+import getpass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +43,17 @@ class Submission:
     folder: Path
     scheduler: str
     tasks: tuple[Task, ...] = ()
+    overrides: tuple[str, ...] = ()
+    """Settings given with it, without which its stages would look stale."""
+    user: str = ""
+    """Whose jobs they are."""
 
     @classmethod
-    def new(cls, run: RunDirectory, scheduler: str) -> Submission:
+    def new(cls, run: RunDirectory, scheduler: str, overrides: tuple[str, ...] = ()) -> Submission:
         """The next one of a run, in a new folder."""
         folder = cls.next_folder(run)
         (folder / "logs").mkdir(parents=True)
-        return cls(folder, scheduler)
+        return cls(folder, scheduler, (), overrides, getpass.getuser())
 
     @staticmethod
     def next_folder(run: RunDirectory) -> Path:
@@ -58,17 +63,35 @@ class Submission:
 
     @classmethod
     def latest(cls, run: RunDirectory) -> Submission | None:
-        """The last one of a run that started anything; None where there is none."""
+        """The last one of a run that started anything; None where there is none.
+
+        A copy of a run has none: its jobs work in the folder that it was copied from.
+        """
         for path in sorted((run.path / "jobs").glob("*/submission.json"), reverse=True):
             found: dict[str, Any] = read_json(path)
+            if found["run"] != str(run.path.resolve()):
+                return None
             tasks = [Task(**{**task, "shards": tuple(task["shards"])}) for task in found["tasks"]]
-            return cls(path.parent, found["scheduler"], tuple(tasks))
+            return cls(
+                path.parent, found["scheduler"], tuple(tasks), tuple(found["overrides"]), found["user"]
+            )
         return None
 
     def keep(self) -> None:
         """Write `submission.json`."""
         tasks = [asdict(task) for task in self.tasks]
-        write_json(self.folder / "submission.json", {"scheduler": self.scheduler, "tasks": tasks})
+        record = {
+            "run": str(self.folder.parent.parent.resolve()),
+            "scheduler": self.scheduler,
+            "user": self.user,
+            "overrides": list(self.overrides),
+            "tasks": tasks,
+        }
+        write_json(self.folder / "submission.json", record)
+
+    def having(self, tasks: Iterable[Task]) -> Submission:
+        """The same with more tasks."""
+        return replace(self, tasks=(*self.tasks, *tasks))
 
     def log_of(self, task: Task) -> Path:
         """Where a task says what it does; it exists once the task has begun."""
@@ -78,3 +101,9 @@ class Submission:
         """The tasks that do a stage of a folder: `cluster` merges an extraction too, `eval` validates too."""
         wanted = {"validate": ("eval",), "extract": ("extract", "cluster")}.get(stage, (stage,))
         return (task for task in self.tasks if task.folder == folder and task.stage in wanted)
+
+
+def submitted_with(path: Path) -> list[str]:
+    """The settings that were given with the last submission of a run, over those of its file."""
+    submission = Submission.latest(RunDirectory(path))
+    return list(submission.overrides) if submission is not None else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..mining.manifest import Manifest
 from . import kubernetes, local_jobs, slurm
 from .config import RunConfig
 from .job_states import job_states, live_tasks
+from .rounds import check_run
 from .run_directory import RunDirectory
 from .schedule import Job, jobs_left
 from .schedule_config import ScheduleConfig
@@ -29,23 +31,21 @@ def submit(run: RunDirectory, config: RunConfig, manifest: Manifest, options: Op
         StaleArtifactError: a stage is done with other settings or inputs.
     """
     scheduler, say = scheduler_of(config.schedule), options.console.say
-    jobs = jobs_left(run, config, manifest, options.overrides)
-    if not jobs:
-        say(f"{run.path}: nothing is left to do")
-        return {"scheduler": scheduler, "jobs": []}
-    if options.dry_run:
-        say(_shown(jobs, run, config, scheduler, options.overrides))
-        return {"scheduler": scheduler, "jobs": [job.name for job in jobs], "dry_run": True}
-    _refuse_twice(run)
-    with run.locked("submit"):
-        if scheduler == "slurm":
-            submission = slurm.submit(jobs, run, config.schedule)
-        elif scheduler == "kubernetes":
-            submission = kubernetes.write(jobs, run, config.schedule)
-        else:
-            submission = Submission.new(run, "local")
-    if scheduler == "local":  # the process takes the lock itself
-        submission = local_jobs.start(submission, run, _processes(config), options.overrides)
+    check_run(run, config, manifest, options)
+    with nullcontext() if options.dry_run else run.locked("submit"):
+        if not options.dry_run:
+            _refuse_twice(run)
+        jobs = jobs_left(run, config, manifest, options.overrides, scheduler)
+        if not jobs:
+            say(f"{run.path}: nothing is left to do")
+            return {"scheduler": scheduler, "jobs": []}
+        if options.dry_run:
+            say(_shown(jobs, run, config, scheduler, options.overrides))
+            return {"scheduler": scheduler, "jobs": [job.name for job in jobs], "dry_run": True}
+        engine = {"slurm": slurm.submit, "kubernetes": kubernetes.write}.get(scheduler)
+        submission = engine(jobs, run, config.schedule, options.overrides) if engine else None
+    if submission is None:  # a process of this machine, which takes the lock itself
+        submission = local_jobs.start(run, _processes(config), options.overrides)
     say(_told(submission, jobs, run, config))
     return {
         "scheduler": scheduler,
@@ -96,7 +96,10 @@ def cancel(run: RunDirectory, options: Options) -> dict[str, Any]:
     submission = _latest(run)
     found = live_tasks(run, submission)
     if found:
-        (slurm if submission.scheduler == "slurm" else local_jobs).cancel(found)
+        if submission.scheduler == "slurm":
+            slurm.cancel(found)
+        else:
+            local_jobs.cancel(run, found)
     states = ", ".join(
         f"{list(found.values()).count(state)} {state.lower()}" for state in sorted({*found.values()})
     )
@@ -154,8 +157,7 @@ def _told(submission: Submission, jobs: list[Job], run: RunDirectory, config: Ru
                 *([unseen] if unseen else []),
             ]
         )
-    shards = sum(len(job.shards) for job in jobs)
-    what = f"{len(jobs)} job(s)" + (f", one of them an array of {shards} shard(s)" if shards else "")
+    what = f"{len(jobs)} job(s), {len(submission.tasks)} with each task of an array"
     if submission.scheduler == "local":
         what = f"process {submission.tasks[0].id} does all that is left"
     return (

@@ -46,3 +46,11 @@ def test_commands_refuse_it_and_write_nothing(words: tuple[str, ...], tmp_path: 
     assert "s3://bucket/" in done.stderr
     assert "is a URL" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["images.csv"]
+
+
+def test_a_checkpoint_in_an_absolute_folder_is_none(
+    finished_run: Path, small_manifest: Path, tmp_path: Path
+) -> None:
+    model = f"checkpoint:{finished_run}/round-001/checkpoint"
+    done = subspace("init", tmp_path / "run", "--manifest", small_manifest, f"--model={model}")
+    assert done.returncode == 0, done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
@@ -9,6 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from conftest import QUICK, subspace
 from hypothesis import given
@@ -26,7 +30,7 @@ from subspace.pipeline.schedule_config import ScheduleConfig
 def left(run: Path, *overrides: str) -> list[Job]:
     directory = RunDirectory(run)
     config = load_config(directory.config, overrides)
-    return jobs_left(directory, config, Manifest.open(config.manifest), overrides)
+    return jobs_left(directory, config, Manifest.open(config.manifest), overrides, "slurm")
 
 
 @pytest.fixture
@@ -66,11 +70,23 @@ def test_overrides_reach_the_commands_but_not_those_of_the_schedule(new_run: Pat
     assert all(command[-1] == "plan.steps=9" for job in jobs for command in job.commands)
 
 
-def test_stale_subspaces_make_rounds_that_the_last_job_submits(new_run: Path) -> None:
-    last = left(new_run, "recluster.stale_below=0.5", "schedule.job.cpus=1")[-1]
-    assert last.commands[-1] == (
-        "submit", str(new_run), "recluster.stale_below=0.5", "schedule.job.cpus=1",
+def test_stale_subspaces_make_rounds_that_a_last_job_submits(new_run: Path) -> None:
+    *_, before, last = left(new_run, "recluster.stale_below=0.5", "schedule.job.cpus=1")
+    assert (before.name, last.name, last.stage) == ("round-001-eval", "round-001-more", "plan")
+    assert last.commands == (
+        ("submit", str(new_run), "recluster.stale_below=0.5", "schedule.job.cpus=1", "schedule.scheduler=slurm"),
     )  # fmt: skip
+
+
+def test_rounds_that_ended_early_are_followed_by_others(copied: Path) -> None:
+    for index in (0, 1):
+        marker = copied / f"round-00{index}" / "done" / "train.json"
+        done = json.loads(marker.read_text())
+        done["summary"]["steps"] = 3
+        marker.write_text(json.dumps(done))
+    names = [job.name for job in left(copied)]  # 10 of 16 steps are left, in rounds of 8 at most
+    assert names[0] == "round-002-extract"
+    assert names[-1] == "round-003-eval"
 
 
 def test_a_finished_run_has_nothing_left(finished_run: Path) -> None:
@@ -119,6 +135,30 @@ def test_after_an_early_stop_nothing_is_due(copied: Path) -> None:
     assert "the run stopped early before round 1" in done.stdout
     assert not (copied / "round-001").exists()
     assert left(copied)[0].name == "round-001-extract"
+
+
+def test_a_round_that_is_not_needed_any_more_may_be_stale(copied: Path) -> None:
+    """As after `rounds` was lowered, and all was made again."""
+    marker = copied / "round-000" / "done" / "train.json"
+    done = json.loads(marker.read_text())
+    done["summary"]["steps"] = 16
+    marker.write_text(json.dumps(done))
+    (copied / "round-001" / "done" / "cluster.json").write_text('{"fingerprint": "another"}')
+    assert left(copied) == []
+
+
+def test_without_test_identities_an_end_is_an_end(copied: Path, small_source: Path, tmp_path: Path) -> None:
+    run, manifest = tmp_path / "untested", tmp_path / "untested.parquet"
+    table = pq.read_table(small_source)
+    pq.write_table(
+        table.filter(pc.not_equal(table["split"].cast(pa.string()), "test")), tmp_path / "s.parquet"
+    )
+    assert subspace("ingest", tmp_path / "s.parquet", "--out", manifest).returncode == 0
+    assert subspace("init", run, "--manifest", manifest, *QUICK, "rounds=1").returncode == 0
+    assert "round-000-eval" in [job.name for job in left(run)]  # it is validated
+    assert subspace("run", run).returncode == 0
+    assert left(run) == []
+    assert subspace("eval", run).returncode == 0
 
 
 def test_nobody_to_examine_is_no_job(new_run: Path) -> None:
@@ -285,3 +325,16 @@ def test_without_slurm_it_says_so(new_run: Path) -> None:
     assert done.stderr.count("\n") == 1
     assert "there is no scontrol here" in done.stderr
     assert not list((new_run / "jobs").glob("*/submission.json"))
+
+
+@pytest.mark.parametrize("wrong", ["plan.P=1000", "early_stop.metric=foo", "train.trackers=[nothing]"])
+def test_what_a_run_would_refuse_is_refused_before_the_queue(new_run: Path, wrong: str) -> None:
+    done = subspace("submit", new_run, "--scheduler", "slurm", "--dry-run", wrong)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr == subspace("run", new_run, "--dry-run", wrong).stderr
+
+
+def test_a_limit_is_shared_by_the_arrays_of_a_job() -> None:
+    job = Job("extract", "round-000", (("extract",),), tuple(range(6)), 6)
+    arrays = [array for (array, _), _ in slurm._arrays(job, config_of(max_running=5), 3)]
+    assert arrays == ["--array=0-2%2", "--array=0-2%2"]

@@ -13,7 +13,7 @@ import pytest
 from conftest import QUICK, subspace
 
 from subspace.pipeline.run_directory import RunDirectory
-from subspace.pipeline.submission import Submission, Task
+from subspace.pipeline.submission import Submission, Task, submitted_with
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 60) -> None:
@@ -63,7 +63,7 @@ def test_a_run_is_submitted_once_at_a_time_and_cancelled(small_manifest: Path, t
     assert states(run)["start/pretrain"]["jobs"] == [number]
     second = subspace("submit", run)
     assert second.returncode == 2
-    assert f"are queued or running ({number})" in second.stderr
+    assert f"is in use by `subspace run` (pid {number} " in second.stderr
     wait_until(lambda: list(run.glob("start/resume/step-*")))
     cancelled = subspace("cancel", run)
     assert cancelled.returncode == 0, cancelled.stderr
@@ -107,7 +107,7 @@ def test_a_submission_is_read_as_it_was_kept(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     Submission.new(run, "slurm").keep()
     tasks = (Task("round-000-extract", "extract", "round-000", "7_1", (2, 3), 5), Task("run", "run", "", "8"))
-    second = Submission(Submission.new(run, "slurm").folder, "slurm", tasks)
+    second = Submission.new(run, "slurm", ("plan.steps=9",)).having(tasks)
     second.keep()
     assert Submission.latest(run) == second
     assert second.folder.name == "002"
@@ -115,3 +115,6 @@ def test_a_submission_is_read_as_it_was_kept(tmp_path: Path) -> None:
     assert list(second.of("round-000", "extract")) == [tasks[0]]
     Submission.new(run, "slurm")  # one that never started anything
     assert Submission.latest(run) == second
+    assert submitted_with(tmp_path) == ["plan.steps=9"]
+    shutil.copytree(tmp_path / "jobs", tmp_path / "copy" / "jobs")
+    assert Submission.latest(RunDirectory(tmp_path / "copy")) is None  # these jobs are not of the copy
