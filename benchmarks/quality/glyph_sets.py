@@ -71,6 +71,11 @@ class GlyphSet:
         return WIDE / f"quality-{self.name}.parquet"
 
     @property
+    def uncleaned(self) -> GlyphSet:
+        """The set that it was cleaned from, or itself; as many images are shown of both."""
+        return GlyphSet.named(self.name.removesuffix(f"-{self.only}"))
+
+    @property
     def training_identities(self) -> int:
         """How many there are; the manifest must be written."""
         return len(Manifest.open(self.manifest).identities_in(("train", "pretrain")))

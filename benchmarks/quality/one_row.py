@@ -84,7 +84,7 @@ class Row:
     @property
     def equal_steps(self) -> int:
         """As many as show every arm equally many images; the glyph set must be written."""
-        shown = self.visits * K * GlyphSet.named(self.data).training_identities
+        shown = self.visits * K * GlyphSet.named(self.data).uncleaned.training_identities
         return round(shown / (self.arm.P * self.arm.K))
 
     def steps_in(self, seconds: float) -> int:

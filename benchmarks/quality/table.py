@@ -44,6 +44,8 @@ def read_results(data: str) -> dict[tuple[str, str], list[dict[str, Any]]]:
     """The results of a set by arm and budget, a list over seeds."""
     found: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for path in sorted((RESULTS / data).glob("*.json")):
+        if path.stem.endswith("-visits"):  # of an ablation, with another budget
+            continue
         result = json.loads(path.read_text())
         found[result["arm"], result["budget"]].append(result)
     return found

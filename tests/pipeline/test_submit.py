@@ -59,13 +59,15 @@ def test_a_run_is_submitted_once_at_a_time_and_cancelled(small_manifest: Path, t
     long = ("pretrain.steps=100000", "schedule.scheduler=local")
     assert subspace("init", run, "--manifest", small_manifest, *QUICK, *long).returncode == 0
     number = next(iter(json.loads(subspace("submit", run, "--json").stdout)["tasks"]))
-    assert states(run)["start/pretrain"]["state"] == "running"
-    assert states(run)["start/pretrain"]["jobs"] == [number]
-    second = subspace("submit", run)
-    assert second.returncode == 2
-    assert f"is in use by `subspace run` (pid {number} " in second.stderr
-    wait_until(lambda: list(run.glob("start/resume/step-*")))
-    cancelled = subspace("cancel", run)
+    try:
+        assert states(run)["start/pretrain"]["state"] == "running"
+        assert states(run)["start/pretrain"]["jobs"] == [number]
+        second = subspace("submit", run)
+        assert second.returncode == 2
+        assert f"is in use by `subspace run` (pid {number} " in second.stderr
+        wait_until(lambda: list(run.glob("start/resume/step-*")))
+    finally:
+        cancelled = subspace("cancel", run)
     assert cancelled.returncode == 0, cancelled.stderr
     wait_until(lambda: not RunDirectory(run).activity()[1])
     assert "stopped by SIGTERM" in subspace("logs", run).stdout
