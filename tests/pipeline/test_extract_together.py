@@ -68,7 +68,7 @@ def extract_here(run: Path, processes: int = 1, shard: Shard | None = None, **op
     return extract(directory, config, Manifest.open(config.manifest), given, round_index=0, shard=shard)
 
 
-@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_the_bytes_of_one_process(begun: Path, whole: dict[str, bytes], tmp_path: Path, count: int) -> None:
     run = tmp_path / "run"
     shutil.copytree(begun, run)
@@ -80,6 +80,7 @@ def test_the_bytes_of_one_process(begun: Path, whole: dict[str, bytes], tmp_path
     assert "already done" in subspace("extract", run, "--processes", str(count)).stdout
 
 
+@pytest.mark.slow
 def test_a_whole_run(finished_run: Path, small_manifest: Path, tmp_path: Path) -> None:
     """Extraction is done in two processes, and what follows takes its result."""
     run = tmp_path / "run"
@@ -143,7 +144,9 @@ def test_a_killed_child(slow: Path, slow_begun: Path) -> None:
     goes_on(slow, slow_begun.parent / "whole")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM, signal.SIGKILL]
+)
 def test_a_signal_to_the_parent(slow: Path, slow_begun: Path, number: signal.Signals) -> None:
     process = start("extract", slow, "--processes", "2", cwd=slow.parent)
     wait(lambda: finished_parts(slow))

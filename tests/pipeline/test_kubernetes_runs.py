@@ -90,6 +90,7 @@ def test_applying_the_manifests_does_the_whole_run(run: Path, tmp_path: Path) ->
     assert again.returncode == 0, again.stderr
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_ends_the_order_and_is_named(run: Path, tmp_path: Path) -> None:
     assert subspace("submit", run).returncode == 0
     config = run / "subspace.yaml"

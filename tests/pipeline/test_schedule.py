@@ -147,6 +147,7 @@ def test_a_round_that_is_not_needed_any_more_may_be_stale(copied: Path) -> None:
     assert left(copied) == []
 
 
+@pytest.mark.slow
 def test_without_test_identities_an_end_is_an_end(copied: Path, small_source: Path, tmp_path: Path) -> None:
     run, manifest = tmp_path / "untested", tmp_path / "untested.parquet"
     table = pq.read_table(small_source)

@@ -55,7 +55,7 @@ def test_every_process_has_its_rank(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("code", [2, 3, 4, 1])
+@pytest.mark.parametrize("code", [4, *(pytest.param(code, marks=pytest.mark.slow) for code in (1, 2, 3))])
 def test_it_ends_with_the_code_of_its_processes(tmp_path: Path, code: int) -> None:
     (process,) = nodes(1, tmp_path, f'[ "$RANK" = 0 ] && exit {code}; sleep 60')
     errors = process.communicate(timeout=120)[1]
@@ -64,6 +64,7 @@ def test_it_ends_with_the_code_of_its_processes(tmp_path: Path, code: int) -> No
     assert "Traceback" not in errors
 
 
+@pytest.mark.slow
 def test_a_process_that_was_killed_is_told_from_one_that_was_wrong(tmp_path: Path) -> None:
     (process,) = nodes(1, tmp_path, '[ "$RANK" = 0 ] && kill -KILL $$; sleep 60')
     process.communicate(timeout=120)
@@ -86,6 +87,7 @@ def test_a_signal_reaches_the_processes_and_their_saving_is_waited_for(tmp_path:
     assert sorted(file.name for file in tmp_path.glob("saved-*")) == ["saved-0", "saved-1"]
 
 
+@pytest.mark.slow
 def test_a_signal_before_the_nodes_have_met_ends_it_at_once(tmp_path: Path) -> None:
     port = free_port()
     (process,) = nodes(2, tmp_path, "true", port, late=(1,))
@@ -99,6 +101,7 @@ def test_a_signal_before_the_nodes_have_met_ends_it_at_once(tmp_path: Path) -> N
     assert errors.endswith("stopped before all nodes had met\n")
 
 
+@pytest.mark.slow
 def test_a_training_on_two_nodes_saves_itself_when_one_is_told_to_stop(
     finished_run: Path, tmp_path: Path
 ) -> None:
