@@ -28,7 +28,7 @@ test-slow: install
 slurm-test: install
 	@[ "$$(id -u)" = 0 ] || { echo "make slurm-test needs root, since it starts a Slurm of its own"; exit 2; }
 	@tests/slurm/install_slurm.sh
-	$(BIN)/python -m pytest -q -m slurm tests/slurm
+	$(BIN)/python -m pytest -q -m "slurm and not slow" tests/slurm
 
 check: install
 	$(BIN)/ruff check .

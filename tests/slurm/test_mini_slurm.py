@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
 from slurm.mini_slurm import MiniSlurm
 
 
@@ -52,6 +53,7 @@ def test_a_job_behind_a_failed_one_is_cancelled(slurm: MiniSlurm) -> None:
     assert slurm.jobs()[failing] == "FAILED"
 
 
+@pytest.mark.slow  # test_submit has it too
 def test_a_requeued_job_starts_again_within_seconds(slurm: MiniSlurm, tmp_path: Path) -> None:
     log = tmp_path / "log"
     work = "echo ${SLURM_RESTART_COUNT:-0}; [ $SLURM_RESTART_COUNT ] || { scontrol requeue $SLURM_JOB_ID; sleep 60; }"
@@ -73,6 +75,7 @@ def test_a_step_spans_nodes(slurm: MiniSlurm, tmp_path: Path) -> None:
     assert len(lines(log)) == 4
 
 
+@pytest.mark.slow  # test_submit has it too
 def test_a_running_job_outlives_the_controller(slurm: MiniSlurm, tmp_path: Path) -> None:
     go, ended = tmp_path / "go", tmp_path / "ended"
     job = submit(slurm, f"until [ -e '{go}' ]; do sleep 0.1; done; touch '{ended}'")
@@ -86,6 +89,7 @@ def test_a_running_job_outlives_the_controller(slurm: MiniSlurm, tmp_path: Path)
     slurm.wait_until(lambda: slurm.jobs()[job] == "COMPLETED", 30)
 
 
+@pytest.mark.slow  # test_submit has it too
 def test_a_job_of_a_node_that_died_runs_elsewhere(slurm: MiniSlurm, tmp_path: Path) -> None:
     log = tmp_path / "log"
     work = "echo $SLURMD_NODENAME $$ ${SLURM_RESTART_COUNT:-0}; [ $SLURM_RESTART_COUNT ] || srun sleep 300"

@@ -253,6 +253,7 @@ def test_a_training_outlives_the_controller(runs: Runs, slow_local_run: Path) ->
     assert {state["state"] for state in runs.states(run).values()} == {"done"}
 
 
+@pytest.mark.slow  # that of shards is quicker
 def test_a_training_whose_node_dies_goes_on_elsewhere(runs: Runs, slow_local_run: Path) -> None:
     run, number = until_training(runs, slow_local_run)
     node = runs.node_of(number)
