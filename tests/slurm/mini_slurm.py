@@ -13,6 +13,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -204,11 +205,11 @@ class MiniSlurm:
         while processes := self._processes(name):
             if time.monotonic() > end:
                 raise RuntimeError(f"processes {sorted(processes)} of {name} do not end")
-            for process in processes:
-                try:
-                    os.kill(process, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
+            # All stand still before the first dies, or a job could end by the death of its work, and say so.
+            for number in (signal.SIGSTOP, signal.SIGKILL):
+                for process in processes:
+                    with suppress(ProcessLookupError):
+                        os.kill(process, number)
             time.sleep(0.05)
 
     def _processes(self, name: str) -> set[int]:
