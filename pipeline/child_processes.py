@@ -1,6 +1,6 @@
 """Child processes of one command, started and stopped together.
 
-Their parent holds the run's lock, passes signals on once and waits. They train as one (`processes`), or each extracts
+Their parent holds the run's lock, passes signals on once and waits. They train as one (`train_together`), or each extracts
 other parts (`extract_together`).
 """
 

@@ -111,12 +111,10 @@ def with_jobs(statuses: list[StageStatus], states: JobStates) -> list[StageStatu
     told, whole = [], states.submission.scheduler == "local" and states.state is not None
     for status in statuses:
         own = states.of(status.folder, status.stage)
-        if whole and status.state not in (
-            "done",
-            "stale",
-        ):  # one process for all: it is at the first that is left
+        settled = status.state in ("done", "stale")
+        if whole and not settled:  # one process for all is at the first that is left
             own, whole = states, False
-        if status.state in ("done", "stale") or own.state is None:
+        if settled or own.state is None:
             told.append(status)
             continue
         note = "; ".join(part for part in (status.note, own.told()) if part)

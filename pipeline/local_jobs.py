@@ -21,7 +21,11 @@ def command(run: RunDirectory, processes: int, overrides: tuple[str, ...]) -> li
 
 
 def start(run: RunDirectory, processes: int, overrides: tuple[str, ...]) -> Submission:
-    """Start the whole run as one process and its children, and keep its number."""
+    """Start the whole run as one process and its children, and keep its number.
+
+    Raises:
+        InputError: it ended with an error before it could begin, such as that another command works in the run.
+    """
     submission = Submission.new(run, "local", overrides)
     unnamed = submission.folder / "logs" / "run.log"
     with open(unnamed, "wb") as log:
@@ -33,7 +37,10 @@ def start(run: RunDirectory, processes: int, overrides: tuple[str, ...]) -> Subm
             start_new_session=True,
         )
     while process.poll() is None and not _at_work(run, process.pid):
-        time.sleep(0.1)
+        time.sleep(0.02)
+    if process.returncode:
+        last = unnamed.read_text(errors="replace").strip().rpartition("\n")[2]
+        raise InputError(f"the run ended at once: {last.removeprefix('subspace: ')} ({unnamed})")
     task = Task("run", "run", "", str(process.pid))
     submission = submission.having([task])
     unnamed.rename(submission.log_of(task))

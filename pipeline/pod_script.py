@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from .schedule import Job
+from .schedule import Job, ranges
 from .schedule_config import ScheduleConfig
 
 PORT = 29500
@@ -49,23 +49,18 @@ def pod_script(job: Job, config: ScheduleConfig, name: str) -> str:
     elif len(job.commands) == 1:
         lines = [f"exec {_command(job, job.commands[0], config, name)}"]
     else:
-        lines = [SEVERAL, " &&\n".join(_each(job, config, name))]
+        lines = [
+            SEVERAL,
+            " &&\n".join(f"run {_command(job, command, config, name)}" for command in job.commands),
+        ]
     setup = ["trap 'exit 4' TERM  # before the work", *config.setup] if config.setup else []
     return "\n".join([*setup, *lines]) + "\n"
-
-
-def _each(job: Job, config: ScheduleConfig, name: str) -> Iterator[str]:
-    """One command after another; what does not train is done in the first pod alone."""
-    for command in job.commands:
-        line = f"run {_command(job, command, config, name)}"
-        alone = config.processes_in_all(job.stage) > 1 and command[0] != job.stage
-        yield f'{{ [ "$JOB_COMPLETION_INDEX" != 0 ] || {line}; }}' if alone else line
 
 
 def _command(job: Job, command: tuple[str, ...], config: ScheduleConfig, name: str) -> str:
     """One command of `subspace`, begun by torchrun where several processes share its work."""
     asks = config.of(job.stage)
-    if config.processes_in_all(job.stage) == 1 or command[0] != job.stage:
+    if config.processes_in_all(job.stage) == 1:
         return shlex.join([*config.prefix, "subspace", *command])
     first = f"{name}-{GROUP}-0-0.{name}"
     return (
@@ -84,7 +79,7 @@ def _shards(job: Job, config: ScheduleConfig) -> Iterator[str]:
         yield SEVERAL
     shard = "$JOB_COMPLETION_INDEX"
     if together > 1 or len(job.shards) < job.num_shards:
-        yield f"shards=({_ranges(job.shards)})  # those that are not done"
+        yield f"shards=({_braces(job.shards)})  # those that are not done"
         shard = "${shards[JOB_COMPLETION_INDEX]}"
     if together == 1:
         yield f'exec {words} --shard "{shard}" --num-shards {job.num_shards}'
@@ -97,12 +92,6 @@ def _shards(job: Job, config: ScheduleConfig) -> Iterator[str]:
     yield "finish"
 
 
-def _ranges(shards: tuple[int, ...]) -> str:
+def _braces(shards: tuple[int, ...]) -> str:
     """{0..2} 5 for 0, 1, 2, 5, as bash reads it."""
-    runs: list[list[int]] = []
-    for shard in shards:
-        if runs and shard == runs[-1][-1] + 1:
-            runs[-1].append(shard)
-        else:
-            runs.append([shard])
-    return " ".join(f"{{{run[0]}..{run[-1]}}}" if len(run) > 1 else f"{run[0]}" for run in runs)
+    return " ".join(f"{{{first}..{last}}}" if first < last else f"{first}" for first, last in ranges(shards))

@@ -23,9 +23,9 @@ from ..train.planned_batches import DecodedBatches, Plan
 from ..train.pretraining_loss import build_pretraining_loss
 from .config import RunConfig
 from .plan import shown
-from .processes import run_stage_together, train_together
 from .run_directory import RunDirectory
 from .stage import Options, Stage, flat_fields
+from .train_together import run_stage_together, train_together
 from .training import OUTPUTS, UNIMPORTANT, Training
 from .training_estimate import training_estimate
 

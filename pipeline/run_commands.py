@@ -49,7 +49,8 @@ def status(run: RunPath, overrides: Overrides = None, as_json: AsJson = False) -
     from .status import describe, stage_statuses
     from .submission import Submission, submitted_with
 
-    with working(run, "status", overrides or submitted_with(run), lock=False) as (
+    submitted = [] if overrides else submitted_with(run)
+    with working(run, "status", overrides or submitted, lock=False) as (
         directory,
         config,
         manifest,
@@ -67,6 +68,8 @@ def status(run: RunPath, overrides: Overrides = None, as_json: AsJson = False) -
         console.result(to_json(statuses))
         if not as_json:
             console.say(describe(directory, statuses))
+            if submitted:
+                console.say(f"settings as they were submitted: {' '.join(submitted)}")
         if unknown is not None:
             console.say(unknown)
 

@@ -8,7 +8,7 @@ stages, with their fingerprints, whatever the scheduler says of the job.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ..mining.errors import StaleArtifactError
@@ -90,6 +90,17 @@ def _jobs(
                 yield Job(stage, folder, ((stage, path, *at, *overrides),))
         if stages & {"validate", "eval"}:
             yield Job("eval", folder, (("eval", path, *overrides),))
+
+
+def ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """First and last of each unbroken run of rising numbers: 0..2 and 5..5 of 0, 1, 2, 5."""
+    found: list[tuple[int, int]] = []
+    for number in numbers:
+        if found and number == found[-1][1] + 1:
+            found[-1] = (found[-1][0], number)
+        else:
+            found.append((number, number))
+    return found
 
 
 def _index(folder: str) -> int:

@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ..mining.artifacts import write_text
 from ..mining.errors import InputError
 from .run_directory import RunDirectory
-from .schedule import Job
+from .schedule import Job, ranges
 from .schedule_config import JobConfig, ScheduleConfig
 from .submission import Submission, Task
 
@@ -132,8 +132,10 @@ def submit(
 ) -> Submission:
     """Hand the jobs to sbatch, each behind the one before; what has a number is kept at once.
 
+    If it ends by an error or a signal on the way, the jobs before are taken back.
+
     Raises:
-        InputError: sbatch refuses one; then those before it are taken back.
+        InputError: sbatch refuses one.
     """
     size = max_array_size()
     if "\n" in f"{run.path.resolve()}{Path.cwd()}":
@@ -150,7 +152,7 @@ def submit(
                 submission = submission.having(_tasks(job, number, groups, config, size))
                 submission.keep()
             before = ":".join(ids)
-    except InputError:
+    except BaseException:
         cancel([task.id for task in submission.tasks])
         raise
     return submission
@@ -167,18 +169,12 @@ def _arrays(job: Job, config: ScheduleConfig, size: int) -> Iterator[tuple[tuple
     limit = f"%{max(1, config.max_running // len(arrays))}" if config.max_running else ""
     for own in arrays:
         first = own[0] // size * size
-        yield (f"--array={_ranges([group - first for group in own])}{limit}", str(first)), own
+        yield (f"--array={_indices(group - first for group in own)}{limit}", str(first)), own
 
 
-def _ranges(numbers: list[int]) -> str:
-    """0-2,5 for 0, 1, 2, 5."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
+def _indices(numbers: Iterable[int]) -> str:
+    """0-2,5 for 0, 1, 2, 5, as sbatch reads it."""
+    return ",".join(f"{first}-{last}" if first < last else f"{first}" for first, last in ranges(numbers))
 
 
 def _tasks(job: Job, number: str, groups: list[int], config: ScheduleConfig, size: int) -> Iterator[Task]:

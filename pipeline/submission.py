@@ -67,7 +67,8 @@ class Submission:
 
         A copy of a run has none: its jobs work in the folder that it was copied from.
         """
-        for path in sorted((run.path / "jobs").glob("*/submission.json"), reverse=True):
+        kept = (run.path / "jobs").glob("[0-9]*/submission.json")
+        for path in sorted(kept, key=lambda path: int(path.parent.name), reverse=True):
             found: dict[str, Any] = read_json(path)
             if found["run"] != str(run.path.resolve()):
                 return None

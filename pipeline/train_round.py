@@ -24,10 +24,10 @@ from ..train.running_means import RunningMeans, Staleness
 from .cluster import RECALL_AT, recall_seed
 from .config import RunConfig
 from .plan import plan_stage
-from .processes import run_stage_together, train_together
 from .round_tables import read_identities, read_subspaces
 from .run_directory import RunDirectory
 from .stage import Options, Stage, done_fingerprint, flat_fields, network_fingerprint, steps_taken
+from .train_together import run_stage_together, train_together
 from .training import OUTPUTS, UNIMPORTANT, Training
 from .training_estimate import training_estimate
 

@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,12 +19,12 @@ from conftest import QUICK, subspace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from subspace.mining.errors import InputError, StaleArtifactError
+from subspace.mining.errors import InputError, StaleArtifactError, StoppedEarly
 from subspace.mining.manifest import Manifest
 from subspace.pipeline import slurm
 from subspace.pipeline.config import RunConfig, load_config
 from subspace.pipeline.run_directory import RunDirectory
-from subspace.pipeline.schedule import Job, jobs_left
+from subspace.pipeline.schedule import Job, jobs_left, ranges
 from subspace.pipeline.schedule_config import ScheduleConfig
 
 
@@ -339,3 +340,28 @@ def test_a_limit_is_shared_by_the_arrays_of_a_job() -> None:
     job = Job("extract", "round-000", (("extract",),), tuple(range(6)), 6)
     arrays = [array for (array, _), _ in slurm._arrays(job, config_of(max_running=5), 3)]
     assert arrays == ["--array=0-2%2", "--array=0-2%2"]
+
+
+def test_a_signal_between_two_jobs_takes_back_the_first(
+    new_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a chain would train a round, and nobody would know why the rest is missing."""
+    cancelled: list[str] = []
+
+    def call(command: list[str], folder: Path | None = None) -> str:
+        if command[0] == "sbatch" and command[-1].endswith("plan.sh"):
+            raise StoppedEarly("stopped by SIGTERM")
+        cancelled.extend(command[1:] if command[0] == "scancel" else [])
+        return "MaxArraySize = 1001" if command[0] == "scontrol" else "7\n"
+
+    monkeypatch.setattr(slurm, "_call", call)
+    with pytest.raises(StoppedEarly):
+        slurm.submit(left(new_run), RunDirectory(new_run), config_of(), ())
+    assert cancelled == ["7", "7_0", "7_1", "7_2"]
+
+
+@given(st.sets(st.integers(0, 40)))
+def test_ranges_are_the_numbers(numbers: set[int]) -> None:
+    found = ranges(sorted(numbers))
+    assert [n for first, last in found for n in range(first, last + 1)] == sorted(numbers)
+    assert all(after[0] > before[1] + 1 for before, after in pairwise(found))

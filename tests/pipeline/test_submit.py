@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from conftest import QUICK, subspace
 
+from subspace.mining.errors import InputError
+from subspace.pipeline.local_jobs import start
 from subspace.pipeline.run_directory import RunDirectory
 from subspace.pipeline.submission import Submission, Task, submitted_with
 
@@ -120,3 +122,9 @@ def test_a_submission_is_read_as_it_was_kept(tmp_path: Path) -> None:
     assert submitted_with(tmp_path) == ["plan.steps=9"]
     shutil.copytree(tmp_path / "jobs", tmp_path / "copy" / "jobs")
     assert Submission.latest(RunDirectory(tmp_path / "copy")) is None  # these jobs are not of the copy
+
+
+def test_a_process_that_cannot_begin_is_no_submission(untrained: Path) -> None:
+    with pytest.raises(InputError, match=r"the run ended at once: .*plan\.P.*run\.log"):
+        start(RunDirectory(untrained), 1, ("plan.P=none",))
+    assert Submission.latest(RunDirectory(untrained)) is None

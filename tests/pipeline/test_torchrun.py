@@ -16,8 +16,8 @@ import pytest
 from conftest import subspace
 from kubernetes_checks import script_on_path
 
-from subspace.pipeline.processes import free_port
 from subspace.pipeline.torchrun import exit_code
+from subspace.pipeline.train_together import free_port
 
 PROGRAM = Path(sys.executable).with_name("subspace-torchrun")
 
@@ -80,6 +80,7 @@ def test_a_signal_reaches_the_processes_and_their_saving_is_waited_for(tmp_path:
     (process,) = nodes(1, tmp_path, words)
     assert process.stdout
     assert [process.stdout.readline() for _ in range(2)] == ["begun\n"] * 2
+    time.sleep(1)  # processes run an instant before torchrun's agent knows of them, and ends them
     process.terminate()
     errors = process.communicate(timeout=120)[1]
     assert process.returncode == 4, errors

@@ -171,7 +171,7 @@ def test_only_a_failed_shard_is_submitted_again(runs: Runs, finished_run: Path, 
     failed = runs.subspace("logs", run, "--failed").stdout
     assert str(broken) in failed
     assert failed.count("==") == 1
-    made = {path.name: path.stat().st_mtime_ns for path in run.glob("round-000/identities.parts/means-*")}
+    assert len(list(run.glob("round-000/identities.parts/means-*"))) == 2
     broken.write_bytes(whole)
     said = runs.submit(run)
     extract_tasks = [number for number, job in said["tasks"].items() if job == "round-000-extract"]
@@ -179,7 +179,6 @@ def test_only_a_failed_shard_is_submitted_again(runs: Runs, finished_run: Path, 
     runs.wait(run, "round-000/extract", "done")
     log = (run / "jobs" / "002" / "logs" / f"round-000-extract-{extract_tasks[0]}.log").read_text()
     assert "shard 1 of 3 is done" in log
-    assert len(made) == 2
     runs.subspace("cancel", run)
 
 
@@ -205,20 +204,24 @@ def slow_local_run(tmp_path_factory: pytest.TempPathFactory, small_manifest: Pat
     return run
 
 
-def until_training(runs: Runs, local: Path) -> tuple[Path, str]:
-    """A slow run, done but for its training, which a job has begun; and the job's number."""
+def untrained(runs: Runs, local: Path) -> Path:
+    """A slow run, done but for its training."""
     run = runs.folder / "slow run"
     shutil.copytree(local, run, symlinks=True)
-    for name in (
+    left = (
         "checkpoint",
         "metrics.jsonl",
         "tensorboard",
-        "done/train.json",
-        "done/eval.json",
-        "done/validate.json",
-    ):
-        path = run / "round-000" / name
+        *(f"done/{stage}.json" for stage in ("train", "eval", "validate")),
+    )
+    for path in (run / "round-000" / name for name in left):
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    return run
+
+
+def until_training(runs: Runs, local: Path) -> tuple[Path, str]:
+    """Such a run, whose training a job has begun; and the job's number."""
+    run = untrained(runs, local)
     said = runs.submit(run, *JOBS)
     number = next(number for number, job in said["tasks"].items() if job == "round-000-train")
     runs.slurm.wait_until(lambda: list(run.glob("round-000/resume/step-*[1-9]*")), 60)
@@ -297,18 +300,7 @@ def test_cancel_keeps_what_is_done(runs: Runs, slow_local_run: Path) -> None:
 
 
 def test_two_nodes_train_together(runs: Runs, slow_local_run: Path) -> None:
-    run = runs.folder / "two nodes"
-    shutil.copytree(slow_local_run, run, symlinks=True)
-    for name in (
-        "checkpoint",
-        "metrics.jsonl",
-        "tensorboard",
-        "done/train.json",
-        "done/eval.json",
-        "done/validate.json",
-    ):
-        path = run / "round-000" / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    run = untrained(runs, slow_local_run)
     runs.submit(run, *JOBS, "schedule.stages.train.nodes=2")
     runs.wait_for_end(180)
     assert runs.states(run)["round-000/train"]["state"] == "done", runs.log(run)
