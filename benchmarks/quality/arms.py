@@ -181,10 +181,10 @@ ARMS = {
         ),
         _planned("subspaces, OIM", "train.loss=oim", "train.loss_args.oim.queue_size=0"),
         _planned(
-            "groups of 8, 75% random, multi-similarity, λ=0.7 + subspace softmax",
-            *GROUPS,
+            "subspaces, multi-similarity, λ=0.7 + subspace softmax",
             *_multi_similarity(0.7),
             "train.loss=multi_similarity + subspace_softmax",
+            "train.loss_args.subspace_softmax.scale=16",  # as of Partial FC
         ),
     )
 }
