@@ -95,6 +95,11 @@ ABLATIONS = {
                     m: _with(PLANNED, f"m={m}", f"train.loss_args.batch_ohnm.margin={m}")
                     for m in (0.1, 0.2, 0.3, 0.5, 0.8)
                 },
+            )
+            + _points(
+                "random batches",
+                {0.3: RANDOM}
+                | {m: _with(RANDOM, f"m={m}", f"train.loss_args.batch_ohnm.margin={m}") for m in (0.5, 0.8)},
             ),
         ),
         Ablation(
@@ -102,7 +107,7 @@ ABLATIONS = {
             "Images of an identity in a batch of 256 (K)",
             "K",
             tuple(
-                Point(line, k, SET, _with(arm, f"K={k}", P=256 // k, K=k) if k != arm.K else arm)
+                Point(line, k, SET, _with(arm, f"{k} images each", P=256 // k, K=k) if k != arm.K else arm)
                 for line, arm in (("groups of 4, half random", PLANNED), ("random batches", RANDOM))
                 for k in (2, 4, 8)
             ),
