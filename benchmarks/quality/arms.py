@@ -58,6 +58,9 @@ class Arm:
 
 
 MEMORY = ("train.loss=xbm:multi_similarity", "train.loss_args.xbm.warmup_steps=0")
+WIDE_MARGIN = (
+    "train.loss_args.batch_ohnm.margin=0.8"  # of the ablation's, the best on random and on planned batches
+)
 GROUPS = ("plan.group_size=8", "plan.random_fraction=0.75")
 
 
@@ -88,6 +91,7 @@ ARMS = {
     for arm in (
         _random("random, OHNM", "train.loss=ohnm"),
         _random("random, batch OHNM", "train.loss=batch_ohnm"),
+        _random("random, batch OHNM, m=0.8", "train.loss=batch_ohnm", WIDE_MARGIN),
         _random("random, semi-hard", "train.loss=semi_hard"),
         _random(
             "random, batch hard, soft margin",
@@ -121,6 +125,7 @@ ARMS = {
         *(_groups(g, 0.0, "batch OHNM", "train.loss=batch_ohnm") for g in (2, 4, 8)),
         _planned("graph (g=P), batch OHNM", "plan.strategy=graph", "train.loss=batch_ohnm"),
         *(_groups(4, share, "batch OHNM", "train.loss=batch_ohnm") for share in (0.25, 0.5)),
+        _groups(4, 0.5, "batch OHNM, m=0.8", "train.loss=batch_ohnm", WIDE_MARGIN),
         _planned("subspaces, multi-similarity, λ=0.7", *_multi_similarity(0.7)),
         *(
             _groups(8, share, "multi-similarity, λ=0.7", *_multi_similarity(0.7))
