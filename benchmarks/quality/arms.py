@@ -58,15 +58,17 @@ class Arm:
 
 
 MEMORY = ("train.loss=xbm:multi_similarity", "train.loss_args.xbm.warmup_steps=0")
-WIDE_MARGIN = (
-    "train.loss_args.batch_ohnm.margin=0.8"  # of the ablation's, the best on random and on planned batches
-)
 GROUPS = ("plan.group_size=8", "plan.random_fraction=0.75")
 
 
 def _multi_similarity(threshold: float) -> tuple[str, str]:
     """Its λ: the similarity above which a positive, and below which a negative, weighs little."""
     return "train.loss=multi_similarity", f"train.loss_args.multi_similarity.threshold={threshold}"
+
+
+def _batch_ohnm(margin: float) -> tuple[str, str]:
+    """With more than the paper's margin of 0.3, see the ablation."""
+    return "train.loss=batch_ohnm", f"train.loss_args.batch_ohnm.margin={margin}"
 
 
 def _random(name: str, *settings: str) -> Arm:
@@ -91,7 +93,7 @@ ARMS = {
     for arm in (
         _random("random, OHNM", "train.loss=ohnm"),
         _random("random, batch OHNM", "train.loss=batch_ohnm"),
-        _random("random, batch OHNM, m=0.8", "train.loss=batch_ohnm", WIDE_MARGIN),
+        *(_random(f"random, batch OHNM, m={m}", *_batch_ohnm(m)) for m in (0.8, 1.2)),
         _random("random, semi-hard", "train.loss=semi_hard"),
         _random(
             "random, batch hard, soft margin",
@@ -125,7 +127,8 @@ ARMS = {
         *(_groups(g, 0.0, "batch OHNM", "train.loss=batch_ohnm") for g in (2, 4, 8)),
         _planned("graph (g=P), batch OHNM", "plan.strategy=graph", "train.loss=batch_ohnm"),
         *(_groups(4, share, "batch OHNM", "train.loss=batch_ohnm") for share in (0.25, 0.5)),
-        _groups(4, 0.5, "batch OHNM, m=0.8", "train.loss=batch_ohnm", WIDE_MARGIN),
+        _groups(4, 0.5, "batch OHNM, m=0.8", *_batch_ohnm(0.8)),
+        *(_groups(8, 0.75, f"batch OHNM, m={m}", *_batch_ohnm(m)) for m in (0.8, 1.2)),
         _planned("subspaces, multi-similarity, λ=0.7", *_multi_similarity(0.7)),
         *(
             _groups(8, share, "multi-similarity, λ=0.7", *_multi_similarity(0.7))
