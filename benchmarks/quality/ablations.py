@@ -89,17 +89,18 @@ ABLATIONS = {
             "margin",
             "Margin (m)",
             "m",
-            _points(
-                "groups of 4, half random",
-                {
-                    m: _with(PLANNED, f"m={m}", f"train.loss_args.batch_ohnm.margin={m}")
-                    for m in (0.1, 0.2, 0.3, 0.5, 0.8)
-                },
-            )
-            + _points(
-                "random batches",
-                {0.3: RANDOM}
-                | {m: _with(RANDOM, f"m={m}", f"train.loss_args.batch_ohnm.margin={m}") for m in (0.5, 0.8)},
+            tuple(
+                Point(
+                    line,
+                    m,
+                    SET,
+                    _with(arm, f"m={m}", f"train.loss_args.batch_ohnm.margin={m}") if m != 0.3 else arm,
+                )
+                for line, arm, margins in (
+                    ("groups of 4, half random", PLANNED, (0.1, 0.2, 0.3, 0.5, 0.8)),
+                    ("random batches", RANDOM, (0.3, 0.5, 0.8)),
+                )
+                for m in margins
             ),
         ),
         Ablation(
