@@ -71,6 +71,12 @@ def _batch_ohnm(margin: float) -> tuple[str, str]:
     return "train.loss=batch_ohnm", f"train.loss_args.batch_ohnm.margin={margin}"
 
 
+def _both(threshold: float, margin: float) -> tuple[str, ...]:
+    """The sum of multi-similarity, which is better at a low FAR, and batch OHNM with a large margin, better at Rank-1."""
+    sum_of_both = "train.loss=multi_similarity + batch_ohnm"
+    return *_multi_similarity(threshold), *_batch_ohnm(margin), sum_of_both
+
+
 def _random(name: str, *settings: str) -> Arm:
     return Arm(
         name, "random", ("plan.strategy=random", "cluster.ids_per_subspace=all", *settings), needs_means=False
@@ -81,10 +87,12 @@ def _planned(name: str, *settings: str, rounds: int = 1) -> Arm:
     return Arm(name, "planned", ("cluster.ids_per_subspace={n}", "plan.strategy=custom", *settings), rounds)
 
 
-def _groups(size: int, random_share: float, loss: str, *settings: str) -> Arm:
+def _groups(size: int, random_share: float, loss: str, *settings: str, rounds: int = 1) -> Arm:
     mixed = f", {random_share:.0%} random" if random_share else ""
     name = f"groups of {size}{mixed}, {loss}"
-    return _planned(name, f"plan.group_size={size}", f"plan.random_fraction={random_share}", *settings)
+    return _planned(
+        name, f"plan.group_size={size}", f"plan.random_fraction={random_share}", *settings, rounds=rounds
+    )
 
 
 LEADING = (*GROUPS, *_multi_similarity(0.8), "recluster.refresh=running")
@@ -103,6 +111,10 @@ ARMS = {
         _random("random, circle", "train.loss=circle_pair"),
         _random("random, pairwise CosFace", "train.loss=pairwise_cosface"),
         *(_random(f"random, multi-similarity, λ={x}", *_multi_similarity(x)) for x in (0.5, 0.7, 0.8)),
+        *(
+            _random(f"random, multi-similarity, λ=0.8 + batch OHNM, m={m}", *_both(0.8, m))
+            for m in (0.8, 1.2)
+        ),
         _random(
             "random, memory of 8,192, multi-similarity, λ=0.7",
             *_multi_similarity(0.7),
@@ -176,6 +188,17 @@ ARMS = {
             by_round=tuple(
                 f"cluster.ids_per_subspace={n}" for n in ("{double_n}", "{n}", "{half_n}", "{quarter_n}")
             ),
+        ),
+        *(
+            _groups(
+                8,
+                0.75,
+                f"multi-similarity, λ=0.8 + batch OHNM, m={m}, re-clustered on running means",
+                *_both(0.8, m),
+                "recluster.refresh=running",
+                rounds=2,
+            )
+            for m in (0.8, 1.2)
         ),
         _groups(8, 0.75, "circle", "train.loss=circle_pair"),
         _groups(8, 0.75, "pairwise CosFace", "train.loss=pairwise_cosface"),
