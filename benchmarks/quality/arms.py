@@ -66,8 +66,8 @@ def _multi_similarity(threshold: float) -> tuple[str, str]:
     return "train.loss=multi_similarity", f"train.loss_args.multi_similarity.threshold={threshold}"
 
 
-def _batch_ohnm(margin: float, k: int = 10) -> tuple[str, str, str]:
-    """With more than the default margin of 0.3, and fewer than the default 10 nearest negatives, see the ablations."""
+def _batch_ohnm(margin: float, k: int = 3) -> tuple[str, str, str]:
+    """With more than the default margin of 0.3, or another k than the default of 3, see the ablations."""
     own = "train.loss_args.batch_ohnm"
     return "train.loss=batch_ohnm", f"{own}.margin={margin}", f"{own}.negatives={k}"
 
@@ -103,7 +103,7 @@ ARMS = {
         _random("random, OHNM", "train.loss=ohnm"),
         _random("random, batch OHNM", "train.loss=batch_ohnm"),
         *(_random(f"random, batch OHNM, m={m}", *_batch_ohnm(m)) for m in (0.8, 1.2)),
-        *(_random(f"random, batch OHNM, m=0.8, k={k}", *_batch_ohnm(0.8, k)) for k in (1, 3)),
+        *(_random(f"random, batch OHNM, m=0.8, k={k}", *_batch_ohnm(0.8, k)) for k in (1, 10)),
         _random("random, semi-hard", "train.loss=semi_hard"),
         _random(
             "random, batch hard, soft margin",
@@ -143,7 +143,7 @@ ARMS = {
         *(_groups(4, share, "batch OHNM", "train.loss=batch_ohnm") for share in (0.25, 0.5)),
         _groups(4, 0.5, "batch OHNM, m=0.8", *_batch_ohnm(0.8)),
         *(_groups(8, 0.75, f"batch OHNM, m={m}", *_batch_ohnm(m)) for m in (0.8, 1.2)),
-        *(_groups(8, 0.75, f"batch OHNM, m=0.8, k={k}", *_batch_ohnm(0.8, k)) for k in (1, 3)),
+        *(_groups(8, 0.75, f"batch OHNM, m=0.8, k={k}", *_batch_ohnm(0.8, k)) for k in (1, 10)),
         _planned("subspaces, multi-similarity, λ=0.7", *_multi_similarity(0.7)),
         *(
             _groups(8, share, "multi-similarity, λ=0.7", *_multi_similarity(0.7))
