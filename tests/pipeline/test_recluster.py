@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+import pytest
 from conftest import QUICK, subspace
 
 
@@ -119,6 +120,7 @@ def test_another_way_to_refresh_makes_the_round_stale(small_manifest: Path, tmp_
     assert too_many.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_killed_anywhere_running_means_continue_to_the_same_bytes(
     small_manifest: Path, tmp_path: Path
 ) -> None:

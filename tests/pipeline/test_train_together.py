@@ -100,9 +100,8 @@ def test_any_number_of_processes_goes_on_where_another_stopped(
     assert ends[0]["loss"] == pytest.approx(ends[1]["loss"], rel=0.02)
 
 
-@pytest.mark.parametrize(
-    "loss", [pytest.param("batch_ohnm", marks=pytest.mark.slow), "xbm:batch_ohnm + partial_fc"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["batch_ohnm", "xbm:batch_ohnm + partial_fc"])
 def test_four_processes_stopped_and_continued_end_with_the_same_bytes(
     planned: Path, tmp_path: Path, loss: str
 ) -> None:

@@ -73,6 +73,7 @@ REMEMBERING = {
 }
 
 
+@pytest.mark.slow
 def test_training_curves_are_those_of_one_process(tmp_path: Path) -> None:
     settings = {"optimizer": {"name": "sgd", "lr": 0.02}}
     alone = curves_of(REMEMBERING, 50, settings)
