@@ -168,6 +168,20 @@ ARMS = {
                 (0.8, " 3 times on running means", 4, ("recluster.refresh=running",)),
             )
         ),
+        *(
+            _planned(
+                f"groups of 8, 75% random, multi-similarity, λ=0.8, {letter}={x}, re-clustered on running means",
+                *LEADING,
+                f"train.loss_args.multi_similarity.{name}={x}",
+                rounds=2,
+            )
+            for name, letter, x in (
+                ("alpha", "α", 1),
+                ("alpha", "α", 5),
+                ("beta", "β", 20),
+                ("beta", "β", 100),
+            )
+        ),
         _planned(
             "groups of 8, 75% random, multi-similarity, λ=0.8, re-clustered when r@10 has fallen by 5%",
             *LEADING,
