@@ -97,8 +97,8 @@ ABLATIONS = {
                     _with(arm, f"m={m}", f"train.loss_args.batch_ohnm.margin={m}") if m != 0.3 else arm,
                 )
                 for line, arm, margins in (
-                    ("groups of 4, half random", PLANNED, (0.1, 0.2, 0.3, 0.5, 0.8)),
-                    ("random batches", RANDOM, (0.3, 0.5, 0.8)),
+                    ("groups of 4, half random", PLANNED, (0.1, 0.2, 0.3, 0.5, 0.8, 1.2)),
+                    ("random batches", RANDOM, (0.3, 0.5, 0.8, 1.2)),
                 )
                 for m in margins
             ),
