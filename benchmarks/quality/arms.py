@@ -96,6 +96,24 @@ def _groups(size: int, random_share: float, loss: str, *settings: str, rounds: i
     )
 
 
+SLOPES = {
+    f"multi-similarity, λ={threshold}, {letter}={x}": (
+        *_multi_similarity(threshold),
+        f"train.loss_args.multi_similarity.{name}={x}",
+    )
+    for threshold, name, letter, x in (
+        (0.8, "alpha", "α", 1),
+        (0.8, "alpha", "α", 5),
+        (0.8, "beta", "β", 5),
+        (0.7, "beta", "β", 10),
+        (0.8, "beta", "β", 10),
+        (0.7, "beta", "β", 20),
+        (0.8, "beta", "β", 20),
+        (0.9, "beta", "β", 20),
+        (0.8, "beta", "β", 100),
+    )
+}
+"""Of its terms for positives (α, 2 in the other arms) and negatives (β, 50)."""
 LEADING = (*GROUPS, *_multi_similarity(0.8), "recluster.refresh=running")
 ARMS = {
     arm.name: arm
@@ -117,6 +135,7 @@ ARMS = {
             _random(f"random, multi-similarity, λ=0.8 + batch OHNM, m={m}", *_both(0.8, m))
             for m in (0.8, 1.2)
         ),
+        *(_random(f"random, {name}", *settings) for name, settings in SLOPES.items() if "β" in name),
         _random(
             "random, memory of 8,192, multi-similarity, λ=0.7",
             *_multi_similarity(0.7),
@@ -170,17 +189,12 @@ ARMS = {
         ),
         *(
             _planned(
-                f"groups of 8, 75% random, multi-similarity, λ=0.8, {letter}={x}, re-clustered on running means",
+                f"groups of 8, 75% random, {name}, re-clustered on running means",
                 *LEADING,
-                f"train.loss_args.multi_similarity.{name}={x}",
+                *settings,
                 rounds=2,
             )
-            for name, letter, x in (
-                ("alpha", "α", 1),
-                ("alpha", "α", 5),
-                ("beta", "β", 20),
-                ("beta", "β", 100),
-            )
+            for name, settings in SLOPES.items()
         ),
         _planned(
             "groups of 8, 75% random, multi-similarity, λ=0.8, re-clustered when r@10 has fallen by 5%",
