@@ -104,7 +104,6 @@ SLOPES = {
     for threshold, name, letter, x in (
         (0.8, "alpha", "α", 1),
         (0.8, "alpha", "α", 5),
-        (0.8, "beta", "β", 5),
         (0.7, "beta", "β", 10),
         (0.8, "beta", "β", 10),
         (0.7, "beta", "β", 20),
