@@ -97,19 +97,22 @@ def _groups(size: int, random_share: float, loss: str, *settings: str, rounds: i
 
 
 SLOPES = {
-    f"multi-similarity, λ={threshold}, {letter}={x}": (
+    f"multi-similarity, λ={threshold}, {slopes.replace('alpha', 'α').replace('beta', 'β')}": (
         *_multi_similarity(threshold),
-        f"train.loss_args.multi_similarity.{name}={x}",
+        *(f"train.loss_args.multi_similarity.{slope}" for slope in slopes.split(", ")),
     )
-    for threshold, name, letter, x in (
-        (0.8, "alpha", "α", 1),
-        (0.8, "alpha", "α", 5),
-        (0.7, "beta", "β", 10),
-        (0.8, "beta", "β", 10),
-        (0.7, "beta", "β", 20),
-        (0.8, "beta", "β", 20),
-        (0.9, "beta", "β", 20),
-        (0.8, "beta", "β", 100),
+    for threshold, slopes in (
+        (0.8, "alpha=1"),
+        (0.8, "alpha=5"),
+        (0.8, "beta=6"),
+        (0.7, "beta=10"),
+        (0.8, "beta=10"),
+        (0.9, "beta=10"),
+        (0.8, "alpha=1, beta=10"),
+        (0.7, "beta=20"),
+        (0.8, "beta=20"),
+        (0.9, "beta=20"),
+        (0.8, "beta=100"),
     )
 }
 """Of its terms for positives (α, 2 in the other arms) and negatives (β, 50)."""
@@ -194,6 +197,17 @@ ARMS = {
                 rounds=2,
             )
             for name, settings in SLOPES.items()
+        ),
+        *(
+            _groups(
+                g,
+                share,
+                "multi-similarity, λ=0.8, β=10, re-clustered on running means",
+                *SLOPES["multi-similarity, λ=0.8, β=10"],
+                "recluster.refresh=running",
+                rounds=2,
+            )
+            for g, share in ((4, 0.75), (16, 0.75), (8, 0.5))
         ),
         _planned(
             "groups of 8, 75% random, multi-similarity, λ=0.8, re-clustered when r@10 has fallen by 5%",
