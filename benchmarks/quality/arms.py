@@ -202,12 +202,23 @@ ARMS = {
             _groups(
                 g,
                 share,
-                "multi-similarity, λ=0.8, β=10, re-clustered on running means",
-                *SLOPES["multi-similarity, λ=0.8, β=10"],
+                f"{name}, re-clustered on running means",
+                *SLOPES[name],
                 "recluster.refresh=running",
                 rounds=2,
             )
-            for g, share in ((4, 0.75), (16, 0.75), (8, 0.5))
+            for g, share, name in (
+                (4, 0.75, "multi-similarity, λ=0.8, β=10"),
+                (16, 0.75, "multi-similarity, λ=0.8, β=10"),
+                (16, 0.5, "multi-similarity, λ=0.8, β=10"),
+                (8, 0.0, "multi-similarity, λ=0.8, β=10"),
+                (8, 0.25, "multi-similarity, λ=0.8, β=10"),
+                (8, 0.5, "multi-similarity, λ=0.8, β=10"),
+                (8, 0.5, "multi-similarity, λ=0.7, β=10"),
+                (8, 0.5, "multi-similarity, λ=0.8, β=20"),
+                (8, 0.25, "multi-similarity, λ=0.8, β=6"),
+                (8, 0.5, "multi-similarity, λ=0.8, β=6"),
+            )
         ),
         _planned(
             "groups of 8, 75% random, multi-similarity, λ=0.8, re-clustered when r@10 has fallen by 5%",
