@@ -61,9 +61,11 @@ MEMORY = ("train.loss=xbm:multi_similarity", "train.loss_args.xbm.warmup_steps=0
 GROUPS = ("plan.group_size=8", "plan.random_fraction=0.75")
 
 
-def _multi_similarity(threshold: float) -> tuple[str, str]:
-    """Its λ: the similarity above which a positive, and below which a negative, weighs little."""
-    return "train.loss=multi_similarity", f"train.loss_args.multi_similarity.threshold={threshold}"
+def _multi_similarity(threshold: float, **slopes: int) -> tuple[str, ...]:
+    """Its λ: the similarity above which a positive, and below which a negative, weighs little; α and β: its slopes there."""
+    given = {"threshold": threshold, "beta": 50, **slopes}
+    own = (f"train.loss_args.multi_similarity.{name}={value}" for name, value in given.items())
+    return "train.loss=multi_similarity", *own
 
 
 def _batch_ohnm(margin: float, k: int = 3) -> tuple[str, str, str]:
@@ -97,26 +99,23 @@ def _groups(size: int, random_share: float, loss: str, *settings: str, rounds: i
 
 
 SLOPES = {
-    f"multi-similarity, λ={threshold}, {slopes.replace('alpha', 'α').replace('beta', 'β')}": (
-        *_multi_similarity(threshold),
-        *(f"train.loss_args.multi_similarity.{slope}" for slope in slopes.split(", ")),
-    )
-    for threshold, slopes in (
-        (0.8, "alpha=1"),
-        (0.8, "alpha=5"),
-        (0.8, "beta=6"),
-        (0.7, "beta=10"),
-        (0.8, "beta=10"),
-        (0.9, "beta=10"),
-        (0.8, "alpha=1, beta=10"),
-        (0.7, "beta=20"),
-        (0.8, "beta=20"),
-        (0.9, "beta=20"),
-        (0.8, "beta=100"),
+    f"multi-similarity, λ={threshold}{slopes}": _multi_similarity(threshold, **given)
+    for threshold, slopes, given in (
+        (0.8, ", α=1", {"alpha": 1}),
+        (0.8, ", α=5", {"alpha": 5}),
+        (0.8, ", β=6", {"beta": 6}),
+        (0.7, ", β=10", {"beta": 10}),
+        (0.8, ", β=10", {"beta": 10}),
+        (0.9, ", β=10", {"beta": 10}),
+        (0.8, ", α=1, β=10", {"alpha": 1, "beta": 10}),
+        (0.7, ", β=20", {"beta": 20}),
+        (0.8, ", β=20", {"beta": 20}),
+        (0.9, ", β=20", {"beta": 20}),
+        (0.8, ", β=100", {"beta": 100}),
     )
 }
-"""Of its terms for positives (α, 2 in the other arms) and negatives (β, 50)."""
-LEADING = (*GROUPS, *_multi_similarity(0.8), "recluster.refresh=running")
+"""Multi-similarity with other slopes than the paper's 2 and 50, which the other arms have."""
+RE_CLUSTERED = (*GROUPS, *_multi_similarity(0.8), "recluster.refresh=running")
 ARMS = {
     arm.name: arm
     for arm in (
@@ -192,7 +191,7 @@ ARMS = {
         *(
             _planned(
                 f"groups of 8, 75% random, {name}, re-clustered on running means",
-                *LEADING,
+                *RE_CLUSTERED,
                 *settings,
                 rounds=2,
             )
@@ -222,13 +221,13 @@ ARMS = {
         ),
         _planned(
             "groups of 8, 75% random, multi-similarity, λ=0.8, re-clustered when r@10 has fallen by 5%",
-            *LEADING,
+            *RE_CLUSTERED,
             "recluster.stale_below=0.95",  # at 0.5 never: after the whole run it is 0.89 of what it was
         ),
         replace(
             _planned(
                 "groups of 2, 4, 8, then 16, 75% random, multi-similarity, λ=0.8, re-clustered 3 times on running means",
-                *LEADING,
+                *RE_CLUSTERED,
                 rounds=4,
             ),
             by_round=tuple(f"plan.group_size={g}" for g in (2, 4, 8, 16)),
@@ -237,7 +236,7 @@ ARMS = {
             _planned(
                 "n twice as large, then n, half, a quarter; groups of 8, 75% random, multi-similarity, λ=0.8, "
                 "re-clustered 3 times on running means",
-                *LEADING,
+                *RE_CLUSTERED,
                 rounds=4,
             ),
             by_round=tuple(
