@@ -48,9 +48,13 @@ LOSSES = {
     "xbm": ("cross_batch_memory", "CrossBatchMemory"),
 }
 
-DEFAULT_ARGS: dict[str, dict[str, Any]] = {"multi_similarity": {"threshold": 0.8}}
-"""Of `train.loss_args`; BENCHMARKS.md says why 0.8 and not the paper's 0.5."""
-_UNASKED = DEFAULT_ARGS | {"batch_ohnm": {"margin": 0.3, "negatives": 3}}
+DEFAULT_ARGS: dict[str, dict[str, Any]] = {"multi_similarity": {"threshold": 0.8, "beta": 20.0}}
+"""Of `train.loss_args`; BENCHMARKS.md says why not the paper's 0.5 and 50."""
+_UNASKED = (
+    *DEFAULT_ARGS.items(),
+    ("multi_similarity", {"threshold": 0.8}),
+    ("batch_ohnm", {"margin": 0.3, "negatives": 3}),
+)
 """What `subspace.yaml` has, or had when it was written, whatever its loss."""
 _TERM = re.compile(r"^(?:(?P<weight>[0-9.eE+-]+)\*)?(?P<memory>xbm:)?(?P<name>[a-z_]+)$")
 
@@ -137,7 +141,7 @@ def build_loss(
             part = _build("xbm", arguments, training_set, setting, loss=part)
         parts.append(part)
         weights.append(_number(match["weight"] or "1", f"{setting}={expression}"))
-    unasked = {name for name, own in arguments.items() if own == _UNASKED.get(name)}
+    unasked = {name for name, own in arguments.items() if (name, own) in _UNASKED}
     unused = set(arguments) - set(re.findall(r"[a-z_]+", expression)) - unasked
     if unused:
         raise InputError(f"{setting}_args.{min(unused)} is given, but {setting}={expression} does not use it")

@@ -70,7 +70,7 @@ class MultiSimilarityLoss(nn.Module):
 
     Args:
         alpha: α, 2 in the paper.
-        beta: β, 40 to 50.
+        beta: β, 40 to 50 there.
         threshold: λ, 0.5.
         mining_epsilon: ε of the paper's pair mining, 0.1 there: only negatives with s_n + ε > min s_p and
             positives with s_p - ε < max s_n count. None, the default: all pairs count.

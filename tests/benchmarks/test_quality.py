@@ -37,7 +37,7 @@ def test_the_settings_of_every_arm_are_those_of_a_run(arm: Arm) -> None:
 
 def test_the_leading_arm_is_what_a_run_does_by_default() -> None:
     """All but the size of its subspaces on a small set."""
-    leading = ARMS["groups of 8, 75% random, multi-similarity, λ=0.8, re-clustered on running means"]
+    leading = ARMS["groups of 8, 75% random, multi-similarity, λ=0.8, β=20, re-clustered on running means"]
     own = [setting.format(n=10_000) for setting in leading.settings]
     common = [setting for setting in COMMON if setting == "extract.max_images=4"]
     settings = [*common, *own, f"rounds={leading.rounds}", f"plan.P={leading.P}", f"plan.K={leading.K}"]

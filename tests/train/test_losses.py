@@ -7,7 +7,7 @@ import torch
 
 from subspace.mining import InputError
 from subspace.train import BatchOHNMLoss
-from subspace.train.losses import LOSSES, JointLoss, TrainingSet, build_loss
+from subspace.train.losses import DEFAULT_ARGS, LOSSES, JointLoss, TrainingSet, build_loss
 
 MEANS = torch.nn.functional.normalize(torch.randn(6, 8, generator=torch.Generator().manual_seed(0)), dim=1)
 TRAINING_SET = TrainingSet.of(MEANS, torch.arange(6) // 3, seed=1)
@@ -96,3 +96,21 @@ def test_settings_reach_the_loss() -> None:
 def test_mistakes_are_named(expression: str, arguments: dict[str, dict[str, float]], named: str) -> None:
     with pytest.raises(InputError, match=named):
         build_loss(expression, arguments, TRAINING_SET)
+
+
+@pytest.mark.parametrize(
+    "unasked",
+    [
+        *({name: own} for name, own in DEFAULT_ARGS.items()),
+        {"multi_similarity": {"threshold": 0.8}},
+        {"batch_ohnm": {"margin": 0.3, "negatives": 3}},
+    ],
+)
+def test_what_subspace_yaml_has_or_had_by_itself_may_stay_with_another_loss(
+    unasked: dict[str, dict[str, float]],
+) -> None:
+    build_loss("contrastive", unasked, TRAINING_SET)
+    with pytest.raises(InputError, match="does not use it"):
+        build_loss(
+            "contrastive", {name: own | {"margin": 0.7} for name, own in unasked.items()}, TRAINING_SET
+        )
