@@ -115,6 +115,7 @@ SLOPES = {
     )
 }
 """Multi-similarity with other slopes than the paper's 2 and 50, which the other arms have."""
+FLAT = ("λ=0.8, β=6", "λ=0.8, β=10", "λ=0.8, β=20")
 RE_CLUSTERED = (*GROUPS, *_multi_similarity(0.8), "recluster.refresh=running")
 ARMS = {
     arm.name: arm
@@ -136,7 +137,7 @@ ARMS = {
             _random(f"random, multi-similarity, λ=0.8 + batch OHNM, m={m}", *_both(0.8, m))
             for m in (0.8, 1.2)
         ),
-        *(_random(f"random, {name}", *settings) for name, settings in SLOPES.items() if "β" in name),
+        *(_random(f"random, {name}", *SLOPES[name]) for name in SLOPES if name.endswith(FLAT)),
         _random(
             "random, memory of 8,192, multi-similarity, λ=0.7",
             *_multi_similarity(0.7),
@@ -207,16 +208,12 @@ ARMS = {
                 rounds=2,
             )
             for g, share, name in (
-                (4, 0.75, "multi-similarity, λ=0.8, β=10"),
                 (16, 0.75, "multi-similarity, λ=0.8, β=10"),
                 (16, 0.5, "multi-similarity, λ=0.8, β=10"),
-                (8, 0.0, "multi-similarity, λ=0.8, β=10"),
                 (8, 0.25, "multi-similarity, λ=0.8, β=10"),
                 (8, 0.5, "multi-similarity, λ=0.8, β=10"),
-                (8, 0.5, "multi-similarity, λ=0.7, β=10"),
                 (8, 0.5, "multi-similarity, λ=0.8, β=20"),
                 (8, 0.25, "multi-similarity, λ=0.8, β=6"),
-                (8, 0.5, "multi-similarity, λ=0.8, β=6"),
             )
         ),
         _planned(

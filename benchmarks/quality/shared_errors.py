@@ -4,7 +4,7 @@
         --seed 0 --seed 1
 
 Needs the rows' runs in data/quality, where run_rows.py leaves them. A probe is an error of a row if another of the
-10,000 test identities is nearer than its own. With --png, twenty of the shared ones are drawn.
+10,000 test identities is nearer than its own. With --png, twenty are drawn where all take the same one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main(
     arm: Annotated[list[str], typer.Option(help="one of arms.py; twice or more")],
     data: Annotated[str, typer.Option(help="20k or 100k; see glyph_sets.py")] = "100k",
     seed: Annotated[list[int] | None, typer.Option(help="default: 0")] = None,
-    png: Annotated[Path | None, typer.Option(help="draw some of the shared errors")] = None,
+    png: Annotated[Path | None, typer.Option(help="draw some where all took the same identity")] = None,
 ) -> None:
     """Print the errors of each row of equal steps, and how many all have in common."""
     unknown = [name for name in arm if name not in ARMS]
@@ -54,16 +54,17 @@ def main(
         f"{shared.sum():>6,} of {len(probe):,} probes are errors of all, {alike.sum():,} of them the same error"
     )
     if png is not None:
-        chosen = np.sort(
-            generator(SEED, "shared errors").permutation(np.flatnonzero(shared))[: np.prod(SHOWN)]
-        )
-        _draw(wide, np.stack((probe, gallery, gallery[taken[0]]), axis=1)[chosen].tolist(), png)
+        drawn = generator(SEED, "shared errors").permutation(np.flatnonzero(alike))[: np.prod(SHOWN)]
+        _draw(wide, np.stack((probe, gallery, gallery[taken[0]]), axis=1)[np.sort(drawn)].tolist(), png)
 
 
 def _nearest(row: Row, wide: Manifest, gallery: np.ndarray, probe: np.ndarray) -> np.ndarray:
     """Place of the gallery image that is nearest to each probe: int64[n]."""
     wanted = np.unique(np.concatenate((gallery, probe)))
-    embeddings = embedded(max(row.run.glob("round-*")) / "checkpoint", wide, wanted)
+    rounds = sorted(row.run.glob("round-*"))
+    if not rounds:
+        sys.exit(f"{row.run} is not there; first make the row")
+    embeddings = embedded(rounds[-1] / "checkpoint", wide, wanted)
     similarity = embeddings[np.searchsorted(wanted, probe)] @ embeddings[np.searchsorted(wanted, gallery)].T
     return similarity.argmax(axis=1)
 
