@@ -22,7 +22,10 @@ SEVERAL = """\
 work='' stopped=''
 trap 'stopped=yes; kill -TERM $work 2>/dev/null || :' TERM
 begin() {
-    [ -n "$stopped" ] || { "$@" & work+=" $!"; }
+    [ -z "$stopped" ] || return 0
+    "$@" &
+    work+=" $!"
+    [ -z "$stopped" ] || kill -TERM $! 2>/dev/null || :  # stopped before the trap knew of it
 }
 finish() {  # with the exit code of the work, or 4: stopped, to be continued
     local process code=0
