@@ -144,7 +144,9 @@ def _first_process() -> list[str]:
 
 
 def test_an_end_that_comes_while_the_work_begins_reaches_it(tmp_path: Path) -> None:
-    worker = "#!/bin/bash\ntrap 'exit 4' TERM\nkill -TERM $PPID\nfor _ in {1..50}; do sleep 0.1; done\nexit 7\n"
+    worker = (
+        "#!/bin/bash\ntrap 'exit 4' TERM\nkill -TERM $PPID\nfor _ in {1..50}; do sleep 0.1; done\nexit 7\n"
+    )
     slow = SEVERAL.replace("work+=", "sleep 0.3; work+=")
     assert slow != SEVERAL
     env = os.environ | script_on_path(tmp_path / "bin", "subspace", worker)
