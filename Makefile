@@ -19,7 +19,7 @@ demo: install
 	@$(BIN)/subspace demo
 
 test: install
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+	$(BIN)/python -m pytest -q -n 4 --dist worksteal
 
 test-slow: install
 	$(BIN)/python -m pytest -q -m slow
