@@ -98,6 +98,12 @@ def _groups(size: int, random_share: float, loss: str, *settings: str, rounds: i
     )
 
 
+def _re_clustered(size: int, random_share: float, loss: str, *settings: str) -> Arm:
+    """Groups that are found again half-way, as the default does it."""
+    name = f"{loss}, re-clustered on running means"
+    return _groups(size, random_share, name, *settings, "recluster.refresh=running", rounds=2)
+
+
 SLOPES = {
     f"multi-similarity, λ={threshold}{slopes}": _multi_similarity(threshold, **given)
     for threshold, slopes, given in (
@@ -116,6 +122,7 @@ SLOPES = {
 }
 """Multi-similarity with other slopes than the paper's 2 and 50, which the other arms have."""
 FLAT = ("λ=0.8, β=6", "λ=0.8, β=10", "λ=0.8, β=20")
+"""Those that random batches have as well."""
 RE_CLUSTERED = (*GROUPS, *_multi_similarity(0.8), "recluster.refresh=running")
 ARMS = {
     arm.name: arm
@@ -189,24 +196,9 @@ ARMS = {
                 (0.8, " 3 times on running means", 4, ("recluster.refresh=running",)),
             )
         ),
+        *(_re_clustered(8, 0.75, name, *settings) for name, settings in SLOPES.items()),
         *(
-            _planned(
-                f"groups of 8, 75% random, {name}, re-clustered on running means",
-                *RE_CLUSTERED,
-                *settings,
-                rounds=2,
-            )
-            for name, settings in SLOPES.items()
-        ),
-        *(
-            _groups(
-                g,
-                share,
-                f"{name}, re-clustered on running means",
-                *SLOPES[name],
-                "recluster.refresh=running",
-                rounds=2,
-            )
+            _re_clustered(g, share, name, *SLOPES[name])
             for g, share, name in (
                 (16, 0.75, "multi-similarity, λ=0.8, β=10"),
                 (16, 0.5, "multi-similarity, λ=0.8, β=10"),
@@ -241,14 +233,7 @@ ARMS = {
             ),
         ),
         *(
-            _groups(
-                8,
-                0.75,
-                f"multi-similarity, λ=0.8 + batch OHNM, m={m}, re-clustered on running means",
-                *_both(0.8, m),
-                "recluster.refresh=running",
-                rounds=2,
-            )
+            _re_clustered(8, 0.75, f"multi-similarity, λ=0.8 + batch OHNM, m={m}", *_both(0.8, m))
             for m in (0.8, 1.2)
         ),
         _groups(8, 0.75, "circle", "train.loss=circle_pair"),
