@@ -5,6 +5,7 @@ Everything runs through the `subspace` commands, in folders under data/quality:
     NETWORK/start-S              the starting network of seed S: softmax on the 10,000 pretrain identities
     NETWORK/means-SET-S          its identity means, which every arm's first round begins with
     NETWORK/runs/SET/ARM-S-BUDGET    the run of a row
+    NETWORK/pilots/SET/ARM-S-BUDGET    a short one, for its pace
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ RESULTS = Path(__file__).resolve().parent / "results"
 WORK = REPOSITORY / "data" / "quality"
 MEANS = ("identities.parquet", "quarantine.parquet", "done/extract.json")
 Budget = Literal["steps", "wallclock"]
+PILOT_STEPS = 300
+"""Of each round of a pilot."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class Row:
     threads: int = 1
     network: str = "small"
     out: Path = RESULTS
+    pilot: bool = False
+    """A short run that only tells the pace."""
 
     @property
     def name(self) -> str:
@@ -62,7 +67,7 @@ class Row:
     @property
     def run(self) -> Path:
         """The folder of its run."""
-        return WORK / self.network / "runs" / self.data / self.name
+        return WORK / self.network / ("pilots" if self.pilot else "runs") / self.data / self.name
 
     def of(self, arm: Arm, budget: Budget) -> Row:
         """The row of another arm or budget, all else equal."""
@@ -84,25 +89,38 @@ class Row:
     @property
     def equal_steps(self) -> int:
         """As many as show every arm equally many images; the glyph set must be written."""
+        if self.pilot:
+            return PILOT_STEPS * self.arm.rounds
         shown = self.visits * K * GlyphSet.named(self.data).uncleaned.training_identities
         return round(shown / (self.arm.P * self.arm.K))
 
-    def steps_in(self, seconds: float) -> int:
-        """How many steps fit into so much time, mining included, at the pace of the row of equal steps."""
-        paced = self.of(self.arm, "steps").read()
-        training = paced["seconds"] - paced["mining_seconds"]
-        return round(paced["steps"] * (seconds - paced["mining_seconds"]) / training)
+    def pace(self) -> tuple[float, float]:
+        """Seconds of mining, and of one step; the first call runs the pilot, on this machine, for minutes."""
+        pilot = replace(self, pilot=True)
+        kept = pilot.run.parent / f"{pilot.name}.json"
+        if not kept.exists():
+            peak = _run(pilot, pilot.equal_steps)
+            write_text(kept, json.dumps(_facts(pilot, peak), indent=1) + "\n")
+        facts = json.loads(kept.read_text())
+        return facts["mining_seconds"], (facts["seconds"] - facts["mining_seconds"]) / facts["steps"]
+
+    def steps_in_time_of(self, reference: Row) -> int:
+        """How many steps it makes, its mining included, in the time of the reference's equal steps."""
+        mining, step = reference.pace()
+        seconds = mining + step * reference.equal_steps
+        mining, step = self.pace()
+        return round((seconds - mining) / step)
 
 
-def make_row(row: Row, seconds: float | None = None) -> None:
-    """Train and examine one row, and write its result.
+def make_row(row: Row, steps: int) -> None:
+    """Train and examine one row, and write its result."""
+    peak = _run(row, steps)
+    row.write({**_facts(row, peak), **examine(max(row.run.glob("round-*")) / "checkpoint")})
 
-    Args:
-        seconds: the time that a row of equal wall-clock has, mining included; the steps that fit are counted from
-            the row of equal steps, which must be there.
-    """
+
+def _run(row: Row, steps: int) -> int:
+    """Train, from where it was killed; return the memory of the largest process, in bytes."""
     data = GlyphSet.named(row.data)
-    steps = row.steps_in(seconds) if seconds is not None else row.equal_steps
     rounds = row.arm.rounds
     if not (row.run / "subspace.yaml").exists():
         settings = (
@@ -126,8 +144,7 @@ def make_row(row: Row, seconds: float | None = None) -> None:
         if not there.exists():
             there.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(_means(row) / "round-000" / name, there)
-    peak = _train(row, data)
-    row.write({**_facts(row, peak), **examine(max(row.run.glob("round-*")) / "checkpoint")})
+    return _train(row, data)
 
 
 def _for_set(settings: tuple[str, ...], data: GlyphSet) -> list[str]:

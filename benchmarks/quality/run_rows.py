@@ -4,13 +4,16 @@
     python benchmarks/quality/run_rows.py --data 100k --arm "Partial FC CosFace, r=0.1" --seed 1 --budget steps --again
 
 Needs `make glyphs`. Every row is one JSON file in results/SET/; rows that have one are passed over, and a row that
-was killed goes on where it was. The wall-clock budget is what REFERENCE takes for its equal steps.
+was killed goes on where it was. The wall-clock budget is what REFERENCE takes for its equal steps; how many steps of
+another arm fit into it is counted from pilots, short runs of both on this machine, which are kept: make those of all
+arms in one go, so that they have the same work beside them as the rows.
 """
 
 from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -26,8 +29,8 @@ from one_row import RESULTS, Budget, Row, make_row, share_inputs
 REFERENCE = "random, batch OHNM"
 """The arm whose time everybody has."""
 NEAR = 0.05
-"""A row of equal steps whose time is this near to the budget, nearer than two turns of one row, also counts as one of
-equal wall-clock."""
+"""Where so nearly as many steps fit into the wall-clock budget, nearer than the times of two turns of one row, the
+row of equal steps also counts as one of equal wall-clock."""
 
 
 def main(
@@ -72,14 +75,22 @@ def _budgets(budget: str) -> tuple[Budget, ...]:
 def _make(row: Row) -> None:
     torch.set_num_threads(row.threads)
     if row.budget == "steps":
-        make_row(row)
+        make_row(row, row.equal_steps)
         return
-    reference = row.of(ARMS[REFERENCE], "steps").read()
-    equal_steps = row.of(row.arm, "steps").read()
-    if abs(equal_steps["seconds"] / reference["seconds"] - 1) <= NEAR:
-        row.write({**equal_steps, "budget": "wallclock", "same_run_as": "steps"})
+    steps, equal_steps = row.steps_in_time_of(_reference(row)), row.of(row.arm, "steps")
+    if abs(steps / row.equal_steps - 1) <= NEAR and equal_steps.result.exists():
+        row.write({**equal_steps.read(), "budget": "wallclock", "same_run_as": "steps"})
     else:
-        make_row(row, reference["seconds"])
+        make_row(row, steps)
+
+
+def _reference(row: Row) -> Row:
+    return row.of(ARMS[REFERENCE], "wallclock")
+
+
+def _make_pilot(row: Row) -> None:
+    torch.set_num_threads(row.threads)
+    row.pace()
 
 
 def _make_ablations(names: list[str], seeds: list[int], jobs: int, threads: int) -> None:
@@ -100,18 +111,27 @@ def _all(rows: list[Row], jobs: int) -> None:
     missing = [row for row in rows if not row.result.exists()]
     for row in {(row.data, row.seed, row.arm.embedding_size): row for row in missing}.values():
         share_inputs(row)
-    failed = []
-    with ProcessPoolExecutor(jobs, get_context("spawn"), max_tasks_per_child=1) as pool:
-        running = {pool.submit(_make, row): row for row in missing}
-        for done in as_completed(running):
-            row, problem = running[done], done.exception()
-            if problem is None:
-                print(_line(row), flush=True)
-            else:
-                failed.append(row.name)
-                print(f"{row.name}: {problem}", file=sys.stderr, flush=True)
+    timed = [row for row in missing if row.budget == "wallclock"]
+    pilots = list({row.name: row for row in [*map(_reference, timed), *timed]}.values())
+    _each(_make_pilot, pilots, jobs)
+    failed = _each(_make, missing, jobs)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
+
+
+def _each(work: Callable[[Row], None], rows: list[Row], jobs: int) -> list[str]:
+    """Do the work of each row in a process of its own; return the names of those that failed."""
+    failed = []
+    with ProcessPoolExecutor(jobs, get_context("spawn"), max_tasks_per_child=1) as pool:
+        running = {pool.submit(work, row): row for row in rows}
+        for done in as_completed(running):
+            row, problem = running[done], done.exception()
+            if problem is not None:
+                failed.append(row.name)
+                print(f"{row.name}: {problem}", file=sys.stderr, flush=True)
+            elif work is _make:
+                print(_line(row), flush=True)
+    return failed
 
 
 def _line(row: Row) -> str:

@@ -92,7 +92,8 @@ def test_a_short_comparison(tmp_path: Path) -> None:
     """Builds the glyph set where it is missing (3 minutes), then makes two arms of equal steps and of equal time."""
     if not (WIDE / "manifest.parquet").exists():
         subprocess.run(["make", "glyphs"], cwd=REPOSITORY, check=True)
-    shutil.rmtree(WORK / "small" / "runs" / "5k", ignore_errors=True)
+    for made in ("runs", "pilots"):
+        shutil.rmtree(WORK / "small" / made / "5k", ignore_errors=True)
     arms = ("random, batch OHNM", "groups of 8, 75% random, multi-similarity, λ=0.7")
     command = [sys.executable, str(QUALITY / "run_rows.py"), "--data", "5k", "--visits", "2", "--jobs", "2"]
     for arm in arms:
