@@ -1,6 +1,7 @@
 """Print the table of the comparison from the stored results, one part for each set and budget.
 
-Times in brackets are of rows that ran beside other work, and say little.
+Times in brackets are of rows that ran beside other work, or on another processor than most of their table, and say
+little.
 
 python benchmarks/quality/table.py [20k | 100k ...]
 """
@@ -54,6 +55,7 @@ def read_results(data: str) -> dict[tuple[str, str], list[dict[str, Any]]]:
 def table(rows: dict[str, list[dict[str, Any]]]) -> list[str]:
     """Markdown; the best mean of each quality column is bold."""
     best = {key: max(_mean(results, key) for results in rows.values()) for key in QUALITY}
+    usual = statistics.mode(result["hardware"] for results in rows.values() for result in results)
     titles = ["arm", "seeds", *QUALITY.values(), "active", "steps", "images/s", "s", "mining", "GiB"]
     lines = [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
     for arm, results in rows.items():
@@ -63,13 +65,13 @@ def table(rows: dict[str, list[dict[str, Any]]]) -> list[str]:
             cells.append(f"**{cell}**" if _mean(results, key) == best[key] else cell)
         active = [result["active_fraction"] for result in results]
         seconds = _mean(results, "seconds")
-        contended = any(result.get("beside_other_work") for result in results)
+        unlike = any(result.get("beside_other_work") or result["hardware"] != usual for result in results)
         times = (
             f"{_mean(results, 'images_per_second'):,.0f}",
             f"{seconds:,.0f}",
             f"{_mean(results, 'mining_seconds') / seconds:.0%}",
         )
-        images_per_second, taken, mining = (f"({time})" if contended else time for time in times)
+        images_per_second, taken, mining = (f"({time})" if unlike else time for time in times)
         cells += [
             "" if None in active else f"{100 * statistics.mean(active):.1f}",
             f"{_mean(results, 'steps'):,.0f}",

@@ -79,10 +79,13 @@ def test_stored_results_are_whole(path: Path) -> None:
 
 def test_the_table_has_a_line_for_each_arm() -> None:
     result = {**dict.fromkeys(SHARES, 0.5), "active_fraction": None, "steps": 10, "images_per_second": 100.0}
-    result |= {"seconds": 10.0, "mining_seconds": 1.0, "peak_rss_bytes": 2**30}
+    result |= {"seconds": 10.0, "mining_seconds": 1.0, "peak_rss_bytes": 2**30, "hardware": "one"}
     better = result | {"rank1_10k": 0.75}
-    lines = table({"one": [result], "other": [better, better | {"rank1_10k": 0.7}]})
+    elsewhere = better | {"rank1_10k": 0.7, "hardware": "another"}
+    lines = table({"one": [result], "other": [better, elsewhere]})
     assert len(lines) == 4
+    assert "| 100 | 10 | 10% |" in lines[2]
+    assert "| (100) | (10) | (10%) |" in lines[3]
     assert lines[2].startswith("| one | 1 | 50.0 |")
     assert "**72.5 ± 3.5**" in lines[3]
 
