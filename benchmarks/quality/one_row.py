@@ -35,7 +35,7 @@ MEANS = ("identities.parquet", "quarantine.parquet", "done/extract.json")
 Budget = Literal["steps", "wallclock"]
 PILOT_STEPS = 300
 """Of each round of a pilot."""
-ONE_PACE = 0.1
+ONE_PACE = 0.15
 """Steps whose times differ by less take equally long: two pilots of one arm differ by as much."""
 
 
