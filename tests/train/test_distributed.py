@@ -33,6 +33,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+ROUNDING = 1e-5
+"""Share of a gradient; sums of float32 in another order differ by up to 3e-6, steep losses by the most."""
+
+
 def assert_close(
     found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float, what: str = ""
 ) -> None:
@@ -53,7 +57,7 @@ def test_gradients_are_those_of_one_process(tmp_path: Path, count: int) -> None:
     alone = gradients_of(CASES)
     found = run_in(count, tmp_path, gradients_of, CASES)[0]
     for case, expected in alone.items():
-        assert_close(found[case], expected, 1e-6, case)
+        assert_close(found[case], expected, ROUNDING, case)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +66,7 @@ def test_gradients_are_those_of_one_process(tmp_path: Path, count: int) -> None:
 )
 def test_gradients_are_equal_with(tmp_path: Path, settings: dict[str, Any]) -> None:
     cases = {name: CASES[name] for name in ("batch_ohnm", "softmax", "partial_fc arcface")}
-    tolerance = 2e-2 if "engine" in settings else 1e-6  # bf16 has 8 bits
+    tolerance = 2e-2 if "engine" in settings else ROUNDING  # bf16 has 8 bits
     found = run_in(4, tmp_path, gradients_of, cases, settings)[0]
     for case, expected in gradients_of(cases, settings).items():
         assert_close(found[case], expected, tolerance, case)
