@@ -3,20 +3,20 @@
 Times in brackets are of rows that ran beside other work, or on another processor than most of their table, and say
 little.
 
-python benchmarks/quality/table.py [20k | 100k ...]
+python benchmarks/quality/table.py [--visits 40] [20k | 100k ...]
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
-import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from arms import ARMS
-from one_row import RESULTS
+from one_row import RESULTS, VISITS
 
 QUALITY = {
     "rank1_10k": "Rank-1, 10k",
@@ -30,25 +30,26 @@ QUALITY = {
 BUDGETS = {"steps": "equal steps", "wallclock": "equal wall-clock, mining counted"}
 
 
-def main(sets: Sequence[str]) -> None:
+def main(sets: Sequence[str], visits: float) -> None:
     """Print a table for each set and budget that has results."""
     for data in sets or sorted(path.name for path in RESULTS.iterdir()):
-        found = read_results(data)
+        found = read_results(data, visits)
         for budget, title in BUDGETS.items():
             rows = {arm: found[arm, budget] for arm in ARMS if found[arm, budget]}
             if rows:
-                print(f"\n**glyph-{data}, {title}**\n")
+                length = "" if visits == VISITS else f", {visits:g} visits"
+                print(f"\n**glyph-{data}, {title}{length}**\n")
                 print("\n".join(table(rows)))
 
 
-def read_results(data: str) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """The results of a set by arm and budget, a list over seeds."""
+def read_results(data: str, visits: float) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """The results of a set with so many visits to an identity, by arm and budget, a list over seeds."""
     found: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for path in sorted((RESULTS / data).glob("*.json")):
-        if path.stem.endswith("-visits"):  # of an ablation, with another budget
-            continue
-        result = json.loads(path.read_text())
-        found[result["arm"], result["budget"]].append(result)
+        named = path.stem.endswith("-visits")
+        if path.stem.endswith(f"-{visits:g}-visits") if named else visits == VISITS:
+            result = json.loads(path.read_text())
+            found[result["arm"], result["budget"]].append(result)
     return found
 
 
@@ -94,4 +95,12 @@ def _percent(values: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("sets", nargs="*", metavar="SET", help="such as 20k or 100k; all where none is named")
+    parser.add_argument(
+        "--visits", type=float, default=VISITS, help=f"to an identity, on average; {VISITS:g}"
+    )
+    options = parser.parse_args()
+    main(options.sets, options.visits)

@@ -12,7 +12,7 @@ import pytest
 from arms import ARMS, COMMON, PRETRAIN, Arm
 from glyph_sets import REPOSITORY, WIDE, GlyphSet
 from one_row import RESULTS, WORK, Row
-from table import table
+from table import read_results, table
 
 from subspace.pipeline.config import parse_config
 
@@ -88,6 +88,19 @@ def test_the_table_has_a_line_for_each_arm() -> None:
     assert "| (100) | (10) | (10%) |" in lines[3]
     assert lines[2].startswith("| one | 1 | 50.0 |")
     assert "**72.5 ± 3.5**" in lines[3]
+
+
+@pytest.mark.parametrize("visits", [10, 20, 2.55578])
+def test_a_table_is_of_rows_of_one_length(
+    visits: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("table.RESULTS", tmp_path)
+    arm = ARMS["random, batch OHNM"]
+    for made in (10, 20, 2.55578):
+        row = Row(arm, "20k", 0, "steps", visits=made, out=tmp_path)
+        row.write({"arm": arm.name, "budget": "steps", "visits": made})
+    found = read_results("20k", visits)
+    assert [result["visits"] for result in found[arm.name, "steps"]] == [visits]
 
 
 @pytest.mark.slow
