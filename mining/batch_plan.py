@@ -8,8 +8,8 @@ identities is P/g seeds from one subspace, each with its g-1 nearest identities 
     n = 10,000, g = 2..8  doppelganger groups inside a subspace (Smirnov et al. 2017)
     any n,      g = P     graph sampling (Liao, Shao 2022): every identity anchors one batch
 
-What every plan keeps, and where: each identity seeds once in a pass (`seed_turns.py`), nobody is in a batch twice
-(`distinct_batches.py`), and an identity's images are all used before any is used again (`image_decks.py`).
+What every plan keeps, and where: each identity seeds once in a pass (`seed_turns.py`), nobody is in a batch twice, nor
+beside a duplicate where those are told (`distinct_batches.py`), and an identity's images are all used before any is used again (`image_decks.py`).
 
 Shapes: I identities, b batches in a block, S seeds and P identities in a batch, K images of each.
 """
@@ -25,6 +25,7 @@ from .distinct_batches import DistinctBatches
 from .errors import InputError
 from .image_decks import ImageDecks
 from .manifest import IdentityImages
+from .pairs_apart import PairsApart
 from .plan_config import PlanConfig
 from .randomness import generator
 from .seed_turns import Members, SeedTurns, Turns, batches_of, members_of
@@ -57,6 +58,7 @@ def plan_batches(
     *,
     neighbors: np.ndarray | None = None,
     second_subspace: np.ndarray | None = None,
+    apart: np.ndarray | None = None,
     seed: int = 0,
     round_index: int = 0,
 ) -> Iterator[PlanBlock]:
@@ -74,17 +76,23 @@ def plan_batches(
     Args:
         images: the I identities to draw from, with their images.
         subspace_id: int32[I].
-        neighbors: int32[I, >= g-1] nearest identities inside the subspace, -1 for none; needed when g > 1.
+        neighbors: int32[I, >= g-1] nearest identities inside the subspace, -1 for none; needed when g > 1. Those
+            beyond g-1 take the places of neighbours that `apart` bars.
         second_subspace: int32[I], where subspaces overlap: an identity is a member of this one as well (-1:
             of none) and seeds once in each, with the same group.
+        apart: int[p, 2], pairs of identities that no batch holds both of (suspected duplicates). Of two who seed
+            the same batch one then loses its turn in this pass; where all others are barred, they meet after all.
 
     Raises:
         InputError: fewer than P identities, or g > P, no neighbours given for g > 1, or more places in a
             pass than `max_appearances` allows to fill.
     """
     _check(images, subspace_id, config, neighbors, second_subspace)
-    apart = config.seeds_per_batch > 0
-    members = members_of(subspace_id, second_subspace) if apart else members_of(np.zeros_like(subspace_id))
+    grouped = config.seeds_per_batch > 0
+    members = members_of(subspace_id, second_subspace) if grouped else members_of(np.zeros_like(subspace_id))
+    pairs = None if apart is None else PairsApart(apart, len(images))
+    if pairs is not None and neighbors is not None:
+        neighbors = pairs.nearest_apart(neighbors, config.draw.group_size - 1)
     allowed = _room(members, len(images), config)
     decks = ImageDecks(images, config.max_images, generator(seed, "plan", round_index, "images"))
     step, pass_index = 0, 0
@@ -92,19 +100,19 @@ def plan_batches(
         key = (seed, "plan", round_index, pass_index)
         seeds, window = config.seeds_per_batch or config.P, config.locality_window
         turns = SeedTurns(members, seeds, config.order, window and window * seeds, generator(*key, "order"))
-        batches = DistinctBatches(members, len(images), None if allowed is None else allowed.copy())
+        batches = DistinctBatches(members, len(images), None if allowed is None else allowed.copy(), pairs)
         count = min(len(turns), config.steps - step)
         for first in range(0, count, BATCHES_PER_BLOCK):
             # Draw the whole block even where the plan ends inside it: a longer plan begins with a shorter one.
             drawn, random = turns[first : first + BATCHES_PER_BLOCK], generator(*key, first)
             identity_bP, own_bP = _candidates(drawn, len(images), config, neighbors, random)
-            home = seeds * config.draw.group_size if apart else config.P
+            home = seeds * config.draw.group_size if grouped else config.P
             batches.settle(identity_bP, own_bP, drawn.subspace, home, random)
             image_bPK = decks.deal(identity_bP.ravel(), config.K, random).reshape(len(identity_bP), -1)
             kept = min(len(identity_bP), count - first)
             yield PlanBlock(
                 np.arange(step + first, step + first + kept, dtype=np.int64),
-                drawn.subspace[:kept] if apart else np.full(kept, -1, np.int32),
+                drawn.subspace[:kept] if grouped else np.full(kept, -1, np.int32),
                 identity_bP[:kept],
                 image_bPK[:kept],
             )

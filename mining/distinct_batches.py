@@ -1,4 +1,4 @@
-"""Nobody twice in a batch, nobody in a pass more often than allowed: others take the place.
+"""Nobody twice in a batch or beside a duplicate, nobody in a pass more often than allowed: others take the place.
 
 Shapes: I identities, b batches, P identities in a batch.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .pairs_apart import PairsApart
 from .seed_turns import Members
 
 TRIES = 16
@@ -21,10 +22,13 @@ class DistinctBatches:
         total: I.
         room: int32[I], appearances that each identity has left in this pass beside its own turns as a seed,
             used up as batches are settled; None: no limit.
+        apart: identities that no batch may hold both of; None: there are none.
     """
 
-    def __init__(self, members: Members, total: int, room: np.ndarray | None) -> None:
-        self._members, self._total, self._room = members, total, room
+    def __init__(
+        self, members: Members, total: int, room: np.ndarray | None, apart: PairsApart | None
+    ) -> None:
+        self._members, self._total, self._room, self._apart = members, total, room, apart
 
     def settle(
         self,
@@ -34,14 +38,20 @@ class DistinctBatches:
         home: int,
         random: np.random.Generator,
     ) -> None:
-        """Replace, in place, every repeat, every -1 and whoever has no room left; an own turn always stays.
+        """Replace, in place, every repeat, every -1, whoever has no room left and whoever may not meet another there.
+
+        An own turn stays, but the later one of two seeds that may not meet.
 
         Args:
             identity_bP: int64[b, P].
-            own_bP: bool[b, P], True where a seed has its own turn.
+            own_bP: bool[b, P], True where a seed has its own turn; in place, False where it loses that.
             subspace_b: int32[b].
             home: the first so many columns belong to the batch's subspace, the others to everybody.
         """
+        if self._apart is not None:
+            seeds_bP = np.where(own_bP, identity_bP, -1)
+            lost_bP = self._apart.clashes(seeds_bP, own_bP)
+            identity_bP[lost_bP], own_bP[lost_bP] = -1, False
         for _ in range(TRIES):
             batch, column = np.nonzero(self._wrong(identity_bP, own_bP))
             if len(batch) == 0:
@@ -53,11 +63,17 @@ class DistinctBatches:
         for batch in np.flatnonzero(wrong_bP.any(axis=1)):
             row, wrong = identity_bP[batch], wrong_bP[batch]
             near = self._members.of(subspace_b[batch])
-            row[wrong] = drawn = self._others(row[~wrong], near, int(wrong.sum()), random)
-            self._spend(drawn)
+            at_once = None if self._apart is None else 1  # each drawn one bars others
+            while wrong.any():
+                place = np.flatnonzero(wrong)[:at_once]
+                row[place] = drawn = self._others(row[~wrong], near, len(place), random)
+                wrong[place] = False
+                self._spend(drawn)
 
     def _wrong(self, identity_bP: np.ndarray, own_bP: np.ndarray) -> np.ndarray:
         wrong_bP = repeats(identity_bP, own_bP)
+        if self._apart is not None:
+            wrong_bP |= self._apart.clashes(identity_bP, own_bP)
         if self._room is not None:
             entry = np.flatnonzero(~(wrong_bP | own_bP))
             owner = identity_bP.ravel()[entry]
@@ -77,16 +93,17 @@ class DistinctBatches:
     def _others(
         self, held: np.ndarray, near: np.ndarray, wanted: int, random: np.random.Generator
     ) -> np.ndarray:
-        """`wanted` identities that are not `held` and have room: of `near` while there are any, then of all."""
-        drawn = random.permutation(self._with_room(np.setdiff1d(near, held)))[:wanted]
+        """`wanted` identities that are not `held`, may meet those and have room: of `near` while there are any, then of all."""
+        barred = held if self._apart is None else np.concatenate((held, self._apart.partners(held)))
+        drawn = random.permutation(self._with_room(np.setdiff1d(near, barred)))[:wanted]
         for attempt in range(TRIES + 1):
             if len(drawn) == wanted:
                 return drawn
             last = attempt == TRIES  # chance has failed: look at everybody
             pool = np.arange(self._total) if last else random.integers(self._total, size=4 * wanted)
-            more = self._with_room(np.setdiff1d(pool, np.concatenate((held, drawn))))
+            more = self._with_room(np.setdiff1d(pool, np.concatenate((barred, drawn))))
             drawn = np.concatenate((drawn, random.permutation(more)[: wanted - len(drawn)]))
-        # Everybody with room is in the batch already: the limit yields, so that the batch is full.
+        # Everybody with room who may is in the batch already: limit and pairs yield, so that the batch is full.
         rest = np.setdiff1d(np.arange(self._total), np.concatenate((held, drawn)))
         return np.concatenate((drawn, random.permutation(rest)[: wanted - len(drawn)]))
 

@@ -99,6 +99,11 @@ class PlanConfig(Settings):
         default="negatives_only",
         description="identities with one image: negatives only, left out, or augmented into pairs",
     )
+    duplicates: Literal["together", "apart"] = Field(
+        default="together",
+        description="suspected duplicates (duplicates.parquet): in a batch like any two, or apart, never each other's "
+        "negatives; together while the network is young, since it suspects many that are not",
+    )
     max_images: int | None = Field(
         default=None,
         ge=1,

@@ -23,9 +23,12 @@ from .config import RunConfig
 from .console import Console, amount
 from .extract import extract_stage
 from .hardness import plan_hardness
-from .round_tables import read_identities, read_second_subspaces, read_subspaces
+from .round_tables import read_duplicates, read_identities, read_second_subspaces, read_subspaces
 from .run_directory import RunDirectory
 from .stage import Options, Stage, done_fingerprint, flat_fields, run_stage, steps_taken
+
+SPARE_NEIGHBORS = 16
+"""Looked at for a group beyond its size, since suspected duplicates leave it where they are kept apart."""
 
 
 def plan_stage(run: RunDirectory, config: RunConfig, manifest_fingerprint: str, round_index: int) -> Stage:
@@ -92,11 +95,15 @@ def plan(
                 f"{folder.name}/plan: {single:,} identities have one image (plan.singletons={settings.singletons})"
             )
         images, subspace_id = images.where(used), read_subspaces(run, round_index)[used]
+        apart = (
+            read_duplicates(run, round_index, images.identity_id) if settings.duplicates == "apart" else None
+        )
         neighbors = None
         if settings.draw.group_size > 1 and settings.seeds_per_batch:
             means = MeanTable(folder / "identities.parquet").as_array(folder)
             means = means if used.all() else means[used]
-            neighbors = nearest_in_subspace(means, subspace_id, settings.draw.group_size - 1)
+            spare = 0 if apart is None else SPARE_NEIGHBORS
+            neighbors = nearest_in_subspace(means, subspace_id, settings.draw.group_size - 1 + spare)
         second = read_second_subspaces(run, round_index)
         blocks = plan_batches(
             images,
@@ -104,6 +111,7 @@ def plan(
             settings,
             neighbors=neighbors,
             second_subspace=None if second is None else second[used],
+            apart=apart,
             seed=config.seed,
             round_index=round_index,
         )

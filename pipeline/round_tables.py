@@ -1,4 +1,4 @@
-"""What later stages read of a round: its identities and their subspaces (their means: `MeanTable`)."""
+"""What later stages read of a round: its identities, their subspaces and duplicates (their means: `MeanTable`)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 
 from ..mining.artifacts import open_parquet, read_parquet
-from ..mining.schemas import IDENTITIES, SUBSPACES
+from ..mining.errors import InputError
+from ..mining.schemas import DUPLICATES, IDENTITIES, SUBSPACES
 from .run_directory import RunDirectory
 
 
@@ -29,3 +30,24 @@ def read_second_subspaces(run: RunDirectory, round_index: int) -> np.ndarray | N
         return None
     column = read_parquet(path, SUBSPACES, ["second_subspace_id"])["second_subspace_id"]
     return column.fill_null(-1).to_numpy()
+
+
+def read_duplicates(run: RunDirectory, round_index: int, identity_id: np.ndarray) -> np.ndarray:
+    """The suspected duplicates of a round among some of its identities: int64[p, 2], row numbers into these.
+
+    Args:
+        identity_id: int32[I], ascending.
+
+    Raises:
+        InputError: the round has not looked for any.
+    """
+    folder = run.round(round_index)
+    if not (folder / "duplicates.parquet").exists():
+        raise InputError(
+            f"{folder} has no duplicates.parquet; set cluster.duplicates_within and smaller subspaces, or "
+            f"plan.duplicates=together"
+        )
+    sides = ["identity_id_a", "identity_id_b"]
+    pairs = read_parquet(folder / "duplicates.parquet", DUPLICATES, sides)
+    pairs_p2 = np.stack([pairs[side].to_numpy() for side in sides], axis=1)
+    return np.searchsorted(identity_id, pairs_p2[np.isin(pairs_p2, identity_id).all(axis=1)])

@@ -198,6 +198,21 @@ ARMS = {
         ),
         *(_re_clustered(8, 0.75, name, *settings) for name, settings in SLOPES.items()),
         *(
+            _planned(
+                f"groups of 8, 75% random, multi-similarity, λ=0.8, β=20, re-clustered on running means, {apart}",
+                *GROUPS,
+                *SLOPES["multi-similarity, λ=0.8, β=20"],
+                "recluster.refresh=running",
+                "plan.duplicates=apart",
+                f"cluster.duplicates_within={within}",
+                rounds=2,
+            )
+            for apart, within in (
+                ("suspected duplicates apart", 1.5),
+                ("suspected duplicates within 0.75 apart", 0.75),
+            )
+        ),
+        *(
             _re_clustered(g, share, name, *SLOPES[name])
             for g, share, name in (
                 (16, 0.75, "multi-similarity, λ=0.8, β=10"),

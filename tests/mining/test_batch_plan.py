@@ -403,6 +403,52 @@ def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
         custom(**wrong)
 
 
+@settings(deadline=None, max_examples=200)
+@given(cases(), st.lists(st.tuples(st.integers(0, 23), st.integers(0, 23)), max_size=20), st.integers(0, 5))
+def test_pairs_apart_never_meet_while_others_are_left(
+    case: Case, drawn: list[tuple[int, int]], seed: int
+) -> None:
+    everybody = range(len(case.images))
+    met = {(a, b) for pair in drawn for a, b in (pair, pair[::-1]) if a != b and max(pair) < len(everybody)}
+    config = PlanConfig(**{**case.config.model_dump(), "max_appearances": None})
+    length = case.batches_in_a_pass
+    plan = whole_plan(
+        case.images,
+        case.subspace_id,
+        config.model_copy(update={"steps": 2 * length}),
+        neighbors=case.neighbors,
+        second_subspace=case.second_subspace,
+        apart=np.array(sorted(met), np.int64).reshape(-1, 2),
+        seed=seed,
+    )
+    for identities in plan.identity.tolist():
+        assert len(set(identities)) == config.P
+        if any((a, b) in met for a in identities for b in identities):
+            outside = set(everybody) - set(identities)
+            assert all(any((a, other) in met for a in identities) for other in outside)
+    free = set(everybody) - {a for a, _ in met}
+    for one_pass in np.split(plan.identity, 2):
+        assert free <= set(one_pass.ravel().tolist())
+
+
+def test_duplicates_leave_groups_to_the_next_nearest() -> None:
+    images, subspace_id = equal_subspaces(1, 40)
+    neighbors = random_neighbors(subspace_id, 6)
+    apart = np.stack((np.arange(40), neighbors[:, 0]), axis=1)  # everybody's nearest
+    config = custom(steps=40, P=4, group_size=3)
+    plan = whole_plan(images, subspace_id, config, neighbors=neighbors, apart=apart)
+    met = {(a, b) for pair in apart.tolist() for a, b in (pair, pair[::-1])}
+    for seed, second, third, _ in plan.identity.tolist():
+        group = [seed]
+        group += [near for near in neighbors[seed].tolist() if (seed, near) not in met][:1]
+        group += [
+            near
+            for near in neighbors[seed].tolist()
+            if near not in group and not any((one, near) in met for one in group)
+        ][:1]
+        assert [seed, second, third] == group
+
+
 def test_hubs_are_held_back_and_never_lose_their_own_turn() -> None:
     images, subspace_id = equal_subspaces(2, 300)
     neighbors = np.empty((600, 3), np.int32)

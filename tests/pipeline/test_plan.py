@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from itertools import combinations
 from pathlib import Path
 
 import pyarrow as pa
@@ -84,3 +85,34 @@ def test_contradictions_are_one_line(run_on_files: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "plan.group_size=2 contradicts plan.strategy=graph" in done.stderr
+
+
+def test_suspected_duplicates_are_kept_apart(run_on_files: Path) -> None:
+    folder = run_on_files / "round-000"
+    done = subspace("cluster", run_on_files, "cluster.duplicates_within=3", "--force")
+    assert done.returncode == 0, done.stderr
+    pairs = pq.read_table(
+        folder / "duplicates.parquet", columns=["identity_id_a", "identity_id_b"]
+    ).to_pylist()
+    met = {frozenset(pair.values()) for pair in pairs}
+    together = {}
+    for duplicates in ("together", "apart"):
+        settings = [
+            "cluster.duplicates_within=3",
+            "plan.strategy=doppelganger",
+            f"plan.duplicates={duplicates}",
+        ]
+        done = subspace("plan", run_on_files, *settings, "--force")
+        assert done.returncode == 0, done.stderr
+        batches = pq.read_table(folder / "plan")["identity_ids"].to_pylist()
+        together[duplicates] = sum(
+            frozenset(couple) in met for batch in batches for couple in combinations(batch, 2)
+        )
+    assert together["together"] > together["apart"] == 0
+
+    settings = ["cluster.duplicates_within=null", "plan.duplicates=apart"]
+    assert subspace("cluster", run_on_files, *settings, "--force").returncode == 0
+    refused = subspace("plan", run_on_files, *settings, "--force")
+    assert refused.returncode == 2
+    assert "set cluster.duplicates_within" in refused.stderr
+    assert refused.stderr.count("\n") == 1
