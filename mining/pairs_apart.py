@@ -37,18 +37,18 @@ class PairsApart:
             own_bP: bool[b, P], True where a seed has its own turn; of two of these the one further right clashes.
         """
         clash_bP = np.zeros(identity_bP.shape, bool)
+        P = identity_bP.shape[1]
         entry = np.flatnonzero((identity_bP.ravel() >= 0) & (self._count[identity_bP.ravel()] > 0))
-        batch, column = np.divmod(entry, identity_bP.shape[1])
-        identity = identity_bP.ravel()[entry]
-        rank = np.where(own_bP.ravel()[entry], column - identity_bP.shape[1], column)
-        place = batch * self._total + identity
-        order = np.lexsort((rank, place))
-        place_sorted, rank_sorted = place[order], rank[order]
+        batch, column = np.divmod(entry, P)
+        identity, home = identity_bP.ravel()[entry], batch * self._total
+        rank = np.where(own_bP.ravel()[entry], column, P + column)
+        # One number for (batch, identity, rank): the first one from (batch, partner, 0) on is the partner's, if it is there.
+        present = np.sort((home + identity) * 2 * P + rank)
 
         count = self._count[identity]
-        partner_place = np.repeat(batch * self._total, count) + self.partners(identity)
-        first = np.minimum(np.searchsorted(place_sorted, partner_place), max(0, len(place_sorted) - 1))
-        met = (place_sorted[first] == partner_place) & (rank_sorted[first] < np.repeat(rank, count))
+        partner = (np.repeat(home, count) + self.partners(identity)) * 2 * P
+        first = np.append(present, -1)[np.searchsorted(present, partner)]
+        met = (first >= partner) & (first < partner + np.repeat(rank, count))
         clash_bP.ravel()[np.repeat(entry, count)[met]] = True
         return clash_bP
 
