@@ -1,11 +1,12 @@
 """What each setting of the method is worth: one thing varied at a time, drawn as one plot each by `draw.py`.
 
 All on 20,000 identities with equal steps, so that a plot is minutes and not hours, and with the paper's own loss,
-batch OHNM, whose k and margin are among the settings.
+batch OHNM, whose k and margin are among the settings; those of the memory with multi-similarity.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 from arms import ARMS, Arm
@@ -13,6 +14,8 @@ from arms import ARMS, Arm
 SET = "20k"
 PLANNED = ARMS["groups of 4, 50% random, batch OHNM"]
 RANDOM = ARMS["random, batch OHNM"]
+REMEMBERING = ARMS["subspaces in sequence, 25% random, memory of 4,096, multi-similarity, λ=0.7"]
+RANDOM_REMEMBERING = ARMS["random, memory of 8,192, multi-similarity, λ=0.7"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,11 @@ class Ablation:
 
 def _with(arm: Arm, what: str, *settings: str, **fields: int) -> Arm:
     return replace(arm, name=f"{arm.name}, {what}", settings=(*arm.settings, *settings), **fields)
+
+
+def _with_memory(arm: Arm, size: int) -> Arm:
+    name = re.sub("memory of [0-9,]+", f"memory of {size:,}", arm.name)
+    return replace(arm, name=name, settings=(*arm.settings, f"train.loss_args.xbm.size={size}"))
 
 
 def _points(line: str, arms: dict[float, Arm]) -> tuple[Point, ...]:
@@ -123,6 +131,49 @@ ABLATIONS = {
                 {
                     D: _with(PLANNED, f"D={D}", embedding_size=D) if PLANNED.embedding_size != D else PLANNED
                     for D in (64, 128, 256, 512)
+                },
+            ),
+            logarithmic=True,
+        ),
+        Ablation(
+            "memory",
+            "Embeddings of past batches that are kept beside the batch of 256",
+            "embeddings",
+            tuple(
+                Point(line, size, SET, _with_memory(arm, size))
+                for line, arm in (
+                    ("subspaces in sequence, a quarter random", REMEMBERING),
+                    ("random batches", RANDOM_REMEMBERING),
+                )
+                for size in (512, 1024, 4096, 16384)
+            ),
+            logarithmic=True,
+        ),
+        Ablation(
+            "memory-random-share",
+            "Random share of batches of subspaces in sequence, memory of 4,096",
+            "% random",
+            _points(
+                "subspaces in sequence",
+                {
+                    share: _with(REMEMBERING, f"{share}% of a batch", f"plan.random_fraction={share / 100}")
+                    if share != 25
+                    else REMEMBERING
+                    for share in (0, 25, 50, 75)
+                },
+            ),
+        ),
+        Ablation(
+            "memory-visit",
+            "Batches of a subspace in a row, memory of 4,096",
+            "batches",
+            _points(
+                "subspaces in sequence, a quarter random",
+                {
+                    round(n / 96): _with(REMEMBERING, f"n={n}", f"cluster.ids_per_subspace={n}")
+                    if n != 2000
+                    else REMEMBERING
+                    for n in (500, 1000, 2000, 5000)
                 },
             ),
             logarithmic=True,

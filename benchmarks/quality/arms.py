@@ -253,13 +253,32 @@ ARMS = {
         ),
         _groups(8, 0.75, "circle", "train.loss=circle_pair"),
         _groups(8, 0.75, "pairwise CosFace", "train.loss=pairwise_cosface"),
-        _planned(
-            "subspaces in sequence, 25% random, memory of 4,096, multi-similarity, λ=0.7",
-            "plan.order=sequential",
-            "plan.random_fraction=0.25",
-            "train.loss_args.xbm.size=4096",
-            *_multi_similarity(0.7),
-            *MEMORY,
+        *(
+            _planned(
+                f"{name} in sequence, {share}% random, memory of 4,096, {loss}",
+                f"plan.group_size={g}",
+                f"plan.random_fraction={share / 100}",
+                "plan.order=sequential",
+                "train.loss_args.xbm.size=4096",
+                *settings,
+            )
+            for name, g, share, loss, settings in (
+                ("subspaces", 1, 25, "multi-similarity, λ=0.7", (*_multi_similarity(0.7), *MEMORY)),
+                (
+                    "subspaces",
+                    1,
+                    25,
+                    "multi-similarity, λ=0.7, beside that of the batch",
+                    (*_multi_similarity(0.7), *MEMORY, "train.loss=multi_similarity + xbm:multi_similarity"),
+                ),
+                (
+                    "groups of 8",
+                    8,
+                    75,
+                    "multi-similarity, λ=0.8, β=20",
+                    (*SLOPES["multi-similarity, λ=0.8, β=20"], *MEMORY),
+                ),
+            )
         ),
         _planned("subspaces, OIM", "train.loss=oim", "train.loss_args.oim.queue_size=0"),
         _planned(
