@@ -9,11 +9,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from arms import ARMS, Arm
+from arms import ARMS, LR, VISITS, Arm
 
 SET = "20k"
+EARLIER_LR = 2e-3
+"""What most ablations were measured with, before a better rate was found."""
 PLANNED = ARMS["groups of 4, 50% random, batch OHNM"]
 RANDOM = ARMS["random, batch OHNM"]
+DEFAULT = "groups of 8, 75% random, multi-similarity, λ=0.8, β=20, re-clustered on running means"
 REMEMBERING = ARMS["subspaces in sequence, 25% random, memory of 4,096, multi-similarity, λ=0.7"]
 RANDOM_REMEMBERING = ARMS["random, memory of 8,192, multi-similarity, λ=0.7"]
 
@@ -27,8 +30,8 @@ class Point:
     x: float
     data: str
     arm: Arm
-    visits: float | None = None
-    """None: those of the table."""
+    visits: float = VISITS
+    lr: float = EARLIER_LR
 
 
 @dataclass(frozen=True)
@@ -52,13 +55,13 @@ def _with_memory(arm: Arm, size: int) -> Arm:
     return replace(arm, name=name, settings=(*arm.settings, f"train.loss_args.xbm.size={size}"))
 
 
-def _points(line: str, arms: dict[float, Arm]) -> tuple[Point, ...]:
-    return tuple(Point(line, x, SET, arm) for x, arm in arms.items())
+def _points(line: str, arms: dict[float, Arm], lr: float = EARLIER_LR) -> tuple[Point, ...]:
+    return tuple(Point(line, x, SET, arm, lr=lr) for x, arm in arms.items())
 
 
 def _sets(names: dict[float, str], visits: dict[float, float] | None = None) -> tuple[Point, ...]:
     return tuple(
-        Point(line, x, data, arm, visits[x] if visits else None)
+        Point(line, x, data, arm, visits[x] if visits else VISITS)
         for line, arm in (("groups of 4, half random", PLANNED), ("random batches", RANDOM))
         for x, data in names.items()
     )
@@ -67,6 +70,22 @@ def _sets(names: dict[float, str], visits: dict[float, float] | None = None) -> 
 ABLATIONS = {
     ablation.name: ablation
     for ablation in (
+        Ablation(
+            "learning-rate",
+            "Peak learning rate (AdamW)",
+            "learning rate",
+            tuple(
+                Point(line, lr, SET, ARMS[arm], lr=lr)
+                for line, arm in (
+                    ("the default plan", DEFAULT),
+                    ("random batches, batch OHNM, m=0.8", "random, batch OHNM, m=0.8"),
+                    ("random batches, batch OHNM, m=1.2", "random, batch OHNM, m=1.2"),
+                    ("Partial FC", "Partial FC CosFace, r=0.1"),
+                )
+                for lr in (EARLIER_LR, 4e-3, 8e-3, 16e-3, 32e-3)
+            ),
+            logarithmic=True,
+        ),
         Ablation(
             "subspace-size",
             "Identities in a subspace (n), subspaces without groups",
@@ -140,7 +159,7 @@ ABLATIONS = {
             "Embeddings of past batches that are kept beside the batch of 256",
             "embeddings",
             tuple(
-                Point(line, size, SET, _with_memory(arm, size))
+                Point(line, size, SET, _with_memory(arm, size), lr=LR)
                 for line, arm in (
                     ("subspaces in sequence, a quarter random", REMEMBERING),
                     ("random batches", RANDOM_REMEMBERING),
@@ -161,6 +180,7 @@ ABLATIONS = {
                     else REMEMBERING
                     for share in (0, 25, 50, 75)
                 },
+                LR,
             ),
         ),
         Ablation(
@@ -175,6 +195,7 @@ ABLATIONS = {
                     else REMEMBERING
                     for n in (500, 1000, 2000, 5000)
                 },
+                LR,
             ),
             logarithmic=True,
         ),

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 from ablations import ABLATIONS, Ablation, Point
-from arms import VISITS
 from glyph_sets import REPOSITORY
 from one_row import Row
 
@@ -32,7 +31,7 @@ def main(names: Sequence[str]) -> None:
 
 
 def _result(point: Point) -> dict[str, float] | None:
-    row = Row(point.arm, point.data, 0, "steps", point.visits or VISITS)
+    row = Row(point.arm, point.data, 0, "steps", point.visits, lr=point.lr)
     return json.loads(row.result.read_text()) if row.result.exists() else None
 
 
@@ -50,7 +49,7 @@ def _draw(ablation: Ablation, measured: dict[Point, dict[str, float]]) -> None:
         if ablation.logarithmic:
             ticks = sorted({point.x for point in measured})
             panel.set_xscale("log")
-            panel.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
+            panel.set_xticks(ticks, [f"{tick:,.0f}" if tick >= 1 else f"{tick:g}" for tick in ticks])
             panel.minorticks_off()
     panels[0].legend()
     figure.suptitle(ablation.title)

@@ -4,8 +4,10 @@ Everything runs through the `subspace` commands, in folders under data/quality:
 
     NETWORK/start-S              the starting network of seed S: softmax on the 10,000 pretrain identities
     NETWORK/means-SET-S          its identity means, which every arm's first round begins with
-    NETWORK/runs/SET/ARM-S-BUDGET    the run of a row
-    NETWORK/pilots/SET/ARM-S-BUDGET    a short one, for its pace
+    runs/TABLE/ARM-S-BUDGET      the run of a row
+    pilots/TABLE/ARM-S-BUDGET    a short one, for its pace
+
+A TABLE is a set, a network and a learning rate, those that are not the usual ones named: 100k, 20k-double, 20k-lr-0.002.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from arms import COMMON, PRETRAIN, VISITS, Arm, K
+from arms import COMMON, LR, PRETRAIN, VISITS, Arm, K
 from examination import examine
 from glyph_sets import REPOSITORY, GlyphSet
 from networks import NETWORKS
@@ -50,6 +52,7 @@ class Row:
     visits: float = VISITS
     threads: int = 1
     network: str = "small"
+    lr: float = LR
     out: Path = RESULTS
     pilot: bool = False
     """A short run that only tells the pace."""
@@ -64,13 +67,19 @@ class Row:
     @property
     def result(self) -> Path:
         """The row's JSON file."""
+        return self.out / self.table / f"{self.name}.json"
+
+    @property
+    def table(self) -> str:
+        """The rows that share set, network and learning rate."""
         network = "" if self.network == "small" else f"-{self.network}"
-        return self.out / f"{self.data}{network}" / f"{self.name}.json"
+        lr = "" if self.lr == LR else f"-lr-{self.lr:g}"
+        return f"{self.data}{network}{lr}"
 
     @property
     def run(self) -> Path:
         """The folder of its run."""
-        return WORK / self.network / ("pilots" if self.pilot else "runs") / self.data / self.name
+        return WORK / ("pilots" if self.pilot else "runs") / self.table / self.name
 
     def of(self, arm: Arm, budget: Budget) -> Row:
         """The row of another arm or budget, all else equal."""
@@ -136,6 +145,7 @@ def _run(row: Row, steps: int) -> int:
         settings = (
             *_for_set(row.arm.settings, data),
             f"seed={row.seed}",
+            f"train.optimizer.lr={row.lr:g}",
             f"rounds={rounds}",
             f"plan.steps={round(steps / rounds)}",
         )
@@ -233,6 +243,7 @@ def _facts(row: Row, peak: int) -> dict[str, Any]:
     return {
         "data": f"glyph-{row.data}",
         "network": row.network,
+        "lr": row.lr,
         "arm": row.arm.name,
         "kind": row.arm.kind,
         "seed": row.seed,

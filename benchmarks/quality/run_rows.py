@@ -22,7 +22,7 @@ from typing import Annotated
 import torch
 import typer
 from ablations import ABLATIONS
-from arms import ARMS, VISITS
+from arms import ARMS, LR, VISITS
 from networks import NETWORKS
 from one_row import RESULTS, Budget, Row, make_row, share_inputs
 
@@ -42,6 +42,7 @@ def main(
     jobs: Annotated[int, typer.Option(help="rows at a time")] = 4,
     threads: Annotated[int, typer.Option(help="processor cores of each row")] = 1,
     network: Annotated[str, typer.Option(help="small or double; see networks.py")] = "small",
+    lr: Annotated[float, typer.Option(help="peak learning rate of training")] = LR,
     visits: Annotated[float, typer.Option(help="of each identity; fewer is no row of the table")] = VISITS,
     out: Annotated[Path, typer.Option(help="folder of the results")] = RESULTS,
     again: Annotated[bool, typer.Option(help="make rows again that have a result")] = False,
@@ -55,7 +56,7 @@ def main(
         _make_ablations(ablation, seed or [0], jobs, threads)
         return
     rows = [
-        Row(ARMS[name], data, number, one, visits, threads, network, out)
+        Row(ARMS[name], data, number, one, visits, threads, network, lr, out)
         for one in _budgets(budget)
         for number in seed or (0,)
         for name in arm or ARMS
@@ -99,7 +100,7 @@ def _make_ablations(names: list[str], seeds: list[int], jobs: int, threads: int)
         sys.exit(f"no ablation {min(unknown)!r}; there are {', '.join(ABLATIONS)}")
     points = [point for name in names for point in ABLATIONS[name].points]
     rows = {
-        Row(point.arm, point.data, seed, "steps", point.visits or VISITS, threads): None
+        Row(point.arm, point.data, seed, "steps", point.visits, threads, lr=point.lr): None
         for point in points
         for seed in seeds
     }
