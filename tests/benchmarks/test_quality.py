@@ -21,7 +21,7 @@ QUALITY = REPOSITORY / "benchmarks" / "quality"
 KEYS = {
     "data", "arm", "kind", "seed", "budget", "rank1_10k", "rank1_100k", "tar_1e-4", "tar_1e-5", "tar_1e-6",
     "coverage_p95", "coverage_p99", "active_fraction", "steps", "seconds", "mining_seconds", "images_per_second",
-    "peak_rss_bytes", "commit", "hardware",
+    "peak_rss_bytes", "commit", "hardware", "lr",
 }  # fmt: skip
 SHARES = ("rank1_10k", "rank1_100k", "tar_1e-4", "tar_1e-5", "tar_1e-6", "coverage_p95", "coverage_p99")
 
@@ -109,7 +109,7 @@ def test_a_short_comparison(tmp_path: Path) -> None:
     if not (WIDE / "manifest.parquet").exists():
         subprocess.run(["make", "glyphs"], cwd=REPOSITORY, check=True)
     for made in ("runs", "pilots"):
-        shutil.rmtree(WORK / "small" / made / "5k", ignore_errors=True)
+        shutil.rmtree(WORK / made / "5k", ignore_errors=True)
     arms = ("random, batch OHNM", "groups of 8, 75% random, multi-similarity, λ=0.7")
     command = [sys.executable, str(QUALITY / "run_rows.py"), "--data", "5k", "--visits", "2", "--jobs", "2"]
     for arm in arms:
