@@ -24,7 +24,10 @@ class OptimizerConfig(Settings):
         default="adamw", description="adamw, sgd with Nesterov momentum, or adagrad"
     )
     lr: float = Field(
-        default=1e-3, gt=0, description="peak learning rate (sgd: about 0.02 to 0.1; adagrad: 0.01)"
+        default=1e-3,
+        gt=0,
+        description="peak learning rate: search it before anything else (adamw: the small network takes 0.016, see "
+        "BENCHMARKS.md; sgd: about 0.02 to 0.1; adagrad: 0.01)",
     )
     body_lr_factor: float = Field(
         default=1.0,
