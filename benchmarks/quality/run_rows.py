@@ -3,7 +3,7 @@
     python benchmarks/quality/run_rows.py --data 20k                        # every arm: equal steps, then wall-clock
     python benchmarks/quality/run_rows.py --data 100k --arm "Partial FC CosFace, r=0.1" --seed 1 --budget steps --again
 
-Needs `make glyphs`. Every row is one JSON file in results/SET/; rows that have one are passed over, and a row that
+Needs `make glyphs`. Every row is one JSON file in results/TABLE/, see one_row.py; rows that have one are passed over, and a row that
 was killed goes on where it was. The wall-clock budget is what REFERENCE takes for its equal steps; how many steps of
 another arm fit into it is counted from pilots, short runs of both on this machine, which are kept: make those of all
 arms in one go, so that they have the same work beside them as the rows.

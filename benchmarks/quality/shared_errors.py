@@ -16,7 +16,7 @@ from typing import Annotated
 import matplotlib.pyplot as plt
 import numpy as np
 import typer
-from arms import ARMS
+from arms import ARMS, LR
 from examination import embedded, test_pairs
 from glyph_sets import SEED, wide_manifest
 from one_row import Row
@@ -33,13 +33,14 @@ def main(
     arm: Annotated[list[str], typer.Option(help="one of arms.py; twice or more")],
     data: Annotated[str, typer.Option(help="20k or 100k; see glyph_sets.py")] = "100k",
     seed: Annotated[list[int] | None, typer.Option(help="default: 0")] = None,
+    lr: Annotated[float, typer.Option(help="peak learning rate of the rows")] = LR,
     png: Annotated[Path | None, typer.Option(help="draw some where all took the same identity")] = None,
 ) -> None:
     """Print the errors of each row of equal steps, and how many all have in common."""
     unknown = [name for name in arm if name not in ARMS]
     if unknown:
         sys.exit(f"no such arm: {unknown[0]}; arms: {'; '.join(ARMS)}")
-    rows = [Row(ARMS[name], data, number, "steps") for name in arm for number in seed or (0,)]
+    rows = [Row(ARMS[name], data, number, "steps", lr=lr) for name in arm for number in seed or (0,)]
     wide = wide_manifest()
     gallery, probe = test_pairs(wide)
     taken = np.stack([_nearest(row, wide, gallery, probe) for row in rows])
