@@ -11,7 +11,7 @@ P, K = 128, 2
 VISITS = 10
 """Of each training identity in a run, on average."""
 LR = 16e-3
-"""Peak learning rate of every arm: the best of 2e-3 to 32e-3 on random and on planned batches alike, see the ablation."""
+"""Peak learning rate of every arm: from here on more gains none of them anything, see the ablation."""
 PRETRAIN = (
     "pretrain.steps=800",
     f"pretrain.P={P}",
