@@ -55,6 +55,11 @@ def _with_memory(arm: Arm, size: int) -> Arm:
     return replace(arm, name=name, settings=(*arm.settings, f"train.loss_args.xbm.size={size}"))
 
 
+def _with_random_share(arm: Arm, percent: int) -> Arm:
+    name = arm.name.replace("25% random", f"{percent}% random")
+    return replace(arm, name=name, settings=(*arm.settings, f"plan.random_fraction={percent / 100}"))
+
+
 def _points(line: str, arms: dict[float, Arm], lr: float = EARLIER_LR) -> tuple[Point, ...]:
     return tuple(Point(line, x, SET, arm, lr=lr) for x, arm in arms.items())
 
@@ -174,12 +179,7 @@ ABLATIONS = {
             "% random",
             _points(
                 "subspaces in sequence",
-                {
-                    share: _with(REMEMBERING, f"{share}% of a batch", f"plan.random_fraction={share / 100}")
-                    if share != 25
-                    else REMEMBERING
-                    for share in (0, 25, 50, 75)
-                },
+                {share: _with_random_share(REMEMBERING, share) for share in (0, 25, 50, 75)},
                 LR,
             ),
         ),
