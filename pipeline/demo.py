@@ -31,7 +31,7 @@ SETTINGS: dict[str, Any] = {
     "extract": {"batch_size": 512, "max_images": None},
     "recluster": {"refresh": "extract"},
     "plan": {"steps": 400, "P": 40, "K": 4, "strategy": "subspace"},
-    "train": {"loss": "batch_ohnm", "save_every": 100, "optimizer": {"lr": 1e-3, "warmup_steps": 30}},
+    "train": {"loss": "batch_ohnm", "save_every": 100, "optimizer": {"lr": 0.016, "warmup_steps": 30}},
     "eval": {"probes_per_identity": None},
 }
 """Both runs. They differ in `cluster.ids_per_subspace` alone."""

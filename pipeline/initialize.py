@@ -12,6 +12,9 @@ from ..train.checkpoint import SPEC_PREFIX, load_network
 from .config import RunConfig, parse_config, write_config
 from .run_directory import RunDirectory
 
+LEARNING_RATES = {"small": 0.016}
+"""Of training, by network, where it has been searched; see BENCHMARKS.md."""
+
 
 def initialize(
     run: RunDirectory, manifest_path: Path, model: str, overrides: Sequence[str], *, force: bool
@@ -42,7 +45,8 @@ def initialize(
 def suited_settings(manifest: Manifest, model: str) -> dict[str, Any]:
     """Settings that differ from the defaults because of the manifest or the model.
 
-    A subspace holds 10,000 identities, or a tenth of a smaller set; a batch no more identities than there are.
+    A subspace holds 10,000 identities, or a tenth of a smaller set; a batch no more identities than there are. A network
+    whose learning rate has been searched has that one.
     """
     splits = manifest.splits
     held_out = ("test", "val", "query", "gallery")
@@ -66,6 +70,7 @@ def suited_settings(manifest: Manifest, model: str) -> dict[str, Any]:
         "pretrain": {"steps": 0} if model.startswith(SPEC_PREFIX) else {},
         "cluster": {"ids_per_subspace": min(10_000, max(P, identities // 10))},
         "plan": {"P": P},
+        "train": {"optimizer": {"lr": LEARNING_RATES[model]}} if model in LEARNING_RATES else {},
     }
 
 

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from subspace.mining import InputError
 from subspace.pipeline.config import RunConfig, load_config, parse_config, write_config
+from subspace.pipeline.initialize import initialize
+from subspace.pipeline.run_directory import RunDirectory
 
 configs = st.builds(
     lambda seed, rounds, P, K, g, fraction, lr, subspaces, size: parse_config(
@@ -45,6 +47,14 @@ def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory,
     assert all(
         "#" in line for line in path.read_text().splitlines() if line.strip() and not line.endswith(":")
     )
+
+
+@pytest.mark.parametrize(("model", "lr"), [("small", 0.016), ("iresnet18", 1e-3)])
+def test_a_network_begins_with_the_learning_rate_that_was_found_for_it(
+    small_manifest: Path, tmp_path: Path, model: str, lr: float
+) -> None:
+    initialize(RunDirectory(tmp_path / "run"), small_manifest, model, [], force=False)
+    assert load_config(tmp_path / "run" / "subspace.yaml").train.optimizer.lr == lr
 
 
 def test_overrides_win(tmp_path: Path) -> None:
