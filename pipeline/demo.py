@@ -12,6 +12,7 @@ from ..mining.manifest import Manifest
 from .config import RunConfig, load_config, parse_config, write_config
 from .console import table
 from .evaluate import evaluations, percent
+from .initialize import LEARNING_RATES
 from .pretrain import pretrain
 from .rounds import run_rounds
 from .run_directory import RunDirectory
@@ -31,7 +32,11 @@ SETTINGS: dict[str, Any] = {
     "extract": {"batch_size": 512, "max_images": None},
     "recluster": {"refresh": "extract"},
     "plan": {"steps": 400, "P": 40, "K": 4, "strategy": "subspace"},
-    "train": {"loss": "batch_ohnm", "save_every": 100, "optimizer": {"lr": 0.016, "warmup_steps": 30}},
+    "train": {
+        "loss": "batch_ohnm",
+        "save_every": 100,
+        "optimizer": {"lr": LEARNING_RATES["small"], "warmup_steps": 30},
+    },
     "eval": {"probes_per_identity": None},
 }
 """Both runs. They differ in `cluster.ids_per_subspace` alone."""
