@@ -1,7 +1,8 @@
 """What each setting of the method is worth: one thing varied at a time, drawn as one plot each by `draw.py`.
 
-All on 20,000 identities with equal steps, so that a plot is minutes and not hours, and with the paper's own loss,
-batch OHNM, whose k and margin are among the settings; those of the memory with multi-similarity.
+All on 20,000 identities with equal steps, so that a plot is minutes and not hours. Most began with the paper's own
+loss, batch OHNM, whose k and margin are among the settings, and an earlier learning rate; those of the data and of the
+subspaces have the default plan and its loss on random batches as well.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ EARLIER_LR = 2e-3
 """What most ablations were measured with, before a better rate was found."""
 PLANNED = ARMS["groups of 4, 50% random, batch OHNM"]
 RANDOM = ARMS["random, batch OHNM"]
-DEFAULT = "groups of 8, 75% random, multi-similarity, λ=0.8, β=20, re-clustered on running means"
+DEFAULT = ARMS["groups of 8, 75% random, multi-similarity, λ=0.8, β=20, re-clustered on running means"]
+SAME_LOSS = ARMS["random, multi-similarity, λ=0.8, β=20"]
 REMEMBERING = ARMS["subspaces in sequence, 25% random, memory of 4,096, multi-similarity, λ=0.7"]
 RANDOM_REMEMBERING = ARMS["random, memory of 8,192, multi-similarity, λ=0.7"]
 
@@ -64,10 +66,22 @@ def _points(line: str, arms: dict[float, Arm], lr: float = EARLIER_LR) -> tuple[
     return tuple(Point(line, x, SET, arm, lr=lr) for x, arm in arms.items())
 
 
+def _sizes(line: str, arm: Arm, known: dict[float, Arm], lr: float) -> tuple[Point, ...]:
+    """Subspaces of several sizes; those of `known` have a row of another name."""
+    sizes = (250, 500, 1000, 2000, 5000, 10_000)
+    arms: dict[float, Arm] = {n: _with(arm, f"n={n}", f"cluster.ids_per_subspace={n}") for n in sizes}
+    return _points(line, arms | known, lr)
+
+
 def _sets(names: dict[float, str], visits: dict[float, float] | None = None) -> tuple[Point, ...]:
     return tuple(
-        Point(line, x, data, arm, visits[x] if visits else VISITS)
-        for line, arm in (("groups of 4, half random", PLANNED), ("random batches", RANDOM))
+        Point(line, x, data, arm, visits[x] if visits else VISITS, lr)
+        for line, arm, lr in (
+            ("the default plan, lr=0.016", DEFAULT, LR),
+            ("its loss, random batches, lr=0.016", SAME_LOSS, LR),
+            ("batch OHNM, groups of 4, half random, lr=0.002", PLANNED, EARLIER_LR),
+            ("batch OHNM, random batches, lr=0.002", RANDOM, EARLIER_LR),
+        )
         for x, data in names.items()
     )
 
@@ -80,12 +94,12 @@ ABLATIONS = {
             "Peak learning rate (AdamW)",
             "learning rate",
             tuple(
-                Point(line, lr, SET, ARMS[arm], lr=lr)
+                Point(line, lr, SET, arm, lr=lr)
                 for line, arm in (
                     ("the default plan", DEFAULT),
-                    ("random batches, batch OHNM, m=0.8", "random, batch OHNM, m=0.8"),
-                    ("random batches, batch OHNM, m=1.2", "random, batch OHNM, m=1.2"),
-                    ("Partial FC", "Partial FC CosFace, r=0.1"),
+                    ("random batches, batch OHNM, m=0.8", ARMS["random, batch OHNM, m=0.8"]),
+                    ("random batches, batch OHNM, m=1.2", ARMS["random, batch OHNM, m=1.2"]),
+                    ("Partial FC", ARMS["Partial FC CosFace, r=0.1"]),
                 )
                 for lr in (EARLIER_LR, 4e-3, 8e-3, 16e-3, 32e-3)
             ),
@@ -93,15 +107,21 @@ ABLATIONS = {
         ),
         Ablation(
             "subspace-size",
-            "Identities in a subspace (n), subspaces without groups",
+            "Identities in a subspace (n)",
             "n",
-            _points(
-                "subspaces, batch OHNM",
-                {
-                    n: _with(ARMS["subspaces, batch OHNM"], f"n={n}", f"cluster.ids_per_subspace={n}")
-                    for n in (250, 500, 1000, 2000, 5000, 10_000)
-                }
-                | {20_000: RANDOM},
+            (
+                *_sizes(
+                    "the default plan, lr=0.016",
+                    DEFAULT,
+                    {2000: DEFAULT, 20_000: _with(DEFAULT, "n=all", "cluster.ids_per_subspace=all")},
+                    LR,
+                ),
+                *_sizes(
+                    "batch OHNM, subspaces without groups, lr=0.002",
+                    ARMS["subspaces, batch OHNM"],
+                    {20_000: RANDOM},
+                    EARLIER_LR,
+                ),
             ),
             logarithmic=True,
         ),
