@@ -19,9 +19,10 @@ class OfflineTripletLoss(nn.Module):
 
     FaceNet (Schroff et al. 2015, section 3.2): "generate triplets offline every n steps, using the most recent
     network checkpoint and computing the argmin and argmax on a subset of the data". Here a round is the n
-    steps: the means are extracted with the newest checkpoint, and a plan with `plan.group_size=2` puts beside
-    each seed identity the nearest one of its subspace, the argmin over that subset. (Where that one stands in
-    the batch already, the plan puts another of the subspace.) So the loss looks no further than the pair.
+    steps: the means are extracted with the newest checkpoint, and a plan with `plan.strategy=doppelganger` and
+    `plan.group_size=2` puts beside each seed identity the nearest one of its subspace, the argmin over that subset.
+    (Where that one stands in the batch already, the plan puts another of the subspace.) So the loss looks no further
+    than the pair. Identities that the plan draws at random, as the default plan does, are paired by chance.
 
     Images follow each other as planned: a run of equal labels is an identity, the first run is paired with
     the second, the third with the fourth. Both identities of a pair are anchors: every image meets its
