@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from subspace.train.embedder import cpu_has_bf16
+
 Kind = Literal["random", "softmax", "planned"]
 
 P, K = 128, 2
@@ -12,11 +14,13 @@ VISITS = 10
 """Of each training identity in a run, on average."""
 LR = 16e-3
 """Peak learning rate of every arm: from here on more gains none of them anything, see the ablation."""
+PRECISION = "bf16-mixed" if cpu_has_bf16() else "32-true"
+"""Every stored row has bf16 unless it says otherwise; a CPU without it would take ten times as long."""
 PRETRAIN = (
     "pretrain.steps=800",
     f"pretrain.P={P}",
     f"pretrain.K={K}",
-    "pretrain.precision=bf16-mixed",
+    f"pretrain.precision={PRECISION}",
     "pretrain.optimizer.lr=2e-3",
     "pretrain.trackers=[]",
 )
@@ -26,13 +30,13 @@ COMMON = (
     "data.test_splits=[none]",  # networks are examined afterwards, all on the same pairs
     "data.val_splits=[none]",
     "data.distractor_splits=[none]",
-    "extract.precision=bf16-mixed",
+    f"extract.precision={PRECISION}",
     "extract.max_images=4",
     "extract.batch_size=64",
     "recluster.refresh=extract",
     "extract.num_workers=0",  # a row is one process on one core, so that seconds say what it costs
     "train.num_workers=0",
-    "train.precision=bf16-mixed",
+    f"train.precision={PRECISION}",
     "train.collapse.action=warn",
     "train.trackers=[]",
 )

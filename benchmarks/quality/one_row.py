@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from arms import COMMON, LR, PRETRAIN, VISITS, Arm, K
+from arms import COMMON, LR, PRECISION, PRETRAIN, VISITS, Arm, K
 from examination import examine
 from glyph_sets import REPOSITORY, GlyphSet
 from networks import NETWORKS
@@ -240,6 +240,7 @@ def _facts(row: Row, peak: int) -> dict[str, Any]:
         sum(marker["summary"]["steps"] for marker in trained),
     )
     active = [marker["summary"]["active_fraction"] for marker in trained]
+    bf16 = "" if PRECISION == "bf16-mixed" else ", no bf16"
     return {
         "data": f"glyph-{row.data}",
         "network": row.network,
@@ -257,7 +258,8 @@ def _facts(row: Row, peak: int) -> dict[str, Any]:
         "active_fraction": None if None in active else sum(active) / len(active),
         "peak_rss_bytes": peak,
         "commit": _commit(),
-        "hardware": f"{_processor()}, {row.threads} of {os.cpu_count()} cores, no GPU",
+        "precision": PRECISION,
+        "hardware": f"{_processor()}, {row.threads} of {os.cpu_count()} cores, no GPU{bf16}",
     }
 
 

@@ -1,15 +1,16 @@
-"""How fast a network is said to be."""
+"""How fast a network is said to be, and what is said of a precision that makes it slow."""
 
 from __future__ import annotations
 
 import time
+import warnings
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from subspace.train import build_backbone
-from subspace.train.embedder import forward_rate
+from subspace.train.embedder import Precision, autocast, forward_rate
 
 
 def test_one_late_pass_does_not_set_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,3 +28,16 @@ def test_one_late_pass_does_not_set_the_rate(monkeypatch: pytest.MonkeyPatch) ->
     rate = forward_rate(network, torch.device("cpu"), "fp32")
     assert len(calls) > 2
     assert rate > 2 / 0.3
+
+
+@pytest.mark.parametrize(("has_bf16", "precision", "warned"), [
+    (False, "bf16-mixed", True), (True, "bf16-mixed", False), (False, "32-true", False),
+])  # fmt: skip
+def test_bf16_that_a_cpu_has_to_emulate_is_warned_of(
+    has_bf16: bool, precision: Precision, warned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("subspace.train.embedder.cpu_has_bf16", lambda: has_bf16)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        autocast(torch.device("cpu"), precision)
+    assert [str(warning.message)[:22] for warning in caught] == ["this CPU has no bf16, "] * warned
