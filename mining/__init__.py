@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .batch_plan import plan_batches
     from .duplicates import Duplicates, suspected_duplicates
-    from .errors import InputError, StaleArtifactError, StoppedEarly, SubspaceError
+    from .errors import InputError, StaleArtifactError, StoppedEarly, SubspaceError, SubspaceWarning
     from .manifest import IdentityImages, Manifest
     from .neighbors import batch_hardness, nearest_in_subspace, neighbor_recall
     from .plan_config import PlanConfig
@@ -29,6 +29,7 @@ __all__ = [
     "StaleArtifactError",
     "StoppedEarly",
     "SubspaceError",
+    "SubspaceWarning",
     "Subspaces",
     "Triplets",
     "batch_hardness",
@@ -51,6 +52,7 @@ _HOME = {
     "StaleArtifactError": "errors",
     "StoppedEarly": "errors",
     "SubspaceError": "errors",
+    "SubspaceWarning": "errors",
     "Subspaces": "subspaces",
     "Triplets": "triplets",
     "batch_hardness": "neighbors",

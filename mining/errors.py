@@ -1,4 +1,4 @@
-"""The exceptions that a user can meet, and the exit code that each one carries.
+"""The exceptions that a user can meet, the exit code that each one carries, and the one kind of warning.
 
     SubspaceError             1  (a bug, unless one of the below)
     ├── InputError            2  the user's input is wrong: what, where, what to do
@@ -27,6 +27,10 @@ class StaleArtifactError(SubspaceError):
     """The artifact exists but was made from something else; remake it with `--force`."""
 
     exit_code = 3
+
+
+class SubspaceWarning(UserWarning):
+    """What stops nothing but is hardly meant; the command line says it in one line."""
 
 
 class StoppedEarly(BaseException):

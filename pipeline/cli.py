@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from typing import NoReturn
+import warnings
+from typing import NoReturn, TextIO
 
 import typer
 
@@ -28,6 +29,7 @@ def main() -> None:
     from ..mining.errors import StoppedEarly, SubspaceError
     from ..mining.local_paths import refuse_url
 
+    warnings.showwarning = _say_warning
     try:
         for word in sys.argv[1:]:  # before a Path of it loses a slash, and a folder "s3:" is made
             if "://" in word:  # and not checkpoint:/folder
@@ -55,6 +57,25 @@ def _leave(code: int) -> NoReturn:
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _say_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """As `warnings.showwarning`; our own are one line, and of several processes the first says them."""
+    from ..mining.errors import SubspaceWarning
+
+    if not issubclass(category, SubspaceWarning):
+        print(
+            warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr
+        )
+    elif os.environ.get("RANK", "0") == "0":
+        print(f"subspace: warning: {message}", file=sys.stderr)
 
 
 def _fail(message: str, code: int) -> NoReturn:

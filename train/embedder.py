@@ -10,12 +10,13 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
 import torch
 
-from ..mining.errors import InputError
+from ..mining.errors import InputError, SubspaceWarning
 from .backbones import Backbone
 from .planned_batches import ImageBatch
 
@@ -57,15 +58,22 @@ def cpu_has_bf16() -> bool:
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
+@cache
+def warn_of_emulated_bf16() -> None:
+    """Say, once in a process, that 32-true is faster here."""
+    warnings.warn(
+        "this CPU has no bf16: bf16-mixed is some ten times slower on it than 32-true",
+        SubspaceWarning,
+        stacklevel=3,
+    )
+
+
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """The context in which a network runs at `precision`; warns where this CPU would do it faster without."""
+    """The context in which a network runs at `precision`."""
     if precision == "32-true":
         return nullcontext()
     if precision == "bf16-mixed" and device.type == "cpu" and not cpu_has_bf16():
-        warnings.warn(
-            "this CPU has no bf16, and is some ten times slower with bf16-mixed than with 32-true",
-            stacklevel=2,
-        )
+        warn_of_emulated_bf16()
     return torch.autocast(device.type, torch.bfloat16 if precision == "bf16-mixed" else torch.float16)
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..mining.errors import SubspaceWarning
 from ..mining.triplets import NegativeRule
 from .anchor_pairs import AnchorPairs
 
@@ -50,6 +51,7 @@ def batch_ohnm_among(
     if count == 0:
         warnings.warn(
             "a batch without triplets (no anchor has a positive and a negative among the references): its loss is 0",
+            SubspaceWarning,
             stacklevel=2,
         )
     sums = [active.to(cosine_BR.dtype), *((d.detach() * exists_BPk).sum() for d in (d_ap_BP1, d_an_BQk))]

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..mining.errors import SubspaceWarning
 from ..mining.triplets import MinedBlock, NegativeRule, mine_blocks
 from .unit_embeddings import SHORTEST, check_finite, normalized, working_dtype
 
@@ -68,6 +69,7 @@ def batch_ohnm(
     if count == 0:
         warnings.warn(
             "a batch without triplets (one identity, or no identity with two images): its loss is 0",
+            SubspaceWarning,
             stacklevel=2,
         )
     scale = 1 / (active if mean_over_active and not soft_margin else count).clamp(min=1)

@@ -1,13 +1,17 @@
-"""Bad input: one line on standard error, exit 2, nothing half-written."""
+"""Bad input: one line on standard error, exit 2, nothing half-written; a warning is one line too."""
 
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 
 import pytest
 from conftest import QUICK, subspace
 from PIL import Image
+
+from subspace.mining.errors import SubspaceWarning
+from subspace.pipeline import cli
 
 
 def refused(*arguments: str | Path) -> str:
@@ -144,3 +148,19 @@ def test_device_that_is_not_there(small_manifest: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert subspace("init", run, "--manifest", small_manifest, *QUICK).returncode == 0
     assert "--device cuda" in refused("pretrain", run, "--device", "cuda")
+
+
+@pytest.mark.parametrize(("rank", "said"), [("0", "subspace: warning: a batch is empty\n"), ("1", "")])
+def test_a_warning_is_one_line_of_the_first_process(
+    rank: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def app(*_: object, **__: object) -> None:
+        warnings.warn("a batch is empty", SubspaceWarning, stacklevel=1)
+
+    monkeypatch.setattr(cli, "app", app)
+    monkeypatch.setattr("os._exit", lambda code: None)  # how one of several processes ends
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert capsys.readouterr().err == said

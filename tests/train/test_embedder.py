@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from subspace.mining.errors import SubspaceWarning
 from subspace.train import build_backbone
-from subspace.train.embedder import Precision, autocast, forward_rate
+from subspace.train.embedder import Precision, autocast, forward_rate, warn_of_emulated_bf16
 
 
 def test_one_late_pass_does_not_set_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,7 +38,9 @@ def test_bf16_that_a_cpu_has_to_emulate_is_warned_of(
     has_bf16: bool, precision: Precision, warned: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("subspace.train.embedder.cpu_has_bf16", lambda: has_bf16)
+    warn_of_emulated_bf16.cache_clear()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        autocast(torch.device("cpu"), precision)
-    assert [str(warning.message)[:22] for warning in caught] == ["this CPU has no bf16, "] * warned
+        for _ in range(3):
+            autocast(torch.device("cpu"), precision)
+    assert [warning.category for warning in caught] == [SubspaceWarning] * warned
