@@ -36,7 +36,7 @@ def _result(point: Point) -> dict[str, float] | None:
 
 
 def _draw(ablation: Ablation, measured: dict[Point, dict[str, float]]) -> None:
-    figure, panels = plt.subplots(1, len(COLUMNS), figsize=(9, 3.2), layout="constrained")
+    figure, panels = plt.subplots(1, len(COLUMNS), figsize=(9, 3.6), layout="constrained")
     for panel, (column, title) in zip(panels, COLUMNS.items(), strict=True):
         lines: dict[str, list[tuple[float, float]]] = defaultdict(list)
         for point, result in measured.items():
@@ -51,7 +51,7 @@ def _draw(ablation: Ablation, measured: dict[Point, dict[str, float]]) -> None:
             panel.set_xscale("log")
             panel.set_xticks(ticks, [f"{tick:,.0f}" if tick >= 1 else f"{tick:g}" for tick in ticks])
             panel.minorticks_off()
-    panels[0].legend()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.suptitle(ablation.title)
     OUT.mkdir(parents=True, exist_ok=True)
     figure.savefig(OUT / f"{ablation.name}.png", dpi=110)
