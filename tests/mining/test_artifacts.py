@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from subspace.mining import artifacts
@@ -538,7 +538,6 @@ fields = st.dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(fields, st.randoms())
 def test_a_fingerprint_does_not_depend_on_the_order_of_keys(one: dict[str, Any], random: Any) -> None:
     keys = list(one)
@@ -549,14 +548,12 @@ def test_a_fingerprint_does_not_depend_on_the_order_of_keys(one: dict[str, Any],
     assert set(print_) <= set("0123456789abcdef")
 
 
-@settings(deadline=None)
 @given(fields, fields)
 def test_a_fingerprint_changes_with_any_field(one: dict[str, Any], other: dict[str, Any]) -> None:
     same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)  # 1, 1.0 and true differ
     assert (fingerprint_of(one) == fingerprint_of(other)) == same
 
 
-@settings(deadline=None)
 @given(fields, st.text(max_size=5), leaves)
 def test_a_fingerprint_changes_with_one_more_or_another_value(
     one: dict[str, Any], key: str, value: Any

@@ -59,7 +59,7 @@ def test_prices_beat_repair_alone_and_repair_alone_beats_chance(seed: int) -> No
     assert whole[0] >= whole[1] > chance
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     n=st.integers(1, 80),
     m=st.integers(1, 40),

@@ -133,7 +133,6 @@ def cases(draw: st.DrawFn) -> Case:
     return Case(images_of(counts), subspace_id, config, neighbors, second_subspace)
 
 
-@settings(deadline=None)
 @given(cases(), st.integers(0, 5))
 def test_every_batch_has_p_identities_of_k_images(case: Case, seed: int) -> None:
     images, config, plan = case.images, case.config, case.plan(seed)
@@ -163,7 +162,7 @@ def test_every_batch_has_p_identities_of_k_images(case: Case, seed: int) -> None
             assert len(set(cycle)) == len(cycle)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(cases(), st.integers(0, 5), st.integers(0, 5), st.integers(1, 60))
 def test_a_plan_is_a_pure_function_and_begins_with_shorter_ones(
     case: Case, seed: int, round_index: int, steps: int
@@ -182,7 +181,6 @@ def test_a_plan_is_a_pure_function_and_begins_with_shorter_ones(
         np.testing.assert_array_equal(array, old)
 
 
-@settings(deadline=None)
 @given(cases())
 def test_in_a_pass_everybody_appears_and_nobody_too_often(case: Case) -> None:
     length, everybody = case.batches_in_a_pass, len(case.images)
@@ -226,7 +224,7 @@ def test_other_seeds_rounds_and_passes_give_other_plans() -> None:
     assert len(set(images_drawn)) == len(images_drawn)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     sizes=st.lists(st.integers(1, 5), min_size=1, max_size=4),
     p=st.integers(2, 5),
@@ -245,7 +243,7 @@ def test_a_pass_has_every_identity_once_where_subspaces_are_multiples_of_the_bat
         assert sorted(one_pass.ravel().tolist()) == list(range(len(subspace_id)))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.lists(st.integers(1, 30), min_size=1, max_size=4),
     st.integers(2, 8),
@@ -263,7 +261,6 @@ def test_batches_stay_in_subspaces_that_can_fill_them(sizes: list[int], p: int, 
         assert own == min(p, sizes[subspace])
 
 
-@settings(deadline=None)
 @given(cases())
 def test_in_a_pass_every_identity_seeds_a_batch_that_holds_its_neighbors(case: Case) -> None:
     config, length = case.config, case.batches_in_a_pass
@@ -403,7 +400,7 @@ def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
         custom(**wrong)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(cases(), st.lists(st.tuples(st.integers(0, 23), st.integers(0, 23)), max_size=20), st.integers(0, 5))
 def test_pairs_apart_never_meet_while_others_are_left(
     case: Case, drawn: list[tuple[int, int]], seed: int

@@ -37,7 +37,7 @@ def people(count: int, scatter: float, seed: int, D: int = 32) -> list[np.ndarra
     ]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(2, 14), st.integers(1, 3), st.floats(0.2, 40), st.integers(0, 99))
 def test_pairs_follow_the_definition(n: int, subspaces: int, within: float, seed: int) -> None:
     random = np.random.default_rng(seed)

@@ -7,7 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from subspace.mining.errors import InputError
@@ -109,7 +109,6 @@ def slow_ranks(
     return ranks
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 8), st.integers(1, 20), st.integers(0, 5), st.integers(1, 9))
 def test_rank_k_counts_ties_against_the_probe(
     seed: int, n_gallery: int, n_probes: int, n_distractors: int, block: int

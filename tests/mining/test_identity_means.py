@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from subspace.mining.errors import InputError
@@ -44,7 +44,6 @@ def slow_means(identity_id: np.ndarray, embeddings: np.ndarray) -> list[tuple[in
     return result
 
 
-@settings(deadline=None)
 @given(
     counts=st.lists(st.integers(1, 6), min_size=1, max_size=8),
     cuts=st.sets(st.integers(0, 48)),

@@ -8,7 +8,7 @@ from math import comb
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
@@ -28,7 +28,6 @@ def assert_plausible(counts: np.ndarray) -> None:
     assert float(((counts - expected) ** 2 / expected).sum()) < chi2.ppf(1 - 1e-5, len(counts) - 1)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.integers(1, 7), min_size=1, max_size=6),
     st.integers(1, 9),

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from subspace.mining.artifacts import write_parquet
@@ -55,7 +55,6 @@ def assert_well_formed(images: IdentityImages) -> None:
     assert images.count.tolist() == [len(own) for _, own in as_groups(images)]
 
 
-@settings(deadline=None)
 @given(images)
 def test_identities_own_their_usable_images(rows: list[tuple[int, bool]]) -> None:
     found = grouped(rows)
@@ -63,7 +62,6 @@ def test_identities_own_their_usable_images(rows: list[tuple[int, bool]]) -> Non
     assert_well_formed(found)
 
 
-@settings(deadline=None)
 @given(images, st.integers(-12, 12), st.integers(0, 12))
 def test_a_slice_of_identities_keeps_their_images(
     rows: list[tuple[int, bool]], start: int, length: int
@@ -75,7 +73,6 @@ def test_a_slice_of_identities_keeps_their_images(
     assert_well_formed(found)
 
 
-@settings(deadline=None)
 @given(images, st.data())
 def test_masked_identities_keep_their_images(rows: list[tuple[int, bool]], data: st.DataObject) -> None:
     whole = grouped(rows)
@@ -85,7 +82,6 @@ def test_masked_identities_keep_their_images(rows: list[tuple[int, bool]], data:
     assert_well_formed(found)
 
 
-@settings(deadline=None)
 @given(images, st.integers(1, 4), st.integers(0, 99))
 def test_at_most_so_many_images_of_each_identity(rows: list[tuple[int, bool]], limit: int, seed: int) -> None:
     whole = grouped(rows)
@@ -140,7 +136,6 @@ def in_memory(rows: list[Row], **changed: Any) -> Manifest:
     return Manifest(Path("m.parquet"), manifest_table(rows, **changed), "f")
 
 
-@settings(deadline=None)
 @given(manifest_rows, st.sets(st.sampled_from(["train", "val", "test", "unheard of"])), st.data())
 def test_a_split_holds_its_kept_images(rows: list[Row], splits: set[str], data: st.DataObject) -> None:
     without = data.draw(st.none() | st.lists(st.integers(0, len(rows) - 1)))
@@ -157,7 +152,6 @@ def test_a_split_holds_its_kept_images(rows: list[Row], splits: set[str], data: 
     assert manifest.in_splits(sorted(splits)).tolist() == kept  # leaving images out was no lasting change
 
 
-@settings(deadline=None)
 @given(manifest_rows, st.data())
 def test_names_of_identities(rows: list[Row], data: st.DataObject) -> None:
     names = sorted({row[0] for row in rows})
@@ -167,7 +161,6 @@ def test_names_of_identities(rows: list[Row], data: st.DataObject) -> None:
     assert found.to_pylist() == [names[i] for i in wanted]
 
 
-@settings(deadline=None)
 @given(manifest_rows)
 def test_two_images_share_a_group_code_where_they_share_a_group(rows: list[Row]) -> None:
     code = in_memory(rows).groups()

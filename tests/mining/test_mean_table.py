@@ -36,7 +36,7 @@ def means_of(n: int, D: int = 3) -> np.ndarray:
     return np.random.default_rng(0).standard_normal((n, D)).astype(np.float32)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(1, 40), st.integers(1, 45), st.integers(-50, 50), st.integers(-50, 50), st.integers(1, 3))
 def test_slices_are_those_of_an_array(
     tmp_path_factory: pytest.TempPathFactory, n: int, group: int, start: int, stop: int, step: int

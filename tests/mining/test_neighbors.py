@@ -30,7 +30,7 @@ def brute_force(means: np.ndarray, i: int, candidates: list[int]) -> list[tuple[
     return sorted(pairs, reverse=True)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(n=st.integers(1, 40), subspaces=st.integers(1, 8), k=st.integers(1, 12), seed=st.integers(0, 999))
 def test_neighbors_are_the_nearest_of_the_own_subspace(n: int, subspaces: int, k: int, seed: int) -> None:
     means = units(n, seed=seed)
@@ -44,7 +44,7 @@ def test_neighbors_are_the_nearest_of_the_own_subspace(n: int, subspaces: int, k
         assert found[i].tolist() == expected + [-1] * (k - len(expected))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(n=st.integers(2, 30), distinct=st.integers(1, 5), k=st.integers(1, 8), seed=st.integers(0, 999))
 def test_duplicates_are_neighbors_and_nobody_is_its_own(n: int, distinct: int, k: int, seed: int) -> None:
     means = np.eye(5, dtype=np.float32)[np.random.default_rng(seed).integers(0, distinct, n)]
@@ -70,7 +70,7 @@ def slow_recall(means: np.ndarray, subspace_id: np.ndarray, k: int) -> float:
     return sum(hits) / len(hits)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(n=st.integers(2, 30), subspaces=st.integers(1, 5), k=st.integers(1, 40), seed=st.integers(0, 999))
 def test_recall_is_the_share_of_true_neighbors_in_the_own_subspace(
     n: int, subspaces: int, k: int, seed: int
@@ -107,7 +107,6 @@ def test_recall_of_a_single_identity_is_perfect() -> None:
     assert neighbor_recall(units(1), np.zeros(1, int)) == 1.0
 
 
-@settings(deadline=None)
 @given(batches=st.integers(1, 4), p=st.integers(2, 6), seed=st.integers(0, 99))
 def test_hardness_is_the_mean_cosine_to_the_nearest_of_the_batch(batches: int, p: int, seed: int) -> None:
     means = units(12, seed=seed)
@@ -117,7 +116,7 @@ def test_hardness_is_the_mean_cosine_to_the_nearest_of_the_batch(batches: int, p
     assert batch_hardness(means, plan) == pytest.approx(np.mean(expected), abs=1e-6)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(n=st.integers(1, 60), k=st.integers(1, 8), block=st.integers(1, 20), seed=st.integers(0, 99))
 def test_sampled_neighbors_do_not_depend_on_blocks(n: int, k: int, block: int, seed: int) -> None:
     means = units(n, seed=seed)
@@ -130,7 +129,7 @@ def test_sampled_neighbors_do_not_depend_on_blocks(n: int, k: int, block: int, s
         assert neighbors == [j for _, j in brute_force(means, i, list(range(n)))[:k]]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(n=st.integers(2, 40), subspaces=st.integers(1, 5), seed=st.integers(0, 99))
 def test_recall_with_overlap_and_gain_follow_the_definition(n: int, subspaces: int, seed: int) -> None:
     means, random = units(n, seed=seed), np.random.default_rng(seed)

@@ -20,7 +20,6 @@ def meets(pairs: np.ndarray) -> set[tuple[int, int]]:
     return {(a, b) for pair in pairs.tolist() for a, b in (pair, pair[::-1])}
 
 
-@settings(deadline=None)
 @given(NUMBERS, st.lists(st.integers(0, 9), max_size=6))
 def test_partners_are_those_of_the_pairs(drawn: list[tuple[int, int]], identities: list[int]) -> None:
     pairs = pairs_of(drawn)
@@ -28,7 +27,7 @@ def test_partners_are_those_of_the_pairs(drawn: list[tuple[int, int]], identitie
     assert found.tolist() == [b for a in identities for b in range(10) if (a, b) in meets(pairs)]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(NUMBERS, st.integers(1, 3), st.integers(1, 6), SEEDS)
 def test_of_two_who_may_not_meet_the_later_one_clashes(
     drawn: list[tuple[int, int]], batches: int, size: int, seed: int
@@ -48,7 +47,7 @@ def test_of_two_who_may_not_meet_the_later_one_clashes(
     assert PairsApart(pairs, 10).clashes(identity, own).tolist() == expected
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(NUMBERS, st.integers(0, 4), st.integers(0, 4), SEEDS)
 def test_the_nearest_that_may_meet_are_taken(
     drawn: list[tuple[int, int]], size: int, spare: int, seed: int

@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from subspace.mining.seed_turns import SeedTurns, batches_of, members_of
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(-1, 4)), min_size=1, max_size=30))
 def test_members_are_grouped_in_ascending_order(homes: list[tuple[int, int]]) -> None:
     first, second = np.array(homes, np.int32).T
@@ -24,7 +23,6 @@ def test_members_are_grouped_in_ascending_order(homes: list[tuple[int, int]]) ->
     assert both.identity.dtype == np.int32
 
 
-@settings(deadline=None)
 @given(
     sizes=st.lists(st.integers(0, 20), min_size=1, max_size=6).filter(any),
     seeds=st.integers(1, 7),

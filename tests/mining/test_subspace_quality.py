@@ -16,7 +16,7 @@ def units(n: int, seed: int) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(2, 40), st.integers(1, 6), st.integers(1, 15), st.integers(0, 99))
 def test_similarity_is_the_mean_over_all_pairs(n: int, subspaces: int, block: int, seed: int) -> None:
     means = units(n, seed)
@@ -34,7 +34,7 @@ def test_nothing_has_no_similarity() -> None:
     assert np.isnan(subspace_similarity([], np.zeros(0, np.int64))).all()
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.integers(1, 60), st.integers(1, 8), st.integers(1, 8), st.integers(0, 99))
 def test_rand_index_is_that_of_scikit_learn(n: int, in_a: int, in_b: int, seed: int) -> None:
     random = np.random.default_rng(seed)

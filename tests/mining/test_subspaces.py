@@ -67,7 +67,7 @@ def assert_same(a: Subspaces, b: Subspaces) -> None:
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
 
 
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=120)
 @given(
     n=st.integers(1, 150),
     distinct=st.integers(1, 150),
@@ -103,7 +103,7 @@ def test_sizes_are_within_the_bound_whatever_the_means_are(
     assert_bound(found, n, ids, tolerance, overlap)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     n=st.integers(1, 60),
     distinct=st.integers(1, 60),

@@ -37,14 +37,12 @@ def mined(embeddings: Tensor, labels: list[int], k: int) -> list[tuple[int, int,
     return list(zip(*(index.tolist() for index in found), strict=True))
 
 
-@settings(deadline=None)
 @given(labels_of_a_batch, st.integers(1, 20), st.integers(0, 99))
 def test_every_pair_meets_the_nearest_negatives_of_its_anchor(labels: list[int], k: int, seed: int) -> None:
     embeddings = units(len(labels), seed=seed)
     assert sorted(mined(embeddings, labels, k)) == sorted(slow_triplets(embeddings, labels, k))
 
 
-@settings(deadline=None)
 @given(labels_of_a_batch, st.integers(1, 20), st.integers(0, 99))
 def test_of_equally_near_negatives_any_are_taken(labels: list[int], k: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -59,7 +57,7 @@ def test_of_equally_near_negatives_any_are_taken(labels: list[int], k: int, seed
     assert distances(found) == distances(expected)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(labels_of_a_batch, st.integers(1, 5), st.integers(1, 17), st.integers(0, 99))
 def test_blocks_of_rows_change_nothing(labels: list[int], k: int, rows: int, seed: int) -> None:
     embeddings = units(len(labels), seed=seed)
@@ -112,7 +110,6 @@ def mined_offline(embeddings: Tensor, labels: list[int]) -> list[tuple[int, int,
     return list(zip(*(index.tolist() for index in found), strict=True))
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(-2, 5), max_size=16), st.integers(1, 17), st.integers(0, 99))
 def test_offline_every_image_meets_its_farthest_positive_and_nearest_negative(
     labels: list[int], rows: int, seed: int

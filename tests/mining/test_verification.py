@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_curve
 
@@ -39,7 +39,6 @@ def noisy_identities(
     return images(np.arange(n)), np.arange(n), images(probe_id), probe_id
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10_000), st.integers(2, 9), st.integers(1, 25), st.booleans(), st.integers(1, 9))
 def test_equals_the_best_tpr_of_scikit_learn_at_fpr_within_far(
     seed: int, n_gallery: int, n_probes: int, ties: bool, block: int
@@ -82,7 +81,6 @@ def test_far_times_n_is_taken_as_written() -> None:
     assert accepted_impostors(1e-6, 999_999) == 0
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10_000), st.booleans())
 def test_replicates_recompute_the_threshold_from_weighted_pairs(seed: int, ties: bool) -> None:
     """Every replicate, pair by pair: an identity drawn w times has its probes and gallery image w times."""

@@ -637,9 +637,7 @@ def test_canonical_split(name: str, split: str) -> None:
 LABELS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6).filter(
     lambda label: label.strip()
 )
-PATIENT = settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50
-)
+PATIENT = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 
 
 @PATIENT

@@ -18,7 +18,7 @@ def random_rows(n: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(n, 4, generator=torch.Generator().manual_seed(seed))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(labels=labels_lists, more=st.lists(st.integers(-2, 3), max_size=5), before=st.integers(0, 5))
 def test_pairs_follow_the_labels_and_leave_out_the_anchor_itself(
     labels: list[int], more: list[int], before: int

@@ -170,7 +170,7 @@ every_loss = pytest.mark.parametrize("build", LOSSES.values(), ids=LOSSES)
 
 
 @every_loss
-@settings(deadline=None, max_examples=15, derandomize=True)
+@settings(max_examples=15, derandomize=True)
 @given(
     labels=st.lists(st.integers(0, 4), min_size=1, max_size=6),
     size=st.integers(2, 5),

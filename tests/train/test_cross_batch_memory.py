@@ -67,7 +67,7 @@ class Seen(nn.Module):
         return embeddings.sum()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     sizes=st.lists(st.integers(1, 7), min_size=1, max_size=8),
     size=st.integers(1, 12),

@@ -48,7 +48,7 @@ def assert_same(value: Tensor, expected: Tensor, embeddings: Tensor) -> None:
     torch.testing.assert_close(found, wanted, atol=1e-9, rtol=1e-6)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     labels=st.lists(st.tuples(st.integers(-1, 4), st.integers(1, 4)), min_size=1, max_size=6),
     margin=st.sampled_from([0.05, 0.2, 1.0]),

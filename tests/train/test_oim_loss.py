@@ -53,7 +53,7 @@ def queue_in_order(loss: OIMLoss) -> Tensor:
     return loss.queue[[(pointer - fill + k) % size for k in range(fill)]]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     batches=st.lists(st.lists(st.integers(-1, 3), min_size=1, max_size=9), min_size=1, max_size=4),
     queue_size=st.integers(1, 6),

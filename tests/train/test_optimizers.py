@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -18,7 +18,6 @@ from subspace.train.network_head import head_parameters
 from subspace.train.optimizers import OptimizerConfig, build_optimizer, learning_rate, set_learning_rates
 
 
-@settings(deadline=None)
 @given(st.integers(0, 50), st.integers(1, 200), st.sampled_from(["cosine", "constant"]), st.floats(1e-4, 1))
 def test_the_rate_rises_to_its_peak_and_then_falls_or_stays(
     warmup: int, total: int, schedule: str, lr: float

@@ -69,7 +69,7 @@ def slow(
     return terms
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     labels=st.lists(st.integers(0, 4), min_size=1, max_size=12),
     seed=st.integers(0, 999),

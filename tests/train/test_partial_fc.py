@@ -69,7 +69,7 @@ def assert_equal_on(
 # --- sampling ----------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     present=st.sets(st.integers(0, 29), min_size=1),
     share=st.floats(0.01, 1),
@@ -113,7 +113,7 @@ def test_the_draw_is_a_function_of_seed_and_training_step() -> None:
 
 
 @every_kind
-@settings(deadline=None, max_examples=15, derandomize=True)
+@settings(max_examples=15, derandomize=True)
 @given(
     labels=st.lists(st.integers(0, 11), min_size=1, max_size=6),
     share=st.sampled_from([0.05, 0.3, 1.0]),
@@ -129,7 +129,7 @@ def test_partial_fc_is_the_loss_over_the_drawn_classes(
 
 
 @every_kind
-@settings(deadline=None, max_examples=15, derandomize=True)
+@settings(max_examples=15, derandomize=True)
 @given(
     labels=st.lists(st.integers(0, 8), min_size=1, max_size=6),
     subspace_of=st.lists(st.integers(0, 3), min_size=9, max_size=9),

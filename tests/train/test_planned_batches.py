@@ -64,7 +64,7 @@ def random_rows(batches: int, images: int = 6) -> np.ndarray:
 # --- plans -----------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.lists(st.lists(st.integers(0, 4), max_size=4), min_size=1, max_size=12), st.randoms())
 def test_every_step_is_the_batch_that_was_written(
     tmp_path_factory: pytest.TempPathFactory, parts: list[list[int]], random: Any

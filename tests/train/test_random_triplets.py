@@ -46,7 +46,7 @@ def assert_same(value: Tensor, expected: Tensor, embeddings: Tensor) -> None:
     )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     labels=st.lists(st.integers(-1, 3), min_size=1, max_size=10),
     margin=st.sampled_from([0.05, 0.3, 1.0]),

@@ -62,7 +62,7 @@ losses = st.builds(
 labels_lists = st.lists(st.integers(0, 4), min_size=1, max_size=8)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     labels=labels_lists,
     more=labels_lists,
@@ -97,7 +97,7 @@ def test_value_gradients_and_statistics_follow_the_definition(
     assert not any(number.requires_grad for number in loss.statistics)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=12), losses, st.integers(0, 999))
 def test_the_batch_as_its_own_references_is_the_kernel(
     labels: list[int], loss: BatchOHNMLoss, seed: int

@@ -20,7 +20,7 @@ def units(n: int, seed: int, D: int = 5) -> torch.Tensor:
     return torch.nn.functional.normalize(rows(n, seed, D), dim=1)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=8), min_size=1, max_size=4),
     st.sampled_from([0.0, 0.5, 0.9]),

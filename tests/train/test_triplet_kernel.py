@@ -29,7 +29,7 @@ losses = st.builds(
 
 
 @pytest.mark.filterwarnings("ignore:a batch without triplets")
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=12), losses, st.integers(0, 999))
 def test_every_rule_follows_its_definition(labels: list[int], loss: BatchOHNMLoss, seed: int) -> None:
     random = torch.Generator().manual_seed(seed)

@@ -56,7 +56,7 @@ def gradient(loss: Tensor, embeddings: Tensor) -> Tensor:
 variants = st.fixed_dictionaries({"squared": st.booleans(), "soft_margin": st.booleans()})
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     labels=st.lists(st.integers(0, 4), min_size=2, max_size=12),
     margin=st.sampled_from([0.05, 0.3, 1.0]),

@@ -74,7 +74,7 @@ def told(loss: nn.Module) -> list[float]:
     return [number.item() for number in loss.statistics]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(labels=labels_lists, margin=margins, seed=st.integers(0, 999), twins=st.booleans())
 def test_batch_all_visits_every_triplet(labels: list[int], margin: float, seed: int, twins: bool) -> None:
     embeddings = embeddings_of(len(labels), seed, twins=twins)
@@ -101,7 +101,7 @@ def test_batch_all_visits_every_triplet(labels: list[int], margin: float, seed: 
     assert not any(number.requires_grad for number in loss.statistics or ())
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     labels=labels_lists, margin=margins, seed=st.integers(0, 999), squared=st.booleans(), soft=st.booleans()
 )
@@ -129,7 +129,7 @@ def test_batch_hard_takes_the_farthest_and_the_nearest(
         assert all(math.isnan(number) for number in told(loss))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(labels=labels_lists, margin=margins, seed=st.integers(0, 999))
 def test_semi_hard_takes_the_nearest_negative_beyond_the_positive(
     labels: list[int], margin: float, seed: int

@@ -45,7 +45,7 @@ def slow_loss(loss: VerificationLoss, embeddings: Tensor, labels: list[int]) -> 
     return torch.stack(terms).mean()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(labels=st.lists(st.integers(-1, 3), min_size=1, max_size=10), seed=st.integers(0, 99))
 def test_value_and_gradient_follow_the_definition(labels: list[int], seed: int) -> None:
     embeddings = embeddings_of(len(labels), seed)
