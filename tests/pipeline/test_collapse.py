@@ -94,6 +94,7 @@ def test_stopped_it_exits_4_and_goes_on_softened(folder: Path, small_manifest: P
     assert lines(folder / "stopped")[-1]["d_all"] > 1
 
 
+@pytest.mark.slow
 def test_stopped_in_between_it_ends_with_the_same_bytes(
     folder: Path, small_manifest: Path, softened: subprocess.CompletedProcess[str]
 ) -> None:

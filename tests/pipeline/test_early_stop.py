@@ -96,6 +96,7 @@ def test_it_stops_does_nothing_more_and_continues_with_more_patience(
     assert list(json.loads((run / "best.json").read_text())["validations"]) == ["start", "round-000"]
 
 
+@pytest.mark.slow
 def test_killed_when_it_would_decide_it_decides_the_same(small_manifest: Path, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     for run in (whole, killed):

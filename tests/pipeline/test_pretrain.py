@@ -153,6 +153,7 @@ def test_pretraining_goes_on_from_a_checkpoint_with_the_head_alone(
     assert set(before) == set(build_backbone("small").state_dict())
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_the_middle_of_a_stage_gives_the_same_bytes(
     small_manifest: Path, tmp_path: Path, start: Path
 ) -> None:
