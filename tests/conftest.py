@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from forked_commands import run_command
+from hypothesis import settings
+from running_processes import without_progress
 
 # One thread: results do not depend on the machine, and tests side by side do not fight over cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEMO = REPOSITORY / "data_manifests" / "demo.parquet"
@@ -35,14 +41,10 @@ QUICK = [
 
 
 def subspace(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the command line as a user does, from the folder `cwd`."""
-    return subprocess.run(
-        [sys.executable, "-m", "subspace.pipeline.cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=cwd,
-    )
+    """Run the command line as a user does, from the folder `cwd`; what it says of its progress is left out."""
+    done = run_command([str(argument) for argument in arguments], cwd)
+    done.stderr = without_progress(done.stderr)
+    return done
 
 
 @pytest.fixture(scope="session")

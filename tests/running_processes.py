@@ -1,7 +1,8 @@
-"""Commands that run while a test looks on, their child processes, and a network slow enough to be caught at work."""
+"""Commands that run while a test looks on, what they say, and a network slow enough to be caught at work."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -28,6 +29,11 @@ class Slow(nn.Module):
 """
 """`slow_network.py` in the current folder; its `embedded.txt` is as long as images were embedded."""
 
+PATIENCE = 300.0
+"""Seconds after which what has not happened is taken never to happen; a busy machine needs many."""
+
+PROGRESS = re.compile(r"^[\w ,-]+: [\d,]+(/[\d,]+)? \w+, [\d.,]+/s.*\n", re.MULTILINE)
+
 
 def start(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Popen[str]:
     """Begin `subspace ARGUMENTS`."""
@@ -35,12 +41,22 @@ def start(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Popen[s
     return subprocess.Popen(command, cwd=cwd, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
 
 
-def wait(until: Callable[[], object], seconds: float = 90) -> None:
-    """Return once `until()` is true."""
-    deadline = time.monotonic() + seconds
+def without_progress(errors: str) -> str:
+    """Standard error without the lines that say every ten seconds how far a slow machine has got."""
+    return PROGRESS.sub("", errors)
+
+
+def errors_of(process: subprocess.Popen[str]) -> str:
+    """What a process says on standard error until its end, without progress."""
+    return without_progress(process.communicate(timeout=PATIENCE)[1])
+
+
+def wait(until: Callable[[], object], every: float = 0.02) -> None:
+    """Return once `until()` is true, which is looked at after every so many seconds."""
+    deadline = time.monotonic() + PATIENCE
     while not until():
         assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
+        time.sleep(every)
 
 
 def children(pid: int) -> list[int]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -62,11 +62,14 @@ def test_help_imports_nothing_heavy_and_is_quick() -> None:
     assert done.returncode == 0, done.stderr
     seconds = []
     for _ in range(3):
-        started = time.perf_counter()
+        before = os.times()
         subprocess.run(
             [sys.executable, "-m", "subspace.pipeline.cli", "--help"], capture_output=True, check=True
         )
-        seconds.append(time.perf_counter() - started)
+        after = os.times()  # of the processors: tests side by side wait for each other
+        seconds.append(
+            after.children_user + after.children_system - before.children_user - before.children_system
+        )
     assert min(seconds) < 0.5
 
 

@@ -6,14 +6,13 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from conftest import QUICK, subspace
-from running_processes import SLOW_NETWORK, children, is_alive
+from running_processes import SLOW_NETWORK, children, errors_of, is_alive, wait
 
 from subspace.pipeline import extract_ahead
 from subspace.pipeline.config import RunConfig
@@ -77,19 +76,16 @@ def test_no_signal_leaves_it_running(small_manifest: Path, tmp_path: Path, numbe
         stderr=subprocess.PIPE,
         text=True,
     )
-    parts, deadline = run / "round-000" / "identities.parts", time.monotonic() + 120
-    while not list(parts.glob("means-*")) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
+    parts = run / "round-000" / "identities.parts"
+    wait(lambda: list(parts.glob("means-*")) or process.poll() is not None)
     (child,) = children(process.pid)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    errors = errors_of(process)
     if number is signal.SIGTERM:
         assert process.returncode == 4, errors
         assert "stopped by SIGTERM" in errors
         assert not is_alive(child)
-    while is_alive(child) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not is_alive(child)
+    wait(lambda: not is_alive(child))
     assert 0 < len(list(parts.glob("means-*"))) < 3  # it was stopped half-way
     if number is signal.SIGKILL:  # which leaves nobody time to tidy up
         done = subspace("run", run, "overlap=on", cwd=tmp_path)

@@ -6,12 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kubernetes_checks import Pod, pods, script_on_path
+from running_processes import PATIENCE
 
 from subspace.pipeline.kubernetes import manifest
 from subspace.pipeline.pod_script import SEVERAL
@@ -54,7 +54,7 @@ def recorded(job: Job, config: dict[str, Any], folder: Path) -> list[list[tuple[
         records = folder / pod.name
         records.mkdir()
         process = pod.start(env={**path, "RECORD": str(records)})
-        assert process.communicate(timeout=60)[0] == ""
+        assert process.communicate(timeout=PATIENCE)[0] == ""
         assert process.returncode == 0
         files = sorted(records.iterdir(), key=lambda file: file.name.split("-", 1)[1])
         calls.append([tuple(file.read_text().split("\0")[:-1]) for file in files])
@@ -119,7 +119,7 @@ def test_the_first_failure_is_the_end_and_its_code_that_of_the_pod(
     path = script_on_path(tmp_path / "bin", "subspace", RECORDER)
     told = {"RECORD": str(tmp_path), "FAILS_AT": fails_at, "FAILS_WITH": str(code)}
     process = pod.start(env={**path, **told})
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == code
     assert len(list(tmp_path.glob("cluster-*"))) == 0
 
@@ -127,7 +127,7 @@ def test_the_first_failure_is_the_end_and_its_code_that_of_the_pod(
 def test_setup_that_fails_is_the_end(tmp_path: Path) -> None:
     (pod,) = started(Job("plan", "round-000", (("plan", "x"),)), {"setup": ["(exit 9)"]}, tmp_path)
     process = pod.start(env=script_on_path(tmp_path / "bin", "subspace", RECORDER))
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == 9
 
 
@@ -150,7 +150,7 @@ def test_an_end_that_comes_while_the_work_begins_reaches_it(tmp_path: Path) -> N
     slow = SEVERAL.replace("work+=", "sleep 0.3; work+=")
     assert slow != SEVERAL
     env = os.environ | script_on_path(tmp_path / "bin", "subspace", worker)
-    assert subprocess.run(["bash", "-ec", f"{slow}run subspace"], env=env, timeout=60).returncode == 4
+    assert subprocess.run(["bash", "-ec", f"{slow}run subspace"], env=env, timeout=PATIENCE).returncode == 4
 
 
 @pytest.mark.parametrize("setup", [[], [":"]])
@@ -174,13 +174,11 @@ def test_the_end_of_a_pod_reaches_the_work_and_waits_for_it(
     assert set(words) == {f"begun {job.commands[0][0]}\n"}
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.kill(int(children[0]) if under else process.pid, signal.SIGTERM)
-    began = time.monotonic()
-    words = process.communicate(timeout=60)[0].splitlines()
+    words = process.communicate(timeout=PATIENCE)[0].splitlines()
     assert [word for word in words if not word.startswith("unshare")] == [
         f"saved {job.commands[0][0]}"
     ] * works
     assert process.returncode == 4 or under  # unshare has a word of its own on how its child ended
-    assert time.monotonic() - began < 10
 
 
 def test_a_signal_before_the_work_begins_is_heard(tmp_path: Path) -> None:
@@ -190,7 +188,7 @@ def test_a_signal_before_the_work_begins_is_heard(tmp_path: Path) -> None:
         assert process.stdout
         process.stdout.readline()
         process.terminate()
-        assert process.communicate(timeout=60)[0] == ""
+        assert process.communicate(timeout=PATIENCE)[0] == ""
         assert process.returncode == 4
 
 

@@ -17,6 +17,7 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 from conftest import DEMO, QUICK, QUICK_STEPS, subspace
+from running_processes import errors_of, wait
 
 from subspace.pipeline.run_directory import RunDirectory
 
@@ -265,9 +266,7 @@ def test_a_killed_command_blocks_nobody(small_manifest: Path, tmp_path: Path) ->
         [sys.executable, "-m", "subspace.pipeline.cli", "pretrain", str(run), "--quiet"],
         start_new_session=True,
     )
-    deadline = time.monotonic() + 60
-    while not (run / "start" / "resume").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait((run / "start" / "resume").exists)
     process.kill()
     process.wait()
     after = subspace("init", run, "--manifest", small_manifest, *QUICK, "--force")
@@ -286,11 +285,9 @@ def test_sigterm_saves_and_exits_4(finished_run: Path, small_manifest: Path, tmp
         stdout=subprocess.DEVNULL,
         text=True,
     )
-    deadline = time.monotonic() + 60
-    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait(lambda: metrics.exists() and metrics.stat().st_size)
     process.terminate()
-    _, errors = process.communicate(timeout=60)
+    errors = errors_of(process)
     assert process.returncode == 4, errors
     assert "stopped by SIGTERM at step" in errors.splitlines()[-1]
     assert list((run / "start" / "resume").glob("step-*/meta.json"))

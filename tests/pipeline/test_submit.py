@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import QUICK, subspace
+from running_processes import wait
 
 from subspace.mining.errors import InputError
 from subspace.pipeline.local_jobs import start
 from subspace.pipeline.run_directory import RunDirectory
 from subspace.pipeline.submission import Submission, Task, submitted_with
-
-
-def wait_until(condition: Callable[[], Any], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it took too long"
-        time.sleep(0.2)
 
 
 def states(run: Path) -> dict[str, dict[str, Any]]:
@@ -45,9 +37,9 @@ def test_submitting_locally_does_what_is_left_in_the_background(untrained: Path,
     said = json.loads(subspace("submit", untrained, "--scheduler", "local", "--json").stdout)
     assert said["scheduler"] == "local"
     assert said["jobs"] == ["round-001-train", "round-001-eval"]
-    wait_until(lambda: states(untrained)["round-001/eval"]["state"] == "done")
+    wait(lambda: states(untrained)["round-001/eval"]["state"] == "done", 0.2)
     name = "round-001/checkpoint/model.safetensors"
-    wait_until(lambda: not RunDirectory(untrained).activity()[1])
+    wait(lambda: not RunDirectory(untrained).activity()[1])
     assert (untrained / name).read_bytes() == (finished_run / name).read_bytes()
     logs = subspace("logs", untrained)
     assert "round-001/train" in logs.stdout
@@ -67,11 +59,11 @@ def test_a_run_is_submitted_once_at_a_time_and_cancelled(small_manifest: Path, t
         second = subspace("submit", run)
         assert second.returncode == 2
         assert f"is in use by `subspace run` (pid {number} " in second.stderr
-        wait_until(lambda: list(run.glob("start/resume/step-*")))
+        wait(lambda: list(run.glob("start/resume/step-*")))
     finally:
         cancelled = subspace("cancel", run)
     assert cancelled.returncode == 0, cancelled.stderr
-    wait_until(lambda: not RunDirectory(run).activity()[1])
+    wait(lambda: not RunDirectory(run).activity()[1])
     assert "stopped by SIGTERM" in subspace("logs", run).stdout
     assert "no job of it is queued or running" in subspace("cancel", run).stdout
 
@@ -81,7 +73,7 @@ def test_a_process_that_failed_says_so(untrained: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:100])
     submitted = subspace("submit", untrained, "--scheduler", "local")
     assert submitted.returncode == 0, submitted.stderr
-    wait_until(lambda: states(untrained)["round-001/train"]["state"] == "failed")
+    wait(lambda: states(untrained)["round-001/train"]["state"] == "failed", 0.2)
     assert states(untrained)["round-001/eval"]["state"] == "to do"
     failed = subspace("logs", untrained, "--failed").stdout
     assert str(weights.parent) in failed

@@ -112,7 +112,7 @@ class MiniSlurm:
             raise RuntimeError(f"squeue failed: {done.stderr.strip()}")
         return dict(line.split("|", 1) for line in done.stdout.split())
 
-    def wait_until(self, predicate: Callable[[], object], seconds: float) -> None:
+    def wait_until(self, predicate: Callable[[], object], seconds: float = 300) -> None:
         """Return as soon as `predicate()` is true.
 
         Raises:

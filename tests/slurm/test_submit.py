@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from conftest import QUICK
+from forked_commands import run_command
 from slurm.mini_slurm import MiniSlurm
 
 JOBS = (
@@ -40,14 +41,8 @@ class Runs:
 
     def subspace(self, *words: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run a command and check its exit code."""
-        done = subprocess.run(
-            [sys.executable, "-m", "subspace.pipeline.cli", *map(str, words)],
-            env={**os.environ, **self.slurm.environment},
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
+        done = run_command(
+            [str(word) for word in words], self.folder, {**os.environ, **self.slurm.environment}
         )
         assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
         return done
@@ -67,7 +62,7 @@ class Runs:
         stages = json.loads(self.subspace("status", run, "--json").stdout)
         return {f"{stage['folder']}/{stage['stage']}": stage for stage in stages}
 
-    def wait(self, run: Path, stage: str, state: str, seconds: float = 60) -> dict[str, Any]:
+    def wait(self, run: Path, stage: str, state: str) -> dict[str, Any]:
         """Wait until a stage is in a state."""
         found: dict[str, Any] = {}
 
@@ -75,12 +70,12 @@ class Runs:
             found.update(self.states(run)[stage])
             return found["state"] == state
 
-        self.slurm.wait_until(is_so, seconds)
+        self.slurm.wait_until(is_so)
         return found
 
-    def wait_for_end(self, seconds: float = 120) -> None:
+    def wait_for_end(self) -> None:
         """Wait until Slurm has nothing to do."""
-        self.slurm.wait_until(lambda: not self.live(), seconds)
+        self.slurm.wait_until(lambda: not self.live())
 
     def live(self) -> dict[str, str]:
         """The jobs that are queued or running."""
@@ -136,7 +131,7 @@ def test_the_whole_loop_ends_as_a_local_run(runs: Runs, finished_run: Path) -> N
     states = runs.states(run)
     assert states["round-001/train"]["state"] == "queued"
     assert "3 shard(s) queued (job " in states["round-001/extract"]["note"]
-    runs.wait_for_end(240)
+    runs.wait_for_end()
     for one in (run, other):
         assert {state["state"] for state in runs.states(one).values()} == {"done"}, runs.log(one)
         assert_equal_runs(one, finished_run)
@@ -225,7 +220,7 @@ def until_training(runs: Runs, local: Path) -> tuple[Path, str]:
     run = untrained(runs, local)
     said = runs.submit(run, *JOBS)
     number = next(number for number, job in said["tasks"].items() if job == "round-000-train")
-    runs.slurm.wait_until(lambda: list(run.glob("round-000/resume/step-*[1-9]*")), 60)
+    runs.slurm.wait_until(lambda: list(run.glob("round-000/resume/step-*[1-9]*")))
     return run, number
 
 
@@ -263,7 +258,7 @@ def test_a_training_whose_node_dies_goes_on_elsewhere(runs: Runs, slow_local_run
     node = runs.node_of(number)
     runs.slurm.kill_node(node)
     try:
-        runs.wait_for_end(120)
+        runs.wait_for_end()
     finally:
         runs.slurm.start_node(node)
     assert_training_is_as(slow_local_run, run, runs)
@@ -275,12 +270,12 @@ def test_shards_on_a_node_that_dies_are_made_elsewhere(runs: Runs, finished_run:
     shutil.rmtree(run / "round-001")
     said = runs.submit(run, *JOBS)
     tasks = [number for number, job in said["tasks"].items() if job == "round-001-extract"]
-    runs.slurm.wait_until(lambda: [task for task in tasks if runs.live().get(task) == "RUNNING"], 60)
+    runs.slurm.wait_until(lambda: [task for task in tasks if runs.live().get(task) == "RUNNING"])
     task = next(task for task in tasks if runs.live().get(task) == "RUNNING")
     node = runs.node_of(task)
     runs.slurm.kill_node(node)
     try:
-        runs.wait_for_end(180)
+        runs.wait_for_end()
     finally:
         runs.slurm.start_node(node)
     assert {state["state"] for state in runs.states(run).values()} == {"done"}, runs.log(run)
@@ -303,7 +298,7 @@ def test_cancel_keeps_what_is_done(runs: Runs, slow_local_run: Path) -> None:
 def test_two_nodes_train_together(runs: Runs, slow_local_run: Path) -> None:
     run = untrained(runs, slow_local_run)
     runs.submit(run, *JOBS, "schedule.stages.train.nodes=2")
-    runs.wait_for_end(180)
+    runs.wait_for_end()
     assert runs.states(run)["round-000/train"]["state"] == "done", runs.log(run)
     losses = [
         [json.loads(line)["loss"] for line in (one / "round-000" / "metrics.jsonl").read_text().splitlines()]

@@ -1,0 +1,86 @@
+"""`subspace` commands forked from a process that has imported all of it, so that a test waits for no imports.
+
+Each is a process of its own all the same, with its folder, environment, output and exit code. Tests that signal a
+command start it anew, as `running_processes.start` does.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import pkgutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import NoReturn
+
+
+def run_command(
+    arguments: Sequence[str], cwd: Path | None = None, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `subspace ARGUMENTS` in a folder and an environment, by default those that hold now."""
+    server = _server()
+    assert server.stdin
+    assert server.stdout
+    with tempfile.TemporaryDirectory() as folder:
+        said = [Path(folder, "stdout"), Path(folder, "stderr")]
+        request = {
+            "arguments": list(arguments),
+            "cwd": str(cwd or Path.cwd()),
+            "environment": dict(environment or os.environ),
+            "said": list(map(str, said)),
+        }
+        server.stdin.write(json.dumps(request) + "\n")
+        server.stdin.flush()
+        code = int(server.stdout.readline())
+        return subprocess.CompletedProcess(
+            ["subspace", *arguments], code, *(path.read_text() for path in said)
+        )
+
+
+@cache
+def _server() -> subprocess.Popen[str]:
+    """The process to fork from; it ends with this one, whose end of the pipe is then closed."""
+    return subprocess.Popen(
+        [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/"
+    )
+
+
+def _serve() -> None:
+    from subspace import mining, pipeline, train
+
+    for package in (mining, pipeline, train):
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{package.__name__}.{module.name}")
+    gc.freeze()
+    for line in sys.stdin:
+        child = os.fork()
+        if not child:
+            _become(**json.loads(line))
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+def _become(arguments: list[str], cwd: str, environment: dict[str, str], said: list[str]) -> NoReturn:
+    """Be what `python -m subspace.pipeline.cli ARGUMENTS` is in that folder."""
+    from subspace.pipeline.cli import main
+
+    for descriptor, path in enumerate([os.devnull, *said]):
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        os.dup2(file, descriptor)
+        os.close(file)
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv[1:] = arguments
+    sys.path[0] = cwd
+    main()
+    raise AssertionError("main() leaves the process")
+
+
+if __name__ == "__main__":
+    _serve()
