@@ -2,7 +2,8 @@
 
 All on 20,000 identities with equal steps, so that a plot is minutes and not hours. Most have the paper's own loss,
 batch OHNM, whose k and margin are among the settings, and an earlier learning rate; those of the memory
-have multi-similarity, and label noise has the default plan and its loss on random batches as well.
+have multi-similarity, and label noise and the number of identities have the default plan and its loss on random
+batches as well.
 """
 
 from __future__ import annotations
@@ -66,10 +67,25 @@ def _points(line: str, arms: dict[float, Arm], lr: float = EARLIER_LR) -> tuple[
     return tuple(Point(line, x, SET, arm, lr=lr) for x, arm in arms.items())
 
 
-def _sets(names: dict[float, str], visits: dict[float, float] | None = None) -> tuple[Point, ...]:
+EARLIER_LINES = (
+    ("batch OHNM, groups of 4, half random, lr=0.002", PLANNED, EARLIER_LR),
+    ("batch OHNM, random batches, lr=0.002", RANDOM, EARLIER_LR),
+)
+LINES = (
+    ("the default plan, lr=0.016", DEFAULT, LR),
+    ("its loss, random batches, lr=0.016", SAME_LOSS, LR),
+    *EARLIER_LINES,
+)
+
+
+def _sets(
+    names: dict[float, str],
+    visits: dict[float, float] | None = None,
+    lines: tuple[tuple[str, Arm, float], ...] = LINES,
+) -> tuple[Point, ...]:
     return tuple(
-        Point(line, x, data, arm, visits[x] if visits else VISITS)
-        for line, arm in (("groups of 4, half random", PLANNED), ("random batches", RANDOM))
+        Point(line, x, data, arm, visits[x] if visits else VISITS, lr)
+        for line, arm, lr in lines
         for x, data in names.items()
     )
 
@@ -205,27 +221,15 @@ ABLATIONS = {
             "label-noise",
             "Training images that carry another name, percent",
             "%",
-            tuple(
-                Point(line, percent, data, arm, lr=lr)
-                for line, arm, lr in (
-                    ("the default plan, lr=0.016", DEFAULT, LR),
-                    ("its loss, random batches, lr=0.016", SAME_LOSS, LR),
-                    ("batch OHNM, groups of 4, half random, lr=0.002", PLANNED, EARLIER_LR),
-                    ("batch OHNM, random batches, lr=0.002", RANDOM, EARLIER_LR),
-                )
-                for percent, data in {
-                    0: SET,
-                    10: f"{SET}-noise10",
-                    20: f"{SET}-noise20",
-                    40: f"{SET}-noise40",
-                }.items()
-            ),
+            _sets({0: SET, 10: f"{SET}-noise10", 20: f"{SET}-noise20", 40: f"{SET}-noise40"}),
         ),
         Ablation(
             "images",
             "Training images of an identity, at most (all: 15 on average)",
             "images",
-            _sets({2: f"{SET}-images2", 4: f"{SET}-images4", 8: f"{SET}-images8", 15: SET}),
+            _sets(
+                {2: f"{SET}-images2", 4: f"{SET}-images4", 8: f"{SET}-images8", 15: SET}, lines=EARLIER_LINES
+            ),
         ),
         Ablation(
             "identities",
