@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -174,11 +175,13 @@ def test_the_end_of_a_pod_reaches_the_work_and_waits_for_it(
     assert set(words) == {f"begun {job.commands[0][0]}\n"}
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.kill(int(children[0]) if under else process.pid, signal.SIGTERM)
+    began = time.monotonic()
     words = process.communicate(timeout=PATIENCE)[0].splitlines()
     assert [word for word in words if not word.startswith("unshare")] == [
         f"saved {job.commands[0][0]}"
     ] * works
     assert process.returncode == 4 or under  # unshare has a word of its own on how its child ended
+    assert time.monotonic() - began < 10
 
 
 def test_a_signal_before_the_work_begins_is_heard(tmp_path: Path) -> None:

@@ -130,7 +130,11 @@ def test_the_stages_are_those_of_a_slow_calendar(head_steps: int | str, block_st
 
 @pytest.mark.parametrize(
     ("name", "optimizer"),
-    [("small", "adamw"), ("small", "sgd"), ("small", "adagrad"), ("iresnet18", "adamw")],
+    [
+        *(("small", optimizer) for optimizer in ("adamw", "sgd", "adagrad")),
+        ("iresnet18", "adamw"),
+        *(pytest.param("iresnet18", optimizer, marks=pytest.mark.slow) for optimizer in ("sgd", "adagrad")),
+    ],
 )
 def test_what_rests_stays_and_what_trains_moves(name: str, optimizer: str) -> None:
     network = build_backbone(name, embedding_size=8)
