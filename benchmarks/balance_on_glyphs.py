@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from subspace.mining import cluster_identities
-from subspace.mining.neighbors import sampled_neighbors
+from subspace.mining.clustering.neighbors import sampled_neighbors
 from subspace.train.checkpoint import load_network
 
 SIDE, EM = 32, 27

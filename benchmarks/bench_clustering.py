@@ -28,8 +28,8 @@ import torch
 from sklearn.cluster import MiniBatchKMeans
 
 from subspace.mining import cluster_identities, neighbor_recall
-from subspace.mining.mean_blocks import MeanBlocks
-from subspace.mining.mean_table import MeanTable
+from subspace.mining.clustering.mean_blocks import MeanBlocks
+from subspace.mining.clustering.mean_table import MeanTable
 
 NITER, ROWS_PER_GROUP = 20, 20_000
 

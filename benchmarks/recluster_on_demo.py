@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from subspace.mining.neighbors import neighbor_recall
-from subspace.mining.subspaces import cluster_identities
+from subspace.mining.clustering.neighbors import neighbor_recall
+from subspace.mining.clustering.subspaces import cluster_identities
 from subspace.train.checkpoint import load_running_means
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from subspace.mining import Manifest, PlanConfig, cluster_identities, plan_batches, write_plan
-from subspace.mining.identity_means import identity_means
+from subspace.mining.clustering.means import identity_means
 from subspace.train import BatchOHNMLoss, ImageStore, PlanBatchSampler, build_backbone
 
 

@@ -10,20 +10,20 @@ import numpy as np
 import pyarrow as pa
 
 from ..mining.artifacts import read_parquet, write_parquet
-from ..mining.duplicates import Duplicates, suspected_duplicates
-from ..mining.mean_blocks import MeanBlocks
-from ..mining.mean_table import MeanTable
-from ..mining.neighbors import sampled_neighbors
-from ..mining.randomness import derived_seed
-from ..mining.schemas import CENTROIDS, DUPLICATES, SUBSPACES, vector
-from ..mining.subspace_quality import adjusted_rand_index, subspace_similarity
-from ..mining.subspaces import (
+from ..mining.clustering.duplicates import Duplicates, suspected_duplicates
+from ..mining.clustering.mean_blocks import MeanBlocks
+from ..mining.clustering.mean_table import MeanTable
+from ..mining.clustering.neighbors import sampled_neighbors
+from ..mining.clustering.quality import adjusted_rand_index, subspace_similarity
+from ..mining.clustering.subspaces import (
     SAMPLE_BYTES,
     SubspaceConfig,
     Subspaces,
     cluster_identities,
     subspace_count,
 )
+from ..mining.randomness import derived_seed
+from ..mining.schemas import CENTROIDS, DUPLICATES, SUBSPACES, vector
 from .config import RunConfig
 from .console import amount
 from .round_tables import read_identities

@@ -14,10 +14,10 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from yaml import YAMLError
 
 from ..mining.artifacts import write_text
+from ..mining.clustering.subspaces import SubspaceConfig
 from ..mining.errors import InputError
 from ..mining.plan_config import PlanConfig
 from ..mining.settings import Settings
-from ..mining.subspaces import SubspaceConfig
 from ..train.embedder import Precision
 from ..train.loop import LoaderConfig, TrainConfig
 from ..train.losses import check_loss

@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 
 from ..mining.artifacts import write_parquet
+from ..mining.clustering.means import IdentityMeans, identity_means
 from ..mining.errors import InputError
-from ..mining.identity_means import IdentityMeans, identity_means
 from ..mining.manifest import Manifest
 from ..mining.randomness import generator
 from ..mining.schemas import EMBEDDINGS, IDENTITIES, QUARANTINE, vector

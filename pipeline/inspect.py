@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..mining.artifacts import metadata_of, open_parquet, read_parquet, read_row_group
+from ..mining.clustering.neighbors import batch_hardness
 from ..mining.errors import InputError
-from ..mining.neighbors import batch_hardness
 from ..mining.schemas import (
     CENTROIDS,
     DUPLICATES,

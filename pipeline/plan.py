@@ -11,10 +11,10 @@ import pyarrow as pa
 
 from ..mining.artifacts import read_parquet
 from ..mining.batch_plan import BATCHES_PER_BLOCK, PlanBlock, plan_batches
+from ..mining.clustering.mean_table import MeanTable
+from ..mining.clustering.neighbors import nearest_in_subspace
 from ..mining.errors import InputError, StaleArtifactError
 from ..mining.manifest import IdentityImages, Manifest
-from ..mining.mean_table import MeanTable
-from ..mining.neighbors import nearest_in_subspace
 from ..mining.plan_config import PlanConfig
 from ..mining.plan_table import write_plan
 from ..mining.schemas import QUARANTINE

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from ..mining.artifacts import read_json
+from ..mining.clustering.mean_table import MeanTable
 from ..mining.errors import InputError
 from ..mining.manifest import Manifest
-from ..mining.mean_table import MeanTable
 from ..mining.randomness import derived_seed
 from ..train import distributed
 from ..train.checkpoint import CheckpointMeta, load_network

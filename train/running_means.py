@@ -12,8 +12,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from ..mining.clustering.neighbors import neighbor_recall
 from ..mining.errors import InputError
-from ..mining.neighbors import neighbor_recall
 from ..mining.settings import Settings
 from .unit_embeddings import normalized
 

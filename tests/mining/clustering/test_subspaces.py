@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, homogeneity_score
 
+from subspace.mining.clustering.mean_table import MeanTable
+from subspace.mining.clustering.neighbors import neighbor_recall
+from subspace.mining.clustering.subspaces import Subspaces, cluster_identities
 from subspace.mining.errors import InputError
-from subspace.mining.mean_table import MeanTable
-from subspace.mining.neighbors import neighbor_recall
-from subspace.mining.subspaces import Subspaces, cluster_identities
 
 
 def units(n: int, d: int = 8, seed: int = 0) -> np.ndarray:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .errors import InputError
+from ..errors import InputError
 from .neighbors import neighbors_by_subspace
 
 ROUNDING = 1e-6

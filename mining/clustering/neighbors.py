@@ -12,8 +12,8 @@ from typing import Any
 import faiss
 import numpy as np
 
+from ..randomness import generator
 from .mean_blocks import MeanBlocks
-from .randomness import generator
 
 HARDNESS_BATCHES = 64
 """Batches that a figure of hardness is averaged over."""

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from subspace.mining import mean_table
+from subspace.mining.clustering import mean_table
+from subspace.mining.clustering.mean_blocks import MeanBlocks
+from subspace.mining.clustering.mean_table import MeanTable
 from subspace.mining.errors import InputError
-from subspace.mining.mean_blocks import MeanBlocks
-from subspace.mining.mean_table import MeanTable
 from subspace.mining.schemas import vector
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from subspace.mining import mean_blocks
-from subspace.mining.neighbors import (
+from subspace.mining.clustering import mean_blocks
+from subspace.mining.clustering.neighbors import (
     batch_hardness,
     nearest_in_subspace,
     neighbor_recall,

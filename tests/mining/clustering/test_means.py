@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from subspace.mining.clustering.means import IdentityMeans, identity_means
 from subspace.mining.errors import InputError
-from subspace.mining.identity_means import IdentityMeans, identity_means
 
 Block = tuple[np.ndarray, np.ndarray]
 

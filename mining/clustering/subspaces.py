@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from .balance import Bound, choose, find_prices
+from ..errors import InputError
+from ..randomness import generator
+from ..settings import Settings
+from .assignment import Assignment
 from .centroids import Flat, TwoLevel, fit_flat, fit_plain, fit_two_level
-from .errors import InputError
 from .mean_blocks import ROWS_PER_BLOCK, MeanBlocks
-from .randomness import generator
-from .repair import Assignment
-from .settings import Settings
+from .prices import Bound, choose, find_prices
 
 CANDIDATES = 6
 """Subspaces that an identity may be sent to."""

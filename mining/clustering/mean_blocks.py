@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import InputError
+from ..errors import InputError
 
 ROWS_PER_BLOCK = 16_384
 """32 MB at D=512: large enough for BLAS and for Arrow, small beside any budget."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .balance import Bound
+from .prices import Bound
 
 
 class Assignment:

@@ -21,8 +21,8 @@ import faiss
 import numpy as np
 import torch
 
-from .balance import Bound, choose, find_prices
-from .randomness import derived_seed
+from ..randomness import derived_seed
+from .prices import Bound, choose, find_prices
 
 ROWS_PER_PRODUCT = 4096
 """Rows of one matrix product: its similarities to 1,000 centroids, 16 MB, stay in the last-level cache."""

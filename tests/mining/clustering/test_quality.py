@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score
 
-from subspace.mining.subspace_quality import adjusted_rand_index, subspace_similarity
+from subspace.mining.clustering.quality import adjusted_rand_index, subspace_similarity
 
 
 def units(n: int, seed: int) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from subspace.mining.duplicates import NEIGHBORS, suspected_duplicates
+from subspace.mining.clustering.duplicates import NEIGHBORS, suspected_duplicates
 from subspace.mining.errors import InputError
 
 

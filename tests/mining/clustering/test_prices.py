@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
-from subspace.mining.balance import Bound, choose, find_prices
-from subspace.mining.repair import Assignment, first_of_each
+from subspace.mining.clustering.assignment import Assignment, first_of_each
+from subspace.mining.clustering.prices import Bound, choose, find_prices
 
 
 def units(n: int, d: int, seed: int) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Identity means, and subspaces of look-alikes made of them."""
