@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from subspace.mining import IdentityImages, PlanConfig, plan_batches, write_plan
-from subspace.mining.batch_plan import BATCHES_PER_BLOCK
+from subspace.mining.planning.batch_plan import BATCHES_PER_BLOCK
 from subspace.mining.schemas import PLAN
 
 P, K, IDS_PER_SUBSPACE = 64, 4, 10_000

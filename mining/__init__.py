@@ -10,14 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .batch_plan import plan_batches
     from .clustering.duplicates import Duplicates, suspected_duplicates
     from .clustering.neighbors import batch_hardness, nearest_in_subspace, neighbor_recall
     from .clustering.subspaces import Subspaces, cluster_identities
     from .errors import InputError, StaleArtifactError, StoppedEarly, SubspaceError, SubspaceWarning
     from .manifest import IdentityImages, Manifest
-    from .plan_config import PlanConfig
-    from .plan_table import write_plan
+    from .planning.batch_plan import plan_batches
+    from .planning.plan_table import write_plan
+    from .planning.settings import PlanConfig
     from .triplets import Triplets, mine_batch_ohnm, mine_offline
 
 __all__ = [

@@ -16,7 +16,7 @@ from yaml import YAMLError
 from ..mining.artifacts import write_text
 from ..mining.clustering.subspaces import SubspaceConfig
 from ..mining.errors import InputError
-from ..mining.plan_config import PlanConfig
+from ..mining.planning.settings import PlanConfig
 from ..mining.settings import Settings
 from ..train.embedder import Precision
 from ..train.loop import LoaderConfig, TrainConfig

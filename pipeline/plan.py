@@ -10,15 +10,15 @@ import numpy as np
 import pyarrow as pa
 
 from ..mining.artifacts import read_parquet
-from ..mining.batch_plan import BATCHES_PER_BLOCK, PlanBlock, plan_batches
 from ..mining.clustering.mean_table import MeanTable
 from ..mining.clustering.neighbors import nearest_in_subspace
 from ..mining.errors import InputError, StaleArtifactError
 from ..mining.manifest import IdentityImages, Manifest
-from ..mining.plan_config import PlanConfig
-from ..mining.plan_table import write_plan
+from ..mining.planning.batch_plan import BATCHES_PER_BLOCK, PlanBlock, plan_batches
+from ..mining.planning.plan_table import write_plan
+from ..mining.planning.settings import PlanConfig
+from ..mining.planning.shards import shards_of
 from ..mining.schemas import QUARANTINE
-from ..mining.shards import shards_of
 from .config import RunConfig
 from .console import Console, amount
 from .extract import extract_stage

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from ..mining.artifacts import fingerprint_of, read_json
-from ..mining.batch_plan import plan_batches
 from ..mining.errors import InputError
 from ..mining.manifest import IdentityImages, Manifest
-from ..mining.plan_config import PlanConfig
-from ..mining.plan_table import write_plan
+from ..mining.planning.batch_plan import plan_batches
+from ..mining.planning.plan_table import write_plan
+from ..mining.planning.settings import PlanConfig
 from ..mining.randomness import derived_seed, generator
 from ..train import distributed
 from ..train.checkpoint import SPEC_PREFIX, CheckpointMeta, load_network, read_meta, save_checkpoint

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .manifest import IdentityImages, Manifest
+from ..manifest import IdentityImages, Manifest
 
 
 def shards_of(manifest: Manifest, images: IdentityImages, subspace_id: np.ndarray) -> pa.Table:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from subspace.mining.plan_config import PlanConfig, draw_of
+from subspace.mining.planning.settings import PlanConfig, draw_of
 
 
 @pytest.mark.parametrize(

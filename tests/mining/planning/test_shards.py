@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from subspace.mining.manifest import IdentityImages, Manifest
-from subspace.mining.shards import shards_of
+from subspace.mining.planning.shards import shards_of
 
 
 @pytest.mark.parametrize("encoded", [False, True])

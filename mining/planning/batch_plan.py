@@ -21,14 +21,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import InputError
+from ..manifest import IdentityImages
+from ..randomness import generator
 from .distinct_batches import DistinctBatches
-from .errors import InputError
 from .image_decks import ImageDecks
-from .manifest import IdentityImages
 from .pairs_apart import PairsApart
-from .plan_config import PlanConfig
-from .randomness import generator
 from .seed_turns import Members, SeedTurns, Turns, batches_of, members_of
+from .settings import PlanConfig
 
 BATCHES_PER_BLOCK = 1024
 """Part of the function, since a block is drawn with a generator of its own: changing it changes every plan."""

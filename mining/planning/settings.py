@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from .settings import Settings
+from ..settings import Settings
 
 Strategy = Literal["mixed", "custom", "random", "subspace", "doppelganger", "graph"]
 

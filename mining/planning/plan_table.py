@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from .artifacts import parquet_writer, whole_folder
+from ..artifacts import parquet_writer, whole_folder
+from ..manifest import IdentityImages
+from ..schemas import PLAN
 from .batch_plan import BATCHES_PER_BLOCK, PlanBlock
-from .manifest import IdentityImages
-from .schemas import PLAN
 
 
 def write_plan(

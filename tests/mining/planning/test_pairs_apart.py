@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from subspace.mining.pairs_apart import PairsApart
+from subspace.mining.planning.pairs_apart import PairsApart
 
 NUMBERS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=20)
 SEEDS = st.integers(0, 99)

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
-from subspace.mining.image_decks import CHUNK, ImageDecks
 from subspace.mining.manifest import IdentityImages
+from subspace.mining.planning.image_decks import CHUNK, ImageDecks
 
 
 def images_of(counts: list[int]) -> IdentityImages:

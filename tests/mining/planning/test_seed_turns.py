@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from subspace.mining.seed_turns import SeedTurns, batches_of, members_of
+from subspace.mining.planning.seed_turns import SeedTurns, batches_of, members_of
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(-1, 4)), min_size=1, max_size=30))

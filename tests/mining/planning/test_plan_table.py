@@ -10,10 +10,10 @@ import pytest
 from torch.utils.data import DataLoader, Dataset
 
 from subspace.mining.artifacts import fingerprint_in
-from subspace.mining.batch_plan import PlanBlock, plan_batches
 from subspace.mining.manifest import IdentityImages
-from subspace.mining.plan_config import PlanConfig
-from subspace.mining.plan_table import write_plan
+from subspace.mining.planning.batch_plan import PlanBlock, plan_batches
+from subspace.mining.planning.plan_table import write_plan
+from subspace.mining.planning.settings import PlanConfig
 from subspace.mining.schemas import PLAN
 from subspace.train.planned_batches import Plan, PlanBatchSampler
 

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.stats import chi2
 
-from subspace.mining.batch_plan import BATCHES_PER_BLOCK, PlanBlock, plan_batches
 from subspace.mining.clustering.neighbors import nearest_in_subspace
 from subspace.mining.errors import InputError
 from subspace.mining.manifest import IdentityImages
-from subspace.mining.plan_config import PlanConfig
-from subspace.mining.seed_turns import batches_of, members_of
+from subspace.mining.planning.batch_plan import BATCHES_PER_BLOCK, PlanBlock, plan_batches
+from subspace.mining.planning.seed_turns import batches_of, members_of
+from subspace.mining.planning.settings import PlanConfig
 
 custom = partial(PlanConfig, strategy="custom")
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .manifest import IdentityImages
+from ..manifest import IdentityImages
 
 CHUNK = 8192
 """Identities that are dealt to at a time: intermediate arrays stay in the processor's cache (1.5 times faster)."""

@@ -1,0 +1,1 @@
+"""Subspaces to batches: who is in which, and with which images."""
