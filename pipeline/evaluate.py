@@ -9,10 +9,10 @@ import numpy as np
 
 from ..mining.artifacts import read_json, write_json
 from ..mining.errors import InputError
-from ..mining.identification import identification
+from ..mining.evaluation.identification import identification
+from ..mining.evaluation.verification import verification
 from ..mining.manifest import Manifest
 from ..mining.randomness import derived_seed
-from ..mining.verification import verification
 from ..train.backbones import Backbone
 from ..train.checkpoint import load_network
 from ..train.embedder import embed, forward_rate, pick_device

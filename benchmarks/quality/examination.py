@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from glyph_sets import DISTRACTORS, SEED, is_clean, training_identities, wide_manifest
 
-from subspace.mining.coverage import coverage_at_precision
-from subspace.mining.identification import evaluation_pairs, identification
+from subspace.mining.evaluation.coverage import coverage_at_precision
+from subspace.mining.evaluation.identification import evaluation_pairs, identification
+from subspace.mining.evaluation.verification import verification
 from subspace.mining.manifest import Manifest
 from subspace.mining.randomness import derived_seed, generator
-from subspace.mining.verification import verification
 from subspace.train.checkpoint import load_network
 from subspace.train.embedder import embed, pick_device
 from subspace.train.images import ImageStore

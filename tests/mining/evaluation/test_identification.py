@@ -11,7 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from subspace.mining.errors import InputError
-from subspace.mining.identification import EvaluationPairs, Identification, evaluation_pairs, identification
+from subspace.mining.evaluation.identification import (
+    EvaluationPairs,
+    Identification,
+    evaluation_pairs,
+    identification,
+)
 
 
 def tied_rows(rng: np.random.Generator, n: int) -> np.ndarray:

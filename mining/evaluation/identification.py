@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from .errors import InputError
-from .randomness import generator
+from ..errors import InputError
+from ..randomness import generator
 
 BLOCK = 1024
 TIE = 1e-6

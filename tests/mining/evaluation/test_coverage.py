@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from subspace.mining.coverage import coverage_at_precision
 from subspace.mining.errors import InputError
+from subspace.mining.evaluation.coverage import coverage_at_precision
 
 
 def unit(rows: np.ndarray) -> np.ndarray:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_curve
 
 from subspace.mining.errors import InputError
-from subspace.mining.identification import MatedProbes
-from subspace.mining.verification import ImpostorTail, accepted_impostors, verification
+from subspace.mining.evaluation.identification import MatedProbes
+from subspace.mining.evaluation.verification import ImpostorTail, accepted_impostors, verification
 
 
 def tied_rows(rng: np.random.Generator, n: int) -> np.ndarray:

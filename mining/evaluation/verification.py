@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import InputError
+from ..errors import InputError
 from .identification import BLOCK, TIE, Interval, MatedProbes, percentile_interval
 
 TAIL_FACTOR = 3

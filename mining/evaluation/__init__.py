@@ -1,0 +1,1 @@
+"""Metrics of identification and verification, with their intervals."""
