@@ -40,7 +40,7 @@ from subspace.train.backbones import build_backbone
 from subspace.train.image_index import training_images
 from subspace.train.images import ImageStore
 from subspace.train.loop import LoaderConfig, train_steps
-from subspace.train.losses import TrainingSet, build_loss, labels_are_places
+from subspace.train.losses.building.building import TrainingSet, build_loss, labels_are_places
 from subspace.train.optimizers import OptimizerConfig, build_optimizer
 from subspace.train.planned_batches import DecodedBatches, Plan, load_batches
 from subspace.train.training_state import TrainingState

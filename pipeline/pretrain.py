@@ -17,10 +17,10 @@ from ..mining.randomness import derived_seed, generator
 from ..train import distributed
 from ..train.checkpoint import SPEC_PREFIX, CheckpointMeta, load_network, read_meta, save_checkpoint
 from ..train.images import ImageStore
-from ..train.losses import NewClasses
+from ..train.losses.building import NewClasses
+from ..train.losses.pretraining import build_pretraining_loss
 from ..train.optimizers import build_optimizer
 from ..train.planned_batches import DecodedBatches, Plan
-from ..train.pretraining_loss import build_pretraining_loss
 from .config import RunConfig
 from .plan import shown
 from .run_directory import RunDirectory

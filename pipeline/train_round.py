@@ -17,7 +17,7 @@ from ..train import distributed
 from ..train.checkpoint import CheckpointMeta, load_network
 from ..train.image_index import training_images
 from ..train.images import ImageStore
-from ..train.losses import TrainingSet, build_loss, labels_are_places
+from ..train.losses.building import TrainingSet, build_loss, labels_are_places
 from ..train.optimizers import build_optimizer
 from ..train.planned_batches import DecodedBatches, Plan
 from ..train.running_means import RunningMeans, Staleness

@@ -13,7 +13,7 @@ from subspace.train import distributed
 from subspace.train.backbones import Backbone, ImageInput
 from subspace.train.batch_shares import BatchShare
 from subspace.train.loop import LoaderConfig, train_steps
-from subspace.train.losses import TrainingSet, build_loss
+from subspace.train.losses.building.building import TrainingSet, build_loss
 from subspace.train.optimizers import OptimizerConfig, build_optimizer
 from subspace.train.planned_batches import ImageBatch
 from subspace.train.training_state import TrainingState, averaged

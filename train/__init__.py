@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .backbones import Backbone, build_backbone
     from .checkpoint import load_network, save_checkpoint
-    from .class_losses import SoftmaxLoss
     from .images import ImageStore
+    from .losses.batch_ohnm import BatchOHNMLoss
+    from .losses.class_losses import SoftmaxLoss
     from .planned_batches import Plan, PlanBatchSampler
-    from .triplet_loss import BatchOHNMLoss
 
 __all__ = [
     "Backbone",

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ..mining.triplets import Triplets, mine_offline
-from .unit_embeddings import normalized
+from .losses.unit_length import normalized
 
 PAIRS_AT_MOST = 1_000_000
 TILE = 96

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from ..mining.errors import InputError
 from ..mining.settings import Settings
-from .cross_batch_memory import CrossBatchMemory
-from .losses import JointLoss
-from .offline_triplets import OfflineTripletLoss
-from .random_triplets import DistanceWeightedLoss, RandomTripletLoss
-from .triplet_loss import BatchOHNMLoss
-from .triplet_rules import BatchAllLoss, BatchHardLoss, SemiHardLoss
-from .unit_embeddings import normalized
+from .losses.batch_ohnm import BatchOHNMLoss
+from .losses.building import JointLoss
+from .losses.cross_batch_memory import CrossBatchMemory
+from .losses.offline_triplets import OfflineTripletLoss
+from .losses.random_triplets import DistanceWeightedLoss, RandomTripletLoss
+from .losses.triplet_rules import BatchAllLoss, BatchHardLoss, SemiHardLoss
+from .losses.unit_length import normalized
 
 NEAR = 0.05
 """The loss rests when its mean over a window is within this share of its value at collapse."""

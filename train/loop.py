@@ -22,14 +22,14 @@ from .batch_shares import by_all_or_none, readable_images
 from .collapse import CollapseConfig, mean_distance
 from .embedder import Precision
 from .images import BadImage
-from .losses import DEFAULT_ARGS
+from .losses.batch_ohnm import TripletStatistics
+from .losses.building import DEFAULT_ARGS
 from .network_pass import NetworkPass
 from .optimizers import OptimizerConfig, learning_rate, set_learning_rates
 from .phases import Phases
 from .planned_batches import AugmentConfig, ImageBatch
 from .trackers import TrackerName
 from .training_state import TrainingState
-from .triplet_loss import TripletStatistics
 from .unfreezing import Unfreezing
 
 

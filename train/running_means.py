@@ -15,7 +15,7 @@ from torch import Tensor
 from ..mining.clustering.neighbors import neighbor_recall
 from ..mining.errors import InputError
 from ..mining.settings import Settings
-from .unit_embeddings import normalized
+from .losses.unit_length import normalized
 
 
 class ReclusterConfig(Settings):

@@ -17,10 +17,10 @@ from subspace.train.backbones import Backbone, ImageInput
 from subspace.train.checkpoint import CheckpointMeta
 from subspace.train.collapse import CollapseConfig, CollapseGuard
 from subspace.train.loop import LoaderConfig
+from subspace.train.losses.building.batch_ohnm import BatchOHNMLoss
+from subspace.train.losses.building.triplet_rules import BatchHardLoss
 from subspace.train.optimizers import OptimizerConfig, build_optimizer
 from subspace.train.training_state import TrainingState
-from subspace.train.triplet_loss import BatchOHNMLoss
-from subspace.train.triplet_rules import BatchHardLoss
 
 HEALTHY, COLLAPSED = (0.2, 1.8), (0.3, 0.01)
 

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from subspace.mining.errors import InputError
 from subspace.train.collapse import CollapseConfig, CollapseGuard, collapsed_value, mean_distance
-from subspace.train.cross_batch_memory import CrossBatchMemory
-from subspace.train.losses import JointLoss
-from subspace.train.offline_triplets import OfflineTripletLoss
-from subspace.train.pair_losses import MultiSimilarityLoss
-from subspace.train.random_triplets import DistanceWeightedLoss, RandomTripletLoss
-from subspace.train.triplet_loss import BatchOHNMLoss
-from subspace.train.triplet_rules import BatchAllLoss, BatchHardLoss, SemiHardLoss
+from subspace.train.losses.building.batch_ohnm import BatchOHNMLoss
+from subspace.train.losses.building.building import JointLoss
+from subspace.train.losses.building.cross_batch_memory import CrossBatchMemory
+from subspace.train.losses.building.offline_triplets import OfflineTripletLoss
+from subspace.train.losses.building.pair_losses import MultiSimilarityLoss
+from subspace.train.losses.building.random_triplets import DistanceWeightedLoss, RandomTripletLoss
+from subspace.train.losses.building.triplet_rules import BatchAllLoss, BatchHardLoss, SemiHardLoss
 
 WINDOW = CollapseConfig(window=4)
 

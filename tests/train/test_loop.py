@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from subspace.train.backbones import Backbone, ImageInput, build_backbone
-from subspace.train.class_losses import SoftmaxLoss
 from subspace.train.images import BadImage
 from subspace.train.loop import LoaderConfig, StepRecord, train_steps
+from subspace.train.losses.building.batch_ohnm import BatchOHNMLoss
+from subspace.train.losses.building.class_losses import SoftmaxLoss
 from subspace.train.optimizers import OptimizerConfig, build_optimizer, learning_rate
 from subspace.train.phases import Phases
 from subspace.train.planned_batches import ImageBatch
 from subspace.train.training_state import TrainingState
-from subspace.train.triplet_loss import BatchOHNMLoss
 
 LEVEL = OptimizerConfig(lr=3e-3, schedule="constant", warmup_steps=0)
 TOTAL = 20

@@ -18,12 +18,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from subspace.train.images import BadImage
 from subspace.train.loop import StepRecord
+from subspace.train.losses.building.batch_ohnm import TripletStatistics
 from subspace.train.metrics_log import MetricsLog, read_metrics
 from subspace.train.open_trackers import open_trackers
 from subspace.train.phases import Phases
 from subspace.train.planned_batches import ImageBatch
 from subspace.train.trackers import TrackedRun
-from subspace.train.triplet_loss import TripletStatistics
 
 
 def record(

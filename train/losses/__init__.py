@@ -1,0 +1,1 @@
+"""Losses: over triplets, over pairs, and over classes."""

@@ -1,0 +1,139 @@
+"""The triplet loss over batch-OHNM triplets.
+
+Shapes: B images in a batch, R references, D numbers in an embedding, P positives of the anchor that has most,
+k negatives of an anchor.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ...mining.errors import InputError
+from ...mining.triplets import NegativeRule
+from .anchors import anchor_pairs
+from .batch_ohnm_kernel import batch_ohnm
+from .batch_ohnm_references import batch_ohnm_among
+
+
+class TripletStatistics(NamedTuple):
+    """What a training log shows of a batch; each a scalar tensor without gradient, NaN without triplets."""
+
+    active_fraction: Tensor
+    """Share of the mined triplets that violate the margin."""
+    d_ap: Tensor
+    """Mean distance from anchor to positive over the mined triplets."""
+    d_an: Tensor
+    """Mean distance from anchor to mined negative."""
+
+
+class BatchOHNMLoss(nn.Module):
+    """Batch OHNM triplet loss, called as `loss(embeddings, labels)`.
+
+    Mean over the violating triplets of [d_ap - d_an + m]+, where every anchor-positive pair of the batch
+    meets the anchor's k nearest negatives (Wang, Zhang, Lan 2017; k, m unpublished: k = 3 and
+    m = 0.2..0.3 are a start). d is the squared Euclidean distance of unit vectors, 2 - 2·cos, from 0 to 4.
+    Exact, in O(B · 256) memory; forward and backward take little more than one B × B × D matrix product.
+    With references, such as those of a cross-batch memory, it holds B × R matrices and B · P · k triplets.
+
+    Args:
+        margin: m, in units of d.
+        negatives: k; 1 is prone to collapse on mislabelled or indistinguishable images.
+        squared: False takes the Euclidean distance, 0 to 2.
+        soft_margin: softplus(d_ap - d_an) instead of the hinge (Hermans et al. 2017), mean over all triplets;
+            m then only decides which triplets count as active in the statistics.
+        mean_over_active: False divides the hinge by all mined triplets, so that the gradient fades as they
+            are learned.
+        skip: leave out the nearest negatives up to this rank.
+        max_similarity: leave out negatives with a higher cosine (likely the same identity, mislabelled).
+        relative_margin: only negatives with cosine below the positive's minus this; 0 is the semi-hard rule of
+            FaceNet (Schroff et al. 2015).
+        never: int[p, 2] pairs of labels that are never each other's negatives (known or suspected duplicates).
+    """
+
+    never: Tensor
+
+    def __init__(
+        self,
+        margin: float = 0.3,
+        negatives: int = 3,
+        *,
+        squared: bool = True,
+        soft_margin: bool = False,
+        mean_over_active: bool = True,
+        skip: int = 0,
+        max_similarity: float | None = None,
+        relative_margin: float | None = None,
+        never: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        if not (math.isfinite(margin) and margin >= 0):
+            raise InputError(f"margin={margin} must be a number of at least 0")
+        self.margin = margin
+        self.rule = NegativeRule(negatives, skip, max_similarity, relative_margin)
+        self.squared, self.soft_margin, self.mean_over_active = squared, soft_margin, mean_over_active
+        pairs = torch.empty((0, 2), dtype=torch.int64) if never is None else never.reshape(-1, 2)
+        self.register_buffer("never", pairs, persistent=False)
+        self.statistics: TripletStatistics | None = None
+        """Of the latest batch."""
+
+    @property
+    def negatives(self) -> int:
+        """k, the negatives of every anchor."""
+        return self.rule.negatives
+
+    def forward(
+        self,
+        embeddings_BD: Tensor,
+        labels_B: Tensor,
+        ref_emb: Tensor | None = None,
+        ref_labels: Tensor | None = None,
+        own_start: int | None = None,
+    ) -> Tensor:
+        """Return the scalar loss; 0 with a zero gradient where the batch has no triplet or none violates.
+
+        Args:
+            embeddings_BD: float[B, D]; normalised here, in float32 unless it is float64.
+            labels_B: int[B], in any order.
+            ref_emb: float[R, D], where positives and negatives come from; None: the batch itself. With
+                `ref_labels` and `own_start` as `anchor_pairs` explains them; references that require a
+                gradient get one.
+
+        Raises:
+            InputError: NaN or infinity among the embeddings.
+        """
+        if ref_emb is None and ref_labels is None and own_start is None:
+            loss, statistics = self._within_the_batch(embeddings_BD, labels_B)
+        else:
+            loss, statistics = batch_ohnm_among(
+                anchor_pairs(embeddings_BD, labels_B, ref_emb, ref_labels, own_start),
+                self.rule,
+                self.never,
+                margin=self.margin,
+                squared=self.squared,
+                soft_margin=self.soft_margin,
+                mean_over_active=self.mean_over_active,
+            )
+        self.statistics = TripletStatistics(*statistics.unbind())
+        return loss
+
+    def _within_the_batch(self, embeddings_BD: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
+        nan = math.nan
+        rule = self.rule
+        loss, _, statistics = batch_ohnm(
+            embeddings_BD,
+            labels_B,
+            self.never,
+            self.margin,
+            rule.negatives,
+            rule.skip,
+            nan if rule.max_similarity is None else rule.max_similarity,
+            nan if rule.relative_margin is None else rule.relative_margin,
+            self.squared,
+            self.soft_margin,
+            self.mean_over_active,
+        )
+        return loss, statistics

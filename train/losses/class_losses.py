@@ -1,0 +1,192 @@
+"""Losses with one weight vector per identity, called as `loss(embeddings, labels)`.
+
+All of them are a cross-entropy over scaled cosines and differ in one method, `margin`. Cost of each: one
+[B, D] x [D, C] product and a few [B, C] tables, forward and backward, and weights of [C, D]. Meant for some
+thousands to 100,000 identities; `partial_fc.py` takes over from there.
+
+Shapes: B images in a batch, D numbers in an embedding, C classes.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ...mining.errors import InputError
+from .cosine_head import CosineClassLoss, check_range
+from .cosine_margins import (
+    adaptive_emphasis,
+    arcface_target,
+    circle_others,
+    circle_own,
+    cosface_target,
+    curricular_emphasis,
+    fixed_emphasis,
+    widened_angle,
+)
+
+
+class SoftmaxLoss(CosineClassLoss):
+    """Cross-entropy over s·c_j, both sides unit vectors, so the embeddings suit a cosine distance.
+
+    NormFace (Wang et al. 2017).
+
+    Args:
+        classes: C; labels are 0..C-1.
+        embedding_size: D.
+        scale: s; 16 to 32 for small networks, 64 for large ones.
+        seed: of the initial weights.
+    """
+
+    def __init__(self, classes: int, embedding_size: int, scale: float = 16.0, seed: int = 0) -> None:
+        super().__init__(classes, embedding_size, scale=scale, seed=seed)
+
+    def margin(self, own_B1: Tensor, cosine_BC: Tensor) -> tuple[Tensor, Tensor]:
+        return own_B1, cosine_BC
+
+
+class CosFaceLoss(CosineClassLoss):
+    """Large margin cosine loss: c_y - m for the true class (CosFace, Wang et al. 2018, equation 4).
+
+    Args:
+        margin: m; 0.35 to 0.4.
+        scale: s; 64, or 32 for small networks.
+    """
+
+    def __init__(
+        self, classes: int, embedding_size: int, *, margin: float = 0.4, scale: float = 64.0, seed: int = 0
+    ) -> None:
+        super().__init__(classes, embedding_size, scale=scale, seed=seed)
+        self.m = check_range("margin", margin, 0, 2, "a difference of cosines, 0.35 to 0.4 is usual")
+
+    def margin(self, own_B1: Tensor, cosine_BC: Tensor) -> tuple[Tensor, Tensor]:
+        return cosface_target(own_B1, self.m), cosine_BC
+
+
+class ArcFaceLoss(CosineClassLoss):
+    """Additive angular margin: cos(theta_y + m) for the true class (ArcFace, Deng et al. 2019, equation 3).
+
+    Where theta_y + m > pi the target is c_y - m·sin(pi - m), which keeps falling with the angle.
+
+    Args:
+        margin: m in radians; 0.3 to 0.5.
+        scale: s; 64, or 32 for small networks.
+    """
+
+    def __init__(
+        self, classes: int, embedding_size: int, *, margin: float = 0.5, scale: float = 64.0, seed: int = 0
+    ) -> None:
+        super().__init__(classes, embedding_size, scale=scale, seed=seed)
+        self.m = check_range("margin", margin, 0, math.pi / 2, "an angle in radians, 0.3 to 0.5 is usual")
+
+    def margin(self, own_B1: Tensor, cosine_BC: Tensor) -> tuple[Tensor, Tensor]:
+        return arcface_target(own_B1, self.m), cosine_BC
+
+
+class MVSoftmaxLoss(CosineClassLoss):
+    """Margin loss that stresses the classes it still confuses (MV-Softmax, Wang et al. 2020).
+
+    With the target g = c_y - m ('am') or cos(theta_y + m) ('arc'), every other class with c_k > g counts as
+    c_k + t ('fixed') or (1 + t)·c_k + t ('adaptive'). For 'arc' the target itself is ArcFace's, which keeps
+    falling beyond theta_y + m = pi.
+
+    Args:
+        margin: m; None is the paper's: 0.35 for 'am', 0.5 for 'arc'.
+        t: 0.1 to 0.3; 0 leaves CosFace or ArcFace.
+        scale: s; 32.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        embedding_size: int,
+        *,
+        kind: Literal["am", "arc"] = "am",
+        weighting: Literal["fixed", "adaptive"] = "adaptive",
+        margin: float | None = None,
+        t: float = 0.2,
+        scale: float = 32.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(classes, embedding_size, scale=scale, seed=seed)
+        if kind not in ("am", "arc"):
+            raise InputError(f"kind={kind!r}: choose 'am' or 'arc'")
+        if weighting not in ("fixed", "adaptive"):
+            raise InputError(f"weighting={weighting!r}: choose 'fixed' or 'adaptive'")
+        largest, usual = (2, 0.35) if kind == "am" else (math.pi / 2, 0.5)
+        self.m = check_range("margin", usual if margin is None else margin, 0, largest, f"{usual} is usual")
+        self.t = check_range("t", t, 0, 2, "0.2 is usual")
+        self.kind, self.weighting = kind, weighting
+
+    def margin(self, own_B1: Tensor, cosine_BC: Tensor) -> tuple[Tensor, Tensor]:
+        if self.kind == "am":
+            threshold_B1 = target_B1 = cosface_target(own_B1, self.m)
+        else:
+            threshold_B1, target_B1 = widened_angle(own_B1, self.m), arcface_target(own_B1, self.m)
+        emphasis = fixed_emphasis if self.weighting == "fixed" else adaptive_emphasis
+        return target_B1, torch.where(cosine_BC > threshold_B1, emphasis(cosine_BC, self.t), cosine_BC)
+
+
+class CurricularFaceLoss(CosineClassLoss):
+    """ArcFace whose confused classes count little at first and much later (CurricularFace, Huang et al. 2020).
+
+    Every other class with c_k > cos(theta_y + m) counts as c_k·(t + c_k). t starts at 0 and follows the mean
+    c_y of the training batches: t <- a·mean(c_y) + (1 - a)·t, before the batch uses it. In eval mode it rests.
+
+    Args:
+        margin: m in radians; 0.3 to 0.5.
+        scale: s; 64, or 32 for small networks.
+        momentum: a, the new batch's share; 0.01.
+    """
+
+    t: Tensor
+
+    def __init__(
+        self,
+        classes: int,
+        embedding_size: int,
+        *,
+        margin: float = 0.5,
+        scale: float = 64.0,
+        momentum: float = 0.01,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(classes, embedding_size, scale=scale, seed=seed)
+        self.m = check_range("margin", margin, 0, math.pi / 2, "an angle in radians, 0.3 to 0.5 is usual")
+        self.momentum = check_range(
+            "momentum", momentum, 0, 1, "the share of the newest batch, 0.01 is usual"
+        )
+        self.register_buffer("t", torch.zeros(()))
+
+    def margin(self, own_B1: Tensor, cosine_BC: Tensor) -> tuple[Tensor, Tensor]:
+        if self.training:
+            self.t.lerp_(own_B1.detach().mean().to(self.t.dtype), self.momentum)
+        hard_BC = cosine_BC > widened_angle(own_B1, self.m)
+        others_BC = torch.where(hard_BC, curricular_emphasis(cosine_BC, self.t), cosine_BC)
+        return arcface_target(own_B1, self.m), others_BC
+
+
+class CircleClassLoss(CosineClassLoss):
+    """Circle loss with one weight vector per identity (Sun et al. 2020, its class-level form).
+
+    Logits gamma·a_p·(c_y - (1 - m)) and gamma·a_n·(c_k - m) with a_p = [1 + m - c_y]+ and a_n = [c_k + m]+,
+    through which no gradient flows: a similarity far from its goal is pulled harder.
+
+    Args:
+        margin: m; 0.25, larger is looser.
+        gamma: 256 for faces, 128 for people.
+    """
+
+    def __init__(
+        self, classes: int, embedding_size: int, *, margin: float = 0.25, gamma: float = 256.0, seed: int = 0
+    ) -> None:
+        super().__init__(
+            classes, embedding_size, scale=check_range("gamma", gamma, 1e-3, 1e4, "128 to 256"), seed=seed
+        )
+        self.m = check_range("margin", margin, 0, 1, "0.25 is usual")
+
+    def margin(self, own_B1: Tensor, cosine_BC: Tensor) -> tuple[Tensor, Tensor]:
+        return circle_own(own_B1, self.m), circle_others(cosine_BC, self.m)

@@ -1,0 +1,142 @@
+"""Online instance matching: identities as a table of running means, unlabelled ones as a queue.
+
+Shapes: B images in a batch, L of them labelled, D numbers in an embedding, C labelled identities, U places
+in the queue, M = C + U.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ...mining.errors import InputError
+from .cosine_head import check_range, checked_labels
+from .unit_length import unit_embeddings
+
+UNLABELLED = -1
+
+
+class OIMLoss(nn.Module):
+    """Online instance matching, `loss(embeddings, labels)` with label -1 for images without identity.
+
+    The mean over the labelled images of -log p_t, where with the unit vectors v_i of the table and u_k of the
+    queue p_i = exp(v_i·x / tau) / (sum_j exp(v_j·x / tau) + sum_k exp(u_k·x / tau)) (Xiao et al. 2017, CVPR).
+    In train mode, once the loss is known, every labelled image moves its row, v_t <- normalise(gamma·v_t +
+    (1 - gamma)·x), in the order of the batch, and the unlabelled ones enter the queue over the oldest.
+
+    Nothing here is learned by gradient. A batch without labelled images has loss 0 and a gradient of zeros.
+    Cost: two [B, D] x [D, M] products and [B, M] tables; only [B, D] waits for the backward pass.
+
+    Two details that the paper leaves open: places of the queue never written do not count, and the table
+    begins as `start` says.
+
+    Args:
+        classes: C; labels are 0..C-1, or -1.
+        embedding_size: D.
+        queue_size: U; 5,000. 0 ignores unlabelled images.
+        temperature: tau; 0.1, smaller is sharper.
+        momentum: gamma, the old row's share; 0.5.
+        start: 'random' unit vectors, or 'zeros' until an identity is first seen.
+        seed: of the random table.
+    """
+
+    table: Tensor
+    queue: Tensor
+    pointer: Tensor
+    fill: Tensor
+
+    def __init__(
+        self,
+        classes: int,
+        embedding_size: int,
+        *,
+        queue_size: int = 5000,
+        temperature: float = 0.1,
+        momentum: float = 0.5,
+        start: Literal["random", "zeros"] = "random",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if classes < 1:
+            raise InputError(f"OIMLoss needs at least one identity, got {classes}")
+        if embedding_size < 1:
+            raise InputError(f"OIMLoss needs an embedding_size of at least 1, got {embedding_size}")
+        if queue_size < 0:
+            raise InputError(f"queue_size={queue_size} must be at least 0: 5000 is usual")
+        if start not in ("random", "zeros"):
+            raise InputError(f"start={start!r}: choose 'random' or 'zeros'")
+        self.temperature = check_range("temperature", temperature, 1e-3, 100, "0.1 is usual")
+        self.momentum = check_range("momentum", momentum, 0, 1, "0.5 is usual")
+        self.classes, self.queue_size = classes, queue_size
+        table = torch.zeros(classes, embedding_size)
+        if start == "random":
+            table.normal_(generator=torch.Generator().manual_seed(seed))
+        self.register_buffer("table", functional.normalize(table, dim=1))
+        self.register_buffer("queue", torch.zeros(queue_size, embedding_size))
+        self.register_buffer("pointer", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("fill", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, embeddings_BD: Tensor, labels_B: Tensor) -> Tensor:
+        """Return the scalar loss, and in train mode update table and queue.
+
+        Raises:
+            InputError: NaN or infinity among the embeddings, or a label outside -1..C-1.
+        """
+        unit_BD = unit_embeddings(embeddings_BD)
+        labels_B = checked_labels(labels_B, len(unit_BD), self.classes, lowest=UNLABELLED)
+        fixed_BD = unit_BD.detach()
+        value, gradient_BD = self._value_and_gradient(fixed_BD, labels_B)
+        if self.training:
+            labelled_B = labels_B != UNLABELLED
+            self._update_table(fixed_BD[labelled_B], labels_B[labelled_B])
+            self._push(fixed_BD[~labelled_B])
+        # The backward pass would find table and queue already changed, so the gradient is taken before and
+        # attached here; the term itself is exactly 0.
+        return value + ((unit_BD - fixed_BD) * gradient_BD).sum()
+
+    @torch.no_grad()
+    def _value_and_gradient(self, unit_BD: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss, and its gradient (sum_i p_i·w_i - v_t) / (tau·L) with w_i over table and queue."""
+        table_CD, queue_UD = self.table.to(unit_BD.dtype), self.queue.to(unit_BD.dtype)
+        empty_U = torch.arange(self.queue_size, device=unit_BD.device) >= self.fill
+        queue_cosine_BU = (unit_BD @ queue_UD.T).masked_fill(empty_U, -torch.inf)
+        logits_BM = torch.cat([unit_BD @ table_CD.T, queue_cosine_BU], dim=1) / self.temperature
+        log_p_BM = functional.log_softmax(logits_BM, dim=1)
+        labelled_B = (labels_B != UNLABELLED).to(unit_BD.dtype)
+        share_B = labelled_B / labelled_B.sum().clamp(min=1)
+        target_B1 = labels_B.clamp(min=0)[:, None]
+        value = -(log_p_BM.gather(1, target_B1).squeeze(1) * share_B).sum()
+        error_BM = log_p_BM.exp()
+        error_BM.scatter_add_(1, target_B1, -torch.ones_like(share_B)[:, None])
+        pull_BD = error_BM[:, : self.classes] @ table_CD + error_BM[:, self.classes :] @ queue_UD
+        return value, pull_BD * (share_B / self.temperature)[:, None]
+
+    @torch.no_grad()
+    def _update_table(self, unit_LD: Tensor, labels_L: Tensor) -> None:
+        """Move the rows as a loop over the images would: all first images of an identity, all second ones, ..."""
+        order_L = labels_L.argsort(stable=True)
+        sorted_L = labels_L[order_L]
+        turn_L = torch.arange(len(order_L), device=order_L.device) - torch.searchsorted(sorted_L, sorted_L)
+        for turn in range(int(turn_L.max()) + 1 if len(turn_L) else 0):
+            images = order_L[turn_L == turn]
+            rows = labels_L[images]
+            moved = self.momentum * self.table[rows] + (1 - self.momentum) * unit_LD[images].to(
+                self.table.dtype
+            )
+            self.table[rows] = functional.normalize(moved, dim=1)
+
+    @torch.no_grad()
+    def _push(self, unit_ND: Tensor) -> None:
+        """Write N unlabelled vectors at the pointer, around the end; of more than U, the last U remain."""
+        if not self.queue_size:
+            return
+        count = len(unit_ND)
+        newest_ND = unit_ND[-self.queue_size :]
+        first = count - len(newest_ND)
+        places = (self.pointer + torch.arange(first, count, device=unit_ND.device)) % self.queue_size
+        self.queue[places] = newest_ND.to(self.queue.dtype)
+        self.pointer.copy_((self.pointer + count) % self.queue_size)
+        self.fill.copy_((self.fill + count).clamp(max=self.queue_size))

@@ -1,0 +1,239 @@
+"""Class losses over a part of the classes, for more identities than a [B, C] table can hold.
+
+Each step picks R of the C classes, every class of the batch among them, and computes the margin loss as if
+there were no others. The weights stay [C, D]; nothing is B x C.
+
+Shapes: B images in a batch, D numbers in an embedding, C classes, R of them used, r of those held by this
+process, P present in the batch.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ...mining.errors import InputError
+from ...mining.randomness import generator
+from .. import distributed
+from .class_losses import ArcFaceLoss, CosFaceLoss, SoftmaxLoss
+from .cosine_head import CosineClassLoss, check_range, checked_labels, unit_rows
+from .unit_length import unit_embeddings
+
+Kind = Literal["softmax", "cosface", "arcface"]
+
+
+def sample_others(present_P: np.ndarray, classes: int, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Draw ceil(share·(C - P)) different classes among those not in the batch, as int64, in no order.
+
+    Args:
+        present_P: the classes of the batch, rising, each once. For a shard of the classes: its own, counted
+            from its first.
+        classes: C, or the classes of the shard.
+
+    Cost: O(C) at most, whatever the batch size.
+    """
+    absent = classes - len(present_P)
+    rank = rng.choice(absent, math.ceil(share * absent), replace=False, shuffle=False).astype(np.int64)
+    # The absent class of rank r has r absent classes before it, and as many present ones as have at most r.
+    return rank + np.searchsorted(present_P - np.arange(len(present_P)), rank, side="right")
+
+
+class PartialClassLoss(nn.Module):
+    """A margin loss over the classes that `rows` names; subclasses say which. See `PartialFCLoss`.
+
+    Of W processes each holds the weights of C/W classes (model parallel, as in An et al. 2021): it computes the
+    cosines to those, and three numbers an image are summed up over processes.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        embedding_size: int,
+        *,
+        kind: Kind,
+        margin: float | None,
+        scale: float,
+        sparse_gradient: bool,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.head = _head(kind, classes, embedding_size, margin, scale, seed)
+        if distributed.count() > 1:
+            every = distributed.as_shard(self.head.weight, classes)
+            own = nn.Parameter(every.detach()[distributed.shard_rows(every)].clone())
+            self.head.weight = distributed.as_shard(own, classes)
+        self.sparse_gradient = sparse_gradient
+
+    @abstractmethod
+    def rows(self, labels_B: Tensor) -> tuple[Tensor, Tensor]:
+        """The classes to use, int64[R], each once, and the place of every label among them, int64[B]."""
+
+    def forward(self, embeddings_BD: Tensor, labels_B: Tensor) -> Tensor:
+        """Return the scalar mean loss of float[B, D] embeddings with int[B] class labels.
+
+        Raises:
+            InputError: NaN or infinity among the embeddings, or a label outside 0..C-1.
+        """
+        unit_BD = unit_embeddings(embeddings_BD)
+        rows_R, place_B = self.rows(checked_labels(labels_B, len(unit_BD), self.head.classes))
+        if distributed.is_shard(self.head.weight):
+            return self._over_shards(unit_BD, rows_R, place_B)
+        weight_RD = functional.embedding(rows_R, self.head.weight, sparse=self.sparse_gradient)
+        return self.head.cross_entropy(unit_BD @ unit_rows(weight_RD, unit_BD).T, place_B)
+
+    def _over_shards(self, unit_BD: Tensor, rows_R: Tensor, place_B: Tensor) -> Tensor:
+        """The same loss where each process holds the weights of its `share` of the classes."""
+        own = distributed.shard_rows(self.head.weight)
+        here_R = (rows_R >= own.start) & (rows_R < own.stop)
+        weight_rD = functional.embedding(
+            rows_R[here_R] - own.start, self.head.weight, sparse=self.sparse_gradient
+        )
+        cosine_Br = distributed.shared_out(unit_BD) @ unit_rows(weight_rD, unit_BD).T
+        # One more column, of no class, is the place of labels whose class another process has.
+        cosine_Br = functional.pad(cosine_Br, (0, 1))
+        place_R = torch.where(here_R, here_R.cumsum(0) - 1, cosine_Br.shape[1] - 1)
+        label_B1 = place_R[place_B][:, None]
+        own_B1 = distributed.summed(cosine_Br.gather(1, label_B1))
+        target_B1, others_Br = self.head.margin(own_B1, cosine_Br)
+        target_B1 = self.head.scale * target_B1
+        out_Br = torch.zeros_like(others_Br, dtype=torch.bool).scatter_(1, label_B1, True)
+        out_Br[:, -1] = True
+        logits_Br = (self.head.scale * others_Br).masked_fill(out_Br, -torch.inf)
+        highest_B1 = distributed.largest(torch.maximum(logits_Br.amax(1, keepdim=True), target_B1))
+        others_B1 = distributed.summed((logits_Br - highest_B1).exp().sum(1, keepdim=True))
+        total_B1 = others_B1 + (target_B1 - highest_B1).exp()
+        return (total_B1.log() + highest_B1 - target_B1).mean()
+
+
+class PartialFCLoss(PartialClassLoss):
+    """Margin softmax over the batch's own classes and a random share of the others (Partial FC, An et al. 2021).
+
+    Cost: a [B, D] x [D, R] product, R = P + ceil(r·(C - P)), and [B, R] tables. Only the R rows get a
+    gradient; with r = 1 the loss is the full one. In a dense gradient the rest is zero, and an optimiser
+    with momentum or weight decay still moves those rows and touches all C; see `sparse_gradient`.
+
+    The draw is a function of `seed` and of the training steps taken so far; in eval mode it repeats.
+
+    Args:
+        kind: which margin.
+        share: r in (0, 1]; the paper's 0.1 is meant for very many identities, small sets want more.
+        margin: m; None is the default of `CosFaceLoss` or `ArcFaceLoss`.
+        scale: s; 64, or 32 for small networks.
+        sparse_gradient: give the weights a sparse gradient of R rows, for SGD without weight decay, or SparseAdam.
+    """
+
+    step: Tensor
+
+    def __init__(
+        self,
+        classes: int,
+        embedding_size: int,
+        *,
+        kind: Kind = "arcface",
+        share: float = 0.1,
+        margin: float | None = None,
+        scale: float = 64.0,
+        sparse_gradient: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            classes,
+            embedding_size,
+            kind=kind,
+            margin=margin,
+            scale=scale,
+            sparse_gradient=sparse_gradient,
+            seed=seed,
+        )
+        self.share = check_range("share", share, 1e-9, 1, "0.1 is usual, 1 takes every class")
+        if seed < 0:
+            raise InputError(f"seed={seed} must not be negative")
+        self.seed = seed
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+
+    def rows(self, labels_B: Tensor) -> tuple[Tensor, Tensor]:
+        present_P, place_B = labels_B.unique(return_inverse=True)
+        # Drawn on the CPU: a GPU would draw other classes.
+        rng = generator(self.seed, "partial fc", int(self.step))
+        others = sample_others(present_P.cpu().numpy(), self.head.classes, self.share, rng)
+        if self.training:
+            self.step += 1
+        return torch.cat([present_P, torch.from_numpy(others).to(labels_B.device)]), place_B
+
+
+class SubspaceSoftmaxLoss(PartialClassLoss):
+    """Margin softmax over the identities of the subspaces that occur in the batch.
+
+    Look-alikes share a subspace, so these are the negatives that count. With subspaces of n identities and
+    batches from one of them the cost is a [B, D] x [D, n] product; a batch from many subspaces is correct and
+    costs as many times more. With all subspaces present, the loss is the full one. Finding the classes reads
+    C numbers a step.
+
+    Own construction, after the subspace batches of Wang, Zhang and Lan 2017.
+
+    Args:
+        subspace_of: int[C], the subspace of every class. It is not saved: a later round brings its own.
+        kind: which margin.
+        margin: m; None is the default of `CosFaceLoss` or `ArcFaceLoss`.
+        scale: s; 64, or 32 for small networks.
+        sparse_gradient: give the weights a sparse gradient of R rows, for SGD without weight decay, or SparseAdam.
+    """
+
+    subspace_of: Tensor
+
+    def __init__(
+        self,
+        classes: int,
+        embedding_size: int,
+        *,
+        subspace_of: Tensor,
+        kind: Kind = "softmax",
+        margin: float | None = None,
+        scale: float = 64.0,
+        sparse_gradient: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            classes,
+            embedding_size,
+            kind=kind,
+            margin=margin,
+            scale=scale,
+            sparse_gradient=sparse_gradient,
+            seed=seed,
+        )
+        if subspace_of.shape != (classes,):
+            raise InputError(
+                f"subspace_of has shape {list(subspace_of.shape)}: give one number for each of {classes} classes"
+            )
+        if subspace_of.is_floating_point():
+            raise InputError(f"subspace_of is {subspace_of.dtype}: give whole numbers")
+        self.register_buffer("subspace_of", subspace_of.to(torch.int64, copy=True), persistent=False)
+
+    def rows(self, labels_B: Tensor) -> tuple[Tensor, Tensor]:
+        present = self.subspace_of[labels_B].unique()
+        rows_R = torch.isin(self.subspace_of, present).nonzero().squeeze(1)
+        return rows_R, torch.searchsorted(rows_R, labels_B)
+
+
+def _head(
+    kind: Kind, classes: int, embedding_size: int, margin: float | None, scale: float, seed: int
+) -> CosineClassLoss:
+    if kind == "softmax":
+        if margin is not None:
+            raise InputError(
+                f"margin={margin} with kind='softmax': leave it out, or choose cosface or arcface"
+            )
+        return SoftmaxLoss(classes, embedding_size, scale=scale, seed=seed)
+    if kind not in ("cosface", "arcface"):
+        raise InputError(f"kind={kind!r}: choose softmax, cosface or arcface")
+    build = CosFaceLoss if kind == "cosface" else ArcFaceLoss
+    if margin is None:
+        return build(classes, embedding_size, scale=scale, seed=seed)
+    return build(classes, embedding_size, margin=margin, scale=scale, seed=seed)
