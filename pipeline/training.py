@@ -14,12 +14,12 @@ from torch import nn
 
 from ..mining.errors import StoppedEarly
 from ..train import distributed
-from ..train.backbones import Backbone
 from ..train.checkpoint import CheckpointMeta, read_meta
 from ..train.collapse import Collapse, CollapseConfig, CollapseGuard
 from ..train.embedder import pick_device
 from ..train.loop import LoaderConfig, StepRecord, train_steps
 from ..train.metrics_log import MetricsLog, read_metrics
+from ..train.networks.backbone import Backbone
 from ..train.open_trackers import open_trackers
 from ..train.optimizers import OptimizerConfig
 from ..train.phases import Phases

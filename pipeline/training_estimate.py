@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..train.backbones import Backbone
 from ..train.embedder import forward_rate, pick_device
 from ..train.loop import LoaderConfig
+from ..train.networks.backbone import Backbone
 from .console import amount
 from .stage import Options
 

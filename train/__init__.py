@@ -9,11 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .backbones import Backbone, build_backbone
     from .checkpoint import load_network, save_checkpoint
     from .images import ImageStore
     from .losses.batch_ohnm import BatchOHNMLoss
     from .losses.class_losses import SoftmaxLoss
+    from .networks.backbone import Backbone, build_backbone
     from .planned_batches import Plan, PlanBatchSampler
 
 __all__ = [

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from ..mining.artifacts import CREATED_BY, read_json, whole_folder
 from ..mining.errors import InputError
 from . import distributed
-from .backbones import Backbone, build_backbone
+from .networks.backbone import Backbone, build_backbone
 from .running_means import RunningMeans
 from .training_state import TrainingState
 

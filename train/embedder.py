@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from ..mining.errors import InputError, SubspaceWarning
-from .backbones import Backbone
+from .networks.backbone import Backbone
 from .planned_batches import ImageBatch
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]

@@ -21,9 +21,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..mining.randomness import derived_seed
 from . import distributed
-from .backbones import Backbone
 from .batch_norm import running_statistics_move, synchronize
 from .embedder import Precision, autocast
+from .networks.backbone import Backbone
 
 
 class NetworkPass:

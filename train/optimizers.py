@@ -12,8 +12,8 @@ from pydantic import Field, field_validator
 from torch import nn
 
 from ..mining.settings import Settings
-from .backbones import Backbone
-from .network_head import head_parameters
+from .networks.backbone import Backbone
+from .networks.head import head_parameters
 from .unfreezing import UnfreezeConfig
 
 

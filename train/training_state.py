@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from . import distributed
-from .backbones import Backbone
+from .networks.backbone import Backbone
 from .running_means import RunningMeans
 
 

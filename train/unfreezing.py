@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import nn
 
 from ..mining.settings import Settings
-from .network_head import head_parameters
+from .networks.head import head_parameters
 
 
 class UnfreezeConfig(Settings):

@@ -13,12 +13,12 @@ from torch import nn
 from subspace.mining.artifacts import remove
 from subspace.pipeline.saved_states import SavedStates
 from subspace.train import distributed
-from subspace.train.backbones import Backbone, ImageInput
 from subspace.train.checkpoint import CheckpointMeta
 from subspace.train.collapse import CollapseConfig, CollapseGuard
 from subspace.train.loop import LoaderConfig
 from subspace.train.losses.building.batch_ohnm import BatchOHNMLoss
 from subspace.train.losses.building.triplet_rules import BatchHardLoss
+from subspace.train.networks.backbone import Backbone, ImageInput
 from subspace.train.optimizers import OptimizerConfig, build_optimizer
 from subspace.train.training_state import TrainingState
 

@@ -16,12 +16,12 @@ from safetensors.torch import load_file
 from torch import nn
 
 from subspace.mining.errors import InputError
-from subspace.train.backbones import Backbone, build_backbone
 from subspace.train.checkpoint import CheckpointMeta, load_network, load_state, read_meta, save_checkpoint
 from subspace.train.loop import LoaderConfig, train_steps
 from subspace.train.losses.building.batch_ohnm import BatchOHNMLoss
 from subspace.train.losses.building.class_losses import SoftmaxLoss
 from subspace.train.losses.building.partial_fc import PartialFCLoss
+from subspace.train.networks.backbone import Backbone, build_backbone
 from subspace.train.optimizers import OptimizerConfig, build_optimizer
 from subspace.train.planned_batches import ImageBatch
 from subspace.train.training_state import TrainingState, averaged
@@ -302,7 +302,7 @@ def test_meta_is_written_in_utf_8_whatever_the_locale(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from dataclasses import replace;"
         "from subspace.train.checkpoint import CheckpointMeta, save_checkpoint;"
-        "from subspace.train.backbones import build_backbone;"
+        "from subspace.train.networks.backbone import build_backbone;"
         "save_checkpoint(Path(sys.argv[1]), build_backbone('small'), CheckpointMeta('small', 128, 0, 'f'))"
     )
     options = ["-X", "warn_default_encoding", "-W", "error::EncodingWarning:subspace.train.checkpoint"]

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from subspace.mining import InputError
-from subspace.train.backbones import Backbone, build_backbone
 from subspace.train.losses.building.class_losses import SoftmaxLoss
-from subspace.train.network_head import head_parameters
+from subspace.train.networks.backbone import Backbone, build_backbone
+from subspace.train.networks.head import head_parameters
 from subspace.train.optimizers import OptimizerConfig, build_optimizer, learning_rate, set_learning_rates
 
 

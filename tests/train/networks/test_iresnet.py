@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from subspace.train.iresnet import IRESNET_BLOCKS, IBasicBlock, IResNet, iresnet
+from subspace.train.networks.iresnet import IRESNET_BLOCKS, IBasicBlock, IResNet, iresnet
 
 PARAMETERS = {  # InsightFace's networks at 112 px and 512-d
     "iresnet18": 24_025_600,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from ..mining.errors import InputError
+from ...mining.errors import InputError
 
 
 def head_parameters(network: nn.Module, prefixes: Sequence[str] | None = None) -> frozenset[str]:

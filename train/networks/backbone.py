@@ -22,9 +22,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..mining.errors import InputError
+from ...mining.errors import InputError
 from .iresnet import IRESNET_BLOCKS, IRESNET_INPUT_SIZE, iresnet
-from .small_network import SMALL_EMBEDDING_SIZE, SMALL_INPUT_SIZE, SmallNetwork
+from .small import SMALL_EMBEDDING_SIZE, SMALL_INPUT_SIZE, SmallNetwork
 
 KNOWN_SPECS = ("small", *IRESNET_BLOCKS, "python:module:function", "checkpoint:DIR")
 

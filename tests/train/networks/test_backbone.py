@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from subspace.mining.errors import InputError
-from subspace.train.backbones import KNOWN_SPECS, Backbone, ImageInput, build_backbone
-from subspace.train.small_network import SmallNetwork
+from subspace.train.networks.backbone import KNOWN_SPECS, Backbone, ImageInput, build_backbone
+from subspace.train.networks.small import SmallNetwork
 
 USERS_MODULE = """
 import torch
 from torch import nn
-from subspace.train.backbones import Backbone, ImageInput
+from subspace.train.networks.backbone import Backbone, ImageInput
 class Net(nn.Module):
     def __init__(self, embedding_size=6, **attributes):
         super().__init__()

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from subspace.mining import InputError
-from subspace.train.backbones import build_backbone
-from subspace.train.network_head import head_parameters
+from subspace.train.networks.backbone import build_backbone
+from subspace.train.networks.head import head_parameters
 
 
 class Wrapped(nn.Module):
