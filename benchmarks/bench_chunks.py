@@ -18,10 +18,10 @@ import numpy as np
 import torch
 
 from subspace.train import BatchOHNMLoss
+from subspace.train.data.batches import ImageBatch
 from subspace.train.loop import LoaderConfig, train_steps
 from subspace.train.networks.backbone import build_backbone
 from subspace.train.optimizers import OptimizerConfig, build_optimizer
-from subspace.train.planned_batches import ImageBatch
 from subspace.train.training_state import TrainingState
 
 IDENTITIES, IMAGES = 450, 4

@@ -14,8 +14,8 @@ import torch
 from subspace.mining import suspected_duplicates
 from subspace.mining.manifest import Manifest
 from subspace.train.checkpoint import load_network
-from subspace.train.images import ImageStore
-from subspace.train.planned_batches import DecodedBatches, ImageChunks
+from subspace.train.data.batches import DecodedBatches, ImageChunks
+from subspace.train.data.images import ImageStore
 
 DEMO = Path(__file__).resolve().parent.parent / "data_manifests" / "demo.parquet"
 CUT, LEAST_IMAGES = 200, 6

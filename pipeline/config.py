@@ -18,12 +18,12 @@ from ..mining.clustering.subspaces import SubspaceConfig
 from ..mining.errors import InputError
 from ..mining.planning.settings import PlanConfig
 from ..mining.settings import Settings
+from ..train.data.batches import AugmentConfig
 from ..train.embedder import Precision
 from ..train.loop import LoaderConfig, TrainConfig
 from ..train.losses.building import check_loss
 from ..train.losses.pretraining import check_pretraining_loss
 from ..train.optimizers import OptimizerConfig
-from ..train.planned_batches import AugmentConfig
 from ..train.running_means import ReclusterConfig
 from .early_stop import EarlyStopConfig
 from .schedule_config import ScheduleConfig

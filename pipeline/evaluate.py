@@ -14,10 +14,10 @@ from ..mining.evaluation.verification import verification
 from ..mining.manifest import Manifest
 from ..mining.randomness import derived_seed
 from ..train.checkpoint import load_network
+from ..train.data.batches import DecodedBatches, ImageChunks, load_batches
+from ..train.data.images import ImageStore
 from ..train.embedder import embed, forward_rate, pick_device
-from ..train.images import ImageStore
 from ..train.networks.backbone import Backbone
-from ..train.planned_batches import DecodedBatches, ImageChunks, load_batches
 from .config import EvalConfig, RunConfig
 from .console import amount, table
 from .held_out import HeldOut

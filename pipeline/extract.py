@@ -23,9 +23,9 @@ from ..mining.manifest import Manifest
 from ..mining.randomness import generator
 from ..mining.schemas import EMBEDDINGS, IDENTITIES, QUARANTINE, vector
 from ..train.checkpoint import load_network
+from ..train.data.batches import DecodedBatches, ImageChunks, load_batches
+from ..train.data.images import BadImage, ImageStore
 from ..train.embedder import EmbeddedBatch, embed, forward_rate, pick_device
-from ..train.images import BadImage, ImageStore
-from ..train.planned_batches import DecodedBatches, ImageChunks, load_batches
 from .config import RunConfig
 from .console import Progress, amount
 from .extract_parts import ExtractParts, Shard

@@ -16,11 +16,11 @@ from ..mining.planning.settings import PlanConfig
 from ..mining.randomness import derived_seed, generator
 from ..train import distributed
 from ..train.checkpoint import SPEC_PREFIX, CheckpointMeta, load_network, read_meta, save_checkpoint
-from ..train.images import ImageStore
+from ..train.data.batches import DecodedBatches, Plan
+from ..train.data.images import ImageStore
 from ..train.losses.building import NewClasses
 from ..train.losses.pretraining import build_pretraining_loss
 from ..train.optimizers import build_optimizer
-from ..train.planned_batches import DecodedBatches, Plan
 from .config import RunConfig
 from .plan import shown
 from .run_directory import RunDirectory

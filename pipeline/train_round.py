@@ -15,11 +15,11 @@ from ..mining.manifest import Manifest
 from ..mining.randomness import derived_seed
 from ..train import distributed
 from ..train.checkpoint import CheckpointMeta, load_network
-from ..train.image_index import training_images
-from ..train.images import ImageStore
+from ..train.data.batches import DecodedBatches, Plan
+from ..train.data.image_index import training_images
+from ..train.data.images import ImageStore
 from ..train.losses.building import TrainingSet, build_loss, labels_are_places
 from ..train.optimizers import build_optimizer
-from ..train.planned_batches import DecodedBatches, Plan
 from ..train.running_means import RunningMeans, Staleness
 from .cluster import RECALL_AT, recall_seed
 from .config import RunConfig

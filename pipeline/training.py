@@ -16,6 +16,7 @@ from ..mining.errors import StoppedEarly
 from ..train import distributed
 from ..train.checkpoint import CheckpointMeta, read_meta
 from ..train.collapse import Collapse, CollapseConfig, CollapseGuard
+from ..train.data.batches import DecodedBatches, ImageBatch, Plan, load_batches
 from ..train.embedder import pick_device
 from ..train.loop import LoaderConfig, StepRecord, train_steps
 from ..train.metrics_log import MetricsLog, read_metrics
@@ -23,7 +24,6 @@ from ..train.networks.backbone import Backbone
 from ..train.open_trackers import open_trackers
 from ..train.optimizers import OptimizerConfig
 from ..train.phases import Phases
-from ..train.planned_batches import DecodedBatches, ImageBatch, Plan, load_batches
 from ..train.running_means import Staleness
 from ..train.trackers import TrackedRun
 from ..train.training_state import TrainingState, averaged

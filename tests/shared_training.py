@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from subspace.train import distributed
-from subspace.train.batch_shares import BatchShare
+from subspace.train.data.batches import ImageBatch
+from subspace.train.data.shares import BatchShare
 from subspace.train.loop import LoaderConfig, train_steps
 from subspace.train.losses.building.building import TrainingSet, build_loss
 from subspace.train.networks.backbone import Backbone, ImageInput
 from subspace.train.optimizers import OptimizerConfig, build_optimizer
-from subspace.train.planned_batches import ImageBatch
 from subspace.train.training_state import TrainingState, averaged
 
 IDENTITIES, IMAGES = 9, 3

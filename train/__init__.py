@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .checkpoint import load_network, save_checkpoint
-    from .images import ImageStore
+    from .data.batches import Plan, PlanBatchSampler
+    from .data.images import ImageStore
     from .losses.batch_ohnm import BatchOHNMLoss
     from .losses.class_losses import SoftmaxLoss
     from .networks.backbone import Backbone, build_backbone
-    from .planned_batches import Plan, PlanBatchSampler
 
 __all__ = [
     "Backbone",

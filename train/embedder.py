@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from ..mining.errors import InputError, SubspaceWarning
+from .data.batches import ImageBatch
 from .networks.backbone import Backbone
-from .planned_batches import ImageBatch
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 

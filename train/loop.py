@@ -18,16 +18,16 @@ from torch import Tensor
 from ..mining.randomness import derived_seed
 from ..mining.settings import Settings
 from . import distributed
-from .batch_shares import by_all_or_none, readable_images
 from .collapse import CollapseConfig, mean_distance
+from .data.batches import AugmentConfig, ImageBatch
+from .data.images import BadImage
+from .data.shares import by_all_or_none, readable_images
 from .embedder import Precision
-from .images import BadImage
 from .losses.batch_ohnm import TripletStatistics
 from .losses.building import DEFAULT_ARGS
 from .network_pass import NetworkPass
 from .optimizers import OptimizerConfig, learning_rate, set_learning_rates
 from .phases import Phases
-from .planned_batches import AugmentConfig, ImageBatch
 from .trackers import TrackerName
 from .training_state import TrainingState
 from .unfreezing import Unfreezing

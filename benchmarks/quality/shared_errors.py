@@ -23,7 +23,7 @@ from one_row import Row
 
 from subspace.mining.manifest import Manifest
 from subspace.mining.randomness import generator
-from subspace.train.images import ImageStore
+from subspace.train.data.images import ImageStore
 
 SHOWN, SIDE = (4, 5), 64
 """Rows and columns of the picture; pixels of an image."""

@@ -18,7 +18,7 @@ from PIL import Image
 
 from subspace.mining.manifest import Manifest
 from subspace.mining.schemas import MANIFEST
-from subspace.train.images import ImageStore
+from subspace.train.data.images import ImageStore
 
 from .conftest import RECIPE
 

@@ -17,7 +17,7 @@ from subspace.pipeline.config import load_config
 from subspace.pipeline.console import Console
 from subspace.pipeline.run_directory import RunDirectory
 from subspace.pipeline.stage import Options
-from subspace.train.planned_batches import DecodedBatches, Plan
+from subspace.train.data.batches import DecodedBatches, Plan
 
 
 @pytest.fixture(scope="module")

@@ -17,13 +17,13 @@ from torch import nn
 
 from subspace.mining.errors import InputError
 from subspace.train.checkpoint import CheckpointMeta, load_network, load_state, read_meta, save_checkpoint
+from subspace.train.data.batches import ImageBatch
 from subspace.train.loop import LoaderConfig, train_steps
 from subspace.train.losses.building.batch_ohnm import BatchOHNMLoss
 from subspace.train.losses.building.class_losses import SoftmaxLoss
 from subspace.train.losses.building.partial_fc import PartialFCLoss
 from subspace.train.networks.backbone import Backbone, build_backbone
 from subspace.train.optimizers import OptimizerConfig, build_optimizer
-from subspace.train.planned_batches import ImageBatch
 from subspace.train.training_state import TrainingState, averaged
 
 META = CheckpointMeta("small", 8, 3, "f" * 32, parent="p", plan="q", config={"zoë": [1, None, 2.5]})

@@ -16,13 +16,13 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from subspace.train.images import BadImage
+from subspace.train.data.batches import ImageBatch
+from subspace.train.data.images import BadImage
 from subspace.train.loop import StepRecord
 from subspace.train.losses.building.batch_ohnm import TripletStatistics
 from subspace.train.metrics_log import MetricsLog, read_metrics
 from subspace.train.open_trackers import open_trackers
 from subspace.train.phases import Phases
-from subspace.train.planned_batches import ImageBatch
 from subspace.train.trackers import TrackedRun
 
 

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from subspace.mining import InputError
 from subspace.train.checkpoint import CheckpointMeta, load_state, save_checkpoint
+from subspace.train.data.batches import ImageBatch
 from subspace.train.loop import LoaderConfig, train_steps
 from subspace.train.losses.building.class_losses import SoftmaxLoss
 from subspace.train.networks.backbone import Backbone, build_backbone
 from subspace.train.networks.head import head_parameters
 from subspace.train.optimizers import OptimizerConfig, build_optimizer
-from subspace.train.planned_batches import ImageBatch
 from subspace.train.training_state import TrainingState
 from subspace.train.unfreezing import UnfreezeConfig, Unfreezing, blocks_below
 

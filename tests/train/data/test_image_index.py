@@ -14,8 +14,8 @@ import pytest
 from subspace.mining import InputError, Manifest
 from subspace.mining.artifacts import parquet_writer
 from subspace.mining.schemas import MANIFEST
-from subspace.train.image_index import IndexedImages, training_images, write_image_index
-from subspace.train.images import BadImage, ImageStore
+from subspace.train.data.image_index import IndexedImages, training_images, write_image_index
+from subspace.train.data.images import BadImage, ImageStore
 
 ROWS = 500
 

@@ -17,14 +17,14 @@ from pydantic import Field
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ..mining.artifacts import fingerprint_in, open_parquet, read_row_group
-from ..mining.errors import InputError
-from ..mining.randomness import generator
-from ..mining.schemas import PLAN
-from ..mining.settings import Settings
-from .batch_shares import BatchShare
-from .distributed import share
+from ...mining.artifacts import fingerprint_in, open_parquet, read_row_group
+from ...mining.errors import InputError
+from ...mining.randomness import generator
+from ...mining.schemas import PLAN
+from ...mining.settings import Settings
+from ..distributed import share
 from .images import BadImage, ImageStore
+from .shares import BatchShare
 
 
 class Plan:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from subspace.mining.errors import InputError, StoppedEarly
 from subspace.mining.manifest import Manifest
-from subspace.train.images import MAX_PIXELS, BadImage, ImageStore, decode_image
+from subspace.train.data.images import MAX_PIXELS, BadImage, ImageStore, decode_image
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 LOSSLESS: dict[str, dict[str, Any]] = {"PNG": {}, "WEBP": {"lossless": True}, "BMP": {}, "TIFF": {}}
@@ -372,6 +372,6 @@ def test_a_signal_while_decoding_is_no_bad_image(tmp_path: Path, monkeypatch: py
     def stopped(*arguments: object) -> None:
         raise StoppedEarly("stopped by SIGTERM")
 
-    monkeypatch.setattr("subspace.train.images.decode_image", stopped)
+    monkeypatch.setattr("subspace.train.data.images.decode_image", stopped)
     with pytest.raises(StoppedEarly):
         store_of(tmp_path, b"pixels").decode(0, 8)

@@ -14,8 +14,8 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ..mining.errors import InputError
-from ..mining.manifest import Manifest
+from ...mining.errors import InputError
+from ...mining.manifest import Manifest
 
 MAX_PIXELS = 50_000_000
 """Larger images are refused before they are decoded: a 1 kB file can claim to be 100 gigapixels."""

@@ -23,8 +23,7 @@ from subspace.mining.artifacts import parquet_writer
 from subspace.mining.errors import InputError, StaleArtifactError
 from subspace.mining.manifest import Manifest
 from subspace.mining.schemas import PLAN
-from subspace.train.images import BadImage, ImageStore
-from subspace.train.planned_batches import (
+from subspace.train.data.batches import (
     AugmentConfig,
     DecodedBatches,
     ImageBatch,
@@ -32,6 +31,7 @@ from subspace.train.planned_batches import (
     PlanBatchSampler,
     load_batches,
 )
+from subspace.train.data.images import BadImage, ImageStore
 
 
 def plan_table(first: int, rows: np.ndarray) -> pa.Table:

@@ -12,8 +12,8 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from ..mining.errors import InputError
-from . import distributed
+from ...mining.errors import InputError
+from .. import distributed
 
 T = TypeVar("T")
 

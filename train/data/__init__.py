@@ -1,0 +1,1 @@
+"""Planned batches: read by step, decoded, augmented."""
