@@ -13,7 +13,7 @@ import numpy as np
 
 from ..mining.errors import InputError
 from ..mining.manifest import Manifest
-from ..train.open_trackers import check_trackers
+from ..train.monitoring.open_trackers import check_trackers
 from .best import Standing, metric_is_known
 from .cluster import cluster
 from .config import RunConfig

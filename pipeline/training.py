@@ -19,13 +19,13 @@ from ..train.collapse import Collapse, CollapseConfig, CollapseGuard
 from ..train.data.batches import DecodedBatches, ImageBatch, Plan, load_batches
 from ..train.embedder import pick_device
 from ..train.loop import LoaderConfig, StepRecord, train_steps
-from ..train.metrics_log import MetricsLog, read_metrics
+from ..train.monitoring.metrics_log import MetricsLog, read_metrics
+from ..train.monitoring.open_trackers import open_trackers
+from ..train.monitoring.phase_clock import Phases
+from ..train.monitoring.trackers import TrackedRun
 from ..train.networks.backbone import Backbone
-from ..train.open_trackers import open_trackers
 from ..train.optimizers import OptimizerConfig
-from ..train.phases import Phases
 from ..train.running_means import Staleness
-from ..train.trackers import TrackedRun
 from ..train.training_state import TrainingState, averaged
 from ..train.unfreezing import Unfreezing
 from .child_processes import orphaned

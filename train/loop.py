@@ -25,10 +25,10 @@ from .data.shares import by_all_or_none, readable_images
 from .embedder import Precision
 from .losses.batch_ohnm import TripletStatistics
 from .losses.building import DEFAULT_ARGS
+from .monitoring.phase_clock import Phases
+from .monitoring.trackers import TrackerName
 from .network_pass import NetworkPass
 from .optimizers import OptimizerConfig, learning_rate, set_learning_rates
-from .phases import Phases
-from .trackers import TrackerName
 from .training_state import TrainingState
 from .unfreezing import Unfreezing
 

@@ -16,9 +16,9 @@ from subspace.train.data.images import BadImage
 from subspace.train.loop import LoaderConfig, StepRecord, train_steps
 from subspace.train.losses.building.batch_ohnm import BatchOHNMLoss
 from subspace.train.losses.building.class_losses import SoftmaxLoss
+from subspace.train.monitoring.phase_clock import Phases
 from subspace.train.networks.backbone import Backbone, ImageInput, build_backbone
 from subspace.train.optimizers import OptimizerConfig, build_optimizer, learning_rate
-from subspace.train.phases import Phases
 from subspace.train.training_state import TrainingState
 
 LEVEL = OptimizerConfig(lr=3e-3, schedule="constant", warmup_steps=0)

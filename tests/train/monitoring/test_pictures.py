@@ -12,7 +12,7 @@ from torch import Tensor
 
 from subspace.mining.randomness import generator
 from subspace.mining.triplets import Triplets
-from subspace.train.batch_pictures import (
+from subspace.train.monitoring.pictures import (
     GAP,
     LINE,
     TILE,

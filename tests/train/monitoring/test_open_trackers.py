@@ -16,8 +16,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from subspace.mining.errors import InputError
-from subspace.train.open_trackers import Trackers, check_trackers, open_trackers
-from subspace.train.trackers import TrackedRun, Tracker
+from subspace.train.monitoring.open_trackers import Trackers, check_trackers, open_trackers
+from subspace.train.monitoring.trackers import TrackedRun, Tracker
 
 PIXELS = np.arange(6 * 4 * 3, dtype=np.uint8).reshape(6, 4, 3)
 

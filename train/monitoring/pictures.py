@@ -14,8 +14,8 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ..mining.triplets import Triplets, mine_offline
-from .losses.unit_length import normalized
+from ...mining.triplets import Triplets, mine_offline
+from ..losses.unit_length import normalized
 
 PAIRS_AT_MOST = 1_000_000
 TILE = 96

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from subspace.train import phases as module
-from subspace.train.phases import Phases
+from subspace.train.monitoring import phase_clock as module
+from subspace.train.monitoring.phase_clock import Phases
 
 
 class Clock:

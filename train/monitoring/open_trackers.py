@@ -11,8 +11,8 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from ..mining.artifacts import read_json, write_json
-from ..mining.errors import InputError
+from ...mining.artifacts import read_json, write_json
+from ...mining.errors import InputError
 from .trackers import MLflow, TensorBoard, TrackedRun, Tracker, TrackerName, WeightsAndBiases
 
 IDS = "trackers.json"

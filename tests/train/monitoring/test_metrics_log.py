@@ -20,10 +20,10 @@ from subspace.train.data.batches import ImageBatch
 from subspace.train.data.images import BadImage
 from subspace.train.loop import StepRecord
 from subspace.train.losses.building.batch_ohnm import TripletStatistics
-from subspace.train.metrics_log import MetricsLog, read_metrics
-from subspace.train.open_trackers import open_trackers
-from subspace.train.phases import Phases
-from subspace.train.trackers import TrackedRun
+from subspace.train.monitoring.metrics_log import MetricsLog, read_metrics
+from subspace.train.monitoring.open_trackers import open_trackers
+from subspace.train.monitoring.phase_clock import Phases
+from subspace.train.monitoring.trackers import TrackedRun
 
 
 def record(

@@ -8,11 +8,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from ..mining.artifacts import write_text
-from ..mining.randomness import generator
-from .batch_pictures import hardest_triplets, pair_similarities, triplet_picture
-from .loop import StepRecord
-from .phases import Phases
+from ...mining.artifacts import write_text
+from ...mining.randomness import generator
+from ..loop import StepRecord
+from .phase_clock import Phases
+from .pictures import hardest_triplets, pair_similarities, triplet_picture
 from .trackers import Tracker
 
 TRIPLETS_SHOWN = 8

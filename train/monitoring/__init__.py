@@ -1,0 +1,1 @@
+"""What a training shows: metrics, time, pictures, trackers."""
