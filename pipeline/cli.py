@@ -10,7 +10,10 @@ from typing import NoReturn, TextIO
 
 import typer
 
-from . import cluster_commands, data_commands, run_commands, stage_commands
+from .commands import data as data_commands
+from .commands import jobs as cluster_commands
+from .commands import runs as run_commands
+from .commands import stages as stage_commands
 
 app = typer.Typer(
     help="Train identity embeddings by subspace hard mining: embed, cluster, plan, train, repeat.",

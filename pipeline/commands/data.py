@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .command_options import AsJson, Overrides, Quiet, RunPath
+from .parameters import AsJson, Overrides, Quiet, RunPath
 
 commands = typer.Typer()
 
@@ -43,9 +43,9 @@ def ingest(
     quiet: Quiet = False,
 ) -> None:
     """Turn a folder, CSV or Parquet file into an image manifest. Nothing is copied but inline images."""
-    from .console import Console
-    from .ingest import IngestOptions
-    from .ingest import ingest as run_ingest
+    from ..console import Console
+    from ..ingest import IngestOptions
+    from ..ingest import ingest as run_ingest
 
     options = IngestOptions(
         root=root,
@@ -83,9 +83,9 @@ def init(
     quiet: Quiet = False,
 ) -> None:
     """Make a run folder with a commented subspace.yaml whose values suit the manifest."""
-    from .console import Console
-    from .initialize import initialize
-    from .run_directory import RunDirectory
+    from ..console import Console
+    from ..initialize import initialize
+    from ..run_directory import RunDirectory
 
     directory = RunDirectory(run)
     initialize(directory, manifest, model, overrides or [], force=force)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from ..mining.manifest import Manifest
-    from .config import RunConfig
-    from .run_directory import RunDirectory
-    from .stage import Options
+    from ...mining.manifest import Manifest
+    from ..config import RunConfig
+    from ..run_directory import RunDirectory
+    from ..stage import Options
 
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, made by `subspace init`.")]
 Overrides = Annotated[
@@ -51,7 +51,7 @@ IfDue = Annotated[
 
 def is_over(run: RunDirectory, config: RunConfig, options: Options, round_index: int) -> bool:
     """Whether a round is not due any more, which is said."""
-    from .due import over_before
+    from ..due import over_before
 
     why = over_before(run, config, round_index)
     if why is not None:
@@ -83,13 +83,13 @@ def working(
     import os
     from contextlib import nullcontext
 
-    from ..mining.errors import InputError
-    from ..mining.manifest import Manifest
-    from .child_processes import PARENT
-    from .config import load_config
-    from .console import Console
-    from .run_directory import RunDirectory
-    from .stage import Options, StopRequest
+    from ...mining.errors import InputError
+    from ...mining.manifest import Manifest
+    from ..child_processes import PARENT
+    from ..config import load_config
+    from ..console import Console
+    from ..run_directory import RunDirectory
+    from ..stage import Options, StopRequest
 
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     if several and processes > 1:

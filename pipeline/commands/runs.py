@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .command_options import AsJson, Device, DryRun, Overrides, Processes, Quiet, Resume, RunPath, working
+from .parameters import AsJson, Device, DryRun, Overrides, Processes, Quiet, Resume, RunPath, working
 
 commands = typer.Typer()
 
@@ -27,7 +27,7 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """All stages, round after round, re-clustering each time; continues wherever it stopped."""
-    from .rounds import run_rounds
+    from ..rounds import run_rounds
 
     flags: dict[str, Any] = {"device": device, "remake_stale": force, "resume": resume, "dry_run": dry_run}
     with working(run, "run", overrides, **flags, as_json=as_json, quiet=quiet, processes=processes) as (
@@ -42,12 +42,12 @@ def run(
 @commands.command(epilog="Example: subspace status runs/photos")
 def status(run: RunPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """What is done, begun, stale or still to do, and where the time went."""
-    from ..mining.errors import InputError
-    from .console import Console
-    from .job_states import job_states, with_jobs
-    from .status import as_json as to_json
-    from .status import describe, stage_statuses
-    from .submission import Submission, submitted_with
+    from ...mining.errors import InputError
+    from ..console import Console
+    from ..job_states import job_states, with_jobs
+    from ..status import as_json as to_json
+    from ..status import describe, stage_statuses
+    from ..submission import Submission, submitted_with
 
     submitted = [] if overrides else submitted_with(run)
     with working(run, "status", overrides or submitted, lock=False) as (
@@ -80,11 +80,11 @@ def inspect(
     as_json: AsJson = False,
 ) -> None:
     """Summarise an artifact: rows, identities, sizes, batch hardness, fingerprints."""
-    from .console import Console
+    from ..console import Console
 
     if (path / "subspace.yaml").exists():
         return status(path, None, as_json)
-    from .inspect import inspect as summarise
+    from ..inspect import inspect as summarise
 
     summary = summarise(path)
     console = Console(as_json=as_json)
@@ -110,9 +110,9 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """The whole loop on real images: random batches against subspaces, from one start, for the same steps."""
-    from .console import Console
-    from .demo import run_demo
-    from .stage import Options
+    from ..console import Console
+    from ..demo import run_demo
+    from ..stage import Options
 
     options = Options(Console(quiet, as_json), device, force, dry_run=dry_run)
     with options.stop.listening():
