@@ -30,7 +30,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from subspace.pipeline.ingest import IngestOptions, ingest
+from subspace.pipeline.sources.ingest import IngestOptions, ingest
 
 SEED = 20_240_501
 SIDE, EM, INK = (

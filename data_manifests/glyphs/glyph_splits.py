@@ -13,7 +13,7 @@ import unicodedata
 import numpy as np
 
 from subspace.mining.randomness import generator
-from subspace.pipeline.splits import SPLITS
+from subspace.pipeline.sources.splits import SPLITS
 
 SEED = 20_240_501
 TEST, VAL, PRETRAIN = 10_000, 2_000, 10_000

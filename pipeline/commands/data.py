@@ -44,8 +44,8 @@ def ingest(
 ) -> None:
     """Turn a folder, CSV or Parquet file into an image manifest. Nothing is copied but inline images."""
     from ..console import Console
-    from ..ingest import IngestOptions
-    from ..ingest import ingest as run_ingest
+    from ..sources.ingest import IngestOptions
+    from ..sources.ingest import ingest as run_ingest
 
     options = IngestOptions(
         root=root,

@@ -14,7 +14,7 @@ from known_duplicates import known_duplicates
 from near_repeats import first_of_alike
 from type_families import type_family
 
-from subspace.pipeline.splits import SPLITS
+from subspace.pipeline.sources.splits import SPLITS
 
 
 def test_near_repeats_of_kept_pictures_are_dropped() -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..mining.errors import InputError
+from ...mining.errors import InputError
 
 SPLITS = ("train", "pretrain", "val", "test")
 TRAINING = ("train", "pretrain")

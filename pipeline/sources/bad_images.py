@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ..mining.errors import InputError
-from ..mining.schemas import QUARANTINE
-from .image_folder import Track
+from ...mining.errors import InputError
+from ...mining.schemas import QUARANTINE
+from .folder import Track
 
 GOOD, MISSING, EMPTY, CUT_OFF = range(4)
 REASONS = ("good", "not an existing file", "zero bytes", "offset and length reach outside the file")

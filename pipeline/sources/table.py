@@ -20,10 +20,10 @@ import pyarrow.compute as pc
 import pyarrow.types as kinds
 from pyarrow import csv
 
-from ..mining.artifacts import DAMAGE, open_parquet
-from ..mining.errors import InputError
-from ..mining.local_paths import refuse_url
-from .image_folder import Track
+from ...mining.artifacts import DAMAGE, open_parquet
+from ...mining.errors import InputError
+from ...mining.local_paths import refuse_url
+from .folder import Track
 from .image_spool import ImageSpool
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")

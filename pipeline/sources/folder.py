@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..mining.errors import InputError
+from ...mining.errors import InputError
 from .splits import SPLITS, canonical_split
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")

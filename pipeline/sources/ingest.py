@@ -18,13 +18,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..mining.errors import InputError
+from ...mining.errors import InputError
 from .bad_images import GOOD, MISSING, bad_images, file_sizes, quarantine_table, reasons_against
-from .image_folder import Track, list_folder
+from .folder import Track, list_folder
 from .image_spool import ImageSpool
-from .image_table import TABLE_SUFFIXES, TableOptions, list_csv, list_parquet
 from .manifest_writer import quarantine_path, write_manifest
 from .splits import SPLITS, draw_splits, told_splits
+from .table import TABLE_SUFFIXES, TableOptions, list_csv, list_parquet
 
 OnBadImage = Literal["fail", "quarantine"]
 

@@ -20,11 +20,11 @@ from subspace.mining.artifacts import open_parquet, read_parquet
 from subspace.mining.errors import InputError
 from subspace.mining.manifest import Manifest
 from subspace.mining.schemas import MANIFEST, QUARANTINE
-from subspace.pipeline.content_hash import ContentHash, flat_bytes
-from subspace.pipeline.image_spool import ImageSpool
-from subspace.pipeline.ingest import IngestOptions, IngestSummary, ingest
-from subspace.pipeline.manifest_writer import quarantine_path
-from subspace.pipeline.splits import SPLITS, canonical_split, draw_splits
+from subspace.pipeline.sources.content_hash import ContentHash, flat_bytes
+from subspace.pipeline.sources.image_spool import ImageSpool
+from subspace.pipeline.sources.ingest import IngestOptions, IngestSummary, ingest
+from subspace.pipeline.sources.manifest_writer import quarantine_path
+from subspace.pipeline.sources.splits import SPLITS, canonical_split, draw_splits
 
 Rows = list[dict[str, Any]]
 NO_TEST = IngestOptions(test_fraction=0)

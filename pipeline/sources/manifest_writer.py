@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as kinds
 
-from ..mining.artifacts import parquet_writer, write_parquet
-from ..mining.schemas import MANIFEST, QUARANTINE
+from ...mining.artifacts import parquet_writer, write_parquet
+from ...mining.schemas import MANIFEST, QUARANTINE
 from .content_hash import ContentHash
 
 _COLUMNS = ("identity", "identity_id", "uri", "offset", "length", "image", "split", "keep", "group")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ..mining.artifacts import unwritable
+from ...mining.artifacts import unwritable
 from .content_hash import flat_bytes
 
 

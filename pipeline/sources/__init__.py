@@ -1,0 +1,1 @@
+"""Sources of labelled images, and the manifest made of them."""
