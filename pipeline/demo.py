@@ -11,12 +11,12 @@ from ..mining.errors import InputError
 from ..mining.manifest import Manifest
 from .config import RunConfig, load_config, parse_config, write_config
 from .console import table
-from .evaluate import evaluations, percent
 from .initialize import LEARNING_RATES
-from .pretrain import pretrain
 from .rounds import run_rounds
 from .run_directory import RunDirectory
-from .stage import Options
+from .stages.evaluate import evaluations, percent
+from .stages.pretrain import pretrain
+from .stages.stage import Options
 
 SHIPPED = Path(__file__).resolve().parent.parent / "data_manifests" / "demo.parquet"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .best import Standing
 from .config import RunConfig
 from .run_directory import RunDirectory
-from .stage import steps_taken
+from .stages.stage import steps_taken
 
 
 def over_before(run: RunDirectory, config: RunConfig, round_index: int) -> str | None:

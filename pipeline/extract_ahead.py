@@ -23,10 +23,10 @@ from ..train.embedder import pick_device
 from .child_processes import PARENT, end_with_parent, python_calling
 from .config import RunConfig
 from .console import Console
-from .extract import extract
-from .extract_parts import Shard
 from .run_directory import RunDirectory
-from .stage import Options
+from .stages.extract import extract
+from .stages.extract_parts import Shard
+from .stages.stage import Options
 
 
 def device_ahead(config: RunConfig, device: str | None) -> str | None:

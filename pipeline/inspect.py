@@ -25,7 +25,7 @@ from ..mining.schemas import (
     SUBSPACES,
     kind_of,
 )
-from .hardness import plan_hardness
+from .stages.hardness import plan_hardness
 
 BAR = 40
 

@@ -14,9 +14,9 @@ from ..mining.errors import InputError
 from ..mining.manifest import Manifest
 from . import kubernetes, local_jobs, slurm
 from .config import RunConfig
-from .extract_parts import Shard
 from .run_directory import RunDirectory
 from .schedule import extract_parts
+from .stages.extract_parts import Shard
 from .status import StageStatus
 from .submission import Submission, Task
 

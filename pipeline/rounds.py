@@ -15,17 +15,17 @@ from ..mining.errors import InputError
 from ..mining.manifest import Manifest
 from ..train.monitoring.open_trackers import check_trackers
 from .best import Standing, metric_is_known
-from .cluster import cluster
 from .config import RunConfig
-from .evaluate import evaluate, evaluation_table, evaluations, metric_names
-from .extract import extract
 from .extract_ahead import extracting_ahead
-from .held_out import HeldOut
-from .plan import plan
-from .pretrain import pretrain, pretrain_identities
 from .run_directory import RunDirectory
-from .stage import Options, steps_taken
-from .train_round import train
+from .stages.cluster import cluster
+from .stages.evaluate import evaluate, evaluation_table, evaluations, metric_names
+from .stages.extract import extract
+from .stages.held_out import HeldOut
+from .stages.plan import plan
+from .stages.pretrain import pretrain, pretrain_identities
+from .stages.stage import Options, steps_taken
+from .stages.train import train
 
 
 def run_rounds(run: RunDirectory, config: RunConfig, manifest: Manifest, options: Options) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from ..mining.errors import StaleArtifactError
 from ..mining.manifest import Manifest
 from .config import RunConfig
 from .due import over_before
-from .extract import extract_stage
-from .extract_parts import ExtractParts
 from .run_directory import RunDirectory
 from .schedule_config import ScheduledStage
+from .stages.extract import extract_stage
+from .stages.extract_parts import ExtractParts
 from .status import stage_statuses
 
 

@@ -15,17 +15,17 @@ from ..mining.errors import InputError, StaleArtifactError
 from ..mining.manifest import Manifest
 from ..train.monitoring.metrics_log import read_metrics
 from .best import kept_best
-from .cluster import cluster_stage
 from .config import RunConfig
 from .console import table
-from .evaluate import eval_stage
-from .extract import extract_stage
-from .held_out import HeldOut
-from .plan import plan_stage
-from .pretrain import pretrain_stage
 from .run_directory import RunDirectory
-from .stage import Stage, steps_taken
-from .train_round import train_stage
+from .stages.cluster import cluster_stage
+from .stages.evaluate import eval_stage
+from .stages.extract import extract_stage
+from .stages.held_out import HeldOut
+from .stages.plan import plan_stage
+from .stages.pretrain import pretrain_stage
+from .stages.stage import Stage, steps_taken
+from .stages.train import train_stage
 
 
 @dataclass(frozen=True)

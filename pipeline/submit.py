@@ -18,7 +18,7 @@ from .rounds import check_run
 from .run_directory import RunDirectory
 from .schedule import Job, jobs_left
 from .schedule_config import ScheduleConfig
-from .stage import Options
+from .stages.stage import Options
 from .status import stage_statuses
 from .submission import Submission
 

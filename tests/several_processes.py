@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.multiprocessing as multiprocessing
 
-from subspace.pipeline.train_together import free_port
+from subspace.pipeline.stages.training_processes import free_port
 from subspace.train import distributed
 
 

@@ -74,7 +74,7 @@ def cancel(run: RunPath, as_json: AsJson = False, quiet: Quiet = False) -> None:
     """Stop the jobs of the last `subspace submit`; what they have done stays, and submitting again goes on."""
     from ..console import Console
     from ..run_directory import RunDirectory
-    from ..stage import Options
+    from ..stages.stage import Options
     from ..submit import cancel as work
 
     options = Options(Console(quiet, as_json))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ...mining.manifest import Manifest
     from ..config import RunConfig
     from ..run_directory import RunDirectory
-    from ..stage import Options
+    from ..stages.stage import Options
 
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, made by `subspace init`.")]
 Overrides = Annotated[
@@ -89,7 +89,7 @@ def working(
     from ..config import load_config
     from ..console import Console
     from ..run_directory import RunDirectory
-    from ..stage import Options, StopRequest
+    from ..stages.stage import Options, StopRequest
 
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     if several and processes > 1:

@@ -112,7 +112,7 @@ def demo(
     """The whole loop on real images: random batches against subspaces, from one start, for the same steps."""
     from ..console import Console
     from ..demo import run_demo
-    from ..stage import Options
+    from ..stages.stage import Options
 
     options = Options(Console(quiet, as_json), device, force, dry_run=dry_run)
     with options.stop.listening():

@@ -39,7 +39,7 @@ def pretrain(
     quiet: Quiet = False,
 ) -> None:
     """Make the starting network: classify the pretrain identities (pretrain.steps=0: take MODEL as it is)."""
-    from ..pretrain import pretrain as work
+    from ..stages.pretrain import pretrain as work
 
     flags: dict[str, Any] = {"device": device, "force": force, "resume": resume, "dry_run": dry_run}
     with working(run, "pretrain", overrides, **flags, as_json=as_json, quiet=quiet, processes=processes) as (
@@ -71,8 +71,8 @@ def extract(
 ) -> None:
     """Embed the training images with the current network and average them by identity."""
     from ..child_processes import end_with_parent
-    from ..extract import extract as work
-    from ..extract_parts import Shard
+    from ..stages.extract import extract as work
+    from ..stages.extract_parts import Shard
 
     end_with_parent()
     part = None if shard is None else Shard(shard, num_shards)
@@ -101,7 +101,7 @@ def cluster(
     quiet: Quiet = False,
 ) -> None:
     """Cluster the identity means into subspaces of look-alikes, and print how many neighbours stay together."""
-    from ..cluster import cluster as work
+    from ..stages.cluster import cluster as work
 
     with working(run, "cluster", overrides, force=force, dry_run=dry_run, as_json=as_json, quiet=quiet) as (
         directory,
@@ -135,8 +135,8 @@ def plan(
     quiet: Quiet = False,
 ) -> None:
     """Write the batches of a round, one Parquet row each, and print how much harder they are than random ones."""
-    from ..plan import list_shards as shards
-    from ..plan import plan as plan_round
+    from ..stages.plan import list_shards as shards
+    from ..stages.plan import plan as plan_round
 
     flags: dict[str, Any] = {"force": force, "dry_run": dry_run, "as_json": as_json, "quiet": quiet}
     with working(run, "plan", overrides, **flags, lock=not list_shards) as (
@@ -166,7 +166,7 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train one round on its plan; continues from the last saved step."""
-    from ..train_round import train as work
+    from ..stages.train import train as work
 
     flags: dict[str, Any] = {"device": device, "force": force, "resume": resume, "dry_run": dry_run}
     with working(run, "train", overrides, **flags, as_json=as_json, quiet=quiet, processes=processes) as (
@@ -199,15 +199,15 @@ def evaluate(
 ) -> None:
     """Rank-k with distractors and TAR@FAR on the test identities, with 95 % intervals."""
     from ...mining.errors import InputError
-    from ..evaluate import evaluate_checkpoint, evaluation_table
+    from ..stages.evaluate import evaluate_checkpoint, evaluation_table
 
     if (path / "meta.json").exists():
         from ...mining.manifest import Manifest
         from ...train.checkpoint import read_meta
         from ..config import parse_config
         from ..console import Console
-        from ..held_out import HeldOut
-        from ..stage import Options
+        from ..stages.held_out import HeldOut
+        from ..stages.stage import Options
 
         options = Options(Console(quiet, as_json), device)
         config = parse_config(read_meta(path).config, overrides or [], where=f"{path}/meta.json")

@@ -18,7 +18,7 @@ from subspace.pipeline import extract_ahead
 from subspace.pipeline.config import RunConfig
 from subspace.pipeline.console import Console
 from subspace.pipeline.run_directory import RunDirectory
-from subspace.pipeline.stage import Options
+from subspace.pipeline.stages.stage import Options
 
 
 def begin(run: Path, manifest: Path, *settings: str, cwd: Path | None = None) -> None:

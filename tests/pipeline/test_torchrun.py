@@ -17,8 +17,8 @@ from conftest import subspace
 from kubernetes_checks import script_on_path
 from running_processes import PATIENCE, wait
 
+from subspace.pipeline.stages.training_processes import free_port
 from subspace.pipeline.torchrun import exit_code
-from subspace.pipeline.train_together import free_port
 
 PROGRAM = Path(sys.executable).with_name("subspace-torchrun")
 

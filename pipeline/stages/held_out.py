@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ..mining.errors import InputError
-from ..mining.evaluation.identification import evaluation_pairs
-from ..mining.manifest import Manifest
-from ..mining.randomness import derived_seed, generator
-from .config import EvalConfig, RunConfig, ValidationConfig
+from ...mining.errors import InputError
+from ...mining.evaluation.identification import evaluation_pairs
+from ...mining.manifest import Manifest
+from ...mining.randomness import derived_seed, generator
+from ..config import EvalConfig, RunConfig, ValidationConfig
 from .stage import flat_fields
 
 

@@ -7,27 +7,27 @@ from typing import Any
 
 import numpy as np
 
-from ..mining.artifacts import fingerprint_of, read_json
-from ..mining.errors import InputError
-from ..mining.manifest import IdentityImages, Manifest
-from ..mining.planning.batch_plan import plan_batches
-from ..mining.planning.plan_table import write_plan
-from ..mining.planning.settings import PlanConfig
-from ..mining.randomness import derived_seed, generator
-from ..train import distributed
-from ..train.checkpoint import SPEC_PREFIX, CheckpointMeta, load_network, read_meta, save_checkpoint
-from ..train.data.batches import DecodedBatches, Plan
-from ..train.data.images import ImageStore
-from ..train.losses.building import NewClasses
-from ..train.losses.pretraining import build_pretraining_loss
-from ..train.optimizers import build_optimizer
-from .config import RunConfig
+from ...mining.artifacts import fingerprint_of, read_json
+from ...mining.errors import InputError
+from ...mining.manifest import IdentityImages, Manifest
+from ...mining.planning.batch_plan import plan_batches
+from ...mining.planning.plan_table import write_plan
+from ...mining.planning.settings import PlanConfig
+from ...mining.randomness import derived_seed, generator
+from ...train import distributed
+from ...train.checkpoint import SPEC_PREFIX, CheckpointMeta, load_network, read_meta, save_checkpoint
+from ...train.data.batches import DecodedBatches, Plan
+from ...train.data.images import ImageStore
+from ...train.losses.building import NewClasses
+from ...train.losses.pretraining import build_pretraining_loss
+from ...train.optimizers import build_optimizer
+from ..config import RunConfig
+from ..run_directory import RunDirectory
 from .plan import shown
-from .run_directory import RunDirectory
 from .stage import Options, Stage, flat_fields
-from .train_together import run_stage_together, train_together
 from .training import OUTPUTS, UNIMPORTANT, Training
 from .training_estimate import training_estimate
+from .training_processes import run_stage_together, train_together
 
 
 def pretrain_stage(run: RunDirectory, config: RunConfig, manifest_fingerprint: str) -> Stage:

@@ -15,8 +15,8 @@ from subspace.mining import InputError, Manifest
 from subspace.mining.artifacts import write_parquet
 from subspace.mining.schemas import MANIFEST
 from subspace.pipeline.config import RunConfig, parse_config
-from subspace.pipeline.evaluate import metric_names
-from subspace.pipeline.held_out import HeldOut
+from subspace.pipeline.stages.evaluate import metric_names
+from subspace.pipeline.stages.held_out import HeldOut
 
 
 def config_of(manifest: Path, **sections: Any) -> RunConfig:

@@ -10,10 +10,10 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from ..mining.artifacts import read_json
-from ..mining.errors import StaleArtifactError
-from ..train import distributed
-from .child_processes import Child, run_children, threads_each
+from ...mining.artifacts import read_json
+from ...mining.errors import StaleArtifactError
+from ...train import distributed
+from ..child_processes import Child, run_children, threads_each
 from .stage import Options, Stage, run_stage
 
 

@@ -12,23 +12,23 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..mining.errors import StoppedEarly
-from ..train import distributed
-from ..train.checkpoint import CheckpointMeta, read_meta
-from ..train.collapse import Collapse, CollapseConfig, CollapseGuard
-from ..train.data.batches import DecodedBatches, ImageBatch, Plan, load_batches
-from ..train.embedder import pick_device
-from ..train.loop import LoaderConfig, StepRecord, train_steps
-from ..train.monitoring.metrics_log import MetricsLog, read_metrics
-from ..train.monitoring.open_trackers import open_trackers
-from ..train.monitoring.phase_clock import Phases
-from ..train.monitoring.trackers import TrackedRun
-from ..train.networks.backbone import Backbone
-from ..train.optimizers import OptimizerConfig
-from ..train.running_means import Staleness
-from ..train.training_state import TrainingState, averaged
-from ..train.unfreezing import Unfreezing
-from .child_processes import orphaned
+from ...mining.errors import StoppedEarly
+from ...train import distributed
+from ...train.checkpoint import CheckpointMeta, read_meta
+from ...train.collapse import Collapse, CollapseConfig, CollapseGuard
+from ...train.data.batches import DecodedBatches, ImageBatch, Plan, load_batches
+from ...train.embedder import pick_device
+from ...train.loop import LoaderConfig, StepRecord, train_steps
+from ...train.monitoring.metrics_log import MetricsLog, read_metrics
+from ...train.monitoring.open_trackers import open_trackers
+from ...train.monitoring.phase_clock import Phases
+from ...train.monitoring.trackers import TrackedRun
+from ...train.networks.backbone import Backbone
+from ...train.optimizers import OptimizerConfig
+from ...train.running_means import Staleness
+from ...train.training_state import TrainingState, averaged
+from ...train.unfreezing import Unfreezing
+from ..child_processes import orphaned
 from .saved_states import SaveClock, SavedStates
 from .stage import Options, Stage
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from ..mining.artifacts import open_parquet, read_parquet
-from ..mining.errors import InputError
-from ..mining.schemas import DUPLICATES, IDENTITIES, SUBSPACES
-from .run_directory import RunDirectory
+from ...mining.artifacts import open_parquet, read_parquet
+from ...mining.errors import InputError
+from ...mining.schemas import DUPLICATES, IDENTITIES, SUBSPACES
+from ..run_directory import RunDirectory
 
 
 def read_identities(run: RunDirectory, round_index: int, columns: list[str] | None = None) -> pa.Table:

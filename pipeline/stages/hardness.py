@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..mining.artifacts import open_parquet, read_parquet, read_row_group
-from ..mining.clustering.mean_blocks import MeanBlocks
-from ..mining.clustering.mean_table import MeanTable
-from ..mining.clustering.neighbors import HARDNESS_BATCHES, batch_hardness, random_batches
-from ..mining.schemas import IDENTITIES, PLAN
+from ...mining.artifacts import open_parquet, read_parquet, read_row_group
+from ...mining.clustering.mean_blocks import MeanBlocks
+from ...mining.clustering.mean_table import MeanTable
+from ...mining.clustering.neighbors import HARDNESS_BATCHES, batch_hardness, random_batches
+from ...mining.schemas import IDENTITIES, PLAN
 
 
 def plan_hardness(plan: Sequence[Path], identities: Path) -> tuple[float, float] | None:

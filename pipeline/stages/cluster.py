@@ -9,25 +9,25 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ..mining.artifacts import read_parquet, write_parquet
-from ..mining.clustering.duplicates import Duplicates, suspected_duplicates
-from ..mining.clustering.mean_blocks import MeanBlocks
-from ..mining.clustering.mean_table import MeanTable
-from ..mining.clustering.neighbors import sampled_neighbors
-from ..mining.clustering.quality import adjusted_rand_index, subspace_similarity
-from ..mining.clustering.subspaces import (
+from ...mining.artifacts import read_parquet, write_parquet
+from ...mining.clustering.duplicates import Duplicates, suspected_duplicates
+from ...mining.clustering.mean_blocks import MeanBlocks
+from ...mining.clustering.mean_table import MeanTable
+from ...mining.clustering.neighbors import sampled_neighbors
+from ...mining.clustering.quality import adjusted_rand_index, subspace_similarity
+from ...mining.clustering.subspaces import (
     SAMPLE_BYTES,
     SubspaceConfig,
     Subspaces,
     cluster_identities,
     subspace_count,
 )
-from ..mining.randomness import derived_seed
-from ..mining.schemas import CENTROIDS, DUPLICATES, SUBSPACES, vector
-from .config import RunConfig
-from .console import amount
+from ...mining.randomness import derived_seed
+from ...mining.schemas import CENTROIDS, DUPLICATES, SUBSPACES, vector
+from ..config import RunConfig
+from ..console import amount
+from ..run_directory import RunDirectory
 from .round_tables import read_identities
-from .run_directory import RunDirectory
 from .stage import Options, Stage, done_fingerprint, flat_fields, run_stage
 
 RECALL_AT = 10

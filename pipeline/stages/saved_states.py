@@ -9,12 +9,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..mining.artifacts import remove
-from ..train import distributed
-from ..train.checkpoint import CheckpointMeta, load_running, load_state, read_meta, save_checkpoint
-from ..train.collapse import CollapseGuard
-from ..train.loop import LoaderConfig
-from ..train.training_state import TrainingState
+from ...mining.artifacts import remove
+from ...train import distributed
+from ...train.checkpoint import CheckpointMeta, load_running, load_state, read_meta, save_checkpoint
+from ...train.collapse import CollapseGuard
+from ...train.loop import LoaderConfig
+from ...train.training_state import TrainingState
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from subspace.mining import InputError, Manifest
 from subspace.pipeline.config import RunConfig, parse_config
-from subspace.pipeline.pretrain import pretrain_identities
+from subspace.pipeline.stages.pretrain import pretrain_identities
 from subspace.train.networks.backbone import build_backbone
 
 

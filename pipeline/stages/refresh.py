@@ -6,11 +6,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..mining.artifacts import read_parquet, write_parquet
-from ..mining.schemas import IDENTITIES, QUARANTINE, vector
-from ..train.checkpoint import load_running_means, running_means_file
-from .console import amount
-from .run_directory import RunDirectory
+from ...mining.artifacts import read_parquet, write_parquet
+from ...mining.schemas import IDENTITIES, QUARANTINE, vector
+from ...train.checkpoint import load_running_means, running_means_file
+from ..console import amount
+from ..run_directory import RunDirectory
 from .stage import Options, Stage, run_stage
 
 

@@ -10,12 +10,12 @@ import time
 
 import torch
 
-from ..mining.errors import InputError
-from ..train.embedder import pick_device
-from .child_processes import Child, run_children, threads_each
-from .console import Progress
+from ...mining.errors import InputError
+from ...train.embedder import pick_device
+from ..child_processes import Child, run_children, threads_each
+from ..console import Progress
+from ..run_directory import RunDirectory
 from .extract_parts import ExtractParts, Shard
-from .run_directory import RunDirectory
 from .stage import Options
 
 LOOKED_FOR_EVERY = 0.5

@@ -12,11 +12,11 @@ import pytest
 from conftest import QUICK, subspace
 
 from subspace.mining import Manifest
-from subspace.pipeline import train_round
 from subspace.pipeline.config import load_config
 from subspace.pipeline.console import Console
 from subspace.pipeline.run_directory import RunDirectory
-from subspace.pipeline.stage import Options
+from subspace.pipeline.stages import train as train_round
+from subspace.pipeline.stages.stage import Options
 from subspace.train.data.batches import DecodedBatches, Plan
 
 

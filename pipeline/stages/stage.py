@@ -12,10 +12,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from ..mining.artifacts import CODE_VERSION, fingerprint_of, read_json, remove, write_json
-from ..mining.errors import InputError, StaleArtifactError, StoppedEarly
-from .console import Console
-from .run_directory import RunDirectory
+from ...mining.artifacts import CODE_VERSION, fingerprint_of, read_json, remove, write_json
+from ...mining.errors import InputError, StaleArtifactError, StoppedEarly
+from ..console import Console
+from ..run_directory import RunDirectory
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 

@@ -9,22 +9,22 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ..mining.artifacts import read_parquet
-from ..mining.clustering.mean_table import MeanTable
-from ..mining.clustering.neighbors import nearest_in_subspace
-from ..mining.errors import InputError, StaleArtifactError
-from ..mining.manifest import IdentityImages, Manifest
-from ..mining.planning.batch_plan import BATCHES_PER_BLOCK, PlanBlock, plan_batches
-from ..mining.planning.plan_table import write_plan
-from ..mining.planning.settings import PlanConfig
-from ..mining.planning.shards import shards_of
-from ..mining.schemas import QUARANTINE
-from .config import RunConfig
-from .console import Console, amount
+from ...mining.artifacts import read_parquet
+from ...mining.clustering.mean_table import MeanTable
+from ...mining.clustering.neighbors import nearest_in_subspace
+from ...mining.errors import InputError, StaleArtifactError
+from ...mining.manifest import IdentityImages, Manifest
+from ...mining.planning.batch_plan import BATCHES_PER_BLOCK, PlanBlock, plan_batches
+from ...mining.planning.plan_table import write_plan
+from ...mining.planning.settings import PlanConfig
+from ...mining.planning.shards import shards_of
+from ...mining.schemas import QUARANTINE
+from ..config import RunConfig
+from ..console import Console, amount
+from ..run_directory import RunDirectory
 from .extract import extract_stage
 from .hardness import plan_hardness
 from .round_tables import read_duplicates, read_identities, read_second_subspaces, read_subspaces
-from .run_directory import RunDirectory
 from .stage import Options, Stage, done_fingerprint, flat_fields, run_stage, steps_taken
 
 SPARE_NEIGHBORS = 16

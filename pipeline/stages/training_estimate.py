@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..train.embedder import forward_rate, pick_device
-from ..train.loop import LoaderConfig
-from ..train.networks.backbone import Backbone
-from .console import amount
+from ...train.embedder import forward_rate, pick_device
+from ...train.loop import LoaderConfig
+from ...train.networks.backbone import Backbone
+from ..console import amount
 from .stage import Options
 
 

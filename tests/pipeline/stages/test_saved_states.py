@@ -11,7 +11,7 @@ from several_processes import run_in
 from torch import nn
 
 from subspace.mining.artifacts import remove
-from subspace.pipeline.saved_states import SavedStates
+from subspace.pipeline.stages.saved_states import SavedStates
 from subspace.train import distributed
 from subspace.train.checkpoint import CheckpointMeta
 from subspace.train.collapse import CollapseConfig, CollapseGuard

@@ -15,7 +15,7 @@ from subspace.mining.artifacts import write_parquet
 from subspace.mining.manifest import IdentityImages, group_by_identity
 from subspace.mining.schemas import IDENTITIES, QUARANTINE, vector
 from subspace.pipeline.config import ExtractConfig
-from subspace.pipeline.extract_parts import ExtractParts, Shard
+from subspace.pipeline.stages.extract_parts import ExtractParts, Shard
 
 COUNTS = [3, 1, 7, 2, 2, 5, 4]
 

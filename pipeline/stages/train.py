@@ -8,28 +8,28 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..mining.artifacts import read_json
-from ..mining.clustering.mean_table import MeanTable
-from ..mining.errors import InputError
-from ..mining.manifest import Manifest
-from ..mining.randomness import derived_seed
-from ..train import distributed
-from ..train.checkpoint import CheckpointMeta, load_network
-from ..train.data.batches import DecodedBatches, Plan
-from ..train.data.image_index import training_images
-from ..train.data.images import ImageStore
-from ..train.losses.building import TrainingSet, build_loss, labels_are_places
-from ..train.optimizers import build_optimizer
-from ..train.running_means import RunningMeans, Staleness
+from ...mining.artifacts import read_json
+from ...mining.clustering.mean_table import MeanTable
+from ...mining.errors import InputError
+from ...mining.manifest import Manifest
+from ...mining.randomness import derived_seed
+from ...train import distributed
+from ...train.checkpoint import CheckpointMeta, load_network
+from ...train.data.batches import DecodedBatches, Plan
+from ...train.data.image_index import training_images
+from ...train.data.images import ImageStore
+from ...train.losses.building import TrainingSet, build_loss, labels_are_places
+from ...train.optimizers import build_optimizer
+from ...train.running_means import RunningMeans, Staleness
+from ..config import RunConfig
+from ..run_directory import RunDirectory
 from .cluster import RECALL_AT, recall_seed
-from .config import RunConfig
 from .plan import plan_stage
 from .round_tables import read_identities, read_subspaces
-from .run_directory import RunDirectory
 from .stage import Options, Stage, done_fingerprint, flat_fields, network_fingerprint, steps_taken
-from .train_together import run_stage_together, train_together
 from .training import OUTPUTS, UNIMPORTANT, Training
 from .training_estimate import training_estimate
+from .training_processes import run_stage_together, train_together
 
 
 def train_stage(run: RunDirectory, config: RunConfig, manifest_fingerprint: str, round_index: int) -> Stage:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..mining.artifacts import fingerprint_in, open_parquet, parquet_writer, read_row_group
-from ..mining.errors import InputError
-from ..mining.manifest import IdentityImages
-from ..mining.schemas import IDENTITIES, TableKind
+from ...mining.artifacts import fingerprint_in, open_parquet, parquet_writer, read_row_group
+from ...mining.errors import InputError
+from ...mining.manifest import IdentityImages
+from ...mining.schemas import IDENTITIES, TableKind
 
 if TYPE_CHECKING:
-    from .config import ExtractConfig
+    from ..config import ExtractConfig
 
 
 @dataclass(frozen=True)

@@ -7,21 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from ..mining.artifacts import read_json, write_json
-from ..mining.errors import InputError
-from ..mining.evaluation.identification import identification
-from ..mining.evaluation.verification import verification
-from ..mining.manifest import Manifest
-from ..mining.randomness import derived_seed
-from ..train.checkpoint import load_network
-from ..train.data.batches import DecodedBatches, ImageChunks, load_batches
-from ..train.data.images import ImageStore
-from ..train.embedder import embed, forward_rate, pick_device
-from ..train.networks.backbone import Backbone
-from .config import EvalConfig, RunConfig
-from .console import amount, table
+from ...mining.artifacts import read_json, write_json
+from ...mining.errors import InputError
+from ...mining.evaluation.identification import identification
+from ...mining.evaluation.verification import verification
+from ...mining.manifest import Manifest
+from ...mining.randomness import derived_seed
+from ...train.checkpoint import load_network
+from ...train.data.batches import DecodedBatches, ImageChunks, load_batches
+from ...train.data.images import ImageStore
+from ...train.embedder import embed, forward_rate, pick_device
+from ...train.networks.backbone import Backbone
+from ..config import EvalConfig, RunConfig
+from ..console import amount, table
+from ..run_directory import RunDirectory
 from .held_out import HeldOut
-from .run_directory import RunDirectory
 from .stage import Options, Stage, network_fingerprint, run_stage
 
 

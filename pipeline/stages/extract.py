@@ -16,22 +16,22 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ..mining.artifacts import write_parquet
-from ..mining.clustering.means import IdentityMeans, identity_means
-from ..mining.errors import InputError
-from ..mining.manifest import Manifest
-from ..mining.randomness import generator
-from ..mining.schemas import EMBEDDINGS, IDENTITIES, QUARANTINE, vector
-from ..train.checkpoint import load_network
-from ..train.data.batches import DecodedBatches, ImageChunks, load_batches
-from ..train.data.images import BadImage, ImageStore
-from ..train.embedder import EmbeddedBatch, embed, forward_rate, pick_device
-from .config import RunConfig
-from .console import Progress, amount
+from ...mining.artifacts import write_parquet
+from ...mining.clustering.means import IdentityMeans, identity_means
+from ...mining.errors import InputError
+from ...mining.manifest import Manifest
+from ...mining.randomness import generator
+from ...mining.schemas import EMBEDDINGS, IDENTITIES, QUARANTINE, vector
+from ...train.checkpoint import load_network
+from ...train.data.batches import DecodedBatches, ImageChunks, load_batches
+from ...train.data.images import BadImage, ImageStore
+from ...train.embedder import EmbeddedBatch, embed, forward_rate, pick_device
+from ..config import RunConfig
+from ..console import Progress, amount
+from ..run_directory import RunDirectory
 from .extract_parts import ExtractParts, Shard
-from .extract_together import devices_of, extract_together
+from .extraction_processes import devices_of, extract_together
 from .refresh import refresh
-from .run_directory import RunDirectory
 from .stage import Options, Stage, flat_fields, network_fingerprint, run_stage
 
 
