@@ -26,7 +26,7 @@ def submit(
     quiet: Quiet = False,
 ) -> None:
     """Hand all stages that are not done to a scheduler, each behind the one before; missing shards only."""
-    from ..submit import submit as work
+    from ..schedulers.submit import submit as work
 
     if scheduler is not None:
         overrides = [*(overrides or []), f"schedule.scheduler={scheduler}"]
@@ -52,8 +52,8 @@ def logs(
     as_json: AsJson = False,
 ) -> None:
     """The last lines of what the jobs of the last `subspace submit` said, and where all of it is."""
-    from ..submission import submitted_with
-    from ..submit import logs as work
+    from ..schedulers.submission import submitted_with
+    from ..schedulers.submit import logs as work
 
     with working(run, "logs", submitted_with(run), as_json=as_json, lock=False) as (
         directory,
@@ -74,8 +74,8 @@ def cancel(run: RunPath, as_json: AsJson = False, quiet: Quiet = False) -> None:
     """Stop the jobs of the last `subspace submit`; what they have done stays, and submitting again goes on."""
     from ..console import Console
     from ..run_directory import RunDirectory
+    from ..schedulers.submit import cancel as work
     from ..stages.stage import Options
-    from ..submit import cancel as work
 
     options = Options(Console(quiet, as_json))
     options.console.result(work(RunDirectory(Path(run)), options))

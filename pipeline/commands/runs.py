@@ -44,10 +44,10 @@ def status(run: RunPath, overrides: Overrides = None, as_json: AsJson = False) -
     """What is done, begun, stale or still to do, and where the time went."""
     from ...mining.errors import InputError
     from ..console import Console
-    from ..job_states import job_states, with_jobs
+    from ..schedulers.job_states import job_states, with_jobs
+    from ..schedulers.submission import Submission, submitted_with
     from ..status import as_json as to_json
     from ..status import describe, stage_statuses
-    from ..submission import Submission, submitted_with
 
     submitted = [] if overrides else submitted_with(run)
     with working(run, "status", overrides or submitted, lock=False) as (

@@ -9,17 +9,18 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from ..mining.errors import InputError
-from ..mining.manifest import Manifest
-from . import kubernetes, local_jobs, slurm
-from .config import RunConfig
+from ...mining.errors import InputError
+from ...mining.manifest import Manifest
+from ..config import RunConfig
+from ..rounds import check_run
+from ..run_directory import RunDirectory
+from ..schedule_config import ScheduleConfig
+from ..stages.stage import Options
+from ..status import stage_statuses
+from . import kubernetes, slurm
+from . import local as local_jobs
 from .job_states import job_states, live_tasks
-from .rounds import check_run
-from .run_directory import RunDirectory
-from .schedule import Job, jobs_left
-from .schedule_config import ScheduleConfig
-from .stages.stage import Options
-from .status import stage_statuses
+from .jobs import Job, jobs_left
 from .submission import Submission
 
 

@@ -12,9 +12,9 @@ from conftest import QUICK, subspace
 from running_processes import wait
 
 from subspace.mining.errors import InputError
-from subspace.pipeline.local_jobs import start
 from subspace.pipeline.run_directory import RunDirectory
-from subspace.pipeline.submission import Submission, Task, submitted_with
+from subspace.pipeline.schedulers.local import start
+from subspace.pipeline.schedulers.submission import Submission, Task, submitted_with
 
 
 def states(run: Path) -> dict[str, dict[str, Any]]:

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ..mining.artifacts import write_text
-from ..mining.errors import InputError
-from .run_directory import RunDirectory
-from .schedule import Job, ranges
-from .schedule_config import JobConfig, ScheduleConfig
+from ...mining.artifacts import write_text
+from ...mining.errors import InputError
+from ..run_directory import RunDirectory
+from ..schedule_config import JobConfig, ScheduleConfig
+from .jobs import Job, ranges
 from .submission import Submission, Task
 
 PATIENCE = 60.0

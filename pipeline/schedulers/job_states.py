@@ -10,14 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 
-from ..mining.errors import InputError
-from ..mining.manifest import Manifest
-from . import kubernetes, local_jobs, slurm
-from .config import RunConfig
-from .run_directory import RunDirectory
-from .schedule import extract_parts
-from .stages.extract_parts import Shard
-from .status import StageStatus
+from ...mining.errors import InputError
+from ...mining.manifest import Manifest
+from ..config import RunConfig
+from ..run_directory import RunDirectory
+from ..stages.extract_parts import Shard
+from ..status import StageStatus
+from . import kubernetes, slurm
+from . import local as local_jobs
+from .jobs import extract_parts
 from .submission import Submission, Task
 
 WAITING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT"}

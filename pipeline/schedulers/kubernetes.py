@@ -20,12 +20,12 @@ from typing import Any
 
 import yaml
 
-from ..mining.artifacts import write_text
-from .pod_script import GROUP
+from ...mining.artifacts import write_text
+from ..run_directory import RunDirectory
+from ..schedule_config import ScheduleConfig
+from .jobs import Job
+from .pod_scripts import GROUP
 from .pods import failure_policy, mount_of, pod_template
-from .run_directory import RunDirectory
-from .schedule import Job
-from .schedule_config import ScheduleConfig
 from .submission import Submission, Task
 
 RUN = "subspace.run"

@@ -21,11 +21,11 @@ from hypothesis import strategies as st
 
 from subspace.mining.errors import InputError, StaleArtifactError, StoppedEarly
 from subspace.mining.manifest import Manifest
-from subspace.pipeline import slurm
 from subspace.pipeline.config import RunConfig, load_config
 from subspace.pipeline.run_directory import RunDirectory
-from subspace.pipeline.schedule import Job, jobs_left, ranges
 from subspace.pipeline.schedule_config import ScheduleConfig
+from subspace.pipeline.schedulers import slurm
+from subspace.pipeline.schedulers.jobs import Job, jobs_left, ranges
 
 
 def left(run: Path, *overrides: str) -> list[Job]:

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from kubernetes_checks import InvalidError, validate
 
 from subspace.mining.errors import InputError
-from subspace.pipeline import kubernetes
 from subspace.pipeline.run_directory import RunDirectory
-from subspace.pipeline.schedule import Job
 from subspace.pipeline.schedule_config import NAME, ScheduleConfig
+from subspace.pipeline.schedulers import kubernetes
+from subspace.pipeline.schedulers.jobs import Job
 
 BIN = Path(sys.executable).parent
 

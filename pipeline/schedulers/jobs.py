@@ -11,15 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from ..mining.errors import StaleArtifactError
-from ..mining.manifest import Manifest
-from .config import RunConfig
-from .due import over_before
-from .run_directory import RunDirectory
-from .schedule_config import ScheduledStage
-from .stages.extract import extract_stage
-from .stages.extract_parts import ExtractParts
-from .status import stage_statuses
+from ...mining.errors import StaleArtifactError
+from ...mining.manifest import Manifest
+from ..config import RunConfig
+from ..due import over_before
+from ..run_directory import RunDirectory
+from ..schedule_config import ScheduledStage
+from ..stages.extract import extract_stage
+from ..stages.extract_parts import ExtractParts
+from ..status import stage_statuses
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ..mining.errors import InputError
-from .pod_script import pod_script
-from .run_directory import RunDirectory
-from .schedule import Job
-from .schedule_config import JobConfig, ScheduleConfig
+from ...mining.errors import InputError
+from ..run_directory import RunDirectory
+from ..schedule_config import JobConfig, ScheduleConfig
+from .jobs import Job
+from .pod_scripts import pod_script
 
 WORK = "work"
 """Name of the container."""

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..mining.artifacts import read_json, write_json
-from .run_directory import RunDirectory
+from ...mining.artifacts import read_json, write_json
+from ..run_directory import RunDirectory
 
 
 @dataclass(frozen=True)

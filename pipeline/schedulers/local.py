@@ -9,9 +9,9 @@ import subprocess
 import time
 from collections.abc import Iterable
 
-from ..mining.errors import InputError
-from .child_processes import python_calling
-from .run_directory import RunDirectory
+from ...mining.errors import InputError
+from ..child_processes import python_calling
+from ..run_directory import RunDirectory
 from .submission import Submission, Task
 
 

@@ -14,11 +14,11 @@ import pytest
 from kubernetes_checks import Pod, pods, script_on_path
 from running_processes import PATIENCE
 
-from subspace.pipeline.kubernetes import manifest
-from subspace.pipeline.pod_script import SEVERAL
 from subspace.pipeline.run_directory import RunDirectory
-from subspace.pipeline.schedule import Job
 from subspace.pipeline.schedule_config import ScheduleConfig
+from subspace.pipeline.schedulers.jobs import Job
+from subspace.pipeline.schedulers.kubernetes import manifest
+from subspace.pipeline.schedulers.pod_scripts import SEVERAL
 
 RECORDER = """\
 #!/bin/bash

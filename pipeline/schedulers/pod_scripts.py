@@ -9,8 +9,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from .schedule import Job, ranges
-from .schedule_config import ScheduleConfig
+from ..schedule_config import ScheduleConfig
+from .jobs import Job, ranges
 
 PORT = 29500
 """Where the processes of a training meet, on the first pod."""

@@ -1,0 +1,1 @@
+"""Stages as jobs: on Slurm, on Kubernetes, or on this machine."""
