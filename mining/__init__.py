@@ -44,26 +44,26 @@ __all__ = [
 ]
 
 _HOME = {
-    "Duplicates": "duplicates",
+    "Duplicates": "clustering.duplicates",
     "IdentityImages": "manifest",
     "InputError": "errors",
     "Manifest": "manifest",
-    "PlanConfig": "plan_config",
+    "PlanConfig": "planning.settings",
     "StaleArtifactError": "errors",
     "StoppedEarly": "errors",
     "SubspaceError": "errors",
     "SubspaceWarning": "errors",
-    "Subspaces": "subspaces",
+    "Subspaces": "clustering.subspaces",
     "Triplets": "triplets",
-    "batch_hardness": "neighbors",
-    "cluster_identities": "subspaces",
+    "batch_hardness": "clustering.neighbors",
+    "cluster_identities": "clustering.subspaces",
     "mine_batch_ohnm": "triplets",
     "mine_offline": "triplets",
-    "nearest_in_subspace": "neighbors",
-    "neighbor_recall": "neighbors",
-    "plan_batches": "batch_plan",
-    "suspected_duplicates": "duplicates",
-    "write_plan": "plan_table",
+    "nearest_in_subspace": "clustering.neighbors",
+    "neighbor_recall": "clustering.neighbors",
+    "plan_batches": "planning.batch_plan",
+    "suspected_duplicates": "clustering.duplicates",
+    "write_plan": "planning.plan_table",
 }
 
 

@@ -55,8 +55,8 @@ def _serve() -> None:
     from subspace import mining, pipeline, train
 
     for package in (mining, pipeline, train):
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{package.__name__}.{module.name}")
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
     gc.freeze()
     for line in sys.stdin:
         child = os.fork()

@@ -29,13 +29,13 @@ __all__ = [
 ]
 
 _HOME = {
-    "Backbone": "backbones",
-    "BatchOHNMLoss": "triplet_loss",
-    "ImageStore": "images",
-    "Plan": "planned_batches",
-    "PlanBatchSampler": "planned_batches",
-    "SoftmaxLoss": "class_losses",
-    "build_backbone": "backbones",
+    "Backbone": "networks.backbone",
+    "BatchOHNMLoss": "losses.batch_ohnm",
+    "ImageStore": "data.images",
+    "Plan": "data.batches",
+    "PlanBatchSampler": "data.batches",
+    "SoftmaxLoss": "losses.class_losses",
+    "build_backbone": "networks.backbone",
     "load_network": "checkpoint",
     "save_checkpoint": "checkpoint",
 }

@@ -24,7 +24,7 @@ from .cosine_head import CosineClassLoss
 from .oim import OIMLoss
 
 LOSSES = {
-    "batch_ohnm": ("triplet_loss", "BatchOHNMLoss"),
+    "batch_ohnm": ("batch_ohnm", "BatchOHNMLoss"),
     "ohnm": ("random_triplets", "RandomTripletLoss"),
     "distance_weighted": ("random_triplets", "DistanceWeightedLoss"),
     "batch_all": ("triplet_rules", "BatchAllLoss"),
@@ -35,7 +35,7 @@ LOSSES = {
     "multi_similarity": ("pair_losses", "MultiSimilarityLoss"),
     "circle_pair": ("pair_losses", "CirclePairLoss"),
     "pairwise_cosface": ("pair_losses", "PairwiseCosFaceLoss"),
-    "verification": ("verification_loss", "VerificationLoss"),
+    "verification": ("verification", "VerificationLoss"),
     "softmax": ("class_losses", "SoftmaxLoss"),
     "cosface": ("class_losses", "CosFaceLoss"),
     "arcface": ("class_losses", "ArcFaceLoss"),
@@ -44,7 +44,7 @@ LOSSES = {
     "circle": ("class_losses", "CircleClassLoss"),
     "partial_fc": ("partial_fc", "PartialFCLoss"),
     "subspace_softmax": ("partial_fc", "SubspaceSoftmaxLoss"),
-    "oim": ("oim_loss", "OIMLoss"),
+    "oim": ("oim", "OIMLoss"),
     "xbm": ("cross_batch_memory", "CrossBatchMemory"),
 }
 

@@ -14,7 +14,7 @@ from conftest import QUICK, subspace
 from kubernetes_checks import script_on_path, validate
 
 BIN = Path(sys.executable).parent
-FAKE = Path(__file__).resolve().parent.parent / "fake_kubectl.py"
+FAKE = Path(__file__).resolve().parents[2] / "fake_kubectl.py"
 
 
 @pytest.fixture
