@@ -39,10 +39,12 @@ from subspace.mining.schemas import MANIFEST
 from subspace.train.data.batches import DecodedBatches, Plan, load_batches
 from subspace.train.data.image_index import training_images
 from subspace.train.data.images import ImageStore
-from subspace.train.loop import LoaderConfig, train_steps
+from subspace.train.loop import train_steps
 from subspace.train.losses.building.building import TrainingSet, build_loss, labels_are_places
 from subspace.train.networks.backbone import build_backbone
-from subspace.train.optimizers import OptimizerConfig, build_optimizer
+from subspace.train.optimizer_config import OptimizerConfig
+from subspace.train.optimizers import build_optimizer
+from subspace.train.training_config import LoaderConfig
 from subspace.train.training_state import TrainingState
 
 DEMO = Path(__file__).resolve().parent.parent / "data_manifests" / "demo.parquet"

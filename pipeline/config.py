@@ -14,17 +14,15 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from yaml import YAMLError
 
 from ..mining.artifacts import write_text
-from ..mining.clustering.subspaces import SubspaceConfig
+from ..mining.clustering.settings import SubspaceConfig
 from ..mining.errors import InputError
 from ..mining.planning.settings import PlanConfig
 from ..mining.settings import Settings
 from ..train.data.batches import AugmentConfig
-from ..train.embedder import Precision
-from ..train.loop import LoaderConfig, TrainConfig
 from ..train.losses.building import check_loss
 from ..train.losses.pretraining import check_pretraining_loss
-from ..train.optimizers import OptimizerConfig
-from ..train.running_means import ReclusterConfig
+from ..train.optimizer_config import OptimizerConfig
+from ..train.training_config import LoaderConfig, Precision, ReclusterConfig, TrainConfig
 from .early_stop import EarlyStopConfig
 from .schedule_config import ScheduleConfig
 

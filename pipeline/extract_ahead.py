@@ -19,7 +19,7 @@ import torch
 
 from ..mining.errors import StoppedEarly, SubspaceError
 from ..mining.manifest import Manifest
-from ..train.embedder import pick_device
+from ..train.devices import pick_device
 from .child_processes import PARENT, end_with_parent, python_calling
 from .config import RunConfig
 from .console import Console

@@ -8,7 +8,8 @@ from typing import Any
 
 from ..mining.errors import InputError
 from ..mining.manifest import Manifest
-from ..train.checkpoint import SPEC_PREFIX, load_network
+from ..train.checkpoint import load_network
+from ..train.checkpoint_meta import SPEC_PREFIX
 from .config import RunConfig, parse_config, write_config
 from .run_directory import RunDirectory
 

@@ -199,7 +199,7 @@ def _counted(counts: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _checkpoint(path: Path) -> Summary:
-    from ..train.checkpoint import read_meta
+    from ..train.checkpoint_meta import read_meta
 
     meta = read_meta(path)
     facts = {key: value for key, value in asdict(meta).items() if key != "config" and value is not None}

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from ..mining.artifacts import read_json
 from ..mining.errors import InputError, StaleArtifactError
 from ..mining.manifest import Manifest
-from ..train.monitoring.metrics_log import read_metrics
+from ..train.monitoring.metrics_file import read_metrics
 from .best import kept_best
 from .config import RunConfig
 from .console import table

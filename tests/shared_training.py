@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from subspace.train import distributed
 from subspace.train.data.batches import ImageBatch
 from subspace.train.data.shares import BatchShare
-from subspace.train.loop import LoaderConfig, train_steps
+from subspace.train.loop import train_steps
 from subspace.train.losses.building.building import TrainingSet, build_loss
 from subspace.train.networks.backbone import Backbone, ImageInput
-from subspace.train.optimizers import OptimizerConfig, build_optimizer
+from subspace.train.optimizer_config import OptimizerConfig
+from subspace.train.optimizers import build_optimizer
+from subspace.train.training_config import LoaderConfig
 from subspace.train.training_state import TrainingState, averaged
 
 IDENTITIES, IMAGES = 9, 3

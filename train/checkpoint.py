@@ -14,49 +14,24 @@ how many they were, so any number of processes continues from it.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ..mining.artifacts import CREATED_BY, read_json, whole_folder
+from ..mining.artifacts import whole_folder
 from ..mining.errors import InputError
 from . import distributed
+from .checkpoint_meta import SPEC_PREFIX, CheckpointMeta, read_meta
 from .networks.backbone import Backbone, build_backbone
 from .running_means import RunningMeans
 from .training_state import TrainingState
 
-SPEC_PREFIX = "checkpoint:"
 SPARSE = ".sparse"
 """Ends the name of a tensor that is sparse in memory, such as momentum of sparse gradients; files hold it dense."""
-
-
-@dataclass(frozen=True)
-class CheckpointMeta:
-    """What `meta.json` holds. No clock times: equal trainings give equal bytes."""
-
-    spec: str
-    """The network's own spec (`small`, `iresnet50`, ...), never `checkpoint:`."""
-    embedding_size: int
-    step: int
-    """Steps of the plan that the weights have seen."""
-    fingerprint: str
-    """Of what the weights were made from: settings, plan, parent."""
-    parent: str | None = None
-    """Fingerprint of the checkpoint that training began with."""
-    plan: str | None = None
-    """Fingerprint of the plan."""
-    config: dict[str, Any] = field(default_factory=dict)
-    """The run's whole configuration."""
-    collapse: dict[str, Any] = field(default_factory=dict)
-    """State of the collapse guard."""
-    scaler: dict[str, Any] = field(default_factory=dict)
-    """State of the loss scale of fp16 training."""
-    created_by: str = CREATED_BY
 
 
 def save_checkpoint(folder: Path, state: TrainingState | Backbone, meta: CheckpointMeta) -> None:
@@ -82,21 +57,6 @@ def save_checkpoint(folder: Path, state: TrainingState | Backbone, meta: Checkpo
         (aside / "meta.json").write_text(
             json.dumps(asdict(meta), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
         )
-
-
-def read_meta(folder: Path) -> CheckpointMeta:
-    """Read `meta.json` of a checkpoint.
-
-    Raises:
-        InputError: no checkpoint there, or a meta.json that is not ours.
-    """
-    if not (folder / "meta.json").is_file():
-        raise InputError(f"{folder} is not a checkpoint (it has no meta.json)")
-    values = read_json(folder / "meta.json")
-    try:
-        return CheckpointMeta(**values)
-    except TypeError as error:
-        raise InputError(f"{folder}/meta.json was not written by this program: {error}") from error
 
 
 def load_state(folder: Path, state: TrainingState | Backbone) -> CheckpointMeta:

@@ -10,13 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from pydantic import Field
 from torch import Tensor, nn
 
 from ..mining.errors import InputError
-from ..mining.settings import Settings
 from .losses.batch_ohnm import BatchOHNMLoss
 from .losses.building import JointLoss
 from .losses.cross_batch_memory import CrossBatchMemory
@@ -24,6 +22,7 @@ from .losses.offline_triplets import OfflineTripletLoss
 from .losses.random_triplets import DistanceWeightedLoss, RandomTripletLoss
 from .losses.triplet_rules import BatchAllLoss, BatchHardLoss, SemiHardLoss
 from .losses.unit_length import normalized
+from .training_config import CollapseConfig
 
 NEAR = 0.05
 """The loss rests when its mean over a window is within this share of its value at collapse."""
@@ -40,17 +39,6 @@ TRIPLET_LOSSES = (
     OfflineTripletLoss,
 )
 LEARNING_RATE_RUNGS = (0.3, 0.1, 0.03)
-
-
-class CollapseConfig(Settings):
-    """What to do when all embeddings converge to one point."""
-
-    action: Literal["soften", "stop", "warn", "off"] = Field(
-        default="soften",
-        description="go back to the last sound weights and go on with more negatives, then semi-hard ones, then a "
-        "lower lr; or stop (exit 4); or only say so",
-    )
-    window: int = Field(default=50, ge=1, description="steps over which loss and distances are averaged")
 
 
 class Collapse(NamedTuple):

@@ -6,21 +6,16 @@ Shapes: b images in a batch, D numbers in an embedding.
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cache
-from typing import Literal
 
 import numpy as np
 import torch
 
-from ..mining.errors import InputError, SubspaceWarning
 from .data.batches import ImageBatch
+from .devices import autocast
 from .networks.backbone import Backbone
-
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+from .training_config import Precision
 
 
 @dataclass(frozen=True)
@@ -30,51 +25,6 @@ class EmbeddedBatch:
     batch: ImageBatch
     embeddings: np.ndarray
     """float32[b, D], unit length."""
-
-
-def pick_device(name: str | None = None) -> torch.device:
-    """The device called `name` (cpu, cuda, cuda:1, mps); without a name the fastest one there is.
-
-    Raises:
-        InputError: no such device here.
-    """
-    if name is None or name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-        if device.type == "meta":
-            raise InputError("--device meta computes nothing; use cpu, cuda or mps")
-    except (RuntimeError, AssertionError) as error:
-        first_line = str(error).splitlines()[0]
-        raise InputError(f"--device {name} cannot be used here: {first_line}") from error
-    return device
-
-
-def cpu_has_bf16() -> bool:
-    """Whether bf16 has a quick way on this CPU; without one (x86 before AVX-512) every operation converts its numbers."""
-    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-
-
-@cache
-def warn_of_emulated_bf16() -> None:
-    """Say, once in a process, that 32-true is faster here."""
-    warnings.warn(
-        "this CPU has no bf16: bf16-mixed is some ten times slower on it than 32-true",
-        SubspaceWarning,
-        stacklevel=3,
-    )
-
-
-def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """The context in which a network runs at `precision`."""
-    if precision == "32-true":
-        return nullcontext()
-    if precision == "bf16-mixed" and device.type == "cpu" and not cpu_has_bf16():
-        warn_of_emulated_bf16()
-    return torch.autocast(device.type, torch.bfloat16 if precision == "bf16-mixed" else torch.float16)
 
 
 def embed(

@@ -7,132 +7,23 @@ consistent, so the caller logs, saves and stops there, and the loop knows nothin
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
-from torch import Tensor
 
 from ..mining.randomness import derived_seed
-from ..mining.settings import Settings
 from . import distributed
-from .collapse import CollapseConfig, mean_distance
-from .data.batches import AugmentConfig, ImageBatch
-from .data.images import BadImage
+from .collapse import mean_distance
+from .data.batches import ImageBatch
 from .data.shares import by_all_or_none, readable_images
-from .embedder import Precision
-from .losses.batch_ohnm import TripletStatistics
-from .losses.building import DEFAULT_ARGS
 from .monitoring.phase_clock import Phases
-from .monitoring.trackers import TrackerName
 from .network_pass import NetworkPass
-from .optimizers import OptimizerConfig, learning_rate, set_learning_rates
+from .optimizer_config import OptimizerConfig
+from .optimizers import learning_rate, set_learning_rates
+from .step_record import StepRecord
+from .training_config import LoaderConfig
 from .training_state import TrainingState
 from .unfreezing import Unfreezing
-
-
-class LoaderConfig(Settings):
-    """What every training of a network shares."""
-
-    precision: Precision = Field(
-        default="32-true",
-        description="32-true, or autocast to bf16-mixed or 16-mixed (fp16, with a scaled loss)",
-    )
-    chunk_size: int | None = Field(
-        default=None,
-        ge=4,
-        description="images that a process embeds at a time, for large batches on small memory, up to a third slower: the "
-        "same gradients, except that batch norm sees the chunks; null: its whole share",
-    )
-    accumulate: int = Field(
-        default=1, ge=1, description="batches whose gradients are averaged for one step of the optimiser"
-    )
-    ema: float | None = Field(
-        default=None,
-        gt=0,
-        lt=1,
-        description="decay of the averaged weights that extraction and evaluation then use, e.g. 0.999; null: none",
-    )
-    channels_last: bool = Field(
-        default=False, description="memory layout; faster on GPUs with mixed precision"
-    )
-    compile: bool = Field(
-        default=False, description="torch.compile the network; the first steps take minutes longer"
-    )
-    sync_batch_norm: bool = Field(
-        default=True, description="with several processes, batch norm over the images of all of them"
-    )
-    num_workers: int = Field(
-        default=1,
-        ge=0,
-        description="processes that read and decode images, for each training process; 0: that one itself",
-    )
-    log_every: int = Field(default=20, ge=1, description="steps between lines of metrics.jsonl")
-    save_every: int = Field(default=500, ge=1, description="steps between checkpoints to resume from")
-    save_minutes: float | None = Field(
-        default=None, gt=0, description="also save when so much time has passed since the last checkpoint"
-    )
-    keep_last: int = Field(
-        default=1, ge=1, description="checkpoints on the way that are kept; more than 1: also after the end"
-    )
-    trackers: tuple[TrackerName, ...] = Field(
-        default=("tensorboard",), description="where metrics.jsonl is also shown: tensorboard, wandb, mlflow"
-    )
-    pictures_every: int = Field(
-        default=500,
-        ge=0,
-        description="steps between looks at a batch (similarities, hardest triplets); 0: none",
-    )
-
-
-class TrainConfig(LoaderConfig):
-    """One round of training on a plan."""
-
-    loss: str = Field(
-        default="multi_similarity",
-        description="a loss, or a sum such as batch_ohnm + 0.5*arcface; see README",
-    )
-    loss_args: dict[str, dict[str, Any]] = Field(
-        default=DEFAULT_ARGS,
-        description="settings of each loss, by its name",
-    )
-    collapse: CollapseConfig = CollapseConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-    augment: AugmentConfig = AugmentConfig()
-
-
-@dataclass(frozen=True)
-class StepRecord:
-    """What one step did. Tensors stay on the device: reading one waits for the step to finish."""
-
-    step: int
-    lr: float
-    images: int
-    """Readable images of the whole batch."""
-    bad: list[BadImage]
-    """The unreadable ones that this process met."""
-    loss: Tensor | None
-    """None where fewer than two images of the batch were readable, so nothing was learned."""
-    statistics: TripletStatistics | None
-    distance: Tensor | None = None
-    """Mean squared distance of all pairs of the batch, 0 to 4; near 0 where embeddings collapse."""
-    bad_elsewhere: int = 0
-    """Unreadable images that the other processes met."""
-    updated: bool = True
-    """Whether the weights have moved by all gradients so far; only then a checkpoint holds everything."""
-    batch: ImageBatch | None = None
-    """The images of this process; of process 0 they are the first rows of `embeddings`."""
-    embeddings: Tensor | None = None
-    """float32[b, D] of the whole batch, detached; not of unit length."""
-    labels: Tensor | None = None
-    """int64[b] of the whole batch."""
-
-    @property
-    def unreadable(self) -> int:
-        """Unreadable images of the whole batch."""
-        return len(self.bad) + self.bad_elsewhere
 
 
 def train_steps(

@@ -22,8 +22,9 @@ from torch.nn.parallel import DistributedDataParallel
 from ..mining.randomness import derived_seed
 from . import distributed
 from .batch_norm import running_statistics_move, synchronize
-from .embedder import Precision, autocast
+from .devices import autocast
 from .networks.backbone import Backbone
+from .training_config import Precision
 
 
 class NetworkPass:

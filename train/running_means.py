@@ -5,45 +5,14 @@ Shapes: B images in a batch, I identities, D numbers in an embedding, b identiti
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from ..mining.clustering.neighbors import neighbor_recall
 from ..mining.errors import InputError
-from ..mining.settings import Settings
 from .losses.unit_length import normalized
-
-
-class ReclusterConfig(Settings):
-    """When subspaces are made anew, and from which means; without more, every `plan.steps` steps."""
-
-    stale_below: float | None = Field(
-        default=None,
-        gt=0,
-        le=1,
-        description="end a round when r@10 of its subspaces, on running means, falls below this share of what it "
-        "was when they were made (0.5; batch norm makes it fall fast at first); null: at the end of the plan",
-    )
-    check_every: int = Field(default=200, ge=1, description="steps between two looks at r@10")
-    refresh: Literal["extract", "running"] = Field(
-        default="running",
-        description="means of the next round: embed every image again, or take the running means of the training",
-    )
-    momentum: float = Field(
-        default=0.5,
-        ge=0,
-        lt=1,
-        description="share of the old running mean that a visit of its identity keeps",
-    )
-
-    @property
-    def needs_running_means(self) -> bool:
-        """Whether training has to gather them."""
-        return self.stale_below is not None or self.refresh == "running"
+from .training_config import ReclusterConfig
 
 
 class RunningMeans:

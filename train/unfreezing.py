@@ -7,37 +7,11 @@ Fresh weights above a pretrained network send it large and useless gradients; it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
 
-from pydantic import Field
 from torch import nn
 
-from ..mining.settings import Settings
 from .networks.head import head_parameters
-
-
-class UnfreezeConfig(Settings):
-    """Fine-tuning in stages: which part of a pretrained network trains when."""
-
-    head_steps: Annotated[int, Field(ge=0)] | Literal["all"] = Field(
-        default=0, description="first steps of the run, in which the head alone trains; all: for ever"
-    )
-    block_steps: int = Field(
-        default=0,
-        ge=0,
-        description="from then on the next lower block joins every so many steps; 0: all blocks at once",
-    )
-
-    @property
-    def active(self) -> bool:
-        """Whether anything is ever frozen."""
-        return self.head_steps != 0 or self.block_steps > 0
-
-    def stage_at(self, step: int) -> int | None:
-        """How many blocks below the head train at `step` of the run (from 0); None: all."""
-        if self.head_steps == "all" or step < self.head_steps:
-            return 0
-        return 1 + (step - self.head_steps) // self.block_steps if self.block_steps else None
+from .optimizer_config import UnfreezeConfig
 
 
 def blocks_below(network: nn.Module, head: frozenset[str]) -> list[list[str]]:

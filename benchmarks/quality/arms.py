@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from subspace.train.embedder import cpu_has_bf16
+from subspace.train.devices import cpu_has_bf16
 
 Kind = Literal["random", "softmax", "planned"]
 

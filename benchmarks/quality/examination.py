@@ -21,7 +21,8 @@ from subspace.mining.randomness import derived_seed, generator
 from subspace.train.checkpoint import load_network
 from subspace.train.data.batches import DecodedBatches, ImageChunks, load_batches
 from subspace.train.data.images import ImageStore
-from subspace.train.embedder import embed, pick_device
+from subspace.train.devices import pick_device
+from subspace.train.embedder import embed
 
 FARS = {"tar_1e-4": 1e-4, "tar_1e-5": 1e-5, "tar_1e-6": 1e-6}
 BATCH = 512

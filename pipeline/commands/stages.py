@@ -203,7 +203,7 @@ def evaluate(
 
     if (path / "meta.json").exists():
         from ...mining.manifest import Manifest
-        from ...train.checkpoint import read_meta
+        from ...train.checkpoint_meta import read_meta
         from ..config import parse_config
         from ..console import Console
         from ..stages.held_out import HeldOut

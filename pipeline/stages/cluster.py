@@ -15,13 +15,8 @@ from ...mining.clustering.mean_blocks import MeanBlocks
 from ...mining.clustering.mean_table import MeanTable
 from ...mining.clustering.neighbors import sampled_neighbors
 from ...mining.clustering.quality import adjusted_rand_index, subspace_similarity
-from ...mining.clustering.subspaces import (
-    SAMPLE_BYTES,
-    SubspaceConfig,
-    Subspaces,
-    cluster_identities,
-    subspace_count,
-)
+from ...mining.clustering.settings import SubspaceConfig
+from ...mining.clustering.subspaces import SAMPLE_BYTES, Subspaces, cluster_identities, subspace_count
 from ...mining.randomness import derived_seed
 from ...mining.schemas import CENTROIDS, DUPLICATES, SUBSPACES, vector
 from ..config import RunConfig

@@ -16,7 +16,8 @@ from ...mining.randomness import derived_seed
 from ...train.checkpoint import load_network
 from ...train.data.batches import DecodedBatches, ImageChunks, load_batches
 from ...train.data.images import ImageStore
-from ...train.embedder import embed, forward_rate, pick_device
+from ...train.devices import pick_device
+from ...train.embedder import embed, forward_rate
 from ...train.networks.backbone import Backbone
 from ..config import EvalConfig, RunConfig
 from ..console import amount, table

@@ -25,7 +25,8 @@ from ...mining.schemas import EMBEDDINGS, IDENTITIES, QUARANTINE, vector
 from ...train.checkpoint import load_network
 from ...train.data.batches import DecodedBatches, ImageChunks, load_batches
 from ...train.data.images import BadImage, ImageStore
-from ...train.embedder import EmbeddedBatch, embed, forward_rate, pick_device
+from ...train.devices import pick_device
+from ...train.embedder import EmbeddedBatch, embed, forward_rate
 from ..config import RunConfig
 from ..console import Progress, amount
 from ..run_directory import RunDirectory

@@ -11,7 +11,7 @@ import time
 import torch
 
 from ...mining.errors import InputError
-from ...train.embedder import pick_device
+from ...train.devices import pick_device
 from ..child_processes import Child, run_children, threads_each
 from ..console import Progress
 from ..run_directory import RunDirectory

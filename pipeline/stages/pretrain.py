@@ -15,7 +15,8 @@ from ...mining.planning.plan_table import write_plan
 from ...mining.planning.settings import PlanConfig
 from ...mining.randomness import derived_seed, generator
 from ...train import distributed
-from ...train.checkpoint import SPEC_PREFIX, CheckpointMeta, load_network, read_meta, save_checkpoint
+from ...train.checkpoint import load_network, save_checkpoint
+from ...train.checkpoint_meta import SPEC_PREFIX, CheckpointMeta, read_meta
 from ...train.data.batches import DecodedBatches, Plan
 from ...train.data.images import ImageStore
 from ...train.losses.building import NewClasses

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from ...mining.artifacts import remove
 from ...train import distributed
-from ...train.checkpoint import CheckpointMeta, load_running, load_state, read_meta, save_checkpoint
+from ...train.checkpoint import load_running, load_state, save_checkpoint
+from ...train.checkpoint_meta import CheckpointMeta, read_meta
 from ...train.collapse import CollapseGuard
-from ...train.loop import LoaderConfig
+from ...train.training_config import LoaderConfig
 from ...train.training_state import TrainingState
 
 

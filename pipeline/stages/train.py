@@ -14,7 +14,8 @@ from ...mining.errors import InputError
 from ...mining.manifest import Manifest
 from ...mining.randomness import derived_seed
 from ...train import distributed
-from ...train.checkpoint import CheckpointMeta, load_network
+from ...train.checkpoint import load_network
+from ...train.checkpoint_meta import CheckpointMeta
 from ...train.data.batches import DecodedBatches, Plan
 from ...train.data.image_index import training_images
 from ...train.data.images import ImageStore

@@ -14,18 +14,21 @@ from torch import nn
 
 from ...mining.errors import StoppedEarly
 from ...train import distributed
-from ...train.checkpoint import CheckpointMeta, read_meta
-from ...train.collapse import Collapse, CollapseConfig, CollapseGuard
+from ...train.checkpoint_meta import CheckpointMeta, read_meta
+from ...train.collapse import Collapse, CollapseGuard
 from ...train.data.batches import DecodedBatches, ImageBatch, Plan, load_batches
-from ...train.embedder import pick_device
-from ...train.loop import LoaderConfig, StepRecord, train_steps
-from ...train.monitoring.metrics_log import MetricsLog, read_metrics
+from ...train.devices import pick_device
+from ...train.loop import train_steps
+from ...train.monitoring.metrics_file import read_metrics
+from ...train.monitoring.metrics_log import MetricsLog
 from ...train.monitoring.open_trackers import open_trackers
 from ...train.monitoring.phase_clock import Phases
 from ...train.monitoring.trackers import TrackedRun
 from ...train.networks.backbone import Backbone
-from ...train.optimizers import OptimizerConfig
+from ...train.optimizer_config import OptimizerConfig
 from ...train.running_means import Staleness
+from ...train.step_record import StepRecord
+from ...train.training_config import CollapseConfig, LoaderConfig
 from ...train.training_state import TrainingState, averaged
 from ...train.unfreezing import Unfreezing
 from ..child_processes import orphaned

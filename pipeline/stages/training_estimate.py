@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ...train.embedder import forward_rate, pick_device
-from ...train.loop import LoaderConfig
+from ...train.devices import pick_device
+from ...train.embedder import forward_rate
 from ...train.networks.backbone import Backbone
+from ...train.training_config import LoaderConfig
 from ..console import amount
 from .stage import Options
 

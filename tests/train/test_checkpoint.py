@@ -16,14 +16,17 @@ from safetensors.torch import load_file
 from torch import nn
 
 from subspace.mining.errors import InputError
-from subspace.train.checkpoint import CheckpointMeta, load_network, load_state, read_meta, save_checkpoint
+from subspace.train.checkpoint import load_network, load_state, save_checkpoint
+from subspace.train.checkpoint_meta import CheckpointMeta, read_meta
 from subspace.train.data.batches import ImageBatch
-from subspace.train.loop import LoaderConfig, train_steps
+from subspace.train.loop import train_steps
 from subspace.train.losses.building.batch_ohnm import BatchOHNMLoss
 from subspace.train.losses.building.class_losses import SoftmaxLoss
 from subspace.train.losses.building.partial_fc import PartialFCLoss
 from subspace.train.networks.backbone import Backbone, build_backbone
-from subspace.train.optimizers import OptimizerConfig, build_optimizer
+from subspace.train.optimizer_config import OptimizerConfig
+from subspace.train.optimizers import build_optimizer
+from subspace.train.training_config import LoaderConfig
 from subspace.train.training_state import TrainingState, averaged
 
 META = CheckpointMeta("small", 8, 3, "f" * 32, parent="p", plan="q", config={"zoë": [1, None, 2.5]})

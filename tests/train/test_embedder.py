@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from subspace.mining.errors import SubspaceWarning
 from subspace.train import build_backbone
-from subspace.train.embedder import Precision, autocast, forward_rate, warn_of_emulated_bf16
+from subspace.train.devices import autocast, warn_of_emulated_bf16
+from subspace.train.embedder import forward_rate
+from subspace.train.training_config import Precision
 
 
 def test_one_late_pass_does_not_set_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:

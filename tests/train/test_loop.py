@@ -13,12 +13,15 @@ from torch import Tensor, nn
 
 from subspace.train.data.batches import ImageBatch
 from subspace.train.data.images import BadImage
-from subspace.train.loop import LoaderConfig, StepRecord, train_steps
+from subspace.train.loop import train_steps
 from subspace.train.losses.building.batch_ohnm import BatchOHNMLoss
 from subspace.train.losses.building.class_losses import SoftmaxLoss
 from subspace.train.monitoring.phase_clock import Phases
 from subspace.train.networks.backbone import Backbone, ImageInput, build_backbone
-from subspace.train.optimizers import OptimizerConfig, build_optimizer, learning_rate
+from subspace.train.optimizer_config import OptimizerConfig
+from subspace.train.optimizers import build_optimizer, learning_rate
+from subspace.train.step_record import StepRecord
+from subspace.train.training_config import LoaderConfig
 from subspace.train.training_state import TrainingState
 
 LEVEL = OptimizerConfig(lr=3e-3, schedule="constant", warmup_steps=0)

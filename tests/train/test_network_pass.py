@@ -12,7 +12,7 @@ from shared_training import GRADIENT, Layers, WithoutBatchNorm, batches, gradien
 from torch import Tensor, nn
 
 from subspace.train.network_pass import NetworkPass
-from subspace.train.optimizers import OptimizerConfig
+from subspace.train.optimizer_config import OptimizerConfig
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "batch_ohnm": ("batch_ohnm", {"batch_ohnm": {"margin": 1.0}}),

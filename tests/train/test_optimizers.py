@@ -15,7 +15,8 @@ from subspace.mining import InputError
 from subspace.train.losses.building.class_losses import SoftmaxLoss
 from subspace.train.networks.backbone import Backbone, build_backbone
 from subspace.train.networks.head import head_parameters
-from subspace.train.optimizers import OptimizerConfig, build_optimizer, learning_rate, set_learning_rates
+from subspace.train.optimizer_config import OptimizerConfig
+from subspace.train.optimizers import build_optimizer, learning_rate, set_learning_rates
 
 
 @given(st.integers(0, 50), st.integers(1, 200), st.sampled_from(["cosine", "constant"]), st.floats(1e-4, 1))

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from subspace.mining.errors import InputError
-from subspace.train.running_means import ReclusterConfig, RunningMeans
+from subspace.train.running_means import RunningMeans
+from subspace.train.training_config import ReclusterConfig
 
 
 def rows(n: int, seed: int, D: int = 5) -> torch.Tensor:

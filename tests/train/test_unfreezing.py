@@ -10,15 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from subspace.mining import InputError
-from subspace.train.checkpoint import CheckpointMeta, load_state, save_checkpoint
+from subspace.train.checkpoint import load_state, save_checkpoint
+from subspace.train.checkpoint_meta import CheckpointMeta
 from subspace.train.data.batches import ImageBatch
-from subspace.train.loop import LoaderConfig, train_steps
+from subspace.train.loop import train_steps
 from subspace.train.losses.building.class_losses import SoftmaxLoss
 from subspace.train.networks.backbone import Backbone, build_backbone
 from subspace.train.networks.head import head_parameters
-from subspace.train.optimizers import OptimizerConfig, build_optimizer
+from subspace.train.optimizer_config import OptimizerConfig, UnfreezeConfig
+from subspace.train.optimizers import build_optimizer
+from subspace.train.training_config import LoaderConfig
 from subspace.train.training_state import TrainingState
-from subspace.train.unfreezing import UnfreezeConfig, Unfreezing, blocks_below
+from subspace.train.unfreezing import Unfreezing, blocks_below
 
 HEAD_FIRST = UnfreezeConfig(head_steps=2, block_steps=2)
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from ...mining.artifacts import write_text
 from ...mining.randomness import generator
-from ..loop import StepRecord
+from ..step_record import StepRecord
+from .metrics_file import whole_lines
 from .phase_clock import Phases
 from .pictures import hardest_triplets, pair_similarities, triplet_picture
 from .trackers import Tracker
@@ -34,7 +35,7 @@ class MetricsLog:
         self, folder: Path, first_step: int, tracker: Tracker, phases: Phases, pictures_every: int
     ) -> None:
         self.path = folder / "metrics.jsonl"
-        kept = [line for line in _lines(self.path) if json.loads(line)["step"] < first_step]
+        kept = [line for line in whole_lines(self.path) if json.loads(line)["step"] < first_step]
         write_text(self.path, "".join(line + "\n" for line in kept))
         self._seconds_before = json.loads(kept[-1])["seconds"] if kept else 0.0
         self._tracker, self._phases, self._pictures_every = tracker, phases, pictures_every
@@ -101,18 +102,6 @@ class MetricsLog:
     def waiting(self) -> int:
         """Steps in the window that are not written yet."""
         return len(self._window)
-
-
-def read_metrics(path: Path) -> list[dict[str, float | None]]:
-    """The lines of a metrics.jsonl; a last line that a kill cut short is left out."""
-    return [json.loads(line) for line in _lines(path)]
-
-
-def _lines(path: Path) -> list[str]:
-    if not path.exists():
-        return []
-    text = path.read_text(encoding="utf-8")
-    return text[: text.rfind("\n") + 1].splitlines()
 
 
 def _mean(values: list[float]) -> float | None:

@@ -13,7 +13,8 @@ import numpy as np
 
 from ...mining.artifacts import read_json, write_json
 from ...mining.errors import InputError
-from .trackers import MLflow, TensorBoard, TrackedRun, Tracker, TrackerName, WeightsAndBiases
+from ..training_config import TrackerName
+from .trackers import MLflow, TensorBoard, TrackedRun, Tracker, WeightsAndBiases
 
 IDS = "trackers.json"
 

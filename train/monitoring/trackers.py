@@ -13,11 +13,9 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
-
-TrackerName = Literal["tensorboard", "wandb", "mlflow"]
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 MLFLOW_PARAMS_AT_ONCE = 100

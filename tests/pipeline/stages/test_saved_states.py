@@ -13,13 +13,14 @@ from torch import nn
 from subspace.mining.artifacts import remove
 from subspace.pipeline.stages.saved_states import SavedStates
 from subspace.train import distributed
-from subspace.train.checkpoint import CheckpointMeta
-from subspace.train.collapse import CollapseConfig, CollapseGuard
-from subspace.train.loop import LoaderConfig
+from subspace.train.checkpoint_meta import CheckpointMeta
+from subspace.train.collapse import CollapseGuard
 from subspace.train.losses.building.batch_ohnm import BatchOHNMLoss
 from subspace.train.losses.building.triplet_rules import BatchHardLoss
 from subspace.train.networks.backbone import Backbone, ImageInput
-from subspace.train.optimizers import OptimizerConfig, build_optimizer
+from subspace.train.optimizer_config import OptimizerConfig
+from subspace.train.optimizers import build_optimizer
+from subspace.train.training_config import CollapseConfig, LoaderConfig
 from subspace.train.training_state import TrainingState
 
 HEALTHY, COLLAPSED = (0.2, 1.8), (0.3, 0.01)

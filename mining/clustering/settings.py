@@ -1,0 +1,51 @@
+"""Settings of the clustering; neither torch nor FAISS."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from ..settings import Settings
+
+
+class SubspaceConfig(Settings):
+    """How identities are cut into subspaces."""
+
+    ids_per_subspace: int | Literal["all"] = Field(
+        default=10_000,
+        description="identities in a subspace, on average; 'all' for one subspace (random batches)",
+    )
+    tolerance: float = Field(
+        default=0.02, ge=0, description="a subspace may be this share larger or smaller than the average"
+    )
+    balance: Literal["prices", "none"] = Field(
+        default="prices", description="prices: equal subspaces; none: plain k-means, however uneven"
+    )
+    overlap: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of identities, those nearest to a border, that also belong to the subspace behind it",
+    )
+    niter: int = Field(default=20, ge=1, description="k-means iterations")
+    max_points_per_centroid: int = Field(
+        default=256,
+        ge=1,
+        description="identities per subspace that an iteration sees; 64 takes a quarter of the fit's time and keeps "
+        "somewhat fewer neighbours together",
+    )
+    flat_up_to: int = Field(
+        default=2048,
+        ge=1,
+        description="with more subspaces than this, an identity is compared only with those of its nearest cells",
+    )
+    recall_queries: int = Field(
+        default=1000, ge=1, description="identities sampled to measure neighbour recall"
+    )
+    duplicates_within: float | None = Field(
+        default=1.5,
+        gt=0,
+        description="list pairs of identities whose means are at most this many times as far apart as those of two "
+        "halves of one identity (duplicates.parquet); null: do not look",
+    )

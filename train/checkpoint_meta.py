@@ -1,0 +1,51 @@
+"""What a checkpoint says of itself in `meta.json`; no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..mining.artifacts import CREATED_BY, read_json
+from ..mining.errors import InputError
+
+SPEC_PREFIX = "checkpoint:"
+
+
+@dataclass(frozen=True)
+class CheckpointMeta:
+    """What `meta.json` holds. No clock times: equal trainings give equal bytes."""
+
+    spec: str
+    """The network's own spec (`small`, `iresnet50`, ...), never `checkpoint:`."""
+    embedding_size: int
+    step: int
+    """Steps of the plan that the weights have seen."""
+    fingerprint: str
+    """Of what the weights were made from: settings, plan, parent."""
+    parent: str | None = None
+    """Fingerprint of the checkpoint that training began with."""
+    plan: str | None = None
+    """Fingerprint of the plan."""
+    config: dict[str, Any] = field(default_factory=dict)
+    """The run's whole configuration."""
+    collapse: dict[str, Any] = field(default_factory=dict)
+    """State of the collapse guard."""
+    scaler: dict[str, Any] = field(default_factory=dict)
+    """State of the loss scale of fp16 training."""
+    created_by: str = CREATED_BY
+
+
+def read_meta(folder: Path) -> CheckpointMeta:
+    """Read `meta.json` of a checkpoint.
+
+    Raises:
+        InputError: no checkpoint there, or a meta.json that is not ours.
+    """
+    if not (folder / "meta.json").is_file():
+        raise InputError(f"{folder} is not a checkpoint (it has no meta.json)")
+    values = read_json(folder / "meta.json")
+    try:
+        return CheckpointMeta(**values)
+    except TypeError as error:
+        raise InputError(f"{folder}/meta.json was not written by this program: {error}") from error

@@ -1,0 +1,124 @@
+"""Settings of a training: how it loads, computes, saves and re-clusters; no torch."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from ..mining.settings import Settings
+from .data.batches import AugmentConfig
+from .losses.building import DEFAULT_ARGS
+from .optimizer_config import OptimizerConfig
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+TrackerName = Literal["tensorboard", "wandb", "mlflow"]
+
+
+class CollapseConfig(Settings):
+    """What to do when all embeddings converge to one point."""
+
+    action: Literal["soften", "stop", "warn", "off"] = Field(
+        default="soften",
+        description="go back to the last sound weights and go on with more negatives, then semi-hard ones, then a "
+        "lower lr; or stop (exit 4); or only say so",
+    )
+    window: int = Field(default=50, ge=1, description="steps over which loss and distances are averaged")
+
+
+class ReclusterConfig(Settings):
+    """When subspaces are made anew, and from which means; without more, every `plan.steps` steps."""
+
+    stale_below: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="end a round when r@10 of its subspaces, on running means, falls below this share of what it "
+        "was when they were made (0.5; batch norm makes it fall fast at first); null: at the end of the plan",
+    )
+    check_every: int = Field(default=200, ge=1, description="steps between two looks at r@10")
+    refresh: Literal["extract", "running"] = Field(
+        default="running",
+        description="means of the next round: embed every image again, or take the running means of the training",
+    )
+    momentum: float = Field(
+        default=0.5,
+        ge=0,
+        lt=1,
+        description="share of the old running mean that a visit of its identity keeps",
+    )
+
+    @property
+    def needs_running_means(self) -> bool:
+        """Whether training has to gather them."""
+        return self.stale_below is not None or self.refresh == "running"
+
+
+class LoaderConfig(Settings):
+    """What every training of a network shares."""
+
+    precision: Precision = Field(
+        default="32-true",
+        description="32-true, or autocast to bf16-mixed or 16-mixed (fp16, with a scaled loss)",
+    )
+    chunk_size: int | None = Field(
+        default=None,
+        ge=4,
+        description="images that a process embeds at a time, for large batches on small memory, up to a third slower: the "
+        "same gradients, except that batch norm sees the chunks; null: its whole share",
+    )
+    accumulate: int = Field(
+        default=1, ge=1, description="batches whose gradients are averaged for one step of the optimiser"
+    )
+    ema: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="decay of the averaged weights that extraction and evaluation then use, e.g. 0.999; null: none",
+    )
+    channels_last: bool = Field(
+        default=False, description="memory layout; faster on GPUs with mixed precision"
+    )
+    compile: bool = Field(
+        default=False, description="torch.compile the network; the first steps take minutes longer"
+    )
+    sync_batch_norm: bool = Field(
+        default=True, description="with several processes, batch norm over the images of all of them"
+    )
+    num_workers: int = Field(
+        default=1,
+        ge=0,
+        description="processes that read and decode images, for each training process; 0: that one itself",
+    )
+    log_every: int = Field(default=20, ge=1, description="steps between lines of metrics.jsonl")
+    save_every: int = Field(default=500, ge=1, description="steps between checkpoints to resume from")
+    save_minutes: float | None = Field(
+        default=None, gt=0, description="also save when so much time has passed since the last checkpoint"
+    )
+    keep_last: int = Field(
+        default=1, ge=1, description="checkpoints on the way that are kept; more than 1: also after the end"
+    )
+    trackers: tuple[TrackerName, ...] = Field(
+        default=("tensorboard",), description="where metrics.jsonl is also shown: tensorboard, wandb, mlflow"
+    )
+    pictures_every: int = Field(
+        default=500,
+        ge=0,
+        description="steps between looks at a batch (similarities, hardest triplets); 0: none",
+    )
+
+
+class TrainConfig(LoaderConfig):
+    """One round of training on a plan."""
+
+    loss: str = Field(
+        default="multi_similarity",
+        description="a loss, or a sum such as batch_ohnm + 0.5*arcface; see README",
+    )
+    loss_args: dict[str, dict[str, Any]] = Field(
+        default=DEFAULT_ARGS,
+        description="settings of each loss, by its name",
+    )
+    collapse: CollapseConfig = CollapseConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    augment: AugmentConfig = AugmentConfig()
