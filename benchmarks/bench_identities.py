@@ -40,7 +40,7 @@ from subspace.train.data.batches import DecodedBatches, Plan, load_batches
 from subspace.train.data.image_index import training_images
 from subspace.train.data.images import ImageStore
 from subspace.train.loop import train_steps
-from subspace.train.losses.building.building import TrainingSet, build_loss, labels_are_places
+from subspace.train.losses.building import TrainingSet, build_loss, labels_are_places
 from subspace.train.networks.backbone import build_backbone
 from subspace.train.optimizer_config import OptimizerConfig
 from subspace.train.optimizers import build_optimizer

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from subspace.train.losses.building.building import LOSSES
+from subspace.train.losses.building import LOSSES
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 METRICS = ("Rank-1", "Rank-5", "TAR@FAR=1e-2", "TAR@FAR=1e-3", "TAR@FAR=1e-4")

@@ -13,7 +13,7 @@ from subspace.train import distributed
 from subspace.train.data.batches import ImageBatch
 from subspace.train.data.shares import BatchShare
 from subspace.train.loop import train_steps
-from subspace.train.losses.building.building import TrainingSet, build_loss
+from subspace.train.losses.building import TrainingSet, build_loss
 from subspace.train.networks.backbone import Backbone, ImageInput
 from subspace.train.optimizer_config import OptimizerConfig
 from subspace.train.optimizers import build_optimizer

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from subspace.train.losses.building.batch_ohnm import BatchOHNMLoss
+from subspace.train.losses.batch_ohnm import BatchOHNMLoss
 
 
 def slow_loss(

@@ -20,9 +20,9 @@ from subspace.train.checkpoint import load_network, load_state, save_checkpoint
 from subspace.train.checkpoint_meta import CheckpointMeta, read_meta
 from subspace.train.data.batches import ImageBatch
 from subspace.train.loop import train_steps
-from subspace.train.losses.building.batch_ohnm import BatchOHNMLoss
-from subspace.train.losses.building.class_losses import SoftmaxLoss
-from subspace.train.losses.building.partial_fc import PartialFCLoss
+from subspace.train.losses.batch_ohnm import BatchOHNMLoss
+from subspace.train.losses.class_losses import SoftmaxLoss
+from subspace.train.losses.partial_fc import PartialFCLoss
 from subspace.train.networks.backbone import Backbone, build_backbone
 from subspace.train.optimizer_config import OptimizerConfig
 from subspace.train.optimizers import build_optimizer

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from subspace.mining.errors import InputError
 from subspace.train.collapse import CollapseGuard, collapsed_value, mean_distance
-from subspace.train.losses.building.batch_ohnm import BatchOHNMLoss
-from subspace.train.losses.building.building import JointLoss
-from subspace.train.losses.building.cross_batch_memory import CrossBatchMemory
-from subspace.train.losses.building.offline_triplets import OfflineTripletLoss
-from subspace.train.losses.building.pair_losses import MultiSimilarityLoss
-from subspace.train.losses.building.random_triplets import DistanceWeightedLoss, RandomTripletLoss
-from subspace.train.losses.building.triplet_rules import BatchAllLoss, BatchHardLoss, SemiHardLoss
+from subspace.train.losses.batch_ohnm import BatchOHNMLoss
+from subspace.train.losses.building import JointLoss
+from subspace.train.losses.cross_batch_memory import CrossBatchMemory
+from subspace.train.losses.offline_triplets import OfflineTripletLoss
+from subspace.train.losses.pair_losses import MultiSimilarityLoss
+from subspace.train.losses.random_triplets import DistanceWeightedLoss, RandomTripletLoss
+from subspace.train.losses.triplet_rules import BatchAllLoss, BatchHardLoss, SemiHardLoss
 from subspace.train.training_config import CollapseConfig
 
 WINDOW = CollapseConfig(window=4)

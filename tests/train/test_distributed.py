@@ -14,7 +14,7 @@ from torch import Tensor
 
 from subspace.mining.errors import StoppedEarly
 from subspace.train import distributed
-from subspace.train.losses.building.building import LOSSES
+from subspace.train.losses.building import LOSSES
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in LOSSES if name not in ("xbm", "offline")},

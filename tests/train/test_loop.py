@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from subspace.train.data.batches import ImageBatch
 from subspace.train.data.images import BadImage
 from subspace.train.loop import train_steps
-from subspace.train.losses.building.batch_ohnm import BatchOHNMLoss
-from subspace.train.losses.building.class_losses import SoftmaxLoss
+from subspace.train.losses.batch_ohnm import BatchOHNMLoss
+from subspace.train.losses.class_losses import SoftmaxLoss
 from subspace.train.monitoring.phase_clock import Phases
 from subspace.train.networks.backbone import Backbone, ImageInput, build_backbone
 from subspace.train.optimizer_config import OptimizerConfig

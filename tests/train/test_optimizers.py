@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from subspace.mining import InputError
-from subspace.train.losses.building.class_losses import SoftmaxLoss
+from subspace.train.losses.class_losses import SoftmaxLoss
 from subspace.train.networks.backbone import Backbone, build_backbone
 from subspace.train.networks.head import head_parameters
 from subspace.train.optimizer_config import OptimizerConfig

@@ -14,7 +14,7 @@ from subspace.train.checkpoint import load_state, save_checkpoint
 from subspace.train.checkpoint_meta import CheckpointMeta
 from subspace.train.data.batches import ImageBatch
 from subspace.train.loop import train_steps
-from subspace.train.losses.building.class_losses import SoftmaxLoss
+from subspace.train.losses.class_losses import SoftmaxLoss
 from subspace.train.networks.backbone import Backbone, build_backbone
 from subspace.train.networks.head import head_parameters
 from subspace.train.optimizer_config import OptimizerConfig, UnfreezeConfig

@@ -15,8 +15,8 @@ from subspace.pipeline.stages.saved_states import SavedStates
 from subspace.train import distributed
 from subspace.train.checkpoint_meta import CheckpointMeta
 from subspace.train.collapse import CollapseGuard
-from subspace.train.losses.building.batch_ohnm import BatchOHNMLoss
-from subspace.train.losses.building.triplet_rules import BatchHardLoss
+from subspace.train.losses.batch_ohnm import BatchOHNMLoss
+from subspace.train.losses.triplet_rules import BatchHardLoss
 from subspace.train.networks.backbone import Backbone, ImageInput
 from subspace.train.optimizer_config import OptimizerConfig
 from subspace.train.optimizers import build_optimizer

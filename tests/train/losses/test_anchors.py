@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from subspace.mining.errors import InputError
-from subspace.train.losses.building.anchors import anchor_pairs
-from subspace.train.losses.building.step_generator import StepGenerator
+from subspace.train.losses.anchors import anchor_pairs
+from subspace.train.losses.step_generator import StepGenerator
 
 labels_lists = st.lists(st.integers(-2, 3), min_size=1, max_size=9)
 

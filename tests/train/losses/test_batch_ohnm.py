@@ -15,7 +15,7 @@ from pytorch_metric_learning.miners import BatchHardMiner
 from torch import Tensor
 
 from subspace.mining.errors import InputError
-from subspace.train.losses.building.batch_ohnm import BatchOHNMLoss
+from subspace.train.losses.batch_ohnm import BatchOHNMLoss
 
 
 def embeddings_of(n: int, d: int = 5, seed: int = 0, scale: float = 3.0) -> Tensor:

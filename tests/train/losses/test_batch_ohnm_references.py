@@ -16,8 +16,8 @@ from slow_batch_ohnm import slow_loss
 from torch import Tensor
 
 from subspace.mining.errors import InputError
-from subspace.train.losses.building.batch_ohnm import BatchOHNMLoss
-from subspace.train.losses.building.cross_batch_memory import CrossBatchMemory
+from subspace.train.losses.batch_ohnm import BatchOHNMLoss
+from subspace.train.losses.cross_batch_memory import CrossBatchMemory
 
 pytestmark = pytest.mark.filterwarnings("ignore:a batch without triplets")
 

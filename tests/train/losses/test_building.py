@@ -7,7 +7,7 @@ import torch
 
 from subspace.mining import InputError
 from subspace.train import BatchOHNMLoss
-from subspace.train.losses.building.building import DEFAULT_ARGS, LOSSES, JointLoss, TrainingSet, build_loss
+from subspace.train.losses.building import DEFAULT_ARGS, LOSSES, JointLoss, TrainingSet, build_loss
 
 MEANS = torch.nn.functional.normalize(torch.randn(6, 8, generator=torch.Generator().manual_seed(0)), dim=1)
 TRAINING_SET = TrainingSet.of(MEANS, torch.arange(6) // 3, seed=1)

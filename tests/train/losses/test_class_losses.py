@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from subspace.mining.errors import InputError
-from subspace.train.losses.building.class_losses import (
+from subspace.train.losses.class_losses import (
     ArcFaceLoss,
     CircleClassLoss,
     CosFaceLoss,
@@ -30,8 +30,8 @@ from subspace.train.losses.building.class_losses import (
     MVSoftmaxLoss,
     SoftmaxLoss,
 )
-from subspace.train.losses.building.cosine_head import CosineClassLoss
-from subspace.train.losses.building.cosine_margins import arcface_target, cosface_target
+from subspace.train.losses.cosine_head import CosineClassLoss
+from subspace.train.losses.cosine_margins import arcface_target, cosface_target
 
 
 def embeddings_of(n: int, d: int = 6, seed: int = 0) -> Tensor:

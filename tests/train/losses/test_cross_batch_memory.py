@@ -17,17 +17,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from subspace.mining.errors import InputError
-from subspace.train.losses.building.batch_ohnm import BatchOHNMLoss
-from subspace.train.losses.building.cross_batch_memory import CrossBatchMemory
-from subspace.train.losses.building.pair_losses import (
+from subspace.train.losses.batch_ohnm import BatchOHNMLoss
+from subspace.train.losses.cross_batch_memory import CrossBatchMemory
+from subspace.train.losses.pair_losses import (
     CirclePairLoss,
     ContrastiveLoss,
     MultiSimilarityLoss,
     PairwiseCosFaceLoss,
 )
-from subspace.train.losses.building.random_triplets import DistanceWeightedLoss, RandomTripletLoss
-from subspace.train.losses.building.triplet_rules import BatchAllLoss, BatchHardLoss, SemiHardLoss
-from subspace.train.losses.building.verification import VerificationLoss
+from subspace.train.losses.random_triplets import DistanceWeightedLoss, RandomTripletLoss
+from subspace.train.losses.triplet_rules import BatchAllLoss, BatchHardLoss, SemiHardLoss
+from subspace.train.losses.verification import VerificationLoss
 
 D = 5
 LOSSES: list[Callable[[], nn.Module]] = [

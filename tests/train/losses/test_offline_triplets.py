@@ -14,9 +14,9 @@ from torch import Tensor
 
 from subspace.mining import IdentityImages, PlanConfig, mine_offline, nearest_in_subspace, plan_batches
 from subspace.mining.errors import InputError
-from subspace.train.losses.building.building import TrainingSet, build_loss
-from subspace.train.losses.building.offline_triplets import OfflineTripletLoss
-from subspace.train.losses.building.triplet_rules import BatchHardLoss
+from subspace.train.losses.building import TrainingSet, build_loss
+from subspace.train.losses.offline_triplets import OfflineTripletLoss
+from subspace.train.losses.triplet_rules import BatchHardLoss
 
 UNEQUAL = torch.tensor([4, 4, 4, 0, 0, 7, 1, 1, 2, 2, 2, 2, 9, 9])
 """Pairs (4, 0), (7, 1), (2, 9); 7 has one image."""

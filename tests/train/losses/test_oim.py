@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from subspace.mining.errors import InputError
-from subspace.train.losses.building.oim import OIMLoss
+from subspace.train.losses.oim import OIMLoss
 
 
 def embeddings_of(n: int, d: int = 4, seed: int = 0) -> Tensor:

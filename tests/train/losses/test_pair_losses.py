@@ -16,7 +16,7 @@ from pytorch_metric_learning.reducers import DoNothingReducer
 from torch import Tensor, nn
 
 from subspace.mining.errors import InputError
-from subspace.train.losses.building.pair_losses import (
+from subspace.train.losses.pair_losses import (
     CirclePairLoss,
     ContrastiveLoss,
     MultiSimilarityLoss,

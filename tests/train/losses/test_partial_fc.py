@@ -17,8 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from subspace.mining.errors import InputError
 from subspace.mining.randomness import generator
-from subspace.train.losses.building.class_losses import ArcFaceLoss, CosFaceLoss, SoftmaxLoss
-from subspace.train.losses.building.partial_fc import (
+from subspace.train.losses.class_losses import ArcFaceLoss, CosFaceLoss, SoftmaxLoss
+from subspace.train.losses.partial_fc import (
     Kind,
     PartialClassLoss,
     PartialFCLoss,

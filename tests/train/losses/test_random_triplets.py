@@ -16,13 +16,13 @@ from pytorch_metric_learning.utils import loss_and_miner_utils
 from torch import Tensor, nn
 
 from subspace.mining.errors import InputError
-from subspace.train.losses.building.anchors import anchor_pairs
-from subspace.train.losses.building.random_triplets import (
+from subspace.train.losses.anchors import anchor_pairs
+from subspace.train.losses.random_triplets import (
     DistanceWeightedLoss,
     RandomTripletLoss,
     distance_weights,
 )
-from subspace.train.losses.building.step_generator import StepGenerator
+from subspace.train.losses.step_generator import StepGenerator
 
 UNEQUAL = torch.tensor([0, 0, 0, 1, 1, 2, -3, -3, -3, -3])
 REFERENCES = torch.tensor([0, 1, 1, 2, 7, -3, -3])

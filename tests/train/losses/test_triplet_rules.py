@@ -15,7 +15,7 @@ from pytorch_metric_learning.miners import BatchHardMiner, TripletMarginMiner
 from torch import Tensor, nn
 
 from subspace.mining.errors import InputError
-from subspace.train.losses.building.triplet_rules import BatchAllLoss, BatchHardLoss, SemiHardLoss
+from subspace.train.losses.triplet_rules import BatchAllLoss, BatchHardLoss, SemiHardLoss
 
 UNEQUAL = torch.tensor([0, 0, 0, 1, 1, 2, -3, -3, -3, -3])
 REFERENCES = torch.tensor([0, 1, 1, 2, 7, -3, -3])

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from subspace.mining.errors import InputError
-from subspace.train.losses.building.anchors import anchor_pairs
-from subspace.train.losses.building.step_generator import StepGenerator
-from subspace.train.losses.building.verification import VerificationLoss
+from subspace.train.losses.anchors import anchor_pairs
+from subspace.train.losses.step_generator import StepGenerator
+from subspace.train.losses.verification import VerificationLoss
 
 UNEQUAL = torch.tensor([0, 0, 0, 1, 1, 2, 3, 3, 3, 3])
 D = 6
