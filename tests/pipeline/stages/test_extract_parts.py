@@ -106,5 +106,5 @@ def test_merged_in_order(tmp_path: Path) -> None:
 
 
 def test_asking_imports_no_torch() -> None:
-    script = "import sys; import subspace.pipeline.extract_parts; sys.exit('torch' in sys.modules)"
+    script = "import sys; import subspace.pipeline.stages.extract_parts; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
