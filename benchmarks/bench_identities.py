@@ -34,7 +34,7 @@ import pyarrow.parquet as pq
 import torch
 
 from subspace.mining import IdentityImages, Manifest, PlanConfig, plan_batches, write_plan
-from subspace.mining.artifacts import parquet_writer
+from subspace.mining.parquet_tables import parquet_writer
 from subspace.mining.schemas import MANIFEST
 from subspace.train.data.batches import DecodedBatches, Plan, load_batches
 from subspace.train.data.image_index import training_images

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from .artifacts import fingerprint_in, open_parquet, read_parquet, row_groups
 from .errors import InputError
 from .local_paths import refuse_url
+from .parquet_tables import fingerprint_in, open_parquet, read_parquet, row_groups
 from .schemas import MANIFEST
 
 

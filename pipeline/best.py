@@ -10,6 +10,7 @@ from ..mining.artifacts import point_to, read_json, write_json
 from ..mining.errors import InputError
 from .early_stop import EarlyStopConfig, best_of
 from .run_directory import RunDirectory
+from .stage_folder import CHECKPOINT, StageFolder
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Standing:
     """Of each validation."""
 
     @classmethod
-    def read(cls, folders: list[Path], settings: EarlyStopConfig) -> Standing:
+    def read(cls, folders: list[StageFolder], settings: EarlyStopConfig) -> Standing:
         """Of the `validation.json` in each of these folders.
 
         Raises:
@@ -31,7 +32,7 @@ class Standing:
         """
         value, fingerprint = {}, {}
         for folder in folders:
-            validation = read_json(folder / "validation.json")
+            validation = read_json(folder.validation)
             metrics = validation["metrics"]
             metric_is_known(settings, list(metrics))
             found = metrics[settings.metric]["value"]
@@ -53,7 +54,7 @@ class Standing:
         """What `best.json` holds."""
         return {
             "network": self.best,
-            "checkpoint": f"{self.best}/checkpoint",
+            "checkpoint": f"{self.best}/{CHECKPOINT}",
             "metric": self.metric,
             "value": self.value[self.best],
             "validations": {
@@ -64,12 +65,12 @@ class Standing:
 
     def keep(self, run: RunDirectory) -> None:
         """Point `RUN/best` to the best, then write `RUN/best.json`; nothing is written that is there already."""
-        target, record = Path(f"{self.best}/checkpoint"), self.to_json()
-        link = run.path / "best"
+        target, record = Path(f"{self.best}/{CHECKPOINT}"), self.to_json()
+        link = run.best
         if not link.is_symlink() or link.readlink() != target:
             point_to(link, target)
         if kept_best(run) != record:
-            write_json(run.path / "best.json", record)
+            write_json(run.best_record, record)
 
     def is_known(self, run: RunDirectory) -> bool:
         """Whether the best that is kept was chosen with these validations in sight, and perhaps later ones.
@@ -77,7 +78,7 @@ class Standing:
         A run that passes over finished rounds again must not point to the best of the first few meanwhile.
         """
         kept, ours = kept_best(run), self.to_json()
-        if kept is None or kept["metric"] != ours["metric"] or not (run.path / "best").is_symlink():
+        if kept is None or kept["metric"] != ours["metric"] or not run.best.is_symlink():
             return False
         sight = list(kept["validations"].items())
         return sight[: len(self.value)] == list(ours["validations"].items())
@@ -85,8 +86,7 @@ class Standing:
 
 def kept_best(run: RunDirectory) -> dict[str, Any] | None:
     """What `RUN/best.json` says; None where no round is kept as the best."""
-    path = run.path / "best.json"
-    return read_json(path) if path.exists() else None
+    return read_json(run.best_record) if run.best_record.exists() else None
 
 
 def metric_is_known(settings: EarlyStopConfig, names: list[str]) -> None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import difflib
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 from yaml import YAMLError
 
 from ..mining.artifacts import write_text
 from ..mining.clustering.settings import SubspaceConfig
-from ..mining.errors import InputError
+from ..mining.errors import InputError, SubspaceWarning
 from ..mining.planning.settings import PlanConfig
 from ..mining.settings import Settings
 from ..train.data.batches import AugmentConfig
@@ -25,6 +26,9 @@ from ..train.optimizer_config import OptimizerConfig
 from ..train.training_config import LoaderConfig, Precision, ReclusterConfig, TrainConfig
 from .early_stop import EarlyStopConfig
 from .schedule_config import ScheduleConfig
+
+GONE = {"overlap": "no extraction runs ahead of an evaluation; remove the line"}
+"""Settings of older versions that changed no result, and what has become of them."""
 
 
 class DataConfig(Settings):
@@ -138,11 +142,6 @@ class RunConfig(Settings):
         description="extract, cluster, plan, train, this many times; with recluster.stale_below more often, for "
         "rounds * plan.steps steps in all",
     )
-    overlap: Literal["auto", "on", "off"] = Field(
-        default="auto",
-        description="extract for the next round while this one is evaluated, on another device; auto: where there "
-        "are two CUDA devices",
-    )
     data: DataConfig = Field(default_factory=DataConfig)
     pretrain: PretrainConfig = Field(default_factory=PretrainConfig)
     extract: ExtractConfig = Field(default_factory=ExtractConfig)
@@ -160,11 +159,6 @@ class RunConfig(Settings):
         """Training steps of the whole run; the learning-rate schedule spans them."""
         return self.rounds * self.plan.steps
 
-    @field_validator("overlap", mode="before")
-    @classmethod
-    def _yaml_has_words_for_booleans(cls, value: object) -> object:
-        return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
-
     @model_validator(mode="after")
     def _augment_needs_augmentation(self) -> RunConfig:
         if self.plan.singletons == "augment" and not self.train.augment.active:
@@ -178,15 +172,23 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         InputError: not a run, broken YAML, an unknown key, or a value of the wrong type or range.
     """
+    return parse_config(read_settings(path), overrides, where=str(path))
+
+
+def read_settings(path: Path) -> Any:
+    """What a `subspace.yaml` says, unchecked.
+
+    Raises:
+        InputError: not a run, or broken YAML.
+    """
     if not path.is_file():
         raise InputError(
             f"{path.parent} is not a run (no {path.name}); make one with `subspace init {path.parent}`"
         )
     try:
-        values = OmegaConf.load(path)
+        return OmegaConf.load(path)
     except (YAMLError, OmegaConfBaseException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path}: {' '.join(str(error).split())}") from error
-    return parse_config(values, overrides, where=str(path))
 
 
 def parse_config(values: Any, overrides: Sequence[str], where: str) -> RunConfig:
@@ -198,7 +200,7 @@ def parse_config(values: Any, overrides: Sequence[str], where: str) -> RunConfig
             )
     try:
         merged = OmegaConf.merge(values, OmegaConf.from_dotlist(list(overrides)))
-        config = RunConfig.model_validate(OmegaConf.to_container(merged, resolve=True))
+        config = RunConfig.model_validate(_without_gone(OmegaConf.to_container(merged, resolve=True), where))
         check_loss(config.train.loss, config.train.loss_args)
         check_pretraining_loss(config.pretrain.loss, config.pretrain.loss_args)
         return config
@@ -208,6 +210,14 @@ def parse_config(values: Any, overrides: Sequence[str], where: str) -> RunConfig
         raise InputError(_explain(error, where)) from error
     except (OmegaConfBaseException, YAMLError, ValueError, TypeError) as error:
         raise InputError(f"cannot read the settings ({where}): {' '.join(str(error).split())}") from error
+
+
+def _without_gone(values: Any, where: str) -> Any:
+    """The settings without those that older versions had; each is warned of."""
+    for key, why in GONE.items():
+        if isinstance(values, dict) and values.pop(key, None) is not None:
+            warnings.warn(f"{key} ({where}) is no setting any more: {why}", SubspaceWarning, stacklevel=2)
+    return values
 
 
 def _explain(error: ValidationError, where: str) -> str:

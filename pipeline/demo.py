@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from ..mining.artifacts import read_json, remove
+from ..mining.artifacts import remove
 from ..mining.errors import InputError
 from ..mining.manifest import Manifest
 from .config import RunConfig, load_config, parse_config, write_config
@@ -14,8 +14,10 @@ from .console import table
 from .initialize import LEARNING_RATES
 from .rounds import run_rounds
 from .run_directory import RunDirectory
+from .stages.context import Context
 from .stages.evaluate import evaluations, percent
-from .stages.pretrain import pretrain
+from .stages.graph import rows_of
+from .stages.pretrain import pretrain_network
 from .stages.stage import Options
 
 SHIPPED = Path(__file__).resolve().parent.parent / "data_manifests" / "demo.parquet"
@@ -73,14 +75,14 @@ def run_demo(out: Path, seed: int, manifest_path: Path | None, options: Options)
     say = options.console.say
     say(f"{len(manifest):,} glyph images; every character is an identity, every typeface an image of it\n")
     if options.dry_run:
-        return run_rounds(start, config, manifest, options)
+        return run_rounds(Context(start, config, manifest, options))
 
     say("1. The starting network: softmax over a part of the identities")
     _begin(start, config)
     with start.locked("demo"):
-        pretrain(start, config, manifest, options)
+        pretrain_network(Context(start, config, manifest, options))
 
-    from_start = {"model": f"checkpoint:{(start.start / 'checkpoint').resolve()}"}
+    from_start = {"model": f"checkpoint:{start.start.checkpoint.resolve()}"}
     for run, title, cluster in (
         (
             random,
@@ -94,7 +96,7 @@ def run_demo(out: Path, seed: int, manifest_path: Path | None, options: Options)
         config = parse_config(values, [], "demo")
         _begin(run, config)
         with run.locked("demo"):
-            run_rounds(run, config, manifest, options)
+            run_rounds(Context(run, config, manifest, options))
 
     results = _results(random, subspace)
     say("\n" + result_table(results))
@@ -102,9 +104,9 @@ def run_demo(out: Path, seed: int, manifest_path: Path | None, options: Options)
     last = subspace.round(config.rounds - 1)
     for path, what in (
         (subspace.path, "where the time went"),
-        (last / "subspaces.parquet", "sizes of the subspaces"),
-        (last / "plan", "how hard the batches are"),
-        (last / "checkpoint", "the trained network"),
+        (last.subspaces, "sizes of the subspaces"),
+        (last.plan, "how hard the batches are"),
+        (last.checkpoint, "the trained network"),
     ):
         say(f"  subspace inspect {path}    # {what}")
     say(f"  tensorboard --logdir {out}    # loss, active triplets, distances")
@@ -123,11 +125,12 @@ def _begin(run: RunDirectory, config: RunConfig) -> None:
 def _results(random: RunDirectory, subspace: RunDirectory) -> dict[str, Any]:
     results: dict[str, Any] = {"start": {"metrics": evaluations(random)["start"]["metrics"]}}
     for name, run in (("random", random), ("subspace", subspace)):
-        trained = [read_json(run.round(index) / "done" / "train.json") for index in run.rounds]
+        trained = [run.round(index).record("train") for index in run.rounds]
         mined = [
-            read_json(run.round(index) / "done" / f"{stage}.json")["seconds"]
+            run.round(index).record(stage.name)["seconds"]
             for index in run.rounds
-            for stage in ("extract", "cluster", "plan")
+            for stage in rows_of("round")
+            if not stage.trains
         ]
         active = [marker["summary"]["active_fraction"] for marker in trained]
         results[name] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .best import Standing
 from .config import RunConfig
 from .run_directory import RunDirectory
-from .stages.stage import steps_taken
+from .stages.graph import steps_taken
 
 
 def over_before(run: RunDirectory, config: RunConfig, round_index: int) -> str | None:
@@ -17,7 +17,7 @@ def over_before(run: RunDirectory, config: RunConfig, round_index: int) -> str |
     if taken >= config.total_steps:
         return f"all {taken:,} steps are done before round {round_index}"
     before = [run.network(index) for index in range(round_index + 1)]
-    if config.early_stop.patience is None or not all((of / "validation.json").exists() for of in before):
+    if config.early_stop.patience is None or not all(folder.validation.exists() for folder in before):
         return None
     values = list(Standing.read(before, config.early_stop).value.values())
     if config.early_stop.stops_after(values):

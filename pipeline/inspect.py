@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..mining.artifacts import metadata_of, open_parquet, read_parquet, read_row_group
 from ..mining.clustering.neighbors import batch_hardness
 from ..mining.errors import InputError
+from ..mining.parquet_tables import metadata_of, open_parquet, read_parquet, read_row_group
 from ..mining.schemas import (
     CENTROIDS,
     DUPLICATES,

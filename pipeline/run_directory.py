@@ -1,14 +1,17 @@
 """The run folder: where everything lies, and that one command at a time works in it.
 
-    RUN/subspace.yaml
+    RUN/subspace.yaml                           settings
+    RUN/overrides.json                          settings given on the command line, kept for the next command
     RUN/images.index                            where the manifest's images lie; made again when it is missing
-    RUN/start/{plan/, checkpoint/, metrics.jsonl, validation.json, evaluation.json}     the starting network
-    RUN/round-000/{identities.parquet, quarantine.parquet, subspaces.parquet, centroids.parquet,
+    RUN/start/                                  the starting network, laid out like a round
+    RUN/round-000/{identities.parquet, quarantine.parquet, subspaces.parquet, centroids.parquet, duplicates.parquet,
                    plan/, checkpoint/, metrics.jsonl, validation.json, evaluation.json}
     RUN/round-001/...
     RUN/best -> round-001/checkpoint, RUN/best.json     the network that validates best
+    RUN/jobs/001/                               what one `subspace submit` wrote and started
 
-Each of these folders also holds `done/STAGE.json`, the completion markers.
+Each folder of a network or a round also holds `done/STAGE.json`, the completion markers. Only this file and
+`stage_folder.py` spell the names of a run's files.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from typing import Any, TextIO
 
 from ..mining.artifacts import remove, unwritable
 from ..mining.errors import InputError
+from .stage_folder import ROUND, START, StageFolder
 
 
 @dataclass(frozen=True)
@@ -40,34 +44,64 @@ class RunDirectory:
         return self.path / "subspace.yaml"
 
     @property
+    def overrides(self) -> Path:
+        """The settings that were given on the command line."""
+        return self.path / "overrides.json"
+
+    @property
     def image_index(self) -> Path:
         """Where training looks up its images; any command may make it again."""
         return self.path / "images.index"
 
     @property
-    def start(self) -> Path:
+    def best(self) -> Path:
+        """A link to the checkpoint that validates best."""
+        return self.path / "best"
+
+    @property
+    def best_record(self) -> Path:
+        """Which network validates best, and why."""
+        return self.path / "best.json"
+
+    @property
+    def jobs(self) -> Path:
+        """A numbered folder for each submission to a scheduler."""
+        return self.path / "jobs"
+
+    @property
+    def start(self) -> StageFolder:
         """Folder of the starting network."""
-        return self.path / "start"
+        return StageFolder(self.path / START, -1)
 
-    def round(self, index: int) -> Path:
-        """Folder of a round, counted from 0."""
-        return self.path / f"round-{index:03d}"
+    def round(self, index: int) -> StageFolder:
+        """Folder of a round, counted from 0; -1 is the starting network's."""
+        return StageFolder(self.path / f"{ROUND}{index:03d}", index) if index >= 0 else self.start
 
-    def network(self, index: int) -> Path:
+    def network(self, index: int) -> StageFolder:
         """Folder whose checkpoint round `index` begins with: the round before, or the start."""
-        return self.start if index == 0 else self.round(index - 1)
+        return self.round(index - 1)
+
+    def index_of(self, folder: str) -> int:
+        """The round of a folder, by its name; -1 for the starting network's."""
+        return -1 if folder == START else int(folder.removeprefix(ROUND))
 
     @property
     def rounds(self) -> list[int]:
         """Indices of the round folders that exist, ascending."""
         return sorted(
-            int(path.name[6:]) for path in self.path.glob("round-[0-9]*") if path.name[6:].isdigit()
+            int(number)
+            for number in (path.name.removeprefix(ROUND) for path in self.path.glob(f"{ROUND}[0-9]*"))
+            if number.isdigit()
         )
 
     @property
     def latest_round(self) -> int:
-        """The round that a stage command works on unless told; 0 where there is none yet."""
+        """The round that a stage command works on unless --round says which; 0 where there is none yet."""
         return max(self.rounds, default=0)
+
+    @property
+    def _lock(self) -> Path:
+        return self.path / ".lock"
 
     @contextmanager
     def locked(self, command: str) -> Iterator[None]:
@@ -81,7 +115,7 @@ class RunDirectory:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            file = open(self.path / ".lock", "r+" if (self.path / ".lock").exists() else "w+")  # noqa: SIM115
+            file = open(self._lock, "r+" if self._lock.exists() else "w+")  # noqa: SIM115
         except OSError as error:
             raise unwritable(self.path, error) from error
         with file:
@@ -95,7 +129,7 @@ class RunDirectory:
             }
             file.write(json.dumps(note))
             file.flush()
-            for folder in (self.path, self.start, *map(self.round, self.rounds)):
+            for folder in (self.path, *(self.round(index).path for index in (-1, *self.rounds))):
                 for kind in (".*.tmp", ".*.old", "done/.*.tmp"):
                     for leftover in folder.glob(kind):
                         remove(leftover)
@@ -120,7 +154,7 @@ class RunDirectory:
     def activity(self) -> tuple[dict[str, Any] | None, bool]:
         """What the lock file says, and whether its process is still at work (otherwise it was killed)."""
         try:
-            with open(self.path / ".lock") as file:
+            with open(self._lock) as file:
                 text = file.read()
                 try:
                     fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from ..mining.settings import Settings
-
-ScheduledStage = Literal["pretrain", "extract", "cluster", "plan", "train", "eval"]
-STAGES: tuple[ScheduledStage, ...] = get_args(ScheduledStage)
+from .stages.graph import job_names, trains
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 """Of objects of Kubernetes."""
@@ -104,7 +102,7 @@ class ScheduleConfig(Settings):
         default=(), description='words before each command: ["apptainer", "exec", "--nv", "subspace.sif"]'
     )
     job: JobConfig = Field(default_factory=JobConfig)
-    stages: dict[ScheduledStage, dict[str, Any]] = Field(
+    stages: dict[str, dict[str, Any]] = Field(
         default={},
         description="what differs from `job` in the jobs of a stage: {train: {nodes: 2, gpus: 8}, extract: {gpus: 1}}",
     )
@@ -127,25 +125,29 @@ class ScheduleConfig(Settings):
 
     @model_validator(mode="after")
     def _stages_differ_in_settings_of_jobs(self) -> ScheduleConfig:
-        for stage in STAGES:
+        names = job_names()
+        for stage in self.stages:
+            if stage not in names:
+                raise ValueError(f"schedule.stages.{stage} is no stage; there are {', '.join(names)}")
+        for stage in names:
             unknown = set(self.stages.get(stage, {})) - set(JobConfig.model_fields)
             if unknown:
                 raise ValueError(
                     f"schedule.stages.{stage}.{min(unknown)} is no setting of a job; there are "
                     f"{', '.join(JobConfig.model_fields)}"
                 )
-            if self.of(stage).nodes > 1 and stage not in ("pretrain", "train"):
+            if self.of(stage).nodes > 1 and not trains(stage):
                 raise ValueError(
-                    f"nodes={self.of(stage).nodes} for the jobs of {stage}: only pretrain and train work on several nodes "
+                    f"nodes={self.of(stage).nodes} for the jobs of {stage}: only {' and '.join(filter(trains, names))} work on several nodes "
                     "(schedule.stages.train.nodes=2); extract has schedule.shards"
                 )
         return self
 
-    def of(self, stage: ScheduledStage) -> JobConfig:
+    def of(self, stage: str) -> JobConfig:
         """What the jobs of a stage ask for."""
         return JobConfig.model_validate({**self.job.model_dump(), **self.stages.get(stage, {})})
 
-    def processes_in_all(self, stage: ScheduledStage) -> int:
+    def processes_in_all(self, stage: str) -> int:
         """How many processes share the work of a job, on all its nodes: only training is shared."""
         asks = self.of(stage)
-        return asks.nodes * asks.processes_per_node if stage in ("pretrain", "train") else 1
+        return asks.nodes * asks.processes_per_node if trains(stage) else 1

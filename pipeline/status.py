@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
-from ..mining.artifacts import read_json
 from ..mining.errors import InputError, StaleArtifactError
-from ..mining.manifest import Manifest
 from ..train.monitoring.metrics_file import read_metrics
 from .best import kept_best
 from .config import RunConfig
 from .console import table
 from .run_directory import RunDirectory
-from .stages.cluster import cluster_stage
-from .stages.evaluate import eval_stage
-from .stages.extract import extract_stage
-from .stages.held_out import HeldOut
-from .stages.plan import plan_stage
-from .stages.pretrain import pretrain_stage
-from .stages.stage import Stage, steps_taken
-from .stages.train import train_stage
+from .stage_folder import StageFolder
+from .stages.context import Context
+from .stages.graph import STAGES, StageRow, rows_of, steps_taken
 
 
 @dataclass(frozen=True)
@@ -44,71 +36,53 @@ class StageStatus:
     """Numbers that a scheduler gave what is queued, running or failed of it."""
 
 
-def stage_statuses(run: RunDirectory, config: RunConfig, manifest: Manifest) -> list[StageStatus]:
+def stage_statuses(context: Context) -> list[StageStatus]:
     """The state of every stage of every round, in the order in which `subspace run` does them."""
-    validation, test = HeldOut.validation(config), HeldOut.test(config)
-    examined = ((validation, validation.problem(manifest) is None), (test, test.is_in(manifest)))
-    held = [of for of, there in examined if there]
-    return [_status(config, name, make) for name, make in _stages(run, config, manifest.fingerprint, held)]
+    run = context.run
+    examined = [stage for stage in rows_of("network") if stage.applies(context)]
+    found = []
+    for index in range(-1, max(_rounds_to_do(context), len(run.rounds))):
+        at = context.at_round(index)
+        here = (stage for stage in STAGES if stage.works_in(index))
+        found += [_status(at, stage) for stage in here if stage.place != "network" or stage in examined]
+    return found
 
 
-def _stages(
-    run: RunDirectory, config: RunConfig, manifest: str, held: list[HeldOut]
-) -> Iterator[tuple[tuple[Path, str], Callable[[], Stage]]]:
-    yield (run.start, "pretrain"), lambda: pretrain_stage(run, config, manifest)
-    for of in held:
-        yield (run.start, of.stage), lambda of=of: eval_stage(run, config, manifest, -1, of)
-    for index in range(max(_rounds_to_do(run, config), len(run.rounds))):
-        folder = run.round(index)
-        yield (folder, "extract"), lambda index=index: extract_stage(run, config, index, manifest)
-        yield (folder, "cluster"), lambda index=index: cluster_stage(run, config, index)
-        yield (folder, "plan"), lambda index=index: plan_stage(run, config, manifest, index)
-        yield (folder, "train"), lambda index=index: train_stage(run, config, manifest, index)
-        for of in held:
-            yield (
-                (folder, of.stage),
-                lambda index=index, of=of: eval_stage(run, config, manifest, index, of),
-            )
-
-
-def _rounds_to_do(run: RunDirectory, config: RunConfig) -> int:
+def _rounds_to_do(context: Context) -> int:
     """Those until the run stopped early, or until all steps are done, which stale subspaces make more of."""
+    run, config = context.run, context.config
     best = kept_best(run)
     values = [validation["value"] for validation in best["validations"].values()] if best else []
     if values and config.early_stop.stops_after(values):
         return len(values) - 1
     index = 0
     while (left := config.total_steps - steps_taken(run, index)) > 0:
-        if not (run.round(index) / "done" / "train.json").exists():
+        if not run.round(index).finished("train"):
             return index + math.ceil(left / config.plan.steps)
         index += 1
     return index
 
 
-def _status(config: RunConfig, name: tuple[Path, str], make: Callable[[], Stage]) -> StageStatus:
-    folder, stage_name = name
-    marker = folder / "done" / f"{stage_name}.json"
+def _status(context: Context, stage: StageRow) -> StageStatus:
+    folder = context.folder
     try:
-        done, note = make().is_done(), ""
+        done = stage.stage(context).is_done()
     except StaleArtifactError as error:
-        return StageStatus(folder.name, stage_name, "stale", None, str(error))
+        return StageStatus(folder.name, stage.name, "stale", None, str(error))
     except InputError:  # a stage before it is not done
-        done, note = False, ""
-    phases = _phases(folder, stage_name)
+        done = False
+    phases = _phases(folder) if stage.phases else None
     if done:
-        values = read_json(marker)
-        return StageStatus(
-            folder.name, stage_name, "done", values["seconds"], _summary(values["summary"]), phases
-        )
-    note = _partial(folder, stage_name, config)
-    return StageStatus(folder.name, stage_name, "begun" if note else "to do", None, note, phases)
+        values = folder.record(stage.name)
+        note = _summary(values["summary"])
+        return StageStatus(folder.name, stage.name, "done", values["seconds"], note, phases)
+    note = _partial(context, stage)
+    return StageStatus(folder.name, stage.name, "begun" if note else "to do", None, note, phases)
 
 
-def _phases(folder: Path, stage_name: str) -> dict[str, float] | None:
-    """Where a training's time went, from its metrics.jsonl; None where nothing is known of it."""
-    if stage_name not in ("train", "pretrain"):
-        return None
-    lines = read_metrics(folder / "metrics.jsonl")
+def _phases(folder: StageFolder) -> dict[str, float] | None:
+    """Where a training's time went, from its log; None where nothing is known of it."""
+    lines = read_metrics(folder.metrics)
     mines = any(line.get("active_fraction") is not None for line in lines)
     seconds: dict[str, float] = {}
     for line in lines:
@@ -123,19 +97,18 @@ def _phases(folder: Path, stage_name: str) -> dict[str, float] | None:
     return {**seconds, "other": max(0.0, whole - sum(seconds.values()))}
 
 
-def _partial(folder: Path, stage_name: str, config: RunConfig) -> str:
+def _partial(context: Context, stage: StageRow) -> str:
     """What an unfinished stage has got, in words; empty where it has not begun."""
-    if stage_name == "extract":
-        parts = sorted(
-            (folder / "identities.parts").glob("means-*.parquet"), key=lambda path: path.stat().st_mtime
-        )
+    folder = context.folder
+    if stage.shards:
+        parts = sorted(folder.identity_parts.glob("means-*.parquet"), key=lambda path: path.stat().st_mtime)
         return f"{len(parts)} of {_parts_left(parts)}" if parts else ""
-    if stage_name in ("train", "pretrain"):
-        lines = read_metrics(folder / "metrics.jsonl")
-        saved = sorted((folder / "resume").glob("step-*"))
+    if stage.trains:
+        lines = read_metrics(folder.metrics)
+        saved = sorted(folder.resume.glob("step-*"))
         if not lines and not saved:
             return ""
-        at = _steps_left(lines[-1], stage_name, config) if lines else ""
+        at = _steps_left(lines[-1], stage.name, context.config) if lines else ""
         return " ".join([at, f"(saved: {int(saved[-1].name[5:])})" if saved else "(not saved yet)"]).strip()
     return ""
 

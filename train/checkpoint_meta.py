@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..mining.artifacts import CREATED_BY, read_json
+from ..mining.artifacts import read_json
 from ..mining.errors import InputError
+from ..mining.fingerprints import CREATED_BY
 
 SPEC_PREFIX = "checkpoint:"
 

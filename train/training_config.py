@@ -122,3 +122,9 @@ class TrainConfig(LoaderConfig):
     collapse: CollapseConfig = CollapseConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     augment: AugmentConfig = AugmentConfig()
+
+
+UNIMPORTANT = (
+    "num_workers", "log_every", "save_every", "save_minutes", "keep_last", "trackers", "pictures_every",
+)  # fmt: skip
+"""Settings of a training that do not change what is trained."""

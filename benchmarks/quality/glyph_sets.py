@@ -17,8 +17,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from subspace.mining.artifacts import fingerprint_in, fingerprint_of, write_parquet
+from subspace.mining.fingerprints import fingerprint_of
 from subspace.mining.manifest import IdentityImages, Manifest
+from subspace.mining.parquet_tables import fingerprint_in, write_parquet
 from subspace.mining.randomness import generator
 from subspace.mining.schemas import MANIFEST
 

@@ -16,7 +16,8 @@ import numpy as np
 from draw_faces import draw_file
 from font_faces import name_of, open_faces
 
-from subspace.mining.artifacts import fingerprint_of, read_json, whole_folder
+from subspace.mining.artifacts import read_json, whole_folder
+from subspace.mining.fingerprints import fingerprint_of
 
 DRAWING = {
     name: getattr(draw_faces, name) for name in ("SIDE", "EM", "INK", "LEAST_INK", "DARK", "PLACEHOLDER")

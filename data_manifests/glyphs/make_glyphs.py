@@ -31,8 +31,8 @@ from worker_pool import in_processes
 from write_set import write_set
 from write_shards import IDENTITIES_PER_SHARD, Shard, write_shard
 
-from subspace.mining.artifacts import fingerprint_of
 from subspace.mining.errors import InputError, StoppedEarly, SubspaceError
+from subspace.mining.fingerprints import fingerprint_of
 from subspace.pipeline.console import Console, amount
 
 SIZES = ("tiny", "core", "wide", "all")

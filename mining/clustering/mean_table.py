@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..artifacts import DAMAGE, open_parquet, unwritable
+from ..artifacts import unwritable
 from ..errors import InputError
+from ..parquet_tables import DAMAGE, open_parquet
 
 IN_MEMORY = 2**31
 """Bytes of means up to which `as_array` holds them in memory."""

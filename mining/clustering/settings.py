@@ -8,6 +8,9 @@ from pydantic import Field
 
 from ..settings import Settings
 
+SAMPLE_BYTES = 2**30
+"""Memory that a sample of identity means takes at most."""
+
 
 class SubspaceConfig(Settings):
     """How identities are cut into subspaces."""
@@ -49,3 +52,8 @@ class SubspaceConfig(Settings):
         description="list pairs of identities whose means are at most this many times as far apart as those of two "
         "halves of one identity (duplicates.parquet); null: do not look",
     )
+
+
+def subspace_count(N: int, ids_per_subspace: int | Literal["all"]) -> int:
+    """M, for N identities."""
+    return 1 if ids_per_subspace == "all" else max(1, round(N / ids_per_subspace))

@@ -21,11 +21,12 @@ from .assignment import Assignment
 from .centroids import Flat, TwoLevel, fit_flat, fit_plain, fit_two_level
 from .mean_blocks import ROWS_PER_BLOCK, MeanBlocks
 from .prices import Bound, choose, find_prices
+from .settings import SAMPLE_BYTES, subspace_count
 
 CANDIDATES = 6
 """Subspaces that an identity may be sent to."""
-SAMPLED_TIMES, SAMPLE_BYTES = 4, 2**30
-"""The sample is so many times what an iteration sees, cut to so much memory; fresh rows cost nothing."""
+SAMPLED_TIMES = 4
+"""The sample is so many times what an iteration sees, cut to `SAMPLE_BYTES`; fresh rows cost nothing."""
 
 
 @dataclass(frozen=True)
@@ -124,11 +125,6 @@ def cluster_identities(
     return Subspaces(
         dense[assigned.subspace_id], assigned.similarity, centroids[used].copy(), dense[second], plain
     )
-
-
-def subspace_count(N: int, ids_per_subspace: int | Literal["all"]) -> int:
-    """M, for N identities."""
-    return 1 if ids_per_subspace == "all" else max(1, round(N / ids_per_subspace))
 
 
 def _check(ids_per_subspace: int | str, tolerance: float, balance: str, overlap: float) -> None:

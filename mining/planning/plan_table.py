@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ..artifacts import parquet_writer, whole_folder
+from ..artifacts import whole_folder
 from ..manifest import IdentityImages
+from ..parquet_tables import parquet_writer
 from ..schemas import PLAN
 from .batch_plan import BATCHES_PER_BLOCK, PlanBlock
 

@@ -30,13 +30,10 @@ def submit(
 
     if scheduler is not None:
         overrides = [*(overrides or []), f"schedule.scheduler={scheduler}"]
-    with working(run, "submit", overrides, dry_run=dry_run, as_json=as_json, quiet=quiet, lock=False) as (
-        directory,
-        config,
-        manifest,
-        options,
-    ):
-        options.console.result(work(directory, config, manifest, options))
+    with working(
+        run, "submit", overrides, dry_run=dry_run, as_json=as_json, quiet=quiet, lock=False
+    ) as context:
+        context.options.console.result(work(context))
 
 
 @commands.command(
@@ -55,27 +52,22 @@ def logs(
     from ..schedulers.submission import submitted_with
     from ..schedulers.submit import logs as work
 
-    with working(run, "logs", submitted_with(run), as_json=as_json, lock=False) as (
-        directory,
-        config,
-        manifest,
-        options,
-    ):
-        found = work(directory, config, manifest, stage=stage, failed=failed, lines=lines)
-        options.console.result(found)
+    with working(run, "logs", submitted_with(run), as_json=as_json, lock=False) as context:
+        found = work(context, stage=stage, failed=failed, lines=lines)
+        context.options.console.result(found)
         for path, text in found.items():
-            options.console.say(f"== {path}\n{text}\n")
+            context.say(f"== {path}\n{text}\n")
         if not found:
-            options.console.say("no job has failed" if failed else "no job has begun")
+            context.say("no job has failed" if failed else "no job has begun")
 
 
 @commands.command(epilog="Example: subspace cancel runs/photos")
 def cancel(run: RunPath, as_json: AsJson = False, quiet: Quiet = False) -> None:
     """Stop the jobs of the last `subspace submit`; what they have done stays, and submitting again goes on."""
     from ..console import Console
+    from ..options import Options
     from ..run_directory import RunDirectory
     from ..schedulers.submit import cancel as work
-    from ..stages.stage import Options
 
     options = Options(Console(quiet, as_json))
     options.console.result(work(RunDirectory(Path(run)), options))

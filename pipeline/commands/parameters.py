@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..stages.graph import trains
+
 if TYPE_CHECKING:
-    from ...mining.manifest import Manifest
-    from ..config import RunConfig
-    from ..run_directory import RunDirectory
-    from ..stages.stage import Options
+    from ..stages.context import Context
 
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, made by `subspace init`.")]
 Overrides = Annotated[
@@ -41,6 +40,10 @@ Processes = Annotated[
 Round = Annotated[
     int | None, typer.Option("--round", min=0, help="Round to work on; the latest unless told.")
 ]
+ShardIndex = Annotated[
+    int | None, typer.Option("--shard", min=0, help="Do only every --num-shards-th part, from this one.")
+]
+NumShards = Annotated[int, typer.Option("--num-shards", min=1, help="Number of shards.")]
 IfDue = Annotated[
     bool,
     typer.Option(
@@ -49,13 +52,13 @@ IfDue = Annotated[
 ]
 
 
-def is_over(run: RunDirectory, config: RunConfig, options: Options, round_index: int) -> bool:
+def is_over(context: Context) -> bool:
     """Whether a round is not due any more, which is said."""
     from ..due import over_before
 
-    why = over_before(run, config, round_index)
+    why = over_before(context.run, context.config, context.round_index)
     if why is not None:
-        options.console.say(f"{why}: nothing is left to do")
+        context.say(f"{why}: nothing is left to do")
     return why is not None
 
 
@@ -74,22 +77,23 @@ def working(
     quiet: bool = False,
     lock: bool = True,
     processes: int = 1,
-) -> Iterator[tuple[RunDirectory, RunConfig, Manifest, Options]]:
-    """Everything a stage command needs: run, settings, manifest, options; the run locked, signals heard.
+) -> Iterator[Context]:
+    """What a command needs: run, settings, manifest, options; the run locked, signals heard.
 
     Of several processes that torchrun started, the first holds the lock and speaks; of those that `--processes`
-    started, the parent holds it.
+    started, the parent holds it. Settings that earlier commands were given are in force too, and said.
     """
     import os
     from contextlib import nullcontext
 
     from ...mining.errors import InputError
-    from ...mining.manifest import Manifest
     from ..child_processes import PARENT
-    from ..config import load_config
     from ..console import Console
+    from ..options import Options
+    from ..overrides import keep_overrides, kept_overrides
     from ..run_directory import RunDirectory
-    from ..stages.stage import Options, StopRequest
+    from ..signals import StopRequest
+    from ..stages.context import Context
 
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     if several and processes > 1:
@@ -97,16 +101,22 @@ def working(
             f"--processes {processes} was given to one of {os.environ['WORLD_SIZE']} processes that a launcher started "
             "(WORLD_SIZE is set); leave it to the launcher how many there are"
         )
-    if several and command not in ("train", "pretrain"):
+    if several and not trains(command):
         raise InputError(
             f"`subspace {command}` was started in several processes, but only train and pretrain meet the others; "
             f"start it once{', with --processes' if command in ('run', 'extract') else ''}"
         )
-    run = RunDirectory(path)
-    config = load_config(run.config, overrides or [])
-    first = os.environ.get("RANK", "0") == "0"
+    first, child = os.environ.get("RANK", "0") == "0", PARENT in os.environ
+    run, given = RunDirectory(path), overrides or []
+    console = Console(quiet or not first, as_json and first)
+    before = [kept for kept in kept_overrides(run) if kept.split("=", 1)[0] not in _keys(given)]
+
+    def keep() -> None:
+        if new := keep_overrides(run, given):
+            console.say(f"kept for the next commands of this run: {' '.join(new)} ({run.overrides})")
+
     options = Options(
-        Console(quiet or not first, as_json and first),
+        console,
         device,
         force,
         remake_stale,
@@ -114,8 +124,16 @@ def working(
         dry_run,
         StopRequest(hurries=not several),
         processes=processes,
-        overrides=tuple(overrides or ()),
+        overrides=tuple(given),
+        on_work=keep if first and not child else lambda: None,
     )
-    lock = lock and not dry_run and first and PARENT not in os.environ
+    context = Context.open(path, [*before, *given], options)
+    if before and not child:
+        console.say(f"settings given earlier: {' '.join(before)} ({run.overrides})")
+    lock = lock and not dry_run and first and not child
     with run.locked(command) if lock else nullcontext(), options.stop.listening():
-        yield run, config, Manifest.open(config.manifest), options
+        yield context
+
+
+def _keys(overrides: list[str]) -> set[str]:
+    return {override.split("=", 1)[0] for override in overrides}

@@ -30,46 +30,34 @@ def run(
     from ..rounds import run_rounds
 
     flags: dict[str, Any] = {"device": device, "remake_stale": force, "resume": resume, "dry_run": dry_run}
-    with working(run, "run", overrides, **flags, as_json=as_json, quiet=quiet, processes=processes) as (
-        directory,
-        config,
-        manifest,
-        options,
-    ):
-        options.console.result(run_rounds(directory, config, manifest, options))
+    with working(
+        run, "run", overrides, **flags, as_json=as_json, quiet=quiet, processes=processes
+    ) as context:
+        context.options.console.result(run_rounds(context))
 
 
 @commands.command(epilog="Example: subspace status runs/photos")
 def status(run: RunPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """What is done, begun, stale or still to do, and where the time went."""
     from ...mining.errors import InputError
-    from ..console import Console
     from ..schedulers.job_states import job_states, with_jobs
-    from ..schedulers.submission import Submission, submitted_with
+    from ..schedulers.submission import Submission
     from ..status import as_json as to_json
     from ..status import describe, stage_statuses
 
-    submitted = [] if overrides else submitted_with(run)
-    with working(run, "status", overrides or submitted, lock=False) as (
-        directory,
-        config,
-        manifest,
-        _,
-    ):
-        statuses, unknown = stage_statuses(directory, config, manifest), None
-        submission = Submission.latest(directory)
+    with working(run, "status", overrides, lock=False, as_json=as_json) as context:
+        statuses, unknown = stage_statuses(context), None
+        submission = Submission.latest(context.run)
         if submission is not None:
             try:
-                states = job_states(directory, config, manifest, submission, statuses)
+                states = job_states(context, submission, statuses)
                 statuses = with_jobs(statuses, states)
             except InputError as error:  # the markers say what is done, whether the scheduler answers or not
                 unknown = f"what is queued or running is not known: {error}"
-        console = Console(as_json=as_json)
+        console = context.options.console
         console.result(to_json(statuses))
         if not as_json:
-            console.say(describe(directory, statuses))
-            if submitted:
-                console.say(f"settings as they were submitted: {' '.join(submitted)}")
+            console.say(describe(context.run, statuses))
         if unknown is not None:
             console.say(unknown)
 
@@ -112,7 +100,7 @@ def demo(
     """The whole loop on real images: random batches against subspaces, from one start, for the same steps."""
     from ..console import Console
     from ..demo import run_demo
-    from ..stages.stage import Options
+    from ..options import Options
 
     options = Options(Console(quiet, as_json), device, force, dry_run=dry_run)
     with options.stop.listening():

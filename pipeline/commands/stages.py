@@ -1,183 +1,112 @@
-"""`subspace pretrain`, `extract`, `cluster`, `plan`, `train` and `eval`: one stage each."""
+"""The stage commands, made from the table of stages, and `subspace eval`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from ..stages.graph import STAGES, StageRow, Switch
 from .parameters import (
     AsJson,
     Device,
     DryRun,
     Force,
     IfDue,
+    NumShards,
     Overrides,
     Processes,
     Quiet,
     Resume,
     Round,
     RunPath,
+    ShardIndex,
     is_over,
     working,
 )
 
 commands = typer.Typer()
 
-
-@commands.command(epilog="Example: subspace pretrain runs/photos pretrain.steps=4000")
-def pretrain(
-    run: RunPath,
-    overrides: Overrides = None,
-    device: Device = None,
-    processes: Processes = 1,
-    force: Force = False,
-    resume: Resume = True,
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
-    """Make the starting network: classify the pretrain identities (pretrain.steps=0: take MODEL as it is)."""
-    from ..stages.pretrain import pretrain as work
-
-    flags: dict[str, Any] = {"device": device, "force": force, "resume": resume, "dry_run": dry_run}
-    with working(run, "pretrain", overrides, **flags, as_json=as_json, quiet=quiet, processes=processes) as (
-        directory,
-        config,
-        manifest,
-        options,
-    ):
-        options.console.result(work(directory, config, manifest, options))
+FLAGS = ("device", "processes", "force", "resume", "dry_run", "as_json", "quiet")
+"""Parameters of a command that `working` takes as they are."""
 
 
-@commands.command(epilog="Example: subspace extract runs/photos --shard 0 --num-shards 8")
-def extract(
-    run: RunPath,
-    overrides: Overrides = None,
-    round_index: Round = None,
-    if_due: IfDue = False,
-    shard: Annotated[
-        int | None, typer.Option(min=0, help="Do only every --num-shards-th part, from this one.")
-    ] = None,
-    num_shards: Annotated[int, typer.Option(min=1, help="Number of shards.")] = 1,
-    device: Device = None,
-    processes: Processes = 1,
-    force: Force = False,
-    resume: Resume = True,
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
-    """Embed the training images with the current network and average them by identity."""
-    from ..child_processes import end_with_parent
-    from ..stages.extract import extract as work
-    from ..stages.extract_parts import Shard
-
-    end_with_parent()
-    part = None if shard is None else Shard(shard, num_shards)
-    flags: dict[str, Any] = {"device": device, "force": force, "resume": resume, "dry_run": dry_run}
-    flags |= {"as_json": as_json, "quiet": quiet, "processes": processes}
-    with working(run, "extract", overrides, **flags, lock=part is None) as (
-        directory,
-        config,
-        manifest,
-        options,
-    ):
-        index = directory.latest_round if round_index is None else round_index
-        if not (if_due and is_over(directory, config, options, index)):
-            options.console.result(work(directory, config, manifest, options, round_index=index, shard=part))
+def add_command(stage: StageRow) -> None:
+    """Add the command of a stage to `commands`."""
+    command = _command(stage)
+    parameters = list(_parameters(stage))
+    command.__name__, command.__doc__ = stage.name, stage.help
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    command.__signature__ = Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]  # typer reads it
+    commands.command(name=stage.name, epilog=f"Example: subspace {stage.name} runs/photos {stage.example}")(
+        command
+    )
 
 
-@commands.command(epilog="Example: subspace cluster runs/photos cluster.ids_per_subspace=5000")
-def cluster(
-    run: RunPath,
-    overrides: Overrides = None,
-    round_index: Round = None,
-    if_due: IfDue = False,
-    force: Force = False,
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
-    """Cluster the identity means into subspaces of look-alikes, and print how many neighbours stay together."""
-    from ..stages.cluster import cluster as work
+def _command(stage: StageRow) -> Callable[..., None]:
+    def command(run: Path, overrides: list[str] | None = None, **given: Any) -> None:
+        switch = next((switch for switch in stage.switches if given[switch.name]), None)
+        shard = given.get("shard")
+        arguments: dict[str, Any] = {}
+        if stage.shards:
+            from ..child_processes import end_with_parent
+            from ..stages.parts import Shard
 
-    with working(run, "cluster", overrides, force=force, dry_run=dry_run, as_json=as_json, quiet=quiet) as (
-        directory,
-        config,
-        _,
-        options,
-    ):
-        index = directory.latest_round if round_index is None else round_index
-        if not (if_due and is_over(directory, config, options, index)):
-            options.console.result(work(directory, config, options, round_index=index))
+            end_with_parent()
+            arguments["shard"] = None if shard is None else Shard(shard, given["num_shards"])
+        flags = {name: given[name] for name in FLAGS if name in given}
+        lock = shard is None and switch is None
+        with working(run, stage.name, overrides, **flags, lock=lock) as context:
+            index = given.get("round_index")
+            if stage.place == "start":
+                index = -1
+            elif index is None:
+                index = context.run.latest_round
+            context = context.at_round(index)
+            if given.get("if_due") and is_over(context):
+                return
+            done = stage.switched(context, switch) if switch else stage.do(context, **arguments)
+            context.options.console.result(done)
 
-
-@commands.command(
-    epilog="Example: subspace plan runs/photos plan.strategy=doppelganger plan.random_fraction=0.25; "
-    "subspace plan runs/photos --list-shards | awk '$1 == 7 {print $2}'"
-)
-def plan(
-    run: RunPath,
-    overrides: Overrides = None,
-    round_index: Round = None,
-    if_due: IfDue = False,
-    list_shards: Annotated[
-        bool,
-        typer.Option(
-            "--list-shards", help="Only list subspace, shard and images in it, tab-separated, for staging."
-        ),
-    ] = False,
-    force: Force = False,
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
-    """Write the batches of a round, one Parquet row each, and print how much harder they are than random ones."""
-    from ..stages.plan import list_shards as shards
-    from ..stages.plan import plan as plan_round
-
-    flags: dict[str, Any] = {"force": force, "dry_run": dry_run, "as_json": as_json, "quiet": quiet}
-    with working(run, "plan", overrides, **flags, lock=not list_shards) as (
-        directory,
-        config,
-        manifest,
-        options,
-    ):
-        index = directory.latest_round if round_index is None else round_index
-        work = shards if list_shards else plan_round
-        if not (if_due and is_over(directory, config, options, index)):
-            options.console.result(work(directory, config, manifest, options, round_index=index))
+    return command
 
 
-@commands.command(epilog="Example: subspace train runs/photos train.precision=bf16-mixed --device cuda")
-def train(
-    run: RunPath,
-    overrides: Overrides = None,
-    round_index: Round = None,
-    if_due: IfDue = False,
-    device: Device = None,
-    processes: Processes = 1,
-    force: Force = False,
-    resume: Resume = True,
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
-    """Train one round on its plan; continues from the last saved step."""
-    from ..stages.train import train as work
+def _parameters(stage: StageRow) -> list[Parameter]:
+    """What the command takes, as typer reads it from a signature."""
+    computes, resumes = stage.gpus != "none" and stage.reads_images, stage.trains or stage.shards
+    wanted = [
+        ("run", RunPath, Parameter.empty, True),
+        ("overrides", Overrides, None, True),
+        ("round_index", Round, None, stage.place == "round"),
+        ("if_due", IfDue, False, stage.place == "round"),
+        *((switch.name, _flag(switch), False, True) for switch in stage.switches),
+        ("shard", ShardIndex, None, stage.shards),
+        ("num_shards", NumShards, 1, stage.shards),
+        ("device", Device, None, computes),
+        ("processes", Processes, 1, resumes),
+        ("force", Force, False, True),
+        ("resume", Resume, True, resumes),
+        ("dry_run", DryRun, False, True),
+        ("as_json", AsJson, False, True),
+        ("quiet", Quiet, False, True),
+    ]
+    return [
+        Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=annotation)
+        for name, annotation, default, there in wanted
+        if there
+    ]
 
-    flags: dict[str, Any] = {"device": device, "force": force, "resume": resume, "dry_run": dry_run}
-    with working(run, "train", overrides, **flags, as_json=as_json, quiet=quiet, processes=processes) as (
-        directory,
-        config,
-        manifest,
-        options,
-    ):
-        index = directory.latest_round if round_index is None else round_index
-        if not (if_due and is_over(directory, config, options, index)):
-            options.console.result(work(directory, config, manifest, options, round_index=index))
+
+def _flag(switch: Switch) -> Any:
+    return Annotated[bool, typer.Option(f"--{switch.name.replace('_', '-')}", help=switch.help)]
+
+
+for _stage in STAGES:
+    if _stage.place != "network":  # those are examined together, below
+        add_command(_stage)
 
 
 @commands.command(
@@ -189,7 +118,7 @@ def evaluate(
     ],
     overrides: Overrides = None,
     manifest: Annotated[
-        Path | None, typer.Option(help="Manifest to test a CHECKPOINT on; its own run's unless told.")
+        Path | None, typer.Option(help="Manifest to test a CHECKPOINT on; without it its own run's.")
     ] = None,
     device: Device = None,
     force: Force = False,
@@ -199,24 +128,12 @@ def evaluate(
 ) -> None:
     """Rank-k with distractors and TAR@FAR on the test identities, with 95 % intervals."""
     from ...mining.errors import InputError
-    from ..stages.evaluate import evaluate_checkpoint, evaluation_table
+    from ..stages.evaluate import evaluation_table
 
     if (path / "meta.json").exists():
-        from ...mining.manifest import Manifest
-        from ...train.checkpoint_meta import read_meta
-        from ..config import parse_config
-        from ..console import Console
-        from ..stages.held_out import HeldOut
-        from ..stages.stage import Options
-
-        options = Options(Console(quiet, as_json), device)
-        config = parse_config(read_meta(path).config, overrides or [], where=f"{path}/meta.json")
-        opened = Manifest.open(manifest or config.manifest)
-        if dry_run:
-            HeldOut.test(config).choose_images(opened)  # says what would be wrong
-            options.console.say(f"would evaluate {path} on {opened.path}; dry run: nothing was done")
-            return
-        results = {str(path): evaluate_checkpoint(path, config, opened, options)}
+        results, console = _examine_checkpoint(
+            path, overrides or [], manifest, device, dry_run, as_json, quiet
+        )
     else:
         from ..rounds import evaluate_rounds
 
@@ -226,8 +143,37 @@ def evaluate(
             )
         with working(
             path, "eval", overrides, device=device, force=force, dry_run=dry_run, as_json=as_json, quiet=quiet
-        ) as (directory, config, opened, options):
-            results = evaluate_rounds(directory, config, opened, options)
+        ) as context:
+            results, console = evaluate_rounds(context), context.options.console
     if results:
-        options.console.say(evaluation_table(results))
-    options.console.result(results)
+        console.say(evaluation_table(results))
+        console.result(results)
+
+
+def _examine_checkpoint(
+    path: Path,
+    overrides: list[str],
+    manifest: Path | None,
+    device: str | None,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+) -> tuple[dict[str, Any], Any]:
+    """Metrics of a checkpoint on the test identities of its manifest; none in a dry run."""
+    from ...mining.manifest import Manifest
+    from ...train.checkpoint_meta import read_meta
+    from ..config import parse_config
+    from ..console import Console
+    from ..options import Options
+    from ..stages.held_out import HeldOut
+
+    options = Options(Console(quiet, as_json), device)
+    config = parse_config(read_meta(path).config, overrides, where=f"{path}/meta.json")
+    opened = Manifest.open(manifest or config.manifest)
+    if dry_run:
+        HeldOut.test(config).choose_images(opened)  # says what would be wrong
+        options.console.say(f"would evaluate {path} on {opened.path}; dry run: nothing was done")
+        return {}, options.console
+    from ..stages.examination import examine_checkpoint
+
+    return {str(path): examine_checkpoint(path, config, opened, options)}, options.console

@@ -11,14 +11,13 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from ...mining.errors import InputError
-from ...mining.manifest import Manifest
-from ..config import RunConfig
 from ..run_directory import RunDirectory
-from ..stages.extract_parts import Shard
+from ..stages.context import Context
+from ..stages.graph import row
+from ..stages.parts import Shard
 from ..status import StageStatus
 from . import kubernetes, slurm
 from . import local as local_jobs
-from .jobs import extract_parts
 from .submission import Submission, Task
 
 WAITING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT"}
@@ -84,21 +83,15 @@ def live_tasks(run: RunDirectory, submission: Submission) -> dict[str, str]:
     return {task.id: known[task.id] for task in submission.tasks if task.id in known}
 
 
-def job_states(
-    run: RunDirectory,
-    config: RunConfig,
-    manifest: Manifest,
-    submission: Submission,
-    statuses: list[StageStatus],
-) -> JobStates:
+def job_states(context: Context, submission: Submission, statuses: list[StageStatus]) -> JobStates:
     """How the tasks of a submission are.
 
     Args:
         statuses: of all stages of the run, by their markers.
     """
-    known = live_tasks(run, submission)
+    known = live_tasks(context.run, submission)
     kinds: dict[str, list[Task]] = {"running": [], "queued": [], "failed": []}
-    is_done = _Done(run, config, manifest, statuses)
+    is_done = _Done(context, statuses)
     for task in submission.tasks:
         if task.id in known:
             kinds["queued" if known[task.id] in WAITING else "running"].append(task)
@@ -127,13 +120,11 @@ def with_jobs(statuses: list[StageStatus], states: JobStates) -> list[StageStatu
 class _Done:
     """Whether the work of a task is done."""
 
-    def __init__(
-        self, run: RunDirectory, config: RunConfig, manifest: Manifest, statuses: list[StageStatus]
-    ) -> None:
+    def __init__(self, context: Context, statuses: list[StageStatus]) -> None:
         self.done = {(status.folder, status.stage) for status in statuses if status.state == "done"}
         self.all = len(self.done) == len(statuses)
         self.parts = cache(
-            lambda folder: extract_parts(run, config, manifest, int(folder.removeprefix("round-")))
+            lambda stage, folder: row(stage).parts(context.at_round(context.run.index_of(folder)))
         )
 
     def __call__(self, task: Task) -> bool:
@@ -141,5 +132,5 @@ class _Done:
             return True
         if not task.shards:
             return False
-        parts = self.parts(task.folder)
+        parts = self.parts(task.stage, task.folder)
         return not any(parts.missing(Shard(shard, task.num_shards)) for shard in task.shards)

@@ -12,13 +12,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ...mining.errors import StaleArtifactError
-from ...mining.manifest import Manifest
-from ..config import RunConfig
 from ..due import over_before
-from ..run_directory import RunDirectory
-from ..schedule_config import ScheduledStage
-from ..stages.extract import extract_stage
-from ..stages.extract_parts import ExtractParts
+from ..stages.context import Context
+from ..stages.graph import STAGES, StageRow
 from ..status import stage_statuses
 
 
@@ -26,7 +22,8 @@ from ..status import stage_statuses
 class Job:
     """Work of one stage in one folder of a run."""
 
-    stage: ScheduledStage
+    stage: str
+    """The command that does it, which says what it asks for."""
     folder: str
     commands: tuple[tuple[str, ...], ...]
     """Arguments of `subspace`, done one after another."""
@@ -42,23 +39,22 @@ class Job:
         return f"{self.folder}-{self.purpose or self.stage}"
 
 
-def jobs_left(
-    run: RunDirectory, config: RunConfig, manifest: Manifest, overrides: tuple[str, ...], scheduler: str
-) -> list[Job]:
+def jobs_left(context: Context, scheduler: str) -> list[Job]:
     """Jobs for all that is not done, in order; each waits for the one before. Empty: the run is done.
 
     Raises:
         StaleArtifactError: a stage that the run needs is done with other settings or inputs.
     """
-    todo: dict[str, set[str]] = {}
-    for status in stage_statuses(run, config, manifest):
-        if status.state == "done" or over_before(run, config, _index(status.folder)):
+    run, config, overrides = context.run, context.config, context.options.overrides
+    todo: dict[int, set[str]] = {}
+    for status in stage_statuses(context):
+        index = run.index_of(status.folder)
+        if status.state == "done" or over_before(run, config, max(0, index)):
             continue
         if status.state == "stale":
             raise StaleArtifactError(status.note)
-        todo.setdefault(status.folder, set()).add(status.stage)
-    of_stages = tuple(override for override in overrides if not override.startswith("schedule."))
-    left = list(_jobs(run, config, manifest, todo, of_stages))
+        todo.setdefault(index, set()).add(status.stage)
+    left = [job for index, names in todo.items() for job in _jobs(context.at_round(index), names)]
     if left and config.recluster.stale_below is not None:
         # Stale subspaces end rounds early, so that there may be more rounds than were submitted.
         again = ("submit", str(run.path.resolve()), *overrides, f"schedule.scheduler={scheduler}")
@@ -66,30 +62,36 @@ def jobs_left(
     return left
 
 
-def _jobs(
-    run: RunDirectory,
-    config: RunConfig,
-    manifest: Manifest,
-    todo: dict[str, set[str]],
-    overrides: tuple[str, ...],
-) -> Iterator[Job]:
-    path = str(run.path.resolve())
-    for folder, stages in todo.items():
-        index = _index(folder)
-        at = () if folder == run.start.name else ("--round", str(index), "--if-due")
-        if "pretrain" in stages:
-            yield Job("pretrain", folder, (("pretrain", path, *overrides),))
-        if "extract" in stages:
-            yield from _extract_jobs(run, config, manifest, index, ("extract", path, *at, *overrides))
-        if stages & {"extract", "cluster"}:
-            yield Job(
-                "cluster", folder, (("extract", path, *at, *overrides), ("cluster", path, *at, *overrides))
-            )
-        for stage in ("plan", "train"):
-            if stage in stages:
-                yield Job(stage, folder, ((stage, path, *at, *overrides),))
-        if stages & {"validate", "eval"}:
-            yield Job("eval", folder, (("eval", path, *overrides),))
+def _jobs(context: Context, names: set[str]) -> Iterator[Job]:
+    """The jobs of one folder: a job a command, except that a stage in shards is merged by the job after it."""
+    settings = tuple(word for word in context.options.overrides if not word.startswith("schedule."))
+    path, folder = str(context.run.path.resolve()), context.folder.name
+    merges: list[tuple[str, ...]] = []
+    asked: set[str] = set()
+    for stage in STAGES:
+        name, merging = stage.command_name, bool(merges)
+        at = ("--round", str(context.round_index), "--if-due") if stage.place == "round" else ()
+        command = (name, path, *at, *settings)
+        if not stage.works_in(context.round_index) or not (stage.name in names or merging) or name in asked:
+            continue
+        if stage.shards:
+            yield from _shards(context, stage, command)
+            merges.append(command)
+            continue
+        yield Job(name, folder, (*merges, command))
+        merges.clear()
+        asked.add(name)
+
+
+def _shards(context: Context, stage: StageRow, command: tuple[str, ...]) -> Iterator[Job]:
+    """An array of jobs for the shards that are missing; none where the stage has no parts in this round."""
+    parts = stage.parts(context)
+    if parts is None:
+        return
+    count = min(context.config.schedule.shards or len(parts), len(parts))
+    missing = sorted({part % count for part in parts.missing()})
+    if missing:
+        yield Job(stage.command_name, context.folder.name, (command,), tuple(missing), count)
 
 
 def ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
@@ -101,29 +103,3 @@ def ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
         else:
             found.append((number, number))
     return found
-
-
-def _index(folder: str) -> int:
-    """The round of a folder, 0 for the starting network's."""
-    return int(folder.removeprefix("round-")) if folder.startswith("round-") else 0
-
-
-def _extract_jobs(
-    run: RunDirectory, config: RunConfig, manifest: Manifest, index: int, command: tuple[str, ...]
-) -> Iterator[Job]:
-    """The shards that are missing; none where the means come from training."""
-    if index > 0 and config.recluster.refresh == "running":
-        return
-    parts = extract_parts(run, config, manifest, index)
-    count = min(config.schedule.shards or len(parts), len(parts))
-    missing = sorted({part % count for part in parts.missing()})
-    if missing:
-        yield Job("extract", run.round(index).name, (command,), tuple(missing), count)
-
-
-def extract_parts(run: RunDirectory, config: RunConfig, manifest: Manifest, index: int) -> ExtractParts:
-    """The parts of a round's extraction; while its network is not there, none of them counts as finished."""
-    known = (run.network(index) / "done" / ("train.json" if index else "pretrain.json")).exists()
-    fingerprint = extract_stage(run, config, index, manifest.fingerprint).fingerprint if known else ""
-    identities = manifest.identities_in(config.data.train_splits)
-    return ExtractParts(run.round(index), identities, config.extract, fingerprint)

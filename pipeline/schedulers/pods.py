@@ -10,12 +10,13 @@ from typing import Any
 from ...mining.errors import InputError
 from ..run_directory import RunDirectory
 from ..schedule_config import JobConfig, ScheduleConfig
+from ..stages.graph import STAGES
 from .jobs import Job
 from .pod_scripts import pod_script
 
 WORK = "work"
 """Name of the container."""
-LOADING = {"pretrain", "extract", "train", "eval"}
+LOADING = {stage.command_name for stage in STAGES if stage.reads_images}
 """Commands that read images in processes of their own, which hand batches over in shared memory."""
 FOR_TORCHRUN = 10
 """Seconds of the grace period that torchrun itself takes to end."""

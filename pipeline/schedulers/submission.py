@@ -16,6 +16,7 @@ from typing import Any
 
 from ...mining.artifacts import read_json, write_json
 from ..run_directory import RunDirectory
+from ..stages.graph import jobs_of
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class Submission:
     @staticmethod
     def next_folder(run: RunDirectory) -> Path:
         """Where the next one of a run would lie."""
-        numbers = [int(path.name) for path in (run.path / "jobs").glob("*") if path.name.isdigit()]
-        return run.path / "jobs" / f"{max(numbers, default=0) + 1:03d}"
+        numbers = [int(path.name) for path in (run.jobs).glob("*") if path.name.isdigit()]
+        return run.jobs / f"{max(numbers, default=0) + 1:03d}"
 
     @classmethod
     def latest(cls, run: RunDirectory) -> Submission | None:
@@ -67,7 +68,7 @@ class Submission:
 
         A copy of a run has none: its jobs work in the folder that it was copied from.
         """
-        kept = (run.path / "jobs").glob("[0-9]*/submission.json")
+        kept = (run.jobs).glob("[0-9]*/submission.json")
         for path in sorted(kept, key=lambda path: int(path.parent.name), reverse=True):
             found: dict[str, Any] = read_json(path)
             if found["run"] != str(run.path.resolve()):
@@ -100,7 +101,7 @@ class Submission:
 
     def of(self, folder: str, stage: str) -> Iterator[Task]:
         """The tasks that do a stage of a folder: `cluster` merges an extraction too, `eval` validates too."""
-        wanted = {"validate": ("eval",), "extract": ("extract", "cluster")}.get(stage, (stage,))
+        wanted = jobs_of(stage)
         return (task for task in self.tasks if task.folder == folder and task.stage in wanted)
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ...mining.errors import InputError
-from ...mining.manifest import Manifest
 from ..config import RunConfig
 from ..rounds import check_run
 from ..run_directory import RunDirectory
 from ..schedule_config import ScheduleConfig
+from ..stages.context import Context
 from ..stages.stage import Options
 from ..status import stage_statuses
 from . import kubernetes, slurm
@@ -24,19 +24,20 @@ from .jobs import Job, jobs_left
 from .submission import Submission
 
 
-def submit(run: RunDirectory, config: RunConfig, manifest: Manifest, options: Options) -> dict[str, Any]:
+def submit(context: Context) -> dict[str, Any]:
     """Hand all that is left of a run to `config.schedule.scheduler`; with a dry run show what that would be.
 
     Raises:
         InputError: jobs of this run are queued or running, or the scheduler refuses one.
         StaleArtifactError: a stage is done with other settings or inputs.
     """
+    run, config, options = context.run, context.config, context.options
     scheduler, say = scheduler_of(config.schedule), options.console.say
-    check_run(run, config, manifest, options)
+    check_run(context)
     with nullcontext() if options.dry_run else run.locked("submit"):
         if not options.dry_run:
             _refuse_twice(run)
-        jobs = jobs_left(run, config, manifest, options.overrides, scheduler)
+        jobs = jobs_left(context, scheduler)
         if not jobs:
             say(f"{run.path}: nothing is left to do")
             return {"scheduler": scheduler, "jobs": []}
@@ -47,6 +48,7 @@ def submit(run: RunDirectory, config: RunConfig, manifest: Manifest, options: Op
         submission = engine(jobs, run, config.schedule, options.overrides) if engine else None
     if submission is None:  # a process of this machine, which takes the lock itself
         submission = local_jobs.start(run, _processes(config), options.overrides)
+    options.on_work()
     say(_told(submission, jobs, run, config))
     return {
         "scheduler": scheduler,
@@ -63,14 +65,13 @@ def scheduler_of(config: ScheduleConfig) -> str:
     return "slurm" if shutil.which("sbatch") else "local"
 
 
-def logs(
-    run: RunDirectory, config: RunConfig, manifest: Manifest, *, stage: str | None, failed: bool, lines: int
-) -> dict[str, str]:
+def logs(context: Context, *, stage: str | None, failed: bool, lines: int) -> dict[str, str]:
     """The last lines of the logs of the last submission, by path: of a stage, or of the jobs that failed.
 
     Raises:
         InputError: nothing was submitted, or nothing has begun yet.
     """
+    run = context.run
     submission = _latest(run)
     if submission.scheduler == "kubernetes":
         raise InputError(
@@ -78,7 +79,7 @@ def logs(
         )
     tasks = submission.tasks
     if failed:
-        tasks = job_states(run, config, manifest, submission, stage_statuses(run, config, manifest)).failed
+        tasks = job_states(context, submission, stage_statuses(context)).failed
     paths = [submission.log_of(task) for task in tasks if stage in (None, task.stage, task.job)]
     if not paths and not failed:
         jobs = ", ".join(dict.fromkeys(task.job for task in submission.tasks))

@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import pyarrow as pa
 
-from ...mining.artifacts import fingerprint_of
+from ...mining.fingerprints import fingerprint_of
 
 
 def flat_bytes(values: pa.Array) -> tuple[np.ndarray, memoryview]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as kinds
 
-from ...mining.artifacts import parquet_writer, write_parquet
+from ...mining.parquet_tables import parquet_writer, write_parquet
 from ...mining.schemas import MANIFEST, QUARANTINE
 from .content_hash import ContentHash
 

@@ -20,9 +20,9 @@ import pyarrow.compute as pc
 import pyarrow.types as kinds
 from pyarrow import csv
 
-from ...mining.artifacts import DAMAGE, open_parquet
 from ...mining.errors import InputError
 from ...mining.local_paths import refuse_url
+from ...mining.parquet_tables import DAMAGE, open_parquet
 from .folder import Track
 from .image_spool import ImageSpool
 

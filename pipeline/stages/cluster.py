@@ -4,57 +4,49 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from ...mining.artifacts import read_parquet, write_parquet
-from ...mining.clustering.duplicates import Duplicates, suspected_duplicates
 from ...mining.clustering.mean_blocks import MeanBlocks
 from ...mining.clustering.mean_table import MeanTable
-from ...mining.clustering.neighbors import sampled_neighbors
-from ...mining.clustering.quality import adjusted_rand_index, subspace_similarity
-from ...mining.clustering.settings import SubspaceConfig
-from ...mining.clustering.subspaces import SAMPLE_BYTES, Subspaces, cluster_identities, subspace_count
+from ...mining.clustering.settings import SAMPLE_BYTES, SubspaceConfig, subspace_count
+from ...mining.parquet_tables import read_parquet, write_parquet
 from ...mining.randomness import derived_seed
 from ...mining.schemas import CENTROIDS, DUPLICATES, SUBSPACES, vector
 from ..config import RunConfig
 from ..console import amount
-from ..run_directory import RunDirectory
+from .context import Context
+from .graph import row
 from .round_tables import read_identities
-from .stage import Options, Stage, done_fingerprint, flat_fields, run_stage
+from .stage import Stage, flat_fields, run_stage
+
+if TYPE_CHECKING:
+    from ...mining.clustering.duplicates import Duplicates
+    from ...mining.clustering.subspaces import Subspaces
 
 RECALL_AT = 10
 LARGEST_SEARCHED = 200_000
 """Identities of a subspace up to which each is compared with all others for duplicates."""
 
 
-def cluster_stage(run: RunDirectory, config: RunConfig, round_index: int) -> Stage:
-    """The stage, for this configuration and the identity means of the round."""
-    folder = run.round(round_index)
-    return Stage(
-        "cluster",
-        folder,
-        {
-            "identities": done_fingerprint(
-                folder, "extract", f"subspace extract {run.path} --round {round_index}"
-            ),
-            "seed": config.seed,
-            "round": round_index,
-            **flat_fields("cluster", config.cluster.model_dump(), without=("recall_queries",)),
-        },
-        ("subspaces.parquet", "centroids.parquet", "duplicates.parquet"),
-        f"subspace cluster {run.path} --round {round_index}",
-    )
+def cluster_fields(context: Context) -> dict[str, Any]:
+    """What the subspaces depend on, besides the identity means."""
+    return {
+        "seed": context.config.seed,
+        "round": context.round_index,
+        **flat_fields("cluster", context.config.cluster.model_dump(), without=("recall_queries",)),
+    }
 
 
-def cluster(run: RunDirectory, config: RunConfig, options: Options, *, round_index: int) -> dict[str, Any]:
+def cluster_means(context: Context) -> dict[str, Any]:
     """Cluster the identity means of a round; write subspaces, centroids and suspected duplicates."""
-    stage, settings = cluster_stage(run, config, round_index), config.cluster
+    stage, settings, options = row("cluster").stage(context), context.config.cluster, context.options
+    folder = stage.folder
 
     def estimate() -> str:
-        N, D = MeanTable(stage.folder / "identities.parquet").shape
+        N, D = MeanTable(folder.identities).shape
         M = subspace_count(N, settings.ids_per_subspace)
         products = (
             settings.niter * min(N, settings.max_points_per_centroid * M) + N
@@ -67,8 +59,12 @@ def cluster(run: RunDirectory, config: RunConfig, options: Options, *, round_ind
         )
 
     def work() -> dict[str, Any]:
-        identities = read_identities(run, round_index, ["identity_id", "identity", "images", "spread"])
-        means = MeanTable(stage.folder / "identities.parquet")
+        from ...mining.clustering.neighbors import sampled_neighbors
+        from ...mining.clustering.quality import subspace_similarity
+        from ...mining.clustering.subspaces import cluster_identities
+
+        identities = read_identities(folder, ["identity_id", "identity", "images", "spread"])
+        means = MeanTable(folder.identities)
         with options.console.progress("cluster", 3 * len(means), "means") as progress:
             found = cluster_identities(
                 means,
@@ -79,21 +75,21 @@ def cluster(run: RunDirectory, config: RunConfig, options: Options, *, round_ind
                 niter=settings.niter,
                 max_points_per_centroid=settings.max_points_per_centroid,
                 flat_up_to=settings.flat_up_to,
-                seed=derived_seed(config.seed, "cluster", round_index),
+                seed=derived_seed(context.config.seed, "cluster", context.round_index),
                 progress=progress.update,
             )
             neighbors = sampled_neighbors(
                 means,
                 k=RECALL_AT,
                 queries=settings.recall_queries,
-                seed=recall_seed(config, round_index),
+                seed=recall_seed(context.config, context.round_index),
                 progress=progress.update,
             )
             inside, between = subspace_similarity(
-                _told(MeanBlocks(means), progress.update), found.subspace_id
+                _counted(MeanBlocks(means), progress.update), found.subspace_id
             )
-        kept = _kept(run, round_index, identities["identity_id"].to_numpy(), found.subspace_id)
-        duplicates = _duplicates(stage, settings, means, identities, found.subspace_id, options)
+        kept = _kept(context, identities["identity_id"].to_numpy(), found.subspace_id)
+        duplicates = _duplicates(context, stage, means, identities, found.subspace_id)
         _write(stage, identities, found, duplicates)
         sizes = found.sizes
         summary = {
@@ -112,54 +108,50 @@ def cluster(run: RunDirectory, config: RunConfig, options: Options, *, round_ind
             "duplicates": None if duplicates is None else len(duplicates),
         }
         for words in _in_words(summary, sizes, settings):
-            options.console.say(f"{stage.folder.name}/cluster: {words}")
+            context.say(f"{stage.label}: {words}")
         return summary
 
     return run_stage(stage, options, estimate, work)
 
 
-def _told(blocks: MeanBlocks, progress: Callable[[int], None]) -> Iterator[np.ndarray]:
+def _counted(blocks: MeanBlocks, progress: Callable[[int], None]) -> Iterator[np.ndarray]:
     for _, rows in blocks:
         yield rows
         progress(len(rows))
 
 
-def _kept(
-    run: RunDirectory, round_index: int, identity_id: np.ndarray, subspace_id: np.ndarray
-) -> float | None:
+def _kept(context: Context, identity_id: np.ndarray, subspace_id: np.ndarray) -> float | None:
     """Adjusted Rand index against the round before, over the identities of both; None in the first round."""
-    if round_index == 0 or not (run.round(round_index - 1) / "subspaces.parquet").exists():
+    from ...mining.clustering.quality import adjusted_rand_index
+
+    if not context.before.subspaces.exists():
         return None
-    before = read_parquet(
-        run.round(round_index - 1) / "subspaces.parquet", SUBSPACES, ["identity_id", "subspace_id"]
-    )
+    before = read_parquet(context.before.subspaces, SUBSPACES, ["identity_id", "subspace_id"])
     _, now, then = np.intersect1d(identity_id, before["identity_id"].to_numpy(), return_indices=True)
     return adjusted_rand_index(subspace_id[now], before["subspace_id"].to_numpy()[then])
 
 
 def _duplicates(
-    stage: Stage,
-    settings: SubspaceConfig,
-    means: MeanTable,
-    identities: pa.Table,
-    subspace_id: np.ndarray,
-    options: Options,
+    context: Context, stage: Stage, means: MeanTable, identities: pa.Table, subspace_id: np.ndarray
 ) -> Duplicates | None:
     """Suspected duplicates; None where they were not asked for, or one huge subspace would mean all against all."""
-    if settings.duplicates_within is None:
+    from ...mining.clustering.duplicates import suspected_duplicates
+
+    within = context.config.cluster.duplicates_within
+    if within is None:
         return None
     if np.bincount(subspace_id).max() > LARGEST_SEARCHED:
-        options.console.say(
-            f"{stage.folder.name}/cluster: a subspace of more than {LARGEST_SEARCHED:,} identities is not searched "
+        context.say(
+            f"{stage.label}: a subspace of more than {LARGEST_SEARCHED:,} identities is not searched "
             f"for duplicates"
         )
         return None
     return suspected_duplicates(
-        means.as_array(stage.folder),
+        means.as_array(stage.folder.path),
         identities["spread"].to_numpy(),
         identities["images"].to_numpy(),
         subspace_id,
-        within=settings.duplicates_within,
+        within=within,
     )
 
 
@@ -214,11 +206,9 @@ def _write(stage: Stage, identities: pa.Table, found: Subspaces, duplicates: Dup
             "centroid": pa.FixedSizeListArray.from_arrays(pa.array(found.centroids.ravel()), type=vector(D)),
         }
     )
-    write_parquet(stage.folder / "centroids.parquet", CENTROIDS, centroids, stage.fingerprint)
+    write_parquet(stage.folder.centroids, CENTROIDS, centroids, stage.fingerprint)
     if duplicates is not None:
-        write_parquet(
-            stage.folder / "duplicates.parquet", DUPLICATES, _pairs(identities, duplicates), stage.fingerprint
-        )
+        write_parquet(stage.folder.duplicates, DUPLICATES, _pairs(identities, duplicates), stage.fingerprint)
     members = pa.table(
         {
             "identity_id": identities["identity_id"],
@@ -229,7 +219,7 @@ def _write(stage: Stage, identities: pa.Table, found: Subspaces, duplicates: Dup
     if (found.second_id >= 0).any():
         second = pa.array(found.second_id, pa.int32(), mask=found.second_id < 0)
         members = members.append_column("second_subspace_id", second)
-    write_parquet(stage.folder / "subspaces.parquet", SUBSPACES, members, stage.fingerprint)
+    write_parquet(stage.folder.subspaces, SUBSPACES, members, stage.fingerprint)
 
 
 def _pairs(identities: pa.Table, duplicates: Duplicates) -> pa.Table:

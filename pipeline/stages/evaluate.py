@@ -1,181 +1,93 @@
-"""`subspace eval`: Rank-k with distractors and TAR@FAR of a network on held-out identities."""
+"""`subspace eval`: Rank-k with distractors and TAR@FAR of a network on held-out identities. `examination.py` does it."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...mining.artifacts import read_json, write_json
-from ...mining.errors import InputError
-from ...mining.evaluation.identification import identification
-from ...mining.evaluation.verification import verification
-from ...mining.manifest import Manifest
-from ...mining.randomness import derived_seed
-from ...train.checkpoint import load_network
-from ...train.data.batches import DecodedBatches, ImageChunks, load_batches
-from ...train.data.images import ImageStore
-from ...train.devices import pick_device
-from ...train.embedder import embed, forward_rate
-from ...train.networks.backbone import Backbone
-from ..config import EvalConfig, RunConfig
+from ...train.checkpoint_meta import SPEC_PREFIX
 from ..console import amount, table
 from ..run_directory import RunDirectory
+from .context import Context
+from .graph import row
 from .held_out import HeldOut
-from .stage import Options, Stage, network_fingerprint, run_stage
+from .stage import run_stage
 
 
-def eval_stage(
-    run: RunDirectory, config: RunConfig, manifest_fingerprint: str, round_index: int, held: HeldOut
-) -> Stage:
-    """The stage for the network that a round made; round -1 is the starting network."""
-    return Stage(
-        held.stage,
-        run.network(round_index + 1),
-        {
-            "network": network_fingerprint(run, round_index + 1),
-            "manifest": manifest_fingerprint,
-            **held.fields,
-            "extract.batch_size": config.extract.batch_size,
-            "extract.precision": config.extract.precision,
-        },
-        (held.file,),
-        f"subspace eval {run.path}",
-    )
+def validate_fields(context: Context) -> dict[str, Any]:
+    """What a validation depends on, besides the network and the manifest."""
+    return _fields(context, HeldOut.validation(context.config))
 
 
-def evaluate(
-    run: RunDirectory,
-    config: RunConfig,
-    manifest: Manifest,
-    options: Options,
-    *,
-    round_index: int,
-    held: HeldOut | None = None,
-) -> dict[str, Any]:
-    """Examine the network of one round (-1: the starting one) on the test identities, or on those of `held`."""
-    held = held or HeldOut.test(config)
-    stage = eval_stage(run, config, manifest.fingerprint, round_index, held)
+def eval_fields(context: Context) -> dict[str, Any]:
+    """What an evaluation depends on, besides the network and the manifest."""
+    return _fields(context, HeldOut.test(context.config))
+
+
+def _fields(context: Context, held: HeldOut) -> dict[str, Any]:
+    extract = context.config.extract
+    return {
+        **held.fields,
+        "extract.batch_size": extract.batch_size,
+        "extract.precision": extract.precision,
+    }
+
+
+def validate_applies(context: Context) -> bool:
+    """Whether the manifest has validation identities with pairs."""
+    return HeldOut.validation(context.config).problem(context.manifest) is None
+
+
+def eval_applies(context: Context) -> bool:
+    """Whether the manifest has test identities."""
+    return HeldOut.test(context.config).is_in(context.manifest)
+
+
+def validate_network(context: Context) -> dict[str, Any]:
+    """Examine the network of a round (-1: the starting one) on the validation identities."""
+    return _examine(context, HeldOut.validation(context.config))
+
+
+def evaluate_network(context: Context) -> dict[str, Any]:
+    """Examine the network of a round (-1: the starting one) on the test identities."""
+    return _examine(context, HeldOut.test(context.config))
+
+
+def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
+    stage, config = row(held.stage).stage(context), context.config
 
     def estimate() -> str:
-        images = np.unique(np.concatenate(held.choose_images(manifest)))
-        network = load_network(f"checkpoint:{stage.folder / 'checkpoint'}")
-        rate = forward_rate(network, pick_device(options.device), config.extract.precision)
-        memory = manifest.table.nbytes + len(images) * network.embedding_size * 8
+        from ...train.checkpoint import load_network
+        from ...train.devices import pick_device
+        from ...train.embedder import forward_rate
+
+        images = np.unique(np.concatenate(held.choose_images(context.manifest)))
+        network = load_network(f"{SPEC_PREFIX}{stage.folder.checkpoint}")
+        rate = forward_rate(network, pick_device(context.options.device), config.extract.precision)
+        memory = context.manifest.table.nbytes + len(images) * network.embedding_size * 8
         return (
             f"{len(images):,} images of {', '.join(held.splits)} and distractors, about "
             f"{max(1, len(images) / rate):,.0f} s, {amount(memory)} of memory"
         )
 
     def work() -> dict[str, Any]:
-        network = load_network(f"checkpoint:{stage.folder / 'checkpoint'}")
-        metrics = evaluate_network(network, config, manifest, options, held)
-        write_json(stage.folder / held.file, {"fingerprint": stage.fingerprint, **metrics})
+        from ...train.checkpoint import load_network
+        from .examination import examine
+
+        network = load_network(f"{SPEC_PREFIX}{stage.folder.checkpoint}")
+        metrics = examine(network, config, context.manifest, context.options, held)
+        write_json(stage.folder.file(stage.outputs[0]), {"fingerprint": stage.fingerprint, **metrics})
         return {name: values["value"] for name, values in metrics["metrics"].items()}
 
-    return run_stage(stage, options, estimate, work)
-
-
-def evaluate_checkpoint(
-    checkpoint: Path, config: RunConfig, manifest: Manifest, options: Options
-) -> dict[str, Any]:
-    """Evaluate a checkpoint folder on the test identities, outside a run; nothing is written."""
-    network = load_network(f"checkpoint:{checkpoint}")
-    return evaluate_network(network, config, manifest, options, HeldOut.test(config))
-
-
-def evaluate_network(
-    network: Backbone, config: RunConfig, manifest: Manifest, options: Options, held: HeldOut
-) -> dict[str, Any]:
-    """Embed gallery, probes and distractors, and compute the metrics with their 95 % intervals.
-
-    One image of every held-out identity is its gallery image; its other images, of another group where the
-    manifest has groups, are probes. The other identities' gallery images and one image of each distractor
-    identity are what a probe can be mistaken for.
-    """
-    gallery, probe, distractor = held.choose_images(manifest)
-    wanted = np.unique(np.concatenate((gallery, probe, distractor)))
-    rows = _embeddings_of(wanted, network, config, manifest, options)
-    gallery, probe, distractor = _readable(rows, gallery, probe, distractor, manifest.identity_id)
-
-    identity_id, seed = manifest.identity_id, derived_seed(config.seed, "eval bootstrap")
-    mated = rows.of(gallery), identity_id[gallery], rows.of(probe), identity_id[probe]
-    return _metrics(*mated, rows.of(distractor), held.settings, seed)
-
-
-def metric_names(settings: EvalConfig) -> list[str]:
-    """What an evaluation with these settings measures: the names that one of two made-up identities gives."""
-    rows_ID, identity_id = np.eye(2, dtype=np.float32), np.arange(2)
-    return list(_metrics(rows_ID, identity_id, rows_ID, identity_id, None, settings, 0)["metrics"])
-
-
-def _metrics(
-    gallery: np.ndarray,
-    gallery_id: np.ndarray,
-    probe: np.ndarray,
-    probe_id: np.ndarray,
-    distractors: np.ndarray | None,
-    settings: EvalConfig,
-    seed: int,
-) -> dict[str, Any]:
-    mated, bootstrap = (gallery, gallery_id, probe, probe_id), settings.bootstrap
-    ranks = identification(
-        *mated, distractors=distractors, ks=settings.ks, bootstrap=bootstrap, seed=seed
-    ).to_json()
-    tars = verification(*mated, fars=settings.fars, bootstrap=bootstrap, seed=seed).to_json()
-    return {**ranks, **tars, "metrics": {**ranks["metrics"], **tars["metrics"]}}
-
-
-class _Rows:
-    """Embeddings by image id."""
-
-    def __init__(self, image_id: np.ndarray, embeddings: np.ndarray) -> None:
-        self.image_id, self.embeddings = image_id, embeddings
-
-    def of(self, image_id: np.ndarray) -> np.ndarray:
-        return self.embeddings[np.searchsorted(self.image_id, image_id)]
-
-    def has(self, image_id: np.ndarray) -> np.ndarray:
-        return np.isin(image_id, self.image_id)
-
-
-def _embeddings_of(
-    image_id: np.ndarray, network: Backbone, config: RunConfig, manifest: Manifest, options: Options
-) -> _Rows:
-    chunks = ImageChunks(image_id, config.extract.batch_size)
-    dataset = DecodedBatches(ImageStore(manifest), chunks, network.input.size)
-    batches = load_batches(dataset, range(len(chunks)), config.extract.num_workers)
-    ids, rows = [], []
-    with options.console.progress("eval", len(image_id), "images") as progress:
-        for embedded in embed(network, batches, pick_device(options.device), config.extract.precision):
-            if embedded.batch.bad and config.data.on_bad_image == "fail":
-                bad = embedded.batch.bad[0]
-                raise InputError(
-                    f"image {bad.image_id} cannot be read: {bad.reason}; or set data.on_bad_image=quarantine"
-                )
-            ids.append(embedded.batch.image_id)
-            rows.append(embedded.embeddings)
-            progress.update(len(embedded.batch.image_id))
-    found = _Rows(np.concatenate(ids), np.concatenate(rows))
-    if len(found.image_id) < len(image_id):
-        options.console.say(f"eval: {len(image_id) - len(found.image_id):,} unreadable images are left out")
-    return found
-
-
-def _readable(
-    rows: _Rows, gallery: np.ndarray, probe: np.ndarray, distractor: np.ndarray, identity_id: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    gallery = gallery[rows.has(gallery)]
-    probe = probe[rows.has(probe) & np.isin(identity_id[probe], identity_id[gallery])]
-    return gallery, probe, distractor[rows.has(distractor)]
+    return run_stage(stage, context.options, estimate, work)
 
 
 def evaluations(run: RunDirectory, rounds: int | None = None) -> dict[str, dict[str, Any]]:
     """The evaluation of the start and of each round (of the first `rounds`) that has one, by folder name."""
-    folders = [run.start, *(run.round(index) for index in run.rounds[:rounds])]
-    found = {folder.name: folder / "evaluation.json" for folder in folders}
-    return {name: read_json(path) for name, path in found.items() if path.exists()}
+    folders = [run.round(index) for index in (-1, *run.rounds[:rounds])]
+    return {folder.name: read_json(folder.evaluation) for folder in folders if folder.evaluation.exists()}
 
 
 def evaluation_table(named: dict[str, dict[str, Any]]) -> str:

@@ -2,251 +2,87 @@
 
 A part is a run of consecutive identities; it appears whole in `identities.parts/`. Any number of shards may
 work at once; the command without `--shard` makes what is missing, with `--processes` in several processes, and
-merges all into `identities.parquet`.
+merges all into `identities.parquet`. `extraction.py` does it.
 """
 
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
-from ...mining.artifacts import write_parquet
-from ...mining.clustering.means import IdentityMeans, identity_means
 from ...mining.errors import InputError
-from ...mining.manifest import Manifest
-from ...mining.randomness import generator
-from ...mining.schemas import EMBEDDINGS, IDENTITIES, QUARANTINE, vector
-from ...train.checkpoint import load_network
-from ...train.data.batches import DecodedBatches, ImageChunks, load_batches
-from ...train.data.images import BadImage, ImageStore
-from ...train.devices import pick_device
-from ...train.embedder import EmbeddedBatch, embed, forward_rate
-from ..config import RunConfig
-from ..console import Progress, amount
-from ..run_directory import RunDirectory
-from .extract_parts import ExtractParts, Shard
-from .extraction_processes import devices_of, extract_together
-from .refresh import refresh
-from .stage import Options, Stage, flat_fields, network_fingerprint, run_stage
+from .context import Context
+from .graph import row
+from .parts import ExtractParts, Shard
+from .stage import flat_fields, run_stage
 
 
-def extract_stage(run: RunDirectory, config: RunConfig, round_index: int, manifest_fingerprint: str) -> Stage:
-    """The stage, for this configuration and the network that round `round_index` begins with."""
-    source: dict[str, Any] = {
-        "manifest": manifest_fingerprint,
-        "network": network_fingerprint(run, round_index),
-    }
-    if round_index > 0 and config.recluster.refresh == "running":
-        source["recluster.refresh"] = "running"
+def extract_fields(context: Context) -> dict[str, Any]:
+    """What the means depend on, besides the manifest and the network."""
+    config, fields = context.config, {}
+    if _are_running_means(context):
+        fields["recluster.refresh"] = "running"
     if config.extract.max_images is not None:
-        source["seed"] = config.seed
-    return Stage(
-        "extract",
-        run.round(round_index),
-        {
-            **source,
-            "data.train_splits": list(config.data.train_splits),
-            "data.on_bad_image": config.data.on_bad_image,
-            **flat_fields("extract", config.extract.model_dump(), without=("num_workers",)),
-        },
-        ("identities.parquet", "quarantine.parquet", "identities.parts", "embeddings.parquet"),
-        f"subspace extract {run.path} --round {round_index}",
-    )
+        fields["seed"] = config.seed
+    return {
+        **fields,
+        "data.train_splits": list(config.data.train_splits),
+        "data.on_bad_image": config.data.on_bad_image,
+        **flat_fields("extract", config.extract.model_dump(), without=("num_workers",)),
+    }
 
 
-def extract(
-    run: RunDirectory,
-    config: RunConfig,
-    manifest: Manifest,
-    options: Options,
-    *,
-    round_index: int,
-    shard: Shard | None = None,
-) -> dict:
-    """Embed the images of the training identities and write their means."""
+def extract_parts(context: Context) -> ExtractParts | None:
+    """The parts of a round's extraction; None where the means come from the training before.
+
+    While its network is not there, none of them counts as finished.
+    """
+    if _are_running_means(context):
+        return None
+    known = context.before.finished("train" if context.round_index else "pretrain")
+    fingerprint = row("extract").stage(context).fingerprint if known else ""
+    identities = context.manifest.identities_in(context.config.data.train_splits)
+    return ExtractParts(context.folder, identities, context.config.extract, fingerprint)
+
+
+def extract_means(context: Context, *, shard: Shard | None = None) -> dict[str, Any]:
+    """Embed the images of the training identities and write their means.
+
+    Raises:
+        InputError: a shard of what cannot be sharded, or together with an option for the whole.
+    """
+    options = context.options
     if shard is not None and (options.force or not options.resume):
         raise InputError(
             f"--force and --no-resume with --shard would drop the parts of other shards; "
-            f"first run `subspace extract {run.path} --no-resume` or remove {run.round(round_index)}/identities.parts"
+            f"first run `subspace extract {context.run.path} --no-resume` or remove {context.folder.identity_parts}"
         )
     if shard is not None and options.processes > 1:
         raise InputError(
             f"--processes {options.processes} makes all parts here, --shard {shard.index} only some of them; leave one "
             "of the two out"
         )
-    stage = extract_stage(run, config, round_index, manifest.fingerprint)
-    if round_index > 0 and config.recluster.refresh == "running":
+    stage = row("extract").stage(context)
+    if _are_running_means(context):
+        from .refresh import refresh_means
+
         if shard is not None:
             raise InputError("recluster.refresh=running embeds no images, so there is nothing to shard")
-        return refresh(run, stage, options, round_index=round_index)
-    extraction = cache(lambda: _Extraction(run, config, manifest, options, stage, round_index))
+        return refresh_means(context, stage)
+
+    @cache
+    def extraction():
+        from .extraction import Extraction
+
+        return Extraction(context, stage)
+
     marker = run_stage(stage, options, lambda: extraction().estimate(), lambda: extraction().work(shard))
     if stage.marker.exists() and shard is None and not options.dry_run:
-        shutil.rmtree(stage.folder / "identities.parts", ignore_errors=True)
+        shutil.rmtree(context.folder.identity_parts, ignore_errors=True)
     return marker
 
 
-class _Extraction:
-    def __init__(
-        self,
-        run: RunDirectory,
-        config: RunConfig,
-        manifest: Manifest,
-        options: Options,
-        stage: Stage,
-        round_index: int,
-    ) -> None:
-        self.run, self.round_index = run, round_index
-        self.config, self.manifest, self.options, self.stage = config, manifest, options, stage
-        self.identities = manifest.identities_in(config.data.train_splits)
-        if len(self.identities) < 2:
-            raise InputError(
-                f"{manifest.path} has {len(self.identities)} identities in {' and '.join(config.data.train_splits)}; "
-                f"at least two are needed (its splits: {', '.join(manifest.splits)})"
-            )
-        self.network = load_network(f"checkpoint:{run.network(round_index) / 'checkpoint'}")
-        self.device = pick_device(options.device)
-        self.parts = ExtractParts(stage.folder, self.identities, config.extract, stage.fingerprint)
-
-    def estimate(self) -> str:
-        images, D = self.parts.images(range(len(self.parts))), self.network.embedding_size
-        processes = min(self.options.processes, len(self.parts))
-        devices = sorted({*devices_of(self.options.device, processes)})
-        rate = forward_rate(self.network, self.device, self.config.extract.precision) * len(devices)
-        means, kept = len(self.identities) * D * 4, images * D * 2 * self.config.extract.keep_embeddings
-        part = min(len(self.identities), self.config.extract.identities_per_part) * D * 4
-        memory = self.manifest.table.nbytes * (processes + (processes > 1)) + part * processes
-        return (
-            f"{images:,} images of {len(self.identities):,} identities on {', '.join(devices)} in {len(self.parts)} part(s)"
-            + (f" by {processes} processes" if processes > 1 else "")
-            + f", about {max(1, images / rate):,.0f} s, {amount(memory)} of memory, {amount(2 * means + kept)} of disk"
-        )
-
-    def work(self, shard: Shard | None) -> dict | None:
-        mine, todo = self.parts.of(shard or Shard()), self.parts.missing(shard)
-        total = self.parts.images(mine)
-        done = total - self.parts.images(todo)
-        started = time.monotonic()
-        with self.options.console.progress("extract", total, "images", done) as progress:
-            if todo and min(self.options.processes, len(self.parts)) > 1:
-                extract_together(self.run, self.parts, self.options, progress, round_index=self.round_index)
-            else:
-                for part in todo:
-                    self._extract_part(part, progress)
-        seconds = time.monotonic() - started
-        if shard is not None:
-            self.options.console.say(
-                f"shard {shard.index} of {shard.count} is done, {len(mine)} of {len(self.parts)} parts; when all "
-                f"are, `{self.stage.command}` merges them"
-            )
-            return None
-        return self._merge((total - done) / seconds if todo else None)
-
-    def _extract_part(self, part: int, progress: Progress) -> None:
-        extract, images = self.config.extract, self.parts[part]
-        if extract.max_images is not None:
-            images = images.at_most(extract.max_images, generator(self.config.seed, "extract images", part))
-        chunks = ImageChunks(images.image_id, extract.batch_size)
-        dataset = DecodedBatches(ImageStore(self.manifest), chunks, self.network.input.size)
-        batches = load_batches(dataset, range(len(chunks)), extract.num_workers)
-        bad: list[BadImage] = []
-        embeddings: list[pa.Table] = []
-
-        def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-            for embedded in embed(self.network, batches, self.device, extract.precision):
-                bad.extend(embedded.batch.bad)
-                if embedded.batch.bad and self.config.data.on_bad_image == "fail":
-                    raise InputError(
-                        f"{self._name(embedded.batch.bad[0])}; or set data.on_bad_image=quarantine"
-                    )
-                if extract.keep_embeddings:
-                    embeddings.append(self._embedding_table(embedded))
-                progress.update(len(embedded.batch.image_id) + len(embedded.batch.bad))
-                yield self.manifest.identity_id[embedded.batch.image_id], embedded.embeddings
-
-        means = list(identity_means(blocks()))
-        if extract.keep_embeddings:
-            table = pa.concat_tables(embeddings)
-            write_parquet(self.parts.path(part, "embeddings"), EMBEDDINGS, table, self.stage.fingerprint)
-        quarantine = self._quarantine_table(bad)
-        write_parquet(self.parts.path(part, "quarantine"), QUARANTINE, quarantine, self.stage.fingerprint)
-        # The means come last: they say that the part is complete.
-        write_parquet(self.parts.path(part), IDENTITIES, self._identity_table(means), self.stage.fingerprint)
-
-    def _merge(self, rate: float | None) -> dict:
-        folder = self.stage.folder
-        kinds = [
-            ("quarantine", QUARANTINE, "quarantine.parquet"),
-            ("means", IDENTITIES, "identities.parquet"),
-        ]
-        if self.config.extract.keep_embeddings:
-            kinds.append(("embeddings", EMBEDDINGS, "embeddings.parquet"))
-        count = {what: self.parts.merge(what, kind, folder / name) for what, kind, name in kinds}
-        lost = len(self.identities) - count["means"]
-        if count["means"] < 2:
-            raise InputError(
-                f"{count['quarantine']} images are unreadable and fewer than two identities remain; see {folder}/quarantine.parquet"
-            )
-        self.options.console.say(
-            f"{folder.name}/extract: {count['means']:,} identity means of {self.network.embedding_size} numbers"
-            + (f", {rate:,.0f} images/s" if rate else "")
-            + (
-                f"; {count['quarantine']:,} unreadable images in quarantine.parquet"
-                if count["quarantine"]
-                else ""
-            )
-            + (f", {lost:,} identities without a readable image" if lost else "")
-        )
-        return {"identities": count["means"], "quarantined": count["quarantine"], "images_per_second": rate}
-
-    def _name(self, bad: BadImage) -> str:
-        row = self.manifest.table.slice(bad.image_id, 1)
-        return f"image {bad.image_id} ({row['uri'][0].as_py()}) cannot be read: {bad.reason}"
-
-    def _identity_table(self, means: list[IdentityMeans]) -> pa.Table:
-        D = self.network.embedding_size
-        ids = np.concatenate([block.identity_id for block in means] or [np.empty(0, np.int32)])
-        flat = np.concatenate([block.mean.ravel() for block in means] or [np.empty(0, np.float32)])
-        return pa.table(
-            {
-                "identity_id": pa.array(ids, pa.int32()),
-                "identity": self.manifest.names_of(ids),
-                "images": pa.array(
-                    np.concatenate([b.images for b in means] or [np.empty(0, np.int32)]), pa.int32()
-                ),
-                "mean": pa.FixedSizeListArray.from_arrays(pa.array(flat), type=vector(D)),
-                "spread": pa.array(
-                    np.concatenate([b.spread for b in means] or [np.empty(0, np.float32)]), pa.float32()
-                ),
-            }
-        )
-
-    def _embedding_table(self, embedded: EmbeddedBatch) -> pa.Table:
-        image_id = embedded.batch.image_id
-        half = pa.array(embedded.embeddings.astype(np.float16).ravel())
-        return pa.table(
-            {
-                "image_id": pa.array(image_id, pa.int64()),
-                "identity_id": pa.array(self.manifest.identity_id[image_id], pa.int32()),
-                "embedding": pa.FixedSizeListArray.from_arrays(
-                    half, type=vector(self.network.embedding_size, pa.float16())
-                ),
-            }
-        )
-
-    def _quarantine_table(self, bad: list[BadImage]) -> pa.Table:
-        rows = self.manifest.table.take(pa.array([image.image_id for image in bad], pa.int64()))
-        return pa.table(
-            {
-                "image_id": pa.array([image.image_id for image in bad], pa.int64()),
-                "identity": rows["identity"].cast(pa.string()),
-                "uri": rows["uri"].cast(pa.string()),
-                "reason": pa.array([image.reason for image in bad], pa.string()),
-            }
-        )
+def _are_running_means(context: Context) -> bool:
+    """Whether the means of this round were gathered in the training of the round before."""
+    return context.round_index > 0 and context.config.recluster.refresh == "running"

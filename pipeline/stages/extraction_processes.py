@@ -14,9 +14,8 @@ from ...mining.errors import InputError
 from ...train.devices import pick_device
 from ..child_processes import Child, run_children, threads_each
 from ..console import Progress
-from ..run_directory import RunDirectory
-from .extract_parts import ExtractParts, Shard
-from .stage import Options
+from .context import Context
+from .parts import ExtractParts, Shard
 
 LOOKED_FOR_EVERY = 0.5
 """Seconds between looks for parts that have appeared."""
@@ -47,9 +46,7 @@ class _Appearing:
             self.look()
 
 
-def extract_together(
-    run: RunDirectory, parts: ExtractParts, options: Options, progress: Progress, *, round_index: int
-) -> None:
+def extract_in_processes(context: Context, parts: ExtractParts, progress: Progress) -> None:
     """Make the missing parts in `options.processes` processes, or in fewer where fewer are missing.
 
     Each has as many threads as when all parts are missing: the last bit of a mean may depend on their number, but not
@@ -60,14 +57,14 @@ def extract_together(
         SystemExit: one of them ended with an error of its own, said on standard error; with its exit code.
         StoppedEarly: one of them was killed, or a signal came. What is finished is kept.
     """
-    appearing = _Appearing(parts, progress)
+    appearing, options = _Appearing(parts, progress), context.options
     threads = threads_each(min(options.processes, len(parts)))
     count = min(options.processes, len(appearing.missing))
     shards = [shard for shard in (Shard(index, count) for index in range(count)) if parts.missing(shard)]
     children = [
         Child(
             [
-                *("extract", str(run.path), "--round", str(round_index)),
+                *("extract", str(context.run.path), "--round", str(context.round_index)),
                 *("--shard", str(shard.index), "--num-shards", str(shard.count)),
                 *(f"--device={device}", "--quiet", *options.overrides),
             ],

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ...mining.artifacts import open_parquet, read_parquet, read_row_group
 from ...mining.clustering.mean_blocks import MeanBlocks
 from ...mining.clustering.mean_table import MeanTable
 from ...mining.clustering.neighbors import HARDNESS_BATCHES, batch_hardness, random_batches
+from ...mining.parquet_tables import open_parquet, read_parquet, read_row_group
 from ...mining.schemas import IDENTITIES, PLAN
 
 

@@ -20,8 +20,6 @@ class HeldOut:
     """Identities that are not trained on, and how a network is examined on them."""
 
     stage: str
-    file: str
-    """What the stage writes."""
     setting: str
     """The setting that names the splits."""
     splits: tuple[str, ...]
@@ -38,7 +36,7 @@ class HeldOut:
         """The test identities: what a run is worth, and never what it decides by."""
         data, seed = config.data, config.seed
         return cls(
-            "eval", "evaluation.json", "data.test_splits", data.test_splits, (), data.distractor_splits,
+            "eval", "data.test_splits", data.test_splits, (), data.distractor_splits,
             config.eval, seed, None,
         )  # fmt: skip
 
@@ -48,7 +46,7 @@ class HeldOut:
         data, settings, tests = config.data, config.validation, config.data.test_splits
         others = tuple(split for split in data.distractor_splits if split not in tests)
         return cls(
-            "validate", "validation.json", "data.val_splits", data.val_splits, tests, others,
+            "validate", "data.val_splits", data.val_splits, tests, others,
             settings, config.seed, settings.identities,
         )  # fmt: skip
 

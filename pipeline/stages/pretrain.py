@@ -3,49 +3,44 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...mining.artifacts import fingerprint_of, read_json
 from ...mining.errors import InputError
+from ...mining.fingerprints import fingerprint_of
 from ...mining.manifest import IdentityImages, Manifest
-from ...mining.planning.batch_plan import plan_batches
-from ...mining.planning.plan_table import write_plan
-from ...mining.planning.settings import PlanConfig
 from ...mining.randomness import derived_seed, generator
-from ...train import distributed
-from ...train.checkpoint import load_network, save_checkpoint
 from ...train.checkpoint_meta import SPEC_PREFIX, CheckpointMeta, read_meta
-from ...train.data.batches import DecodedBatches, Plan
-from ...train.data.images import ImageStore
-from ...train.losses.building import NewClasses
-from ...train.losses.pretraining import build_pretraining_loss
-from ...train.optimizers import build_optimizer
+from ...train.training_config import UNIMPORTANT
 from ..config import RunConfig
 from ..run_directory import RunDirectory
-from .plan import shown
-from .stage import Options, Stage, flat_fields
-from .training import OUTPUTS, UNIMPORTANT, Training
-from .training_estimate import training_estimate
-from .training_processes import run_stage_together, train_together
+from .context import Context
+from .graph import row
+from .stage import Stage, flat_fields
+
+if TYPE_CHECKING:
+    from ...train.data.batches import Plan
+    from ...train.networks.backbone import Backbone
+    from .training import Training
 
 
-def pretrain_stage(run: RunDirectory, config: RunConfig, manifest_fingerprint: str) -> Stage:
-    """The stage. With `pretrain.steps=0` it depends on nothing but the network."""
+def pretrain_fields(context: Context) -> dict[str, Any]:
+    """What the starting network depends on. With `pretrain.steps=0` that is nothing but the network."""
+    config = context.config
     fields: dict[str, Any] = {
-        "model": _network_identity(config.model, run),
+        "model": _network_identity(config.model, context.run),
         "embedding_size": config.embedding_size,
         "seed": config.seed,
         "pretrain.steps": config.pretrain.steps,
     }
     if config.pretrain.steps:
         fields |= {
-            "manifest": manifest_fingerprint,
+            "manifest": context.manifest.fingerprint,
             "data.pretrain_splits": list(config.data.pretrain_splits),
             **flat_fields("pretrain", config.pretrain.model_dump(), without=UNIMPORTANT),
         }
-    return Stage("pretrain", run.start, fields, (*OUTPUTS, "plan"), f"subspace pretrain {run.path}")
+    return fields
 
 
 def _network_identity(spec: str, run: RunDirectory) -> str:
@@ -55,9 +50,9 @@ def _network_identity(spec: str, run: RunDirectory) -> str:
     """
     if not spec.startswith(SPEC_PREFIX):
         return spec
-    folder, marker = Path(spec.removeprefix(SPEC_PREFIX)), run.start / "done" / "pretrain.json"
-    if marker.exists() and not folder.exists():
-        return str(read_json(marker)["fields"]["model"])
+    folder = Path(spec.removeprefix(SPEC_PREFIX))
+    if run.start.finished("pretrain") and not folder.exists():
+        return str(run.start.record("pretrain")["fields"]["model"])
     return f"{SPEC_PREFIX}{read_meta(folder).fingerprint}"
 
 
@@ -86,83 +81,114 @@ def pretrain_identities(config: RunConfig, manifest: Manifest) -> IdentityImages
     return images.where(chosen)
 
 
-def pretrain(run: RunDirectory, config: RunConfig, manifest: Manifest, options: Options) -> dict[str, Any]:
+def pretrain_network(context: Context) -> dict[str, Any]:
     """Make the network that round 0 begins with: `RUN/start/checkpoint`."""
-    stage = pretrain_stage(run, config, manifest.fingerprint)
-    steps, K = config.pretrain.steps, config.pretrain.K
-    if options.processes > 1 and steps:
-        return train_together(stage, ["pretrain", str(run.path)], options)
+    from .training_processes import run_stage_together, train_together
 
-    def estimate() -> str:
-        if steps == 0:
-            return f"the starting network is {config.model}, as it is"
-        splits, network = (
-            " and ".join(config.data.pretrain_splits),
-            load_network(config.model, embedding_size=config.embedding_size),
-        )
-        return f"{config.pretrain.loss} on {splits}, {training_estimate(network, config.pretrain, steps, config.pretrain.P * K, options)}"
+    context = context.at_round(-1)
+    stage, options = row("pretrain").stage(context), context.options
+    if options.processes > 1 and context.config.pretrain.steps:
+        return train_together(stage, ["pretrain", str(context.run.path)], options)
+    return run_stage_together(stage, options, lambda: _estimate(context), lambda: _work(context, stage))
 
-    def work() -> dict[str, Any]:
-        network = load_network(
-            config.model, embedding_size=config.embedding_size, seed=derived_seed(config.seed, "network")
-        )
-        meta = CheckpointMeta(
-            network.spec,
-            network.embedding_size,
-            0,
-            stage.fingerprint,
-            parent=str(stage.fields["model"]),
-            config=config.model_dump(mode="json"),
-        )
-        if steps == 0:
-            save_checkpoint(stage.folder / "checkpoint", network, meta)
-            return {"steps": 0}
-        images = pretrain_identities(config, manifest)
-        plan_config = PlanConfig(strategy="subspace", steps=steps, P=min(config.pretrain.P, len(images)), K=K)
-        fingerprint = fingerprint_of({"plan of": stage.fingerprint})
-        folder = stage.folder / "plan"
-        if distributed.rank() == 0 and (not folder.exists() or Plan(folder).fingerprint != fingerprint):
-            blocks = plan_batches(
-                images,
-                np.zeros(len(images), np.int32),
-                plan_config,
-                seed=derived_seed(config.seed, "pretrain"),
-            )
-            write_plan(folder, shown(blocks, steps, options.console), images, fingerprint)
-        distributed.agree(True)  # the others wait for the plan
-        plan = Plan(folder)
-        options.console.say(
-            f"start/pretrain: {config.pretrain.loss} over {len(images):,} identities, {len(images.image_id):,} images"
-        )
-        loss = build_pretraining_loss(
-            config.pretrain.loss,
-            config.pretrain.loss_args,
-            NewClasses(len(images), network.embedding_size, derived_seed(config.seed, "softmax")),
-        )
-        identity_id = manifest.identity_id
-        training = Training(
-            stage=stage,
-            plan=plan,
-            dataset=DecodedBatches(
-                ImageStore(manifest),
-                plan.__getitem__,
-                network.input.size,
-                process=(distributed.rank(), distributed.count()),
-                augment=config.pretrain.augment,
-                seed=(derived_seed(config.seed, "pretrain", "augment"),),
-            ),
-            labels_of=lambda step, image_id: np.searchsorted(images.identity_id, identity_id[image_id]),
-            network=network,
-            loss=loss,
-            optimizer=build_optimizer([network, loss], config.pretrain.optimizer),
-            optimizer_config=config.pretrain.optimizer,
-            loader=config.pretrain,
-            meta=meta,
-            first_step=0,
-            total_steps=steps,
-            seed=derived_seed(config.seed, "pretrain", "steps"),
-            fail_on_bad_image=config.data.on_bad_image == "fail",
-        )
-        return training.run(options)
 
-    return run_stage_together(stage, options, estimate, work)
+def _estimate(context: Context) -> str:
+    from ...train.checkpoint import load_network
+    from .training_estimate import training_estimate
+
+    config, pretrain = context.config, context.config.pretrain
+    if pretrain.steps == 0:
+        return f"the starting network is {config.model}, as it is"
+    network = load_network(config.model, embedding_size=config.embedding_size)
+    takes = training_estimate(network, pretrain, pretrain.steps, pretrain.P * pretrain.K, context.options)
+    return f"{pretrain.loss} on {' and '.join(config.data.pretrain_splits)}, {takes}"
+
+
+def _work(context: Context, stage: Stage) -> dict[str, Any]:
+    from ...train.checkpoint import load_network, save_checkpoint
+
+    config = context.config
+    network = load_network(
+        config.model, embedding_size=config.embedding_size, seed=derived_seed(config.seed, "network")
+    )
+    meta = CheckpointMeta(
+        network.spec,
+        network.embedding_size,
+        0,
+        stage.fingerprint,
+        parent=str(stage.fields["model"]),
+        config=config.model_dump(mode="json"),
+    )
+    if config.pretrain.steps == 0:
+        save_checkpoint(stage.folder.checkpoint, network, meta)
+        return {"steps": 0}
+    return _training(context, stage, network, meta).run(context.options)
+
+
+def _training(context: Context, stage: Stage, network: Backbone, meta: CheckpointMeta) -> Training:
+    from ...train import distributed
+    from ...train.data.batches import DecodedBatches
+    from ...train.data.images import ImageStore
+    from ...train.losses.building import NewClasses
+    from ...train.losses.pretraining import build_pretraining_loss
+    from ...train.optimizers import build_optimizer
+    from .training import Training
+
+    config, pretrain = context.config, context.config.pretrain
+    images = pretrain_identities(config, context.manifest)
+    plan = _plan(context, stage, images)
+    context.say(
+        f"{stage.label}: {pretrain.loss} over {len(images):,} identities, {len(images.image_id):,} images"
+    )
+    loss = build_pretraining_loss(
+        pretrain.loss,
+        pretrain.loss_args,
+        NewClasses(len(images), network.embedding_size, derived_seed(config.seed, "softmax")),
+    )
+    identity_id = context.manifest.identity_id
+    return Training(
+        stage=stage,
+        plan=plan,
+        dataset=DecodedBatches(
+            ImageStore(context.manifest),
+            plan.__getitem__,
+            network.input.size,
+            process=(distributed.rank(), distributed.count()),
+            augment=pretrain.augment,
+            seed=(derived_seed(config.seed, "pretrain", "augment"),),
+        ),
+        labels_of=lambda step, image_id: np.searchsorted(images.identity_id, identity_id[image_id]),
+        network=network,
+        loss=loss,
+        optimizer=build_optimizer([network, loss], pretrain.optimizer),
+        optimizer_config=pretrain.optimizer,
+        loader=pretrain,
+        meta=meta,
+        first_step=0,
+        total_steps=pretrain.steps,
+        seed=derived_seed(config.seed, "pretrain", "steps"),
+        fail_on_bad_image=config.data.on_bad_image == "fail",
+    )
+
+
+def _plan(context: Context, stage: Stage, images: IdentityImages) -> Plan:
+    """Random batches over the pretrain identities; process 0 writes them, and the others wait."""
+    from ...mining.planning.batch_plan import plan_batches
+    from ...mining.planning.plan_table import write_plan
+    from ...mining.planning.settings import PlanConfig
+    from ...train import distributed
+    from ...train.data.batches import Plan
+    from .plan import shown
+
+    config, pretrain = context.config, context.config.pretrain
+    settings = PlanConfig(
+        strategy="subspace", steps=pretrain.steps, P=min(pretrain.P, len(images)), K=pretrain.K
+    )
+    fingerprint = fingerprint_of({"plan of": stage.fingerprint})
+    folder = stage.folder.plan
+    if distributed.rank() == 0 and (not folder.exists() or Plan(folder).fingerprint != fingerprint):
+        everybody = np.zeros(len(images), np.int32)
+        blocks = plan_batches(images, everybody, settings, seed=derived_seed(config.seed, "pretrain"))
+        write_plan(folder, shown(blocks, pretrain.steps, context.options.console), images, fingerprint)
+    distributed.agree(True)  # the others wait for the plan
+    return Plan(folder)

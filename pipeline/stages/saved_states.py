@@ -16,6 +16,7 @@ from ...train.checkpoint_meta import CheckpointMeta, read_meta
 from ...train.collapse import CollapseGuard
 from ...train.training_config import LoaderConfig
 from ...train.training_state import TrainingState
+from ..stage_folder import CHECKPOINT, RESUME
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,15 @@ class SavedStates:
     @property
     def checkpoint(self) -> Path:
         """The finished checkpoint."""
-        return self.folder / "checkpoint"
+        return self.folder / CHECKPOINT
 
     def at(self, step: int) -> Path:
         """Where the state after `step` steps is kept on the way."""
-        return self.folder / "resume" / f"step-{step:08d}"
+        return self.folder / RESUME / f"step-{step:08d}"
 
     def on_the_way(self) -> list[Path]:
         """All that are kept, oldest first."""
-        return sorted((self.folder / "resume").glob("step-*"))
+        return sorted((self.folder / RESUME).glob("step-*"))
 
     def save(self, folder: Path, step: int) -> None:
         """Save a state, then remove those that it replaces. Called by all processes; process 0 writes."""
@@ -117,7 +118,7 @@ class SavedStates:
     def finish(self) -> None:
         """Remove the states on the way, unless some are to be kept."""
         if distributed.rank() == 0 and self.loader.keep_last == 1:
-            shutil.rmtree(self.folder / "resume", ignore_errors=True)
+            shutil.rmtree(self.folder / RESUME, ignore_errors=True)
 
 
 class SaveClock:

@@ -1,31 +1,27 @@
-"""A stage of a run: done when its marker, written last, carries the fingerprint of all that it depends on."""
+"""A stage at work: done when its marker, written last, carries the fingerprint of all that it depends on."""
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-from ...mining.artifacts import CODE_VERSION, fingerprint_of, read_json, remove, write_json
-from ...mining.errors import InputError, StaleArtifactError, StoppedEarly
-from ..console import Console
-from ..run_directory import RunDirectory
-
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+from ...mining.artifacts import remove, write_json
+from ...mining.errors import StaleArtifactError, StoppedEarly
+from ...mining.fingerprints import CODE_VERSION, fingerprint_of
+from ..options import Options
+from ..stage_folder import StageFolder
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One unit of work in one folder of a run."""
+    """One unit of work in one folder of a run. `graph.StageRow.stage` makes it."""
 
     name: str
-    folder: Path
+    folder: StageFolder
     fields: Mapping[str, Any]
     """Everything that the output is a function of: settings, seeds, fingerprints of the inputs."""
     outputs: tuple[str, ...]
@@ -36,12 +32,17 @@ class Stage:
     @property
     def marker(self) -> Path:
         """The completion marker."""
-        return self.folder / "done" / f"{self.name}.json"
+        return self.folder.marker(self.name)
 
     @property
     def fingerprint(self) -> str:
-        """Of the fields and the code."""
+        """A hash of the fields and of the code's version."""
         return fingerprint_of({**self.fields, "code": CODE_VERSION})
+
+    @property
+    def label(self) -> str:
+        """round-000/train: what lines for people begin with."""
+        return f"{self.folder.name}/{self.name}"
 
     def is_done(self) -> bool:
         """Whether the stage is done with these very fields.
@@ -49,100 +50,24 @@ class Stage:
         Raises:
             StaleArtifactError: it is done with others; the message names the first that differs.
         """
-        if not self.marker.exists() or not all((self.folder / name).exists() for name in self.outputs[:1]):
+        if not self.marker.exists() or not all(self.folder.file(name).exists() for name in self.outputs[:1]):
             return False
-        marker = read_json(self.marker)
+        marker = self.folder.record(self.name)
         if marker.get("fingerprint") == self.fingerprint:
             return True
         before, now = dict(marker.get("fields", {})), {**self.fields, "code": CODE_VERSION}
         changed = next((key for key in (*now, *before) if before.get(key) != now.get(key)), "fingerprint")
         raise StaleArtifactError(
-            f"{self.folder / self.outputs[0]} was made with {changed}={_short(before.get(changed))}, "
-            f"now it is {_short(now.get(changed))}; set it back, or remake it: `{self.command} --force` with the "
-            f"same overrides, or `subspace run --force` for all that is stale"
+            f"{self.folder.file(self.outputs[0])} was made with {changed}={_short(before.get(changed))}, "
+            f"now it is {_short(now.get(changed))}; set it back, or remake it: `{self.command} --force`, or "
+            f"`subspace run --force` for all that is stale{_way_on(changed, self.folder.path.parent)}"
         )
 
     def forget(self) -> None:
         """Remove the marker, then the outputs."""
         self.marker.unlink(missing_ok=True)
         for name in self.outputs:
-            remove(self.folder / name)
-
-
-def done_fingerprint(folder: Path, name: str, command: str) -> str:
-    """The fingerprint in a completion marker: what the next stage depends on.
-
-    Raises:
-        InputError: that stage is not done; the message names the command that does it.
-    """
-    marker = folder / "done" / f"{name}.json"
-    if not marker.exists():
-        raise InputError(f"{folder} has no finished {name} yet; run `{command}` first")
-    return read_json(marker)["fingerprint"]
-
-
-def steps_taken(run: RunDirectory, round_index: int) -> int:
-    """Training steps of all rounds before `round_index`, as their completion markers have it."""
-    markers = (run.round(index) / "done" / "train.json" for index in range(round_index))
-    return sum(read_json(marker)["summary"]["steps"] for marker in markers if marker.exists())
-
-
-def network_fingerprint(run: RunDirectory, round_index: int) -> str:
-    """The fingerprint of the network that a round begins with: the round before, or the start."""
-    if round_index == 0:
-        return done_fingerprint(run.start, "pretrain", f"subspace pretrain {run.path}")
-    return done_fingerprint(
-        run.network(round_index), "train", f"subspace train {run.path} --round {round_index - 1}"
-    )
-
-
-@dataclass
-class StopRequest:
-    """Signals, turned into a saved and resumable end.
-
-    Work that can save itself sets `graceful` and looks at `name` between steps; elsewhere a signal
-    raises `StoppedEarly` at once, and the stage's unfinished files are removed or resumed from later.
-    """
-
-    name: str | None = None
-    graceful: bool = False
-    hurries: bool = True
-    """Whether a second signal ends graceful work at once. Not where a launcher passes on signals that a scheduler has
-    sent to every process already."""
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Handle the stop signals inside the block."""
-        before = {number: signal.signal(number, self._handle) for number in STOP_SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        again = self.name is not None and self.hurries
-        self.name = signal.Signals(number).name
-        if again or not self.graceful:
-            raise StoppedEarly(f"stopped by {self.name}; run the same command to continue")
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a command was called."""
-
-    console: Console = field(default_factory=Console)
-    device: str | None = None
-    force: bool = False
-    remake_stale: bool = False
-    """Like `force`, but only for stages that are done with other settings or inputs."""
-    resume: bool = True
-    dry_run: bool = False
-    stop: StopRequest = field(default_factory=StopRequest)
-    processes: int = 1
-    """That train together or extract side by side; more than 1: this one starts them and waits."""
-    overrides: tuple[str, ...] = ()
-    """Settings given on the command line, for the processes that it starts."""
+            remove(self.folder.file(name))
 
 
 def run_stage(
@@ -157,18 +82,21 @@ def run_stage(
     Raises:
         StaleArtifactError: done with other settings or inputs, and not called with `--force`.
     """
-    console, where = options.console, f"{stage.folder.name}/{stage.name}"
+    console = options.console
     if options.stop.name:  # it came while a stage that can save itself was at its very end
-        raise StoppedEarly(f"stopped by {options.stop.name} before {where}; run the same command to continue")
+        raise StoppedEarly(
+            f"stopped by {options.stop.name} before {stage.label}; run the same command to continue"
+        )
     if not options.force and _is_done(stage, options):
-        marker = read_json(stage.marker)
-        console.say(f"{where}: already done ({marker['seconds']:.1f} s, {marker['finished']})")
+        marker = stage.folder.record(stage.name)
+        console.say(f"{stage.label}: already done ({marker['seconds']:.1f} s, {marker['finished']})")
         return marker
-    console.say(f"{where}: {estimate()}")
+    console.say(f"{stage.label}: {estimate()}")
     if options.dry_run:
         return {"stage": stage.name, "dry_run": True}
     if options.force or not options.resume or stage.marker.exists():  # a marker here is a stale one
         stage.forget()
+    options.on_work()
     started = time.monotonic()
     summary = work()
     if summary is None:
@@ -205,6 +133,16 @@ def flat_fields(section: str, values: Mapping[str, Any], without: tuple[str, ...
         else:
             flat[f"{section}.{key}"] = list(value) if isinstance(value, tuple) else value
     return flat
+
+
+def _way_on(changed: str, run: Path) -> str:
+    """What a user who asks a finished run for more rounds can do without training again."""
+    if changed != "rounds":
+        return ""
+    return (
+        ". The learning-rate schedule spans all rounds, so all of them change; to train on from what is there: "
+        f"`subspace init {run}-more --manifest MANIFEST --model checkpoint:{run}/best`"
+    )
 
 
 def _short(value: Any) -> str:

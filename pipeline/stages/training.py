@@ -32,14 +32,9 @@ from ...train.training_config import CollapseConfig, LoaderConfig
 from ...train.training_state import TrainingState, averaged
 from ...train.unfreezing import Unfreezing
 from ..child_processes import orphaned
+from ..options import Options
 from .saved_states import SaveClock, SavedStates
-from .stage import Options, Stage
-
-OUTPUTS = ("checkpoint", "resume", "metrics.jsonl", "tensorboard", "trackers.json")
-UNIMPORTANT = (
-    "num_workers", "log_every", "save_every", "save_minutes", "keep_last", "trackers", "pictures_every",
-)  # fmt: skip
-"""Settings that do not change what is trained."""
+from .stage import Stage
 
 
 @dataclass(frozen=True)
@@ -100,7 +95,7 @@ class Training:
     @cached_property
     def states(self) -> SavedStates:
         """What is kept on disk."""
-        return SavedStates(self.stage.folder, self.loader, self.meta, self.state, self.guard)
+        return SavedStates(self.stage.folder.path, self.loader, self.meta, self.state, self.guard)
 
     def run(self, options: Options) -> dict[str, Any]:
         """Train to the end of the plan and save; return the summary for the marker.
@@ -115,9 +110,7 @@ class Training:
         self.loss.to(device)
         step = self.states.restore(self.begin_with)
         if step:
-            options.console.say(
-                f"{self.stage.folder.name}/{self.stage.name}: resuming at step {step} of {len(self.plan)}"
-            )
+            options.console.say(f"{self.stage.label}: resuming at step {step} of {len(self.plan)}")
         if not self.checkpoint.exists():
             self.states.save(self.checkpoint, self._train(step, device, options))
         self.states.finish()
@@ -176,9 +169,9 @@ class Training:
                 log.close()
 
     def _log(self, step: int, phases: Phases, options: Options) -> MetricsLog:
-        run = TrackedRun(self.stage.folder, self.stage.fingerprint, self.meta.config, step)
+        run = TrackedRun(self.stage.folder.path, self.stage.fingerprint, self.meta.config, step)
         trackers = open_trackers(self.loader.trackers, run, options.console.say)
-        return MetricsLog(self.stage.folder, step, trackers, phases, self.loader.pictures_every)
+        return MetricsLog(self.stage.folder.path, step, trackers, phases, self.loader.pictures_every)
 
     def _is_stale(self, step: int, options: Options) -> bool:
         recall = self.staleness.look(step) if self.staleness else None
@@ -186,7 +179,7 @@ class Training:
             return False
         stale, then = self.staleness.is_stale(recall), self.staleness.recall_then
         options.console.say(
-            f"{self.stage.folder.name}/{self.stage.name}: step {step}: r@{self.staleness.k} = {recall:.3f} on running "
+            f"{self.stage.label}: step {step}: r@{self.staleness.k} = {recall:.3f} on running "
             f"means, {then:.3f} when the subspaces were made"
             + (": they are stale, the round ends" if stale else "")
         )
@@ -218,7 +211,7 @@ class Training:
         Raises:
             StoppedEarly: with the last sound weights as what the same command continues from.
         """
-        say = f"{self.stage.folder.name}/{self.stage.name}: step {step}: {collapse}"
+        say = f"{self.stage.label}: step {step}: {collapse}"
         if not self.guard.goes_back:
             options.console.say(say)
             return
@@ -248,7 +241,7 @@ class Training:
     def _summary(self) -> dict[str, Any]:
         if distributed.rank():
             return {}
-        lines = read_metrics(self.stage.folder / "metrics.jsonl")
+        lines = read_metrics(self.stage.folder.metrics)
         active, steps_before, steps_counted = 0.0, 0, 0
         for line in lines:  # lines may stand for unequal numbers of steps
             steps = int(line["step"] or 0) + 1 - steps_before

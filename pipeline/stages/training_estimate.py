@@ -7,7 +7,7 @@ from ...train.embedder import forward_rate
 from ...train.networks.backbone import Backbone
 from ...train.training_config import LoaderConfig
 from ..console import amount
-from .stage import Options
+from ..options import Options
 
 
 def training_estimate(

@@ -10,11 +10,11 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from ...mining.artifacts import read_json
 from ...mining.errors import StaleArtifactError
 from ...train import distributed
 from ..child_processes import Child, run_children, threads_each
-from .stage import Options, Stage, run_stage
+from ..options import Options
+from .stage import Stage, run_stage
 
 
 def run_stage_together(
@@ -60,8 +60,9 @@ def train_together(stage: Stage, arguments: list[str], options: Options) -> dict
         "--quiet": options.console.quiet,
     }
     given = [flag for flag, wanted in flags.items() if wanted]
+    options.on_work()
     start_together([*arguments, *given, *options.overrides], options.processes, options)
-    return read_json(stage.marker)
+    return stage.folder.record(stage.name)
 
 
 def _is_stale(stage: Stage) -> bool:

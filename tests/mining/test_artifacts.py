@@ -23,22 +23,24 @@ from hypothesis import strategies as st
 
 from subspace.mining import artifacts
 from subspace.mining.artifacts import (
-    fingerprint_in,
-    fingerprint_of,
-    metadata_of,
-    open_parquet,
-    parquet_writer,
     point_to,
     read_json,
-    read_parquet,
     remove,
     whole_file,
     whole_folder,
     write_json,
-    write_parquet,
     write_text,
 )
 from subspace.mining.errors import InputError, StaleArtifactError
+from subspace.mining.fingerprints import fingerprint_of
+from subspace.mining.parquet_tables import (
+    fingerprint_in,
+    metadata_of,
+    open_parquet,
+    parquet_writer,
+    read_parquet,
+    write_parquet,
+)
 from subspace.mining.schemas import PLAN, SCHEMA_VERSION, SUBSPACES
 
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from subspace.mining.artifacts import write_parquet
 from subspace.mining.errors import InputError, StaleArtifactError
 from subspace.mining.manifest import IdentityImages, Manifest, group_by_identity
+from subspace.mining.parquet_tables import write_parquet
 from subspace.mining.schemas import MANIFEST, SCHEMA_VERSION
 
 Groups = list[tuple[int, list[int]]]

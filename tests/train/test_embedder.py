@@ -39,7 +39,7 @@ def test_one_late_pass_does_not_set_the_rate(monkeypatch: pytest.MonkeyPatch) ->
 def test_bf16_that_a_cpu_has_to_emulate_is_warned_of(
     has_bf16: bool, precision: Precision, warned: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("subspace.train.embedder.cpu_has_bf16", lambda: has_bf16)
+    monkeypatch.setattr("subspace.train.devices.cpu_has_bf16", lambda: has_bf16)
     warn_of_emulated_bf16.cache_clear()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

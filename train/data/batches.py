@@ -17,8 +17,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ...mining.artifacts import fingerprint_in, open_parquet, read_row_group
 from ...mining.errors import InputError
+from ...mining.parquet_tables import fingerprint_in, open_parquet, read_row_group
 from ...mining.randomness import generator
 from ...mining.schemas import PLAN
 from ...mining.settings import Settings

@@ -23,8 +23,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...mining.artifacts import row_groups, whole_file
+from ...mining.artifacts import whole_file
 from ...mining.manifest import Manifest
+from ...mining.parquet_tables import row_groups
 from ...mining.schemas import MANIFEST
 from .images import ImageStore
 

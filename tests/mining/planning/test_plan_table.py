@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-from subspace.mining.artifacts import fingerprint_in
 from subspace.mining.manifest import IdentityImages
+from subspace.mining.parquet_tables import fingerprint_in
 from subspace.mining.planning.batch_plan import PlanBlock, plan_batches
 from subspace.mining.planning.plan_table import write_plan
 from subspace.mining.planning.settings import PlanConfig

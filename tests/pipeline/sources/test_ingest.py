@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import csv
 
-from subspace.mining.artifacts import open_parquet, read_parquet
 from subspace.mining.errors import InputError
 from subspace.mining.manifest import Manifest
+from subspace.mining.parquet_tables import open_parquet, read_parquet
 from subspace.mining.schemas import MANIFEST, QUARANTINE
 from subspace.pipeline.sources.content_hash import ContentHash, flat_bytes
 from subspace.pipeline.sources.image_spool import ImageSpool

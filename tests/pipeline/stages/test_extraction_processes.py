@@ -21,7 +21,7 @@ from subspace.pipeline.console import Console
 from subspace.pipeline.run_directory import RunDirectory
 from subspace.pipeline.stages import extraction_processes as extract_together
 from subspace.pipeline.stages.extract import extract
-from subspace.pipeline.stages.extract_parts import Shard
+from subspace.pipeline.stages.parts import Shard
 from subspace.pipeline.stages.stage import Options
 
 PARTS, IMAGES = 6, 288

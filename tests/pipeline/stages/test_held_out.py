@@ -12,7 +12,7 @@ import pytest
 from conftest import subspace
 
 from subspace.mining import InputError, Manifest
-from subspace.mining.artifacts import write_parquet
+from subspace.mining.parquet_tables import write_parquet
 from subspace.mining.schemas import MANIFEST
 from subspace.pipeline.config import RunConfig, parse_config
 from subspace.pipeline.stages.evaluate import metric_names

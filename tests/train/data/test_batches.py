@@ -19,9 +19,9 @@ from PIL import Image
 from pydantic import ValidationError
 from torch.utils.data import DataLoader, Dataset
 
-from subspace.mining.artifacts import parquet_writer
 from subspace.mining.errors import InputError, StaleArtifactError
 from subspace.mining.manifest import Manifest
+from subspace.mining.parquet_tables import parquet_writer
 from subspace.mining.schemas import PLAN
 from subspace.train.data.batches import (
     AugmentConfig,

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from subspace.mining import InputError, Manifest
-from subspace.mining.artifacts import parquet_writer
+from subspace.mining.parquet_tables import parquet_writer
 from subspace.mining.schemas import MANIFEST
 from subspace.train.data.image_index import IndexedImages, training_images, write_image_index
 from subspace.train.data.images import BadImage, ImageStore

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...mining.artifacts import fingerprint_in, open_parquet, parquet_writer, read_row_group
 from ...mining.errors import InputError
 from ...mining.manifest import IdentityImages
+from ...mining.parquet_tables import fingerprint_in, open_parquet, parquet_writer, read_row_group
 from ...mining.schemas import IDENTITIES, TableKind
+from ..stage_folder import StageFolder
 
 if TYPE_CHECKING:
     from ..config import ExtractConfig
@@ -45,9 +46,9 @@ class ExtractParts:
     """
 
     def __init__(
-        self, folder: Path, identities: IdentityImages, config: ExtractConfig, fingerprint: str
+        self, folder: StageFolder, identities: IdentityImages, config: ExtractConfig, fingerprint: str
     ) -> None:
-        self.folder, self.identities, self.config = folder / "identities.parts", identities, config
+        self.folder, self.identities, self.config = folder.identity_parts, identities, config
         self.fingerprint = fingerprint
         self._starts = range(0, len(identities), config.identities_per_part)
 

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pytest
 
 from subspace.mining import InputError
-from subspace.mining.artifacts import write_parquet
 from subspace.mining.manifest import IdentityImages, group_by_identity
+from subspace.mining.parquet_tables import write_parquet
 from subspace.mining.schemas import IDENTITIES, QUARANTINE, vector
 from subspace.pipeline.config import ExtractConfig
-from subspace.pipeline.stages.extract_parts import ExtractParts, Shard
+from subspace.pipeline.stages.parts import ExtractParts, Shard
 
 COUNTS = [3, 1, 7, 2, 2, 5, 4]
 
@@ -106,5 +106,5 @@ def test_merged_in_order(tmp_path: Path) -> None:
 
 
 def test_asking_imports_no_torch() -> None:
-    script = "import sys; import subspace.pipeline.stages.extract_parts; sys.exit('torch' in sys.modules)"
+    script = "import sys; import subspace.pipeline.stages.parts; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

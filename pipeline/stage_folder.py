@@ -1,0 +1,125 @@
+"""One folder of a run in which stages work, and the names of what lies in it. No other file spells them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..mining.artifacts import read_json
+
+START = "start"
+ROUND = "round-"
+
+IDENTITIES = "identities.parquet"
+IDENTITY_PARTS = "identities.parts"
+EMBEDDINGS = "embeddings.parquet"
+QUARANTINE = "quarantine.parquet"
+SUBSPACES = "subspaces.parquet"
+CENTROIDS = "centroids.parquet"
+DUPLICATES = "duplicates.parquet"
+PLAN = "plan"
+CHECKPOINT = "checkpoint"
+RESUME = "resume"
+METRICS = "metrics.jsonl"
+TENSORBOARD = "tensorboard"
+TRACKERS = "trackers.json"
+VALIDATION = "validation.json"
+EVALUATION = "evaluation.json"
+
+
+@dataclass(frozen=True)
+class StageFolder:
+    """A folder in which stages work: the starting network's, or a round's."""
+
+    path: Path
+    index: int
+    """Of the round, from 0; -1 for the starting network."""
+
+    @property
+    def name(self) -> str:
+        """start, round-000, round-001, ..."""
+        return self.path.name
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def file(self, name: str) -> Path:
+        """A file or folder of the stages that work here."""
+        return self.path / name
+
+    def marker(self, stage: str) -> Path:
+        """The completion marker of a stage."""
+        return self.path / "done" / f"{stage}.json"
+
+    def finished(self, stage: str) -> bool:
+        """Whether a stage has ended here, with whatever settings."""
+        return self.marker(stage).exists()
+
+    def record(self, stage: str) -> dict[str, Any]:
+        """What a stage's completion marker says: fingerprint, fields, seconds, summary.
+
+        Raises:
+            InputError: it has not ended, or the marker is damaged.
+        """
+        return read_json(self.marker(stage))
+
+    @property
+    def identities(self) -> Path:
+        """The identity means, a Parquet file."""
+        return self.path / IDENTITIES
+
+    @property
+    def identity_parts(self) -> Path:
+        """Parts of the identity means, while they are being made."""
+        return self.path / IDENTITY_PARTS
+
+    @property
+    def quarantine(self) -> Path:
+        """The images that could not be read, a Parquet file."""
+        return self.path / QUARANTINE
+
+    @property
+    def subspaces(self) -> Path:
+        """The subspace of every identity, a Parquet file."""
+        return self.path / SUBSPACES
+
+    @property
+    def centroids(self) -> Path:
+        """The centroids of the subspaces, a Parquet file."""
+        return self.path / CENTROIDS
+
+    @property
+    def duplicates(self) -> Path:
+        """Suspected duplicate identities, a Parquet file."""
+        return self.path / DUPLICATES
+
+    @property
+    def plan(self) -> Path:
+        """The batches, a folder of Parquet files."""
+        return self.path / PLAN
+
+    @property
+    def checkpoint(self) -> Path:
+        """The network at the end of the training here."""
+        return self.path / CHECKPOINT
+
+    @property
+    def resume(self) -> Path:
+        """Checkpoints on the way, each in a folder of its own."""
+        return self.path / RESUME
+
+    @property
+    def metrics(self) -> Path:
+        """What the training logged."""
+        return self.path / METRICS
+
+    @property
+    def validation(self) -> Path:
+        """Metrics on the validation identities."""
+        return self.path / VALIDATION
+
+    @property
+    def evaluation(self) -> Path:
+        """Metrics on the test identities."""
+        return self.path / EVALUATION

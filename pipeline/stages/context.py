@@ -1,0 +1,67 @@
+"""What every stage is given: the run, its settings, its manifest, how the command was called, and the round."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ...mining.manifest import Manifest
+from ..config import RunConfig, load_config
+from ..options import Options
+from ..run_directory import RunDirectory
+from ..stage_folder import StageFolder
+
+
+@dataclass(frozen=True)
+class Context:
+    """One run, as one command sees it, in one of its folders.
+
+    Example:
+        >>> from subspace.pipeline import Context
+        >>> Context.open("runs/photos", ["rounds=3"])  # doctest: +SKIP
+    """
+
+    run: RunDirectory
+    config: RunConfig
+    manifest: Manifest
+    options: Options
+    round_index: int = 0
+    """Of the folder to work in, from 0; -1 for the starting network's."""
+
+    @classmethod
+    def open(cls, path: Path | str, overrides: Sequence[str] = (), options: Options | None = None) -> Context:
+        """Open a run that `subspace init` made.
+
+        Args:
+            overrides: settings over those of the run, `section.key=value`.
+
+        Raises:
+            InputError: no run there, a wrong setting, or a manifest that cannot be read.
+        """
+        run = RunDirectory(Path(path))
+        config = load_config(run.config, overrides)
+        options = options or Options(overrides=tuple(overrides))
+        return cls(run, config, Manifest.open(config.manifest), options)
+
+    @property
+    def folder(self) -> StageFolder:
+        """Where the stages of this round work."""
+        return self.run.round(self.round_index)
+
+    @property
+    def before(self) -> StageFolder:
+        """Where the network lies that this round begins with."""
+        return self.run.network(self.round_index)
+
+    def at_round(self, index: int) -> Context:
+        """The same in another round; -1 for the starting network."""
+        return replace(self, round_index=index)
+
+    def with_options(self, options: Options) -> Context:
+        """The same, called otherwise."""
+        return replace(self, options=options)
+
+    def say(self, text: str = "") -> None:
+        """Print a line for people."""
+        self.options.console.say(text)

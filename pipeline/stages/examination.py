@@ -1,0 +1,118 @@
+"""A network examined: gallery, probes and distractors embedded, and the metrics with their intervals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...mining.errors import InputError
+from ...mining.evaluation.identification import identification
+from ...mining.evaluation.verification import verification
+from ...mining.manifest import Manifest
+from ...mining.randomness import derived_seed
+from ...train.checkpoint import load_network
+from ...train.checkpoint_meta import SPEC_PREFIX
+from ...train.data.batches import DecodedBatches, ImageChunks, load_batches
+from ...train.data.images import ImageStore
+from ...train.devices import pick_device
+from ...train.embedder import embed
+from ...train.networks.backbone import Backbone
+from ..config import EvalConfig, RunConfig
+from ..options import Options
+from .held_out import HeldOut
+
+
+def examine_checkpoint(
+    checkpoint: Path, config: RunConfig, manifest: Manifest, options: Options
+) -> dict[str, Any]:
+    """Examine a checkpoint folder on the test identities, outside a run; nothing is written."""
+    network = load_network(f"{SPEC_PREFIX}{checkpoint}")
+    return examine(network, config, manifest, options, HeldOut.test(config))
+
+
+def examine(
+    network: Backbone, config: RunConfig, manifest: Manifest, options: Options, held: HeldOut
+) -> dict[str, Any]:
+    """Embed gallery, probes and distractors, and compute the metrics with their 95 % intervals.
+
+    One image of every held-out identity is its gallery image; its other images, of another group where the
+    manifest has groups, are probes. The other identities' gallery images and one image of each distractor
+    identity are what a probe can be mistaken for.
+    """
+    gallery, probe, distractor = held.choose_images(manifest)
+    wanted = np.unique(np.concatenate((gallery, probe, distractor)))
+    rows = _embeddings_of(wanted, network, config, manifest, options)
+    gallery, probe, distractor = _readable(rows, gallery, probe, distractor, manifest.identity_id)
+
+    identity_id, seed = manifest.identity_id, derived_seed(config.seed, "eval bootstrap")
+    mated = rows.of(gallery), identity_id[gallery], rows.of(probe), identity_id[probe]
+    return _metrics(*mated, rows.of(distractor), held.settings, seed)
+
+
+def metric_names(settings: EvalConfig) -> list[str]:
+    """What an evaluation with these settings measures: the names that one of two made-up identities gives."""
+    rows_ID, identity_id = np.eye(2, dtype=np.float32), np.arange(2)
+    return list(_metrics(rows_ID, identity_id, rows_ID, identity_id, None, settings, 0)["metrics"])
+
+
+def _metrics(
+    gallery: np.ndarray,
+    gallery_id: np.ndarray,
+    probe: np.ndarray,
+    probe_id: np.ndarray,
+    distractors: np.ndarray | None,
+    settings: EvalConfig,
+    seed: int,
+) -> dict[str, Any]:
+    mated, bootstrap = (gallery, gallery_id, probe, probe_id), settings.bootstrap
+    ranks = identification(
+        *mated, distractors=distractors, ks=settings.ks, bootstrap=bootstrap, seed=seed
+    ).to_json()
+    tars = verification(*mated, fars=settings.fars, bootstrap=bootstrap, seed=seed).to_json()
+    return {**ranks, **tars, "metrics": {**ranks["metrics"], **tars["metrics"]}}
+
+
+class _Rows:
+    """Embeddings by image id."""
+
+    def __init__(self, image_id: np.ndarray, embeddings: np.ndarray) -> None:
+        self.image_id, self.embeddings = image_id, embeddings
+
+    def of(self, image_id: np.ndarray) -> np.ndarray:
+        return self.embeddings[np.searchsorted(self.image_id, image_id)]
+
+    def has(self, image_id: np.ndarray) -> np.ndarray:
+        return np.isin(image_id, self.image_id)
+
+
+def _embeddings_of(
+    image_id: np.ndarray, network: Backbone, config: RunConfig, manifest: Manifest, options: Options
+) -> _Rows:
+    chunks = ImageChunks(image_id, config.extract.batch_size)
+    dataset = DecodedBatches(ImageStore(manifest), chunks, network.input.size)
+    batches = load_batches(dataset, range(len(chunks)), config.extract.num_workers)
+    ids, rows = [], []
+    with options.console.progress("eval", len(image_id), "images") as progress:
+        for embedded in embed(network, batches, pick_device(options.device), config.extract.precision):
+            if embedded.batch.bad and config.data.on_bad_image == "fail":
+                bad = embedded.batch.bad[0]
+                raise InputError(
+                    f"image {bad.image_id} cannot be read: {bad.reason}; or set data.on_bad_image=quarantine"
+                )
+            ids.append(embedded.batch.image_id)
+            rows.append(embedded.embeddings)
+            progress.update(len(embedded.batch.image_id))
+    found = _Rows(np.concatenate(ids), np.concatenate(rows))
+    if len(found.image_id) < len(image_id):
+        options.console.say(f"eval: {len(image_id) - len(found.image_id):,} unreadable images are left out")
+    return found
+
+
+def _readable(
+    rows: _Rows, gallery: np.ndarray, probe: np.ndarray, distractor: np.ndarray, identity_id: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    gallery = gallery[rows.has(gallery)]
+    probe = probe[rows.has(probe) & np.isin(identity_id[probe], identity_id[gallery])]
+    return gallery, probe, distractor[rows.has(distractor)]

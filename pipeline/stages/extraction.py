@@ -1,0 +1,189 @@
+"""The work of an extraction: image batches through the network, and means by identity."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ...mining.clustering.means import IdentityMeans, identity_means
+from ...mining.errors import InputError
+from ...mining.parquet_tables import write_parquet
+from ...mining.randomness import generator
+from ...mining.schemas import EMBEDDINGS, IDENTITIES, QUARANTINE, vector
+from ...train.checkpoint import load_network
+from ...train.checkpoint_meta import SPEC_PREFIX
+from ...train.data.batches import DecodedBatches, ImageChunks, load_batches
+from ...train.data.images import BadImage, ImageStore
+from ...train.devices import pick_device
+from ...train.embedder import EmbeddedBatch, embed, forward_rate
+from .. import stage_folder as files
+from ..console import Progress, amount
+from .context import Context
+from .extraction_processes import devices_of, extract_in_processes
+from .parts import ExtractParts, Shard
+from .stage import Stage
+
+
+class Extraction:
+    """The work of one extraction, or of one shard of it.
+
+    Raises:
+        InputError: fewer than two training identities, or no such device.
+    """
+
+    def __init__(self, context: Context, stage: Stage) -> None:
+        self.context, self.stage = context, stage
+        config, manifest = context.config, context.manifest
+        self.config, self.manifest, self.options = config, manifest, context.options
+        self.identities = manifest.identities_in(config.data.train_splits)
+        if len(self.identities) < 2:
+            raise InputError(
+                f"{manifest.path} has {len(self.identities)} identities in {' and '.join(config.data.train_splits)}; "
+                f"at least two are needed (its splits: {', '.join(manifest.splits)})"
+            )
+        self.network = load_network(f"{SPEC_PREFIX}{context.before.checkpoint}")
+        self.device = pick_device(self.options.device)
+        self.parts = ExtractParts(stage.folder, self.identities, config.extract, stage.fingerprint)
+
+    def estimate(self) -> str:
+        """Images, time, memory and disk, in a line."""
+        images, D = self.parts.images(range(len(self.parts))), self.network.embedding_size
+        processes = min(self.options.processes, len(self.parts))
+        devices = sorted({*devices_of(self.options.device, processes)})
+        rate = forward_rate(self.network, self.device, self.config.extract.precision) * len(devices)
+        means, kept = len(self.identities) * D * 4, images * D * 2 * self.config.extract.keep_embeddings
+        part = min(len(self.identities), self.config.extract.identities_per_part) * D * 4
+        memory = self.manifest.table.nbytes * (processes + (processes > 1)) + part * processes
+        return (
+            f"{images:,} images of {len(self.identities):,} identities on {', '.join(devices)} in {len(self.parts)} part(s)"
+            + (f" by {processes} processes" if processes > 1 else "")
+            + f", about {max(1, images / rate):,.0f} s, {amount(memory)} of memory, {amount(2 * means + kept)} of disk"
+        )
+
+    def work(self, shard: Shard | None) -> dict[str, Any] | None:
+        """Make the missing parts, of all or of a shard; merge all, and return the summary. None: a shard is done."""
+        mine, todo = self.parts.of(shard or Shard()), self.parts.missing(shard)
+        total = self.parts.images(mine)
+        done = total - self.parts.images(todo)
+        started = time.monotonic()
+        with self.options.console.progress("extract", total, "images", done) as progress:
+            if todo and min(self.options.processes, len(self.parts)) > 1:
+                extract_in_processes(self.context, self.parts, progress)
+            else:
+                for part in todo:
+                    self._extract_part(part, progress)
+        seconds = time.monotonic() - started
+        if shard is not None:
+            self.options.console.say(
+                f"shard {shard.index} of {shard.count} is done, {len(mine)} of {len(self.parts)} parts; when all "
+                f"are, `{self.stage.command}` merges them"
+            )
+            return None
+        return self._merge((total - done) / seconds if todo else None)
+
+    def _extract_part(self, part: int, progress: Progress) -> None:
+        extract, images = self.config.extract, self.parts[part]
+        if extract.max_images is not None:
+            images = images.at_most(extract.max_images, generator(self.config.seed, "extract images", part))
+        chunks = ImageChunks(images.image_id, extract.batch_size)
+        dataset = DecodedBatches(ImageStore(self.manifest), chunks, self.network.input.size)
+        batches = load_batches(dataset, range(len(chunks)), extract.num_workers)
+        bad: list[BadImage] = []
+        embeddings: list[pa.Table] = []
+
+        def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for embedded in embed(self.network, batches, self.device, extract.precision):
+                bad.extend(embedded.batch.bad)
+                if embedded.batch.bad and self.config.data.on_bad_image == "fail":
+                    raise InputError(
+                        f"{self._name(embedded.batch.bad[0])}; or set data.on_bad_image=quarantine"
+                    )
+                if extract.keep_embeddings:
+                    embeddings.append(self._embedding_table(embedded))
+                progress.update(len(embedded.batch.image_id) + len(embedded.batch.bad))
+                yield self.manifest.identity_id[embedded.batch.image_id], embedded.embeddings
+
+        means = list(identity_means(blocks()))
+        if extract.keep_embeddings:
+            table = pa.concat_tables(embeddings)
+            write_parquet(self.parts.path(part, "embeddings"), EMBEDDINGS, table, self.stage.fingerprint)
+        quarantine = self._quarantine_table(bad)
+        write_parquet(self.parts.path(part, "quarantine"), QUARANTINE, quarantine, self.stage.fingerprint)
+        # The means come last: they say that the part is complete.
+        write_parquet(self.parts.path(part), IDENTITIES, self._identity_table(means), self.stage.fingerprint)
+
+    def _merge(self, rate: float | None) -> dict[str, Any]:
+        folder = self.stage.folder
+        kinds = [
+            ("quarantine", QUARANTINE, folder.quarantine),
+            ("means", IDENTITIES, folder.identities),
+        ]
+        if self.config.extract.keep_embeddings:
+            kinds.append(("embeddings", EMBEDDINGS, folder.file(files.EMBEDDINGS)))
+        count = {what: self.parts.merge(what, kind, path) for what, kind, path in kinds}
+        lost = len(self.identities) - count["means"]
+        if count["means"] < 2:
+            raise InputError(
+                f"{count['quarantine']} images are unreadable and fewer than two identities remain; see {folder.quarantine}"
+            )
+        self.options.console.say(
+            f"{self.stage.label}: {count['means']:,} identity means of {self.network.embedding_size} numbers"
+            + (f", {rate:,.0f} images/s" if rate else "")
+            + (
+                f"; {count['quarantine']:,} unreadable images in {files.QUARANTINE}"
+                if count["quarantine"]
+                else ""
+            )
+            + (f", {lost:,} identities without a readable image" if lost else "")
+        )
+        return {"identities": count["means"], "quarantined": count["quarantine"], "images_per_second": rate}
+
+    def _name(self, bad: BadImage) -> str:
+        row = self.manifest.table.slice(bad.image_id, 1)
+        return f"image {bad.image_id} ({row['uri'][0].as_py()}) cannot be read: {bad.reason}"
+
+    def _identity_table(self, means: list[IdentityMeans]) -> pa.Table:
+        D = self.network.embedding_size
+        ids = np.concatenate([block.identity_id for block in means] or [np.empty(0, np.int32)])
+        flat = np.concatenate([block.mean.ravel() for block in means] or [np.empty(0, np.float32)])
+        return pa.table(
+            {
+                "identity_id": pa.array(ids, pa.int32()),
+                "identity": self.manifest.names_of(ids),
+                "images": pa.array(
+                    np.concatenate([b.images for b in means] or [np.empty(0, np.int32)]), pa.int32()
+                ),
+                "mean": pa.FixedSizeListArray.from_arrays(pa.array(flat), type=vector(D)),
+                "spread": pa.array(
+                    np.concatenate([b.spread for b in means] or [np.empty(0, np.float32)]), pa.float32()
+                ),
+            }
+        )
+
+    def _embedding_table(self, embedded: EmbeddedBatch) -> pa.Table:
+        image_id = embedded.batch.image_id
+        half = pa.array(embedded.embeddings.astype(np.float16).ravel())
+        return pa.table(
+            {
+                "image_id": pa.array(image_id, pa.int64()),
+                "identity_id": pa.array(self.manifest.identity_id[image_id], pa.int32()),
+                "embedding": pa.FixedSizeListArray.from_arrays(
+                    half, type=vector(self.network.embedding_size, pa.float16())
+                ),
+            }
+        )
+
+    def _quarantine_table(self, bad: list[BadImage]) -> pa.Table:
+        rows = self.manifest.table.take(pa.array([image.image_id for image in bad], pa.int64()))
+        return pa.table(
+            {
+                "image_id": pa.array([image.image_id for image in bad], pa.int64()),
+                "identity": rows["identity"].cast(pa.string()),
+                "uri": rows["uri"].cast(pa.string()),
+                "reason": pa.array([image.reason for image in bad], pa.string()),
+            }
+        )

@@ -1,0 +1,301 @@
+"""The table of stages: their order, what each needs and makes, and who does it.
+
+This is the one place that knows all stages. `subspace run`, `status`, `submit`, the stage commands and the schedulers
+read it. To add a stage, write its file in this folder, its settings, and its row here.
+
+The file of a stage called NAME, `module`, defines
+
+    NAME_fields(context)     settings and seeds that its output depends on; imports neither torch nor FAISS
+    `work`(context)          does it, by `run_stage(row("NAME").stage(context), ...)`
+    NAME_applies(context)    whether this run has the stage at all; left out where every run has it
+    NAME_parts(context)      of a stage that shards: its parts, as `ExtractParts` has them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal
+
+from ...mining.errors import InputError
+from .. import stage_folder as files
+from ..run_directory import RunDirectory
+from .stage import Stage
+
+if TYPE_CHECKING:
+    from .context import Context
+
+Place = Literal["start", "round", "network"]
+"""start: once, for the starting network; round: in every round; network: for every network, the starting one too."""
+Gpus = Literal["all", "one", "none"]
+
+MANIFEST, NETWORK_BEFORE, NETWORK_HERE = "manifest", "network before", "network here"
+"""Inputs that no stage of the same folder makes: the manifest, the network that the round begins with, and the one of
+this folder."""
+
+TRAINING_PHASES = ("data", "forward", "loss", "backward", "update", "pictures", "checkpoint")
+TRAINING_OUTPUTS = (files.CHECKPOINT, files.RESUME, files.METRICS, files.TENSORBOARD, files.TRACKERS)
+
+
+@dataclass(frozen=True)
+class Switch:
+    """A flag of a stage's command that does something else instead."""
+
+    name: str
+    help: str
+    work: str
+    """A function of the stage's file, called with the context."""
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """One stage."""
+
+    name: str
+    place: Place
+    module: str
+    """Its file in this folder."""
+    work: str
+    """The function of that file which does it."""
+    inputs: Mapping[str, str]
+    """The names of its fields that hold a fingerprint, and whose: a stage of the same folder, or one of the above."""
+    sections: tuple[str, ...]
+    """Sections and settings of `subspace.yaml` that its output depends on."""
+    outputs: tuple[str, ...]
+    """Files in its folder; the first one is there when it is done."""
+    help: str
+    """What its command says."""
+    example: str
+    """Arguments of its command, after the run."""
+    command: str = ""
+    """The command that does it; its name unless said."""
+    shards: bool = False
+    """Whether it is done in parts, by any number of jobs."""
+    trains: bool = False
+    """Whether several processes on several nodes share its work."""
+    reads_images: bool = False
+    """Whether loader processes hand it images in shared memory."""
+    gpus: Gpus = "none"
+    """How many of a job's GPUs it uses."""
+    phases: tuple[str, ...] = ()
+    """Parts of its time that its log has apart."""
+    switches: tuple[Switch, ...] = field(default=())
+
+    @cached_property
+    def _module(self) -> ModuleType:
+        return import_module(f".{self.module}", __package__)
+
+    def _function(self, name: str) -> Callable[..., Any]:
+        return getattr(self._module, name)
+
+    @property
+    def command_name(self) -> str:
+        """The command that does it."""
+        return self.command or self.name
+
+    def works_in(self, round_index: int) -> bool:
+        """Whether the folder of a round (-1: the starting network) has this stage."""
+        return self.place == "network" or (self.place == "start") == (round_index < 0)
+
+    def applies(self, context: Context) -> bool:
+        """Whether this run has the stage at all."""
+        applies = getattr(self._module, f"{self.name}_applies", None)
+        return applies is None or applies(context)
+
+    def command_in(self, run: RunDirectory, round_index: int) -> str:
+        """The command line that does it, for messages."""
+        at = f" --round {round_index}" if self.place == "round" else ""
+        return f"subspace {self.command_name} {run.path}{at}"
+
+    def stage(self, context: Context) -> Stage:
+        """The stage, for the settings, inputs and folder of `context`.
+
+        Raises:
+            InputError: a stage that it needs is not done; the message names the command that does it.
+        """
+        return Stage(
+            self.name,
+            context.folder,
+            {
+                **{name: self._fingerprint(context, source) for name, source in self.inputs.items()},
+                **self._function(f"{self.name}_fields")(context),
+            },
+            self.outputs,
+            self.command_in(context.run, context.round_index),
+        )
+
+    def do(self, context: Context, **arguments: Any) -> dict[str, Any]:
+        """Do the stage unless it is done, and return its marker."""
+        return self._function(self.work)(context, **arguments)
+
+    def switched(self, context: Context, switch: Switch) -> Any:
+        """What a flag of the command does instead."""
+        return self._function(switch.work)(context)
+
+    def parts(self, context: Context) -> Any:
+        """The parts of a stage that shards."""
+        return self._function(f"{self.name}_parts")(context)
+
+    def _fingerprint(self, context: Context, source: str) -> str:
+        if source == MANIFEST:
+            return context.manifest.fingerprint
+        if source in (NETWORK_BEFORE, NETWORK_HERE):
+            index = context.round_index - (source == NETWORK_BEFORE)
+            return finished(context, "pretrain" if index < 0 else "train", index)
+        return finished(context, source, context.round_index)
+
+
+STAGES = (
+    StageRow(
+        name="pretrain",
+        place="start",
+        module="pretrain",
+        work="pretrain_network",
+        inputs={},  # the manifest only where it trains
+        sections=("model", "embedding_size", "seed", "pretrain", "data.pretrain_splits"),
+        outputs=(*TRAINING_OUTPUTS, files.PLAN),
+        help="Make the starting network: classify the pretrain identities (pretrain.steps=0: take MODEL as it is).",
+        example="pretrain.steps=4000",
+        trains=True,
+        reads_images=True,
+        gpus="all",
+        phases=TRAINING_PHASES,
+    ),
+    StageRow(
+        name="extract",
+        place="round",
+        module="extract",
+        work="extract_means",
+        inputs={"manifest": MANIFEST, "network": NETWORK_BEFORE},
+        sections=("seed", "recluster.refresh", "data.train_splits", "data.on_bad_image", "extract"),
+        outputs=(files.IDENTITIES, files.QUARANTINE, files.IDENTITY_PARTS, files.EMBEDDINGS),
+        help="Embed the training images with the current network and average them by identity.",
+        example="--shard 0 --num-shards 8",
+        shards=True,
+        reads_images=True,
+        gpus="all",
+    ),
+    StageRow(
+        name="cluster",
+        place="round",
+        module="cluster",
+        work="cluster_means",
+        inputs={"identities": "extract"},
+        sections=("seed", "cluster"),
+        outputs=(files.SUBSPACES, files.CENTROIDS, files.DUPLICATES),
+        help="Cluster the identity means into subspaces of look-alikes, and print how many neighbours stay together.",
+        example="cluster.ids_per_subspace=5000",
+        gpus="one",
+    ),
+    StageRow(
+        name="plan",
+        place="round",
+        module="plan",
+        work="plan_round",
+        inputs={"subspaces": "cluster", "manifest": MANIFEST},
+        sections=("seed", "data.train_splits", "plan"),
+        outputs=(files.PLAN,),
+        help="Write the batches of a round, one Parquet row each, and print how much harder they are than random ones.",
+        example="plan.strategy=doppelganger plan.random_fraction=0.25; "
+        "subspace plan runs/photos --list-shards | awk '$1 == 7 {print $2}'",
+        switches=(
+            Switch(
+                "list_shards",
+                "Only list subspace, shard and images in it, tab-separated, for staging.",
+                "list_shards",
+            ),
+        ),
+    ),
+    StageRow(
+        name="train",
+        place="round",
+        module="train",
+        work="train_round",
+        inputs={"network": NETWORK_BEFORE, "plan": "plan", "manifest": MANIFEST},
+        sections=("seed", "rounds", "plan.steps", "plan.singletons", "recluster", "train"),
+        outputs=TRAINING_OUTPUTS,
+        help="Train one round on its plan; continues from the last saved step.",
+        example="train.precision=bf16-mixed --device cuda",
+        trains=True,
+        reads_images=True,
+        gpus="all",
+        phases=TRAINING_PHASES,
+    ),
+    StageRow(
+        name="validate",
+        place="network",
+        module="evaluate",
+        work="validate_network",
+        inputs={"network": NETWORK_HERE, "manifest": MANIFEST},
+        sections=("seed", "data", "extract.batch_size", "extract.precision", "validation"),
+        outputs=(files.VALIDATION,),
+        help="Metrics on the validation identities.",
+        example="",
+        command="eval",
+        reads_images=True,
+        gpus="one",
+    ),
+    StageRow(
+        name="eval",
+        place="network",
+        module="evaluate",
+        work="evaluate_network",
+        inputs={"network": NETWORK_HERE, "manifest": MANIFEST},
+        sections=("seed", "data", "extract.batch_size", "extract.precision", "eval"),
+        outputs=(files.EVALUATION,),
+        help="Metrics on the test identities.",
+        example="",
+        reads_images=True,
+        gpus="one",
+    ),
+)
+"""In the order in which a run does them: those of the starting network, then round after round."""
+
+
+def row(name: str) -> StageRow:
+    """The row of a stage."""
+    return next(found for found in STAGES if found.name == name)
+
+
+def rows_of(place: Place) -> tuple[StageRow, ...]:
+    """The rows of a place, in order."""
+    return tuple(found for found in STAGES if found.place == place)
+
+
+def job_names() -> tuple[str, ...]:
+    """The commands that do stages, each once: the kinds of jobs that a scheduler gets."""
+    return tuple(dict.fromkeys(found.command_name for found in STAGES))
+
+
+def jobs_of(name: str) -> tuple[str, ...]:
+    """The jobs that have a hand in a stage: that of its command, and for shards the one after it, which merges them."""
+    own = row(name)
+    after = STAGES[STAGES.index(own) + 1] if own.shards else own
+    return tuple(dict.fromkeys((own.command_name, after.command_name)))
+
+
+def trains(job: str) -> bool:
+    """Whether the jobs of a command share their work over processes and nodes."""
+    return any(found.trains for found in STAGES if found.command_name == job)
+
+
+def finished(context: Context, name: str, round_index: int) -> str:
+    """The fingerprint in a completion marker: what the stages after it depend on.
+
+    Raises:
+        InputError: that stage is not done; the message names the command that does it.
+    """
+    folder = context.run.round(round_index)
+    if not folder.finished(name):
+        command = row(name).command_in(context.run, round_index)
+        raise InputError(f"{folder} has no finished {name} yet; run `{command}` first")
+    return folder.record(name)["fingerprint"]
+
+
+def steps_taken(run: RunDirectory, round_index: int) -> int:
+    """Training steps of all rounds before `round_index`, as their completion markers have it."""
+    rounds = (run.round(index) for index in range(round_index))
+    return sum(folder.record("train")["summary"]["steps"] for folder in rounds if folder.finished("train"))

@@ -1,0 +1,131 @@
+"""The training of a round, put together: network, loss, optimiser, batches, labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from ...mining.clustering.mean_table import MeanTable
+from ...mining.errors import InputError
+from ...mining.randomness import derived_seed
+from ...train import distributed
+from ...train.checkpoint import load_network
+from ...train.checkpoint_meta import SPEC_PREFIX, CheckpointMeta
+from ...train.data.batches import DecodedBatches, Plan
+from ...train.data.image_index import training_images
+from ...train.data.images import ImageStore
+from ...train.losses.building import TrainingSet, build_loss, labels_are_places
+from ...train.optimizers import build_optimizer
+from ...train.running_means import RunningMeans, Staleness
+from .cluster import RECALL_AT, recall_seed
+from .context import Context
+from .graph import steps_taken
+from .round_tables import read_identities, read_subspaces
+from .stage import Stage
+from .training import Training
+from .training_estimate import training_estimate
+
+
+def round_estimate(context: Context) -> str:
+    """Steps, time and disk of the training, in a line."""
+    plan = Plan(context.folder.plan)
+    network = load_network(f"{SPEC_PREFIX}{context.before.checkpoint}")
+    return training_estimate(network, context.config.train, len(plan), len(plan[0]), context.options)
+
+
+def round_training(context: Context, stage: Stage) -> Training:
+    """The training of a round on its plan; `Training.run` does it."""
+    config, before = context.config, context.before.checkpoint
+    network = load_network(f"{SPEC_PREFIX}{before}")
+    loss = build_loss(config.train.loss, config.train.loss_args, _training_set(context))
+    plan = Plan(context.folder.plan)
+    return Training(
+        stage=stage,
+        plan=plan,
+        dataset=DecodedBatches(
+            _images(context),
+            plan.__getitem__,
+            network.input.size,
+            augment=config.train.augment,
+            seed=(config.seed, context.round_index),
+            keep_repeats=config.plan.singletons == "augment",
+            process=(distributed.rank(), distributed.count()),
+        ),
+        labels_of=_labels(
+            context, plan, places=labels_are_places(loss) or config.recluster.needs_running_means
+        ),
+        network=network,
+        loss=loss,
+        optimizer=build_optimizer([network, loss], config.train.optimizer),
+        optimizer_config=config.train.optimizer,
+        loader=config.train,
+        meta=CheckpointMeta(
+            network.spec,
+            network.embedding_size,
+            0,
+            stage.fingerprint,
+            parent=str(stage.fields["network"]),
+            plan=plan.fingerprint,
+            config=config.model_dump(mode="json"),
+        ),
+        first_step=steps_taken(context.run, context.round_index),
+        total_steps=config.total_steps,
+        seed=derived_seed(config.seed, "train"),
+        fail_on_bad_image=config.data.on_bad_image == "fail",
+        begin_with=before if context.round_index > 0 else None,
+        collapse=config.train.collapse,
+        staleness=_staleness(context) if distributed.rank() == 0 else None,
+    )
+
+
+def _staleness(context: Context) -> Staleness | None:
+    config, folder = context.config, context.folder
+    if not config.recluster.needs_running_means:
+        return None
+    spread = read_identities(folder, ["spread"])["spread"].to_numpy()
+    made = folder.record("cluster")["summary"]
+    return Staleness(
+        RunningMeans.beginning(_means(context), torch.from_numpy(spread.copy()), config.recluster.momentum),
+        read_subspaces(context.folder),
+        config.recluster,
+        recall_then=made[f"recall@{RECALL_AT}"],
+        k=RECALL_AT,
+        queries=made["recall_queries"],
+        seed=recall_seed(config, context.round_index),
+    )
+
+
+def _images(context: Context) -> ImageStore:
+    """The images for training; process 0 makes their index where there is none, and the others wait."""
+    problem = None
+    if distributed.rank() == 0:
+        try:
+            training_images(context.manifest, context.run.image_index)
+        except InputError as error:
+            problem = str(error)
+    distributed.refuse_if_any(problem)
+    return training_images(context.manifest, context.run.image_index)
+
+
+def _labels(context: Context, plan: Plan, *, places: bool) -> Callable[[int, np.ndarray], np.ndarray]:
+    """Identity ids as the plan says them, or their `places` in the identities table: 4 bytes an identity."""
+    if not places:
+        return plan.identities_of
+    known = read_identities(context.folder, ["identity_id"])["identity_id"].to_numpy()
+    return lambda step, image_id: np.searchsorted(known, plan.identities_of(step, image_id))
+
+
+def _training_set(context: Context) -> TrainingSet:
+    """What a loss may ask; nothing of any identity is read before it does."""
+    return TrainingSet(
+        *MeanTable(context.folder.identities).shape,
+        means=lambda: _means(context),
+        subspace_of=lambda: torch.from_numpy(read_subspaces(context.folder).astype(np.int64)),
+        seed=derived_seed(context.config.seed, "loss"),
+    )
+
+
+def _means(context: Context) -> torch.Tensor:
+    return torch.from_numpy(MeanTable(context.folder.identities)[:].copy())
