@@ -19,7 +19,7 @@ from .config import RunConfig
 from .extract_ahead import extracting_ahead
 from .run_directory import RunDirectory
 from .stages.cluster import cluster
-from .stages.evaluate import evaluate, evaluation_table, evaluations, metric_names
+from .stages.evaluate import evaluate, evaluation_table, evaluations
 from .stages.extract import extract
 from .stages.held_out import HeldOut
 from .stages.plan import plan
@@ -116,7 +116,7 @@ class _Rounds:
         """Say what is not examined, and refuse now what would be wrong hours later."""
         say = self.options.console.say
         if self.problem is None:
-            metric_is_known(self.config.early_stop, metric_names(self.config.validation))
+            metric_is_known(self.config.early_stop, list(self.config.validation.metric_names))
         else:
             say(
                 f"no validation, so no best round and no early stop: {self.problem}; `subspace ingest "

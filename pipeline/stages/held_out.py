@@ -1,4 +1,4 @@
-"""Whom a network is examined on: the test identities, or the validation identities, by which a run decides."""
+"""What a network is examined on: the test identities, or the validation identities, by which a run decides."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from ...mining.errors import InputError
-from ...mining.evaluation.identification import evaluation_pairs
+from ...mining.evaluation.pairs import evaluation_pairs
+from ...mining.evaluation.settings import EvalConfig, ValidationConfig
 from ...mining.manifest import Manifest
 from ...mining.randomness import derived_seed, generator
-from ..config import EvalConfig, RunConfig, ValidationConfig
+from ..config import RunConfig
 from .stage import flat_fields
 
 
@@ -56,12 +57,14 @@ class HeldOut:
     def fields(self) -> dict[str, Any]:
         """What the choice of images and the metrics are a function of, beside the manifest."""
         section = "validation" if isinstance(self.settings, ValidationConfig) else "eval"
+        # left out while it is null: runs made before there was such a setting keep their fingerprints
+        unset = ("metrics",) if self.settings.metrics is None else ()
         return {
             "seed": self.seed,
             self.setting: list(self.splits),
             **({"data.test_splits": list(self.without)} if self.without else {}),
             "data.distractor_splits": list(self.distractor_splits),
-            **flat_fields(section, self.settings.model_dump()),
+            **flat_fields(section, self.settings.model_dump(), without=unset),
         }
 
     def is_in(self, manifest: Manifest) -> bool:

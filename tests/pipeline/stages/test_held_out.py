@@ -15,7 +15,6 @@ from subspace.mining import InputError, Manifest
 from subspace.mining.artifacts import write_parquet
 from subspace.mining.schemas import MANIFEST
 from subspace.pipeline.config import RunConfig, parse_config
-from subspace.pipeline.stages.evaluate import metric_names
 from subspace.pipeline.stages.held_out import HeldOut
 
 
@@ -114,6 +113,18 @@ def test_training_identities_validate_nobody(small_manifest: Path, tmp_path: Pat
     assert refused.returncode == 2
 
 
-def test_metric_names(small_manifest: Path) -> None:
-    settings = config_of(small_manifest, validation={"ks": [1, 20], "fars": [1e-2, 1e-4]}).validation
-    assert metric_names(settings) == ["Rank-1", "Rank-20", "TAR@FAR=1e-2", "TAR@FAR=1e-4"]
+def test_the_fingerprint_has_metrics_only_where_they_are_named() -> None:
+    """Those of runs made before `metrics` was there are unchanged."""
+    config = config_of(Path("m.parquet"))
+    assert HeldOut.test(config).fields == {
+        "seed": 0, "data.test_splits": ["test"], "data.distractor_splits": ["val"],
+        "eval.probes_per_identity": 4, "eval.distractors": 100_000, "eval.ks": [1, 5],
+        "eval.fars": [1e-2, 1e-3, 1e-4], "eval.bootstrap": 200,
+    }  # fmt: skip
+    assert list(HeldOut.validation(config).fields) == [
+        "seed", "data.val_splits", "data.test_splits", "data.distractor_splits", "validation.probes_per_identity",
+        "validation.distractors", "validation.ks", "validation.fars", "validation.bootstrap", "validation.identities",
+    ]  # fmt: skip
+    asked = {"metrics": ["Rank-1", "coverage@P=0.95"]}
+    fields = HeldOut.test(config_of(Path("m.parquet"), eval=asked)).fields
+    assert fields == HeldOut.test(config).fields | {"eval.metrics": ["Rank-1", "coverage@P=0.95"]}
