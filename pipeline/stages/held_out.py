@@ -87,11 +87,14 @@ class HeldOut:
         """
         images = self._images(manifest)
         named = f"{self.setting}={','.join(self.splits)}"
+        if not manifest.in_splits(self.splits).any():
+            raise InputError(
+                f"{manifest.path} has no images in {named} (its splits: {', '.join(manifest.splits)})"
+            )
         if len(images) == 0:
             raise InputError(
-                f"{manifest.path} has no images in {named}"
-                + (f" of nobody in data.test_splits={','.join(self.without)}" if self.without else "")
-                + f" (its splits: {', '.join(manifest.splits)})"
+                f"{manifest.path}: every identity in {named} is also in data.test_splits={','.join(self.without)}, "
+                f"and those are left out"
             )
         identity_id, groups = manifest.identity_id, manifest.groups()
         try:

@@ -1,4 +1,4 @@
-"""Who is tested and who is validated: nobody is both, and the choice is that of slow loops over the manifest."""
+"""Test and validation identities: none is both, and the choice is that of slow loops over the manifest."""
 
 from __future__ import annotations
 
@@ -75,7 +75,9 @@ def test_an_identity_of_both_is_of_the_test_alone(small_manifest: Path, tmp_path
     assert shared in identities(mixed, np.concatenate(HeldOut.test(config).choose_images(mixed)))
     assert shared not in identities(mixed, np.concatenate(HeldOut.validation(config).choose_images(mixed)))
     other = config_of(path, data={"test_splits": ["test", "val"], "distractor_splits": ["val"]})
-    assert "nobody in data.test_splits=test,val" in str(HeldOut.validation(other).problem(mixed))
+    assert HeldOut.validation(other).problem(mixed) == (
+        f"{path}: every identity in data.val_splits=val is also in data.test_splits=test,val, and those are left out"
+    )
     assert HeldOut.test(other).problem(mixed) is None
 
 
@@ -101,7 +103,9 @@ def test_a_limit_draws_by_seed(small_manifest: Path) -> None:
 def test_without_pairs_it_says_so(small_manifest: Path, tmp_path: Path) -> None:
     config = config_of(small_manifest, data={"val_splits": ["nobody"]})
     manifest = Manifest.open(small_manifest)
-    assert "data.val_splits=nobody" in str(HeldOut.validation(config).problem(manifest))
+    assert HeldOut.validation(config).problem(manifest) == (
+        f"{small_manifest} has no images in data.val_splits=nobody (its splits: {', '.join(manifest.splits)})"
+    )
     with pytest.raises(InputError, match="val_splits=nobody"):
         HeldOut.validation(config).choose_images(manifest)
 
