@@ -98,5 +98,5 @@ def metric_is_known(settings: EarlyStopConfig, names: list[str]) -> None:
     if settings.metric not in names:
         raise InputError(
             f"early_stop.metric={settings.metric} is not measured; choose from {', '.join(names)}, or ask for it "
-            f"by validation.ks or validation.fars"
+            f"by validation.metrics"
         )

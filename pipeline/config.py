@@ -17,6 +17,7 @@ from yaml import YAMLError
 from ..mining.artifacts import write_text
 from ..mining.clustering.settings import SubspaceConfig
 from ..mining.errors import InputError, SubspaceWarning
+from ..mining.evaluation.settings import EvalConfig, ValidationConfig
 from ..mining.planning.settings import PlanConfig
 from ..mining.settings import Settings
 from ..train.data.batches import AugmentConfig
@@ -100,31 +101,6 @@ class ExtractConfig(Settings):
         default=20_000, ge=1, description="unit of resuming and of --shard; one Parquet part each"
     )
     keep_embeddings: bool = Field(default=False, description="also write every image's embedding, as float16")
-
-
-class EvalConfig(Settings):
-    """Identification and verification on the test identities."""
-
-    probes_per_identity: int | None = Field(
-        default=4, ge=1, description="null: all other images of the identity"
-    )
-    distractors: int = Field(default=100_000, ge=0, description="at most this many, one image each")
-    ks: tuple[int, ...] = Field(default=(1, 5), min_length=1, description="k of Rank-k")
-    fars: tuple[float, ...] = Field(default=(1e-2, 1e-3, 1e-4), min_length=1, description="FAR of TAR@FAR")
-    bootstrap: int = Field(default=200, ge=10, description="resamplings of the identities for 95 % intervals")
-
-
-class ValidationConfig(EvalConfig):
-    """Identification and verification on the validation identities, after each round."""
-
-    probes_per_identity: int | None = Field(
-        default=2, ge=1, description="null: all other images of the identity"
-    )
-    distractors: int = Field(default=10_000, ge=0, description="at most this many, one image each")
-    bootstrap: int = Field(default=50, ge=10, description="resamplings of the identities for 95 % intervals")
-    identities: int | None = Field(
-        default=10_000, ge=2, description="at most this many, drawn by seed; null: all"
-    )
 
 
 class RunConfig(Settings):
@@ -230,8 +206,9 @@ def _explain(error: ValidationError, where: str) -> str:
         return f"unknown setting '{key}' ({where}){hint}"
     if problem["type"] == "missing":
         return f"setting '{key}' is missing ({where})"
-    if problem["type"] == "value_error":  # a check over several settings
-        return f"{problem['msg'].removeprefix('Value error, ')} ({where})"
+    if problem["type"] == "value_error":  # a check of our own, of one setting (section.key) or over several
+        place = f"{key}, {where}" if "." in key else where
+        return f"{problem['msg'].removeprefix('Value error, ')} ({place})"
     hint = "; write a list as [a,b]" if "tuple" in problem["msg"] else ""
     return f"setting '{key}={problem['input']}' ({where}): {problem['msg'].lower()}{hint}"
 

@@ -109,9 +109,7 @@ class _Rounds:
         """Say what is not examined, and refuse now what would be wrong hours later."""
         say = self.context.say
         if self.problem is None:
-            from .stages.examination import metric_names
-
-            metric_is_known(self.config.early_stop, metric_names(self.config.validation))
+            metric_is_known(self.config.early_stop, list(self.config.validation.metric_names))
         else:
             say(
                 f"no validation, so no best round and no early stop: {self.problem}; `subspace ingest "

@@ -1,7 +1,7 @@
 """TAR@FAR verification: how many genuine pairs pass a threshold that lets a share FAR of impostors pass?
 
-Shapes: G gallery images, one per identity; P probes; I identities with probes; D dimensions; B rows of a tile.
-Similarity is the cosine: the inner product of unit rows in float32. Pairs that share an identity are not
+Shapes: G gallery images, one per identity; P probes; I identities with probes; T kept impostor scores;
+R replicates; B rows of a tile. Pairs that share an identity are not
 independent, so the 95 % intervals resample identities: Bolle, Ratha and Pankanti, "Error analysis of pattern
 recognition systems: the subsets bootstrap" (CVIU 2004); Fogliato, Patil and Perona, "Confidence intervals for
 error rates in 1:1 matching tasks" (2024) compare the alternatives.
@@ -11,43 +11,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
-from .identification import BLOCK, TIE, Interval, MatedProbes, percentile_interval
+from .intervals import Metric, percentile_interval
+from .mated_probes import BLOCK, TIE, MatedProbes
 
 TAIL_FACTOR = 3
 """Impostor scores kept, in units of what the highest FAR accepts, so that resamples find theirs among them."""
 
 
 @dataclass(frozen=True)
-class TarAtFar(Interval):
-    """The share of genuine pairs accepted where impostors are accepted at most at the rate `far`."""
+class TarAtFar(Metric):
+    """The share of genuine pairs accepted where impostors are accepted at most at the rate `far`.
+
+    >>> TarAtFar("TAR@FAR=1e-3", 0.9, 0.8, 0.95, far=1e-3, threshold=0.7).to_json()
+    {'value': 0.9, 'low': 0.8, 'high': 0.95, 'far': 0.001, 'threshold': 0.7}
+    """
 
     far: float
     threshold: float | None
     """Cosine; accept what is strictly above."""
-
-
-@dataclass(frozen=True)
-class Verification:
-    """TAR at each FAR asked for, and how much data is behind it."""
-
-    metrics: tuple[TarAtFar, ...]
-    identities: int
-    genuine_pairs: int
-    impostor_pairs: int
-
-    def __getitem__(self, name: str) -> TarAtFar:
-        """The metric of that name, such as `TAR@FAR=1e-3`."""
-        return {metric.name: metric for metric in self.metrics}[name]
-
-    def to_json(self) -> dict[str, Any]:
-        """Counts and metrics by name, ready for `json.dumps`."""
-        return vars(self) | {"metrics": {metric.name: metric.to_json() for metric in self.metrics}}
 
 
 @dataclass(frozen=True)
@@ -62,7 +49,7 @@ class ImpostorTail:
     """int32[T]."""
 
     @classmethod
-    def collect(cls, pairs: MatedProbes, size: int, block: int) -> ImpostorTail:
+    def collect(cls, mated: MatedProbes, size: int, block: int) -> ImpostorTail:
         """Keep the `size` highest as tiles come: at most 2 * size + block² pairs (12 bytes each) at a time.
 
         Which of several equal scores at the very end are kept depends on the block and never matters: a
@@ -70,9 +57,9 @@ class ImpostorTail:
         """
         parts = [(np.empty(0, np.float32), np.empty(0, np.int32), np.empty(0, np.int32))]
         held, floor = 0, np.float32(-np.inf)
-        for rows, start, similarity_BB in pairs.impostor_tiles(block):
+        for rows, start, similarity_BB in mated.impostor_tiles(block):
             i, j = np.nonzero(similarity_BB > floor)
-            probe_row, gallery_row = pairs.mate[rows][i], start + j
+            probe_row, gallery_row = mated.mate[rows][i], start + j
             parts.append((similarity_BB[i, j], probe_row.astype(np.int32), gallery_row.astype(np.int32)))
             held += len(i)
             if held >= 2 * size:
@@ -101,35 +88,34 @@ def accepted_impostors(far: float, n_impostor: int) -> int:
     return int(Fraction(repr(float(far))) * n_impostor)
 
 
-def _name(far: float) -> str:
-    mantissa, exponent = f"{far:e}".split("e")
-    return f"TAR@FAR={mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+def tar_names(fars: Sequence[float]) -> tuple[str, ...]:
+    """Names of TAR@FAR metrics, such as `TAR@FAR=1e-3`; an InputError if a FAR is not between 0 and 1."""
+    if not fars or not all(0 < far < 1 for far in fars):
+        raise InputError(f"fars is {tuple(fars)}; give rates between 0 and 1, such as 1e-3")
+    return tuple(f"TAR@FAR={Decimal(repr(float(far))).normalize():e}" for far in fars)
 
 
-def _unknown(far: float) -> TarAtFar:
-    return TarAtFar(_name(far), None, None, None, far, None)
+def _too_few_pairs(name: str, far: float) -> TarAtFar:
+    return TarAtFar(name, None, None, None, far, None)
 
 
-def verification(
-    gallery: np.ndarray,
-    gallery_id: np.ndarray,
-    probe: np.ndarray,
-    probe_id: np.ndarray,
-    *,
+def tar_at_far(
+    mated: MatedProbes,
     fars: Sequence[float] = (1e-3, 1e-4, 1e-5),
+    *,
     bootstrap: int = 200,
     seed: int = 0,
     block: int = BLOCK,
-) -> Verification:
+) -> tuple[TarAtFar, ...]:
     """TAR@FAR over all probe x gallery pairs: exact, without holding the pairs.
 
     Genuine pairs are (probe, its identity's gallery image); impostor pairs are (probe, every other gallery
-    image), N = P * (G - 1) of them. With k = floor(FAR * N) the threshold is the (k+1)-th largest impostor
-    score and what is strictly above it is accepted, so at most a share FAR of impostors is, ties included.
-    That is the best TPR at FPR <= FAR of scikit-learn's `roc_curve`, except that scores less than 1e-6 apart
-    are ties: float32 rounding must not tell genuine from impostor in a collapsed network. Where k = 0 there
-    are too few pairs to say: value, interval and threshold are None, so for FAR=1e-5 bring 100,000 impostor
-    pairs at least, and for a stable figure ten times as many.
+    image), N = P * (G - 1) of them; distractors are left out. With k = floor(FAR * N) the threshold is the
+    (k+1)-th largest impostor score and what is strictly above it is accepted, so at most a share FAR of
+    impostors is, ties included. That is the best TPR at FPR <= FAR of scikit-learn's `roc_curve`, except that
+    scores less than 1e-6 apart are ties: float32 rounding must not tell genuine from impostor in a collapsed
+    network. Where k = 0 there are too few pairs to say: value, interval and threshold are None, so for
+    FAR=1e-5 bring 100,000 impostor pairs at least, and for a stable figure ten times as many.
 
     Intervals: in each replicate identities are drawn with replacement; a genuine pair weighs as often as its
     identity was drawn, an impostor pair the product of its two identities' draws (two copies of one identity
@@ -142,41 +128,43 @@ def verification(
     plus 50 * block². It grows with P * G: 10,000 identities x 4 probes at FAR=1e-3 keep 1.2 million scores,
     150 MB; limit `probes_per_identity` if that is too much.
 
+    >>> rows = np.eye(4)
+    >>> mated = MatedProbes.match(rows, range(4), rows[[0, 1, 2, 0]], range(4))  # the last looks like 0
+    >>> [(metric.name, metric.value) for metric in tar_at_far(mated, fars=(0.25, 1e-4))]  # of 12 impostor pairs
+    [('TAR@FAR=2.5e-1', 0.75), ('TAR@FAR=1e-4', None)]
+
     Args:
-        gallery: float32[G, D], unit rows. gallery_id: int[G], distinct.
-        probe: float32[P, D], unit rows. probe_id: int[P], each in `gallery_id`.
+        mated: embeddings and identities, checked.
         fars: false accept rates, between 0 and 1. bootstrap: replicates. seed: of the bootstrap.
         block: rows and columns of a tile; changes results by float32 rounding only.
 
     Raises:
-        InputError: NaN, rows that are not unit rows, no probes, shapes or identities that do not match.
+        InputError: a rate that is not between 0 and 1, or fewer than one replicate.
     """
-    if not fars or not all(0 < far < 1 for far in fars):
-        raise InputError(f"fars is {tuple(fars)}; give rates between 0 and 1, such as 1e-3")
-    pairs = MatedProbes.match(gallery, gallery_id, probe, probe_id)
-    weights = pairs.identity_weights(bootstrap, seed)
-    genuine = pairs.mate_similarity(block)
-    n_impostor = len(pairs.probe) * (len(pairs.gallery) - 1)
-    accepted = {far: accepted_impostors(far, n_impostor) for far in fars}
-    if max(accepted.values()) == 0:
-        return Verification(tuple(map(_unknown, fars)), len(pairs.probed_row), len(genuine), n_impostor)
+    names, weights = tar_names(fars), mated.identity_weights(bootstrap, seed)
+    genuine, n_impostor = mated.mate_similarity(block), mated.impostor_pairs
+    accepted = [accepted_impostors(far, n_impostor) for far in fars]
+    if max(accepted) == 0:
+        return tuple(map(_too_few_pairs, names, fars))
 
-    tail = ImpostorTail.collect(pairs, min(n_impostor, TAIL_FACTOR * (max(accepted.values()) + 1)), block)
+    tail = ImpostorTail.collect(mated, min(n_impostor, TAIL_FACTOR * (max(accepted) + 1)), block)
     replicates = []
-    weight_G = np.ones(len(pairs.gallery), np.int64)
-    probes_I = np.bincount(pairs.owner)
+    weight_G = np.ones(len(mated.gallery), np.int64)
+    probes_I = np.bincount(mated.owner)
     for weight_I in weights:
-        weight_G[pairs.probed_row] = weight_I
+        weight_G[mated.probed_row] = weight_I
         weight_cumsum = np.cumsum(weight_G[tail.probe_row] * weight_G[tail.gallery_row])
         n_drawn = int(weight_I @ probes_I) * int(weight_G.sum()) - int(weight_I**2 @ probes_I)
-        weight_P = weight_I[pairs.owner]
+        weight_P = weight_I[mated.owner]
         thresholds = [tail.threshold(weight_cumsum, accepted_impostors(far, n_drawn)) for far in fars]
         replicates.append([weight_P @ (genuine > threshold) / weight_P.sum() for threshold in thresholds])
 
     metrics = []
-    for far, tar_R in zip(fars, np.array(replicates).T, strict=True):
-        threshold = float(tail.score[accepted[far]]) + TIE
-        tar = percentile_interval(_name(far), float(np.mean(genuine > threshold)), tar_R)
-        told = TarAtFar(tar.name, tar.value, tar.low, tar.high, far, threshold)
-        metrics.append(told if accepted[far] else _unknown(far))
-    return Verification(tuple(metrics), len(pairs.probed_row), len(genuine), n_impostor)
+    for name, far, count, tar_R in zip(names, fars, accepted, np.array(replicates).T, strict=True):
+        if count == 0:
+            metrics.append(_too_few_pairs(name, far))
+            continue
+        threshold = float(tail.score[count]) + TIE
+        tar = percentile_interval(name, float(np.mean(genuine > threshold)), tar_R)
+        metrics.append(TarAtFar(tar.name, tar.value, tar.low, tar.high, far, threshold))
+    return tuple(metrics)

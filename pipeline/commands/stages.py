@@ -126,7 +126,7 @@ def evaluate(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Rank-k with distractors and TAR@FAR on the test identities, with 95 % intervals."""
+    """Evaluate every network of a run on the test identities: the metrics of `eval.metrics`, with 95 % intervals."""
     from ...mining.errors import InputError
     from ..stages.evaluate import evaluation_table
 

@@ -1,4 +1,4 @@
-"""`subspace eval`: Rank-k with distractors and TAR@FAR of a network on held-out identities. `examination.py` does it."""
+"""`subspace eval`: the metrics that `eval.metrics` names, of a network on held-out identities. `examination.py` does it."""
 
 from __future__ import annotations
 

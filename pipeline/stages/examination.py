@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...mining.errors import InputError
-from ...mining.evaluation.identification import identification
-from ...mining.evaluation.verification import verification
+from ...mining.evaluation.registry import compute_metrics
 from ...mining.manifest import Manifest
 from ...mining.randomness import derived_seed
 from ...train.checkpoint import load_network
@@ -19,7 +18,7 @@ from ...train.data.images import ImageStore
 from ...train.devices import pick_device
 from ...train.embedder import embed
 from ...train.networks.backbone import Backbone
-from ..config import EvalConfig, RunConfig
+from ..config import RunConfig
 from ..options import Options
 from .held_out import HeldOut
 
@@ -46,32 +45,12 @@ def examine(
     rows = _embeddings_of(wanted, network, config, manifest, options)
     gallery, probe, distractor = _readable(rows, gallery, probe, distractor, manifest.identity_id)
 
-    identity_id, seed = manifest.identity_id, derived_seed(config.seed, "eval bootstrap")
-    mated = rows.of(gallery), identity_id[gallery], rows.of(probe), identity_id[probe]
-    return _metrics(*mated, rows.of(distractor), held.settings, seed)
-
-
-def metric_names(settings: EvalConfig) -> list[str]:
-    """What an evaluation with these settings measures: the names that one of two made-up identities gives."""
-    rows_ID, identity_id = np.eye(2, dtype=np.float32), np.arange(2)
-    return list(_metrics(rows_ID, identity_id, rows_ID, identity_id, None, settings, 0)["metrics"])
-
-
-def _metrics(
-    gallery: np.ndarray,
-    gallery_id: np.ndarray,
-    probe: np.ndarray,
-    probe_id: np.ndarray,
-    distractors: np.ndarray | None,
-    settings: EvalConfig,
-    seed: int,
-) -> dict[str, Any]:
-    mated, bootstrap = (gallery, gallery_id, probe, probe_id), settings.bootstrap
-    ranks = identification(
-        *mated, distractors=distractors, ks=settings.ks, bootstrap=bootstrap, seed=seed
-    ).to_json()
-    tars = verification(*mated, fars=settings.fars, bootstrap=bootstrap, seed=seed).to_json()
-    return {**ranks, **tars, "metrics": {**ranks["metrics"], **tars["metrics"]}}
+    identity_id, settings = manifest.identity_id, held.settings
+    return compute_metrics(
+        settings.metric_names, rows.of(gallery), identity_id[gallery], rows.of(probe), identity_id[probe],
+        distractors=rows.of(distractor), bootstrap=settings.bootstrap,
+        seed=derived_seed(config.seed, "eval bootstrap"),
+    ).to_json()  # fmt: skip
 
 
 class _Rows:

@@ -1,4 +1,4 @@
-"""Whom a network is examined on: the test identities, or the validation identities, by which a run decides."""
+"""What a network is examined on: the test identities, or the validation identities, by which a run decides."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from ...mining.errors import InputError
-from ...mining.evaluation.identification import evaluation_pairs
+from ...mining.evaluation.pairs import evaluation_pairs
+from ...mining.evaluation.settings import EvalConfig, ValidationConfig
 from ...mining.manifest import Manifest
 from ...mining.randomness import derived_seed, generator
-from ..config import EvalConfig, RunConfig, ValidationConfig
+from ..config import RunConfig
 from .stage import flat_fields
 
 
@@ -54,12 +55,14 @@ class HeldOut:
     def fields(self) -> dict[str, Any]:
         """What the choice of images and the metrics are a function of, beside the manifest."""
         section = "validation" if isinstance(self.settings, ValidationConfig) else "eval"
+        # left out while it is null: runs made before there was such a setting keep their fingerprints
+        unset = ("metrics",) if self.settings.metrics is None else ()
         return {
             "seed": self.seed,
             self.setting: list(self.splits),
             **({"data.test_splits": list(self.without)} if self.without else {}),
             "data.distractor_splits": list(self.distractor_splits),
-            **flat_fields(section, self.settings.model_dump()),
+            **flat_fields(section, self.settings.model_dump(), without=unset),
         }
 
     def is_in(self, manifest: Manifest) -> bool:
@@ -82,11 +85,14 @@ class HeldOut:
         """
         images = self._images(manifest)
         named = f"{self.setting}={','.join(self.splits)}"
+        if not manifest.in_splits(self.splits).any():
+            raise InputError(
+                f"{manifest.path} has no images in {named} (its splits: {', '.join(manifest.splits)})"
+            )
         if len(images) == 0:
             raise InputError(
-                f"{manifest.path} has no images in {named}"
-                + (f" of nobody in data.test_splits={','.join(self.without)}" if self.without else "")
-                + f" (its splits: {', '.join(manifest.splits)})"
+                f"{manifest.path}: every identity in {named} is also in data.test_splits={','.join(self.without)}, "
+                f"and those are left out"
             )
         identity_id, groups = manifest.identity_id, manifest.groups()
         try:

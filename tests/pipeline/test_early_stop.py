@@ -140,3 +140,14 @@ def test_a_metric_that_cannot_be_had_is_refused(small_manifest: Path, tmp_path: 
     assert too_few.stderr.count("\n") == 1
     assert "6 validation identities" in too_few.stderr
     assert "choose from Rank-1, Rank-5" in too_few.stderr
+    assert "validation.metrics" in unknown.stderr
+    asked = ("validation.metrics=[Rank-1,coverage@P=0.5]", "eval.metrics=[coverage@P=0.9,Rank-3]", "rounds=1")
+    done = subspace("run", run, "early_stop.metric=coverage@P=0.5", *asked, "--force")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((run / "best.json").read_text())["metric"] == "coverage@P=0.5"
+    measured = json.loads((run / "round-000" / "evaluation.json").read_text())["metrics"]
+    assert list(measured) == ["coverage@P=0.9", "Rank-3"]
+    assert "coverage@P=0.9" in done.stdout
+    other = subspace("eval", run, *asked[:1], "eval.metrics=[Rank-3]")
+    assert other.returncode == 3
+    assert "was made with eval.metrics=['coverage@P=0.9', 'Rank-3'], now it is ['Rank-3']" in other.stderr

@@ -1,4 +1,4 @@
-"""Who is tested and who is validated: nobody is both, and the choice is that of slow loops over the manifest."""
+"""Test and validation identities: none is both, and the choice is that of slow loops over the manifest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from subspace.mining import InputError, Manifest
 from subspace.mining.parquet_tables import write_parquet
 from subspace.mining.schemas import MANIFEST
 from subspace.pipeline.config import RunConfig, parse_config
-from subspace.pipeline.stages.evaluate import metric_names
 from subspace.pipeline.stages.held_out import HeldOut
 
 
@@ -76,7 +75,9 @@ def test_an_identity_of_both_is_of_the_test_alone(small_manifest: Path, tmp_path
     assert shared in identities(mixed, np.concatenate(HeldOut.test(config).choose_images(mixed)))
     assert shared not in identities(mixed, np.concatenate(HeldOut.validation(config).choose_images(mixed)))
     other = config_of(path, data={"test_splits": ["test", "val"], "distractor_splits": ["val"]})
-    assert "nobody in data.test_splits=test,val" in str(HeldOut.validation(other).problem(mixed))
+    assert HeldOut.validation(other).problem(mixed) == (
+        f"{path}: every identity in data.val_splits=val is also in data.test_splits=test,val, and those are left out"
+    )
     assert HeldOut.test(other).problem(mixed) is None
 
 
@@ -102,7 +103,9 @@ def test_a_limit_draws_by_seed(small_manifest: Path) -> None:
 def test_without_pairs_it_says_so(small_manifest: Path, tmp_path: Path) -> None:
     config = config_of(small_manifest, data={"val_splits": ["nobody"]})
     manifest = Manifest.open(small_manifest)
-    assert "data.val_splits=nobody" in str(HeldOut.validation(config).problem(manifest))
+    assert HeldOut.validation(config).problem(manifest) == (
+        f"{small_manifest} has no images in data.val_splits=nobody (its splits: {', '.join(manifest.splits)})"
+    )
     with pytest.raises(InputError, match="val_splits=nobody"):
         HeldOut.validation(config).choose_images(manifest)
 
@@ -114,6 +117,18 @@ def test_training_identities_validate_nobody(small_manifest: Path, tmp_path: Pat
     assert refused.returncode == 2
 
 
-def test_metric_names(small_manifest: Path) -> None:
-    settings = config_of(small_manifest, validation={"ks": [1, 20], "fars": [1e-2, 1e-4]}).validation
-    assert metric_names(settings) == ["Rank-1", "Rank-20", "TAR@FAR=1e-2", "TAR@FAR=1e-4"]
+def test_the_fingerprint_has_metrics_only_where_they_are_named() -> None:
+    """Those of runs made before `metrics` was there are unchanged."""
+    config = config_of(Path("m.parquet"))
+    assert HeldOut.test(config).fields == {
+        "seed": 0, "data.test_splits": ["test"], "data.distractor_splits": ["val"],
+        "eval.probes_per_identity": 4, "eval.distractors": 100_000, "eval.ks": [1, 5],
+        "eval.fars": [1e-2, 1e-3, 1e-4], "eval.bootstrap": 200,
+    }  # fmt: skip
+    assert list(HeldOut.validation(config).fields) == [
+        "seed", "data.val_splits", "data.test_splits", "data.distractor_splits", "validation.probes_per_identity",
+        "validation.distractors", "validation.ks", "validation.fars", "validation.bootstrap", "validation.identities",
+    ]  # fmt: skip
+    asked = {"metrics": ["Rank-1", "coverage@P=0.95"]}
+    fields = HeldOut.test(config_of(Path("m.parquet"), eval=asked)).fields
+    assert fields == HeldOut.test(config).fields | {"eval.metrics": ["Rank-1", "coverage@P=0.95"]}

@@ -1,0 +1,36 @@
+"""One metric's result: its value between the bounds of a 95 % bootstrap interval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric with its 95 % bootstrap interval, each a share; None where there are too few pairs to say.
+
+    >>> Metric("Rank-1", 0.5, 0.4, 0.6).to_json()
+    {'value': 0.5, 'low': 0.4, 'high': 0.6}
+    """
+
+    name: str
+    """As `eval.metrics` has it, such as `TAR@FAR=1e-3`."""
+    value: float | None
+    low: float | None
+    high: float | None
+
+    def to_json(self) -> dict[str, float | None]:
+        """Everything but the name, ready for `json.dumps`."""
+        return {key: value for key, value in vars(self).items() if key != "name"}
+
+
+def percentile_interval(name: str, value: float, replicates: np.ndarray) -> Metric:
+    """`value` between the 2.5 and 97.5 percentiles of its bootstrap replicates, float[R].
+
+    >>> percentile_interval("Rank-1", 0.5, np.linspace(0.4, 0.6, 201))
+    Metric(name='Rank-1', value=0.5, low=0.405, high=0.595)
+    """
+    low, high = np.percentile(replicates, (2.5, 97.5))
+    return Metric(name, value, float(low), float(high))
