@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from ..mining.errors import StoppedEarly
-from .stages.stage import Options
+from .options import Options
 
 PARENT = "SUBSPACE_PARENT"
 """Environment variable: the process that started this one as one of several, and holds the run's lock."""

@@ -44,6 +44,10 @@ def main() -> None:
         _leave(error.code if isinstance(error.code, int) else 1)
     except typer.TyperException as error:
         _fail(error.format_message(), 2)
+    except ModuleNotFoundError as error:
+        if error.name != "faiss":
+            raise
+        _fail("FAISS is missing: pip install 'subspace-mining[cpu]' or 'subspace-mining[gpu]'", 2)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM):
             raise

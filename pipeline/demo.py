@@ -12,13 +12,13 @@ from ..mining.manifest import Manifest
 from .config import RunConfig, load_config, parse_config, write_config
 from .console import table
 from .initialize import LEARNING_RATES
+from .options import Options
 from .rounds import run_rounds
 from .run_directory import RunDirectory
 from .stages.context import Context
 from .stages.evaluate import evaluations, percent
 from .stages.graph import rows_of
 from .stages.pretrain import pretrain_network
-from .stages.stage import Options
 
 SHIPPED = Path(__file__).resolve().parent.parent / "data_manifests" / "demo.parquet"
 

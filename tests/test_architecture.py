@@ -1,4 +1,4 @@
-"""What holds the code together: import direction, light help, public names, the command's options."""
+"""What holds the code together: folders, import direction, light commands, public names, the command's options."""
 
 from __future__ import annotations
 
@@ -8,39 +8,107 @@ import subprocess
 import sys
 from pathlib import Path
 
+import house
 import pytest
+from house import FEWEST, LIGHT_COMMANDS, MOST, MOST_LINES, PACKAGES
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-ALLOWED = {"mining": {"mining"}, "train": {"train", "mining"}, "pipeline": {"pipeline", "train", "mining"}}
-FILES = [path for package in ALLOWED for path in sorted((REPOSITORY / package).glob("*.py"))]
+ALLOWED = {package: set(PACKAGES[: place + 1]) for place, package in enumerate(PACKAGES)}
+FILES = house.source_files()
 COMMANDS = (
     "ingest", "init", "pretrain", "extract", "cluster", "plan", "train", "eval", "run", "status", "inspect", "demo", "submit", "logs", "cancel",
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_imports_run_one_way(path: Path) -> None:
-    package = path.parent.name
+@pytest.mark.parametrize("path", FILES, ids=house.module_name)
+def test_imports_are_relative_and_run_downwards(path: Path) -> None:
+    package = house.module_name(path).split(".")[0]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             tops = {alias.name.split(".")[0] for alias in node.names}
-            assert not tops & {"subspace", *ALLOWED}, f"line {node.lineno}: import relatively"
+            assert not tops & {"subspace", *PACKAGES}, f"line {node.lineno}: import relatively"
         if isinstance(node, ast.ImportFrom) and node.level == 0:
-            assert (node.module or "").split(".")[0] not in {"subspace", *ALLOWED}, (
-                f"line {node.lineno}: import relatively"
-            )
-        if isinstance(node, ast.ImportFrom) and node.level == 2:
-            assert (node.module or "").split(".")[0] in ALLOWED[package], (
-                f"line {node.lineno}: {package} may not import it"
-            )
+            top = (node.module or "").split(".")[0]
+            assert top not in {"subspace", *PACKAGES}, f"line {node.lineno}: import relatively"
+    for target in house.imported(path, inside_functions=True):
+        assert target.split(".")[0] in ALLOWED[package], f"{package} may not import {target}"
 
 
-@pytest.mark.parametrize("package", ALLOWED)
-def test_packages_are_flat(package: str) -> None:
-    assert not list((REPOSITORY / package).glob("*/*.py"))
+def test_folders_are_one_level_deep_and_neither_crowded_nor_empty() -> None:
+    for package in PACKAGES:
+        folders = [folder for folder in (house.REPOSITORY / package).iterdir() if list(folder.glob("*.py"))]
+        assert folders
+        for folder in folders:
+            assert not list(folder.glob("*/*.py")), f"{folder} has folders of its own"
+            count = len([path for path in folder.glob("*.py") if path.name != "__init__.py"])
+            assert FEWEST <= count <= MOST, f"{folder} has {count} modules"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_files_are_short() -> None:
+    long = [path for path in FILES if len(path.read_text().splitlines()) > MOST_LINES]
+    assert not long
+
+
+def test_no_module_and_no_folder_imports_in_a_circle() -> None:
+    assert house.circles(house.import_graph()) == []
+    assert house.circles(house.import_graph(True)) == []
+    for package in PACKAGES:
+        assert house.circles(house.unit_graph(package)) == []
+
+
+def test_circles_are_found() -> None:
+    assert house.circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [["b", "c"]]
+    assert house.floors({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == 3
+
+
+def test_every_module_has_a_test() -> None:
+    assert house.without_a_test() == []
+
+
+def test_a_folder_names_its_modules() -> None:
+    for path in FILES:
+        if path.name == "__init__.py" and path.parent.parent.name in PACKAGES:
+            text = ast.get_docstring(ast.parse(path.read_text())) or ""
+            for module in path.parent.glob("*.py"):
+                assert module.name == "__init__.py" or f"    {module.stem} " in f"    {text}", module
+
+
+def test_settings_import_no_torch() -> None:
+    light = [
+        name
+        for name in house.modules()
+        if name.endswith(("settings", "_config", ".config", "_meta", "registry", "metrics_file"))
+    ]
+    assert len(light) > 8
+    script = "import sys, importlib; [importlib.import_module(f'subspace.{name}') for name in sys.argv[1:]]; sys.exit(bool({'torch', 'faiss'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", script, *light], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("command", LIGHT_COMMANDS)
+def test_light_commands_import_neither_torch_nor_faiss(command: str, finished_run: Path) -> None:
+    assert house.heavy_imports(LIGHT_COMMANDS[command], finished_run) == set()
+
+
+def test_a_missing_faiss_is_one_line(finished_run: Path) -> None:
+    script = (
+        "import sys; sys.modules['faiss'] = None; sys.argv = ['subspace', 'cluster', sys.argv[1], '--force', '--quiet']\n"
+        "from subspace.pipeline.cli import main\nmain()"
+    )
+    import shutil
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        run = shutil.copytree(finished_run, Path(folder, "run"))
+        done = subprocess.run(
+            [sys.executable, "-c", script, run], capture_output=True, text=True, check=False
+        )
+    assert done.returncode == 2
+    assert (
+        done.stderr
+        == "subspace: FAISS is missing: pip install 'subspace-mining[cpu]' or 'subspace-mining[gpu]'\n"
+    )
+
+
+@pytest.mark.parametrize("path", FILES, ids=house.module_name)
 def test_every_file_and_public_name_is_documented(path: Path) -> None:
     tree = ast.parse(path.read_text())
     if tree.body:

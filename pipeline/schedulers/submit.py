@@ -11,11 +11,11 @@ from typing import Any
 
 from ...mining.errors import InputError
 from ..config import RunConfig
+from ..options import Options
 from ..rounds import check_run
 from ..run_directory import RunDirectory
 from ..schedule_config import ScheduleConfig
 from ..stages.context import Context
-from ..stages.stage import Options
 from ..status import stage_statuses
 from . import kubernetes, slurm
 from . import local as local_jobs

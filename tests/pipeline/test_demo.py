@@ -12,7 +12,7 @@ from subspace.mining.artifacts import read_json
 from subspace.pipeline import demo
 from subspace.pipeline.config import load_config
 from subspace.pipeline.console import Console
-from subspace.pipeline.stages.stage import Options
+from subspace.pipeline.options import Options
 
 
 @pytest.fixture

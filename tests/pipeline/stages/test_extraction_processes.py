@@ -18,11 +18,11 @@ from subspace.mining import InputError, Manifest
 from subspace.pipeline.child_processes import Child, threads_each
 from subspace.pipeline.config import load_config
 from subspace.pipeline.console import Console
+from subspace.pipeline.options import Options
 from subspace.pipeline.run_directory import RunDirectory
 from subspace.pipeline.stages import extraction_processes as extract_together
 from subspace.pipeline.stages.extract import extract
 from subspace.pipeline.stages.parts import Shard
-from subspace.pipeline.stages.stage import Options
 
 PARTS, IMAGES = 6, 288
 SETTINGS = (*QUICK, "pretrain.steps=0", "extract.identities_per_part=8", "extract.keep_embeddings=true")

@@ -14,9 +14,9 @@ from conftest import QUICK, subspace
 from subspace.mining import Manifest
 from subspace.pipeline.config import load_config
 from subspace.pipeline.console import Console
+from subspace.pipeline.options import Options
 from subspace.pipeline.run_directory import RunDirectory
 from subspace.pipeline.stages import train as train_round
-from subspace.pipeline.stages.stage import Options
 from subspace.train.data.batches import DecodedBatches, Plan
 
 
