@@ -98,7 +98,10 @@ class ExtractConfig(Settings):
     precision: Precision = Field(default="32-true", description="32-true, or bf16-mixed (autocast)")
     num_workers: int = Field(default=1, ge=0, description="processes that read and decode images")
     identities_per_part: int = Field(
-        default=20_000, ge=1, description="unit of resuming and of --shard; one Parquet part each"
+        default=20_000,
+        ge=1,
+        description="unit of resuming and of --shard; one Parquet part each; with max_images, each part draws its own "
+        "images, so another number draws others",
     )
     keep_embeddings: bool = Field(default=False, description="also write every image's embedding, as float16")
 

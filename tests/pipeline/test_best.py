@@ -12,10 +12,11 @@ from subspace.mining import InputError
 from subspace.pipeline.best import Standing
 from subspace.pipeline.early_stop import EarlyStopConfig
 from subspace.pipeline.run_directory import RunDirectory
+from subspace.pipeline.stage_folder import StageFolder
 from subspace.train import load_network
 
 
-def validated(run: RunDirectory, ranks: dict[str, float | None], edition: str = "") -> list[Path]:
+def validated(run: RunDirectory, ranks: dict[str, float | None], edition: str = "") -> list[StageFolder]:
     """Write a `validation.json` into each folder; its fingerprint is the folder's name and the edition."""
     for name, value in ranks.items():
         (run.path / name).mkdir(parents=True, exist_ok=True)
@@ -25,7 +26,7 @@ def validated(run: RunDirectory, ranks: dict[str, float | None], edition: str = 
             "metrics": {"Rank-1": {"value": value}, "Rank-5": {"value": 1.0}},
         }
         (run.path / name / "validation.json").write_text(json.dumps(told))
-    return [run.path / name for name in ranks]
+    return [StageFolder(run.path / name, run.index_of(name)) for name in ranks]
 
 
 def test_the_first_of_the_highest_is_kept(tmp_path: Path) -> None:

@@ -20,18 +20,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from subspace.mining.errors import InputError, StaleArtifactError, StoppedEarly
-from subspace.mining.manifest import Manifest
 from subspace.pipeline.config import RunConfig, load_config
 from subspace.pipeline.run_directory import RunDirectory
 from subspace.pipeline.schedule_config import ScheduleConfig
 from subspace.pipeline.schedulers import slurm
 from subspace.pipeline.schedulers.jobs import Job, jobs_left, ranges
+from subspace.pipeline.stages.context import Context
 
 
 def left(run: Path, *overrides: str) -> list[Job]:
-    directory = RunDirectory(run)
-    config = load_config(directory.config, overrides)
-    return jobs_left(directory, config, Manifest.open(config.manifest), overrides, "slurm")
+    return jobs_left(Context.open(run, overrides), "slurm")
 
 
 @pytest.fixture

@@ -9,19 +9,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import QUICK, subspace
 from running_processes import SLOW_NETWORK, children, errors_of, is_alive, start, wait
 
-from subspace.mining import InputError, Manifest
+from subspace.mining import InputError
 from subspace.pipeline.child_processes import Child, threads_each
-from subspace.pipeline.config import load_config
 from subspace.pipeline.console import Console
 from subspace.pipeline.options import Options
-from subspace.pipeline.run_directory import RunDirectory
-from subspace.pipeline.stages import extraction_processes as extract_together
-from subspace.pipeline.stages.extract import extract
+from subspace.pipeline.stages import extraction_processes
+from subspace.pipeline.stages.context import Context
+from subspace.pipeline.stages.extract import extract_means
 from subspace.pipeline.stages.parts import Shard
 
 PARTS, IMAGES = 6, 288
@@ -63,9 +64,8 @@ def whole(begun: Path) -> dict[str, bytes]:
 
 def extract_here(run: Path, processes: int = 1, shard: Shard | None = None, **options: Any) -> dict[str, Any]:
     """The stage in this very process, and what it starts."""
-    directory, config = RunDirectory(run), load_config(run / "subspace.yaml")
     given = Options(Console(quiet=True), processes=processes, **options)
-    return extract(directory, config, Manifest.open(config.manifest), given, round_index=0, shard=shard)
+    return extract_means(Context.open(run, options=given), shard=shard)
 
 
 @pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.slow)])
@@ -78,6 +78,27 @@ def test_the_bytes_of_one_process(begun: Path, whole: dict[str, bytes], tmp_path
     assert done.stdout.count("\n") == 2
     assert results(run) == whole
     assert "already done" in subspace("extract", run, "--processes", str(count)).stdout
+
+
+def test_small_parts_give_other_means_only_where_images_are_drawn(
+    begun: Path, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    """Each part draws its own images: parts of another size draw others, however many processes make them."""
+    for limit in ("null", "2"):
+        means = []
+        for name, size, processes in (("one", 48, 1), ("two", 8, 2), ("same", 48, 2)):
+            run = tmp_path / f"{name}-{limit}"
+            shutil.copytree(begun, run)
+            settings = (f"extract.identities_per_part={size}", f"extract.max_images={limit}")
+            done = subspace("extract", run, "--processes", str(processes), *settings)
+            assert done.returncode == 0, done.stderr
+            table = pq.read_table(run / "round-000" / "identities.parquet")
+            assert table["images"].to_pylist() == [6 if limit == "null" else 2] * 48
+            means.append(np.stack(table["mean"].to_pylist()))
+        one, two, same = means
+        assert np.array_equal(one, same)
+        apart = np.abs(one - two).max()  # other batches round otherwise
+        assert apart < 1e-5 if limit == "null" else apart > 0.05
 
 
 @pytest.mark.slow
@@ -197,7 +218,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Child]:
             extract_here(Path(run), shard=Shard(int(given["--shard"]), int(given["--num-shards"])))
             watch()
 
-    monkeypatch.setattr(extract_together, "run_children", run_children)
+    monkeypatch.setattr(extraction_processes, "run_children", run_children)
     return found
 
 
@@ -261,17 +282,15 @@ def test_parts_are_dropped_before_processes_start(
 
 
 def test_running_means_need_no_process(finished_run: Path, tmp_path: Path, started: list[Child]) -> None:
-    run = RunDirectory(tmp_path / "run")
-    shutil.copytree(finished_run, run.path)
-    config = load_config(run.config, ["recluster.refresh=running"])
+    run = shutil.copytree(finished_run, tmp_path / "run")
     options = Options(Console(quiet=True), processes=4, dry_run=True, force=True)
     with pytest.raises(InputError, match="running"):  # that network was trained without
-        extract(run, config, Manifest.open(config.manifest), options, round_index=1)
+        extract_means(Context.open(run, ["recluster.refresh=running"], options).at_round(1))
     assert not started
 
 
 def test_parts_that_nobody_made(begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extract_together, "run_children", lambda *_, **__: None)
+    monkeypatch.setattr(extraction_processes, "run_children", lambda *_, **__: None)
     with pytest.raises(InputError, match="6 of 6 parts are missing"):
         extract_here(copy_of(begun, tmp_path), processes=2)
 
@@ -288,6 +307,6 @@ def test_parts_that_nobody_made(begun: Path, tmp_path: Path, monkeypatch: pytest
 def test_which_devices(
     monkeypatch: pytest.MonkeyPatch, device: str, gpus: int, count: int, expected: list[str]
 ) -> None:
-    monkeypatch.setattr(extract_together, "pick_device", torch.device)
+    monkeypatch.setattr(extraction_processes, "pick_device", torch.device)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    assert extract_together.devices_of(device, count) == expected
+    assert extraction_processes.devices_of(device, count) == expected

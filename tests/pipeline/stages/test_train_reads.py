@@ -12,11 +12,11 @@ import pytest
 from conftest import QUICK, subspace
 
 from subspace.mining import Manifest
-from subspace.pipeline.config import load_config
 from subspace.pipeline.console import Console
 from subspace.pipeline.options import Options
-from subspace.pipeline.run_directory import RunDirectory
-from subspace.pipeline.stages import train as train_round
+from subspace.pipeline.stages import round_training
+from subspace.pipeline.stages.context import Context
+from subspace.pipeline.stages.train import train_round
 from subspace.train.data.batches import DecodedBatches, Plan
 
 
@@ -54,12 +54,9 @@ def run(planned: Path, tmp_path: Path) -> Path:
 
 def train(run: Path, *settings: str) -> Manifest:
     """Train round 0 in this process; return the manifest that it was given."""
-    config = load_config(run / "subspace.yaml", list(settings))
-    manifest = Manifest.open(config.manifest)
-    train_round.train(
-        RunDirectory(run), config, manifest, Options(Console(True, False), "cpu"), round_index=0
-    )
-    return manifest
+    context = Context.open(run, settings, Options(Console(True, False), "cpu"))
+    train_round(context)
+    return context.manifest
 
 
 def forbidden(*_: object, **__: object) -> None:
@@ -72,10 +69,10 @@ def forbidden(*_: object, **__: object) -> None:
 def test_a_loss_without_classes_reads_nothing_of_any_identity(
     run: Path, loss: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train_round.MeanTable, "__getitem__", forbidden)
-    monkeypatch.setattr(train_round.MeanTable, "_group", forbidden)
+    monkeypatch.setattr(round_training.MeanTable, "__getitem__", forbidden)
+    monkeypatch.setattr(round_training.MeanTable, "_group", forbidden)
     for name in ("read_identities", "read_subspaces"):
-        monkeypatch.setattr(train_round, name, forbidden)
+        monkeypatch.setattr(round_training, name, forbidden)
     manifest = train(run, f"train.loss={loss}", "train.loss_args={}")
     assert (run / "round-000" / "done" / "train.json").exists()
     assert "table" not in vars(manifest)
@@ -86,7 +83,7 @@ def test_a_loss_without_classes_reads_nothing_of_any_identity(
 def test_the_guard_above_can_fail(
     run: Path, settings: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train_round.MeanTable, "__getitem__", forbidden)
+    monkeypatch.setattr(round_training.MeanTable, "__getitem__", forbidden)
     with pytest.raises(AssertionError, match="of every identity"):
         train(run, *settings, "train.loss_args={}")
 
@@ -99,11 +96,11 @@ def test_labels_are_those_of_the_manifest(run: Path, packed_manifest: Path, keep
     known = table["identity_id"].to_pylist()
     assert known != list(range(len(known)))  # or places and ids would be the same numbers
     plan = Plan(run / "round-000" / "plan")
-    store = train_round.training_images(Manifest.open(packed_manifest), run / "images.index")
+    store = round_training.training_images(Manifest.open(packed_manifest), run / "images.index")
     dataset = DecodedBatches(store, plan.__getitem__, 32, keep_repeats=keep_repeats)
-    directory = RunDirectory(run)
-    ids_of = train_round._labels(directory, 0, plan, places=False)
-    places_of = train_round._labels(directory, 0, plan, places=True)
+    context = Context.open(run)
+    ids_of = round_training._labels(context, plan, places=False)
+    places_of = round_training._labels(context, plan, places=True)
     for step in range(len(plan)):
         batch = dataset[step]
         batch.image_id[:] = np.random.default_rng(step).permutation(batch.image_id)
@@ -118,7 +115,7 @@ def test_ids_and_places_train_the_same_network(
 ) -> None:
     other = Path(shutil.copytree(run, tmp_path / "other"))
     train(run)
-    monkeypatch.setattr(train_round, "labels_are_places", lambda loss: True)
+    monkeypatch.setattr(round_training, "labels_are_places", lambda loss: True)
     train(other)
     weights, metrics = (
         Path("round-000") / name for name in ("checkpoint/model.safetensors", "metrics.jsonl")
