@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..mining.clustering.neighbors import batch_hardness
+from ..mining.clustering.hardness import batch_hardness
 from ..mining.errors import InputError
 from ..mining.parquet_tables import metadata_of, open_parquet, read_parquet, read_row_group
 from ..mining.schemas import (
