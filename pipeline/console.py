@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import textwrap
 import time
@@ -20,6 +21,7 @@ ONE_LINE = 140
 BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
 """tqdm's own, but that the rate of slow work stays 0.50 steps/s."""
 
+NO_BREAK = "\u00a0"
 NARROWEST = 40
 """Characters that a column of text is left, however narrow the terminal."""
 
@@ -188,6 +190,8 @@ def table(rows: list[list[str]], text: Collection[int] = (0,), width: int | None
 
 
 def _broken(row: list[str], width: int) -> list[list[str]]:
-    """A row, its last cell broken into lines of `width`, each in a row of its own."""
-    first, *more = textwrap.wrap(row[-1], width) or [""]
+    """A row, its last cell broken into lines of `width`, each in a row of its own; a number stays with its words."""
+    together = re.sub(r" (?=[\d%])", NO_BREAK, row[-1])
+    pieces = textwrap.wrap(together, width, break_on_hyphens=False) or [""]
+    first, *more = (piece.replace(NO_BREAK, " ") for piece in pieces)
     return [[*row[:-1], first], *([""] * (len(row) - 1) + [piece] for piece in more)]

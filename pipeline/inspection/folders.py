@@ -124,7 +124,7 @@ def _entry(path: Path) -> Entry:
 
 def _folder_words(name: str) -> str:
     if name.isdigit():
-        return "one submission"
+        return "a submission"
     numbered = (words for start, words in NUMBERED.items() if name.startswith(start))
     return FOLDER_WORDS.get(name) or next(numbered, UNKNOWN)
 

@@ -107,7 +107,7 @@ def summarize_text_log(path: Path) -> Summary:
     last = [line.rstrip("\r").rpartition("\r")[2] for line in last]  # of a progress bar the last state
     if any(last):
         summary.facts["last_lines"] = last
-        summary.show_table("last lines", [["text"], *([line] for line in last)])
+        summary.show_list("last lines", last)
     return summary
 
 
@@ -125,7 +125,7 @@ def summarize_script(path: Path) -> Summary:
     asks = [line.removeprefix("#SBATCH").strip() for line in lines if line.startswith("#SBATCH")]
     if asks:
         summary.facts["asks"] = asks
-        summary.show_table("asks Slurm for", [["option"], *([line] for line in asks)])
+        summary.show_list("asks Slurm for", asks)
     runs = [
         line.strip()
         for line in lines
@@ -133,7 +133,7 @@ def summarize_script(path: Path) -> Summary:
     ]
     if runs:
         summary.facts["runs"] = runs
-        summary.show_table("runs", [["command"], *([line] for line in runs)])
+        summary.show_list("runs", runs)
     return summary
 
 

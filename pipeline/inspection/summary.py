@@ -46,6 +46,7 @@ class Summary:
     """The kind in words."""
     shown: list[Line] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
+    lists: list[tuple[str, list[str]]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Path, kind, facts and histograms, for a program."""
@@ -102,6 +103,11 @@ class Summary:
             words = [place for place, column in enumerate(used) if column in text]
             self.tables.append(Table(title, [[row[column] for column in used] for row in rows], words))
 
+    def show_list(self, title: str, lines: list[str]) -> None:
+        """Show lines under a title, as they are."""
+        if lines:
+            self.lists.append((title, lines))
+
     def lines(self) -> list[str]:
         """Everything, for a person."""
         lines = [f"{self.path}: {self.title or self.kind}"]
@@ -112,6 +118,8 @@ class Summary:
             lines.append(f"  {label.ljust(labels)}  {value}".rstrip())
         for title, rows, text in self.tables:
             lines += ["", f"  {title}", *(f"  {row}" for row in table(rows, text).splitlines())]
+        for title, texts in self.lists:
+            lines += ["", f"  {title}", *(f"    {text}" for text in texts)]
         for title, bins in self.histograms.items():
             lines += ["", f"  {title}", *(f"    {bar}" for bar in _bars(bins))]
         return [_printable(line) for line in lines]

@@ -137,7 +137,7 @@ def _duplicates(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -
     rows = read_parquet(paths[0], DUPLICATES)
     similarity = rows["similarity"].to_numpy()
     summary.add_spread("cosine of the two means (5 %, median, 95 %)", similarity, "cosine of the two means")
-    pairs = [["identity", "images", "and", "images", "cosine", "of two halves of one identity"]]
+    pairs = [["identity", "images", "and", "images", "cosine", "of two halves of one"]]
     for number, row in enumerate(rows.slice(0, PAIRS_KEPT).to_pylist()):
         sides = [(str(row[f"identity_{side}"]), row[f"images_{side}"]) for side in "ab"]
         cosine, expected = f"{row['similarity']:.3f}", f"{row['expected']:.3f}"

@@ -161,12 +161,12 @@ def test_tables_align_numbers_to_the_right_and_words_to_the_left() -> None:
 
 
 def test_a_narrow_table_breaks_its_last_words_in_their_column() -> None:
-    words = "seven words that are longer than fits, and some"
+    words = "seven words that are longer than, TAR@FAR=1e-3 4 %"
     rows = [["name", "what"], ["a", words], ["b", "short"]]
     broken = table(rows, text=(0, 1), width=46).splitlines()
     assert broken[2:] == [
-        "a     seven words that are longer than fits,",
-        "      and some",
+        "a     seven words that are longer than,",
+        "      TAR@FAR=1e-3 4 %",
         "b     short",
     ]
     assert max(map(len, broken)) <= 46
