@@ -8,7 +8,7 @@ checkpoint     a checkpoint folder, and its meta.json
 weights        safetensors: the tensors, by the header alone
 documents      JSON: completion markers, evaluations, best.json, trackers.json, submission.json
 training_log   metrics.jsonl
-settings_file  YAML: subspace.yaml, objects for Kubernetes
+settings_file  subspace.yaml and overrides.json; YAML objects for Kubernetes
 side_files     .lock, images.index, TensorBoard's event files, logs, job scripts
 folders        a table of what lies in a folder
 """

@@ -11,40 +11,43 @@ import pyarrow.parquet as pq
 from ...mining.errors import InputError
 from ...mining.parquet_tables import DAMAGE
 from ...mining.schemas import kind_of
+from .. import stage_folder as files
 from ..console import amount
+from ..run_directory import RunDirectory
 from .summary import Summary
 from .weights import TITLES, read_tensor_headers
 
+RUN = RunDirectory(Path())
 FILE_WORDS = {
-    ".lock": "which command is at work",
-    "best.json": "the network that validates best",
-    "evaluation.json": "evaluation on the test identities",
-    "images.index": "where the images lie",
+    RUN.lock.name: "which command is at work",
+    RUN.best_record.name: "the network that validates best",
+    RUN.config.name: "settings of the run",
+    RUN.image_index.name: "where the images lie",
+    RUN.overrides.name: "settings given on the command line",
+    files.EVALUATION: "evaluation on the test identities",
+    files.METRICS: "log of a training",
+    files.TRACKERS: "runs of a training elsewhere",
+    files.VALIDATION: "evaluation on the validation identities",
     "meta.json": "what a checkpoint says of itself",
-    "metrics.jsonl": "log of a training",
-    "report.html": "report",
     "submission.json": "jobs that were submitted",
-    "subspace.yaml": "settings of the run",
-    "trackers.json": "runs of a training elsewhere",
-    "validation.json": "validation of the network",
 }
 """What files of a run are, by their names."""
 FOLDER_WORDS = {
-    "best": "the checkpoint that validates best",
-    "checkpoint": "checkpoint",
+    RUN.best.name: "the checkpoint that validates best",
+    RUN.jobs.name: "submissions",
+    files.CHECKPOINT: "checkpoint",
+    files.IDENTITY_PARTS: "parts of an extraction under way",
+    files.PLAN: "batch plan",
+    files.RESUME: "states to resume from",
+    files.START: "starting network",
+    files.TENSORBOARD: "curves for TensorBoard",
     "done": "completion markers",
-    "identities.parts": "parts of an extraction under way",
-    "jobs": "submissions",
     "logs": "what jobs said",
-    "mlruns": "curves for MLflow",
-    "plan": "batch plan",
-    "resume": "states to resume from",
-    "start": "starting network",
-    "tensorboard": "curves for TensorBoard",
+    "mlartifacts": "pictures for MLflow",
     "wandb": "curves for Weights & Biases",
 }
 """What folders of a run are, by their names."""
-NUMBERED = {"round-": "round", "step-": "state to resume from"}
+NUMBERED = {files.ROUND: "round", "step-": "state to resume from"}
 SUFFIX_WORDS = {
     ".log": "what a job said",
     ".out": "what a job said",

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from ...mining.parquet_tables import open_parquet, read_row_group
 from ...mining.schemas import PLAN
+from ..stage_folder import IDENTITIES
 from ..stages.hardness import plan_hardness
 from .summary import Summary, histogram
 
@@ -43,7 +44,7 @@ def describe_plan(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile)
         "batches per identity (mean)",
     )
     summary.add("visits per identity (most)", int(drawn.max(initial=0)), "batches per identity (most)")
-    identities = paths[0].parent.parent / "identities.parquet"
+    identities = paths[0].parent.parent / IDENTITIES
     hardness = plan_hardness(paths, identities) if len(visits) else None
     if hardness:
         planned, random = hardness

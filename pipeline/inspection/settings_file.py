@@ -1,4 +1,4 @@
-"""YAML: the settings of a run, and what Kubernetes is given."""
+"""The settings of a run, in subspace.yaml and overrides.json, and YAML that Kubernetes is given."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from ...mining.artifacts import read_json
 from ...mining.errors import InputError
 from .summary import Summary
 
@@ -34,6 +35,25 @@ def summarize_yaml(path: Path) -> Summary:
     if len(documents) == 1 and isinstance(documents[0], dict) and "manifest" in documents[0]:
         return _settings(path)
     raise InputError(f"{path} is YAML, but neither the settings of a run nor objects for Kubernetes")
+
+
+def summarize_overrides(path: Path) -> Summary:
+    """Summarise an overrides.json: settings given on the command line, and what subspace.yaml had instead.
+
+    Raises:
+        InputError: missing, or damaged.
+    """
+    try:
+        kept = read_json(path)
+        rows = [[key, written(entry["value"]), written(entry["instead_of"])] for key, entry in kept.items()]
+    except (AttributeError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"{path} is damaged: it does not hold settings with their values") from error
+    summary = Summary(
+        str(path), "overrides", kept, title="settings given on the command line, kept for the run"
+    )
+    summary.show("settings", f"{len(rows):,}")
+    summary.show_table("settings", [["setting", "value", "in subspace.yaml"], *rows], text=(0, 1, 2))
+    return summary
 
 
 def written(value: Any) -> str:

@@ -8,10 +8,11 @@ from pathlib import Path
 from ...mining.errors import InputError
 from ...mining.parquet_tables import open_parquet
 from ...mining.schemas import PLAN, kind_of
+from ..run_directory import RunDirectory
 from .checkpoint import summarize_checkpoint
 from .documents import summarize_document
 from .folders import summarize_folder
-from .settings_file import summarize_yaml
+from .settings_file import summarize_overrides, summarize_yaml
 from .side_files import (
     summarize_events,
     summarize_index,
@@ -26,7 +27,12 @@ from .weights import summarize_weights
 
 Reader = Callable[[Path], Summary]
 
-BY_NAME: dict[str, Reader] = {".lock": summarize_lock, "images.index": summarize_index}
+RUN = RunDirectory(Path())
+BY_NAME: dict[str, Reader] = {
+    RUN.lock.name: summarize_lock,
+    RUN.image_index.name: summarize_index,
+    RUN.overrides.name: summarize_overrides,
+}
 BY_SUFFIX: dict[str, Reader] = {
     ".parquet": summarize_table,
     ".safetensors": summarize_weights,

@@ -8,7 +8,7 @@ import pytest
 
 from subspace.mining import InputError
 from subspace.pipeline.config import RunConfig, write_config
-from subspace.pipeline.inspection.settings_file import summarize_yaml
+from subspace.pipeline.inspection.settings_file import summarize_overrides, summarize_yaml
 
 
 def test_settings_that_differ_from_the_defaults_are_shown(tmp_path: Path) -> None:
@@ -46,3 +46,18 @@ def test_other_yaml_is_refused(tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "some.yaml").write_text(text)
     with pytest.raises(InputError, match=says):
         summarize_yaml(tmp_path / "some.yaml")
+
+
+def test_kept_overrides(tmp_path: Path) -> None:
+    path = tmp_path / "overrides.json"
+    path.write_text(
+        '{"plan.P": {"value": "16", "instead_of": 128}, "eval.fars": {"value": "[0.1]", "instead_of": [0.01]}}'
+    )
+    shown = [" ".join(line.split()) for line in summarize_overrides(path).lines()]
+    assert "settings 2" in shown
+    assert "plan.P 16 128" in shown
+    assert "eval.fars [0.1] [0.01]" in shown
+    for text in ("{", "[]", '{"plan.P": 16}'):
+        path.write_text(text)
+        with pytest.raises(InputError, match=r"overrides\.json"):
+            summarize_overrides(path)
