@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .clustering.duplicates import Duplicates, suspected_duplicates
-    from .clustering.neighbors import batch_hardness, nearest_in_subspace, neighbor_recall
+    from .clustering.hardness import batch_hardness
+    from .clustering.neighbors import nearest_in_subspace, neighbor_recall
     from .clustering.subspaces import Subspaces, cluster_identities
     from .errors import InputError, StaleArtifactError, StoppedEarly, SubspaceError, SubspaceWarning
     from .manifest import IdentityImages, Manifest
@@ -55,7 +56,7 @@ _HOME = {
     "SubspaceWarning": "errors",
     "Subspaces": "clustering.subspaces",
     "Triplets": "triplets",
-    "batch_hardness": "clustering.neighbors",
+    "batch_hardness": "clustering.hardness",
     "cluster_identities": "clustering.subspaces",
     "mine_batch_ohnm": "triplets",
     "mine_offline": "triplets",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
+import textwrap
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
@@ -18,6 +20,10 @@ ONE_LINE = 140
 """Columns that a bar and its note take; on a narrower terminal the note has a line of its own."""
 BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
 """tqdm's own, but that the rate of slow work stays 0.50 steps/s."""
+
+NO_BREAK = "\u00a0"
+NARROWEST = 40
+"""Characters that a column of text is left, however narrow the terminal."""
 
 T = TypeVar("T")
 
@@ -133,16 +139,59 @@ def amount(size: float) -> str:
     return f"{size:,.1f} TB"
 
 
-def table(rows: list[list[str]]) -> str:
-    """Align rows of cells in columns; the first row is the head, the first column is left-aligned."""
+def duration(seconds: float) -> str:
+    """A time for people: < 0.1 s, 0.4 s, 44 s, 3 min 12 s, 2 h 05 min, 6 days 22 h."""
+    if seconds < 0.05:
+        return "< 0.1 s"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    if (whole := round(seconds)) < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    if (minutes := round(seconds / 60)) < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60:02} min"
+    hours = round(seconds / 3600)
+    return f"{hours // 24:,} days {hours % 24} h"
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """A share of 1 for people: 61 %."""
+    return f"{100 * share:.{digits}f} %"
+
+
+def counted(count: int, thing: str, things: str | None = None) -> str:
+    """A number of things for people: 1 image, 1,200 images; `things` where it is not `thing` with an s."""
+    return f"{count:,} {thing if count == 1 else things or thing + 's'}"
+
+
+def table(rows: list[list[str]], text: Collection[int] = (0,), width: int | None = None) -> str:
+    """Align rows of cells in columns; the first row is the head.
+
+    Args:
+        text: columns that are aligned to the left; the others hold numbers.
+        width: a last column of text is broken into lines where the table is wider than so many characters.
+    """
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    room = width - sum(widths[:-1]) - 2 * len(widths[:-1]) if width is not None else widths[-1]
+    if room < widths[-1] and len(widths) - 1 in text:
+        widths[-1] = max(room, NARROWEST)
+        rows = [piece for row in rows for piece in _broken(row, widths[-1])]
 
     def line(row: list[str]) -> str:
         cells = [
-            row[0].ljust(widths[0]),
-            *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
+            cell.ljust(wide) if column in text else cell.rjust(wide)
+            for column, (cell, wide) in enumerate(zip(row, widths, strict=True))
         ]
         return "  ".join(cells).rstrip()
 
     head, *body = rows
     return "\n".join([line(head), "-" * (sum(widths) + 2 * len(widths) - 2), *map(line, body)])
+
+
+def _broken(row: list[str], width: int) -> list[list[str]]:
+    """A row, its last cell broken into lines of `width`, each in a row of its own; a number stays with its words."""
+    together = re.sub(r" (?=[\d%])", NO_BREAK, row[-1])
+    pieces = textwrap.wrap(together, width, break_on_hyphens=False) or [""]
+    first, *more = (piece.replace(NO_BREAK, " ") for piece in pieces)
+    return [[*row[:-1], first], *([""] * (len(row) - 1) + [piece] for piece in more)]

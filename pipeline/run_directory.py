@@ -100,7 +100,8 @@ class RunDirectory:
         return max(self.rounds, default=0)
 
     @property
-    def _lock(self) -> Path:
+    def lock(self) -> Path:
+        """Which command is at work, and its lock."""
         return self.path / ".lock"
 
     @contextmanager
@@ -115,7 +116,7 @@ class RunDirectory:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            file = open(self._lock, "r+" if self._lock.exists() else "w+")  # noqa: SIM115
+            file = open(self.lock, "r+" if self.lock.exists() else "w+")  # noqa: SIM115
         except OSError as error:
             raise unwritable(self.path, error) from error
         with file:
@@ -154,7 +155,7 @@ class RunDirectory:
     def activity(self) -> tuple[dict[str, Any] | None, bool]:
         """What the lock file says, and whether its process is still at work (otherwise it was killed)."""
         try:
-            with open(self._lock) as file:
+            with open(self.lock) as file:
                 text = file.read()
                 try:
                     fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
+import shutil
+import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from ..mining.errors import InputError, StaleArtifactError
 from ..train.monitoring.metrics_file import read_metrics
+from ..train.monitoring.phase_seconds import phase_seconds
 from .best import kept_best
 from .config import RunConfig
-from .console import table
+from .console import duration, percent, table
 from .run_directory import RunDirectory
 from .stage_folder import StageFolder
+from .stage_words import PHASE_WORDS, metric_in_words, summary_in_words
 from .stages.context import Context
 from .stages.graph import STAGES, StageRow, rows_of, steps_taken
 
@@ -34,6 +39,8 @@ class StageStatus:
     """Of a training, done or begun: seconds of data, forward, mine (or loss), backward and so on, and of the rest."""
     jobs: tuple[str, ...] = ()
     """Numbers that a scheduler gave what is queued, running or failed of it."""
+    summary: dict[str, Any] | None = None
+    """Of a stage that is done: what its marker says."""
 
 
 def stage_statuses(context: Context) -> list[StageStatus]:
@@ -74,27 +81,16 @@ def _status(context: Context, stage: StageRow) -> StageStatus:
     phases = _phases(folder) if stage.phases else None
     if done:
         values = folder.record(stage.name)
-        note = _summary(values["summary"])
-        return StageStatus(folder.name, stage.name, "done", values["seconds"], note, phases)
+        summary = values["summary"]
+        words = summary_in_words(stage.name, summary)
+        return StageStatus(folder.name, stage.name, "done", values["seconds"], words, phases, summary=summary)
     note = _partial(context, stage)
     return StageStatus(folder.name, stage.name, "begun" if note else "to do", None, note, phases)
 
 
 def _phases(folder: StageFolder) -> dict[str, float] | None:
     """Where a training's time went, from its log; None where nothing is known of it."""
-    lines = read_metrics(folder.metrics)
-    mines = any(line.get("active_fraction") is not None for line in lines)
-    seconds: dict[str, float] = {}
-    for line in lines:
-        for key, value in line.items():
-            if key.startswith("seconds_") and value is not None:
-                name = key.removeprefix("seconds_")
-                name = "mine" if mines and name == "loss" else name
-                seconds[name] = seconds.get(name, 0.0) + value
-    if not seconds:
-        return None
-    whole = lines[-1]["seconds"] or 0.0
-    return {**seconds, "other": max(0.0, whole - sum(seconds.values()))}
+    return phase_seconds(read_metrics(folder.metrics))
 
 
 def _partial(context: Context, stage: StageRow) -> str:
@@ -136,48 +132,54 @@ def _steps_left(line: dict[str, float | None], stage_name: str, config: RunConfi
     return f"{at}, {rate:,.0f} images/s, {tqdm.format_interval(left)} left"
 
 
-def _summary(summary: dict[str, float | int | None]) -> str:
-    shown = [f"{key} {value:.4g}" for key, value in summary.items() if isinstance(value, (int, float))]
-    return ", ".join(shown)
-
-
 def describe(run: RunDirectory, statuses: list[StageStatus]) -> str:
     """The status as text."""
-    note, alive = run.activity()
-    rows = [["stage", "state", "seconds", "what"]]
+    rows = [["stage", "state", "time", "what"]]
     for status in statuses:
-        seconds = f"{status.seconds:,.1f}" if status.seconds is not None else ""
-        rows.append([f"{status.folder}/{status.stage}", status.state, seconds, status.note])
-    widest = max(len(row[3]) for row in rows)
-    rows = [[*row[:3], row[3].ljust(widest)] for row in rows]
+        took = duration(status.seconds) if status.seconds is not None else ""
+        rows.append([f"{status.folder}/{status.stage}", status.state, took, status.note])
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    lines = [table(rows, text=(0, 1, 3), width=width), ""]
+    trainings = {f"{status.folder}/{status.stage}": status.phases for status in statuses if status.phases}
+    if trainings:
+        lines += [_phase_table(trainings), ""]
     spent: dict[str, float] = {}
     for status in statuses:
         spent[status.stage] = spent.get(status.stage, 0.0) + (status.seconds or 0.0)
-    total = sum(spent.values())
-    lines = [table(rows), ""]
-    if total:
-        shares = sorted(spent.items(), key=lambda item: -item[1])
-        lines.append(f"time: {_shares({name: seconds for name, seconds in shares if seconds})}")
-    best = kept_best(run)
-    if best:
-        lines.append(f"best: {best['network']}, {best['metric']} {100 * best['value']:.1f} on validation")
-    for status in statuses:
-        if status.phases:
-            lines.append(f"time of {status.folder}/{status.stage}: {_shares(status.phases)}")
+    if total := sum(spent.values()):
+        largest_first = sorted(spent.items(), key=lambda item: -item[1])
+        shares = ", ".join(f"{name} {percent(seconds / total)}" for name, seconds in largest_first if seconds)
+        lines.append(f"time: {duration(total)} in all; {shares}")
+    if best := kept_best(run):
+        lines.append(
+            f"best: {best['network']}, {metric_in_words(best['metric'], best['value'])} on validation"
+        )
+    note, alive = run.activity()
     if note:
-        ago = time.time() - note["since"]
+        ago = duration(time.time() - note["since"])
         what = "running" if alive else "was stopped or killed; run it again to continue"
         lines.append(
-            f"`subspace {note['command']}` (pid {note['pid']} on {note['host']}, begun {ago:,.0f} s ago): {what}"
+            f"`subspace {note['command']}` (process {note['pid']} on {note['host']}, begun {ago} ago): {what}"
         )
     else:
         lines.append("no command is at work here")
     return "\n".join(lines)
 
 
-def _shares(seconds: dict[str, float]) -> str:
-    total = sum(seconds.values()) or 1.0
-    return ", ".join(f"{name} {value / total:.0%}" for name, value in seconds.items())
+def _phase_table(trainings: dict[str, dict[str, float]]) -> str:
+    """Shares of each training's time, a column a phase."""
+    names = list(
+        dict.fromkeys(PHASE_WORDS.get(name, name) for phases in trainings.values() for name in phases)
+    )
+    names.sort(key=lambda name: name == PHASE_WORDS["other"])  # the rest comes last
+    rows = [["time of", *names]]
+    for training, phases in trainings.items():
+        total = sum(phases.values()) or 1.0
+        share = dict.fromkeys(names, 0.0)
+        for name, seconds in phases.items():
+            share[PHASE_WORDS.get(name, name)] += seconds / total
+        rows.append([training, *(percent(share[name]) for name in names)])
+    return table(rows)
 
 
 def as_json(statuses: list[StageStatus]) -> list[dict[str, object]]:

@@ -33,7 +33,7 @@ class StepRecord:
     batch: ImageBatch | None = None
     """The images of this process; of process 0 they are the first rows of `embeddings`."""
     embeddings: Tensor | None = None
-    """float32[b, D] of the whole batch, detached; not of unit length."""
+    """float32[b, D] of the whole batch, detached, of unit length."""
     labels: Tensor | None = None
     """int64[b] of the whole batch."""
 

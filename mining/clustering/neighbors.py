@@ -1,6 +1,6 @@
 """Nearest identities, exactly: inside subspaces (for groups) and over everybody (for recall).
 
-Shapes: I identities, D numbers in a mean, k neighbours, P identities in a batch. All means are unit vectors.
+Shapes: I identities, D numbers in a mean, k neighbours. All means are unit vectors.
 """
 
 from __future__ import annotations
@@ -14,9 +14,6 @@ import numpy as np
 
 from ..randomness import generator
 from .mean_blocks import MeanBlocks
-
-HARDNESS_BATCHES = 64
-"""Batches that a figure of hardness is averaged over."""
 
 
 def nearest_in_subspace(means_ID: np.ndarray, subspace_id: np.ndarray, k: int) -> np.ndarray:
@@ -146,27 +143,6 @@ def neighbor_recall(
         subspace_id: int[I].
     """
     return sampled_neighbors(means, k=k, queries=queries, seed=seed).recall(subspace_id)
-
-
-def batch_hardness(means_ID: np.ndarray, batches_bP: np.ndarray) -> float:
-    """Return the mean cosine of an identity's mean to the nearest other identity of its batch.
-
-    Args:
-        means_ID: float32[I, D].
-        batches_bP: int[b, P], row numbers into `means_ID`.
-    """
-    nearest = []
-    for batch in batches_bP:
-        similarity_PP = means_ID[batch] @ means_ID[batch].T
-        np.fill_diagonal(similarity_PP, -1.0)
-        nearest.append(similarity_PP.max(axis=1).mean())
-    return float(np.mean(nearest))
-
-
-def random_batches(identities: int, count: int, P: int, *, seed: int = 0) -> np.ndarray:
-    """Draw `count` batches of P distinct identities each, to compare planned ones with: int[count, P]."""
-    random = generator(seed, "random batches")
-    return np.stack([random.permutation(identities)[:P] for _ in range(count)])
 
 
 def _nearest_others(

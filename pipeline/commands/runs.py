@@ -64,17 +64,17 @@ def status(run: RunPath, overrides: Overrides = None, as_json: AsJson = False) -
 
 @commands.command(epilog="Example: subspace inspect runs/photos/round-000/subspaces.parquet")
 def inspect(
-    path: Annotated[Path, typer.Argument(help="Parquet file, plan folder, checkpoint or run folder.")],
+    path: Annotated[Path, typer.Argument(help="Any file or folder of a run, or the run.")],
     as_json: AsJson = False,
 ) -> None:
-    """Summarise an artifact: rows, identities, sizes, batch hardness, fingerprints."""
+    """Summarise any file or folder of a run: what it is, how much it holds, how it is spread."""
     from ..console import Console
 
     if (path / "subspace.yaml").exists():
         return status(path, None, as_json)
-    from ..inspect import inspect as summarise
+    from ..inspection.summarize import summarize_path
 
-    summary = summarise(path)
+    summary = summarize_path(path)
     console = Console(as_json=as_json)
     console.result(summary.to_json())
     if not as_json:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ...mining.clustering.hardness import HARDNESS_BATCHES, batch_hardness, random_batches
 from ...mining.clustering.mean_blocks import MeanBlocks
 from ...mining.clustering.mean_table import MeanTable
-from ...mining.clustering.neighbors import HARDNESS_BATCHES, batch_hardness, random_batches
 from ...mining.parquet_tables import open_parquet, read_parquet, read_row_group
 from ...mining.schemas import IDENTITIES, PLAN
 

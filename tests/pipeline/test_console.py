@@ -13,7 +13,7 @@ import termios
 import pytest
 
 from subspace.pipeline import console as module
-from subspace.pipeline.console import Console
+from subspace.pipeline.console import Console, counted, duration, percent, table
 
 NOTE = "loss 0.312, active 41%, d_ap 0.84, d_an 1.02, lr 1.0e-03, 1,734 images/s"
 
@@ -130,3 +130,44 @@ def test_with_json_people_read_on_standard_error(capsys: pytest.CaptureFixture[s
     console.say("word")
     console.result({"a": 1})
     assert capsys.readouterr() == ('{"a": 1}\n', "word\n")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "< 0.1 s"), (0.4, "0.4 s"), (9.94, "9.9 s"), (9.96, "10 s"), (44.4, "44 s"), (59.6, "1 min 00 s"), (192, "3 min 12 s"),
+        (3599.6, "1 h 00 min"), (7500, "2 h 05 min"), (48 * 3600 - 1, "2 days 0 h"), (597_011, "6 days 22 h"),
+    ],
+)  # fmt: skip
+def test_durations_in_words(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_shares_and_counts_in_words() -> None:
+    assert percent(0.6106) == "61 %"
+    assert percent(0.8979, 1) == "89.8 %"
+    assert counted(1, "image") == "1 image"
+    assert counted(1200, "identity", "identities") == "1,200 identities"
+
+
+def test_tables_align_numbers_to_the_right_and_words_to_the_left() -> None:
+    rows = [["name", "state", "rows"], ["a", "done", "12"], ["long name", "x", "1,200"]]
+    assert table(rows, text=(0, 1)).splitlines() == [
+        "name       state   rows",
+        "-----------------------",
+        "a          done      12",
+        "long name  x      1,200",
+    ]
+
+
+def test_a_narrow_table_breaks_its_last_words_in_their_column() -> None:
+    words = "seven words that are longer than, TAR@FAR=1e-3 4 %"
+    rows = [["name", "what"], ["a", words], ["b", "short"]]
+    broken = table(rows, text=(0, 1), width=46).splitlines()
+    assert broken[2:] == [
+        "a     seven words that are longer than,",
+        "      TAR@FAR=1e-3 4 %",
+        "b     short",
+    ]
+    assert max(map(len, broken)) <= 46
+    assert table(rows, text=(0, 1), width=80) == table(rows, text=(0, 1))

@@ -1,14 +1,15 @@
-"""`subspace status`: where the time of a training went."""
+"""`subspace status`: where a run stands, what its stages found, and where the time of a training went."""
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import subspace
+from conftest import QUICK, subspace
 
 PHASES = ("data", "forward", "loss", "backward", "update")
 
@@ -54,7 +55,11 @@ def test_shares_are_shown_of_trainings_done_and_begun(finished_run: Path, tmp_pa
     ]  # fmt: skip
     (run / "round-001" / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     shown = subspace("status", run).stdout.splitlines()
-    assert "time of round-001/train: data 40%, mine 20%, checkpoint 25%, other 15%" in shown
+    (head,) = (line.split()[2:] for line in shown if line.startswith("time of "))
+    share = {line.split()[0]: line.split()[1:] for line in shown if line.endswith(" %")}["round-001/train"]
+    found = dict(zip(head, share[::2], strict=True))
+    expected = {"loading": "40", "loss": "20", "saving": "25", "other": "15"}
+    assert {name: value for name, value in found.items() if value != "0"} == expected
 
 
 def test_logs_of_before_phases_were_timed_show_none(finished_run: Path, tmp_path: Path) -> None:
@@ -62,4 +67,52 @@ def test_logs_of_before_phases_were_timed_show_none(finished_run: Path, tmp_path
     shutil.copytree(finished_run, run)
     (run / "round-000" / "metrics.jsonl").write_text('{"step": 1, "seconds": 4.0, "active_fraction": 0.5}\n')
     assert phases_of(run)["round-000/train"] is None
-    assert "time of round-000/train" not in subspace("status", run).stdout
+    assert "round-000/train" not in subspace("status", run).stdout.partition("time of")[2]
+
+
+def test_stages_speak_in_words_and_units(finished_run: Path) -> None:
+    lines = subspace("status", finished_run).stdout.splitlines()
+    shown = {line.split()[0]: line for line in lines if "/" in line and " done " in line}
+    assert re.search(
+        r" [\d.]+ s  8 steps, loss [\d.]+, \d+ % of triplets active, [\d,]+ images/s$",
+        shown["round-001/train"],
+    )
+    assert re.search(r"  48 identities, [\d,]+ images/s$", shown["round-000/extract"])
+    assert re.search(r"  Rank-1 [\d.]+ %, Rank-5 [\d.]+ %, TAR@FAR=1e-2 [\d.]+ %$", shown["start/eval"])
+    assert len({line.index(" done ") for line in shown.values()}) == 1
+    raw = (
+        "active_fraction",
+        "images_per_second",
+        "plain_similarity",
+        "kept 0.",
+        "recall_queries",
+        "hardness",
+    )
+    assert not [key for key in raw if key in "\n".join(lines)]
+
+
+def test_json_keeps_the_keys_of_the_summaries(finished_run: Path) -> None:
+    stages = json.loads(subspace("status", finished_run, "--json").stdout)
+    keys = {"folder", "stage", "state", "seconds", "note", "phases", "jobs", "summary"}
+    assert all(set(stage) == keys for stage in stages)
+    for stage in stages:
+        marker = finished_run / stage["folder"] / "done" / f"{stage['stage']}.json"
+        assert stage["summary"] == json.loads(marker.read_text())["summary"]
+
+
+def test_status_of_a_run_that_has_just_begun(small_manifest: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert subspace("init", run, "--manifest", small_manifest, *QUICK).returncode == 0
+    assert subspace("pretrain", run).returncode == 0
+    assert subspace("extract", run, "--shard", "0", "--num-shards", "3").returncode == 0
+    states = {
+        (stage["folder"], stage["stage"]): (stage["state"], stage["note"])
+        for stage in json.loads(subspace("inspect", run, "--json").stdout)
+    }
+    assert states["start", "pretrain"][0] == "done"
+    assert states["start", "eval"][0] == "to do"
+    assert states["round-000", "extract"] == ("begun", "1 of 3 parts")
+    assert states["round-001", "train"][0] == "to do"
+    text = subspace("status", run).stdout
+    assert re.search(r"round-000/extract +begun", text)
+    assert "no command is at work here" in text

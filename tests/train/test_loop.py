@@ -142,7 +142,7 @@ def test_the_time_of_a_step_is_charged_to_its_phases() -> None:
     assert sum(seconds.values()) <= whole
 
 
-def test_a_record_shows_the_batch_and_holds_no_graph() -> None:
+def test_a_record_shows_the_batch_of_unit_length_and_holds_no_graph() -> None:
     _, records = train(map(toy_batch, range(2)))
     for step, record in enumerate(records):
         assert record.embeddings is not None
@@ -151,6 +151,7 @@ def test_a_record_shows_the_batch_and_holds_no_graph() -> None:
         assert record.batch.step == step
         assert not record.embeddings.requires_grad
         assert record.embeddings.shape == (12, 8)
+        assert torch.allclose(record.embeddings.norm(dim=1), torch.ones(12), atol=1e-6)
         assert record.labels.tolist() == labels_of(0, record.batch.image_id).tolist()
 
 

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from subspace.mining.clustering import mean_blocks
 from subspace.mining.clustering.neighbors import (
-    batch_hardness,
     nearest_in_subspace,
     neighbor_recall,
     neighbors_by_subspace,
@@ -105,15 +104,6 @@ def test_recall_of_a_sample_estimates_that_of_all_and_is_seeded() -> None:
 
 def test_recall_of_a_single_identity_is_perfect() -> None:
     assert neighbor_recall(units(1), np.zeros(1, int)) == 1.0
-
-
-@given(batches=st.integers(1, 4), p=st.integers(2, 6), seed=st.integers(0, 99))
-def test_hardness_is_the_mean_cosine_to_the_nearest_of_the_batch(batches: int, p: int, seed: int) -> None:
-    means = units(12, seed=seed)
-    rng = np.random.default_rng(seed)
-    plan = np.stack([rng.permutation(12)[:p] for _ in range(batches)])
-    expected = [brute_force(means, i, batch.tolist())[0][0] for batch in plan for i in batch]
-    assert batch_hardness(means, plan) == pytest.approx(np.mean(expected), abs=1e-6)
 
 
 @settings(max_examples=40)

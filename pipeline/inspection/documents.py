@@ -1,0 +1,135 @@
+"""The JSON documents of a run, told apart by their keys: each shown in words, with the whole document as facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ...mining.artifacts import read_json
+from ...mining.errors import InputError
+from ..console import duration, percent
+from ..stage_words import metric_in_words, summary_in_words
+from .checkpoint import summarize_meta
+from .settings_file import written
+from .summary import Summary
+
+Document = Mapping[str, Any]
+
+JOBS_SHOWN = 50
+COUNT_WORDS = {
+    "identities": "identities",
+    "probes": "probe images",
+    "gallery": "gallery images",
+    "distractors": "distractor images",
+    "genuine_pairs": "genuine pairs",
+    "impostor_pairs": "impostor pairs",
+}
+"""What the counts of an evaluation are called."""
+
+
+def summarize_document(path: Path) -> Summary:
+    """Summarise a JSON file.
+
+    Raises:
+        InputError: missing, not JSON, none of a run's documents, or one with values of the wrong type.
+    """
+    try:
+        document = read_json(path)
+    except RecursionError as error:
+        raise InputError(f"cannot read {path}: it is nested too deeply") from error
+    known = document if isinstance(document, dict) else {}
+    for keys, describe in DESCRIBERS.items():
+        if known.keys() >= set(keys):
+            try:
+                return describe(path, known)
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+                if isinstance(error, InputError):
+                    raise
+                raise InputError(f"{path} is damaged: its values are not those of a run ({error})") from error
+    keys = ", ".join(map(str, list(known)[:8])) or "none"
+    raise InputError(f"{path} is JSON, but no document of a run; its keys: {keys}")
+
+
+def _marker(path: Path, document: Document) -> Summary:
+    stage = document["stage"]
+    summary = Summary(str(path), "marker", dict(document), title=f"completion marker of {stage}")
+    summary.show("stage", words=stage)
+    summary.show("result", words=summary_in_words(stage, document["summary"]))
+    summary.show("took", words=duration(document["seconds"]))
+    summary.show("finished", words=document["finished"])
+    summary.show("fingerprint", words=document["fingerprint"])
+    rows = [[key, written(value)] for key, value in document["fields"].items()]
+    summary.show_table("made from these inputs and settings", [["name", "value"], *rows], text=(0, 1))
+    return summary
+
+
+def _evaluation(path: Path, document: Document) -> Summary:
+    what = "validation" if path.stem == "validation" else "evaluation"
+    summary = Summary(str(path), "evaluation", dict(document), title=f"{what} of a network")
+    for key, label in COUNT_WORDS.items():
+        if key in document:
+            summary.add(key, document[key], label)
+    summary.show("fingerprint", words=document["fingerprint"])
+    rows = [["metric", "value", "95 % interval", "accepted above cosine"]]
+    for name, metric in document["metrics"].items():
+        low, high, threshold = (metric.get(key) for key in ("low", "high", "threshold"))
+        rows.append(
+            [
+                name,
+                "unknown" if metric["value"] is None else percent(metric["value"], 1),
+                "" if low is None or high is None else f"{percent(low, 1)} to {percent(high, 1)}",
+                "" if threshold is None else f"{threshold:.3f}",
+            ]
+        )
+    summary.show_table("metrics", rows)
+    return summary
+
+
+def _best(path: Path, document: Document) -> Summary:
+    summary = Summary(str(path), "best", dict(document), title="the network that validates best")
+    metric = document["metric"]
+    summary.show("network", words=document["network"])
+    summary.show("checkpoint", words=document["checkpoint"])
+    summary.show("validation", words=metric_in_words(metric, document["value"]))
+    rows = [[name, percent(found["value"], 1)] for name, found in document["validations"].items()]
+    summary.show_table("all networks", [["network", metric], *rows])
+    return summary
+
+
+def _trackers(path: Path, document: Document) -> Summary:
+    summary = Summary(str(path), "trackers", dict(document), title="runs of a training elsewhere")
+    for name, run_id in document["ids"].items():
+        summary.show(name, words=str(run_id))
+    summary.show("fingerprint", words=document["fingerprint"])
+    return summary
+
+
+def _submission(path: Path, document: Document) -> Summary:
+    summary = Summary(str(path), "submission", dict(document), title="jobs of one `subspace submit`")
+    summary.show("scheduler", words=document["scheduler"])
+    summary.show("user", words=document["user"])
+    summary.show("run", words=document["run"])
+    if document["overrides"]:
+        summary.show("settings given with it", words=" ".join(document["overrides"]))
+    rows = [["job", "number", "shards"]]
+    for task in document["tasks"]:
+        shards = f"{len(task['shards']):,} of {task['num_shards']:,}" if task["shards"] else ""
+        rows.append([task["job"], str(task["id"]), shards])
+    summary.show_table("jobs", rows, text=(0, 1), at_most=JOBS_SHOWN)
+    return summary
+
+
+def _meta(path: Path, document: Document) -> Summary:
+    return summarize_meta(path)
+
+
+DESCRIBERS: dict[tuple[str, ...], Callable[[Path, Document], Summary]] = {
+    ("stage", "fingerprint", "seconds", "finished", "summary"): _marker,
+    ("metrics", "identities", "fingerprint"): _evaluation,
+    ("network", "checkpoint", "metric", "validations"): _best,
+    ("fingerprint", "ids"): _trackers,
+    ("scheduler", "tasks", "run"): _submission,
+    ("spec", "embedding_size", "step"): _meta,
+}
+"""By the keys that a document has at least."""

@@ -1,0 +1,153 @@
+"""What is worth knowing of one path: facts by stable keys for programs, aligned lines for people."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..console import amount, table
+
+BAR = 40
+QUANTILES = (0.05, 0.5, 0.95)
+
+
+class Line(NamedTuple):
+    """One line for people."""
+
+    label: str
+    number: str
+    """Aligned to the right with those of the other lines; empty where there is none."""
+    words: str
+    """A unit, or what there is to say without a number."""
+
+
+class Table(NamedTuple):
+    """Rows for people; the first is the head."""
+
+    title: str
+    rows: list[list[str]]
+    text: Collection[int]
+    """Columns of words."""
+
+
+@dataclass
+class Summary:
+    """What is worth knowing of one path."""
+
+    path: str
+    kind: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    """For programs. Keys are stable."""
+    histograms: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
+    title: str = ""
+    """The kind in words."""
+    shown: list[Line] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    lists: list[tuple[str, list[str]]] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Path, kind, facts and histograms, for a program."""
+        return {"path": self.path, "kind": self.kind, "facts": self.facts, "histograms": self.histograms}
+
+    def add(self, key: str, value: Any, label: str | None = None, unit: str = "") -> None:
+        """Keep a fact and show it; unknown and empty ones are not shown.
+
+        Args:
+            label: what people call it, where that is not the key.
+        """
+        self.facts[key] = value
+        label = label or key
+        if isinstance(value, bool):
+            self.show(label, words="yes" if value else "no")
+        elif isinstance(value, int):
+            self.show(label, f"{value:,}", unit)
+        elif isinstance(value, float):
+            self.show(label, f"{value:.3f}", unit)
+        elif value:
+            self.show(label, words=str(value))
+
+    def add_spread(self, key: str, values: np.ndarray, label: str) -> None:
+        """Keep the 5 %, 50 % and 95 % quantiles, and show them."""
+        found = [round(float(value), 4) for value in np.quantile(values, QUANTILES)] if len(values) else []
+        self.facts[key] = found
+        if found:
+            low, median, high = found
+            self.show(label, f"{median:.3f}", f"median; 90 % between {low:.3f} and {high:.3f}")
+
+    def add_bytes(self, size: int) -> None:
+        """Keep and show the size on disk."""
+        self.facts["bytes"] = size
+        self.show("size", *amount(size).split())
+
+    def show(self, label: str, number: str = "", words: str = "") -> None:
+        """Show a line that is no fact of its own."""
+        self.shown.append(Line(label, number, words))
+
+    def show_table(
+        self, title: str, rows: list[list[str]], text: Collection[int] = (0,), at_most: int | None = None
+    ) -> None:
+        """Show rows under their head, without columns that are empty.
+
+        Args:
+            text: columns of words.
+            at_most: only so many rows, and a word on the others.
+        """
+        if at_most is not None and len(rows) - 1 > at_most:
+            title += f" (the first {at_most} of {len(rows) - 1:,}; --json has all)"
+            rows = rows[: at_most + 1]
+        used = [column for column in range(len(rows[0])) if any(row[column] for row in rows[1:])]
+        if used:
+            words = [place for place, column in enumerate(used) if column in text]
+            self.tables.append(Table(title, [[row[column] for column in used] for row in rows], words))
+
+    def show_list(self, title: str, lines: list[str]) -> None:
+        """Show lines under a title, as they are."""
+        if lines:
+            self.lists.append((title, lines))
+
+    def lines(self) -> list[str]:
+        """Everything, for a person."""
+        lines = [f"{self.path}: {self.title or self.kind}"]
+        labels = max((len(line.label) for line in self.shown), default=0)
+        numbers = max((len(line.number) for line in self.shown), default=0)
+        for label, number, words in self.shown:
+            value = f"{number.rjust(numbers)} {words}" if number else words
+            lines.append(f"  {label.ljust(labels)}  {value}".rstrip())
+        for title, rows, text in self.tables:
+            lines += ["", f"  {title}", *(f"  {row}" for row in table(rows, text).splitlines())]
+        for title, texts in self.lists:
+            lines += ["", f"  {title}", *(f"    {text}" for text in texts)]
+        for title, bins in self.histograms.items():
+            lines += ["", f"  {title}", *(f"    {bar}" for bar in _bars(bins))]
+        return [_printable(line) for line in lines]
+
+
+def histogram(values: np.ndarray, bins: int = 8) -> list[tuple[str, int]]:
+    """Counts of whole numbers in at most `bins` ranges of equal width."""
+    if len(values) == 0:
+        return []
+    low, high = int(values.min()), int(values.max())
+    width = -(-(high - low + 1) // bins)
+    counts = np.bincount((values.astype(np.int64) - low) // width)
+    labels = [(low + i * width, min(high, low + (i + 1) * width - 1)) for i in range(len(counts))]
+    return [
+        (f"{a:,}" if a == b else f"{a:,}-{b:,}", int(n)) for (a, b), n in zip(labels, counts, strict=True)
+    ]
+
+
+def _bars(bins: list[tuple[str, int]]) -> list[str]:
+    tallest = max((count for _, count in bins), default=0) or 1
+    labels = max((len(label) for label, _ in bins), default=0)
+    numbers = max((len(f"{count:,}") for _, count in bins), default=0)
+    return [
+        f"{label.rjust(labels)}  {count:>{numbers},} {'█' * -(-BAR * count // tallest)}".rstrip()
+        for label, count in bins
+    ]
+
+
+def _printable(line: str) -> str:
+    """A line without what would command a terminal."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in line)

@@ -1,0 +1,167 @@
+"""Parquet tables of a run: how many of what, how they are spread, and the first rows of what needs a look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ...mining.clustering.hardness import batch_hardness
+from ...mining.errors import InputError
+from ...mining.parquet_tables import metadata_of, open_parquet, read_parquet
+from ...mining.schemas import (
+    CENTROIDS,
+    DUPLICATES,
+    EMBEDDINGS,
+    IDENTITIES,
+    MANIFEST,
+    QUARANTINE,
+    SUBSPACES,
+    kind_of,
+)
+from .plan_table import describe_plan
+from .summary import Summary, histogram
+
+CENTROIDS_COMPARED = 20_000
+"""More are not compared with each other: their cosines would be gigabytes."""
+PAIRS_KEPT = 10
+METADATA_WORDS = {"created_by": "made by", "schema_version": "schema version", "fingerprint": "fingerprint"}
+
+
+def summarize_table(path: Path, parts: Sequence[Path] | None = None) -> Summary:
+    """Summarise a Parquet file, or a table in several files.
+
+    Args:
+        path: what the summary is called by.
+        parts: the files in order, of one kind; `path` alone where there are none.
+
+    Raises:
+        InputError: not Parquet, damaged, or a table of no known kind.
+    """
+    paths = list(parts or [path])
+    file = open_parquet(paths[0])
+    kind = kind_of(file.schema_arrow)
+    if kind is None:
+        raise InputError(
+            f"{path} is Parquet, but no table of a run; its columns: {', '.join(file.schema_arrow.names)}"
+        )
+    title, rows, describe = _DESCRIBERS[kind.name]
+    summary = Summary(str(path), kind.name, title=title)
+    summary.add("rows", sum(open_parquet(part).metadata.num_rows for part in paths), rows)
+    describe(summary, paths, file)
+    if len(paths) > 1:
+        summary.show("files", f"{len(paths):,}")
+    metadata = metadata_of(file)
+    summary.facts.update({key: value for key, value in metadata.items() if key != "kind"})
+    for key, label in METADATA_WORDS.items():
+        if key in metadata:
+            number = metadata[key] if metadata[key].isdigit() and key == "schema_version" else ""
+            summary.show(label, number, "" if number else metadata[key])
+    summary.add_bytes(sum(part.stat().st_size for part in paths))
+    return summary
+
+
+def _manifest(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -> None:
+    columns = [name for name in ("identity_id", "split", "keep", "group") if name in file.schema_arrow.names]
+    rows = read_parquet(paths[0], MANIFEST, columns)
+    identity_id = rows["identity_id"].to_numpy()
+    summary.add("identities", len(np.unique(identity_id)))
+    summary.add("images kept", int(np.sum(rows["keep"].to_numpy(zero_copy_only=False))))
+    summary.add("images inside", "image" in file.schema_arrow.names, "images inside the file")
+    if "group" in columns:
+        summary.add("groups", len(rows["group"].unique()))
+    split = rows["split"].combine_chunks().cast(pa.string()).dictionary_encode()
+    splits = [["split", "identities", "images"]]
+    for code, name in enumerate(split.dictionary.to_pylist()):
+        here = identity_id[split.indices.fill_null(-1).to_numpy() == code]
+        splits.append([str(name), f"{len(np.unique(here)):,}", f"{len(here):,}"])
+        summary.facts[f"split {name}"] = f"{splits[-1][1]} identities, {splits[-1][2]} images"
+    summary.show_table("splits", splits)
+    summary.histograms["images per identity"] = histogram(np.unique(identity_id, return_counts=True)[1])
+
+
+def _identities(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -> None:
+    rows = read_parquet(paths[0], IDENTITIES, ["images", "spread"])
+    summary.add("images", int(np.sum(rows["images"].to_numpy())))
+    summary.add("embedding size", file.schema_arrow.field("mean").type.list_size, unit="numbers")
+    summary.add_spread(
+        "spread (5 %, median, 95 %)", rows["spread"].to_numpy(), "cosine distance of images to their mean"
+    )
+    summary.histograms["images per identity"] = histogram(rows["images"].to_numpy())
+
+
+def _embeddings(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -> None:
+    identity_id = read_parquet(paths[0], EMBEDDINGS, ["identity_id"])["identity_id"].to_numpy()
+    summary.add("identities", len(np.unique(identity_id)))
+    summary.add("embedding size", file.schema_arrow.field("embedding").type.list_size, unit="numbers")
+
+
+def _quarantine(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -> None:
+    rows = read_parquet(paths[0], QUARANTINE, ["identity", "uri", "reason"])
+    found = [["image", "identity", "what is wrong"]]
+    for number, row in enumerate(rows.slice(0, PAIRS_KEPT).to_pylist()):
+        uri = row["uri"] or "(inline)"
+        summary.facts[f"image {number + 1}"] = f"{uri}: {row['reason']}"
+        found.append([uri, str(row["identity"]), str(row["reason"])])
+    if len(rows):
+        summary.show_table(_first("images", len(rows)), found, text=(0, 1, 2))
+
+
+def _subspaces(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -> None:
+    rows = read_parquet(paths[0], SUBSPACES, ["subspace_id", "similarity"])
+    sizes = np.bincount(rows["subspace_id"].to_numpy())
+    summary.add("subspaces", len(sizes))
+    summary.add_spread(
+        "cosine to centroid (5 %, median, 95 %)", rows["similarity"].to_numpy(), "cosine to the centroid"
+    )
+    if len(sizes):
+        summary.add("largest / mean size", float(sizes.max() / sizes.mean()), "largest size over mean size")
+    summary.histograms["identities per subspace"] = histogram(sizes)
+
+
+def _centroids(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -> None:
+    rows = read_parquet(paths[0], CENTROIDS, ["size", "centroid"])
+    width = file.schema_arrow.field("centroid").type.list_size
+    centroids = rows["centroid"].combine_chunks().flatten().to_numpy().reshape(len(rows), width)
+    summary.add("embedding size", centroids.shape[1], unit="numbers")
+    if 1 < len(rows) <= CENTROIDS_COMPARED:
+        nearest = batch_hardness(centroids, np.arange(len(rows))[None])
+        summary.add("cosine to the nearest other centroid", nearest, unit="on average")
+    summary.histograms["identities per subspace"] = histogram(rows["size"].to_numpy())
+
+
+def _duplicates(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -> None:
+    rows = read_parquet(paths[0], DUPLICATES)
+    similarity = rows["similarity"].to_numpy()
+    summary.add_spread("cosine of the two means (5 %, median, 95 %)", similarity, "cosine of the two means")
+    pairs = [["identity", "images", "and", "images", "cosine", "of two halves of one"]]
+    for number, row in enumerate(rows.slice(0, PAIRS_KEPT).to_pylist()):
+        sides = [(str(row[f"identity_{side}"]), row[f"images_{side}"]) for side in "ab"]
+        cosine, expected = f"{row['similarity']:.3f}", f"{row['expected']:.3f}"
+        summary.facts[f"pair {number + 1}"] = (
+            f"{' and '.join(f'{name} ({images} images)' for name, images in sides)}: cosine {cosine}, "
+            f"two halves of one identity would have {expected}"
+        )
+        pairs.append([cell for name, images in sides for cell in (name, f"{images:,}")] + [cosine, expected])
+    if len(rows):
+        summary.show_table(_first("pairs", len(rows)), pairs, text=(0, 2))
+
+
+def _first(things: str, count: int) -> str:
+    return things if count <= PAIRS_KEPT else f"the first {PAIRS_KEPT} of {count:,} {things}"
+
+
+_DESCRIBERS: dict[str, tuple[str, str, Callable[[Summary, Sequence[Path], pq.ParquetFile], None]]] = {
+    "manifest": ("manifest, a row for each image", "images", _manifest),
+    "identities": ("identity means, a row for each identity", "identities", _identities),
+    "embeddings": ("embeddings, a row for each image", "images", _embeddings),
+    "quarantine": ("quarantine, a row for each unreadable image", "unreadable images", _quarantine),
+    "subspaces": ("subspaces, a row for each identity", "identities", _subspaces),
+    "centroids": ("centroids, a row for each subspace", "subspaces", _centroids),
+    "duplicates": ("duplicates, a row for each suspected pair of identities", "pairs", _duplicates),
+    "plan": ("plan, a row for each batch", "batches", describe_plan),
+}
+"""By kind of table: its title, what its rows are, and the reader."""

@@ -1,0 +1,114 @@
+"""What a stage says of itself when it is done, in words: the summaries of the completion markers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from .console import counted, percent
+
+Values = Mapping[str, Any]
+
+PHASE_WORDS = {
+    "data": "loading",
+    "forward": "forward",
+    "mine": "loss",
+    "loss": "loss",
+    "backward": "backward",
+    "update": "optimiser",
+    "checkpoint": "saving",
+    "pictures": "pictures",
+    "other": "other",
+}
+"""What the phases of a training are called in a table; the loss includes mining."""
+
+
+def summary_in_words(stage_name: str, summary: Values) -> str:
+    """The summary of a stage's marker as one line; figures that it lacks, or that are unknown, are left out.
+
+    Args:
+        stage_name: a key of `STAGE_WORDS`; of another stage the figures are given by their keys.
+    """
+    known = {key: value for key, value in summary.items() if value is not None}
+    return ", ".join(STAGE_WORDS.get(stage_name, _other)(known))
+
+
+def metric_in_words(name: str, value: float) -> str:
+    """A metric, all of which are shares: Rank-1 89.8 %."""
+    return f"{name} {percent(value, 1)}"
+
+
+def _training(summary: Values) -> Iterator[str]:
+    if summary.get("steps") == 0:
+        yield "no steps: the network as it was given"
+        return
+    if "steps" in summary:
+        yield counted(summary["steps"], "step")
+    if "loss" in summary:
+        yield f"loss {summary['loss']:.3f}"
+    if "active_fraction" in summary:
+        yield f"{percent(summary['active_fraction'])} of triplets active"
+    if "images_per_second" in summary:
+        yield f"{summary['images_per_second']:,.0f} images/s"
+
+
+def _extract(summary: Values) -> Iterator[str]:
+    if "identities" in summary:
+        yield counted(summary["identities"], "identity", "identities")
+    if summary.get("quarantined"):
+        yield counted(summary["quarantined"], "unreadable image")
+    if "images_per_second" in summary:
+        yield f"{summary['images_per_second']:,.0f} images/s"
+
+
+def _cluster(summary: Values) -> Iterator[str]:
+    smallest, largest = summary.get("smallest"), summary.get("largest")
+    if summary.get("subspaces") == 1:
+        everybody = f" of {largest:,} identities" if largest is not None else ""
+        yield f"one subspace{everybody}: batches are random"
+    elif "subspaces" in summary:
+        sizes = f" of {smallest:,} to {largest:,} identities" if None not in (smallest, largest) else ""
+        yield counted(summary["subspaces"], "subspace") + sizes
+        yield from (
+            f"{percent(value)} of nearest neighbours kept"
+            for key, value in summary.items()
+            if key.startswith("recall@")
+        )
+        if "kept" in summary:
+            yield f"likeness to the round before {summary['kept']:.2f} (adjusted Rand index)"
+    if summary.get("duplicates"):
+        yield counted(summary["duplicates"], "suspected duplicate")
+
+
+def _plan(summary: Values) -> Iterator[str]:
+    if "batches" in summary:
+        yield counted(summary["batches"], "batch", "batches")
+    if "hardness" in summary:
+        random = f" (random {summary['random_hardness']:.2f})" if "random_hardness" in summary else ""
+        yield f"nearest other identity at cosine {summary['hardness']:.2f}{random}"
+    if summary.get("singletons"):
+        yield counted(summary["singletons"], "identity", "identities") + " with one image"
+
+
+def _metrics(summary: Values) -> Iterator[str]:
+    yield from (metric_in_words(name, value) for name, value in summary.items())
+
+
+def _other(summary: Values) -> Iterator[str]:
+    for key, value in summary.items():
+        number = (
+            f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else value
+        )
+        yield f"{key.replace('_', ' ')} {number}"
+
+
+STAGE_WORDS: dict[str, Callable[[Values], Iterator[str]]] = {
+    "pretrain": _training,
+    "extract": _extract,
+    "cluster": _cluster,
+    "plan": _plan,
+    "train": _training,
+    "validate": _metrics,
+    "eval": _metrics,
+}
+"""By the name of the stage."""
