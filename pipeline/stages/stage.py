@@ -13,6 +13,7 @@ from ...mining.artifacts import remove, write_json
 from ...mining.errors import StaleArtifactError, StoppedEarly
 from ...mining.fingerprints import CODE_VERSION, fingerprint_of
 from ..options import Options
+from ..run_directory import RunDirectory
 from ..stage_folder import StageFolder
 
 
@@ -60,7 +61,7 @@ class Stage:
         raise StaleArtifactError(
             f"{self.folder.file(self.outputs[0])} was made with {changed}={_short(before.get(changed))}, "
             f"now it is {_short(now.get(changed))}; set it back, or remake it: `{self.command} --force`, or "
-            f"`subspace run --force` for all that is stale{_way_on(changed, self.folder.path.parent)}"
+            f"`subspace run --force` for all that is stale{_way_on(changed, RunDirectory(self.folder.path.parent))}"
         )
 
     def forget(self) -> None:
@@ -135,13 +136,14 @@ def flat_fields(section: str, values: Mapping[str, Any], without: tuple[str, ...
     return flat
 
 
-def _way_on(changed: str, run: Path) -> str:
+def _way_on(changed: str, run: RunDirectory) -> str:
     """What a user who asks a finished run for more rounds can do without training again."""
     if changed != "rounds":
         return ""
+    network = run.best if run.best.exists() else run.round(run.latest_round).checkpoint
     return (
         ". The learning-rate schedule spans all rounds, so all of them change; to train on from what is there: "
-        f"`subspace init {run}-more --manifest MANIFEST --model checkpoint:{run}/best`"
+        f"`subspace init {run.path}-more --manifest MANIFEST --model checkpoint:{network}`"
     )
 
 
