@@ -145,13 +145,16 @@ class RunConfig(Settings):
         return self
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+def load_config(path: Path, overrides: Sequence[str] = (), where: str | None = None) -> RunConfig:
     """Read a `subspace.yaml` and apply `section.key=value` overrides (OmegaConf's dot-list grammar).
+
+    Args:
+        where: what errors call the origin of the settings; `path` unless said.
 
     Raises:
         InputError: not a run, broken YAML, an unknown key, or a value of the wrong type or range.
     """
-    return parse_config(read_settings(path), overrides, where=str(path))
+    return parse_config(read_settings(path), overrides, where or str(path))
 
 
 def read_settings(path: Path) -> Any:

@@ -40,7 +40,8 @@ class Context:
             InputError: no run there, a wrong setting, or a manifest that cannot be read.
         """
         run = RunDirectory(Path(path))
-        config = load_config(run.config, overrides)
+        where = f"{run.config}, {run.overrides.name}" if run.overrides.exists() else None
+        config = load_config(run.config, overrides, where)
         options = options or Options(overrides=tuple(overrides))
         return cls(run, config, Manifest.open(config.manifest), options)
 

@@ -37,11 +37,11 @@ def train_round(context: Context) -> dict[str, Any]:
     from .training_processes import run_stage_together, train_together
 
     stage, options = row("train").stage(context), context.options
+    if not row("plan").stage(context).is_done():
+        raise InputError(f"{stage.folder} has no plan yet; run `subspace plan {context.run.path}` first")
     if options.processes > 1:
         arguments = ["train", str(context.run.path), "--round", str(context.round_index)]
         return train_together(stage, arguments, options)
-    if not row("plan").stage(context).is_done():
-        raise InputError(f"{stage.folder} has no plan yet; run `subspace plan {context.run.path}` first")
     from .round_training import round_estimate, round_training
 
     return run_stage_together(

@@ -173,7 +173,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import pyarrow as pa
-from subspace.mining.artifacts import parquet_writer, whole_file, whole_folder
+from subspace.mining.artifacts import whole_file, whole_folder
+from subspace.mining.parquet_tables import parquet_writer
 from subspace.mining.schemas import SUBSPACES
 
 folder, deaths = Path(sys.argv[1]), ("body", "fsync", "replace")

@@ -86,7 +86,7 @@ def test_it_stops_does_nothing_more_and_continues_with_more_patience(
     assert subspace("run", run, "early_stop.patience=2").stdout.count("already done") == 3 + 6 * 2
     assert results(run) == before
 
-    done = subspace("run", run)  # null: to the end
+    done = subspace("run", run, "early_stop.patience=null")  # to the end
     assert done.returncode == 0, done.stderr
     assert "stopped early" not in done.stdout
     assert results(run) == results(whole)

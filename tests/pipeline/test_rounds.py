@@ -248,7 +248,7 @@ def test_what_killed_commands_left_half_written_is_swept_away(tmp_path: Path) ->
     run = RunDirectory(tmp_path / "run")
     half = [
         folder / name
-        for folder in (run.path, run.start, run.round(0))
+        for folder in (run.path, run.start.path, run.round(0).path)
         for name in (".a.7.tmp", "done/.b.json.7.tmp")
     ]
     for path in half:

@@ -105,5 +105,5 @@ def test_identities_under_two_names_are_listed(small_source: Path, tmp_path: Pat
 
     again = subspace("cluster", run, "cluster.duplicates_within=null", "--force")
     assert again.returncode == 0, again.stderr
-    assert "duplicates" not in again.stdout
+    assert "suspected duplicates" not in again.stdout
     assert not (run / "round-000" / "duplicates.parquet").exists()

@@ -15,6 +15,7 @@ from subspace.mining.manifest import IdentityImages, group_by_identity
 from subspace.mining.parquet_tables import write_parquet
 from subspace.mining.schemas import IDENTITIES, QUARANTINE, vector
 from subspace.pipeline.config import ExtractConfig
+from subspace.pipeline.stage_folder import StageFolder
 from subspace.pipeline.stages.parts import ExtractParts, Shard
 
 COUNTS = [3, 1, 7, 2, 2, 5, 4]
@@ -27,7 +28,7 @@ def identities() -> IdentityImages:
 
 def parts_in(folder: Path, fingerprint: str = "a", **settings: int | None) -> ExtractParts:
     config = ExtractConfig.model_validate({"identities_per_part": 3, **settings})
-    return ExtractParts(folder, identities(), config, fingerprint)
+    return ExtractParts(StageFolder(folder, 0), identities(), config, fingerprint)
 
 
 def finish(parts: ExtractParts, part: int) -> None:

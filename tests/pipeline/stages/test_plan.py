@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from itertools import combinations
 from pathlib import Path
@@ -67,7 +68,8 @@ def test_images_inside_the_manifest_have_no_shards(finished_run: Path) -> None:
         ["plan.order=sequential", "plan.locality_window=2"],
     ],
 )
-def test_strategies(run_on_files: Path, settings: list[str]) -> None:
+def test_strategies(run_on_files: Path, tmp_path: Path, settings: list[str]) -> None:
+    run_on_files = shutil.copytree(run_on_files, tmp_path / "run")
     done = subspace("plan", run_on_files, *settings, "--force", "--json")
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)["summary"]
