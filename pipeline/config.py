@@ -21,8 +21,7 @@ from ..mining.evaluation.settings import EvalConfig, ValidationConfig
 from ..mining.planning.settings import PlanConfig
 from ..mining.settings import Settings
 from ..train.data.batches import AugmentConfig
-from ..train.losses.building import check_loss
-from ..train.losses.pretraining import check_pretraining_loss
+from ..train.losses.building import check_loss, check_pretraining_loss
 from ..train.optimizer_config import OptimizerConfig
 from ..train.training_config import LoaderConfig, Precision, ReclusterConfig, TrainConfig
 from .early_stop import EarlyStopConfig

@@ -9,14 +9,12 @@ Shapes: B images in a batch, D numbers in an embedding, C classes.
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ...mining.errors import InputError
-from .cosine_head import CosineClassLoss, check_range
+from .cosine_head import CosineClassLoss
 from .cosine_margins import (
     adaptive_emphasis,
     arcface_target,
@@ -27,6 +25,7 @@ from .cosine_margins import (
     fixed_emphasis,
     widened_angle,
 )
+from .registry import check_settings
 
 
 class SoftmaxLoss(CosineClassLoss):
@@ -35,14 +34,15 @@ class SoftmaxLoss(CosineClassLoss):
     NormFace (Wang et al. 2017).
 
     Args:
-        classes: C; labels are 0..C-1.
+        num_classes: C; labels are 0..C-1.
         embedding_size: D.
         scale: s; 16 to 32 for small networks, 64 for large ones.
         seed: of the initial weights.
     """
 
-    def __init__(self, classes: int, embedding_size: int, scale: float = 16.0, seed: int = 0) -> None:
-        super().__init__(classes, embedding_size, scale=scale, seed=seed)
+    def __init__(self, num_classes: int, embedding_size: int, scale: float = 16.0, seed: int = 0) -> None:
+        check_settings("softmax", {"scale": scale})
+        super().__init__(num_classes, embedding_size, scale=scale, seed=seed)
 
     def margin(self, own_B1: Tensor, cosine_BC: Tensor) -> tuple[Tensor, Tensor]:
         return own_B1, cosine_BC
@@ -57,10 +57,17 @@ class CosFaceLoss(CosineClassLoss):
     """
 
     def __init__(
-        self, classes: int, embedding_size: int, *, margin: float = 0.4, scale: float = 64.0, seed: int = 0
+        self,
+        num_classes: int,
+        embedding_size: int,
+        *,
+        margin: float = 0.4,
+        scale: float = 64.0,
+        seed: int = 0,
     ) -> None:
-        super().__init__(classes, embedding_size, scale=scale, seed=seed)
-        self.m = check_range("margin", margin, 0, 2, "a difference of cosines, 0.35 to 0.4 is usual")
+        check_settings("cosface", {"margin": margin, "scale": scale})
+        super().__init__(num_classes, embedding_size, scale=scale, seed=seed)
+        self.m = margin
 
     def margin(self, own_B1: Tensor, cosine_BC: Tensor) -> tuple[Tensor, Tensor]:
         return cosface_target(own_B1, self.m), cosine_BC
@@ -72,15 +79,22 @@ class ArcFaceLoss(CosineClassLoss):
     Where theta_y + m > pi the target is c_y - m·sin(pi - m), which keeps falling with the angle.
 
     Args:
-        margin: m in radians; 0.3 to 0.5.
+        margin: m in radians, 0.3 to 0.5; pytorch-metric-learning takes degrees, its 28.6 is 0.5 here.
         scale: s; 64, or 32 for small networks.
     """
 
     def __init__(
-        self, classes: int, embedding_size: int, *, margin: float = 0.5, scale: float = 64.0, seed: int = 0
+        self,
+        num_classes: int,
+        embedding_size: int,
+        *,
+        margin: float = 0.5,
+        scale: float = 64.0,
+        seed: int = 0,
     ) -> None:
-        super().__init__(classes, embedding_size, scale=scale, seed=seed)
-        self.m = check_range("margin", margin, 0, math.pi / 2, "an angle in radians, 0.3 to 0.5 is usual")
+        check_settings("arcface", {"margin": margin, "scale": scale})
+        super().__init__(num_classes, embedding_size, scale=scale, seed=seed)
+        self.m = margin
 
     def margin(self, own_B1: Tensor, cosine_BC: Tensor) -> tuple[Tensor, Tensor]:
         return arcface_target(own_B1, self.m), cosine_BC
@@ -101,7 +115,7 @@ class MVSoftmaxLoss(CosineClassLoss):
 
     def __init__(
         self,
-        classes: int,
+        num_classes: int,
         embedding_size: int,
         *,
         kind: Literal["am", "arc"] = "am",
@@ -111,15 +125,13 @@ class MVSoftmaxLoss(CosineClassLoss):
         scale: float = 32.0,
         seed: int = 0,
     ) -> None:
-        super().__init__(classes, embedding_size, scale=scale, seed=seed)
-        if kind not in ("am", "arc"):
-            raise InputError(f"kind={kind!r}: choose 'am' or 'arc'")
-        if weighting not in ("fixed", "adaptive"):
-            raise InputError(f"weighting={weighting!r}: choose 'fixed' or 'adaptive'")
-        largest, usual = (2, 0.35) if kind == "am" else (math.pi / 2, 0.5)
-        self.m = check_range("margin", usual if margin is None else margin, 0, largest, f"{usual} is usual")
-        self.t = check_range("t", t, 0, 2, "0.2 is usual")
-        self.kind, self.weighting = kind, weighting
+        check_settings(
+            "mv_softmax", {"kind": kind, "weighting": weighting, "margin": margin, "t": t, "scale": scale}
+        )
+        super().__init__(num_classes, embedding_size, scale=scale, seed=seed)
+        usual = 0.35 if kind == "am" else 0.5
+        self.m = usual if margin is None else margin
+        self.t, self.kind, self.weighting = t, kind, weighting
 
     def margin(self, own_B1: Tensor, cosine_BC: Tensor) -> tuple[Tensor, Tensor]:
         if self.kind == "am":
@@ -137,7 +149,7 @@ class CurricularFaceLoss(CosineClassLoss):
     c_y of the training batches: t <- a·mean(c_y) + (1 - a)·t, before the batch uses it. In eval mode it rests.
 
     Args:
-        margin: m in radians; 0.3 to 0.5.
+        margin: m in radians, 0.3 to 0.5; pytorch-metric-learning takes degrees, its 28.6 is 0.5 here.
         scale: s; 64, or 32 for small networks.
         momentum: a, the new batch's share; 0.01.
     """
@@ -146,7 +158,7 @@ class CurricularFaceLoss(CosineClassLoss):
 
     def __init__(
         self,
-        classes: int,
+        num_classes: int,
         embedding_size: int,
         *,
         margin: float = 0.5,
@@ -154,11 +166,9 @@ class CurricularFaceLoss(CosineClassLoss):
         momentum: float = 0.01,
         seed: int = 0,
     ) -> None:
-        super().__init__(classes, embedding_size, scale=scale, seed=seed)
-        self.m = check_range("margin", margin, 0, math.pi / 2, "an angle in radians, 0.3 to 0.5 is usual")
-        self.momentum = check_range(
-            "momentum", momentum, 0, 1, "the share of the newest batch, 0.01 is usual"
-        )
+        check_settings("curricularface", {"margin": margin, "scale": scale, "momentum": momentum})
+        super().__init__(num_classes, embedding_size, scale=scale, seed=seed)
+        self.m, self.momentum = margin, momentum
         self.register_buffer("t", torch.zeros(()))
 
     def margin(self, own_B1: Tensor, cosine_BC: Tensor) -> tuple[Tensor, Tensor]:
@@ -181,12 +191,17 @@ class CircleClassLoss(CosineClassLoss):
     """
 
     def __init__(
-        self, classes: int, embedding_size: int, *, margin: float = 0.25, gamma: float = 256.0, seed: int = 0
+        self,
+        num_classes: int,
+        embedding_size: int,
+        *,
+        margin: float = 0.25,
+        gamma: float = 256.0,
+        seed: int = 0,
     ) -> None:
-        super().__init__(
-            classes, embedding_size, scale=check_range("gamma", gamma, 1e-3, 1e4, "128 to 256"), seed=seed
-        )
-        self.m = check_range("margin", margin, 0, 1, "0.25 is usual")
+        check_settings("circle", {"margin": margin, "gamma": gamma})
+        super().__init__(num_classes, embedding_size, scale=gamma, seed=seed)
+        self.m = margin
 
     def margin(self, own_B1: Tensor, cosine_BC: Tensor) -> tuple[Tensor, Tensor]:
         return circle_own(own_B1, self.m), circle_others(cosine_BC, self.m)

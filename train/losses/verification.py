@@ -11,11 +11,12 @@ from torch.nn import functional
 
 from ...mining.errors import InputError
 from .anchors import anchor_pairs
-from .batch_ohnm import TripletStatistics
+from .loss import EmbeddingLoss
+from .registry import check_settings
 from .step_generator import StepGenerator
 
 
-class VerificationLoss(nn.Module):
+class VerificationLoss(EmbeddingLoss):
     """Verification loss of Zheng, Zheng, Yang (2016), `loss(embeddings, labels)`.
 
     Square layer (f_i - f_j)², dropout, a 2-way linear layer (0: different, 1: same) and cross-entropy, mean
@@ -32,14 +33,11 @@ class VerificationLoss(nn.Module):
         seed: of the negative pairs and the dropout.
     """
 
-    statistics: TripletStatistics | None = None
-
     def __init__(self, embedding_size: int, dropout: float = 0.5, seed: int = 0) -> None:
         super().__init__()
         if embedding_size < 1:
             raise InputError(f"embedding_size={embedding_size} must be at least 1")
-        if not 0 <= dropout < 1:
-            raise InputError(f"dropout={dropout} must be at least 0 and below 1")
+        check_settings("verification", {"dropout": dropout})
         self.steps = StepGenerator(seed, "verification pairs")
         self.weight = nn.Parameter(torch.tensor([[2.0], [-2.0]]).repeat(1, embedding_size) / embedding_size)
         self.bias = nn.Parameter(torch.tensor([-2.0, 2.0]))
@@ -47,8 +45,8 @@ class VerificationLoss(nn.Module):
 
     def forward(
         self,
-        embeddings_BD: Tensor,
-        labels_B: Tensor,
+        embeddings: Tensor,
+        labels: Tensor,
         ref_emb: Tensor | None = None,
         ref_labels: Tensor | None = None,
         own_start: int | None = None,
@@ -57,7 +55,7 @@ class VerificationLoss(nn.Module):
 
         The arguments are those of `anchor_pairs`.
         """
-        pairs = anchor_pairs(embeddings_BD, labels_B, ref_emb, ref_labels, own_start)
+        pairs = anchor_pairs(embeddings, labels, ref_emb, ref_labels, own_start)
         size = pairs.anchors.shape[1]
         if size != self.weight.shape[1]:
             raise InputError(
