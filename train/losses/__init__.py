@@ -33,8 +33,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .batch_ohnm import BatchOHNMLoss
     from .building import (
-        CLASS_LOSSES,
-        DEFAULT_ARGS,
         NewClasses,
         TrainingSet,
         build_loss,
@@ -57,13 +55,11 @@ if TYPE_CHECKING:
     from .pair_losses import CirclePairLoss, ContrastiveLoss, MultiSimilarityLoss, PairwiseCosFaceLoss
     from .partial_fc import PartialFCLoss, SubspaceSoftmaxLoss
     from .random_triplets import DistanceWeightedLoss, RandomTripletLoss
-    from .registry import LOSSES, fingerprint_arguments, renamed_arguments
+    from .registry import LOSSES
     from .triplet_rules import BatchAllLoss, BatchHardLoss, SemiHardLoss
     from .verification import VerificationLoss
 
 __all__ = [
-    "CLASS_LOSSES",
-    "DEFAULT_ARGS",
     "LOSSES",
     "ArcFaceLoss",
     "BatchAllLoss",
@@ -97,13 +93,9 @@ __all__ = [
     "build_pretraining_loss",
     "check_loss",
     "check_pretraining_loss",
-    "fingerprint_arguments",
-    "renamed_arguments",
 ]
 
 _HOME = {
-    "CLASS_LOSSES": "building",
-    "DEFAULT_ARGS": "building",
     "LOSSES": "registry",
     "ArcFaceLoss": "class_losses",
     "BatchAllLoss": "triplet_rules",
@@ -137,8 +129,6 @@ _HOME = {
     "build_pretraining_loss": "building",
     "check_loss": "building",
     "check_pretraining_loss": "building",
-    "fingerprint_arguments": "registry",
-    "renamed_arguments": "registry",
 }
 
 

@@ -31,6 +31,13 @@ class BatchOHNMLoss(TripletLoss):
     Exact, in O(B · 256) memory; forward and backward take little more than one B × B × D matrix product.
     With references, such as those of a cross-batch memory, it holds B × R matrices and B · P · k triplets.
 
+    >>> loss = BatchOHNMLoss(margin=0.3, negatives=3)
+    >>> embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]])
+    >>> print(f"{loss(embeddings, labels=torch.tensor([0, 0, 1, 1])):.4f}")
+    0.6200
+    >>> print(f"{loss.statistics.active_fraction:.2f} of the triplets violate the margin")
+    0.25 of the triplets violate the margin
+
     Args:
         margin: m, in units of d.
         negatives: k; 1 is prone to collapse on mislabelled or indistinguishable images.

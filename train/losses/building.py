@@ -64,7 +64,11 @@ class TrainingSet:
 
 @dataclass(frozen=True)
 class NewClasses:
-    """Identities of which nothing is known but their number: class weights begin at random, by `seed`."""
+    """Identities of which nothing is known but their number: class weights begin at random, by `seed`.
+
+    >>> build_loss("softmax", {}, NewClasses(num_classes=10, embedding_size=8, seed=0)).labels_are_places
+    True
+    """
 
     num_classes: int
     embedding_size: int

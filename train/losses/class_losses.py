@@ -33,6 +33,11 @@ class SoftmaxLoss(CosineClassLoss):
 
     NormFace (Wang et al. 2017).
 
+    >>> loss = SoftmaxLoss(num_classes=4, embedding_size=4, scale=4)
+    >>> loss.begin_at(torch.eye(4))
+    >>> print(f"{loss(embeddings=torch.eye(4), labels=torch.arange(4)):.4f}")
+    0.0535
+
     Args:
         num_classes: C; labels are 0..C-1.
         embedding_size: D.
@@ -50,6 +55,11 @@ class SoftmaxLoss(CosineClassLoss):
 
 class CosFaceLoss(CosineClassLoss):
     """Large margin cosine loss: c_y - m for the true class (CosFace, Wang et al. 2018, equation 4).
+
+    >>> loss = CosFaceLoss(num_classes=4, embedding_size=4, margin=0.4, scale=4)
+    >>> loss.begin_at(torch.eye(4))
+    >>> print(f"{loss(embeddings=torch.eye(4), labels=torch.arange(4)):.4f}")
+    0.2407
 
     Args:
         margin: m; 0.35 to 0.4.
@@ -77,6 +87,11 @@ class ArcFaceLoss(CosineClassLoss):
     """Additive angular margin: cos(theta_y + m) for the true class (ArcFace, Deng et al. 2019, equation 3).
 
     Where theta_y + m > pi the target is c_y - m·sin(pi - m), which keeps falling with the angle.
+
+    >>> loss = ArcFaceLoss(num_classes=4, embedding_size=4, margin=0.5, scale=4)
+    >>> loss.begin_at(torch.eye(4))
+    >>> print(f"{loss(embeddings=torch.eye(4), labels=torch.arange(4)):.4f}")
+    0.0859
 
     Args:
         margin: m in radians, 0.3 to 0.5; pytorch-metric-learning takes degrees, its 28.6 is 0.5 here.
@@ -106,6 +121,11 @@ class MVSoftmaxLoss(CosineClassLoss):
     With the target g = c_y - m ('am') or cos(theta_y + m) ('arc'), every other class with c_k > g counts as
     c_k + t ('fixed') or (1 + t)·c_k + t ('adaptive'). For 'arc' the target itself is ArcFace's, which keeps
     falling beyond theta_y + m = pi.
+
+    >>> loss = MVSoftmaxLoss(num_classes=4, embedding_size=4, kind="arc", scale=4)
+    >>> loss.begin_at(torch.eye(4))
+    >>> print(f"{loss(embeddings=torch.eye(4), labels=torch.arange(4)):.4f}")
+    0.0859
 
     Args:
         margin: m; None is the paper's: 0.35 for 'am', 0.5 for 'arc'.
@@ -148,6 +168,11 @@ class CurricularFaceLoss(CosineClassLoss):
     Every other class with c_k > cos(theta_y + m) counts as c_k·(t + c_k). t starts at 0 and follows the mean
     c_y of the training batches: t <- a·mean(c_y) + (1 - a)·t, before the batch uses it. In eval mode it rests.
 
+    >>> loss = CurricularFaceLoss(num_classes=4, embedding_size=4, margin=0.5, scale=4)
+    >>> loss.begin_at(torch.eye(4))
+    >>> print(f"{loss(embeddings=torch.eye(4), labels=torch.arange(4)):.4f}")
+    0.0859
+
     Args:
         margin: m in radians, 0.3 to 0.5; pytorch-metric-learning takes degrees, its 28.6 is 0.5 here.
         scale: s; 64, or 32 for small networks.
@@ -184,6 +209,11 @@ class CircleClassLoss(CosineClassLoss):
 
     Logits gamma·a_p·(c_y - (1 - m)) and gamma·a_n·(c_k - m) with a_p = [1 + m - c_y]+ and a_n = [c_k + m]+,
     through which no gradient flows: a similarity far from its goal is pulled harder.
+
+    >>> loss = CircleClassLoss(num_classes=4, embedding_size=4, margin=0.25, gamma=4)
+    >>> loss.begin_at(torch.eye(4))
+    >>> print(f"{loss(embeddings=torch.eye(4), labels=torch.arange(4)):.4f}")
+    1.0366
 
     Args:
         margin: m; 0.25, larger is looser.

@@ -24,6 +24,12 @@ class CrossBatchMemory(EmbeddingLoss):
 
     Cost: that of `loss` with B · (B + memory_size) pairs; buffers of memory_size · (D + 2) · 4 bytes.
 
+    >>> from subspace.train.losses import ContrastiveLoss
+    >>> loss = CrossBatchMemory(ContrastiveLoss(), embedding_size=2, memory_size=8, warmup_steps=0)
+    >>> embeddings, labels = torch.tensor([[1.0, 0.0], [0.6, 0.8]]), torch.tensor([0, 1])
+    >>> [round(loss(embeddings, labels).item(), 4) for step in range(3)]
+    [0.0056, 0.0037, 0.0033]
+
     Args:
         loss: one with `takes_references`: any pair or triplet loss of this folder but `OfflineTripletLoss`.
         embedding_size: D.
@@ -61,11 +67,11 @@ class CrossBatchMemory(EmbeddingLoss):
 
     @property
     def collapsed_value(self) -> float | None:
-        """That of the wrapped loss."""
+        """The collapsed value of the wrapped loss."""
         return self.loss.collapsed_value
 
     def rungs(self) -> Iterator[Rung]:
-        """Yield those of the wrapped loss."""
+        """Yield the rungs of the wrapped loss."""
         yield from self.loss.rungs()
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:

@@ -35,6 +35,11 @@ class OfflineTripletLoss(TripletLoss):
     that is missing whole (no image readable) shifts the pairs after it: still triplets, but of chance.
     The order is what counts, so the loss takes no references and no memory of past batches.
 
+    >>> loss = OfflineTripletLoss(margin=0.2)
+    >>> embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]])
+    >>> print(f"{loss(embeddings, labels=torch.tensor([0, 0, 1, 1])):.4f}")
+    0.5200
+
     Args:
         margin: m; 0.2 in the paper.
     """

@@ -35,6 +35,11 @@ class OIMLoss(EmbeddingLoss):
     Two details that the paper leaves open: places of the queue never written do not count, and the table
     begins as `start` says.
 
+    >>> loss = OIMLoss(num_classes=4, embedding_size=4, temperature=0.5)
+    >>> loss.begin_at(torch.eye(4))
+    >>> print(f"{loss(embeddings=torch.eye(4), labels=torch.arange(4)):.4f}")
+    0.3408
+
     Args:
         num_classes: C; labels are 0..C-1, or -1.
         embedding_size: D.

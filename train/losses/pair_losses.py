@@ -30,6 +30,11 @@ class ContrastiveLoss(EmbeddingLoss):
     2006; the verification signal of DeepID2, Sun et al. 2014). With few images per identity most pairs are
     of different identities, and most of those lie beyond the margin, so values are small.
 
+    >>> loss = ContrastiveLoss(margin=1.0)
+    >>> embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]])
+    >>> print(f"{loss(embeddings, labels=torch.tensor([0, 0, 1, 1])):.4f}")
+    0.1114
+
     Args:
         margin: m; 0.5 to 1.4, where 1.41 is the distance of unrelated directions.
     """
@@ -63,6 +68,11 @@ class MultiSimilarityLoss(EmbeddingLoss):
     Mean over the B anchors of (1/α) log(1 + Σ_p exp(-α (s_p - λ))) + (1/β) log(1 + Σ_n exp(β (s_n - λ))),
     s the cosine. The absolute threshold λ makes similarities mean the same for every identity. An anchor
     without positives has the negative term alone.
+
+    >>> loss = MultiSimilarityLoss(alpha=2, beta=50, base=0.5)
+    >>> embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]])
+    >>> print(f"{loss(embeddings, labels=torch.tensor([0, 0, 1, 1])):.4f}")
+    0.4988
 
     Args:
         alpha: α, 2 in the paper.
@@ -116,6 +126,11 @@ class CirclePairLoss(EmbeddingLoss):
     a_n = [s_n + m]+ without gradient, s the cosine: a pair far from its optimum gets a steeper slope. As in
     pytorch-metric-learning the mean is over the anchors whose loss is above 0 in the arithmetic used.
 
+    >>> loss = CirclePairLoss(margin=0.4, gamma=80)
+    >>> embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]])
+    >>> print(f"{loss(embeddings, labels=torch.tensor([0, 0, 1, 1])):.4f}")
+    28.8648
+
     Args:
         margin: m; 0.25 for faces and persons, 0.4 for fine-grained retrieval.
         gamma: γ; 256 for faces, 128 for persons, 80 for retrieval.
@@ -156,6 +171,11 @@ class PairwiseCosFaceLoss(EmbeddingLoss):
     CosFace's 0.4, because two images lie further apart (cosine about c²) than an image and its
     identity's centre (c).
 
+    >>> loss = PairwiseCosFaceLoss(margin=0.25, scale=32)
+    >>> embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]])
+    >>> print(f"{loss(embeddings, labels=torch.tensor([0, 0, 1, 1])):.4f}")
+    7.4520
+
     Args:
         margin: m, in cosine; 0 to 0.4.
         scale: s; 16 to 64.
@@ -184,7 +204,7 @@ class PairwiseCosFaceLoss(EmbeddingLoss):
 
 
 class _ScaledLogSumExp(torch.autograd.Function):
-    """See `_logsumexp`: the exponentials are made in place, and kept for the gradient."""
+    """The function of `_logsumexp`: exponentials are made in place, and kept for the gradient."""
 
     @staticmethod
     def forward(ctx: Any, cosine_BR: Tensor, keep_BR: Tensor, scale: float) -> Tensor:

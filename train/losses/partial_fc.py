@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -142,6 +142,11 @@ class PartialFCLoss(PartialClassLoss):
 
     The draw is a function of `seed` and of the training steps taken so far; in eval mode it repeats.
 
+    >>> loss = PartialFCLoss(num_classes=4, embedding_size=4, kind="cosface", share=0.5, scale=4)
+    >>> loss.begin_at(torch.eye(4))
+    >>> print(f"{loss(embeddings=torch.eye(4), labels=torch.arange(4)):.4f}")
+    0.2407
+
     Args:
         kind: which margin.
         share: r in (0, 1]; the paper's 0.1 is meant for very many identities, small sets want more.
@@ -164,25 +169,10 @@ class PartialFCLoss(PartialClassLoss):
         sparse_gradient: bool = False,
         seed: int = 0,
     ) -> None:
-        check_settings(
-            "partial_fc",
-            {
-                "kind": kind,
-                "share": share,
-                "margin": margin,
-                "scale": scale,
-                "sparse_gradient": sparse_gradient,
-            },
-        )
-        super().__init__(
-            num_classes,
-            embedding_size,
-            kind=kind,
-            margin=margin,
-            scale=scale,
-            sparse_gradient=sparse_gradient,
-            seed=seed,
-        )
+        head: dict[str, Any] = {"kind": kind, "margin": margin, "scale": scale}
+        head["sparse_gradient"] = sparse_gradient
+        check_settings("partial_fc", {**head, "share": share})
+        super().__init__(num_classes, embedding_size, **head, seed=seed)
         self.share = share
         if seed < 0:
             raise InputError(f"seed={seed} must not be negative")
@@ -209,6 +199,11 @@ class SubspaceSoftmaxLoss(PartialClassLoss):
 
     Own construction, after the subspace batches of Wang, Zhang and Lan 2017.
 
+    >>> loss = SubspaceSoftmaxLoss(4, 4, subspace_of=torch.tensor([0, 0, 1, 1]), scale=4)
+    >>> loss.begin_at(torch.eye(4))
+    >>> print(f"{loss(embeddings=torch.eye(4)[:2], labels=torch.tensor([0, 1])):.4f}")
+    0.0181
+
     Args:
         subspace_of: int[C], the subspace of every class. It is not saved: a later round brings its own.
         kind: which margin.
@@ -231,19 +226,10 @@ class SubspaceSoftmaxLoss(PartialClassLoss):
         sparse_gradient: bool = False,
         seed: int = 0,
     ) -> None:
-        check_settings(
-            "subspace_softmax",
-            {"kind": kind, "margin": margin, "scale": scale, "sparse_gradient": sparse_gradient},
-        )
-        super().__init__(
-            num_classes,
-            embedding_size,
-            kind=kind,
-            margin=margin,
-            scale=scale,
-            sparse_gradient=sparse_gradient,
-            seed=seed,
-        )
+        head: dict[str, Any] = {"kind": kind, "margin": margin, "scale": scale}
+        head["sparse_gradient"] = sparse_gradient
+        check_settings("subspace_softmax", head)
+        super().__init__(num_classes, embedding_size, **head, seed=seed)
         if subspace_of.shape != (num_classes,):
             raise InputError(
                 f"subspace_of has shape {list(subspace_of.shape)}: give one number for each of {num_classes} classes"

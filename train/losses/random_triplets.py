@@ -29,6 +29,11 @@ class RandomTripletLoss(TripletLoss):
     Every anchor-positive pair of the batch meets one negative drawn uniformly from the other identities;
     mean over the violating ones of [d_ap - d_an + m]+, d = 2 - 2·cos.
 
+    >>> loss = RandomTripletLoss(margin=2.0)
+    >>> embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]])
+    >>> print(f"{loss(embeddings, labels=torch.tensor([0, 0, 1, 1])):.4f}")
+    1.6000
+
     Args:
         margin: m; 0.2 to 0.5 (unpublished).
         seed: of the negatives.
@@ -66,6 +71,11 @@ class DistanceWeightedLoss(TripletLoss):
     anchor whose negatives are all beyond 1.4 is left out. By default the triplet hinge over d = 2 - 2·cos,
     mean over the violating triplets. With `boundary` β the paper's margin-based loss over Euclidean
     distances, ([d_ap - β + m]+ + [β - d_an + m]+), the sum divided by the number of terms above 0.
+
+    >>> loss = DistanceWeightedLoss(margin=0.2, boundary=1.2)
+    >>> embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]])
+    >>> print(f"{loss(embeddings, labels=torch.tensor([0, 0, 1, 1])):.4f}")
+    0.6585
 
     Args:
         margin: m; 0.2 in the paper.

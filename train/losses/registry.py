@@ -165,6 +165,9 @@ def renamed_arguments(
 ) -> dict[str, dict[str, Any]]:
     """Settings of losses under their names of today, with a SubspaceWarning for each older name.
 
+    >>> renamed_arguments({"arcface": {"margin": 0.3}, "multi_similarity": {"base": 0.7}})
+    {'arcface': {'margin': 0.3}, 'multi_similarity': {'base': 0.7}}
+
     Call it on a file and on overrides before one is laid over the other, so that the override wins.
 
     Args:
@@ -187,7 +190,11 @@ def renamed_arguments(
 
 
 def fingerprint_arguments(arguments: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Settings of losses under their older names, which fingerprints keep so that stored runs stay valid."""
+    """Settings of losses under their older names, which fingerprints keep so that stored runs stay valid.
+
+    >>> fingerprint_arguments({"multi_similarity": {"base": 0.7}})
+    {'multi_similarity': {'threshold': 0.7}}
+    """
     olds = {name: {new: old for old, new in news.items()} for name, news in _NEW_NAMES.items()}
     return {
         name: {olds.get(name, {}).get(key, key): value for key, value in own.items()}

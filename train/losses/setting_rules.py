@@ -96,6 +96,6 @@ class MarginOfKind:
             return None
         rule = self.kinds[kind]
         if rule is None:
-            having = ", ".join(other for other, its in self.kinds.items() if its)
+            having = ", ".join(each for each, its in self.kinds.items() if its)
             return f" with kind={kind!r}: leave it out, or choose {having}"
         return rule.problem(value, others)

@@ -50,6 +50,11 @@ class BatchAllLoss(TripletLoss):
     counts are constant around almost every point, so its gradient is the loss's own. Cost O(B · R log R)
     and memory O(B · R), where a mask over triplets is O(B · P · R).
 
+    >>> loss = BatchAllLoss(margin=0.3)
+    >>> embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]])
+    >>> print(f"{loss(embeddings, labels=torch.tensor([0, 0, 1, 1])):.4f}")
+    0.6200
+
     Args:
         margin: m; 0.1 to 0.5.
     """
@@ -85,12 +90,12 @@ class BatchAllLoss(TripletLoss):
             triplets_B = exists_BP.sum(dim=1) * pairs.negative.sum(dim=1)
             total, active, hard = triplets_B.sum(), c_ap_BP.sum(), hard_BP.sum()
             # Triplets of a positive, and of a negative, for the means over all triplets.
-            of_p_B1 = pairs.negative.sum(dim=1, keepdim=True)
-            of_n_B1 = exists_BP.sum(dim=1, keepdim=True)
+            per_positive_B1 = pairs.negative.sum(dim=1, keepdim=True)
+            per_negative_B1 = exists_BP.sum(dim=1, keepdim=True)
             self.statistics = TripletStatistics(
                 active / total,
-                (d_ap_BP * exists_BP * (of_p_B1 / total)).sum() + 0 / total,
-                (distance_BR * pairs.negative * (of_n_B1 / total)).sum() + 0 / total,
+                (d_ap_BP * exists_BP * (per_positive_B1 / total)).sum() + 0 / total,
+                (distance_BR * pairs.negative * (per_negative_B1 / total)).sum() + 0 / total,
             )
             self.shares = TripletShares((total - active) / total, (active - hard) / total, hard / total)
             share = 1 / active.clamp(min=1).to(distance_BR.dtype)
@@ -102,6 +107,11 @@ class BatchHardLoss(TripletLoss):
 
     "Batch hard" of Hermans et al. (2017), who take the Euclidean distance and find the soft margin better.
     Anchors without a positive are left out. Prone to collapse on label noise or at high learning rates.
+
+    >>> loss = BatchHardLoss(margin=0.3)
+    >>> embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]])
+    >>> print(f"{loss(embeddings, labels=torch.tensor([0, 0, 1, 1])):.4f}")
+    0.6200
 
     Args:
         margin: m, in units of d; 0.1 to 0.5.
@@ -147,6 +157,11 @@ class SemiHardLoss(TripletLoss):
     without such a negative is left out. Which of several the paper took is not published; chosen here:
     the hardest. The paper's batches hold some 40 images per identity and 1,800 in all.
     Cost O(B · R log R). `statistics.active_fraction` is the share of pairs that have such a negative.
+
+    >>> loss = SemiHardLoss(margin=0.5)
+    >>> embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]])
+    >>> print(f"{loss(embeddings, labels=torch.tensor([0, 0, 1, 1])):.4f}")
+    0.1000
 
     Args:
         margin: m; 0.2 in the paper.

@@ -27,6 +27,11 @@ class VerificationLoss(EmbeddingLoss):
     vectors, logit(different) - logit(same) = 4 (d - 1), so that training goes on from the network's own
     distances (random weights would first undo them). Cost and memory O(T · D), some ten float[2T, D].
 
+    >>> loss = VerificationLoss(embedding_size=2, dropout=0)
+    >>> embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]])
+    >>> print(f"{loss(embeddings, labels=torch.tensor([0, 0, 1, 1])):.4f}")
+    0.8016
+
     Args:
         embedding_size: D.
         dropout: share of the squares set to 0 in training; 0 to 0.9. Drawn from `seed` like the pairs.
@@ -64,13 +69,13 @@ class VerificationLoss(EmbeddingLoss):
         generator = self.steps(pairs.anchors.device)
         anchor_T, positive_T = pairs.positive.nonzero(as_tuple=True)
         negative_T = pairs.random_negatives(anchor_T, generator)
-        other = torch.cat([positive_T, negative_T])
-        square_2TD = size * (pairs.anchors[anchor_T.repeat(2)] - pairs.references[other]).square()
+        partner_2T = torch.cat([positive_T, negative_T])
+        square_2TD = size * (pairs.anchors[anchor_T.repeat(2)] - pairs.references[partner_2T]).square()
         if self.training and self.dropout > 0:
             drawn_2TD = torch.rand(square_2TD.shape, generator=generator, device=square_2TD.device)
             square_2TD = square_2TD * (drawn_2TD >= self.dropout) / (1 - self.dropout)
         logit_2T2 = functional.linear(
             square_2TD, self.weight.to(square_2TD.dtype), self.bias.to(square_2TD.dtype)
         )
-        same_2T = (torch.arange(len(other), device=other.device) < len(anchor_T)).long()
-        return functional.cross_entropy(logit_2T2, same_2T, reduction="sum") / max(1, len(other))
+        same_2T = (torch.arange(len(partner_2T), device=partner_2T.device) < len(anchor_T)).long()
+        return functional.cross_entropy(logit_2T2, same_2T, reduction="sum") / max(1, len(partner_2T))
