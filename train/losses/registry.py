@@ -180,7 +180,7 @@ def renamed_arguments(
     renamed: dict[str, dict[str, Any]] = {}
     for name, own in arguments.items():
         news = _NEW_NAMES.get(name, {})
-        for old in own.keys() & news.keys():
+        for old in (key for key in own if key in news):
             where = f"{setting}_args.{name}.{old}"
             if news[old] in own:
                 raise InputError(f"{where} is the old name of {news[old]}, and both are given: leave it out")
