@@ -1,6 +1,6 @@
 """Rows of losses: equal to the constructors' signatures, as strict as they are, and read without torch.
 
-Covers `registry` and `setting_rules`.
+Covers train/losses/setting_rules.py, too.
 """
 
 from __future__ import annotations
