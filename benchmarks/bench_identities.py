@@ -40,7 +40,7 @@ from subspace.train.data.batches import DecodedBatches, Plan, load_batches
 from subspace.train.data.image_index import training_images
 from subspace.train.data.images import ImageStore
 from subspace.train.loop import train_steps
-from subspace.train.losses.building import TrainingSet, build_loss, labels_are_places
+from subspace.train.losses.building import TrainingSet, build_loss
 from subspace.train.networks.backbone import build_backbone
 from subspace.train.optimizer_config import OptimizerConfig
 from subspace.train.optimizers import build_optimizer
@@ -116,7 +116,7 @@ def measure(case: str, folder: Path, identities: int) -> dict[str, float]:
     loss = build_loss(expression, arguments, synthetic(identities, network.embedding_size))
     config = OptimizerConfig.model_validate({**SGD, "lr": 1e-3, "schedule": "constant", "warmup_steps": 0})
     # As in `subspace train`: identity ids, or their places, which here are the same numbers.
-    labels = places_of(identities, plan) if labels_are_places(loss) else plan.identities_of
+    labels = places_of(identities, plan) if loss.labels_are_places else plan.identities_of
     batches = load_batches(
         DecodedBatches(store, plan.__getitem__, network.input.size), range(WARM_UP + TIMED), num_workers=1
     )

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from subspace.train.losses.building import LOSSES
+from subspace.train.losses import LOSSES
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 METRICS = ("Rank-1", "Rank-5", "TAR@FAR=1e-2", "TAR@FAR=1e-3", "TAR@FAR=1e-4")
@@ -40,10 +40,10 @@ OWN = {
         for name in ("cosface", "arcface", "mv_softmax", "curricularface", "partial_fc", "subspace_softmax")
     },
     "offline": ["plan.group_size=2"],
-    "multi_similarity": ["train.loss_args.multi_similarity.threshold=0.5"],
+    "multi_similarity": ["train.loss_args.multi_similarity.base=0.5"],
     "xbm:multi_similarity": [
         "train.loss_args.xbm.warmup_steps=100",
-        "train.loss_args.multi_similarity.threshold=0.5",
+        "train.loss_args.multi_similarity.base=0.5",
     ],
     "xbm:batch_ohnm": ["train.loss_args.xbm.warmup_steps=100"],
 }

@@ -21,8 +21,8 @@ from ..mining.evaluation.settings import EvalConfig, ValidationConfig
 from ..mining.planning.settings import PlanConfig
 from ..mining.settings import Settings
 from ..train.data.batches import AugmentConfig
-from ..train.losses.building import check_loss
-from ..train.losses.pretraining import check_pretraining_loss
+from ..train.losses.building import check_loss, check_pretraining_loss
+from ..train.losses.registry import renamed_arguments
 from ..train.optimizer_config import OptimizerConfig
 from ..train.training_config import LoaderConfig, Precision, ReclusterConfig, TrainConfig
 from .early_stop import EarlyStopConfig
@@ -181,7 +181,8 @@ def parse_config(values: Any, overrides: Sequence[str], where: str) -> RunConfig
                 f"override '{override}' is not of the form section.key=value, e.g. plan.steps=500"
             )
     try:
-        merged = OmegaConf.merge(values, OmegaConf.from_dotlist(list(overrides)))
+        given = OmegaConf.from_dotlist(list(overrides))
+        merged = OmegaConf.merge(_with_new_names(values), _with_new_names(given))
         config = RunConfig.model_validate(_without_gone(OmegaConf.to_container(merged, resolve=True), where))
         check_loss(config.train.loss, config.train.loss_args)
         check_pretraining_loss(config.pretrain.loss, config.pretrain.loss_args)
@@ -200,6 +201,19 @@ def _without_gone(values: Any, where: str) -> Any:
         if isinstance(values, dict) and values.pop(key, None) is not None:
             warnings.warn(f"{key} ({where}) is no setting any more: {why}", SubspaceWarning, stacklevel=2)
     return values
+
+
+def _with_new_names(values: Any) -> Any:
+    """`values` with the settings of losses under their names of today, so that a later override meets an earlier value."""
+    plain = OmegaConf.to_container(OmegaConf.create(values))
+    for section in ("train", "pretrain"):
+        own = plain.get(section) if isinstance(plain, dict) else None
+        if not isinstance(own, dict):
+            continue
+        arguments = own.get("loss_args")
+        if isinstance(arguments, dict) and all(isinstance(its, dict) for its in arguments.values()):
+            own["loss_args"] = renamed_arguments(arguments, f"{section}.loss")
+    return plain
 
 
 def _explain(error: ValidationError, where: str) -> str:

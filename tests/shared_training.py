@@ -71,7 +71,7 @@ def batches(steps: range, unreadable: Sequence[int] = (), total: int | None = No
 def training_set() -> TrainingSet:
     random = torch.Generator().manual_seed(3)
     means = nn.functional.normalize(torch.randn(CLASSES, 8, generator=random), dim=1)
-    return TrainingSet.of(means, torch.arange(CLASSES) % 4, 0)
+    return TrainingSet.from_means(means, torch.arange(CLASSES) % 4, 0)
 
 
 def new_state(

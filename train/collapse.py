@@ -7,20 +7,12 @@ like slow learning in a log of losses, so the mean distance of all pairs is watc
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any, NamedTuple
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..mining.errors import InputError
-from .losses.batch_ohnm import BatchOHNMLoss
-from .losses.building import JointLoss
-from .losses.cross_batch_memory import CrossBatchMemory
-from .losses.offline_triplets import OfflineTripletLoss
-from .losses.random_triplets import DistanceWeightedLoss, RandomTripletLoss
-from .losses.triplet_rules import BatchAllLoss, BatchHardLoss, SemiHardLoss
+from .losses.loss import EmbeddingLoss, Rung
 from .losses.unit_length import normalized
 from .training_config import CollapseConfig
 
@@ -29,15 +21,6 @@ NEAR = 0.05
 FALLEN = 0.5
 """Distances have fallen when their mean over a window is below this share of the largest mean of a batch."""
 
-TRIPLET_LOSSES = (
-    BatchOHNMLoss,
-    BatchHardLoss,
-    BatchAllLoss,
-    SemiHardLoss,
-    RandomTripletLoss,
-    DistanceWeightedLoss,
-    OfflineTripletLoss,
-)
 LEARNING_RATE_RUNGS = (0.3, 0.1, 0.03)
 
 
@@ -65,43 +48,20 @@ def mean_distance(embeddings_BD: Tensor) -> Tensor:
     return (2 - 2 * normalized(embeddings_BD.detach()).mean(dim=0).square().sum()) * B / max(1, B - 1)
 
 
-def collapsed_value(loss: nn.Module) -> float | None:
-    """What `loss` is when all embeddings are equal: m, or ln 2; None for losses that do not rest there.
-
-    A sum has one where all its parts have; a class loss beside a triplet loss keeps embeddings apart. Batch OHNM
-    with `max_similarity` has none: at collapse no negative is left, and its loss is 0 like that of a perfect network.
-    """
-    if isinstance(loss, CrossBatchMemory):
-        return collapsed_value(loss.loss)
-    if isinstance(loss, JointLoss):
-        values = [collapsed_value(part) for part in loss.parts]
-        known = [value for value in values if value is not None]
-        if len(known) < len(values):
-            return None
-        return sum(weight * value for weight, value in zip(loss.weights, known, strict=True))
-    if isinstance(loss, BatchOHNMLoss) and loss.rule.max_similarity is not None:
-        return None
-    if isinstance(loss, BatchOHNMLoss | BatchHardLoss) and loss.soft_margin:
-        return math.log(2)
-    if isinstance(loss, DistanceWeightedLoss) and loss.boundary is not None:
-        return None
-    return loss.margin if isinstance(loss, TRIPLET_LOSSES) else None
-
-
 class CollapseGuard:
     """Watches a training, and softens its loss and learning rate rung by rung.
 
     A collapse is a window of steps whose mean loss rests at the value of one point while the mean distance
-    has fallen below half of the largest seen. The rungs, in turn: k = max(10, 3k) negatives; semi-hard
-    negatives only (both for batch OHNM); the learning rate times 0.3, 0.1, 0.03. What was softened stays so.
+    has fallen below half of the largest seen. The rungs are those of the loss (of batch OHNM: k = max(10, 3k)
+    negatives; semi-hard negatives only), then the learning rate times 0.3, 0.1, 0.03. What was softened stays so.
 
     Args:
         loss: softened in place.
     """
 
-    def __init__(self, loss: nn.Module, config: CollapseConfig) -> None:
+    def __init__(self, loss: EmbeddingLoss, config: CollapseConfig) -> None:
         self.config = config
-        self.rest = collapsed_value(loss) if config.action != "off" else None
+        self.rest = loss.collapsed_value if config.action != "off" else None
         self.lr_factor = 1.0
         self.level = 0
         self.peak = 0.0
@@ -110,7 +70,7 @@ class CollapseGuard:
         self.softened_step = 0
         """Where the latest rung was taken."""
         self._window_step = 0
-        self._rungs = list(self._ladder(loss))
+        self._rungs = [*loss.rungs(), *map(self._lower_rate, LEARNING_RATE_RUNGS)]
         self._losses: list[Tensor | float] = []
         self._distances: list[Tensor | float] = []
 
@@ -193,22 +153,8 @@ class CollapseGuard:
         while self.level < level:
             self.soften(0)
 
-    def _ladder(self, loss: nn.Module) -> Iterator[tuple[str, Callable[[], None]]]:
-        for part in loss.modules():
-            if isinstance(part, BatchOHNMLoss):
-                more = max(10, 3 * part.negatives)
-                yield f"{more} negatives instead of {part.negatives}", _with_rule(part, negatives=more)
-                if part.rule.relative_margin is None:
-                    yield "semi-hard negatives only", _with_rule(part, relative_margin=0.0)
-        for factor in LEARNING_RATE_RUNGS:
-            yield f"learning rate x {factor}", lambda factor=factor: setattr(self, "lr_factor", factor)
-
-
-def _with_rule(loss: BatchOHNMLoss, **changed: Any) -> Callable[[], None]:
-    def take() -> None:
-        loss.rule = replace(loss.rule, **changed)
-
-    return take
+    def _lower_rate(self, factor: float) -> Rung:
+        return Rung(f"learning rate x {factor}", lambda: setattr(self, "lr_factor", factor))
 
 
 def _numbers(values: list[Tensor | float]) -> list[float]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .data.batches import ImageBatch
 from .data.images import BadImage
-from .losses.batch_ohnm import TripletStatistics
+from .losses.loss import TripletStatistics
 
 
 @dataclass(frozen=True)

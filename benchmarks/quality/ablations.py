@@ -55,7 +55,7 @@ def _with(arm: Arm, what: str, *settings: str, **fields: int) -> Arm:
 
 def _with_memory(arm: Arm, size: int) -> Arm:
     name = re.sub("memory of [0-9,]*[0-9]", f"memory of {size:,}", arm.name)
-    return replace(arm, name=name, settings=(*arm.settings, f"train.loss_args.xbm.size={size}"))
+    return replace(arm, name=name, settings=(*arm.settings, f"train.loss_args.xbm.memory_size={size}"))
 
 
 def _with_random_share(arm: Arm, percent: int) -> Arm:

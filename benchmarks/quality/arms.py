@@ -66,9 +66,9 @@ MEMORY = ("train.loss=xbm:multi_similarity", "train.loss_args.xbm.warmup_steps=0
 GROUPS = ("plan.group_size=8", "plan.random_fraction=0.75")
 
 
-def _multi_similarity(threshold: float, **slopes: int) -> tuple[str, ...]:
+def _multi_similarity(base: float, **slopes: int) -> tuple[str, ...]:
     """Its λ: the similarity above which a positive, and below which a negative, weighs little; α and β: its slopes there."""
-    given = {"threshold": threshold, "beta": 50, **slopes}
+    given = {"base": base, "beta": 50, **slopes}
     own = (f"train.loss_args.multi_similarity.{name}={value}" for name, value in given.items())
     return "train.loss=multi_similarity", *own
 
@@ -79,10 +79,10 @@ def _batch_ohnm(margin: float, k: int = 3) -> tuple[str, str, str]:
     return "train.loss=batch_ohnm", f"{own}.margin={margin}", f"{own}.negatives={k}"
 
 
-def _both(threshold: float, margin: float) -> tuple[str, ...]:
+def _both(base: float, margin: float) -> tuple[str, ...]:
     """The sum of multi-similarity, which is better at a low FAR, and batch OHNM with a large margin, better at Rank-1."""
     sum_of_both = "train.loss=multi_similarity + batch_ohnm"
-    return *_multi_similarity(threshold), *_batch_ohnm(margin), sum_of_both
+    return *_multi_similarity(base), *_batch_ohnm(margin), sum_of_both
 
 
 def _random(name: str, *settings: str) -> Arm:
@@ -110,8 +110,8 @@ def _re_clustered(size: int, random_share: float, loss: str, *settings: str) -> 
 
 
 SLOPES = {
-    f"multi-similarity, λ={threshold}{slopes}": _multi_similarity(threshold, **given)
-    for threshold, slopes, given in (
+    f"multi-similarity, λ={base}{slopes}": _multi_similarity(base, **given)
+    for base, slopes, given in (
         (0.8, ", α=1", {"alpha": 1}),
         (0.8, ", α=5", {"alpha": 5}),
         (0.8, ", β=6", {"beta": 6}),
@@ -154,7 +154,7 @@ ARMS = {
             "random, memory of 8,192, multi-similarity, λ=0.7",
             *_multi_similarity(0.7),
             *MEMORY,
-            "train.loss_args.xbm.size=8192",
+            "train.loss_args.xbm.memory_size=8192",
         ),
         Arm(
             "Partial FC CosFace, r=0.1",
@@ -264,7 +264,7 @@ ARMS = {
                 f"plan.group_size={g}",
                 f"plan.random_fraction={share / 100}",
                 "plan.order=sequential",
-                "train.loss_args.xbm.size=4096",
+                "train.loss_args.xbm.memory_size=4096",
                 *settings,
             )
             for name, g, share, loss, settings in (

@@ -12,6 +12,7 @@ from ...mining.fingerprints import fingerprint_of
 from ...mining.manifest import IdentityImages, Manifest
 from ...mining.randomness import derived_seed, generator
 from ...train.checkpoint_meta import SPEC_PREFIX, CheckpointMeta, read_meta
+from ...train.losses.registry import fingerprint_arguments
 from ...train.training_config import UNIMPORTANT
 from ..config import RunConfig
 from ..run_directory import RunDirectory
@@ -38,7 +39,12 @@ def pretrain_fields(context: Context) -> dict[str, Any]:
         fields |= {
             "manifest": context.manifest.fingerprint,
             "data.pretrain_splits": list(config.data.pretrain_splits),
-            **flat_fields("pretrain", config.pretrain.model_dump(), without=UNIMPORTANT),
+            **flat_fields(
+                "pretrain",
+                config.pretrain.model_dump()
+                | {"loss_args": fingerprint_arguments(config.pretrain.loss_args)},
+                without=UNIMPORTANT,
+            ),
         }
     return fields
 
@@ -129,8 +135,7 @@ def _training(context: Context, stage: Stage, network: Backbone, meta: Checkpoin
     from ...train import distributed
     from ...train.data.batches import DecodedBatches
     from ...train.data.images import ImageStore
-    from ...train.losses.building import NewClasses
-    from ...train.losses.pretraining import build_pretraining_loss
+    from ...train.losses.building import NewClasses, build_pretraining_loss
     from ...train.optimizers import build_optimizer
     from .training import Training
 

@@ -16,7 +16,7 @@ from ...train.checkpoint_meta import SPEC_PREFIX, CheckpointMeta
 from ...train.data.batches import DecodedBatches, Plan
 from ...train.data.image_index import training_images
 from ...train.data.images import ImageStore
-from ...train.losses.building import TrainingSet, build_loss, labels_are_places
+from ...train.losses.building import TrainingSet, build_loss
 from ...train.optimizers import build_optimizer
 from ...train.running_means import RunningMeans, Staleness
 from .cluster import RECALL_AT, recall_seed
@@ -54,7 +54,7 @@ def round_training(context: Context, stage: Stage) -> Training:
             process=(distributed.rank(), distributed.count()),
         ),
         labels_of=_labels(
-            context, plan, places=labels_are_places(loss) or config.recluster.needs_running_means
+            context, plan, places=loss.labels_are_places or config.recluster.needs_running_means
         ),
         network=network,
         loss=loss,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...mining.errors import InputError
+from ...train.losses.registry import fingerprint_arguments
 from ...train.training_config import UNIMPORTANT
 from .context import Context
 from .graph import row
@@ -20,7 +21,11 @@ def train_fields(context: Context) -> dict[str, Any]:
         "plan.steps": config.plan.steps,
         **flat_fields("recluster", config.recluster.model_dump()),
         "plan.singletons": config.plan.singletons,
-        **flat_fields("train", config.train.model_dump(), without=(*UNIMPORTANT, "collapse")),
+        **flat_fields(
+            "train",
+            config.train.model_dump() | {"loss_args": fingerprint_arguments(config.train.loss_args)},
+            without=(*UNIMPORTANT, "collapse"),
+        ),
     }
     if config.train.optimizer.schedule != "constant":
         # The schedule spans all rounds, so their number is part of every round's result.

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from ...mining.errors import StoppedEarly
 from ...train import distributed
@@ -19,6 +18,7 @@ from ...train.collapse import Collapse, CollapseGuard
 from ...train.data.batches import DecodedBatches, ImageBatch, Plan, load_batches
 from ...train.devices import pick_device
 from ...train.loop import train_steps
+from ...train.losses.loss import EmbeddingLoss
 from ...train.monitoring.metrics_file import read_metrics
 from ...train.monitoring.metrics_log import MetricsLog
 from ...train.monitoring.open_trackers import open_trackers
@@ -46,7 +46,7 @@ class Training:
     dataset: DecodedBatches
     labels_of: Callable[[int, np.ndarray], np.ndarray]
     network: Backbone
-    loss: nn.Module
+    loss: EmbeddingLoss
     optimizer: torch.optim.Optimizer
     optimizer_config: OptimizerConfig
     loader: LoaderConfig

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,27 @@ def test_overrides_win(tmp_path: Path) -> None:
     assert config.embedding_size == 64
 
 
+@pytest.mark.parametrize("written", ["base", "threshold"])
+@pytest.mark.parametrize("given", ["base", "threshold"])
+def test_older_names_of_loss_settings_are_read_in_files_and_overrides(
+    tmp_path: Path, written: str, given: str
+) -> None:
+    path = tmp_path / "subspace.yaml"
+    write_config(path, parse_config({"manifest": "a"}, [], "test"))
+    text = path.read_text()
+    assert '"base"' in text
+    path.write_text(text.replace('"base"', f'"{written}"'))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        config = load_config(path, [f"train.loss_args.multi_similarity.{given}=0.7"])
+    assert config.train.loss_args == {"multi_similarity": {"base": 0.7, "beta": 20.0}}
+    named = [str(each.message) for each in said]
+    assert named == ["train.loss_args.multi_similarity.threshold is now called base"] * [
+        written,
+        given,
+    ].count("threshold")
+
+
 @pytest.mark.parametrize(
     ("override", "named"),
     [
@@ -81,6 +103,7 @@ def test_overrides_win(tmp_path: Path) -> None:
         ("plan", "section.key=value"),
         ("=3", "section.key=value"),
         ("plan=3", "plan=3"),
+        ("train.loss_args.multi_similarity=3", "multi_similarity=3"),
         ("seed=${nothing}", "nothing"),
     ],
 )

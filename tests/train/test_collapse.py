@@ -9,13 +9,13 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from subspace.mining.errors import InputError
-from subspace.train.collapse import CollapseGuard, collapsed_value, mean_distance
+from subspace.train.collapse import CollapseGuard, mean_distance
 from subspace.train.losses.batch_ohnm import BatchOHNMLoss
-from subspace.train.losses.building import JointLoss
 from subspace.train.losses.cross_batch_memory import CrossBatchMemory
+from subspace.train.losses.loss import EmbeddingLoss, JointLoss
 from subspace.train.losses.offline_triplets import OfflineTripletLoss
 from subspace.train.losses.pair_losses import MultiSimilarityLoss
 from subspace.train.losses.random_triplets import DistanceWeightedLoss, RandomTripletLoss
@@ -60,23 +60,23 @@ def test_mean_distance_is_that_of_all_pairs(rows: int) -> None:
     ],
     ids=lambda loss: type(loss).__name__,
 )
-def test_the_loss_of_nearly_equal_embeddings_is_the_collapsed_value(loss: nn.Module) -> None:
+def test_the_loss_of_nearly_equal_embeddings_is_the_collapsed_value(loss: EmbeddingLoss) -> None:
     generator = torch.Generator().manual_seed(0)
     embeddings = torch.ones(24, 8) + 1e-5 * torch.randn(24, 8, generator=generator)
     labels = torch.arange(6).repeat_interleave(4)
-    expected = collapsed_value(loss)
+    expected = loss.collapsed_value
     assert expected is not None
     assert loss(embeddings, labels).item() == pytest.approx(expected, rel=1e-3)
 
 
 def test_losses_that_do_not_rest_have_no_collapsed_value() -> None:
     hinge = BatchOHNMLoss(0.3)
-    assert collapsed_value(MultiSimilarityLoss()) is None
-    assert collapsed_value(DistanceWeightedLoss(boundary=1.2)) is None
-    assert collapsed_value(BatchOHNMLoss(0.3, max_similarity=0.9)) is None  # no negative is left there: 0
-    assert collapsed_value(JointLoss([hinge, MultiSimilarityLoss()], [1.0, 0.5])) is None
-    assert collapsed_value(CrossBatchMemory(SemiHardLoss(0.2), 8)) == 0.2
-    assert collapsed_value(BatchOHNMLoss(0.3, soft_margin=True)) == math.log(2)
+    assert MultiSimilarityLoss().collapsed_value is None
+    assert DistanceWeightedLoss(boundary=1.2).collapsed_value is None
+    assert BatchOHNMLoss(0.3, max_similarity=0.9).collapsed_value is None  # no negative is left there: 0
+    assert JointLoss([hinge, MultiSimilarityLoss()], [1.0, 0.5]).collapsed_value is None
+    assert CrossBatchMemory(SemiHardLoss(0.2), 8).collapsed_value == 0.2
+    assert BatchOHNMLoss(0.3, soft_margin=True).collapsed_value == math.log(2)
 
 
 def test_a_collapse_is_a_resting_loss_with_fallen_distances() -> None:

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from subspace.mining.errors import StoppedEarly
 from subspace.train import distributed
-from subspace.train.losses.building import LOSSES
+from subspace.train.losses import LOSSES
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in LOSSES if name not in ("xbm", "offline")},
     "batch_ohnm": ("batch_ohnm", {"batch_ohnm": {"margin": 1.0}}),
     "xbm:batch_ohnm": (
         "xbm:batch_ohnm",
-        {"batch_ohnm": {"margin": 1.0}, "xbm": {"size": 50, "warmup_steps": 0}},
+        {"batch_ohnm": {"margin": 1.0}, "xbm": {"memory_size": 50, "warmup_steps": 0}},
     ),
     "partial_fc arcface": ("partial_fc", {"partial_fc": {"kind": "arcface", "share": 0.3, "scale": 16}}),
     "partial_fc cosface": ("partial_fc", {"partial_fc": {"kind": "cosface", "share": 0.3, "scale": 16}}),

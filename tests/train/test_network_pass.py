@@ -17,7 +17,7 @@ from subspace.train.optimizer_config import OptimizerConfig
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "batch_ohnm": ("batch_ohnm", {"batch_ohnm": {"margin": 1.0}}),
     "arcface": ("arcface", {"arcface": {"scale": 16}}),
-    "xbm": ("xbm:contrastive", {"xbm": {"size": 50, "warmup_steps": 0}}),
+    "xbm": ("xbm:contrastive", {"xbm": {"memory_size": 50, "warmup_steps": 0}}),
 }
 
 

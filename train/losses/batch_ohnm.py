@@ -7,30 +7,22 @@ k negatives of an anchor.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ...mining.errors import InputError
 from ...mining.triplets import NegativeRule
 from .anchors import anchor_pairs
-from .batch_ohnm_kernel import batch_ohnm
+from .batch_ohnm_kernel import fused_batch_ohnm
 from .batch_ohnm_references import batch_ohnm_among
+from .loss import Rung, TripletLoss, TripletStatistics
+from .registry import check_settings
 
 
-class TripletStatistics(NamedTuple):
-    """What a training log shows of a batch; each a scalar tensor without gradient, NaN without triplets."""
-
-    active_fraction: Tensor
-    """Share of the mined triplets that violate the margin."""
-    d_ap: Tensor
-    """Mean distance from anchor to positive over the mined triplets."""
-    d_an: Tensor
-    """Mean distance from anchor to mined negative."""
-
-
-class BatchOHNMLoss(nn.Module):
+class BatchOHNMLoss(TripletLoss):
     """Batch OHNM triplet loss, called as `loss(embeddings, labels)`.
 
     Mean over the violating triplets of [d_ap - d_an + m]+, where every anchor-positive pair of the batch
@@ -38,6 +30,13 @@ class BatchOHNMLoss(nn.Module):
     m = 0.2..0.3 are a start). d is the squared Euclidean distance of unit vectors, 2 - 2·cos, from 0 to 4.
     Exact, in O(B · 256) memory; forward and backward take little more than one B × B × D matrix product.
     With references, such as those of a cross-batch memory, it holds B × R matrices and B · P · k triplets.
+
+    >>> loss = BatchOHNMLoss(margin=0.3, negatives=3)
+    >>> embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]])
+    >>> print(f"{loss(embeddings, labels=torch.tensor([0, 0, 1, 1])):.4f}")
+    0.6200
+    >>> print(f"{loss.statistics.active_fraction:.2f} of the triplets violate the margin")
+    0.25 of the triplets violate the margin
 
     Args:
         margin: m, in units of d.
@@ -70,25 +69,52 @@ class BatchOHNMLoss(nn.Module):
         never: Tensor | None = None,
     ) -> None:
         super().__init__()
-        if not (math.isfinite(margin) and margin >= 0):
-            raise InputError(f"margin={margin} must be a number of at least 0")
+        check_settings(
+            "batch_ohnm",
+            {
+                "margin": margin,
+                "negatives": negatives,
+                "squared": squared,
+                "soft_margin": soft_margin,
+                "mean_over_active": mean_over_active,
+                "skip": skip,
+                "max_similarity": max_similarity,
+                "relative_margin": relative_margin,
+            },
+        )
         self.margin = margin
         self.rule = NegativeRule(negatives, skip, max_similarity, relative_margin)
         self.squared, self.soft_margin, self.mean_over_active = squared, soft_margin, mean_over_active
         pairs = torch.empty((0, 2), dtype=torch.int64) if never is None else never.reshape(-1, 2)
         self.register_buffer("never", pairs, persistent=False)
-        self.statistics: TripletStatistics | None = None
-        """Of the latest batch."""
 
     @property
     def negatives(self) -> int:
         """k, the negatives of every anchor."""
         return self.rule.negatives
 
+    @property
+    def collapsed_value(self) -> float | None:
+        """The margin, or ln 2. None with `max_similarity`, which leaves no negative there: the loss is 0."""
+        return None if self.rule.max_similarity is not None else super().collapsed_value
+
+    def rungs(self) -> Iterator[Rung]:
+        """Yield: at least 10 negatives and three times as many; then semi-hard negatives only."""
+        more = max(10, 3 * self.negatives)
+        yield Rung(f"{more} negatives instead of {self.negatives}", self._with_rule(negatives=more))
+        if self.rule.relative_margin is None:
+            yield Rung("semi-hard negatives only", self._with_rule(relative_margin=0.0))
+
+    def _with_rule(self, **changed: Any) -> Callable[[], None]:
+        def take() -> None:
+            self.rule = replace(self.rule, **changed)
+
+        return take
+
     def forward(
         self,
-        embeddings_BD: Tensor,
-        labels_B: Tensor,
+        embeddings: Tensor,
+        labels: Tensor,
         ref_emb: Tensor | None = None,
         ref_labels: Tensor | None = None,
         own_start: int | None = None,
@@ -96,8 +122,8 @@ class BatchOHNMLoss(nn.Module):
         """Return the scalar loss; 0 with a zero gradient where the batch has no triplet or none violates.
 
         Args:
-            embeddings_BD: float[B, D]; normalised here, in float32 unless it is float64.
-            labels_B: int[B], in any order.
+            embeddings: float[B, D]; normalised here, in float32 unless it is float64.
+            labels: int[B], in any order.
             ref_emb: float[R, D], where positives and negatives come from; None: the batch itself. With
                 `ref_labels` and `own_start` as `anchor_pairs` explains them; references that require a
                 gradient get one.
@@ -106,10 +132,10 @@ class BatchOHNMLoss(nn.Module):
             InputError: NaN or infinity among the embeddings.
         """
         if ref_emb is None and ref_labels is None and own_start is None:
-            loss, statistics = self._within_the_batch(embeddings_BD, labels_B)
+            loss, statistics = self._within_the_batch(embeddings, labels)
         else:
             loss, statistics = batch_ohnm_among(
-                anchor_pairs(embeddings_BD, labels_B, ref_emb, ref_labels, own_start),
+                anchor_pairs(embeddings, labels, ref_emb, ref_labels, own_start),
                 self.rule,
                 self.never,
                 margin=self.margin,
@@ -123,7 +149,7 @@ class BatchOHNMLoss(nn.Module):
     def _within_the_batch(self, embeddings_BD: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
         nan = math.nan
         rule = self.rule
-        loss, _, statistics = batch_ohnm(
+        loss, _, statistics = fused_batch_ohnm(
             embeddings_BD,
             labels_B,
             self.never,

@@ -26,7 +26,7 @@ SLOPES_AT_A_TIME = 2**22
 
 
 @torch.library.custom_op("subspace::batch_ohnm", mutates_args=())
-def batch_ohnm(
+def fused_batch_ohnm(
     embeddings_BD: Tensor,
     labels_B: Tensor,
     never: Tensor,
@@ -145,7 +145,7 @@ def _distance(similarity: Tensor, squared: bool) -> tuple[Tensor, Tensor]:
     return root, torch.where(distance > 1e-12, -1 / root, 0.0)
 
 
-@batch_ohnm.register_fake
+@fused_batch_ohnm.register_fake
 def _(embeddings_BD: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
     unit_BD = torch.empty_like(embeddings_BD, dtype=working_dtype(embeddings_BD))
     return unit_BD.new_empty(()), unit_BD, unit_BD.new_empty(3)
@@ -165,4 +165,4 @@ def _backward(ctx: Any, loss_slope: Tensor | None, *rest: Tensor | None) -> tupl
     return ((loss_slope * gradient_BD).to(ctx.dtype), *(None,) * 10)
 
 
-batch_ohnm.register_autograd(_backward, setup_context=_save_gradient)
+fused_batch_ohnm.register_autograd(_backward, setup_context=_save_gradient)

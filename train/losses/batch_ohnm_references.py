@@ -1,4 +1,4 @@
-"""Batch OHNM among references: what `triplet_kernel.py` does within a batch, for anchors and references that differ.
+"""Batch OHNM among references: what `batch_ohnm_kernel.py` does within a batch, for anchors and references that differ.
 
 Shapes: B anchors, R references, P positives of the anchor that has most, k negatives, Q rows of negatives of
 an anchor (P where each positive has its own limit, else 1), p pairs of labels.

@@ -1,4 +1,4 @@
-"""Losses by name, as `train.loss` of a run's settings has them.
+"""Losses by name, as `train.loss` and `pretrain.loss` of a run have them: checked without torch, then built.
 
 batch_ohnm                          one loss
 batch_ohnm + 0.5*arcface            a weighted sum of any
@@ -7,63 +7,45 @@ xbm:multi_similarity                a loss with a memory of past batches (cross-
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...mining.errors import InputError
-from .. import distributed
-from .batch_ohnm import TripletStatistics
-from .cosine_head import CosineClassLoss
-from .oim import OIMLoss
+from .registry import LOSSES, check_settings, renamed_arguments
 
-LOSSES = {
-    "batch_ohnm": ("batch_ohnm", "BatchOHNMLoss"),
-    "ohnm": ("random_triplets", "RandomTripletLoss"),
-    "distance_weighted": ("random_triplets", "DistanceWeightedLoss"),
-    "batch_all": ("triplet_rules", "BatchAllLoss"),
-    "batch_hard": ("triplet_rules", "BatchHardLoss"),
-    "semi_hard": ("triplet_rules", "SemiHardLoss"),
-    "offline": ("offline_triplets", "OfflineTripletLoss"),
-    "contrastive": ("pair_losses", "ContrastiveLoss"),
-    "multi_similarity": ("pair_losses", "MultiSimilarityLoss"),
-    "circle_pair": ("pair_losses", "CirclePairLoss"),
-    "pairwise_cosface": ("pair_losses", "PairwiseCosFaceLoss"),
-    "verification": ("verification", "VerificationLoss"),
-    "softmax": ("class_losses", "SoftmaxLoss"),
-    "cosface": ("class_losses", "CosFaceLoss"),
-    "arcface": ("class_losses", "ArcFaceLoss"),
-    "mv_softmax": ("class_losses", "MVSoftmaxLoss"),
-    "curricularface": ("class_losses", "CurricularFaceLoss"),
-    "circle": ("class_losses", "CircleClassLoss"),
-    "partial_fc": ("partial_fc", "PartialFCLoss"),
-    "subspace_softmax": ("partial_fc", "SubspaceSoftmaxLoss"),
-    "oim": ("oim", "OIMLoss"),
-    "xbm": ("cross_batch_memory", "CrossBatchMemory"),
-}
+if TYPE_CHECKING:
+    from torch import Tensor
 
-DEFAULT_ARGS: dict[str, dict[str, Any]] = {"multi_similarity": {"threshold": 0.8, "beta": 20.0}}
-"""Of `train.loss_args`; BENCHMARKS.md says why not the paper's 0.5 and 50."""
+    from .loss import EmbeddingLoss
+
+DEFAULT_ARGS: dict[str, dict[str, Any]] = {"multi_similarity": {"base": 0.8, "beta": 20.0}}
+"""Default of `train.loss_args`; BENCHMARKS.md says why not the paper's 0.5 and 50."""
 _UNASKED = (
     *DEFAULT_ARGS.items(),
-    ("multi_similarity", {"threshold": 0.8}),
+    ("multi_similarity", {"base": 0.8}),
     ("batch_ohnm", {"margin": 0.3, "negatives": 3}),
 )
 """What `subspace.yaml` has, or had when it was written, whatever its loss."""
 _TERM = re.compile(r"^(?:(?P<weight>[0-9.eE+-]+)\*)?(?P<memory>xbm:)?(?P<name>[a-z_]+)$")
+_PRETRAINING = "pretrain.loss"
+CLASS_LOSSES = tuple(name for name, row in LOSSES.items() if row.needs_classes and not row.too_early)
+"""Losses that can train a starting network by themselves."""
 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """What a loss is told of the identities that it is trained on; of each identity only what it asks for."""
+    """The identities that a loss is trained on; what it does not ask for is not read.
 
-    classes: int
+    >>> import torch
+    >>> identities = TrainingSet.from_means(torch.eye(4), subspace_of=torch.tensor([0, 0, 1, 1]), seed=0)
+    >>> identities.num_classes, identities.embedding_size
+    (4, 4)
+    """
+
+    num_classes: int
     """C."""
     embedding_size: int
     """D."""
@@ -74,41 +56,76 @@ class TrainingSet:
     seed: int
 
     @classmethod
-    def of(cls, means: Tensor, subspace_of: Tensor, seed: int) -> TrainingSet:
-        """Of means and subspaces in memory."""
-        classes, embedding_size = means.shape
-        return cls(classes, embedding_size, lambda: means, lambda: subspace_of, seed)
+    def from_means(cls, means: Tensor, subspace_of: Tensor, seed: int) -> TrainingSet:
+        """Take means float32[C, D] and subspaces int64[C] that are in memory."""
+        num_classes, embedding_size = means.shape
+        return cls(num_classes, embedding_size, lambda: means, lambda: subspace_of, seed)
 
 
 @dataclass(frozen=True)
 class NewClasses:
-    """Identities of which nothing is known but their number: class weights begin at random, by `seed`."""
+    """Identities of which nothing is known but their number: class weights begin at random, by `seed`.
 
-    classes: int
+    >>> build_loss("softmax", {}, NewClasses(num_classes=10, embedding_size=8, seed=0)).labels_are_places
+    True
+    """
+
+    num_classes: int
     embedding_size: int
     seed: int
 
 
-class JointLoss(nn.Module):
-    """A weighted sum of losses, called like one: `loss(embeddings, labels)`."""
+class _Term(NamedTuple):
+    """One summand of an expression."""
 
-    def __init__(self, parts: list[nn.Module], weights: list[float]) -> None:
-        super().__init__()
-        self.parts = nn.ModuleList(parts)
-        self.weights = weights
+    weight: float
+    name: str
+    memory: bool
 
-    @property
-    def statistics(self) -> TripletStatistics | None:
-        """Of the first part that has any."""
-        return next((s for part in self.parts if (s := getattr(part, "statistics", None))), None)
+    def names(self) -> tuple[str, ...]:
+        return ("xbm", self.name) if self.memory else (self.name,)
 
-    def forward(self, embeddings_BD: Tensor, labels_B: Tensor) -> Tensor:
-        """Return the scalar sum for float[B, D] embeddings and int[B] labels."""
-        values = [
-            weight * part(embeddings_BD, labels_B)
-            for part, weight in zip(self.parts, self.weights, strict=True)
-        ]
-        return torch.stack(values).sum()
+
+def check_loss(
+    expression: str, arguments: Mapping[str, Mapping[str, Any]], setting: str = "train.loss"
+) -> None:
+    """Refuse what `build_loss` would refuse, without building it and without torch.
+
+    >>> check_loss("batch_ohnm + 0.5*arcface", {"arcface": {"margin": 0.3}})
+    >>> check_loss("batch_ohnm", {"batch_ohnm": {"negatives": 0}})
+    Traceback (most recent call last):
+    subspace.mining.errors.InputError: train.loss_args.batch_ohnm.negatives=0 must be a whole number of at least 1
+
+    Args:
+        arguments: settings by the name of the loss, e.g. {"batch_ohnm": {"margin": 0.2}}.
+        setting: what errors call the expression; its arguments are `SETTING_args`.
+
+    Raises:
+        InputError: an unknown loss or setting, a value out of range, or settings of a loss that is not used.
+    """
+    _check(_parse(expression, setting), expression, renamed_arguments(arguments, setting), setting)
+
+
+def check_pretraining_loss(expression: str, arguments: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse what `build_pretraining_loss` would refuse, without building it and without torch.
+
+    >>> check_pretraining_loss("softmax + 0.5*batch_ohnm", {})
+
+    Raises:
+        InputError: as `check_loss`; or no class loss, or a loss that needs the means of a network.
+    """
+    terms = _parse(expression, _PRETRAINING)
+    for term in terms:
+        if LOSSES[term.name].too_early:
+            raise InputError(
+                f"{_PRETRAINING}={expression}: {LOSSES[term.name].too_early}; use {', '.join(CLASS_LOSSES)}"
+            )
+    _check(terms, expression, renamed_arguments(arguments, _PRETRAINING), _PRETRAINING)
+    if not any(term.name in CLASS_LOSSES for term in terms):
+        raise InputError(
+            f"{_PRETRAINING}={expression} classifies nobody, and a network that knows nothing learns little from "
+            f"pairs; use {', '.join(CLASS_LOSSES)}, alone or in a sum"
+        )
 
 
 def build_loss(
@@ -116,89 +133,111 @@ def build_loss(
     arguments: Mapping[str, Mapping[str, Any]],
     training_set: TrainingSet | NewClasses,
     setting: str = "train.loss",
-) -> nn.Module:
-    """The loss that `expression` describes.
+) -> EmbeddingLoss:
+    """Build the loss that `expression` describes.
 
     Class weights and OIM's table begin at the identity means where there are any, so that a class loss continues
     where the network stands instead of undoing it; the labels are places in `training_set`.
+
+    >>> build_loss("2*batch_ohnm + softmax", {"batch_ohnm": {"margin": 0.2}}, NewClasses(10, 8, seed=0)).weights
+    [2.0, 1.0]
 
     Args:
         arguments: settings by the name of the loss, e.g. {"batch_ohnm": {"margin": 0.2}}.
         setting: what errors call the expression; its arguments are `SETTING_args`.
 
     Raises:
-        InputError: an unknown loss or setting, or a value out of range.
+        InputError: as `check_loss`; or a loss that needs subspaces, of `NewClasses`.
     """
-    parts, weights = [], []
-    for term in re.sub(r"\s*\+\s*(?=[0-9.]*[*a-z]|[0-9])", "|", expression.strip()).split("|"):
-        match = _TERM.match(term.replace(" ", ""))
+    from .loss import JointLoss
+
+    arguments = renamed_arguments(arguments, setting)
+    terms = _parse(expression, setting)
+    _check(terms, expression, arguments, setting)
+    parts = []
+    for term in terms:
+        part = _build(term.name, arguments, training_set)
+        parts.append(_build("xbm", arguments, training_set, loss=part) if term.memory else part)
+    weights = [term.weight for term in terms]
+    loss = parts[0] if weights == [1.0] else JointLoss(parts, weights)
+    if loss.labels_are_places and isinstance(training_set, TrainingSet):
+        loss.begin_at(training_set.means())
+    return loss
+
+
+def build_pretraining_loss(
+    expression: str, arguments: Mapping[str, Mapping[str, Any]], classes: NewClasses
+) -> EmbeddingLoss:
+    """Build the loss of a starting network, its class weights at random.
+
+    One of its parts is a class loss. Triplets alone teach a network without knowledge slowly, or collapse it; in a
+    sum with a class loss they are welcome.
+
+    >>> type(build_pretraining_loss("cosface", {"cosface": {"scale": 16}}, NewClasses(10, 8, seed=0))).__name__
+    'CosFaceLoss'
+
+    Raises:
+        InputError: as `check_pretraining_loss`.
+    """
+    check_pretraining_loss(expression, arguments)
+    return build_loss(expression, arguments, classes, _PRETRAINING)
+
+
+def _parse(expression: str, setting: str) -> list[_Term]:
+    terms = []
+    for text in re.sub(r"\s*\+\s*(?=[0-9.]*[*a-z]|[0-9])", "|", expression.strip()).split("|"):
+        match = _TERM.match(text.replace(" ", ""))
         if match is None or match["name"] not in LOSSES or match["name"] == "xbm":
             raise InputError(
-                f"unknown loss '{term.strip()}' in {setting}={expression}; use {', '.join(LOSSES)}"
+                f"unknown loss '{text.strip()}' in {setting}={expression}; use {', '.join(LOSSES)}"
             )
-        part = _build(match["name"], arguments, training_set, setting)
-        if match["memory"]:
-            part = _build("xbm", arguments, training_set, setting, loss=part)
-        parts.append(part)
-        weights.append(_number(match["weight"] or "1", f"{setting}={expression}"))
+        try:
+            weight = float(match["weight"] or 1)
+        except ValueError as error:
+            raise InputError(f"'{match['weight']}' in {setting}={expression} is not a weight") from error
+        terms.append(_Term(weight, match["name"], match["memory"] is not None))
+    return terms
+
+
+def _check(
+    terms: list[_Term], expression: str, arguments: Mapping[str, Mapping[str, Any]], setting: str
+) -> None:
+    for term in terms:
+        if term.memory and not LOSSES[term.name].takes_references:
+            raise InputError(
+                f"{setting}={expression}: a memory cannot serve '{term.name}', which takes no references (ref_emb, "
+                f"ref_labels)"
+            )
+    used = dict.fromkeys(name for term in terms for name in term.names())
+    for name in used:
+        own, settings = arguments.get(name, {}), LOSSES[name].settings
+        wrong = next((key for key in own if key not in settings), None)
+        if wrong is not None:
+            raise InputError(
+                f"unknown setting {setting}_args.{name}.{wrong}; '{name}' has {', '.join(settings)}"
+            )
+        defaults = {key: known.default for key, known in settings.items()}
+        check_settings(name, {**defaults, **own}, where=f"{setting}_args.{name}.")
     unasked = {name for name, own in arguments.items() if (name, own) in _UNASKED}
-    unused = set(arguments) - set(re.findall(r"[a-z_]+", expression)) - unasked
+    unused = arguments.keys() - used.keys() - unasked
     if unused:
         raise InputError(f"{setting}_args.{min(unused)} is given, but {setting}={expression} does not use it")
-    return parts[0] if weights == [1.0] else JointLoss(parts, weights)
-
-
-def labels_are_places(loss: nn.Module) -> bool:
-    """Whether the labels of `loss` number the identities 0..C-1; others only compare them, and take any numbers."""
-    return any(isinstance(part, (CosineClassLoss, OIMLoss)) for part in loss.modules())
-
-
-def check_loss(expression: str, arguments: Mapping[str, Mapping[str, Any]]) -> None:
-    """Say now what `build_loss` would say later."""
-    build_loss(expression, arguments, TrainingSet.of(torch.eye(4), torch.zeros(4, dtype=torch.int64), 0))
 
 
 def _build(
     name: str,
     arguments: Mapping[str, Mapping[str, Any]],
     training_set: TrainingSet | NewClasses,
-    setting: str,
-    **given: Any,
-) -> nn.Module:
-    module, class_name = LOSSES[name]
-    kind = getattr(import_module(f".{module}", __package__), class_name)
-    known: dict[str, Callable[[], Any]] = {
-        "classes": lambda: training_set.classes,
-        "embedding_size": lambda: training_set.embedding_size,
-        "seed": lambda: training_set.seed,
-        **{key: lambda value=value: value for key, value in given.items()},
-    }
-    if isinstance(training_set, TrainingSet):
-        known["subspace_of"] = training_set.subspace_of
-    parameters = inspect.signature(kind).parameters
-    own = dict(arguments.get(name, {}))
-    wrong = next((key for key in own if key not in parameters or key in known), None)
-    if wrong is not None:
-        settings = ", ".join(key for key in parameters if key not in known)
-        raise InputError(f"unknown setting {setting}_args.{name}.{wrong}; '{name}' has {settings}")
-    try:
-        loss = kind(**own, **{key: value() for key, value in known.items() if key in parameters})
-    except TypeError as error:
-        raise InputError(f"{setting}_args.{name}={own}: {error}") from error
-    if isinstance(training_set, TrainingSet):
-        for part in loss.modules():
-            if isinstance(part, CosineClassLoss):
-                rows = (
-                    distributed.shard_rows(part.weight) if distributed.is_shard(part.weight) else slice(None)
-                )
-                part.weight.data.copy_(training_set.means()[rows])
-            if isinstance(part, OIMLoss):
-                part.table.copy_(training_set.means())
-    return loss
-
-
-def _number(text: str, where: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise InputError(f"'{text}' in {where} is not a weight") from error
+    **given: EmbeddingLoss,
+) -> EmbeddingLoss:
+    row = LOSSES[name]
+    kind = getattr(import_module(f".{row.module}", __package__), row.class_name)
+    answers: dict[str, Any] = dict(given)
+    for key in row.given:
+        if key == "subspace_of":
+            if not isinstance(training_set, TrainingSet):
+                raise InputError(f"'{name}' needs subspaces: {row.too_early}")
+            answers[key] = training_set.subspace_of()
+        elif key not in given:
+            answers[key] = getattr(training_set, key)
+    return kind(**answers, **arguments.get(name, {}))

@@ -9,14 +9,12 @@ Shapes: B images in a batch, D numbers in an embedding, C classes.
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ...mining.errors import InputError
-from .cosine_head import CosineClassLoss, check_range
+from .cosine_head import CosineClassLoss
 from .cosine_margins import (
     adaptive_emphasis,
     arcface_target,
@@ -27,6 +25,7 @@ from .cosine_margins import (
     fixed_emphasis,
     widened_angle,
 )
+from .registry import check_settings
 
 
 class SoftmaxLoss(CosineClassLoss):
@@ -34,15 +33,21 @@ class SoftmaxLoss(CosineClassLoss):
 
     NormFace (Wang et al. 2017).
 
+    >>> loss = SoftmaxLoss(num_classes=4, embedding_size=4, scale=4)
+    >>> loss.begin_at(torch.eye(4))
+    >>> print(f"{loss(embeddings=torch.eye(4), labels=torch.arange(4)):.4f}")
+    0.0535
+
     Args:
-        classes: C; labels are 0..C-1.
+        num_classes: C; labels are 0..C-1.
         embedding_size: D.
         scale: s; 16 to 32 for small networks, 64 for large ones.
         seed: of the initial weights.
     """
 
-    def __init__(self, classes: int, embedding_size: int, scale: float = 16.0, seed: int = 0) -> None:
-        super().__init__(classes, embedding_size, scale=scale, seed=seed)
+    def __init__(self, num_classes: int, embedding_size: int, scale: float = 16.0, seed: int = 0) -> None:
+        check_settings("softmax", {"scale": scale})
+        super().__init__(num_classes, embedding_size, scale=scale, seed=seed)
 
     def margin(self, own_B1: Tensor, cosine_BC: Tensor) -> tuple[Tensor, Tensor]:
         return own_B1, cosine_BC
@@ -51,16 +56,28 @@ class SoftmaxLoss(CosineClassLoss):
 class CosFaceLoss(CosineClassLoss):
     """Large margin cosine loss: c_y - m for the true class (CosFace, Wang et al. 2018, equation 4).
 
+    >>> loss = CosFaceLoss(num_classes=4, embedding_size=4, margin=0.4, scale=4)
+    >>> loss.begin_at(torch.eye(4))
+    >>> print(f"{loss(embeddings=torch.eye(4), labels=torch.arange(4)):.4f}")
+    0.2407
+
     Args:
         margin: m; 0.35 to 0.4.
         scale: s; 64, or 32 for small networks.
     """
 
     def __init__(
-        self, classes: int, embedding_size: int, *, margin: float = 0.4, scale: float = 64.0, seed: int = 0
+        self,
+        num_classes: int,
+        embedding_size: int,
+        *,
+        margin: float = 0.4,
+        scale: float = 64.0,
+        seed: int = 0,
     ) -> None:
-        super().__init__(classes, embedding_size, scale=scale, seed=seed)
-        self.m = check_range("margin", margin, 0, 2, "a difference of cosines, 0.35 to 0.4 is usual")
+        check_settings("cosface", {"margin": margin, "scale": scale})
+        super().__init__(num_classes, embedding_size, scale=scale, seed=seed)
+        self.m = margin
 
     def margin(self, own_B1: Tensor, cosine_BC: Tensor) -> tuple[Tensor, Tensor]:
         return cosface_target(own_B1, self.m), cosine_BC
@@ -71,16 +88,28 @@ class ArcFaceLoss(CosineClassLoss):
 
     Where theta_y + m > pi the target is c_y - m·sin(pi - m), which keeps falling with the angle.
 
+    >>> loss = ArcFaceLoss(num_classes=4, embedding_size=4, margin=0.5, scale=4)
+    >>> loss.begin_at(torch.eye(4))
+    >>> print(f"{loss(embeddings=torch.eye(4), labels=torch.arange(4)):.4f}")
+    0.0859
+
     Args:
-        margin: m in radians; 0.3 to 0.5.
+        margin: m in radians, 0.3 to 0.5; pytorch-metric-learning takes degrees, its 28.6 is 0.5 here.
         scale: s; 64, or 32 for small networks.
     """
 
     def __init__(
-        self, classes: int, embedding_size: int, *, margin: float = 0.5, scale: float = 64.0, seed: int = 0
+        self,
+        num_classes: int,
+        embedding_size: int,
+        *,
+        margin: float = 0.5,
+        scale: float = 64.0,
+        seed: int = 0,
     ) -> None:
-        super().__init__(classes, embedding_size, scale=scale, seed=seed)
-        self.m = check_range("margin", margin, 0, math.pi / 2, "an angle in radians, 0.3 to 0.5 is usual")
+        check_settings("arcface", {"margin": margin, "scale": scale})
+        super().__init__(num_classes, embedding_size, scale=scale, seed=seed)
+        self.m = margin
 
     def margin(self, own_B1: Tensor, cosine_BC: Tensor) -> tuple[Tensor, Tensor]:
         return arcface_target(own_B1, self.m), cosine_BC
@@ -93,6 +122,11 @@ class MVSoftmaxLoss(CosineClassLoss):
     c_k + t ('fixed') or (1 + t)·c_k + t ('adaptive'). For 'arc' the target itself is ArcFace's, which keeps
     falling beyond theta_y + m = pi.
 
+    >>> loss = MVSoftmaxLoss(num_classes=4, embedding_size=4, kind="arc", scale=4)
+    >>> loss.begin_at(torch.eye(4))
+    >>> print(f"{loss(embeddings=torch.eye(4), labels=torch.arange(4)):.4f}")
+    0.0859
+
     Args:
         margin: m; None is the paper's: 0.35 for 'am', 0.5 for 'arc'.
         t: 0.1 to 0.3; 0 leaves CosFace or ArcFace.
@@ -101,7 +135,7 @@ class MVSoftmaxLoss(CosineClassLoss):
 
     def __init__(
         self,
-        classes: int,
+        num_classes: int,
         embedding_size: int,
         *,
         kind: Literal["am", "arc"] = "am",
@@ -111,15 +145,13 @@ class MVSoftmaxLoss(CosineClassLoss):
         scale: float = 32.0,
         seed: int = 0,
     ) -> None:
-        super().__init__(classes, embedding_size, scale=scale, seed=seed)
-        if kind not in ("am", "arc"):
-            raise InputError(f"kind={kind!r}: choose 'am' or 'arc'")
-        if weighting not in ("fixed", "adaptive"):
-            raise InputError(f"weighting={weighting!r}: choose 'fixed' or 'adaptive'")
-        largest, usual = (2, 0.35) if kind == "am" else (math.pi / 2, 0.5)
-        self.m = check_range("margin", usual if margin is None else margin, 0, largest, f"{usual} is usual")
-        self.t = check_range("t", t, 0, 2, "0.2 is usual")
-        self.kind, self.weighting = kind, weighting
+        check_settings(
+            "mv_softmax", {"kind": kind, "weighting": weighting, "margin": margin, "t": t, "scale": scale}
+        )
+        super().__init__(num_classes, embedding_size, scale=scale, seed=seed)
+        usual = 0.35 if kind == "am" else 0.5
+        self.m = usual if margin is None else margin
+        self.t, self.kind, self.weighting = t, kind, weighting
 
     def margin(self, own_B1: Tensor, cosine_BC: Tensor) -> tuple[Tensor, Tensor]:
         if self.kind == "am":
@@ -136,8 +168,13 @@ class CurricularFaceLoss(CosineClassLoss):
     Every other class with c_k > cos(theta_y + m) counts as c_k·(t + c_k). t starts at 0 and follows the mean
     c_y of the training batches: t <- a·mean(c_y) + (1 - a)·t, before the batch uses it. In eval mode it rests.
 
+    >>> loss = CurricularFaceLoss(num_classes=4, embedding_size=4, margin=0.5, scale=4)
+    >>> loss.begin_at(torch.eye(4))
+    >>> print(f"{loss(embeddings=torch.eye(4), labels=torch.arange(4)):.4f}")
+    0.0859
+
     Args:
-        margin: m in radians; 0.3 to 0.5.
+        margin: m in radians, 0.3 to 0.5; pytorch-metric-learning takes degrees, its 28.6 is 0.5 here.
         scale: s; 64, or 32 for small networks.
         momentum: a, the new batch's share; 0.01.
     """
@@ -146,7 +183,7 @@ class CurricularFaceLoss(CosineClassLoss):
 
     def __init__(
         self,
-        classes: int,
+        num_classes: int,
         embedding_size: int,
         *,
         margin: float = 0.5,
@@ -154,11 +191,9 @@ class CurricularFaceLoss(CosineClassLoss):
         momentum: float = 0.01,
         seed: int = 0,
     ) -> None:
-        super().__init__(classes, embedding_size, scale=scale, seed=seed)
-        self.m = check_range("margin", margin, 0, math.pi / 2, "an angle in radians, 0.3 to 0.5 is usual")
-        self.momentum = check_range(
-            "momentum", momentum, 0, 1, "the share of the newest batch, 0.01 is usual"
-        )
+        check_settings("curricularface", {"margin": margin, "scale": scale, "momentum": momentum})
+        super().__init__(num_classes, embedding_size, scale=scale, seed=seed)
+        self.m, self.momentum = margin, momentum
         self.register_buffer("t", torch.zeros(()))
 
     def margin(self, own_B1: Tensor, cosine_BC: Tensor) -> tuple[Tensor, Tensor]:
@@ -175,18 +210,28 @@ class CircleClassLoss(CosineClassLoss):
     Logits gamma·a_p·(c_y - (1 - m)) and gamma·a_n·(c_k - m) with a_p = [1 + m - c_y]+ and a_n = [c_k + m]+,
     through which no gradient flows: a similarity far from its goal is pulled harder.
 
+    >>> loss = CircleClassLoss(num_classes=4, embedding_size=4, margin=0.25, gamma=4)
+    >>> loss.begin_at(torch.eye(4))
+    >>> print(f"{loss(embeddings=torch.eye(4), labels=torch.arange(4)):.4f}")
+    1.0366
+
     Args:
         margin: m; 0.25, larger is looser.
         gamma: 256 for faces, 128 for people.
     """
 
     def __init__(
-        self, classes: int, embedding_size: int, *, margin: float = 0.25, gamma: float = 256.0, seed: int = 0
+        self,
+        num_classes: int,
+        embedding_size: int,
+        *,
+        margin: float = 0.25,
+        gamma: float = 256.0,
+        seed: int = 0,
     ) -> None:
-        super().__init__(
-            classes, embedding_size, scale=check_range("gamma", gamma, 1e-3, 1e4, "128 to 256"), seed=seed
-        )
-        self.m = check_range("margin", margin, 0, 1, "0.25 is usual")
+        check_settings("circle", {"margin": margin, "gamma": gamma})
+        super().__init__(num_classes, embedding_size, scale=gamma, seed=seed)
+        self.m = margin
 
     def margin(self, own_B1: Tensor, cosine_BC: Tensor) -> tuple[Tensor, Tensor]:
         return circle_own(own_B1, self.m), circle_others(cosine_BC, self.m)

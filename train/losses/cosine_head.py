@@ -5,7 +5,6 @@ Shapes: B images in a batch, D numbers in an embedding, C classes.
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 
 import torch
@@ -13,21 +12,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...mining.errors import InputError
+from .loss import EmbeddingLoss
 from .unit_length import unit_embeddings
 
 
-def check_range(name: str, value: float, low: float, high: float, advice: str) -> float:
-    """Return `value`, or raise InputError unless low <= value <= high; infinity and NaN never pass."""
-    if not (math.isfinite(value) and low <= value <= high):
-        raise InputError(f"{name}={value} must be from {low:g} to {high:g}: {advice}")
-    return value
-
-
-def checked_labels(labels_B: Tensor, batch_size: int, classes: int, *, lowest: int = 0) -> Tensor:
+def checked_labels(labels_B: Tensor, batch_size: int, num_classes: int, *, lowest: int = 0) -> Tensor:
     """Return the labels as int64[B]; a compiled loss trusts their range.
 
     Raises:
-        InputError: not one whole number per image, or one outside lowest..classes - 1.
+        InputError: not one whole number per image, or one outside lowest..num_classes - 1.
     """
     if labels_B.shape != (batch_size,):
         raise InputError(f"labels of shape {list(labels_B.shape)} for {batch_size} embeddings: give one each")
@@ -36,10 +29,10 @@ def checked_labels(labels_B: Tensor, batch_size: int, classes: int, *, lowest: i
     labels_B = labels_B.long()
     if torch.compiler.is_compiling():
         return labels_B
-    wrong = labels_B[(labels_B < lowest) | (labels_B >= classes)]
+    wrong = labels_B[(labels_B < lowest) | (labels_B >= num_classes)]
     if len(wrong):
         raise InputError(
-            f"label {int(wrong[0])} is outside {lowest}..{classes - 1}: number the identities from 0 without gaps"
+            f"label {int(wrong[0])} is outside {lowest}..{num_classes - 1}: number the identities from 0 without gaps"
         )
     return labels_B
 
@@ -49,24 +42,34 @@ def unit_rows(weight_CD: Tensor, like: Tensor) -> Tensor:
     return functional.normalize(weight_CD.to(like.dtype), dim=1)
 
 
-class CosineClassLoss(nn.Module):
+class CosineClassLoss(EmbeddingLoss):
     """The head that the losses share: cross-entropy over s·margin(cosines). Subclasses define `margin`.
 
     The initial weights are a function of `seed` alone.
     """
 
-    def __init__(self, classes: int, embedding_size: int, *, scale: float, seed: int) -> None:
+    takes_references = False
+
+    def __init__(self, num_classes: int, embedding_size: int, *, scale: float, seed: int) -> None:
         super().__init__()
         name = type(self).__name__
-        if classes < 2:
-            raise InputError(f"{name} needs at least two identities, got {classes}")
+        if num_classes < 2:
+            raise InputError(f"{name} needs at least two identities, got {num_classes}")
         if embedding_size < 1:
             raise InputError(f"{name} needs an embedding_size of at least 1, got {embedding_size}")
-        weight = torch.empty(classes, embedding_size)
+        weight = torch.empty(num_classes, embedding_size)
         nn.init.normal_(weight, std=embedding_size**-0.5, generator=torch.Generator().manual_seed(seed))
         self.weight = nn.Parameter(weight)
-        self.classes = classes
-        self.scale = check_range("scale", scale, 1e-3, 1e4, "16 to 64 is usual")
+        self.num_classes, self.scale = num_classes, scale
+
+    @property
+    def labels_are_places(self) -> bool:
+        """True: a label is the row of its class."""
+        return True
+
+    def begin_at(self, means_CD: Tensor) -> None:
+        """Take the identity means, float[C, D], as weights."""
+        self.weight.data.copy_(means_CD)
 
     @abstractmethod
     def margin(self, own_B1: Tensor, cosine_BC: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,14 +78,14 @@ class CosineClassLoss(nn.Module):
         Column y of the second is not read.
         """
 
-    def forward(self, embeddings_BD: Tensor, labels_B: Tensor) -> Tensor:
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Return the scalar mean loss of float[B, D] embeddings with int[B] class labels.
 
         Raises:
             InputError: NaN or infinity among the embeddings, or a label outside 0..C-1.
         """
-        unit_BD = unit_embeddings(embeddings_BD)
-        labels_B = checked_labels(labels_B, len(unit_BD), self.classes)
+        unit_BD = unit_embeddings(embeddings)
+        labels_B = checked_labels(labels, len(unit_BD), self.num_classes)
         return self.cross_entropy(unit_BD @ unit_rows(self.weight, unit_BD).T, labels_B)
 
     def cross_entropy(self, cosine_BC: Tensor, labels_B: Tensor) -> Tensor:

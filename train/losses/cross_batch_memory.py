@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
+from collections.abc import Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...mining.errors import InputError
-from .batch_ohnm import TripletStatistics
+from .loss import EmbeddingLoss, Rung
+from .registry import check_settings
 from .unit_length import unit_embeddings
 
 
-class CrossBatchMemory(nn.Module):
-    """XBM (Wang et al. 2020): `loss` with the batch and the last `size` embeddings as references.
+class CrossBatchMemory(EmbeddingLoss):
+    """XBM (Wang et al. 2020): `loss` with the batch and the last `memory_size` embeddings as references.
 
     Embeddings drift slowly once training has settled, so those of some steps ago serve as positives and
     negatives. During the warm-up `loss` sees the batch alone and nothing is kept; from then on each
@@ -21,77 +22,86 @@ class CrossBatchMemory(nn.Module):
     is read but does not move. Anchors, and the batch among the references, carry gradient, so with an empty
     memory this is `loss` itself. The memory and its counters are buffers: a resumed run continues exactly.
 
-    Cost: that of `loss` with B · (B + size) pairs; buffers of size · (D + 2) · 4 bytes.
+    Cost: that of `loss` with B · (B + memory_size) pairs; buffers of memory_size · (D + 2) · 4 bytes.
+
+    >>> from subspace.train.losses import ContrastiveLoss
+    >>> loss = CrossBatchMemory(ContrastiveLoss(), embedding_size=2, memory_size=8, warmup_steps=0)
+    >>> embeddings, labels = torch.tensor([[1.0, 0.0], [0.6, 0.8]]), torch.tensor([0, 1])
+    >>> [round(loss(embeddings, labels).item(), 4) for step in range(3)]
+    [0.0056, 0.0037, 0.0033]
 
     Args:
-        loss: takes `ref_emb`, `ref_labels` and `own_start` as `anchor_pairs` explains them.
+        loss: one with `takes_references`: any pair or triplet loss of this folder but `OfflineTripletLoss`.
         embedding_size: D.
-        size: embeddings kept, in float32; some tens of batches, at most what changes little in the meantime.
+        memory_size: embeddings kept, in float32; some tens of batches, at most what changes little in the meantime.
         warmup_steps: training steps before; 1,000 in the paper, 0 with a trained network.
     """
 
+    takes_references = False
+
     embedding_memory: Tensor
-    """float32[size, D], unit length; row `kept % size` is written next."""
+    """float32[memory_size, D], unit length; row `kept % memory_size` is written next."""
     label_memory: Tensor
-    """int64[size]."""
+    """int64[memory_size]."""
     step: Tensor
     """int64, training steps so far."""
     kept: Tensor
     """int64, embeddings ever put into the memory."""
 
     def __init__(
-        self, loss: nn.Module, embedding_size: int, size: int = 4096, warmup_steps: int = 1000
+        self, loss: EmbeddingLoss, embedding_size: int, memory_size: int = 4096, warmup_steps: int = 1000
     ) -> None:
         super().__init__()
-        missing = {"ref_emb", "ref_labels", "own_start"} - set(inspect.signature(loss.forward).parameters)
-        if missing:
+        if not (isinstance(loss, EmbeddingLoss) and loss.takes_references):
             raise InputError(
-                f"a memory cannot serve {type(loss).__name__}: it does not take {', '.join(sorted(missing))}"
+                f"a memory cannot serve {type(loss).__name__}, which takes no references (ref_emb, ref_labels)"
             )
         if embedding_size < 1:
             raise InputError(f"embedding_size={embedding_size} must be at least 1")
-        if size < 1:
-            raise InputError(f"size={size} must be at least 1")
-        if warmup_steps < 0:
-            raise InputError(f"warmup_steps={warmup_steps} must not be negative")
-        self.loss, self.size, self.warmup_steps = loss, size, warmup_steps
-        self.register_buffer("embedding_memory", torch.zeros(size, embedding_size))
-        self.register_buffer("label_memory", torch.zeros(size, dtype=torch.int64))
+        check_settings("xbm", {"memory_size": memory_size, "warmup_steps": warmup_steps})
+        self.loss, self.memory_size, self.warmup_steps = loss, memory_size, warmup_steps
+        self.register_buffer("embedding_memory", torch.zeros(memory_size, embedding_size))
+        self.register_buffer("label_memory", torch.zeros(memory_size, dtype=torch.int64))
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self.register_buffer("kept", torch.zeros((), dtype=torch.int64))
 
     @property
-    def statistics(self) -> TripletStatistics | None:
-        """Those of the wrapped loss."""
-        return getattr(self.loss, "statistics", None)
+    def collapsed_value(self) -> float | None:
+        """The collapsed value of the wrapped loss."""
+        return self.loss.collapsed_value
 
-    def forward(self, embeddings_BD: Tensor, labels_B: Tensor) -> Tensor:
+    def rungs(self) -> Iterator[Rung]:
+        """Yield the rungs of the wrapped loss."""
+        yield from self.loss.rungs()
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Return the scalar of the wrapped loss, then remember the batch.
 
         Raises:
             InputError: another embedding size than the memory's, NaN or infinity; nothing is kept then.
         """
-        if embeddings_BD.ndim != 2 or embeddings_BD.shape[1] != self.embedding_memory.shape[1]:
+        if embeddings.ndim != 2 or embeddings.shape[1] != self.embedding_memory.shape[1]:
             raise InputError(
-                f"embeddings of shape {list(embeddings_BD.shape)}, but the memory holds "
+                f"embeddings of shape {list(embeddings.shape)}, but the memory holds "
                 f"{self.embedding_memory.shape[1]} numbers each"
             )
-        filled = min(int(self.kept), self.size)
+        filled = min(int(self.kept), self.memory_size)
         if filled:
-            ref_emb = torch.cat([embeddings_BD, self.embedding_memory[:filled]])
-            ref_labels = torch.cat([labels_B, self.label_memory[:filled]])
-            value = self.loss(embeddings_BD, labels_B, ref_emb=ref_emb, ref_labels=ref_labels, own_start=0)
+            ref_emb = torch.cat([embeddings, self.embedding_memory[:filled]])
+            ref_labels = torch.cat([labels, self.label_memory[:filled]])
+            value = self.loss(embeddings, labels, ref_emb=ref_emb, ref_labels=ref_labels, own_start=0)
         else:
-            value = self.loss(embeddings_BD, labels_B)
+            value = self.loss(embeddings, labels)
+        self.statistics = self.loss.statistics
         if self.training:
             if int(self.step) >= self.warmup_steps:
-                self._remember(embeddings_BD.detach(), labels_B)
+                self._remember(embeddings.detach(), labels)
             self.step += 1
         return value
 
     def _remember(self, embeddings_BD: Tensor, labels_B: Tensor) -> None:
-        newest_BD = unit_embeddings(embeddings_BD)[-self.size :]
-        row = (self.kept + torch.arange(len(newest_BD), device=self.kept.device)) % self.size
+        newest_BD = unit_embeddings(embeddings_BD)[-self.memory_size :]
+        row = (self.kept + torch.arange(len(newest_BD), device=self.kept.device)) % self.memory_size
         self.embedding_memory[row] = newest_BD.to(self.embedding_memory.dtype)
-        self.label_memory[row] = labels_B[-self.size :].to(self.label_memory)
+        self.label_memory[row] = labels_B[-self.memory_size :].to(self.label_memory)
         self.kept += len(newest_BD)

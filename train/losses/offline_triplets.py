@@ -6,15 +6,16 @@ Shapes: B images in a batch, D numbers in an embedding, T triplets.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from .anchors import anchor_pairs
-from .batch_ohnm import TripletStatistics
-from .triplet_rules import check_margin, triplet_hinge
+from .loss import TripletLoss
+from .registry import check_settings
+from .triplet_rules import triplet_hinge
 
 
-class OfflineTripletLoss(nn.Module):
+class OfflineTripletLoss(TripletLoss):
     """Farthest positive and nearest negative of identities that the plan has paired, `loss(embeddings, labels)`.
 
     FaceNet (Schroff et al. 2015, section 3.2): "generate triplets offline every n steps, using the most recent
@@ -34,25 +35,30 @@ class OfflineTripletLoss(nn.Module):
     that is missing whole (no image readable) shifts the pairs after it: still triplets, but of chance.
     The order is what counts, so the loss takes no references and no memory of past batches.
 
+    >>> loss = OfflineTripletLoss(margin=0.2)
+    >>> embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]])
+    >>> print(f"{loss(embeddings, labels=torch.tensor([0, 0, 1, 1])):.4f}")
+    0.5200
+
     Args:
         margin: m; 0.2 in the paper.
     """
 
+    takes_references = False
+
     def __init__(self, margin: float = 0.2) -> None:
         super().__init__()
-        check_margin(margin)
+        check_settings("offline", {"margin": margin})
         self.margin = margin
-        self.statistics: TripletStatistics | None = None
-        """Of the latest batch."""
 
-    def forward(self, embeddings_BD: Tensor, labels_B: Tensor) -> Tensor:
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Return the scalar loss; 0 with a zero gradient where the batch has no triplet or none violates.
 
         Raises:
             InputError: shapes that do not fit each other, an empty batch, NaN or infinity.
         """
-        run_B = functional.pad((labels_B[1:] != labels_B[:-1]).cumsum(0), (1, 0))
-        pairs = anchor_pairs(embeddings_BD, run_B)
+        run_B = functional.pad((labels[1:] != labels[:-1]).cumsum(0), (1, 0))
+        pairs = anchor_pairs(embeddings, run_B)
         partner_BB = (pairs.labels ^ 1)[:, None] == pairs.labels  # 0 with 1, 2 with 3, ...
         anchor_T = pairs.positive.any(dim=1) & partner_BB.any(dim=1)
         distance_BB = pairs.distance()

@@ -9,17 +9,19 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from ...mining.errors import InputError
-from .cosine_head import check_range, checked_labels
+from .cosine_head import checked_labels
+from .loss import EmbeddingLoss
+from .registry import check_settings
 from .unit_length import unit_embeddings
 
 UNLABELLED = -1
 
 
-class OIMLoss(nn.Module):
+class OIMLoss(EmbeddingLoss):
     """Online instance matching, `loss(embeddings, labels)` with label -1 for images without identity.
 
     The mean over the labelled images of -log p_t, where with the unit vectors v_i of the table and u_k of the
@@ -33,8 +35,13 @@ class OIMLoss(nn.Module):
     Two details that the paper leaves open: places of the queue never written do not count, and the table
     begins as `start` says.
 
+    >>> loss = OIMLoss(num_classes=4, embedding_size=4, temperature=0.5)
+    >>> loss.begin_at(torch.eye(4))
+    >>> print(f"{loss(embeddings=torch.eye(4), labels=torch.arange(4)):.4f}")
+    0.3408
+
     Args:
-        classes: C; labels are 0..C-1, or -1.
+        num_classes: C; labels are 0..C-1, or -1.
         embedding_size: D.
         queue_size: U; 5,000. 0 ignores unlabelled images.
         temperature: tau; 0.1, smaller is sharper.
@@ -43,6 +50,8 @@ class OIMLoss(nn.Module):
         seed: of the random table.
     """
 
+    takes_references = False
+
     table: Tensor
     queue: Tensor
     pointer: Tensor
@@ -50,7 +59,7 @@ class OIMLoss(nn.Module):
 
     def __init__(
         self,
-        classes: int,
+        num_classes: int,
         embedding_size: int,
         *,
         queue_size: int = 5000,
@@ -60,18 +69,17 @@ class OIMLoss(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if classes < 1:
-            raise InputError(f"OIMLoss needs at least one identity, got {classes}")
+        if num_classes < 1:
+            raise InputError(f"OIMLoss needs at least one identity, got {num_classes}")
         if embedding_size < 1:
             raise InputError(f"OIMLoss needs an embedding_size of at least 1, got {embedding_size}")
-        if queue_size < 0:
-            raise InputError(f"queue_size={queue_size} must be at least 0: 5000 is usual")
-        if start not in ("random", "zeros"):
-            raise InputError(f"start={start!r}: choose 'random' or 'zeros'")
-        self.temperature = check_range("temperature", temperature, 1e-3, 100, "0.1 is usual")
-        self.momentum = check_range("momentum", momentum, 0, 1, "0.5 is usual")
-        self.classes, self.queue_size = classes, queue_size
-        table = torch.zeros(classes, embedding_size)
+        check_settings(
+            "oim",
+            {"queue_size": queue_size, "temperature": temperature, "momentum": momentum, "start": start},
+        )
+        self.temperature, self.momentum = temperature, momentum
+        self.num_classes, self.queue_size = num_classes, queue_size
+        table = torch.zeros(num_classes, embedding_size)
         if start == "random":
             table.normal_(generator=torch.Generator().manual_seed(seed))
         self.register_buffer("table", functional.normalize(table, dim=1))
@@ -79,14 +87,23 @@ class OIMLoss(nn.Module):
         self.register_buffer("pointer", torch.zeros((), dtype=torch.int64))
         self.register_buffer("fill", torch.zeros((), dtype=torch.int64))
 
-    def forward(self, embeddings_BD: Tensor, labels_B: Tensor) -> Tensor:
+    @property
+    def labels_are_places(self) -> bool:
+        """True: a label is its identity's row of the table."""
+        return True
+
+    def begin_at(self, means_CD: Tensor) -> None:
+        """Take the identity means, float[C, D], as the table."""
+        self.table.copy_(means_CD)
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Return the scalar loss, and in train mode update table and queue.
 
         Raises:
             InputError: NaN or infinity among the embeddings, or a label outside -1..C-1.
         """
-        unit_BD = unit_embeddings(embeddings_BD)
-        labels_B = checked_labels(labels_B, len(unit_BD), self.classes, lowest=UNLABELLED)
+        unit_BD = unit_embeddings(embeddings)
+        labels_B = checked_labels(labels, len(unit_BD), self.num_classes, lowest=UNLABELLED)
         fixed_BD = unit_BD.detach()
         value, gradient_BD = self._value_and_gradient(fixed_BD, labels_B)
         if self.training:
@@ -111,7 +128,7 @@ class OIMLoss(nn.Module):
         value = -(log_p_BM.gather(1, target_B1).squeeze(1) * share_B).sum()
         error_BM = log_p_BM.exp()
         error_BM.scatter_add_(1, target_B1, -torch.ones_like(share_B)[:, None])
-        pull_BD = error_BM[:, : self.classes] @ table_CD + error_BM[:, self.classes :] @ queue_UD
+        pull_BD = error_BM[:, : self.num_classes] @ table_CD + error_BM[:, self.num_classes :] @ queue_UD
         return value, pull_BD * (share_B / self.temperature)[:, None]
 
     @torch.no_grad()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,10 +22,17 @@ from ...mining.errors import InputError
 from ...mining.randomness import generator
 from .. import distributed
 from .class_losses import ArcFaceLoss, CosFaceLoss, SoftmaxLoss
-from .cosine_head import CosineClassLoss, check_range, checked_labels, unit_rows
+from .cosine_head import CosineClassLoss, checked_labels, unit_rows
+from .loss import EmbeddingLoss
+from .registry import check_settings
 from .unit_length import unit_embeddings
 
 Kind = Literal["softmax", "cosface", "arcface"]
+HEADS: dict[Kind, type[SoftmaxLoss | CosFaceLoss | ArcFaceLoss]] = {
+    "softmax": SoftmaxLoss,
+    "cosface": CosFaceLoss,
+    "arcface": ArcFaceLoss,
+}
 
 
 def sample_others(present_P: np.ndarray, classes: int, share: float, rng: np.random.Generator) -> np.ndarray:
@@ -44,16 +51,18 @@ def sample_others(present_P: np.ndarray, classes: int, share: float, rng: np.ran
     return rank + np.searchsorted(present_P - np.arange(len(present_P)), rank, side="right")
 
 
-class PartialClassLoss(nn.Module):
+class PartialClassLoss(EmbeddingLoss):
     """A margin loss over the classes that `rows` names; subclasses say which. See `PartialFCLoss`.
 
     Of W processes each holds the weights of C/W classes (model parallel, as in An et al. 2021): it computes the
     cosines to those, and three numbers an image are summed up over processes.
     """
 
+    takes_references = False
+
     def __init__(
         self,
-        classes: int,
+        num_classes: int,
         embedding_size: int,
         *,
         kind: Kind,
@@ -63,25 +72,38 @@ class PartialClassLoss(nn.Module):
         seed: int,
     ) -> None:
         super().__init__()
-        self.head = _head(kind, classes, embedding_size, margin, scale, seed)
+        given = {} if margin is None else {"margin": margin}
+        self.head: CosineClassLoss = HEADS[kind](num_classes, embedding_size, scale=scale, seed=seed, **given)
         if distributed.count() > 1:
-            every = distributed.as_shard(self.head.weight, classes)
+            every = distributed.as_shard(self.head.weight, num_classes)
             own = nn.Parameter(every.detach()[distributed.shard_rows(every)].clone())
-            self.head.weight = distributed.as_shard(own, classes)
+            self.head.weight = distributed.as_shard(own, num_classes)
         self.sparse_gradient = sparse_gradient
+
+    @property
+    def labels_are_places(self) -> bool:
+        """True: a label is the row of its class."""
+        return True
+
+    def begin_at(self, means_CD: Tensor) -> None:
+        """Take the identity means, float[C, D], as weights; of several processes each takes its own rows."""
+        weight = self.head.weight
+        self.head.begin_at(
+            means_CD[distributed.shard_rows(weight)] if distributed.is_shard(weight) else means_CD
+        )
 
     @abstractmethod
     def rows(self, labels_B: Tensor) -> tuple[Tensor, Tensor]:
         """The classes to use, int64[R], each once, and the place of every label among them, int64[B]."""
 
-    def forward(self, embeddings_BD: Tensor, labels_B: Tensor) -> Tensor:
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Return the scalar mean loss of float[B, D] embeddings with int[B] class labels.
 
         Raises:
             InputError: NaN or infinity among the embeddings, or a label outside 0..C-1.
         """
-        unit_BD = unit_embeddings(embeddings_BD)
-        rows_R, place_B = self.rows(checked_labels(labels_B, len(unit_BD), self.head.classes))
+        unit_BD = unit_embeddings(embeddings)
+        rows_R, place_B = self.rows(checked_labels(labels, len(unit_BD), self.head.num_classes))
         if distributed.is_shard(self.head.weight):
             return self._over_shards(unit_BD, rows_R, place_B)
         weight_RD = functional.embedding(rows_R, self.head.weight, sparse=self.sparse_gradient)
@@ -120,6 +142,11 @@ class PartialFCLoss(PartialClassLoss):
 
     The draw is a function of `seed` and of the training steps taken so far; in eval mode it repeats.
 
+    >>> loss = PartialFCLoss(num_classes=4, embedding_size=4, kind="cosface", share=0.5, scale=4)
+    >>> loss.begin_at(torch.eye(4))
+    >>> print(f"{loss(embeddings=torch.eye(4), labels=torch.arange(4)):.4f}")
+    0.2407
+
     Args:
         kind: which margin.
         share: r in (0, 1]; the paper's 0.1 is meant for very many identities, small sets want more.
@@ -132,7 +159,7 @@ class PartialFCLoss(PartialClassLoss):
 
     def __init__(
         self,
-        classes: int,
+        num_classes: int,
         embedding_size: int,
         *,
         kind: Kind = "arcface",
@@ -142,16 +169,11 @@ class PartialFCLoss(PartialClassLoss):
         sparse_gradient: bool = False,
         seed: int = 0,
     ) -> None:
-        super().__init__(
-            classes,
-            embedding_size,
-            kind=kind,
-            margin=margin,
-            scale=scale,
-            sparse_gradient=sparse_gradient,
-            seed=seed,
-        )
-        self.share = check_range("share", share, 1e-9, 1, "0.1 is usual, 1 takes every class")
+        head: dict[str, Any] = {"kind": kind, "margin": margin, "scale": scale}
+        head["sparse_gradient"] = sparse_gradient
+        check_settings("partial_fc", {**head, "share": share})
+        super().__init__(num_classes, embedding_size, **head, seed=seed)
+        self.share = share
         if seed < 0:
             raise InputError(f"seed={seed} must not be negative")
         self.seed = seed
@@ -161,7 +183,7 @@ class PartialFCLoss(PartialClassLoss):
         present_P, place_B = labels_B.unique(return_inverse=True)
         # Drawn on the CPU: a GPU would draw other classes.
         rng = generator(self.seed, "partial fc", int(self.step))
-        others = sample_others(present_P.cpu().numpy(), self.head.classes, self.share, rng)
+        others = sample_others(present_P.cpu().numpy(), self.head.num_classes, self.share, rng)
         if self.training:
             self.step += 1
         return torch.cat([present_P, torch.from_numpy(others).to(labels_B.device)]), place_B
@@ -177,6 +199,11 @@ class SubspaceSoftmaxLoss(PartialClassLoss):
 
     Own construction, after the subspace batches of Wang, Zhang and Lan 2017.
 
+    >>> loss = SubspaceSoftmaxLoss(4, 4, subspace_of=torch.tensor([0, 0, 1, 1]), scale=4)
+    >>> loss.begin_at(torch.eye(4))
+    >>> print(f"{loss(embeddings=torch.eye(4)[:2], labels=torch.tensor([0, 1])):.4f}")
+    0.0181
+
     Args:
         subspace_of: int[C], the subspace of every class. It is not saved: a later round brings its own.
         kind: which margin.
@@ -189,7 +216,7 @@ class SubspaceSoftmaxLoss(PartialClassLoss):
 
     def __init__(
         self,
-        classes: int,
+        num_classes: int,
         embedding_size: int,
         *,
         subspace_of: Tensor,
@@ -199,18 +226,13 @@ class SubspaceSoftmaxLoss(PartialClassLoss):
         sparse_gradient: bool = False,
         seed: int = 0,
     ) -> None:
-        super().__init__(
-            classes,
-            embedding_size,
-            kind=kind,
-            margin=margin,
-            scale=scale,
-            sparse_gradient=sparse_gradient,
-            seed=seed,
-        )
-        if subspace_of.shape != (classes,):
+        head: dict[str, Any] = {"kind": kind, "margin": margin, "scale": scale}
+        head["sparse_gradient"] = sparse_gradient
+        check_settings("subspace_softmax", head)
+        super().__init__(num_classes, embedding_size, **head, seed=seed)
+        if subspace_of.shape != (num_classes,):
             raise InputError(
-                f"subspace_of has shape {list(subspace_of.shape)}: give one number for each of {classes} classes"
+                f"subspace_of has shape {list(subspace_of.shape)}: give one number for each of {num_classes} classes"
             )
         if subspace_of.is_floating_point():
             raise InputError(f"subspace_of is {subspace_of.dtype}: give whole numbers")
@@ -220,20 +242,3 @@ class SubspaceSoftmaxLoss(PartialClassLoss):
         present = self.subspace_of[labels_B].unique()
         rows_R = torch.isin(self.subspace_of, present).nonzero().squeeze(1)
         return rows_R, torch.searchsorted(rows_R, labels_B)
-
-
-def _head(
-    kind: Kind, classes: int, embedding_size: int, margin: float | None, scale: float, seed: int
-) -> CosineClassLoss:
-    if kind == "softmax":
-        if margin is not None:
-            raise InputError(
-                f"margin={margin} with kind='softmax': leave it out, or choose cosface or arcface"
-            )
-        return SoftmaxLoss(classes, embedding_size, scale=scale, seed=seed)
-    if kind not in ("cosface", "arcface"):
-        raise InputError(f"kind={kind!r}: choose softmax, cosface or arcface")
-    build = CosFaceLoss if kind == "cosface" else ArcFaceLoss
-    if margin is None:
-        return build(classes, embedding_size, scale=scale, seed=seed)
-    return build(classes, embedding_size, margin=margin, scale=scale, seed=seed)

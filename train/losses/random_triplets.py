@@ -8,14 +8,14 @@ at once (0.5 GB at 4,096 × 4,096). The arguments of every call are those of `an
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from ...mining.errors import InputError
 from .anchors import anchor_pairs
-from .batch_ohnm import TripletStatistics
+from .loss import TripletLoss, TripletStatistics
+from .registry import check_settings
 from .step_generator import StepGenerator
-from .triplet_rules import check_margin, triplet_hinge
+from .triplet_rules import triplet_hinge
 
 CLIPPED_BELOW = 0.5
 """Euclidean distance under which negatives are drawn as if they were this far: their gradient is noise."""
@@ -23,11 +23,16 @@ TOO_FAR = 1.4
 """Euclidean distance from which on a negative is never drawn: about that of unrelated directions."""
 
 
-class RandomTripletLoss(nn.Module):
+class RandomTripletLoss(TripletLoss):
     """OHNM, the plain baseline of Wang, Zhang, Lan (2017): random triplets, `loss(embeddings, labels)`.
 
     Every anchor-positive pair of the batch meets one negative drawn uniformly from the other identities;
     mean over the violating ones of [d_ap - d_an + m]+, d = 2 - 2·cos.
+
+    >>> loss = RandomTripletLoss(margin=2.0)
+    >>> embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]])
+    >>> print(f"{loss(embeddings, labels=torch.tensor([0, 0, 1, 1])):.4f}")
+    1.6000
 
     Args:
         margin: m; 0.2 to 0.5 (unpublished).
@@ -36,22 +41,20 @@ class RandomTripletLoss(nn.Module):
 
     def __init__(self, margin: float = 0.3, seed: int = 0) -> None:
         super().__init__()
-        check_margin(margin)
+        check_settings("ohnm", {"margin": margin})
         self.margin = margin
         self.steps = StepGenerator(seed, "random triplets")
-        self.statistics: TripletStatistics | None = None
-        """Of the latest batch."""
 
     def forward(
         self,
-        embeddings_BD: Tensor,
-        labels_B: Tensor,
+        embeddings: Tensor,
+        labels: Tensor,
         ref_emb: Tensor | None = None,
         ref_labels: Tensor | None = None,
         own_start: int | None = None,
     ) -> Tensor:
         """Return the scalar loss; 0 with a zero gradient where the batch has no triplet or none violates."""
-        pairs = anchor_pairs(embeddings_BD, labels_B, ref_emb, ref_labels, own_start)
+        pairs = anchor_pairs(embeddings, labels, ref_emb, ref_labels, own_start)
         anchor_T, positive_T = pairs.positive.nonzero(as_tuple=True)
         negative_T = pairs.random_negatives(anchor_T, self.steps(anchor_T.device))
         distance_BR = pairs.distance()
@@ -61,13 +64,18 @@ class RandomTripletLoss(nn.Module):
         return loss
 
 
-class DistanceWeightedLoss(nn.Module):
+class DistanceWeightedLoss(TripletLoss):
     """Negatives drawn so that all distances are equally likely (Wu et al. 2017, "Sampling Matters"), `loss(embeddings, labels)`.
 
     Every anchor-positive pair meets one negative drawn with the probabilities of `distance_weights`; an
     anchor whose negatives are all beyond 1.4 is left out. By default the triplet hinge over d = 2 - 2·cos,
     mean over the violating triplets. With `boundary` β the paper's margin-based loss over Euclidean
     distances, ([d_ap - β + m]+ + [β - d_an + m]+), the sum divided by the number of terms above 0.
+
+    >>> loss = DistanceWeightedLoss(margin=0.2, boundary=1.2)
+    >>> embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]])
+    >>> print(f"{loss(embeddings, labels=torch.tensor([0, 0, 1, 1])):.4f}")
+    0.6585
 
     Args:
         margin: m; 0.2 in the paper.
@@ -77,27 +85,28 @@ class DistanceWeightedLoss(nn.Module):
 
     def __init__(self, margin: float = 0.2, boundary: float | None = None, seed: int = 0) -> None:
         super().__init__()
-        check_margin(margin)
-        if boundary is not None and not 0 < boundary < 2:
-            raise InputError(f"boundary={boundary} must be a Euclidean distance between 0 and 2")
+        check_settings("distance_weighted", {"margin": margin, "boundary": boundary})
         self.margin, self.boundary = margin, boundary
         self.steps = StepGenerator(seed, "distance-weighted negatives")
-        self.statistics: TripletStatistics | None = None
-        """Of the latest batch; `active_fraction` with a boundary: share of the terms above 0."""
+
+    @property
+    def collapsed_value(self) -> float | None:
+        """The margin; None with a boundary, which keeps a gradient there."""
+        return super().collapsed_value if self.boundary is None else None
 
     def forward(
         self,
-        embeddings_BD: Tensor,
-        labels_B: Tensor,
+        embeddings: Tensor,
+        labels: Tensor,
         ref_emb: Tensor | None = None,
         ref_labels: Tensor | None = None,
         own_start: int | None = None,
     ) -> Tensor:
         """Return the scalar loss; 0 with a zero gradient where the batch has no triplet or none violates."""
-        pairs = anchor_pairs(embeddings_BD, labels_B, ref_emb, ref_labels, own_start)
+        pairs = anchor_pairs(embeddings, labels, ref_emb, ref_labels, own_start)
         distance_BR = pairs.distance()
         weight_BR = distance_weights(
-            distance_BR.detach().clamp(min=0).sqrt(), pairs.negative, embeddings_BD.shape[1]
+            distance_BR.detach().clamp(min=0).sqrt(), pairs.negative, embeddings.shape[1]
         )
         drawable_B = weight_BR.any(dim=1)
         weight_BR[~drawable_B] = 1.0  # multinomial refuses a row of zeros; what it draws there is unused

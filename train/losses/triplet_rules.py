@@ -10,16 +10,15 @@ anchor that has most, T triplets.
 
 from __future__ import annotations
 
-import math
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from ...mining.errors import InputError
 from .anchors import anchor_pairs
-from .batch_ohnm import TripletStatistics
+from .loss import TripletLoss, TripletStatistics
+from .registry import check_settings
 from .step_generator import StepGenerator
 
 
@@ -29,12 +28,6 @@ def triplet_hinge(d_ap_T: Tensor, d_an_T: Tensor, margin: float) -> tuple[Tensor
     active_T = violation_T.detach() > 0
     statistics = TripletStatistics(active_T.float().mean(), d_ap_T.detach().mean(), d_an_T.detach().mean())
     return functional.relu(violation_T).sum() / active_T.sum().clamp(min=1), statistics
-
-
-def check_margin(margin: float) -> None:
-    """Raise InputError where m is no number above 0."""
-    if not 0 < margin < math.inf:
-        raise InputError(f"margin={margin} must be a number above 0")
 
 
 class TripletShares(NamedTuple):
@@ -48,7 +41,7 @@ class TripletShares(NamedTuple):
     """d_an < d_ap."""
 
 
-class BatchAllLoss(nn.Module):
+class BatchAllLoss(TripletLoss):
     """Triplet loss over every valid (anchor, positive, negative) of the batch, `loss(embeddings, labels)`.
 
     Mean over the violating ones of [d_ap - d_an + m]+ ("batch all", Hermans et al. 2017). Exact without
@@ -57,29 +50,32 @@ class BatchAllLoss(nn.Module):
     counts are constant around almost every point, so its gradient is the loss's own. Cost O(B · R log R)
     and memory O(B · R), where a mask over triplets is O(B · P · R).
 
+    >>> loss = BatchAllLoss(margin=0.3)
+    >>> embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]])
+    >>> print(f"{loss(embeddings, labels=torch.tensor([0, 0, 1, 1])):.4f}")
+    0.6200
+
     Args:
         margin: m; 0.1 to 0.5.
     """
 
     def __init__(self, margin: float = 0.3) -> None:
         super().__init__()
-        check_margin(margin)
+        check_settings("batch_all", {"margin": margin})
         self.margin = margin
-        self.statistics: TripletStatistics | None = None
-        """Of the latest batch, over all its triplets."""
         self.shares: TripletShares | None = None
-        """Of the latest batch."""
+        """Shares of the latest batch; its `statistics` are over all triplets, too."""
 
     def forward(
         self,
-        embeddings_BD: Tensor,
-        labels_B: Tensor,
+        embeddings: Tensor,
+        labels: Tensor,
         ref_emb: Tensor | None = None,
         ref_labels: Tensor | None = None,
         own_start: int | None = None,
     ) -> Tensor:
         """Return the scalar loss; 0 with a zero gradient where the batch has no triplet or none violates."""
-        pairs = anchor_pairs(embeddings_BD, labels_B, ref_emb, ref_labels, own_start)
+        pairs = anchor_pairs(embeddings, labels, ref_emb, ref_labels, own_start)
         distance_BR = pairs.distance()
         row_BP, exists_BP = pairs.positive_table()
         d_ap_BP = distance_BR.gather(1, row_BP)
@@ -94,23 +90,28 @@ class BatchAllLoss(nn.Module):
             triplets_B = exists_BP.sum(dim=1) * pairs.negative.sum(dim=1)
             total, active, hard = triplets_B.sum(), c_ap_BP.sum(), hard_BP.sum()
             # Triplets of a positive, and of a negative, for the means over all triplets.
-            of_p_B1 = pairs.negative.sum(dim=1, keepdim=True)
-            of_n_B1 = exists_BP.sum(dim=1, keepdim=True)
+            per_positive_B1 = pairs.negative.sum(dim=1, keepdim=True)
+            per_negative_B1 = exists_BP.sum(dim=1, keepdim=True)
             self.statistics = TripletStatistics(
                 active / total,
-                (d_ap_BP * exists_BP * (of_p_B1 / total)).sum() + 0 / total,
-                (distance_BR * pairs.negative * (of_n_B1 / total)).sum() + 0 / total,
+                (d_ap_BP * exists_BP * (per_positive_B1 / total)).sum() + 0 / total,
+                (distance_BR * pairs.negative * (per_negative_B1 / total)).sum() + 0 / total,
             )
             self.shares = TripletShares((total - active) / total, (active - hard) / total, hard / total)
             share = 1 / active.clamp(min=1).to(distance_BR.dtype)
         return (c_ap_BP * share * (d_ap_BP + self.margin)).sum() - (c_an_BR * share * distance_BR).sum()
 
 
-class BatchHardLoss(nn.Module):
+class BatchHardLoss(TripletLoss):
     """Each anchor with its farthest positive and nearest negative, `loss(embeddings, labels)`.
 
     "Batch hard" of Hermans et al. (2017), who take the Euclidean distance and find the soft margin better.
     Anchors without a positive are left out. Prone to collapse on label noise or at high learning rates.
+
+    >>> loss = BatchHardLoss(margin=0.3)
+    >>> embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]])
+    >>> print(f"{loss(embeddings, labels=torch.tensor([0, 0, 1, 1])):.4f}")
+    0.6200
 
     Args:
         margin: m, in units of d; 0.1 to 0.5.
@@ -120,21 +121,19 @@ class BatchHardLoss(nn.Module):
 
     def __init__(self, margin: float = 0.3, *, squared: bool = True, soft_margin: bool = False) -> None:
         super().__init__()
-        check_margin(margin)
+        check_settings("batch_hard", {"margin": margin, "squared": squared, "soft_margin": soft_margin})
         self.margin, self.squared, self.soft_margin = margin, squared, soft_margin
-        self.statistics: TripletStatistics | None = None
-        """Of the latest batch."""
 
     def forward(
         self,
-        embeddings_BD: Tensor,
-        labels_B: Tensor,
+        embeddings: Tensor,
+        labels: Tensor,
         ref_emb: Tensor | None = None,
         ref_labels: Tensor | None = None,
         own_start: int | None = None,
     ) -> Tensor:
         """Return the scalar loss; 0 with a zero gradient where the batch has no triplet or none violates."""
-        pairs = anchor_pairs(embeddings_BD, labels_B, ref_emb, ref_labels, own_start)
+        pairs = anchor_pairs(embeddings, labels, ref_emb, ref_labels, own_start)
         anchor_T = pairs.positive.any(dim=1)
         distance_BR = pairs.distance()
         d_ap_T = distance_BR.masked_fill(~pairs.positive, -torch.inf).max(dim=1).values[anchor_T]
@@ -151,13 +150,18 @@ class BatchHardLoss(nn.Module):
 NegativeChoice = Literal["hardest", "random"]
 
 
-class SemiHardLoss(nn.Module):
+class SemiHardLoss(TripletLoss):
     """Every anchor-positive pair with a negative farther than the positive but inside the margin, `loss(embeddings, labels)`.
 
     FaceNet (Schroff et al. 2015, equation 4): d_ap < d_an < d_ap + m, mean of d_ap - d_an + m; a pair
     without such a negative is left out. Which of several the paper took is not published; chosen here:
     the hardest. The paper's batches hold some 40 images per identity and 1,800 in all.
     Cost O(B · R log R). `statistics.active_fraction` is the share of pairs that have such a negative.
+
+    >>> loss = SemiHardLoss(margin=0.5)
+    >>> embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]])
+    >>> print(f"{loss(embeddings, labels=torch.tensor([0, 0, 1, 1])):.4f}")
+    0.1000
 
     Args:
         margin: m; 0.2 in the paper.
@@ -167,24 +171,20 @@ class SemiHardLoss(nn.Module):
 
     def __init__(self, margin: float = 0.2, negative: NegativeChoice = "hardest", seed: int = 0) -> None:
         super().__init__()
-        check_margin(margin)
-        if negative not in get_args(NegativeChoice):
-            raise InputError(f"negative={negative!r} must be one of {', '.join(get_args(NegativeChoice))}")
+        check_settings("semi_hard", {"margin": margin, "negative": negative})
         self.margin, self.negative = margin, negative
         self.steps = StepGenerator(seed, "semi-hard negatives")
-        self.statistics: TripletStatistics | None = None
-        """Of the latest batch."""
 
     def forward(
         self,
-        embeddings_BD: Tensor,
-        labels_B: Tensor,
+        embeddings: Tensor,
+        labels: Tensor,
         ref_emb: Tensor | None = None,
         ref_labels: Tensor | None = None,
         own_start: int | None = None,
     ) -> Tensor:
         """Return the scalar loss; 0 with a zero gradient where no pair has a semi-hard negative."""
-        pairs = anchor_pairs(embeddings_BD, labels_B, ref_emb, ref_labels, own_start)
+        pairs = anchor_pairs(embeddings, labels, ref_emb, ref_labels, own_start)
         distance_BR = pairs.distance()
         row_BP, exists_BP = pairs.positive_table()
         d_ap_BP = distance_BR.gather(1, row_BP)

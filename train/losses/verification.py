@@ -11,11 +11,12 @@ from torch.nn import functional
 
 from ...mining.errors import InputError
 from .anchors import anchor_pairs
-from .batch_ohnm import TripletStatistics
+from .loss import EmbeddingLoss
+from .registry import check_settings
 from .step_generator import StepGenerator
 
 
-class VerificationLoss(nn.Module):
+class VerificationLoss(EmbeddingLoss):
     """Verification loss of Zheng, Zheng, Yang (2016), `loss(embeddings, labels)`.
 
     Square layer (f_i - f_j)², dropout, a 2-way linear layer (0: different, 1: same) and cross-entropy, mean
@@ -26,20 +27,22 @@ class VerificationLoss(nn.Module):
     vectors, logit(different) - logit(same) = 4 (d - 1), so that training goes on from the network's own
     distances (random weights would first undo them). Cost and memory O(T · D), some ten float[2T, D].
 
+    >>> loss = VerificationLoss(embedding_size=2, dropout=0)
+    >>> embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]])
+    >>> print(f"{loss(embeddings, labels=torch.tensor([0, 0, 1, 1])):.4f}")
+    0.8016
+
     Args:
         embedding_size: D.
         dropout: share of the squares set to 0 in training; 0 to 0.9. Drawn from `seed` like the pairs.
         seed: of the negative pairs and the dropout.
     """
 
-    statistics: TripletStatistics | None = None
-
     def __init__(self, embedding_size: int, dropout: float = 0.5, seed: int = 0) -> None:
         super().__init__()
         if embedding_size < 1:
             raise InputError(f"embedding_size={embedding_size} must be at least 1")
-        if not 0 <= dropout < 1:
-            raise InputError(f"dropout={dropout} must be at least 0 and below 1")
+        check_settings("verification", {"dropout": dropout})
         self.steps = StepGenerator(seed, "verification pairs")
         self.weight = nn.Parameter(torch.tensor([[2.0], [-2.0]]).repeat(1, embedding_size) / embedding_size)
         self.bias = nn.Parameter(torch.tensor([-2.0, 2.0]))
@@ -47,8 +50,8 @@ class VerificationLoss(nn.Module):
 
     def forward(
         self,
-        embeddings_BD: Tensor,
-        labels_B: Tensor,
+        embeddings: Tensor,
+        labels: Tensor,
         ref_emb: Tensor | None = None,
         ref_labels: Tensor | None = None,
         own_start: int | None = None,
@@ -57,7 +60,7 @@ class VerificationLoss(nn.Module):
 
         The arguments are those of `anchor_pairs`.
         """
-        pairs = anchor_pairs(embeddings_BD, labels_B, ref_emb, ref_labels, own_start)
+        pairs = anchor_pairs(embeddings, labels, ref_emb, ref_labels, own_start)
         size = pairs.anchors.shape[1]
         if size != self.weight.shape[1]:
             raise InputError(
@@ -66,13 +69,13 @@ class VerificationLoss(nn.Module):
         generator = self.steps(pairs.anchors.device)
         anchor_T, positive_T = pairs.positive.nonzero(as_tuple=True)
         negative_T = pairs.random_negatives(anchor_T, generator)
-        other = torch.cat([positive_T, negative_T])
-        square_2TD = size * (pairs.anchors[anchor_T.repeat(2)] - pairs.references[other]).square()
+        partner_2T = torch.cat([positive_T, negative_T])
+        square_2TD = size * (pairs.anchors[anchor_T.repeat(2)] - pairs.references[partner_2T]).square()
         if self.training and self.dropout > 0:
             drawn_2TD = torch.rand(square_2TD.shape, generator=generator, device=square_2TD.device)
             square_2TD = square_2TD * (drawn_2TD >= self.dropout) / (1 - self.dropout)
         logit_2T2 = functional.linear(
             square_2TD, self.weight.to(square_2TD.dtype), self.bias.to(square_2TD.dtype)
         )
-        same_2T = (torch.arange(len(other), device=other.device) < len(anchor_T)).long()
-        return functional.cross_entropy(logit_2T2, same_2T, reduction="sum") / max(1, len(other))
+        same_2T = (torch.arange(len(partner_2T), device=partner_2T.device) < len(anchor_T)).long()
+        return functional.cross_entropy(logit_2T2, same_2T, reduction="sum") / max(1, len(partner_2T))

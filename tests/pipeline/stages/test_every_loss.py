@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import DEMO, subspace
 
-from subspace.train.losses.building import LOSSES
+from subspace.train.losses import LOSSES
 
 START = [
     "pretrain.steps=300",

@@ -16,6 +16,7 @@ from subspace.train import distributed
 from subspace.train.checkpoint_meta import CheckpointMeta
 from subspace.train.collapse import CollapseGuard
 from subspace.train.losses.batch_ohnm import BatchOHNMLoss
+from subspace.train.losses.loss import EmbeddingLoss
 from subspace.train.losses.triplet_rules import BatchHardLoss
 from subspace.train.networks.backbone import Backbone, ImageInput
 from subspace.train.optimizer_config import OptimizerConfig
@@ -27,7 +28,7 @@ HEALTHY, COLLAPSED = (0.2, 1.8), (0.3, 0.01)
 
 
 def states_in(
-    folder: Path, save_every: int, window: int, fingerprint: str = "this", loss: nn.Module | None = None
+    folder: Path, save_every: int, window: int, fingerprint: str = "this", loss: EmbeddingLoss | None = None
 ) -> SavedStates:
     body = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
     network = Backbone(body, spec="tiny", input=ImageInput(8), embedding_size=4)

@@ -18,6 +18,7 @@ from subspace.pipeline.stages import round_training
 from subspace.pipeline.stages.context import Context
 from subspace.pipeline.stages.train import train_round
 from subspace.train.data.batches import DecodedBatches, Plan
+from subspace.train.losses.loss import EmbeddingLoss
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,7 @@ def test_ids_and_places_train_the_same_network(
 ) -> None:
     other = Path(shutil.copytree(run, tmp_path / "other"))
     train(run)
-    monkeypatch.setattr(round_training, "labels_are_places", lambda loss: True)
+    monkeypatch.setattr(EmbeddingLoss, "labels_are_places", True)
     train(other)
     weights, metrics = (
         Path("round-000") / name for name in ("checkpoint/model.safetensors", "metrics.jsonl")

@@ -1,4 +1,7 @@
-"""Positives and negatives of anchors, and the draws of losses, against slow loops."""
+"""Positives and negatives of anchors, and the draws of losses, against slow loops.
+
+Covers train/losses/step_generator.py, too.
+"""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ def test_one_negative_and_one_positive_is_the_batch_hard_loss(power: int, margin
 
 
 def test_with_a_memory_the_batch_meets_all_and_only_it_is_an_anchor() -> None:
-    memory = CrossBatchMemory(BatchOHNMLoss(0.5, negatives=50), 4, size=8, warmup_steps=0)
+    memory = CrossBatchMemory(BatchOHNMLoss(0.5, negatives=50), 4, memory_size=8, warmup_steps=0)
     old, new, labels = embeddings_of(8, 0), embeddings_of(6, 1), PAIRS[:6]
     memory(old, PAIRS[:8])
     everything = torch.cat([new, memory.embedding_memory.double()])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from subspace.mining import InputError
 from subspace.train import BatchOHNMLoss
-from subspace.train.losses.building import DEFAULT_ARGS, LOSSES, JointLoss, TrainingSet, build_loss
+from subspace.train.losses import LOSSES, JointLoss
+from subspace.train.losses.building import DEFAULT_ARGS, TrainingSet, build_loss, check_loss
 
 MEANS = torch.nn.functional.normalize(torch.randn(6, 8, generator=torch.Generator().manual_seed(0)), dim=1)
-TRAINING_SET = TrainingSet.of(MEANS, torch.arange(6) // 3, seed=1)
+TRAINING_SET = TrainingSet.from_means(MEANS, torch.arange(6) // 3, seed=1)
 NAMES = [
     *(name for name in LOSSES if name != "xbm"),
     "xbm:multi_similarity",
@@ -85,24 +88,38 @@ def test_settings_reach_the_loss() -> None:
         ("batch_ohnm + ", {}, "unknown loss"),
         ("1e5e5*softmax", {}, "not a weight"),
         ("arcface", {"arcface": {"margins": 1}}, "'arcface' has margin"),
-        ("arcface", {"arcface": {"classes": 3}}, "unknown setting"),
+        ("arcface", {"arcface": {"num_classes": 3}}, "unknown setting"),
         ("arcface", {"cosface": {"margin": 1}}, "does not use it"),
         ("batch_ohnm", {"batch_ohnm": {"negatives": 0}}, "negatives=0"),
         ("xbm:softmax", {}, "ref_emb"),
         ("xbm:offline", {}, "ref_emb"),
+        ("xbm:contrastive", {"xbm": {"loss": 1}}, "'xbm' has memory_size, warmup_steps"),
+        (
+            "batch_ohnm",
+            {"batch_ohnm": {"never": [[0, 1]]}},
+            "unknown setting train.loss_args.batch_ohnm.never",
+        ),
+        (
+            "arcface",
+            {"arcface": {"margin": "wide"}},
+            "train.loss_args.arcface.margin='wide' must be a number",
+        ),
         ("offline", {"offline": {"margin": 0}}, "margin=0"),
     ],
 )
-def test_mistakes_are_named(expression: str, arguments: dict[str, dict[str, float]], named: str) -> None:
-    with pytest.raises(InputError, match=named):
+def test_mistakes_are_named(expression: str, arguments: dict[str, dict[str, Any]], named: str) -> None:
+    with pytest.raises(InputError, match=named) as built:
         build_loss(expression, arguments, TRAINING_SET)
+    with pytest.raises(InputError) as checked:
+        check_loss(expression, arguments)
+    assert str(built.value) == str(checked.value)
 
 
 @pytest.mark.parametrize(
     "unasked",
     [
         *({name: own} for name, own in DEFAULT_ARGS.items()),
-        {"multi_similarity": {"threshold": 0.8}},
+        {"multi_similarity": {"base": 0.8}},
         {"batch_ohnm": {"margin": 0.3, "negatives": 3}},
     ],
 )

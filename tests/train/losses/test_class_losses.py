@@ -1,4 +1,7 @@
-"""The class losses, against slow loops in float64 and against pytorch-metric-learning's given the same weights."""
+"""The class losses, against slow loops in float64 and against pytorch-metric-learning's given the same weights.
+
+Covers train/losses/cosine_head.py and train/losses/cosine_margins.py, too.
+"""
 
 from __future__ import annotations
 

@@ -18,7 +18,9 @@ from torch import Tensor, nn
 
 from subspace.mining.errors import InputError
 from subspace.train.losses.batch_ohnm import BatchOHNMLoss
+from subspace.train.losses.class_losses import SoftmaxLoss
 from subspace.train.losses.cross_batch_memory import CrossBatchMemory
+from subspace.train.losses.loss import EmbeddingLoss
 from subspace.train.losses.pair_losses import (
     CirclePairLoss,
     ContrastiveLoss,
@@ -52,7 +54,7 @@ def batch(n: int, seed: int) -> tuple[Tensor, Tensor]:
     return embeddings.requires_grad_(), torch.randint(-2, 4, (n,), generator=generator)
 
 
-class Seen(nn.Module):
+class Seen(EmbeddingLoss):
     """A loss that shows what it was given."""
 
     def forward(
@@ -95,7 +97,7 @@ def test_it_holds_the_newest_embeddings_after_the_warm_up(sizes: list[int], size
 
 @pytest.mark.parametrize("build", LOSSES)
 def test_every_loss_works_with_a_memory_that_wraps_around(build: Callable[[], nn.Module]) -> None:
-    memory = CrossBatchMemory(build(), D, size=10, warmup_steps=1)
+    memory = CrossBatchMemory(build(), D, memory_size=10, warmup_steps=1)
     alone = build()
     for step in range(5):
         embeddings, labels = batch(6, seed=step)
@@ -111,7 +113,7 @@ def test_every_loss_works_with_a_memory_that_wraps_around(build: Callable[[], nn
 @pytest.mark.parametrize("build", LOSSES)
 def test_an_image_is_not_its_own_positive(build: Callable[[], nn.Module]) -> None:
     # Singletons in the batch, others in the memory: without positives a loss has negatives at most.
-    memory = CrossBatchMemory(build(), D, size=10, warmup_steps=0)
+    memory = CrossBatchMemory(build(), D, memory_size=10, warmup_steps=0)
     embeddings, _ = batch(4, seed=1)
     memory(batch(4, seed=0)[0], torch.arange(4))
     own = memory(embeddings, torch.arange(10, 14))
@@ -134,7 +136,7 @@ def test_values_are_those_of_pytorch_metric_learning(n: int) -> None:
         (BatchAllLoss(0.3), pml.TripletMarginLoss(0.3, distance=squared), None),
     ]
     for ours, theirs, miner in peers:
-        memory = CrossBatchMemory(ours, D, size=12, warmup_steps=0)
+        memory = CrossBatchMemory(ours, D, memory_size=12, warmup_steps=0)
         peer = pml.CrossBatchMemory(theirs, D, memory_size=12 + n, miner=miner)
         for step in range(9):
             embeddings, labels = batch(n, seed=step)
@@ -143,7 +145,7 @@ def test_values_are_those_of_pytorch_metric_learning(n: int) -> None:
 
 
 def test_batch_hard_with_a_memory_is_batch_hard_on_all_with_the_batch_as_anchors() -> None:
-    memory = CrossBatchMemory(BatchHardLoss(0.5), D, size=8, warmup_steps=0)
+    memory = CrossBatchMemory(BatchHardLoss(0.5), D, memory_size=8, warmup_steps=0)
     (old, old_labels), (new, labels) = batch(8, seed=0), batch(6, seed=1)
     memory(old, old_labels)
     everything, all_labels = torch.cat([new, old.detach()]), torch.cat([labels, old_labels])
@@ -159,7 +161,7 @@ def test_batch_hard_with_a_memory_is_batch_hard_on_all_with_the_batch_as_anchors
 
 
 def test_gradcheck_through_the_memory() -> None:
-    memory = CrossBatchMemory(MultiSimilarityLoss(), D, size=8, warmup_steps=0)
+    memory = CrossBatchMemory(MultiSimilarityLoss(), D, memory_size=8, warmup_steps=0)
     memory(*batch(8, seed=0))
     memory.eval()
     embeddings, labels = batch(6, seed=1)
@@ -178,7 +180,7 @@ def test_a_checkpoint_continues_exactly(build: Callable[[], nn.Module], tmp_path
 
 
 def test_evaluation_reads_the_memory_and_moves_nothing() -> None:
-    memory = CrossBatchMemory(MultiSimilarityLoss(), D, size=10, warmup_steps=0)
+    memory = CrossBatchMemory(MultiSimilarityLoss(), D, memory_size=10, warmup_steps=0)
     memory(*batch(6, seed=0))
     before = {name: tensor.clone() for name, tensor in memory.state_dict().items()}
     value = memory.eval()(*batch(6, seed=1))
@@ -188,7 +190,7 @@ def test_evaluation_reads_the_memory_and_moves_nothing() -> None:
 
 
 def test_half_precision_batches_are_kept_in_single() -> None:
-    memory = CrossBatchMemory(BatchAllLoss(), D, size=10, warmup_steps=0)
+    memory = CrossBatchMemory(BatchAllLoss(), D, memory_size=10, warmup_steps=0)
     for step in range(3):
         embeddings, labels = batch(6, seed=step)
         half = embeddings.detach().bfloat16().requires_grad_()
@@ -199,7 +201,7 @@ def test_half_precision_batches_are_kept_in_single() -> None:
 
 
 def test_nan_is_told_and_not_kept() -> None:
-    memory = CrossBatchMemory(MultiSimilarityLoss(), D, size=10, warmup_steps=0)
+    memory = CrossBatchMemory(MultiSimilarityLoss(), D, memory_size=10, warmup_steps=0)
     with pytest.raises(InputError, match="hold NaN"):
         memory(torch.full((4, D), math.nan), torch.arange(4))
     assert memory.kept == 0
@@ -207,15 +209,13 @@ def test_nan_is_told_and_not_kept() -> None:
 
 def test_bad_settings_are_named() -> None:
     for arguments, message in [
-        ({"size": 0}, "size=0"),
+        ({"memory_size": 0}, "memory_size=0"),
         ({"warmup_steps": -1}, "warmup_steps=-1"),
         ({"embedding_size": 0}, "embedding_size=0"),
     ]:
         with pytest.raises(InputError, match=message):
             CrossBatchMemory(BatchAllLoss(), **{"embedding_size": D, **arguments})
-    with pytest.raises(
-        InputError, match="cannot serve Linear: it does not take own_start, ref_emb, ref_labels"
-    ):
-        CrossBatchMemory(nn.Linear(2, 2), D)
+    with pytest.raises(InputError, match="cannot serve SoftmaxLoss, which takes no references"):
+        CrossBatchMemory(SoftmaxLoss(2, D), D)
     with pytest.raises(InputError, match=r"\[3, 4\], but the memory holds 5"):
         CrossBatchMemory(BatchAllLoss(), D)(torch.ones(3, 4), torch.arange(3))

@@ -152,7 +152,7 @@ def test_a_plan_of_pairs_has_the_order_that_the_loss_reads() -> None:
 
 
 def test_it_is_built_by_name() -> None:
-    training_set = TrainingSet.of(torch.eye(10), torch.zeros(10, dtype=torch.int64), 0)
+    training_set = TrainingSet.from_means(torch.eye(10), torch.zeros(10, dtype=torch.int64), 0)
     embeddings = embeddings_of(len(UNEQUAL))
     loss = build_loss("offline", {"offline": {"margin": 0.7}}, training_set)
     assert_same(loss(embeddings, UNEQUAL), OfflineTripletLoss(0.7)(embeddings, UNEQUAL), embeddings)

@@ -216,13 +216,13 @@ def test_a_checkpoint_in_the_middle_changes_nothing(tmp_path: Path) -> None:
         ({"temperature": 0.0}, "temperature=0.0"),
         ({"momentum": 1.5}, "momentum=1.5"),
         ({"start": "ones"}, "start='ones'"),
-        ({"classes": 0}, "at least one identity, got 0"),
+        ({"num_classes": 0}, "at least one identity, got 0"),
         ({"embedding_size": 0}, "at least 1, got 0"),
     ],
 )
 def test_bad_settings_are_told(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        OIMLoss(**{"classes": 3, "embedding_size": 4} | options)
+        OIMLoss(**{"num_classes": 3, "embedding_size": 4} | options)
 
 
 @pytest.mark.parametrize("label", [-2, 3])

@@ -62,7 +62,7 @@ def assert_equal_on(
     ours = torch.autograd.grad(value, [embeddings, loss.head.weight])
     theirs = torch.autograd.grad(expected, [embeddings, weights])
     torch.testing.assert_close(ours, theirs, atol=1e-9, rtol=1e-7)
-    unused = sorted(set(range(loss.head.classes)) - set(used))
+    unused = sorted(set(range(loss.head.num_classes)) - set(used))
     assert not ours[1][unused].any()
 
 

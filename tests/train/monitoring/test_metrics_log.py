@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from subspace.train.data.batches import ImageBatch
 from subspace.train.data.images import BadImage
-from subspace.train.losses.batch_ohnm import TripletStatistics
+from subspace.train.losses.loss import TripletStatistics
 from subspace.train.monitoring.metrics_file import read_metrics
 from subspace.train.monitoring.metrics_log import MetricsLog
 from subspace.train.monitoring.open_trackers import open_trackers

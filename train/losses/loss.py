@@ -1,0 +1,142 @@
+"""What every loss of this folder answers besides its value, and a sum of losses, which asks its parts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+
+class TripletStatistics(NamedTuple):
+    """What a training log shows of a batch; each a scalar tensor without gradient, NaN without triplets.
+
+    >>> TripletStatistics(torch.tensor(0.25), d_ap=torch.tensor(0.4), d_an=torch.tensor(1.1)).active_fraction
+    tensor(0.2500)
+    """
+
+    active_fraction: Tensor
+    """Share of the mined triplets that violate the margin."""
+    d_ap: Tensor
+    """Mean distance from anchor to positive over the mined triplets."""
+    d_an: Tensor
+    """Mean distance from anchor to mined negative."""
+
+
+class Rung(NamedTuple):
+    """One way to make a loss softer."""
+
+    name: str
+    take: Callable[[], None]
+    """Changes the loss in place."""
+
+
+class EmbeddingLoss(nn.Module):
+    """A loss, called as `loss(embeddings, labels)`; its answers are those of a pair loss until a subclass differs.
+
+    A subclass defines `forward(self, embeddings, labels)` for float[B, D] embeddings and int[B] labels. One that
+    compares images takes `ref_emb`, `ref_labels` and `own_start` after them, as `anchor_pairs` explains.
+
+    >>> class Spread(EmbeddingLoss):
+    ...     def forward(self, embeddings, labels, ref_emb=None, ref_labels=None, own_start=None):
+    ...         return embeddings.std()
+    >>> loss = Spread()
+    >>> loss.takes_references, loss.labels_are_places, loss.collapsed_value
+    (True, False, None)
+    """
+
+    takes_references: bool = True
+    """Whether positives and negatives may come from elsewhere, such as a memory of past batches."""
+    statistics: TripletStatistics | None = None
+    """Statistics of the latest batch, of a loss over triplets."""
+
+    @property
+    def collapsed_value(self) -> float | None:
+        """The value for embeddings that are all equal; None where the loss does not rest there."""
+        return None
+
+    @property
+    def labels_are_places(self) -> bool:
+        """Whether labels must number the identities 0..C-1; other losses only compare them."""
+        return False
+
+    def begin_at(self, means_CD: Tensor) -> None:
+        """Let the vectors of the C identities begin at their means, float[C, D]; nothing without such vectors."""
+
+    def rungs(self) -> Iterator[Rung]:
+        """Yield what makes this loss softer, to be taken in turn when embeddings collapse."""
+        yield from ()
+
+
+class TripletLoss(EmbeddingLoss):
+    """A triplet loss: for equal embeddings it rests at its margin, or at ln 2 with a soft margin.
+
+    >>> from subspace.train.losses import BatchHardLoss
+    >>> isinstance(BatchHardLoss(margin=0.3), TripletLoss), BatchHardLoss(margin=0.3).collapsed_value
+    (True, 0.3)
+    """
+
+    margin: float
+    soft_margin: bool = False
+
+    @property
+    def collapsed_value(self) -> float | None:
+        """The margin m, or ln 2."""
+        return math.log(2) if self.soft_margin else self.margin
+
+
+class JointLoss(EmbeddingLoss):
+    """A weighted sum of losses, called like one: `loss(embeddings, labels)`.
+
+    Its statistics are those of the first part that has any.
+
+    >>> from subspace.train.losses import BatchHardLoss, ContrastiveLoss
+    >>> loss = JointLoss([BatchHardLoss(margin=0.3), ContrastiveLoss()], weights=[1.0, 0.5])
+    >>> embeddings, labels = torch.eye(4), torch.tensor([0, 0, 1, 1])
+    >>> print(f"{loss(embeddings, labels):.4f}")
+    0.4667
+    """
+
+    takes_references = False
+
+    def __init__(self, parts: list[EmbeddingLoss], weights: list[float]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+        self.weights = weights
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Return the scalar sum for float[B, D] embeddings and int[B] labels."""
+        values = [
+            weight * part(embeddings, labels) for part, weight in zip(self.parts, self.weights, strict=True)
+        ]
+        self.statistics = next((part.statistics for part in self._parts() if part.statistics), None)
+        return torch.stack(values).sum()
+
+    @property
+    def collapsed_value(self) -> float | None:
+        """The weighted sum; None unless all parts have one: a class loss beside a triplet loss keeps embeddings apart."""
+        values = [part.collapsed_value for part in self._parts()]
+        known = [value for value in values if value is not None]
+        if len(known) < len(values):
+            return None
+        return sum(weight * value for weight, value in zip(self.weights, known, strict=True))
+
+    @property
+    def labels_are_places(self) -> bool:
+        """Whether any part needs them so."""
+        return any(part.labels_are_places for part in self._parts())
+
+    def begin_at(self, means_CD: Tensor) -> None:
+        """Let every part begin there."""
+        for part in self._parts():
+            part.begin_at(means_CD)
+
+    def rungs(self) -> Iterator[Rung]:
+        """Yield the rungs of the parts."""
+        for part in self._parts():
+            yield from part.rungs()
+
+    def _parts(self) -> list[EmbeddingLoss]:
+        return [cast("EmbeddingLoss", part) for part in self.parts]
