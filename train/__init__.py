@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from .data.images import ImageStore
     from .losses.batch_ohnm import BatchOHNMLoss
     from .losses.class_losses import SoftmaxLoss
-    from .networks.backbone import Backbone, build_backbone
+    from .networks.backbone import Backbone
+    from .networks.building import build_backbone
 
 __all__ = [
     "Backbone",
@@ -32,8 +33,8 @@ _HOME = {
     "Backbone": "networks.backbone",
     "BatchOHNMLoss": "losses.batch_ohnm",
     "ImageStore": "data.images",
-    "Plan": "data.batches",
-    "PlanBatchSampler": "data.batches",
+    "Plan": "data.plan_reader",
+    "PlanBatchSampler": "data.plan_sampler",
     "SoftmaxLoss": "losses.class_losses",
     "build_backbone": "networks.backbone",
     "load_network": "checkpoint",

@@ -26,7 +26,8 @@ from ..mining.artifacts import whole_folder
 from ..mining.errors import InputError
 from . import distributed
 from .checkpoint_meta import SPEC_PREFIX, CheckpointMeta, read_meta
-from .networks.backbone import Backbone, build_backbone
+from .networks.backbone import Backbone
+from .networks.building import build_backbone
 from .running_means import RunningMeans
 from .training_state import TrainingState
 

@@ -13,7 +13,8 @@ from ...mining.randomness import derived_seed
 from ...train import distributed
 from ...train.checkpoint import load_network
 from ...train.checkpoint_meta import SPEC_PREFIX, CheckpointMeta
-from ...train.data.batches import DecodedBatches, Plan
+from ...train.data.batches import DecodedBatches
+from ...train.data.plan_reader import Plan
 from ...train.data.image_index import training_images
 from ...train.data.images import ImageStore
 from ...train.losses.building import TrainingSet, build_loss, labels_are_places

@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 from subspace.mining.errors import InputError
-from subspace.train.networks.backbone import KNOWN_SPECS, Backbone, ImageInput, build_backbone
+from subspace.train.networks.backbone import Backbone, ImageInput
+from subspace.train.networks.building import build_backbone
+from subspace.train.networks.registry import KNOWN_SPECS
 from subspace.train.networks.small import SmallNetwork
 
 USERS_MODULE = """
