@@ -36,7 +36,7 @@ _HOME = {
     "Plan": "data.plan_reader",
     "PlanBatchSampler": "data.plan_sampler",
     "SoftmaxLoss": "losses.class_losses",
-    "build_backbone": "networks.backbone",
+    "build_backbone": "networks.building",
     "load_network": "checkpoint",
     "save_checkpoint": "checkpoint",
 }
