@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from ...mining.errors import InputError
 from ...mining.schemas import QUARANTINE
-from .folder import Track
+from .options import Track
 
 GOOD, MISSING, EMPTY, CUT_OFF = range(4)
 REASONS = ("good", "not an existing file", "zero bytes", "offset and length reach outside the file")
