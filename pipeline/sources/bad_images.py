@@ -77,7 +77,7 @@ def reasons_against(rows: pa.Table) -> np.ndarray:
     return reason
 
 
-def bad_images(source: Path, rows: pa.Table, reason: np.ndarray) -> InputError:
+def bad_image_error(source: Path, rows: pa.Table, reason: np.ndarray) -> InputError:
     """The one line about bad images; where there are several reasons, about the most basic one."""
     worst = int(reason[reason != GOOD].min())
     bad = np.flatnonzero(reason == worst)

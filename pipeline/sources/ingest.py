@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...mining.errors import InputError
-from .bad_images import GOOD, MISSING, bad_images, file_sizes, quarantine_table, reasons_against
+from .bad_images import GOOD, MISSING, bad_image_error, file_sizes, quarantine_table, reasons_against
 from .image_spool import ImageSpool
 from .manifest_writer import quarantine_path, write_manifest
 from .options import IngestOptions, Track
@@ -88,7 +88,7 @@ def ingest_images(source: Path, out: Path, options: IngestOptions, progress: Tra
             rows = rows.append_column("size", [file_sizes(rows["uri"].chunk(0), iter if seen else progress)])
         reason = reasons_against(rows)
         if (reason != GOOD).any() and (options.on_bad_image == "fail" or (reason == MISSING).all()):
-            raise bad_images(source, rows, reason)
+            raise bad_image_error(source, rows, reason)
         bad = quarantine_table(rows, names, reason)
         rows, names, notes = _with_enough_images(rows.filter(reason == GOOD), names, options.min_images)
         if len(names) < 2:

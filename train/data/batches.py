@@ -27,7 +27,15 @@ from .shares import BatchShare
 
 @dataclass(frozen=True)
 class ImageChunks:
-    """Image ids in batches of equal size, called by number; a class, since workers may be sent a copy of it."""
+    """Image ids in batches of equal size, called by number; a class, since workers may be sent a copy of it.
+
+    Example:
+        >>> import numpy as np
+        >>> from subspace.train import ImageChunks
+        >>> chunks = ImageChunks(np.array([3, 5, 8]), size=2)
+        >>> len(chunks), chunks(0).tolist(), chunks(1).tolist()
+        (2, [3, 5], [8])
+    """
 
     image_id: np.ndarray
     """int64[n]."""
@@ -42,7 +50,16 @@ class ImageChunks:
 
 @dataclass(frozen=True)
 class ImageBatch:
-    """Images decoded for one step; unreadable ones are missing and listed in `bad`."""
+    """Images decoded for one step; unreadable ones are missing and listed in `bad`.
+
+    Example:
+        >>> import numpy as np
+        >>> import torch
+        >>> from subspace.train import ImageBatch
+        >>> images = torch.zeros((2, 3, 32, 32), dtype=torch.uint8)
+        >>> ImageBatch(step=0, image_id=np.array([5, 6]), images=images, bad=[]).images.shape
+        torch.Size([2, 3, 32, 32])
+    """
 
     step: int
     image_id: np.ndarray
@@ -62,6 +79,22 @@ class DecodedBatches(Dataset[ImageBatch | InputError]):
 
     Args:
         process: (number, of how many) processes that share every batch; this one decodes its `share`.
+
+    Example:
+        >>> import io
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> import pyarrow as pa
+        >>> from PIL import Image
+        >>> from subspace.mining import Manifest
+        >>> from subspace.train import DecodedBatches, ImageChunks, ImageStore
+        >>> Image.new("RGB", (8, 8), "red").save(png := io.BytesIO(), "PNG")
+        >>> rows = {"image": [png.getvalue()] * 3, "uri": [""] * 3, "offset": [None] * 3, "length": [None] * 3}
+        >>> store = ImageStore(Manifest(Path("red.parquet"), pa.table(rows), fingerprint="0"))
+
+        >>> batches = DecodedBatches(store, ImageChunks(np.arange(3), size=2), size=4)
+        >>> batches[1].image_id.tolist(), batches[1].images.shape
+        ([2], torch.Size([1, 3, 4, 4]))
     """
 
     def __init__(
@@ -111,6 +144,23 @@ def load_batches(dataset: DecodedBatches, numbers: Sequence[int], num_workers: i
 
     Raises:
         InputError: what reading them met that is the user's, such as a URI of a kind that is not supported.
+
+    Example:
+        >>> import io
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> import pyarrow as pa
+        >>> from PIL import Image
+        >>> from subspace.mining import Manifest
+        >>> from subspace.train import DecodedBatches, ImageChunks, ImageStore, load_batches
+        >>> Image.new("RGB", (8, 8), "red").save(png := io.BytesIO(), "PNG")
+        >>> rows = {"image": [png.getvalue()] * 3, "uri": [""] * 3, "offset": [None] * 3, "length": [None] * 3}
+        >>> store = ImageStore(Manifest(Path("red.parquet"), pa.table(rows), fingerprint="0"))
+
+        >>> chunks = ImageChunks(np.arange(3), size=2)
+        >>> batches = load_batches(DecodedBatches(store, chunks, size=4), range(len(chunks)), num_workers=0)
+        >>> [batch.image_id.tolist() for batch in batches]
+        [[0, 1], [2]]
     """
     loader = DataLoader(
         dataset,

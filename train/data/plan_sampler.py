@@ -45,17 +45,20 @@ class PlanBatchSampler(BatchSampler):
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
         >>> from subspace.mining import IdentityImages, PlanConfig, plan_batches, write_plan
         >>> from subspace.train import PlanBatchSampler
         >>> images = IdentityImages(np.arange(4), np.arange(0, 9, 2), np.arange(8))  # 4 identities, 2 images each
-        >>> folder = Path(tempfile.mkdtemp(), "plan")
         >>> config = PlanConfig(steps=3, P=2, K=2, strategy="random")
+        >>> folder = Path(tempfile.mkdtemp(), "plan")
         >>> write_plan(folder, plan_batches(images, np.zeros(4, int), config), images)
+
         >>> whole = PlanBatchSampler(folder)
         >>> len(whole), whole.batch_size
         (3, 4)
         >>> shares = [PlanBatchSampler(folder, rank=rank, world_size=2) for rank in (0, 1)]
-        >>> [left + right for left, right in zip(*shares)] == list(whole)
+        >>> [first + second for first, second in zip(*shares)] == list(whole)
         True
     """
 
