@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import ast
 import doctest
+import tempfile
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
@@ -20,7 +22,10 @@ NAMES = [(package, name) for package in PACKAGES for name in getattr(import_modu
 
 
 @pytest.mark.parametrize(("package", "name"), NAMES)
-def test_a_public_name_has_an_example_that_runs(package: str, name: str) -> None:
+def test_a_public_name_has_an_example_that_runs(
+    package: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     document = getattr(import_module(package), name).__doc__ or ""
     assert ">>>" in document, f"{package}.{name} has no example in its docstring"
     example = doctest.DocTestParser().get_doctest(document, {}, name, None, None)
