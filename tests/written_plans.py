@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from subspace.mining.artifacts import parquet_writer
+from subspace.mining.parquet_tables import parquet_writer
 from subspace.mining.schemas import PLAN
 
 

@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ...mining.errors import InputError
-from ...mining.parquet_tables import fingerprint_in, open_parquet, read_row_group
 from ...mining.randomness import generator
 from ..distributed import share
 from .augmentation import augmented

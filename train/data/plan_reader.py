@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ...mining.artifacts import fingerprint_in, open_parquet, read_row_group
 from ...mining.errors import InputError
+from ...mining.parquet_tables import fingerprint_in, open_parquet, read_row_group
 from ...mining.schemas import PLAN
 
 
