@@ -1,6 +1,6 @@
 """Every public name resolves, has an example that runs, and no function hides a module behind its name.
 
-Covers `mining.lazy_names`.
+Covers mining/lazy_names.py.
 """
 
 from __future__ import annotations

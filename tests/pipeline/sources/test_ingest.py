@@ -1,4 +1,9 @@
-"""Any source of labelled images becomes one manifest that depends on its content alone."""
+"""Any source of labelled images becomes one manifest that depends on its content alone.
+
+Covers pipeline/sources/options.py, pipeline/sources/folder.py, pipeline/sources/table.py,
+pipeline/sources/splits.py, pipeline/sources/bad_images.py, pipeline/sources/image_spool.py,
+pipeline/sources/content_hash.py and pipeline/sources/manifest_writer.py too.
+"""
 
 from __future__ import annotations
 

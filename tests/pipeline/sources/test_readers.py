@@ -1,4 +1,4 @@
-"""A kind of source is a line of one table. Covers `options` and `table` beside test_ingest.py."""
+"""A kind of source is a line of one table; test_ingest.py covers what each reads."""
 
 from __future__ import annotations
 

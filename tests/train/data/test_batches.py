@@ -1,6 +1,6 @@
 """Batches by step: decoded, and augmented the same by any number of workers.
 
-Covers `augmentation` and `settings` too.
+Covers train/data/augmentation.py and train/data/settings.py too.
 """
 
 from __future__ import annotations
