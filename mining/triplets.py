@@ -56,7 +56,6 @@ class Triplets(NamedTuple):
         >>> angle = torch.tensor([0.0, 0.5, 0.6, 2.0])
         >>> embeddings = torch.stack([angle.cos(), angle.sin()], dim=1)
         >>> labels = torch.tensor([7, 7, 8, 9])
-
         >>> mine_batch_ohnm(embeddings, labels, negatives=1).negative
         tensor([2, 2])
     """
@@ -152,7 +151,6 @@ def mine_batch_ohnm(
         >>> angle = torch.tensor([0.0, 0.5, 0.6, 2.0])
         >>> embeddings = torch.stack([angle.cos(), angle.sin()], dim=1)
         >>> labels = torch.tensor([7, 7, 8, 9])
-
         >>> triplets = mine_batch_ohnm(embeddings, labels, negatives=2)
         >>> torch.stack(triplets, dim=1).tolist()  # (anchor, positive, negative)
         [[0, 1, 2], [0, 1, 3], [1, 0, 2], [1, 0, 3]]
@@ -189,7 +187,6 @@ def mine_offline(embeddings_ND: Tensor, labels_N: Tensor) -> Triplets:
         >>> angle = torch.tensor([0.0, 0.5, 0.6, 2.0])
         >>> embeddings = torch.stack([angle.cos(), angle.sin()], dim=1)
         >>> labels = torch.tensor([7, 7, 8, 9])
-
         >>> torch.stack(mine_offline(embeddings, labels), dim=1).tolist()  # (anchor, positive, negative)
         [[0, 1, 2], [1, 0, 2]]
     """

@@ -45,7 +45,6 @@ def save_checkpoint(folder: Path, state: TrainingState | Backbone, meta: Checkpo
         >>> network = build_backbone("small", embedding_size=8, seed=0)
         >>> folder = Path(tempfile.mkdtemp(), "checkpoint")
         >>> save_checkpoint(folder, network, CheckpointMeta("small", embedding_size=8, step=0, fingerprint="mine"))
-
         >>> sorted(path.name for path in folder.iterdir())
         ['meta.json', 'model.safetensors']
     """
@@ -158,7 +157,6 @@ def load_network(spec: str, *, embedding_size: int | None = None, seed: int = 0)
         >>> network = build_backbone("small", embedding_size=8, seed=0)
         >>> folder = Path(tempfile.mkdtemp(), "checkpoint")
         >>> save_checkpoint(folder, network, CheckpointMeta("small", embedding_size=8, step=0, fingerprint="mine"))
-
         >>> opened = load_network(f"checkpoint:{folder}")
         >>> opened.spec, opened.embedding_size, opened.body.fc.weight.equal(network.body.fc.weight)
         ('small', 8, True)

@@ -29,7 +29,6 @@ class EmbeddedBatch:
         >>> images = torch.zeros((2, 3, 32, 32), dtype=torch.uint8)
         >>> batches = [ImageBatch(step=0, image_id=np.array([5, 6]), images=images, bad=[])]  # or `load_batches(...)`
         >>> [embedded] = embed(build_backbone("small"), batches, torch.device("cpu"))
-
         >>> embedded.embeddings.dtype, len(embedded.embeddings) == len(embedded.batch.image_id)
         (dtype('float32'), True)
     """
@@ -51,7 +50,6 @@ def embed(
         >>> images = torch.zeros((2, 3, 32, 32), dtype=torch.uint8)
         >>> batches = [ImageBatch(step=0, image_id=np.array([5, 6]), images=images, bad=[])]  # or `load_batches(...)`
         >>> [embedded] = embed(build_backbone("small"), batches, torch.device("cpu"))
-
         >>> embedded.batch.image_id.tolist(), embedded.embeddings.shape
         ([5, 6], (2, 128))
     """

@@ -43,7 +43,6 @@ class PlanBlock:
         >>> from subspace.mining import IdentityImages, PlanConfig, plan_batches
         >>> images = IdentityImages(np.arange(4), np.arange(0, 9, 2), np.arange(8))  # 4 identities, 2 images each
         >>> config = PlanConfig(steps=2, P=2, K=2, strategy="subspace")
-
         >>> [block] = plan_batches(images, np.array([0, 0, 1, 1]), config)
         >>> block.step.tolist(), block.identity.shape, block.image_id.shape
         ([0, 1], (2, 2), (2, 4))
@@ -103,7 +102,6 @@ def plan_batches(
         >>> from subspace.mining import IdentityImages, PlanConfig, plan_batches
         >>> images = IdentityImages(np.arange(4), np.arange(0, 9, 2), np.arange(8))  # 4 identities, 2 images each
         >>> config = PlanConfig(steps=2, P=2, K=2, strategy="subspace")
-
         >>> [block] = plan_batches(images, np.array([0, 0, 1, 1]), config, seed=0)
         >>> sorted(sorted(batch) for batch in block.identity.tolist())
         [[0, 1], [2, 3]]

@@ -90,7 +90,6 @@ class DecodedBatches(Dataset[ImageBatch | InputError]):
         >>> Image.new("RGB", (8, 8), "red").save(png := io.BytesIO(), "PNG")
         >>> rows = {"image": [png.getvalue()] * 3, "uri": [""] * 3, "offset": [None] * 3, "length": [None] * 3}
         >>> store = ImageStore(Manifest(Path("red.parquet"), pa.table(rows), fingerprint="0"))
-
         >>> batches = DecodedBatches(store, ImageChunks(np.arange(3), size=2), size=4)
         >>> batches[1].image_id.tolist(), batches[1].images.shape
         ([2], torch.Size([1, 3, 4, 4]))
@@ -155,7 +154,6 @@ def load_batches(dataset: DecodedBatches, numbers: Sequence[int], num_workers: i
         >>> Image.new("RGB", (8, 8), "red").save(png := io.BytesIO(), "PNG")
         >>> rows = {"image": [png.getvalue()] * 3, "uri": [""] * 3, "offset": [None] * 3, "length": [None] * 3}
         >>> store = ImageStore(Manifest(Path("red.parquet"), pa.table(rows), fingerprint="0"))
-
         >>> chunks = ImageChunks(np.arange(3), size=2)
         >>> batches = load_batches(DecodedBatches(store, chunks, size=4), range(len(chunks)), num_workers=0)
         >>> [batch.image_id.tolist() for batch in batches]

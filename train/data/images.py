@@ -45,7 +45,6 @@ class ImageStore:
         >>> Image.new("RGB", (8, 8), "red").save(png := io.BytesIO(), "PNG")
         >>> rows = {"image": [png.getvalue()] * 3, "uri": [""] * 3, "offset": [None] * 3, "length": [None] * 3}
         >>> store = ImageStore(Manifest(Path("red.parquet"), pa.table(rows), fingerprint="0"))
-
         >>> store.decode(2, size=4).shape, store.decode(2, size=4)[:, 0, 0].tolist()
         ((3, 4, 4), [255, 0, 0])
     """

@@ -33,7 +33,6 @@ class Plan:
         >>> config = PlanConfig(steps=3, P=2, K=2, strategy="random")
         >>> folder = Path(tempfile.mkdtemp(), "plan")
         >>> write_plan(folder, plan_batches(images, np.zeros(4, int), config), images)
-
         >>> plan = Plan(folder)
         >>> len(plan), plan.batch_shape, plan[0].shape
         (3, (2, 2), (4,))

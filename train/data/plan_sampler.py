@@ -1,13 +1,12 @@
 """A plan as the batch sampler of anybody's data loader, in one process or in several that share each batch.
 
-Who shares a batch out, by what trains:
+    torch       `DataLoader(dataset, batch_sampler=PlanBatchSampler(plan))`
+    Lightning   set `Trainer(use_distributed_sampler=False)`: otherwise several processes end with a TypeError, since
+                Lightning wants to put a sampler of its own in
+    Accelerate  prepare the network and the optimizer, not the loader: in several processes a prepared loader gives
+                each process other batches, and drops those that are not full
 
-    torch       nobody else: `DataLoader(dataset, batch_sampler=PlanBatchSampler(plan))`
-    Lightning   would put a sampler of its own in its place: `Trainer(use_distributed_sampler=False)` leaves it alone
-    Accelerate  `accelerator.prepare(loader)` in several processes deals whole batches out, skips those that are not
-                full, and would cut a share once more: prepare the network and the optimizer, not the loader
-
-A tested example of each is in `examples/`.
+`examples/` has a tested loop for each.
 """
 
 from __future__ import annotations
@@ -53,7 +52,6 @@ class PlanBatchSampler(BatchSampler):
         >>> config = PlanConfig(steps=3, P=2, K=2, strategy="random")
         >>> folder = Path(tempfile.mkdtemp(), "plan")
         >>> write_plan(folder, plan_batches(images, np.zeros(4, int), config), images)
-
         >>> whole = PlanBatchSampler(folder)
         >>> len(whole), whole.batch_size
         (3, 4)
