@@ -20,7 +20,7 @@ import torch
 from subspace.train import BatchOHNMLoss
 from subspace.train.data.batches import ImageBatch
 from subspace.train.loop import train_steps
-from subspace.train.networks.backbone import build_backbone
+from subspace.train.networks.building import build_backbone
 from subspace.train.optimizer_config import OptimizerConfig
 from subspace.train.optimizers import build_optimizer
 from subspace.train.training_config import LoaderConfig

@@ -36,12 +36,13 @@ import torch
 from subspace.mining import IdentityImages, Manifest, PlanConfig, plan_batches, write_plan
 from subspace.mining.parquet_tables import parquet_writer
 from subspace.mining.schemas import MANIFEST
-from subspace.train.data.batches import DecodedBatches, Plan, load_batches
+from subspace.train.data.batches import DecodedBatches, load_batches
 from subspace.train.data.image_index import training_images
 from subspace.train.data.images import ImageStore
+from subspace.train.data.plan_reader import Plan
 from subspace.train.loop import train_steps
 from subspace.train.losses.building import TrainingSet, build_loss
-from subspace.train.networks.backbone import build_backbone
+from subspace.train.networks.building import build_backbone
 from subspace.train.optimizer_config import OptimizerConfig
 from subspace.train.optimizers import build_optimizer
 from subspace.train.training_config import LoaderConfig

@@ -104,7 +104,7 @@ def figures(seconds: float) -> dict[str, float]:
 
 def opening(folder: Path) -> dict[str, float]:
     """Milliseconds to open the plan anew and read a batch at random steps."""
-    from subspace.train.data.batches import Plan
+    from subspace.train.data.plan_reader import Plan
 
     steps = np.random.default_rng(0).integers(len(Plan(folder)), size=50)
     milliseconds = []

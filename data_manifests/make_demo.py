@@ -30,7 +30,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from subspace.pipeline.sources.ingest import IngestOptions, ingest
+from subspace.pipeline.sources.ingest import ingest_images
+from subspace.pipeline.sources.options import IngestOptions
 
 SEED = 20_240_501
 SIDE, EM, INK = (
@@ -238,7 +239,7 @@ def write_files(table: pa.Table, faces: list[Face], folder: Path) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         source = Path(temporary) / "glyphs.parquet"
         pq.write_table(table, source)
-        ingest(source, folder / "demo.parquet", IngestOptions())
+        ingest_images(source, folder / "demo.parquet", IngestOptions())
     aside = folder / ".demo_typefaces.tmp"
     images = Counter(table["uri"].to_pylist())
     with aside.open("w", newline="") as file:

@@ -1,4 +1,4 @@
-"""Planned batches and the batch-OHNM loss in a training loop of your own: plain torch, no run folder.
+"""The recommended plan and loss in a training loop of your own: plain torch, no run folder.
 
 python examples/own_loop.py MANIFEST [STEPS]
 """
@@ -11,47 +11,47 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from subspace.mining import Manifest, PlanConfig, cluster_identities, plan_batches, write_plan
-from subspace.mining.clustering.means import identity_means
-from subspace.train import BatchOHNMLoss, ImageStore, PlanBatchSampler, build_backbone
+from subspace import mining, train
 
 
 class Images(Dataset):
     """Any dataset that is indexed by image_id will do."""
 
-    def __init__(self, manifest: Manifest, size: int) -> None:
-        self.identity_id, self.store, self.size = manifest.identity_id, ImageStore(manifest), size
+    def __init__(self, manifest: mining.Manifest, size: int) -> None:
+        self.identity_id, self.store, self.size = manifest.identity_id, train.ImageStore(manifest), size
 
     def __getitem__(self, image_id: int) -> tuple[torch.Tensor, int]:
         return torch.from_numpy(self.store.decode(image_id, self.size)), int(self.identity_id[image_id])
 
 
 def main(manifest_path: str, steps: int = 100) -> None:
-    manifest, network = Manifest.open(manifest_path), build_backbone("small", seed=0)
+    manifest, device = mining.Manifest.open(manifest_path), train.pick_device()
     identities = manifest.identities_in(["train", "pretrain"])
+    network = train.build_backbone("small", seed=0)
     dataset = Images(manifest, network.input.size)
 
-    with torch.inference_mode():  # identity means, in one pass over the images
-        network.eval()
-        chunks = np.array_split(identities.image_id, max(1, len(identities.image_id) // 256))
-        embedded = (network(torch.stack([dataset[i][0] for i in ids])).numpy() for ids in chunks)
-        blocks = zip((manifest.identity_id[ids] for ids in chunks), embedded, strict=True)
-        means = np.concatenate([block.mean for block in identity_means(blocks)])
+    chunks = train.ImageChunks(identities.image_id, size=256)  # identity means, in one pass over the images
+    decoded = train.DecodedBatches(dataset.store, chunks, dataset.size)
+    embedded = train.embed(network, train.load_batches(decoded, range(len(chunks)), num_workers=0), device)
+    blocks = ((manifest.identity_id[part.batch.image_id], part.embeddings) for part in embedded)
+    means = np.concatenate([block.mean for block in mining.identity_means(blocks)])
 
-    subspaces = cluster_identities(means, ids_per_subspace=100, seed=0)
-    plan = Path(tempfile.mkdtemp(), "plan")
-    config = PlanConfig(steps=steps, P=32, K=4, strategy="subspace")
-    write_plan(plan, plan_batches(identities, subspaces.subspace_id, config, seed=0), identities)
+    subspace_id = mining.cluster_identities(means, ids_per_subspace=100, seed=0).subspace_id
+    config = mining.PlanConfig(steps=steps, P=32, K=4)  # a quarter of each batch is a group of look-alikes
+    neighbors = mining.nearest_in_subspace(means, subspace_id, k=config.draw.group_size - 1)
+    plan = mining.plan_batches(identities, subspace_id, config, neighbors=neighbors, seed=0)
+    mining.write_plan(folder := Path(tempfile.mkdtemp(), "plan"), plan, identities)
 
-    network.train()
-    loss, optimizer = BatchOHNMLoss(), torch.optim.AdamW(network.parameters(), lr=3e-4)
-    for step, (images, labels) in enumerate(DataLoader(dataset, batch_sampler=PlanBatchSampler(plan))):
+    loader = DataLoader(dataset, batch_sampler=train.PlanBatchSampler(folder))
+    loss = train.MultiSimilarityLoss(2, 20, 0.8)  # alpha, beta, base
+    optimizer = torch.optim.AdamW(network.train().parameters(), lr=3e-4)
+    for step, (images, labels) in enumerate(loader):
         optimizer.zero_grad()
-        value = loss(network(images), labels)
+        value = loss(network(images.to(device)), labels.to(device))
         value.backward()
         optimizer.step()
         if step % 10 == 0:
-            print(f"step {step}: loss {value.item():.3f}, {loss.statistics.active_fraction:.0%} active")
+            print(f"step {step}: loss {value.item():.3f}")
 
 
 if __name__ == "__main__":

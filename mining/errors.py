@@ -12,31 +12,63 @@ from __future__ import annotations
 
 
 class SubspaceError(Exception):
-    """Base of all errors raised on purpose; its message is meant for the user."""
+    """Base of all errors raised on purpose; its message is meant for the user.
+
+    Example:
+        >>> from subspace.mining import InputError, SubspaceError
+        >>> issubclass(InputError, SubspaceError), SubspaceError.exit_code
+        (True, 1)
+    """
 
     exit_code = 1
 
 
 class InputError(SubspaceError, ValueError):
-    """Wrong input: a missing file, a bad setting, a table with the wrong columns, a NaN."""
+    """Wrong input: a missing file, a bad setting, a table with the wrong columns, a NaN.
+
+    Example:
+        >>> from subspace.mining import InputError, Manifest
+        >>> try:
+        ...     Manifest.open("nowhere.parquet")
+        ... except InputError as error:
+        ...     print(error, error.exit_code)
+        nowhere.parquet does not exist 2
+    """
 
     exit_code = 2
 
 
 class StaleArtifactError(SubspaceError):
-    """The artifact exists but was made from something else; remake it with `--force`."""
+    """The artifact exists but was made from something else; remake it with `--force`.
+
+    Example:
+        >>> from subspace.mining import StaleArtifactError
+        >>> StaleArtifactError.exit_code
+        3
+    """
 
     exit_code = 3
 
 
 class SubspaceWarning(UserWarning):
-    """What stops nothing but is hardly meant; the command line says it in one line."""
+    """What stops nothing but is hardly meant; the command line says it in one line.
+
+    Example:
+        >>> from subspace.mining import SubspaceWarning
+        >>> issubclass(SubspaceWarning, UserWarning)  # so `warnings.simplefilter("ignore", SubspaceWarning)` works
+        True
+    """
 
 
 class StoppedEarly(BaseException):
     """Work stopped before its end with everything saved; run the same command to continue.
 
     No `Exception`: a signal may raise it anywhere, and no handler of damaged images may swallow it.
+
+    Example:
+        >>> from subspace.mining import StoppedEarly
+        >>> issubclass(StoppedEarly, Exception), StoppedEarly.exit_code
+        (False, 4)
     """
 
     exit_code = 4

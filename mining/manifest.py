@@ -18,7 +18,17 @@ from .schemas import MANIFEST
 
 @dataclass(frozen=True)
 class IdentityImages:
-    """Images grouped by identity, in compressed rows: identity i owns `image_id[offset[i]:offset[i+1]]`."""
+    """Images grouped by identity, in compressed rows: identity i owns `image_id[offset[i]:offset[i+1]]`.
+
+    Example:
+        >>> import numpy as np
+        >>> from subspace.mining import IdentityImages
+        >>> images = IdentityImages(identity_id=np.array([4, 9]), offset=np.array([0, 2, 5]), image_id=np.arange(5))
+        >>> len(images), images.count.tolist()
+        (2, [2, 3])
+        >>> images.rows(slice(1, 2)).image_id.tolist()
+        [2, 3, 4]
+    """
 
     identity_id: np.ndarray
     """int32[I], ascending."""
@@ -81,6 +91,18 @@ class Manifest:
 
     Args:
         table: the rows, where they are in memory already; else they are read from `path` on first use.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import pyarrow as pa
+        >>> from subspace.mining import Manifest
+        >>> rows = {"identity_id": [0, 0, 1], "identity": ["ann", "ann", "bob"], "keep": [True, True, True]}
+        >>> table = pa.table({**rows, "split": ["train", "train", "val"]})  # mostly `Manifest.open("photos.parquet")`
+        >>> manifest = Manifest(Path("photos.parquet"), table, fingerprint="0")
+        >>> len(manifest), manifest.splits
+        (3, ['train', 'val'])
+        >>> manifest.identities_in(["train"]).image_id.tolist()
+        [0, 1]
     """
 
     def __init__(self, path: Path, table: pa.Table | None, fingerprint: str) -> None:

@@ -48,7 +48,17 @@ class NegativeRule:
 
 
 class Triplets(NamedTuple):
-    """Row numbers into the batch, each int64[T]."""
+    """Row numbers into the batch, each int64[T].
+
+    Example:
+        >>> import torch
+        >>> from subspace.mining import mine_batch_ohnm
+        >>> angle = torch.tensor([0.0, 0.5, 0.6, 2.0])
+        >>> embeddings = torch.stack([angle.cos(), angle.sin()], dim=1)
+        >>> labels = torch.tensor([7, 7, 8, 9])
+        >>> mine_batch_ohnm(embeddings, labels, negatives=1).negative
+        tensor([2, 2])
+    """
 
     anchor: Tensor
     positive: Tensor
@@ -134,6 +144,16 @@ def mine_batch_ohnm(
         negatives: k; fewer are used where the batch has fewer other-identity images.
         rule: instead of `negatives`, a finer choice of them.
         never: int[p, 2] pairs of labels that are never each other's negatives.
+
+    Example:
+        >>> import torch
+        >>> from subspace.mining import mine_batch_ohnm
+        >>> angle = torch.tensor([0.0, 0.5, 0.6, 2.0])
+        >>> embeddings = torch.stack([angle.cos(), angle.sin()], dim=1)
+        >>> labels = torch.tensor([7, 7, 8, 9])
+        >>> triplets = mine_batch_ohnm(embeddings, labels, negatives=2)
+        >>> torch.stack(triplets, dim=1).tolist()  # (anchor, positive, negative)
+        [[0, 1, 2], [0, 1, 3], [1, 0, 2], [1, 0, 3]]
     """
     order = labels_B.argsort(stable=True)
     rule = rule or NegativeRule(negatives)
@@ -160,6 +180,15 @@ def mine_offline(embeddings_ND: Tensor, labels_N: Tensor) -> Triplets:
     Args:
         embeddings_ND: float[N, D], unit length.
         labels_N: int[N], identity of each image, in any order.
+
+    Example:
+        >>> import torch
+        >>> from subspace.mining import mine_offline
+        >>> angle = torch.tensor([0.0, 0.5, 0.6, 2.0])
+        >>> embeddings = torch.stack([angle.cos(), angle.sin()], dim=1)
+        >>> labels = torch.tensor([7, 7, 8, 9])
+        >>> torch.stack(mine_offline(embeddings, labels), dim=1).tolist()  # (anchor, positive, negative)
+        [[0, 1, 2], [1, 0, 2]]
     """
     order = labels_N.argsort(stable=True)
     found: list[tuple[Tensor, ...]] = [(order[:0],) * 3]

@@ -20,7 +20,7 @@ from ..mining.errors import InputError, SubspaceWarning
 from ..mining.evaluation.settings import EvalConfig, ValidationConfig
 from ..mining.planning.settings import PlanConfig
 from ..mining.settings import Settings
-from ..train.data.batches import AugmentConfig
+from ..train.data.settings import AugmentConfig
 from ..train.losses.building import check_loss, check_pretraining_loss
 from ..train.losses.registry import renamed_arguments
 from ..train.optimizer_config import OptimizerConfig

@@ -26,7 +26,8 @@ from ..mining.artifacts import whole_folder
 from ..mining.errors import InputError
 from . import distributed
 from .checkpoint_meta import SPEC_PREFIX, CheckpointMeta, read_meta
-from .networks.backbone import Backbone, build_backbone
+from .networks.backbone import Backbone
+from .networks.building import build_backbone
 from .running_means import RunningMeans
 from .training_state import TrainingState
 
@@ -35,7 +36,18 @@ SPARSE = ".sparse"
 
 
 def save_checkpoint(folder: Path, state: TrainingState | Backbone, meta: CheckpointMeta) -> None:
-    """Write a whole checkpoint folder or none: of a training, or of a network alone. Called by all processes."""
+    """Write a whole checkpoint folder or none: of a training, or of a network alone. Called by all processes.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from subspace.train import CheckpointMeta, build_backbone, save_checkpoint
+        >>> network = build_backbone("small", embedding_size=8, seed=0)
+        >>> folder = Path(tempfile.mkdtemp(), "checkpoint")
+        >>> save_checkpoint(folder, network, CheckpointMeta("small", embedding_size=8, step=0, fingerprint="mine"))
+        >>> sorted(path.name for path in folder.iterdir())
+        ['meta.json', 'model.safetensors']
+    """
     if isinstance(state, Backbone):
         files = {"model": _tensors(state)}
     else:
@@ -137,6 +149,17 @@ def load_network(spec: str, *, embedding_size: int | None = None, seed: int = 0)
 
     Raises:
         InputError: unknown spec, no such checkpoint, or another embedding size than the checkpoint has.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from subspace.train import CheckpointMeta, build_backbone, load_network, save_checkpoint
+        >>> network = build_backbone("small", embedding_size=8, seed=0)
+        >>> folder = Path(tempfile.mkdtemp(), "checkpoint")
+        >>> save_checkpoint(folder, network, CheckpointMeta("small", embedding_size=8, step=0, fingerprint="mine"))
+        >>> opened = load_network(f"checkpoint:{folder}")
+        >>> opened.spec, opened.embedding_size, opened.body.fc.weight.equal(network.body.fc.weight)
+        ('small', 8, True)
     """
     if not spec.startswith(SPEC_PREFIX):
         return build_backbone(spec, embedding_size=embedding_size, seed=seed)

@@ -15,7 +15,13 @@ SPEC_PREFIX = "checkpoint:"
 
 @dataclass(frozen=True)
 class CheckpointMeta:
-    """What `meta.json` holds. No clock times: equal trainings give equal bytes."""
+    """What `meta.json` holds. No clock times: equal trainings give equal bytes.
+
+    Example:
+        >>> from subspace.train import CheckpointMeta
+        >>> CheckpointMeta("small", embedding_size=128, step=0, fingerprint="mine").parent is None
+        True
+    """
 
     spec: str
     """The network's own spec (`small`, `iresnet50`, ...), never `checkpoint:`."""

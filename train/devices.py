@@ -17,6 +17,11 @@ def pick_device(name: str | None = None) -> torch.device:
 
     Raises:
         InputError: no such device here.
+
+    Example:
+        >>> from subspace.train import pick_device
+        >>> pick_device("cpu")
+        device(type='cpu')
     """
     if name is None or name == "auto":
         if torch.cuda.is_available():

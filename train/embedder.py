@@ -20,7 +20,18 @@ from .training_config import Precision
 
 @dataclass(frozen=True)
 class EmbeddedBatch:
-    """Embeddings of the readable images of a batch."""
+    """Embeddings of the readable images of a batch.
+
+    Example:
+        >>> import numpy as np
+        >>> import torch
+        >>> from subspace.train import ImageBatch, build_backbone, embed
+        >>> images = torch.zeros((2, 3, 32, 32), dtype=torch.uint8)
+        >>> batches = [ImageBatch(step=0, image_id=np.array([5, 6]), images=images, bad=[])]  # or `load_batches(...)`
+        >>> [embedded] = embed(build_backbone("small"), batches, torch.device("cpu"))
+        >>> embedded.embeddings.dtype, len(embedded.embeddings) == len(embedded.batch.image_id)
+        (dtype('float32'), True)
+    """
 
     batch: ImageBatch
     embeddings: np.ndarray
@@ -30,7 +41,18 @@ class EmbeddedBatch:
 def embed(
     network: Backbone, batches: Iterable[ImageBatch], device: torch.device, precision: Precision = "32-true"
 ) -> Iterator[EmbeddedBatch]:
-    """Yield each batch with its embeddings; the network is put in evaluation mode and on `device`."""
+    """Yield each batch with its embeddings; the network is put in evaluation mode and on `device`.
+
+    Example:
+        >>> import numpy as np
+        >>> import torch
+        >>> from subspace.train import ImageBatch, build_backbone, embed
+        >>> images = torch.zeros((2, 3, 32, 32), dtype=torch.uint8)
+        >>> batches = [ImageBatch(step=0, image_id=np.array([5, 6]), images=images, bad=[])]  # or `load_batches(...)`
+        >>> [embedded] = embed(build_backbone("small"), batches, torch.device("cpu"))
+        >>> embedded.batch.image_id.tolist(), embedded.embeddings.shape
+        ([5, 6], (2, 128))
+    """
     network.eval().to(device)
     for batch in batches:
         if len(batch.image_id) == 0:

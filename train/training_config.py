@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ..mining.settings import Settings
-from .data.batches import AugmentConfig
+from .data.settings import AugmentConfig
 from .losses.building import DEFAULT_ARGS
 from .optimizer_config import OptimizerConfig
 

@@ -32,7 +32,16 @@ NEIGHBORS = 10
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Pairs of identities that may be one, the surest first."""
+    """Pairs of identities that may be one, the surest first.
+
+    Example:
+        >>> import numpy as np
+        >>> from subspace.mining import suspected_duplicates
+        >>> means = np.array([[1, 0], [0, 1], [1, 0]], np.float32)
+        >>> found = suspected_duplicates(means, np.full(3, 0.1), np.full(3, 4), np.zeros(3, int))
+        >>> len(found), found.a.tolist(), found.b.tolist()
+        (1, [0], [2])
+    """
 
     a: np.ndarray
     """int32[p], row number of the identity that comes first."""
@@ -70,6 +79,14 @@ def suspected_duplicates(
 
     Raises:
         InputError: `within` is not above 0.
+
+    Example:
+        >>> import numpy as np
+        >>> from subspace.mining import suspected_duplicates
+        >>> means = np.array([[1, 0], [0, 1], [1, 0]], np.float32)  # the first and the last are one person
+        >>> found = suspected_duplicates(means, np.full(3, 0.1), np.full(3, 4), subspace_id=np.zeros(3, int))
+        >>> list(zip(found.a.tolist(), found.b.tolist()))
+        [(0, 2)]
     """
     if not within > 0:
         raise InputError(f"within={within} must be above 0")

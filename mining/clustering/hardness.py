@@ -19,6 +19,13 @@ def batch_hardness(means_ID: np.ndarray, batches_bP: np.ndarray) -> float:
     Args:
         means_ID: float32[I, D].
         batches_bP: int[b, P], row numbers into `means_ID`.
+
+    Example:
+        >>> import numpy as np
+        >>> from subspace.mining import batch_hardness
+        >>> means = np.array([[1, 0], [0.8, 0.6], [0, 1]], np.float32)
+        >>> print(round(batch_hardness(means, np.array([[0, 1]])), 2), round(batch_hardness(means, np.array([[0, 2]])), 2))
+        0.8 0.0
     """
     nearest = []
     for batch in batches_bP:

@@ -15,7 +15,16 @@ from ..errors import InputError
 
 @dataclass(frozen=True)
 class IdentityMeans:
-    """Means of a run of consecutive identities."""
+    """Means of a run of consecutive identities.
+
+    Example:
+        >>> import numpy as np
+        >>> from subspace.mining import identity_means
+        >>> embeddings = np.array([[1, 0], [0, 1]], np.float32)
+        >>> [means] = identity_means([(np.array([3, 3]), embeddings)])
+        >>> print(means.identity_id, means.images, means.spread.round(2))
+        [3] [2] [0.29]
+    """
 
     identity_id: np.ndarray
     """int32[I], ascending."""
@@ -43,6 +52,15 @@ def identity_means(blocks: Iterable[tuple[np.ndarray, np.ndarray]]) -> Iterator[
 
     Raises:
         InputError: an embedding is not finite, or the identities are out of order.
+
+    Example:
+        >>> import numpy as np
+        >>> from subspace.mining import identity_means
+        >>> embeddings = np.array([[1, 0], [0, 1], [1, 0]], np.float32)
+        >>> blocks = [(np.array([3, 3, 5]), embeddings)]  # two images of identity 3, one of 5
+        >>> print(np.concatenate([means.mean for means in identity_means(blocks)]).round(2))
+        [[0.71 0.71]
+         [1.   0.  ]]
     """
     open_id: int | None = None
     open_sum = np.empty(0)

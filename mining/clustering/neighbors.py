@@ -28,6 +28,14 @@ def nearest_in_subspace(means_ID: np.ndarray, subspace_id: np.ndarray, k: int) -
 
     Returns:
         int32[I, k], row numbers into `means_ID`.
+
+    Example:
+        >>> import numpy as np
+        >>> from subspace.mining import nearest_in_subspace
+        >>> angle = np.array([0, 0.1, 0.3, 0.4])
+        >>> means = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+        >>> nearest_in_subspace(means, np.array([0, 1, 1, 1]), k=2).tolist()
+        [[-1, -1], [2, 3], [3, 1], [2, 1]]
     """
     neighbors_Ik = np.full((len(means_ID), k), -1, np.int32)
     for members, neighbor_nk, _ in neighbors_by_subspace(means_ID, subspace_id, k):
@@ -141,6 +149,14 @@ def neighbor_recall(
     Args:
         means: whatever `MeanBlocks` takes, of I unit vectors.
         subspace_id: int[I].
+
+    Example:
+        >>> import numpy as np
+        >>> from subspace.mining import neighbor_recall
+        >>> angle = np.array([0, 0.1, 0.3, 0.4])
+        >>> means = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+        >>> neighbor_recall(means, np.array([0, 0, 1, 1]), k=1), neighbor_recall(means, np.array([0, 1, 0, 1]), k=1)
+        (1.0, 0.0)
     """
     return sampled_neighbors(means, k=k, queries=queries, seed=seed).recall(subspace_id)
 

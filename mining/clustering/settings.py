@@ -13,7 +13,13 @@ SAMPLE_BYTES = 2**30
 
 
 class SubspaceConfig(Settings):
-    """How identities are cut into subspaces."""
+    """How identities are cut into subspaces.
+
+    Example:
+        >>> from subspace.mining import SubspaceConfig
+        >>> SubspaceConfig(ids_per_subspace=5000).tolerance
+        0.02
+    """
 
     ids_per_subspace: int | Literal["all"] = Field(
         default=10_000,

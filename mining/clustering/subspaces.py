@@ -31,7 +31,15 @@ SAMPLED_TIMES = 4
 
 @dataclass(frozen=True)
 class Subspaces:
-    """A partition of identities, and perhaps second memberships."""
+    """A partition of identities, and perhaps second memberships.
+
+    Example:
+        >>> import numpy as np
+        >>> from subspace.mining import cluster_identities
+        >>> subspaces = cluster_identities(np.eye(6, dtype=np.float32), ids_per_subspace=3)
+        >>> subspaces.sizes.tolist(), subspaces.centroids.shape
+        ([3, 3], (2, 6))
+    """
 
     subspace_id: np.ndarray
     """int32[N], 0..M-1, every subspace non-empty."""
@@ -85,6 +93,15 @@ def cluster_identities(
 
     Raises:
         InputError: no identities, NaN in the means, or a setting out of its range.
+
+    Example:
+        >>> import numpy as np
+        >>> from subspace.mining import cluster_identities
+        >>> angle = np.concatenate((np.linspace(0, 1, 50), np.linspace(3, 4, 50)))  # two groups on a circle
+        >>> means = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+        >>> subspaces = cluster_identities(means, ids_per_subspace=50, seed=0)
+        >>> subspaces.sizes.tolist(), len(set(subspaces.subspace_id[:50].tolist()))
+        ([50, 50], 1)
     """
     _check(ids_per_subspace, tolerance, balance, overlap)
     blocks, device = MeanBlocks(means), _device(gpu)

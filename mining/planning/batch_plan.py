@@ -36,7 +36,17 @@ BATCHES_PER_BLOCK = 1024
 
 @dataclass(frozen=True)
 class PlanBlock:
-    """Consecutive batches of a plan."""
+    """Consecutive batches of a plan.
+
+    Example:
+        >>> import numpy as np
+        >>> from subspace.mining import IdentityImages, PlanConfig, plan_batches
+        >>> images = IdentityImages(np.arange(4), np.arange(0, 9, 2), np.arange(8))  # 4 identities, 2 images each
+        >>> config = PlanConfig(steps=2, P=2, K=2, strategy="subspace")
+        >>> [block] = plan_batches(images, np.array([0, 0, 1, 1]), config)
+        >>> block.step.tolist(), block.identity.shape, block.image_id.shape
+        ([0, 1], (2, 2), (2, 4))
+    """
 
     step: np.ndarray
     """int64[b]."""
@@ -86,6 +96,15 @@ def plan_batches(
     Raises:
         InputError: fewer than P identities, or g > P, no neighbours given for g > 1, or more places in a
             pass than `max_appearances` allows to fill.
+
+    Example:
+        >>> import numpy as np
+        >>> from subspace.mining import IdentityImages, PlanConfig, plan_batches
+        >>> images = IdentityImages(np.arange(4), np.arange(0, 9, 2), np.arange(8))  # 4 identities, 2 images each
+        >>> config = PlanConfig(steps=2, P=2, K=2, strategy="subspace")
+        >>> [block] = plan_batches(images, np.array([0, 0, 1, 1]), config, seed=0)
+        >>> sorted(sorted(batch) for batch in block.identity.tolist())
+        [[0, 1], [2, 3]]
     """
     _check(images, subspace_id, config, neighbors, second_subspace)
     grouped = config.seeds_per_batch > 0

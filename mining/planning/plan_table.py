@@ -36,6 +36,18 @@ def write_plan(
 
     Raises:
         InputError: the folder cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from subspace.mining import IdentityImages, PlanConfig, plan_batches, write_plan
+        >>> images = IdentityImages(np.arange(4), np.arange(0, 9, 2), np.arange(8))  # 4 identities, 2 images each
+        >>> config = PlanConfig(steps=2, P=2, K=2, strategy="subspace")
+        >>> folder = Path(tempfile.mkdtemp(), "plan")
+        >>> write_plan(folder, plan_batches(images, np.array([0, 0, 1, 1]), config), images)
+        >>> [path.name for path in folder.iterdir()]
+        ['part-00000.parquet']
     """
     content = hashlib.blake2b(digest_size=16)
     with (

@@ -64,7 +64,15 @@ def draw_of(
 
 
 class PlanConfig(Settings):
-    """What a batch is made of."""
+    """What a batch is made of.
+
+    Example:
+        >>> from subspace.mining import PlanConfig
+        >>> PlanConfig(P=128).draw
+        Draw(group_size=8, random_fraction=0.75)
+        >>> PlanConfig(strategy="subspace").draw
+        Draw(group_size=1, random_fraction=0.0)
+    """
 
     steps: int = Field(
         default=1000, ge=1, description="batches in a round; clusters are renewed after each round"

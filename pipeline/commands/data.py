@@ -44,8 +44,8 @@ def ingest(
 ) -> None:
     """Turn a folder, CSV or Parquet file into an image manifest. Nothing is copied but inline images."""
     from ..console import Console
-    from ..sources.ingest import IngestOptions
-    from ..sources.ingest import ingest as run_ingest
+    from ..sources.ingest import ingest_images
+    from ..sources.options import IngestOptions
 
     options = IngestOptions(
         root=root,
@@ -62,7 +62,7 @@ def ingest(
     )
     console = Console(quiet, as_json)
     with console.progress("ingest", None, "files") as progress:
-        summary = run_ingest(source, out, options, progress=progress.over)
+        summary = ingest_images(source, out, options, progress=progress.over)
     for line in summary.lines():
         console.say(line)
     console.say(f"next: subspace init RUN --manifest {out}")

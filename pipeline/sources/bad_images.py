@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from ...mining.errors import InputError
 from ...mining.schemas import QUARANTINE
-from .folder import Track
+from .options import Track
 
 GOOD, MISSING, EMPTY, CUT_OFF = range(4)
 REASONS = ("good", "not an existing file", "zero bytes", "offset and length reach outside the file")
@@ -77,7 +77,7 @@ def reasons_against(rows: pa.Table) -> np.ndarray:
     return reason
 
 
-def bad_images(source: Path, rows: pa.Table, reason: np.ndarray) -> InputError:
+def bad_image_error(source: Path, rows: pa.Table, reason: np.ndarray) -> InputError:
     """The one line about bad images; where there are several reasons, about the most basic one."""
     worst = int(reason[reason != GOOD].min())
     bad = np.flatnonzero(reason == worst)

@@ -1,28 +1,26 @@
-"""A folder of images as a table with a row per image: who (the sub-folder), where, and perhaps which split."""
+"""A folder of images as a table with a row per image: whose (the sub-folder), where, and perhaps which split."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from ...mining.errors import InputError
+from .image_spool import ImageSpool
+from .options import SourceOptions, Track
 from .splits import SPLITS, canonical_split
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 
-Track = Callable[[Iterable[Any]], Iterable[Any]]
-"""Wraps what a long loop runs over, one image after another, as `tqdm.tqdm` does; `iter` shows nothing."""
 
+def list_folder(source: Path, options: SourceOptions, spool: ImageSpool, progress: Track) -> pa.Table:
+    """List the images below the folder `source`: columns identity, uri and, when the first level names splits, split.
 
-def list_folder(folder: Path, progress: Track = iter) -> pa.Table:
-    """List the images below `folder`: columns identity, uri and, when the first level names splits, split.
-
-    The identity of an image is its parent folder relative to `folder`, with `/` between the parts, as in
+    The identity of an image is its parent folder relative to `source`, with `/` between the parts, as in
     torchvision's ImageFolder; where the first level holds nothing but splits (`train/alice/1.jpg`), relative to
     its split. Hidden files and __MACOSX are skipped. Symbolic links are followed, since a curated subset often is
     a folder of them, except one that leads back to a folder around it.
@@ -32,7 +30,7 @@ def list_folder(folder: Path, progress: Track = iter) -> pa.Table:
     Raises:
         InputError: no images, an image outside any sub-folder, an unreadable folder, a name that is not UTF-8.
     """
-    folder = folder.resolve()
+    folder = source.resolve()
     try:
         with os.scandir(folder) as entries:
             level = [entry.name for entry in filter(_visible, entries) if entry.is_dir() or _is_image(entry)]

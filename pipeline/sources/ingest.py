@@ -12,53 +12,19 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...mining.errors import InputError
-from .bad_images import GOOD, MISSING, bad_images, file_sizes, quarantine_table, reasons_against
-from .folder import Track, list_folder
+from .bad_images import GOOD, MISSING, bad_image_error, file_sizes, quarantine_table, reasons_against
 from .image_spool import ImageSpool
 from .manifest_writer import quarantine_path, write_manifest
-from .splits import SPLITS, draw_splits, told_splits
-from .table import TABLE_SUFFIXES, TableOptions, list_csv, list_parquet
-
-OnBadImage = Literal["fail", "quarantine"]
-
-
-@dataclass(frozen=True)
-class IngestOptions(TableOptions):
-    """How a source becomes a manifest. The fractions count only where the source has no splits of its own."""
-
-    test_fraction: float = 0.1
-    """Share of the identities that are held out for evaluation; each has two or more images."""
-    val_fraction: float = 0.0
-    """Share of the identities that are held out to choose settings by."""
-    pretrain_fraction: float = 0.0
-    """Share of the training identities that also serve pretraining."""
-    seed: int = 0
-    """Of the draw of splits."""
-    on_bad_image: OnBadImage = "fail"
-    """What to do about an image that is missing or has no bytes: refuse, or leave it out and list it."""
-    min_images: int = 1
-    """Identities with fewer images are left out."""
-
-    def __post_init__(self) -> None:
-        for name in ("test_fraction", "val_fraction", "pretrain_fraction"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name} is {getattr(self, name)}; give a share from 0 to 1")
-        if self.test_fraction + self.val_fraction >= 1:
-            held_out = f"test_fraction {self.test_fraction} and val_fraction {self.val_fraction}"
-            raise InputError(f"{held_out} leave no identity to train on; give less than 1 together")
-        if self.on_bad_image not in get_args(OnBadImage):
-            raise InputError(f"on_bad_image is '{self.on_bad_image}'; give fail or quarantine")
-        if self.min_images < 1:
-            raise InputError(f"min_images is {self.min_images}; give 1 or more")
-        if self.seed < 0:
-            raise InputError(f"seed is {self.seed}; give 0 or more")
+from .options import IngestOptions, Track
+from .readers import reader_of
+from .splits import SPLITS, draw_splits, source_splits
 
 
 @dataclass(frozen=True)
@@ -100,7 +66,7 @@ class IngestSummary:
         ]
 
 
-def ingest(source: Path, out: Path, options: IngestOptions, progress: Track = iter) -> IngestSummary:
+def ingest_images(source: Path, out: Path, options: IngestOptions, progress: Track = iter) -> IngestSummary:
     """Write the manifest `out` of the images in `source`: a folder, or a CSV, TSV or Parquet file.
 
     Identities are numbered in the byte order of their names. Rows are ordered by identity, then uri, then all
@@ -122,14 +88,14 @@ def ingest(source: Path, out: Path, options: IngestOptions, progress: Track = it
             rows = rows.append_column("size", [file_sizes(rows["uri"].chunk(0), iter if seen else progress)])
         reason = reasons_against(rows)
         if (reason != GOOD).any() and (options.on_bad_image == "fail" or (reason == MISSING).all()):
-            raise bad_images(source, rows, reason)
+            raise bad_image_error(source, rows, reason)
         bad = quarantine_table(rows, names, reason)
         rows, names, notes = _with_enough_images(rows.filter(reason == GOOD), names, options.min_images)
         if len(names) < 2:
             few = f"{source} has {len(names)} identities with {options.min_images} or more good images"
             raise InputError(f"{few}; there must be two to tell apart")
         if "split" in rows.column_names:
-            split, more_notes = told_splits(rows, names, source), ["splits are the source's own"]
+            split, more_notes = source_splits(rows, names, source), ["splits are the source's own"]
         else:
             split, more_notes = _draw(rows["identity_id"].to_numpy(), options)
         rows = _with(rows, "split", split)
@@ -139,18 +105,7 @@ def ingest(source: Path, out: Path, options: IngestOptions, progress: Track = it
 
 def _read(source: Path, options: IngestOptions, spool: ImageSpool, progress: Track) -> pa.Table:
     """The source's rows, each column in one chunk; its inline images are in `spool`."""
-    suffix = source.suffix.lower()
-    wanted = f"give a folder of images or a {' '.join(TABLE_SUFFIXES)} file"
-    if source.is_dir():
-        rows = list_folder(source, progress)
-    elif not source.exists():
-        raise InputError(f"{source} does not exist; {wanted}")
-    elif suffix not in TABLE_SUFFIXES:
-        raise InputError(f"{source} cannot be read as a source; {wanted}")
-    elif suffix == ".parquet":
-        rows = list_parquet(source, options, spool, progress)
-    else:
-        rows = list_csv(source, options)
+    rows = reader_of(source)(source, options, spool, progress)
     if not rows.num_rows:
         raise InputError(f"{source} lists no images: it has columns and no rows")
     blank = pc.index(pc.equal(pc.utf8_trim_whitespace(rows["identity"]), ""), True).as_py()

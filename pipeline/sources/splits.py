@@ -35,7 +35,7 @@ def canonical_split(name: str) -> str:
     return lower if lower in SPLITS else name
 
 
-def told_splits(rows: pa.Table, names: pa.Array, source: Path) -> pa.ChunkedArray:
+def source_splits(rows: pa.Table, names: pa.Array, source: Path) -> pa.ChunkedArray:
     """The source's own split of each row, made canonical.
 
     Split folders must not share an identity at all. A split column must not share one between training and the

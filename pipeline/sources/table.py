@@ -23,10 +23,8 @@ from pyarrow import csv
 from ...mining.errors import InputError
 from ...mining.local_paths import refuse_url
 from ...mining.parquet_tables import DAMAGE, open_parquet
-from .folder import Track
 from .image_spool import ImageSpool
-
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+from .options import SourceOptions, Track
 
 # Customary names of columns, tried in this order; capitals do not matter.
 IDENTITY_NAMES = ("identity", "label", "person_id", "person", "subject_id", "subject", "celeb_id", "pid")
@@ -35,22 +33,6 @@ PATH_NAMES = ("uri", "path", "file", "filename", "file_name", "filepath", "file_
 PATH_NAMES += ("image.path", "img.path")
 SPLIT_NAMES = ("split", "subset", "partition", "fold")
 GROUP_NAMES = ("group", "camera", "camera_id", "camid", "family")
-
-
-@dataclass(frozen=True)
-class TableOptions:
-    """Where things are in a table; a column that is None is found by its customary name."""
-
-    root: Path | None = None
-    """Folder that relative image paths start from; the table's own folder when None."""
-    identity_column: str | None = None
-    """Column that says who is in the image: strings or integers."""
-    path_column: str | None = None
-    """Column of image paths; when given, it is preferred to images inside a Parquet file."""
-    split_column: str | None = None
-    """Column of split names; an empty one is train."""
-    group_column: str | None = None
-    """Column of what an evaluation pair must not share, such as a camera; empty where unknown."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +47,7 @@ class _Columns:
     length: str | None
 
     @classmethod
-    def find(cls, names: list[str], options: TableOptions, source: Path, image: str = "") -> _Columns:
+    def find(cls, names: list[str], options: SourceOptions, source: Path, image: str = "") -> _Columns:
         """Choose among `names`: what the options say, else by custom. `image` is that of inline images."""
         by_custom = {name.lower(): name for name in reversed(names) if name != image}
 
@@ -104,7 +86,7 @@ class _Columns:
         return [name for name in astuple(self) if name is not None]
 
 
-def list_csv(source: Path, options: TableOptions) -> pa.Table:
+def list_csv(source: Path, options: SourceOptions, spool: ImageSpool, progress: Track) -> pa.Table:
     """Read what a CSV (or TSV) lists: columns identity and uri; offset and length, split, group where it has them.
 
     Labels stay as they are written ("007", "NA"); within quotes they may hold commas and newlines.
@@ -130,7 +112,7 @@ def list_csv(source: Path, options: TableOptions) -> pa.Table:
     return _listed(table, columns, _places(options.root or source.parent))
 
 
-def list_parquet(source: Path, options: TableOptions, spool: ImageSpool, progress: Track = iter) -> pa.Table:
+def list_parquet(source: Path, options: SourceOptions, spool: ImageSpool, progress: Track) -> pa.Table:
     """Read what a Parquet file lists, as `list_csv` does; images that it holds go to `spool`, one per row.
 
     Such images are found in a binary column `image`, or in a struct with `bytes` as Hugging Face datasets writes

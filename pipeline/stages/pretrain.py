@@ -21,7 +21,7 @@ from .graph import row
 from .stage import Stage, flat_fields
 
 if TYPE_CHECKING:
-    from ...train.data.batches import Plan
+    from ...train.data.plan_reader import Plan
     from ...train.networks.backbone import Backbone
     from .training import Training
 
@@ -182,7 +182,7 @@ def _plan(context: Context, stage: Stage, images: IdentityImages) -> Plan:
     from ...mining.planning.plan_table import write_plan
     from ...mining.planning.settings import PlanConfig
     from ...train import distributed
-    from ...train.data.batches import Plan
+    from ...train.data.plan_reader import Plan
     from .plan import shown
 
     config, pretrain = context.config, context.config.pretrain

@@ -13,9 +13,10 @@ from ...mining.randomness import derived_seed
 from ...train import distributed
 from ...train.checkpoint import load_network
 from ...train.checkpoint_meta import SPEC_PREFIX, CheckpointMeta
-from ...train.data.batches import DecodedBatches, Plan
+from ...train.data.batches import DecodedBatches
 from ...train.data.image_index import training_images
 from ...train.data.images import ImageStore
+from ...train.data.plan_reader import Plan
 from ...train.losses.building import TrainingSet, build_loss
 from ...train.optimizers import build_optimizer
 from ...train.running_means import RunningMeans, Staleness

@@ -15,7 +15,8 @@ from ...mining.errors import StoppedEarly
 from ...train import distributed
 from ...train.checkpoint_meta import CheckpointMeta, read_meta
 from ...train.collapse import Collapse, CollapseGuard
-from ...train.data.batches import DecodedBatches, ImageBatch, Plan, load_batches
+from ...train.data.batches import DecodedBatches, ImageBatch, load_batches
+from ...train.data.plan_reader import Plan
 from ...train.devices import pick_device
 from ...train.loop import train_steps
 from ...train.losses.loss import EmbeddingLoss

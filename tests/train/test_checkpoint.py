@@ -23,7 +23,8 @@ from subspace.train.loop import train_steps
 from subspace.train.losses.batch_ohnm import BatchOHNMLoss
 from subspace.train.losses.class_losses import SoftmaxLoss
 from subspace.train.losses.partial_fc import PartialFCLoss
-from subspace.train.networks.backbone import Backbone, build_backbone
+from subspace.train.networks.backbone import Backbone
+from subspace.train.networks.building import build_backbone
 from subspace.train.optimizer_config import OptimizerConfig
 from subspace.train.optimizers import build_optimizer
 from subspace.train.training_config import LoaderConfig
@@ -305,7 +306,7 @@ def test_meta_is_written_in_utf_8_whatever_the_locale(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from dataclasses import replace;"
         "from subspace.train.checkpoint import CheckpointMeta, save_checkpoint;"
-        "from subspace.train.networks.backbone import build_backbone;"
+        "from subspace.train.networks.building import build_backbone;"
         "save_checkpoint(Path(sys.argv[1]), build_backbone('small'), CheckpointMeta('small', 128, 0, 'f'))"
     )
     options = ["-X", "warn_default_encoding", "-W", "error::EncodingWarning:subspace.train.checkpoint"]

@@ -17,7 +17,8 @@ from subspace.train.loop import train_steps
 from subspace.train.losses.batch_ohnm import BatchOHNMLoss
 from subspace.train.losses.class_losses import SoftmaxLoss
 from subspace.train.monitoring.phase_clock import Phases
-from subspace.train.networks.backbone import Backbone, ImageInput, build_backbone
+from subspace.train.networks.backbone import Backbone, ImageInput
+from subspace.train.networks.building import build_backbone
 from subspace.train.optimizer_config import OptimizerConfig
 from subspace.train.optimizers import build_optimizer, learning_rate
 from subspace.train.step_record import StepRecord

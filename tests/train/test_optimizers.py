@@ -13,7 +13,8 @@ from torch import nn
 
 from subspace.mining import InputError
 from subspace.train.losses.class_losses import SoftmaxLoss
-from subspace.train.networks.backbone import Backbone, build_backbone
+from subspace.train.networks.backbone import Backbone
+from subspace.train.networks.building import build_backbone
 from subspace.train.networks.head import head_parameters
 from subspace.train.optimizer_config import OptimizerConfig
 from subspace.train.optimizers import build_optimizer, learning_rate, set_learning_rates

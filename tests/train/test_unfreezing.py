@@ -15,7 +15,8 @@ from subspace.train.checkpoint_meta import CheckpointMeta
 from subspace.train.data.batches import ImageBatch
 from subspace.train.loop import train_steps
 from subspace.train.losses.class_losses import SoftmaxLoss
-from subspace.train.networks.backbone import Backbone, build_backbone
+from subspace.train.networks.backbone import Backbone
+from subspace.train.networks.building import build_backbone
 from subspace.train.networks.head import head_parameters
 from subspace.train.optimizer_config import OptimizerConfig, UnfreezeConfig
 from subspace.train.optimizers import build_optimizer

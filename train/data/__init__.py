@@ -1,1 +1,11 @@
-"""Planned batches: read by step, decoded, augmented."""
+"""Planned batches: read by step, shared out, decoded, changed at random.
+
+settings       how training images change at random: the part of `subspace.yaml`, without torch
+images         an image by its number, from wherever it lies, to a uint8 array
+image_index    where the images of a manifest lie, in a file: no memory per image
+plan_reader    a plan folder, a batch of image ids a step
+plan_sampler   the same as a batch sampler for anybody's data loader
+batches        batches of decoded images, made ahead by worker processes
+augmentation   mirrored and moved images, drawn for each place in a batch
+shares         a batch that several processes share, and how their rows come together
+"""

@@ -1,4 +1,4 @@
-"""Batches of a plan, read from Parquet by step, decoded by worker processes.
+"""Batches of images, decoded by worker processes.
 
 Shapes: P identities in a batch, K images of each, b images decoded, S pixels a side.
 """
@@ -8,106 +8,33 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import torch
-from pydantic import Field
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from ...mining.errors import InputError
-from ...mining.parquet_tables import fingerprint_in, open_parquet, read_row_group
 from ...mining.randomness import generator
-from ...mining.schemas import PLAN
-from ...mining.settings import Settings
 from ..distributed import share
+from .augmentation import augmented
 from .images import BadImage, ImageStore
+from .plan_reader import each_once
+from .settings import AugmentConfig
 from .shares import BatchShare
-
-
-class Plan:
-    """A plan folder, read one row group at a time: `plan[step]` is the image ids of that batch, int64[P·K].
-
-    Memory: one row group, however many identities or steps there are.
-
-    Raises:
-        InputError: no plan there, or a damaged one.
-    """
-
-    def __init__(self, folder: Path | str) -> None:
-        self.folder = Path(folder)
-        self.parts = sorted(self.folder.glob("*.parquet"))
-        if not self.parts:
-            raise InputError(f"{self.folder} holds no plan; run `subspace plan` first")
-        self.fingerprint = fingerprint_in(self.parts[0], PLAN)
-        groups = [
-            (part, group, metadata.row_group(group).num_rows)
-            for part, metadata in enumerate(open_parquet(path, PLAN).metadata for path in self.parts)
-            for group in range(metadata.num_row_groups)
-        ]
-        self._groups = [(part, group) for part, group, _ in groups]
-        self._first_step = np.cumsum([0] + [rows for _, _, rows in groups])
-        self._open = (-1, np.empty((0, 0), np.int32), np.empty((0, 0), np.int64))
-
-    def __len__(self) -> int:
-        return int(self._first_step[-1])
-
-    def __getitem__(self, step: int) -> np.ndarray:
-        return self._row(step)[1]
-
-    def identities_of(self, step: int, image_ids: np.ndarray) -> np.ndarray:
-        """The identity of each of some images of that batch, int32[b], in any order; no manifest is needed for it."""
-        identities, planned = self._row(step)
-        order = np.argsort(planned, kind="stable")
-        place = order[np.searchsorted(planned, image_ids, sorter=order)]
-        return identities[place // (len(planned) // len(identities))]
-
-    def _row(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Identities int32[P] and images int64[P·K] of a batch."""
-        if not 0 <= step < len(self):
-            raise IndexError(f"step {step} of a plan of {len(self)}")
-        group = int(np.searchsorted(self._first_step, step, side="right")) - 1
-        if self._open[0] != group:
-            part, number = self._groups[group]
-            table = read_row_group(self.parts[part], PLAN, number, ["identity_ids", "image_ids"])
-            self._open = (group, _rows(table["identity_ids"]), _rows(table["image_ids"]))
-        row = step - self._first_step[group]
-        return self._open[1][row], self._open[2][row]
-
-
-def _rows(lists: pa.ChunkedArray) -> np.ndarray:
-    return lists.combine_chunks().flatten().to_numpy().reshape(len(lists), -1)
-
-
-class PlanBatchSampler(Sampler[list[int]]):
-    """The plan as a `batch_sampler` for anybody's `torch.utils.data.DataLoader`: yields lists of image ids.
-
-    Args:
-        plan: a folder written by `subspace plan`.
-        start_step: first batch, to continue a training where it stopped.
-        keep_repeats: an identity with fewer than K images has some of them several times in a batch; False
-            yields each once, so that no image is its own positive.
-    """
-
-    def __init__(self, plan: Plan | Path | str, start_step: int = 0, *, keep_repeats: bool = False) -> None:
-        self.plan = plan if isinstance(plan, Plan) else Plan(plan)
-        self.start_step = start_step
-        self.keep_repeats = keep_repeats
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for step in range(self.start_step, len(self.plan)):
-            image_ids = self.plan[step]
-            yield (image_ids if self.keep_repeats else _each_once(image_ids)).tolist()
-
-    def __len__(self) -> int:
-        return max(0, len(self.plan) - self.start_step)
 
 
 @dataclass(frozen=True)
 class ImageChunks:
-    """Image ids in batches of equal size, called by number; a class, since workers may be sent a copy of it."""
+    """Image ids in batches of equal size, called by number; a class, since workers may be sent a copy of it.
+
+    Example:
+        >>> import numpy as np
+        >>> from subspace.train import ImageChunks
+        >>> chunks = ImageChunks(np.array([3, 5, 8]), size=2)
+        >>> len(chunks), chunks(0).tolist(), chunks(1).tolist()
+        (2, [3, 5], [8])
+    """
 
     image_id: np.ndarray
     """int64[n]."""
@@ -120,25 +47,18 @@ class ImageChunks:
         return self.image_id[number * self.size : (number + 1) * self.size]
 
 
-class AugmentConfig(Settings):
-    """Random changes of training images, a function of (seed, step, place in the batch)."""
-
-    flip: float = Field(
-        default=0.0, ge=0, le=1, description="probability of mirroring left to right (faces: 0.5; text: 0)"
-    )
-    shift: int = Field(
-        default=0, ge=0, description="largest random shift in pixels, each way, edges repeated"
-    )
-
-    @property
-    def active(self) -> bool:
-        """Whether anything changes at all."""
-        return self.flip > 0 or self.shift > 0
-
-
 @dataclass(frozen=True)
 class ImageBatch:
-    """Images decoded for one step; unreadable ones are missing and listed in `bad`."""
+    """Images decoded for one step; unreadable ones are missing and listed in `bad`.
+
+    Example:
+        >>> import numpy as np
+        >>> import torch
+        >>> from subspace.train import ImageBatch
+        >>> images = torch.zeros((2, 3, 32, 32), dtype=torch.uint8)
+        >>> ImageBatch(step=0, image_id=np.array([5, 6]), images=images, bad=[]).images.shape
+        torch.Size([2, 3, 32, 32])
+    """
 
     step: int
     image_id: np.ndarray
@@ -158,6 +78,21 @@ class DecodedBatches(Dataset[ImageBatch | InputError]):
 
     Args:
         process: (number, of how many) processes that share every batch; this one decodes its `share`.
+
+    Example:
+        >>> import io
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> import pyarrow as pa
+        >>> from PIL import Image
+        >>> from subspace.mining import Manifest
+        >>> from subspace.train import DecodedBatches, ImageChunks, ImageStore
+        >>> Image.new("RGB", (8, 8), "red").save(png := io.BytesIO(), "PNG")
+        >>> rows = {"image": [png.getvalue()] * 3, "uri": [""] * 3, "offset": [None] * 3, "length": [None] * 3}
+        >>> store = ImageStore(Manifest(Path("red.parquet"), pa.table(rows), fingerprint="0"))
+        >>> batches = DecodedBatches(store, ImageChunks(np.arange(3), size=2), size=4)
+        >>> batches[1].image_id.tolist(), batches[1].images.shape
+        ([2], torch.Size([1, 3, 4, 4]))
     """
 
     def __init__(
@@ -185,7 +120,7 @@ class DecodedBatches(Dataset[ImageBatch | InputError]):
     def _decode(self, index: int) -> ImageBatch:
         planned = self.image_ids_of(index)
         if not self.keep_repeats:
-            planned = _each_once(planned)
+            planned = each_once(planned)
         own = share(len(planned), *self.process)
         decoded = [self.store.decode(int(image_id), self.size) for image_id in planned[own]]
         good = [image for image in decoded if isinstance(image, np.ndarray)]
@@ -195,29 +130,9 @@ class DecodedBatches(Dataset[ImageBatch | InputError]):
         if self.augment:
             places = np.arange(own.start, own.stop)[readable]
             random = generator(*self.seed, "augment", index)
-            images = _augmented(images, self.augment, random, places, len(planned))
+            images = augmented(images, self.augment, random, places, len(planned))
         part = BatchShare(planned, own.start, readable) if self.process[1] > 1 else None
         return ImageBatch(index, planned[own][readable], torch.from_numpy(images), bad, part)
-
-
-def _each_once(image_ids: np.ndarray) -> np.ndarray:
-    """Without repeats, in the order of first appearance."""
-    return image_ids[np.sort(np.unique(image_ids, return_index=True)[1])]
-
-
-def _augmented(
-    images: np.ndarray, config: AugmentConfig, random: np.random.Generator, places: np.ndarray, batch: int
-) -> np.ndarray:
-    """Change uint8[b, 3, S, S] images, each by what is drawn for its place in a batch of so many."""
-    mirrored = (random.random(batch) < config.flip)[places]
-    moves = random.integers(-config.shift, config.shift + 1, (batch, 2))[places]
-    images[mirrored] = images[mirrored, :, :, ::-1]
-    if config.shift:
-        s, size = config.shift, images.shape[-1]
-        padded = np.pad(images, ((0, 0), (0, 0), (s, s), (s, s)), mode="edge")
-        for i, (down, right) in enumerate(moves + s):
-            images[i] = padded[i, :, down : down + size, right : right + size]
-    return images
 
 
 def load_batches(dataset: DecodedBatches, numbers: Sequence[int], num_workers: int) -> Iterator[ImageBatch]:
@@ -227,6 +142,22 @@ def load_batches(dataset: DecodedBatches, numbers: Sequence[int], num_workers: i
 
     Raises:
         InputError: what reading them met that is the user's, such as a URI of a kind that is not supported.
+
+    Example:
+        >>> import io
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> import pyarrow as pa
+        >>> from PIL import Image
+        >>> from subspace.mining import Manifest
+        >>> from subspace.train import DecodedBatches, ImageChunks, ImageStore, load_batches
+        >>> Image.new("RGB", (8, 8), "red").save(png := io.BytesIO(), "PNG")
+        >>> rows = {"image": [png.getvalue()] * 3, "uri": [""] * 3, "offset": [None] * 3, "length": [None] * 3}
+        >>> store = ImageStore(Manifest(Path("red.parquet"), pa.table(rows), fingerprint="0"))
+        >>> chunks = ImageChunks(np.arange(3), size=2)
+        >>> batches = load_batches(DecodedBatches(store, chunks, size=4), range(len(chunks)), num_workers=0)
+        >>> [batch.image_id.tolist() for batch in batches]
+        [[0, 1], [2]]
     """
     loader = DataLoader(
         dataset,

@@ -33,7 +33,21 @@ class BadImage:
 
 
 class ImageStore:
-    """Reads the images of a manifest by `image_id`. Cheap to copy into loader workers: Arrow, no Python lists."""
+    """Reads the images of a manifest by `image_id`. Cheap to copy into loader workers: Arrow, no Python lists.
+
+    Example:
+        >>> import io
+        >>> from pathlib import Path
+        >>> import pyarrow as pa
+        >>> from PIL import Image
+        >>> from subspace.mining import Manifest
+        >>> from subspace.train import ImageStore
+        >>> Image.new("RGB", (8, 8), "red").save(png := io.BytesIO(), "PNG")
+        >>> rows = {"image": [png.getvalue()] * 3, "uri": [""] * 3, "offset": [None] * 3, "length": [None] * 3}
+        >>> store = ImageStore(Manifest(Path("red.parquet"), pa.table(rows), fingerprint="0"))
+        >>> store.decode(2, size=4).shape, store.decode(2, size=4)[:, 0, 0].tolist()
+        ((3, 4, 4), [255, 0, 0])
+    """
 
     def __init__(self, manifest: Manifest) -> None:
         table = manifest.table

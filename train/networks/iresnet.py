@@ -97,7 +97,7 @@ class IResNet(nn.Module):
         return self.features(self.fc(flat_BF).float())
 
 
-def iresnet(name: str, embedding_size: int = 512) -> IResNet:
+def build_iresnet(name: str, embedding_size: int = 512) -> IResNet:
     """The network called `name`, a key of `IRESNET_BLOCKS`, for 112 px images."""
     return IResNet(IRESNET_BLOCKS[name], embedding_size)
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 SMALL_INPUT_SIZE = 32
-SMALL_EMBEDDING_SIZE = 128
 
 
 class SmallNetwork(nn.Module):
@@ -21,7 +20,7 @@ class SmallNetwork(nn.Module):
     (max-pooled afterwards, not strided), and the linear layer sees where things are, on an 8x8 grid.
     """
 
-    def __init__(self, embedding_size: int = SMALL_EMBEDDING_SIZE) -> None:
+    def __init__(self, embedding_size: int = 128) -> None:
         super().__init__()
         self.convolutions = nn.Sequential(
             *_convolution(3, 16),  # 32 px

@@ -15,7 +15,8 @@ from subspace.mining.planning.batch_plan import PlanBlock, plan_batches
 from subspace.mining.planning.plan_table import write_plan
 from subspace.mining.planning.settings import PlanConfig
 from subspace.mining.schemas import PLAN
-from subspace.train.data.batches import Plan, PlanBatchSampler
+from subspace.train.data.plan_reader import Plan
+from subspace.train.data.plan_sampler import PlanBatchSampler
 
 IMAGES = IdentityImages(np.arange(0, 600, 2, dtype=np.int32), np.arange(301) * 3, np.arange(900) + 7)
 SUBSPACE = (np.arange(300) % 3).astype(np.int32)

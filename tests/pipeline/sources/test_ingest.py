@@ -1,4 +1,9 @@
-"""Any source of labelled images becomes one manifest that depends on its content alone."""
+"""Any source of labelled images becomes one manifest that depends on its content alone.
+
+Covers pipeline/sources/options.py, pipeline/sources/folder.py, pipeline/sources/table.py,
+pipeline/sources/splits.py, pipeline/sources/bad_images.py, pipeline/sources/image_spool.py,
+pipeline/sources/content_hash.py and pipeline/sources/manifest_writer.py too.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +27,9 @@ from subspace.mining.parquet_tables import open_parquet, read_parquet
 from subspace.mining.schemas import MANIFEST, QUARANTINE
 from subspace.pipeline.sources.content_hash import ContentHash, flat_bytes
 from subspace.pipeline.sources.image_spool import ImageSpool
-from subspace.pipeline.sources.ingest import IngestOptions, IngestSummary, ingest
+from subspace.pipeline.sources.ingest import IngestSummary, ingest_images
 from subspace.pipeline.sources.manifest_writer import quarantine_path
+from subspace.pipeline.sources.options import IngestOptions
 from subspace.pipeline.sources.splits import SPLITS, canonical_split, draw_splits
 
 Rows = list[dict[str, Any]]
@@ -72,9 +78,9 @@ def people(*labels: str, images: int = 2) -> Rows:
 
 
 def refused(source: Path, out: Path, options: IngestOptions = NO_TEST) -> str:
-    """The one line with which `ingest` refuses; nothing may be left behind."""
+    """The one line with which `ingest_images` refuses; nothing may be left behind."""
     with pytest.raises(InputError) as caught:
-        ingest(source, out, options)
+        ingest_images(source, out, options)
     message = str(caught.value)
     assert "\n" not in message
     assert not out.exists()
@@ -88,7 +94,7 @@ def refused(source: Path, out: Path, options: IngestOptions = NO_TEST) -> str:
 
 def test_folder_gives_one_row_per_image_sorted_by_identity_then_uri(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.parquet"
-    summary = ingest(photos, out, NO_TEST)
+    summary = ingest_images(photos, out, NO_TEST)
     rows = rows_of(out)
     names = ["alice/a.webp", "alice/b.jpeg", "alice/c.tif", "bob/1.jpg", "bob/2.PNG", "zoë, 1st/x.bmp"]
     assert [row["uri"] for row in rows] == [str(photos.resolve() / name) for name in names]
@@ -103,7 +109,7 @@ def test_folder_gives_one_row_per_image_sorted_by_identity_then_uri(photos: Path
 
 def test_manifest_has_the_columns_and_types_that_others_rely_on(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.parquet"
-    summary = ingest(photos, out, NO_TEST)
+    summary = ingest_images(photos, out, NO_TEST)
     file = open_parquet(out, MANIFEST)
     assert file.schema_arrow.equals(MANIFEST.columns)
     assert Manifest.open(out).fingerprint == summary.fingerprint
@@ -113,14 +119,14 @@ def test_manifest_has_the_columns_and_types_that_others_rely_on(photos: Path, tm
 def test_nested_folders_name_identities_by_their_whole_path(tmp_path: Path) -> None:
     for name in ("a/x/1.jpg", "a/y/1.jpg", "b/1.jpg"):
         write(tmp_path / "photos" / name)
-    ingest(tmp_path / "photos", tmp_path / "m.parquet", NO_TEST)
+    ingest_images(tmp_path / "photos", tmp_path / "m.parquet", NO_TEST)
     assert [row["identity"] for row in rows_of(tmp_path / "m.parquet")] == ["a/x", "a/y", "b"]
 
 
 def test_first_level_of_split_names_is_the_split(tmp_path: Path) -> None:
     for name in ("train/ann/1.jpg", "validation/bob/1.jpg", "test/cy/1.jpg", "pretrain/di/e/1.jpg"):
         write(tmp_path / "photos" / name)
-    summary = ingest(tmp_path / "photos", tmp_path / "m.parquet", IngestOptions(test_fraction=0.9))
+    summary = ingest_images(tmp_path / "photos", tmp_path / "m.parquet", IngestOptions(test_fraction=0.9))
     found = [(row["identity"], row["split"]) for row in rows_of(tmp_path / "m.parquet")]
     assert found == [("ann", "train"), ("bob", "val"), ("cy", "test"), ("di/e", "pretrain")]
     assert [count.split for count in summary.splits] == list(SPLITS)
@@ -144,7 +150,7 @@ def test_links_are_followed_but_not_back(photos: Path, tmp_path: Path) -> None:
     (subset / "cy" / "2.jpg").symlink_to(photos / "bob" / "1.jpg")
     (subset / "cy" / "up").symlink_to(subset)
     (photos / "alice" / "again").symlink_to(subset / "al")
-    summary = ingest(subset, tmp_path / "m.parquet", NO_TEST)
+    summary = ingest_images(subset, tmp_path / "m.parquet", NO_TEST)
     assert [row["identity"] for row in rows_of(tmp_path / "m.parquet")] == ["al"] * 3 + ["cy"] * 2
     assert summary.images == 5
 
@@ -177,7 +183,7 @@ def test_csv_paths_start_from_its_own_folder_or_root(tmp_path: Path) -> None:
         {"path": path, "label": path} for path in ("./a//1.jpg", "b/../b/2.jpg", str(tmp_path / "c/3.jpg"))
     ]
     source = write_csv(tmp_path / "list.csv", rows)
-    ingest(source, tmp_path / "m.parquet", NO_TEST)
+    ingest_images(source, tmp_path / "m.parquet", NO_TEST)
     root = tmp_path.resolve()
     expected = {str(root / "a/1.jpg"), str(root / "b/2.jpg"), str(root / "c/3.jpg")}
     assert {row["uri"] for row in rows_of(tmp_path / "m.parquet")} == expected
@@ -186,7 +192,7 @@ def test_csv_paths_start_from_its_own_folder_or_root(tmp_path: Path) -> None:
     elsewhere.parent.mkdir()
     source.rename(elsewhere)
     assert "2 images are bad (not an existing file)" in refused(elsewhere, tmp_path / "tables" / "m.parquet")
-    again = ingest(elsewhere, tmp_path / "m2.parquet", IngestOptions(root=tmp_path, test_fraction=0))
+    again = ingest_images(elsewhere, tmp_path / "m2.parquet", IngestOptions(root=tmp_path, test_fraction=0))
     assert {row["uri"] for row in rows_of(again.out)} == expected
 
 
@@ -194,7 +200,7 @@ def test_csv_labels_stay_as_written_and_sort_by_bytes(tmp_path: Path) -> None:
     source = write_csv(
         tmp_path / "list.csv", people("10", "9", "007", "NA", "é", "z", 'a "b", c', "two\nlines", images=1)
     )
-    ingest(source, tmp_path / "m.parquet", NO_TEST)
+    ingest_images(source, tmp_path / "m.parquet", NO_TEST)
     found = [row["identity"] for row in rows_of(tmp_path / "m.parquet")]
     assert found == ["007", "10", "9", "NA", 'a "b", c', "two\nlines", "z", "é"]
 
@@ -208,7 +214,7 @@ def test_tsv_and_named_columns(tmp_path: Path) -> None:
     options = IngestOptions(
         identity_column="who", path_column="path", split_column="when", group_column="where"
     )
-    ingest(source, tmp_path / "m.parquet", options)
+    ingest_images(source, tmp_path / "m.parquet", options)
     found = rows_of(tmp_path / "m.parquet")
     assert [row["identity"] for row in found] == ["w0", "w1", "w2", "w3"]
     assert [row["group"] for row in found] == ["cam"] * 4
@@ -218,7 +224,7 @@ def test_split_and_group_columns_are_found_and_kept(tmp_path: Path) -> None:
     rows = [row | {"Subset": split, "camera_id": camera}
             for row, (split, camera) in zip(people("a", "b", "c", images=1), [("", "1"), ("Valid", ""), ("gallery", "2")],
                                             strict=True)]  # fmt: skip
-    summary = ingest(write_csv(tmp_path / "list.csv", rows), tmp_path / "m.parquet", IngestOptions())
+    summary = ingest_images(write_csv(tmp_path / "list.csv", rows), tmp_path / "m.parquet", IngestOptions())
     found = [(row["identity"], row["split"], row["group"]) for row in rows_of(tmp_path / "m.parquet")]
     assert found == [("a", "train", "1"), ("b", "val", None), ("c", "gallery", "2")]
     assert [count.split for count in summary.splits] == ["train", "val", "gallery"]
@@ -235,7 +241,9 @@ def test_csv_split_of_one_identity_may_not_mix_training_and_held_out(tmp_path: P
         for row, split in zip(people("a", "b"), ["query", "gallery", "", ""], strict=True)
     ]
     assert (
-        ingest(write_csv(tmp_path / "list.csv", rows), tmp_path / "m.parquet", IngestOptions()).identities
+        ingest_images(
+            write_csv(tmp_path / "list.csv", rows), tmp_path / "m.parquet", IngestOptions()
+        ).identities
         == 2
     )
 
@@ -293,7 +301,7 @@ def test_parquet_of_paths_in_packed_files(tmp_path: Path) -> None:
         offset=[4, 0, None],
         length=[6, 4, None],
     )
-    ingest(source, tmp_path / "m.parquet", NO_TEST)
+    ingest_images(source, tmp_path / "m.parquet", NO_TEST)
     found = [
         (row["identity"], row["uri"], row["offset"], row["length"]) for row in rows_of(tmp_path / "m.parquet")
     ]
@@ -306,7 +314,9 @@ def test_inline_images_as_bytes_and_as_hugging_face_structs(tmp_path: Path) -> N
     plain = write_table(tmp_path / "plain.parquet", label=labels, path=names, image=data)
     structs = [{"bytes": image, "path": name} for name, image in zip(names, data, strict=True)]
     nested = write_table(tmp_path / "nested.parquet", label=labels, image=structs)
-    first, second = (ingest(path, tmp_path / f"{path.stem}.m.parquet", NO_TEST) for path in (plain, nested))
+    first, second = (
+        ingest_images(path, tmp_path / f"{path.stem}.m.parquet", NO_TEST) for path in (plain, nested)
+    )
     found = [(row["identity"], row["uri"], row["image"]) for row in rows_of(first.out)]
     assert found == [("a", "2.png", b"two"), ("b", "0.png", b"three"), ("b", "1.png", b"one")]
     assert first.out.read_bytes() == second.out.read_bytes()
@@ -317,13 +327,13 @@ def test_a_named_path_column_is_preferred_to_inline_images(tmp_path: Path) -> No
     source = write_table(
         tmp_path / "l.parquet", label=["a", "b"], image=[b"x", b"y"], file=["1.jpg", "1.jpg"]
     )
-    ingest(source, tmp_path / "m.parquet", IngestOptions(path_column="file", test_fraction=0))
+    ingest_images(source, tmp_path / "m.parquet", IngestOptions(path_column="file", test_fraction=0))
     assert "image" not in rows_of(tmp_path / "m.parquet")[0]
 
 
 def test_a_manifest_can_be_ingested_again_without_a_change(photos: Path, tmp_path: Path) -> None:
-    first = ingest(photos, tmp_path / "1.parquet", IngestOptions(test_fraction=0.4))
-    second = ingest(first.out, tmp_path / "2.parquet", IngestOptions())
+    first = ingest_images(photos, tmp_path / "1.parquet", IngestOptions(test_fraction=0.4))
+    second = ingest_images(first.out, tmp_path / "2.parquet", IngestOptions())
     assert first.out.read_bytes() == second.out.read_bytes()
     assert first.splits == second.splits
 
@@ -333,7 +343,7 @@ def test_inline_images_are_read_and_written_in_many_pieces(tmp_path: Path) -> No
     images = [rng.bytes(length) for length in rng.integers(1, 40, 5_000)]
     labels = pa.array(rng.integers(0, 50, 5_000))
     source = write_table(tmp_path / "list.parquet", label=labels, image=images)
-    ingest(source, tmp_path / "m.parquet", NO_TEST)
+    ingest_images(source, tmp_path / "m.parquet", NO_TEST)
     expected = sorted((str(label), image) for label, image in zip(labels.to_pylist(), images, strict=True))
     assert [(row["identity"], row["image"]) for row in rows_of(tmp_path / "m.parquet")] == expected
     assert pq.ParquetFile(tmp_path / "m.parquet").metadata.num_row_groups == 5
@@ -385,25 +395,25 @@ def test_output_that_cannot_be_written_is_refused_before_the_work(photos: Path, 
         raise AssertionError("the images were listed first")
 
     with pytest.raises(InputError, match="cannot write"):
-        ingest(photos, write(tmp_path / "file") / "m.parquet", NO_TEST, progress=never)
+        ingest_images(photos, write(tmp_path / "file") / "m.parquet", NO_TEST, progress=never)
     (tmp_path / "folder.parquet").mkdir()
     with pytest.raises(InputError, match="cannot write"):
-        ingest(photos, tmp_path / "folder.parquet", NO_TEST)
+        ingest_images(photos, tmp_path / "folder.parquet", NO_TEST)
 
 
 def test_source_is_never_overwritten(tmp_path: Path) -> None:
     source = write_table(tmp_path / "list.parquet", label=["a", "b"], image=[b"x", b"y"])
     before = source.read_bytes()
     with pytest.raises(InputError, match="would be overwritten"):
-        ingest(source, tmp_path / "." / "list.parquet", NO_TEST)
+        ingest_images(source, tmp_path / "." / "list.parquet", NO_TEST)
     assert source.read_bytes() == before
 
 
 def test_a_failed_ingest_leaves_the_old_manifest(photos: Path, tmp_path: Path) -> None:
-    old = ingest(photos, tmp_path / "m.parquet", NO_TEST).out.read_bytes()
+    old = ingest_images(photos, tmp_path / "m.parquet", NO_TEST).out.read_bytes()
     write(photos / "bob" / "0.jpg", b"")
     with pytest.raises(InputError, match="zero bytes"):
-        ingest(photos, tmp_path / "m.parquet", NO_TEST)
+        ingest_images(photos, tmp_path / "m.parquet", NO_TEST)
     assert (tmp_path / "m.parquet").read_bytes() == old
 
 
@@ -433,7 +443,7 @@ def test_progress_sees_every_image_once(photos: Path, tmp_path: Path) -> None:
     listed = write_csv(tmp_path / "l.csv", [{"path": path, "label": path} for path in paths])
     inline = write_table(tmp_path / "l.parquet", label=["a", "b", "c"], image=[b"x", b"y", b"z"])
     for source, images in [(photos, 6), (listed, 2), (inline, 3)]:
-        ingest(source, tmp_path / "m" / f"{images}.parquet", NO_TEST, progress=counting)
+        ingest_images(source, tmp_path / "m" / f"{images}.parquet", NO_TEST, progress=counting)
         assert counts == [images]
         counts.clear()
 
@@ -447,7 +457,7 @@ def test_quarantine_lists_what_it_leaves_out(photos: Path, tmp_path: Path) -> No
     (photos / "alice" / "gone.jpg").symlink_to(tmp_path / "nowhere")
     out = tmp_path / "m.parquet"
     options = IngestOptions(test_fraction=0, on_bad_image="quarantine")
-    summary = ingest(photos, out, options)
+    summary = ingest_images(photos, out, options)
     assert (summary.images, summary.identities, summary.quarantined) == (6, 3, 3)
     assert str(quarantine_path(out)) in "\n".join(summary.lines())
     listed = read_parquet(quarantine_path(out), QUARANTINE).to_pylist()
@@ -458,7 +468,7 @@ def test_quarantine_lists_what_it_leaves_out(photos: Path, tmp_path: Path) -> No
     ]
     for bad in ("bob/0.jpg", "nobody/0.jpg", "alice/gone.jpg"):
         (photos / bad).unlink()
-    assert ingest(photos, out, options).fingerprint == summary.fingerprint
+    assert ingest_images(photos, out, options).fingerprint == summary.fingerprint
     assert not quarantine_path(out).exists(), "a list of an earlier manifest's bad images"
 
 
@@ -470,7 +480,7 @@ def test_quarantine_does_not_hide_a_wrong_root(tmp_path: Path) -> None:
 
 def test_min_images_leaves_small_identities_out_and_numbers_the_rest(photos: Path, tmp_path: Path) -> None:
     write(photos / "aaron" / "1.jpg")
-    summary = ingest(photos, tmp_path / "m.parquet", IngestOptions(min_images=2, test_fraction=0))
+    summary = ingest_images(photos, tmp_path / "m.parquet", IngestOptions(min_images=2, test_fraction=0))
     rows = rows_of(tmp_path / "m.parquet")
     assert [(row["identity"], row["identity_id"]) for row in rows] == [("alice", 0)] * 3 + [("bob", 1)] * 2
     assert any("2 identities left out" in note for note in summary.notes)
@@ -503,9 +513,11 @@ def move_image(folder: Path) -> None:
 def test_fingerprint_follows_the_content(
     photos: Path, tmp_path: Path, change: Callable[[Path], None], differs: bool
 ) -> None:
-    before = ingest(photos, tmp_path / "m.parquet", NO_TEST)
+    before = ingest_images(photos, tmp_path / "m.parquet", NO_TEST)
     change(photos)
-    assert (ingest(photos, tmp_path / "m.parquet", NO_TEST).fingerprint != before.fingerprint) == differs
+    assert (
+        ingest_images(photos, tmp_path / "m.parquet", NO_TEST).fingerprint != before.fingerprint
+    ) == differs
 
 
 def test_fingerprint_of_every_column(tmp_path: Path) -> None:
@@ -522,7 +534,7 @@ def test_fingerprint_of_every_column(tmp_path: Path) -> None:
         {name: values for name, values in base.items() if name != "group"},
     ]  # fmt: skip
     fingerprints = [
-        ingest(
+        ingest_images(
             write_table(tmp_path / f"{i}.parquet", **columns), tmp_path / f"{i}.m.parquet", NO_TEST
         ).fingerprint
         for i, columns in enumerate(changed)
@@ -570,7 +582,7 @@ def test_drawn_splits_hold_out_whole_identities_with_pairs(tmp_path: Path) -> No
         {"path": f"s/{i}.jpg", "label": f"one {i}"} for i in range(8)
     ]
     options = IngestOptions(test_fraction=0.25, val_fraction=0.1, pretrain_fraction=0.5, seed=3)
-    summary = ingest(write_csv(tmp_path / "list.csv", rows), tmp_path / "m.parquet", options)
+    summary = ingest_images(write_csv(tmp_path / "list.csv", rows), tmp_path / "m.parquet", options)
     assert {count.split: count.identities for count in summary.splits} == {
         "train": 7,  # round() is to even: 6.5 serve pretraining, which is 6
         "pretrain": 6,
@@ -584,7 +596,7 @@ def test_drawn_splits_hold_out_whole_identities_with_pairs(tmp_path: Path) -> No
 def test_summary_says_when_too_few_identities_have_two_images(tmp_path: Path) -> None:
     rows = people("a", "b", images=2) + people(*"cdefghij", images=1)
     rows = [row | {"path": f"{i}.jpg"} for i, row in enumerate(rows)]
-    summary = ingest(
+    summary = ingest_images(
         write_csv(tmp_path / "l.csv", rows), tmp_path / "m.parquet", IngestOptions(test_fraction=0.5)
     )
     assert "test has 2 of 5 identities, for want of any with two images" in summary.notes
@@ -597,7 +609,7 @@ def test_something_must_be_left_to_train_on(tmp_path: Path) -> None:
 
 
 def test_summary_is_json(photos: Path, tmp_path: Path) -> None:
-    summary = ingest(photos, tmp_path / "m.parquet", IngestOptions(test_fraction=0.34))
+    summary = ingest_images(photos, tmp_path / "m.parquet", IngestOptions(test_fraction=0.34))
     assert isinstance(summary, IngestSummary)
     assert summary.to_json()["images"] == 6
     assert summary.to_json()["splits"][0].keys() == {"split", "identities", "images"}
@@ -655,7 +667,7 @@ def test_order_of_rows_leaves_no_trace(tmp_path: Path, labels: list[str], data: 
     for order in (rows, shuffled):
         identity, path, image = zip(*order, strict=True)
         source = write_table(tmp_path / "l.parquet", identity=identity, path=path, image=image)
-        ingest(source, tmp_path / "m.parquet", options)
+        ingest_images(source, tmp_path / "m.parquet", options)
         written.append((tmp_path / "m.parquet").read_bytes())
     assert written[0] == written[1]
 
@@ -675,5 +687,5 @@ def test_order_of_rows_leaves_no_trace(tmp_path: Path, labels: list[str], data: 
 )
 def test_any_label_passes_through_a_csv(tmp_path: Path, labels: list[str]) -> None:
     rows = [{"path": f"{hashlib.md5(label.encode()).hexdigest()}.jpg", "label": label} for label in labels]
-    ingest(write_csv(tmp_path / "l.csv", rows), tmp_path / "m.parquet", NO_TEST)
+    ingest_images(write_csv(tmp_path / "l.csv", rows), tmp_path / "m.parquet", NO_TEST)
     assert [row["identity"] for row in rows_of(tmp_path / "m.parquet")] == sorted(labels, key=str.encode)

@@ -19,7 +19,7 @@ from torch import Tensor
 from subspace.mining import InputError, Manifest
 from subspace.pipeline.config import RunConfig, parse_config
 from subspace.pipeline.stages.pretrain import pretrain_identities
-from subspace.train.networks.backbone import build_backbone
+from subspace.train.networks.building import build_backbone
 
 
 def begin(run: Path, manifest: Path, *settings: str, model: str = "small") -> None:

@@ -17,7 +17,8 @@ from subspace.pipeline.options import Options
 from subspace.pipeline.stages import round_training
 from subspace.pipeline.stages.context import Context
 from subspace.pipeline.stages.train import train_round
-from subspace.train.data.batches import DecodedBatches, Plan
+from subspace.train.data.batches import DecodedBatches
+from subspace.train.data.plan_reader import Plan
 from subspace.train.losses.loss import EmbeddingLoss
 
 

@@ -1,4 +1,7 @@
-"""Batches by step: what the plan says, decoded and augmented the same by any number of workers."""
+"""Batches by step: decoded, and augmented the same by any number of workers.
+
+Covers train/data/augmentation.py and train/data/settings.py too.
+"""
 
 from __future__ import annotations
 
@@ -6,149 +9,19 @@ import io
 import multiprocessing
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
-from torch.utils.data import DataLoader, Dataset
 
-from subspace.mining.errors import InputError, StaleArtifactError
+from subspace.mining.errors import InputError
 from subspace.mining.manifest import Manifest
-from subspace.mining.parquet_tables import parquet_writer
-from subspace.mining.schemas import PLAN
-from subspace.train.data.batches import (
-    AugmentConfig,
-    DecodedBatches,
-    ImageBatch,
-    Plan,
-    PlanBatchSampler,
-    load_batches,
-)
+from subspace.train.data.batches import DecodedBatches, ImageBatch, load_batches
 from subspace.train.data.images import BadImage, ImageStore
-
-
-def plan_table(first: int, rows: np.ndarray) -> pa.Table:
-    return pa.table(
-        {
-            "step": pa.array(range(first, first + len(rows)), pa.int64()),
-            "subspace_id": pa.array([0] * len(rows), pa.int32()),
-            "identity_ids": pa.array([[0, 1]] * len(rows), pa.list_(pa.int32())),
-            "image_ids": pa.array(rows.tolist(), pa.list_(pa.int64())),
-        }
-    )
-
-
-def write_plan(folder: Path, rows: np.ndarray, parts: list[list[int]]) -> Path:
-    """A plan of `rows`, as files with row groups of the given numbers of batches."""
-    first = 0
-    for number, groups in enumerate(parts):
-        path = folder / f"part-{number:05d}.parquet"
-        with parquet_writer(path, PLAN, plan_table(0, rows).schema, "f") as writer:
-            for size in groups:
-                writer.write_table(plan_table(first, rows[first : first + size]))
-                first += size
-    return folder
-
-
-def random_rows(batches: int, images: int = 6) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 1 << 40, (batches, images))
-
-
-# --- plans -----------------------------------------------------------------------------------------------
-
-
-@settings(max_examples=25)
-@given(st.lists(st.lists(st.integers(0, 4), max_size=4), min_size=1, max_size=12), st.randoms())
-def test_every_step_is_the_batch_that_was_written(
-    tmp_path_factory: pytest.TempPathFactory, parts: list[list[int]], random: Any
-) -> None:
-    rows = random_rows(sum(map(sum, parts)))
-    plan = Plan(write_plan(tmp_path_factory.mktemp("plan"), rows, parts))
-    assert len(plan) == len(rows)
-    assert plan.fingerprint == "f"
-    steps = list(range(len(rows)))
-    random.shuffle(steps)  # any order, not only ascending
-    for step in steps:
-        found = plan[step]
-        assert found.dtype == np.int64
-        assert found.tolist() == rows[step].tolist()
-
-
-def test_steps_outside_the_plan_are_index_errors(tmp_path: Path) -> None:
-    plan = Plan(str(write_plan(tmp_path, random_rows(5), [[3], [2]])))
-    for step in (-1, 5, 100):
-        with pytest.raises(IndexError, match=f"step {step} of a plan of 5"):
-            plan[step]
-    assert len(list(plan)) == 5  # type: ignore[call-overload]  # iteration ends at the IndexError
-
-
-def test_a_kill_while_a_part_was_written_leaves_nothing_that_is_read(tmp_path: Path) -> None:
-    write_plan(tmp_path, random_rows(5), [[5]])
-    (tmp_path / ".part-00001.parquet.123.tmp").write_bytes(b"half")
-    assert len(Plan(tmp_path)) == 5
-
-
-def test_missing_and_damaged_plans_are_told_in_one_line(tmp_path: Path) -> None:
-    for folder in (tmp_path, tmp_path / "none"):
-        with pytest.raises(InputError, match="holds no plan; run `subspace plan` first"):
-            Plan(folder)
-    write_plan(tmp_path, random_rows(10), [[5], [5]])
-    whole = (tmp_path / "part-00001.parquet").read_bytes()
-    (tmp_path / "part-00001.parquet").write_bytes(whole[:-10])
-    with pytest.raises(InputError) as error:
-        Plan(tmp_path)
-    assert "part-00001.parquet is not a readable Parquet file" in str(error.value)
-    assert "\n" not in str(error.value)
-    pq.write_table(pa.table({"step": [1]}), tmp_path / "part-00001.parquet")
-    with pytest.raises(InputError, match="is not a plan table"):
-        Plan(tmp_path)
-    pq.write_table(plan_table(0, random_rows(5)), tmp_path / "part-00000.parquet")
-    with pytest.raises(StaleArtifactError, match="no fingerprint"):
-        Plan(tmp_path)
-
-
-def test_damage_inside_a_plan_is_told_when_it_is_read(tmp_path: Path) -> None:
-    path = write_plan(tmp_path, random_rows(200), [[200]]) / "part-00000.parquet"
-    damaged = bytearray(path.read_bytes())
-    damaged[4 : len(damaged) // 2] = bytes(len(damaged) // 2 - 4)
-    path.write_bytes(damaged)
-    plan = Plan(tmp_path)
-    with pytest.raises(InputError):
-        plan[0]
-
-
-class Numbers(Dataset[int]):
-    """Anybody's dataset."""
-
-    def __getitem__(self, index: int) -> int:
-        return index
-
-
-@pytest.mark.parametrize("num_workers", [0, 2])
-@pytest.mark.parametrize("start_step", [0, 4, 7, 9])
-def test_the_plan_steers_anybodys_data_loader(tmp_path: Path, num_workers: int, start_step: int) -> None:
-    rows = random_rows(7)
-    sampler = PlanBatchSampler(write_plan(tmp_path, rows, [[2, 3], [2]]), start_step)
-    loader = DataLoader(Numbers(), batch_sampler=sampler, num_workers=num_workers)
-    assert len(loader) == max(0, 7 - start_step)
-    for _ in range(2 if num_workers == 0 else 1):  # again from the start in the next epoch
-        assert [batch.tolist() for batch in loader] == rows[start_step:].tolist()
-
-
-def test_a_sampler_takes_an_open_plan_too(tmp_path: Path) -> None:
-    plan = Plan(write_plan(tmp_path, random_rows(3), [[3]]))
-    assert list(PlanBatchSampler(plan, 1)) == [plan[1].tolist(), plan[2].tolist()]
-    assert all(type(image_id) is int for image_id in next(iter(PlanBatchSampler(plan))))
-
-
-# --- decoded batches -------------------------------------------------------------------------------------
+from subspace.train.data.settings import AugmentConfig
 
 SIZE, BAD = 9, {3, 7}
 

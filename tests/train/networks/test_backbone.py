@@ -1,63 +1,24 @@
-"""Backbones: uint8 in, unit vectors out, weights by seed, and one clear line for every bad spec."""
+"""Backbones: uint8 in, unit vectors out; weights by seed.
+
+Covers train/networks/building.py and train/networks/small.py too.
+"""
 
 from __future__ import annotations
-
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from subspace.mining.errors import InputError
-from subspace.train.networks.backbone import KNOWN_SPECS, Backbone, ImageInput, build_backbone
-from subspace.train.networks.small import SmallNetwork
-
-USERS_MODULE = """
-import torch
-from torch import nn
 from subspace.train.networks.backbone import Backbone, ImageInput
-class Net(nn.Module):
-    def __init__(self, embedding_size=6, **attributes):
-        super().__init__()
-        self.fc = nn.Linear(3 * 8 * 8, embedding_size)
-        self.input_size, self.embedding_size = 8, embedding_size
-        for name, value in attributes.items():
-            setattr(self, name, value)
-    def forward(self, images):
-        return self.fc(images.flatten(1))
-
-def good(embedding_size=6): return Net(embedding_size)
-def scaled(): return Net(mean=0.0, std=1)
-def whole(): return Backbone(Net(), spec="mine", input=ImageInput(8), embedding_size=6)
-def takes_anything(**kwargs): return Net(**kwargs)
-def greedy(depth): return Net()
-def number(): return 3
-def nothing(): return None
-def no_size(): net = Net(); del net.input_size; return net
-def text_size(): return Net(input_size="8")
-def zero_size(): net = Net(); net.embedding_size = 0; return net
-def three_means(): return Net(mean=[0.5, 0.5, 0.5])
-def zero_std(): return Net(std=0)
-def broken(): raise ZeroDivisionError("in the user's code")
-constant = 3
-"""
+from subspace.train.networks.building import build_backbone
+from subspace.train.networks.small import SmallNetwork
 
 
 def random_images(size: int, n: int = 4) -> torch.Tensor:
     return torch.randint(
         0, 256, (n, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )
-
-
-@pytest.fixture
-def users_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A module in the current directory, which is not on sys.path."""
-    (tmp_path / "users_networks.py").write_text(USERS_MODULE)
-    (tmp_path / "users_broken_import.py").write_text("import a_package_that_is_not_there\n")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delitem(sys.modules, "users_networks", raising=False)
-    return "users_networks"
 
 
 @pytest.mark.parametrize(("spec", "size", "embedding_size"), [("small", 32, 128), ("iresnet18", 112, 512)])
@@ -163,87 +124,6 @@ def test_small_network_costs_what_it_says() -> None:
     assert sum(parameter.numel() for parameter in network.parameters()) == 585_232
 
 
-def test_python_spec_finds_a_module_in_the_current_directory(users_module: str) -> None:
-    path = list(sys.path)
-    network = build_backbone(f"python:{users_module}:good")
-    assert sys.path == path
-    assert (network.spec, network.input, network.embedding_size) == (
-        f"python:{users_module}:good",
-        ImageInput(8),
-        6,
-    )
-    torch.testing.assert_close(network(random_images(8)).norm(dim=1), torch.ones(4))
-    for name in ("good", "takes_anything"):
-        assert build_backbone(f"python:{users_module}:{name}", embedding_size=9).embedding_size == 9
-    assert build_backbone(f"python:{users_module}:scaled").input == ImageInput(8, mean=0.0, std=1.0)
-
-
-def test_python_spec_may_return_a_backbone(users_module: str) -> None:
-    assert build_backbone(f"python:{users_module}:whole").spec == f"python:{users_module}:whole"
-
-
-def test_python_spec_without_the_argument_serves_its_own_size(users_module: str) -> None:
-    """A checkpoint of it is reopened with the size that it was saved with."""
-    assert build_backbone(f"python:{users_module}:scaled", embedding_size=6).embedding_size == 6
-
-
-def test_python_spec_is_seeded(users_module: str) -> None:
-    state = torch.get_rng_state()
-    first, again, other = (
-        build_backbone(f"python:{users_module}:good", seed=s).body.fc.weight for s in (1, 1, 2)
-    )
-    assert torch.equal(torch.get_rng_state(), state)
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-
-
-@pytest.mark.parametrize(
-    ("spec", "message"),
-    [
-        ("resnet9000", "unknown network 'resnet9000'"),
-        ("", "unknown network ''"),
-        ("checkpoint:somewhere", "unknown network"),
-        ("python:", "incomplete"),
-        ("python:users_networks", "incomplete"),
-        ("python:users_networks:", "incomplete"),
-        ("python::good", "incomplete"),
-        ("python:no_such_module_here:f", "cannot import 'no_such_module_here'"),
-        ("python:.relative:f", "incomplete"),
-        ("python:users_broken_import:f", "a_package_that_is_not_there"),
-        ("python:users_networks:missing", "has no 'missing'"),
-        ("python:users_networks:constant", "'constant' is an int, not a function"),
-        ("python:users_networks:greedy", "missing a required argument: 'depth'"),
-        ("python:users_networks:number", "returned an int"),
-        ("python:users_networks:nothing", "returned a NoneType"),
-        ("python:users_networks:no_size", "input_size is None"),
-        ("python:users_networks:text_size", "input_size is '8'"),
-        ("python:users_networks:zero_size", "embedding_size is 0"),
-        ("python:users_networks:three_means", r"mean is [0.5, 0.5, 0.5]"),
-        ("python:users_networks:zero_std", "std is 0.0"),
-    ],
-)
-def test_bad_spec_is_one_clear_line(users_module: str, spec: str, message: str) -> None:
-    with pytest.raises(InputError) as caught:
-        build_backbone(spec)
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
-    if message.startswith("unknown"):
-        assert all(known in str(caught.value) for known in KNOWN_SPECS)
-
-
-@pytest.mark.parametrize("function", ["whole", "scaled"])
-def test_another_embedding_size_than_asked_for_is_refused(users_module: str, function: str) -> None:
-    with pytest.raises(InputError, match="embedding_size 6, not 9"):
-        build_backbone(f"python:{users_module}:{function}", embedding_size=9)
-
-
 def test_embedding_size_must_be_positive() -> None:
     with pytest.raises(InputError, match="embedding_size is 0"):
         build_backbone("small", embedding_size=0)
-
-
-def test_an_error_inside_the_users_function_keeps_its_traceback(users_module: str) -> None:
-    path = list(sys.path)
-    with pytest.raises(ZeroDivisionError, match="in the user's code"):
-        build_backbone(f"python:{users_module}:broken")
-    assert sys.path == path

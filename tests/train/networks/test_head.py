@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from subspace.mining import InputError
-from subspace.train.networks.backbone import build_backbone
+from subspace.train.networks.building import build_backbone
 from subspace.train.networks.head import head_parameters
 
 

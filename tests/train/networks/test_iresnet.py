@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from subspace.train.networks.iresnet import IRESNET_BLOCKS, IBasicBlock, IResNet, iresnet
+from subspace.train.networks.iresnet import IRESNET_BLOCKS, IBasicBlock, IResNet, build_iresnet
 
 PARAMETERS = {  # InsightFace's networks at 112 px and 512-d
     "iresnet18": 24_025_600,
@@ -24,7 +24,7 @@ def batchnorm(name: str) -> set[str]:
 
 def on_meta(name: str) -> IResNet:
     with torch.device("meta"):
-        return iresnet(name)
+        return build_iresnet(name)
 
 
 def counted_by_hand(blocks: tuple[int, ...]) -> int:

@@ -1,0 +1,63 @@
+"""How a source is read and becomes a manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from ...mining.errors import InputError
+
+OnBadImage = Literal["fail", "quarantine"]
+
+Track = Callable[[Iterable[Any]], Iterable[Any]]
+"""Wraps what a long loop runs over, one image after another, as `tqdm.tqdm` does; `iter` shows nothing."""
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """Where things are in a source; a column that is None is found by its customary name."""
+
+    root: Path | None = None
+    """Folder that relative image paths start from; the table's own folder when None."""
+    identity_column: str | None = None
+    """Column that says who is in the image: strings or integers."""
+    path_column: str | None = None
+    """Column of image paths; when given, it is preferred to images inside a Parquet file."""
+    split_column: str | None = None
+    """Column of split names; an empty one is train."""
+    group_column: str | None = None
+    """Column of what an evaluation pair must not share, such as a camera; empty where unknown."""
+
+
+@dataclass(frozen=True)
+class IngestOptions(SourceOptions):
+    """How a source becomes a manifest. The fractions count only where the source has no splits of its own."""
+
+    test_fraction: float = 0.1
+    """Share of the identities that are held out for evaluation; each has two or more images."""
+    val_fraction: float = 0.0
+    """Share of the identities that are held out to choose settings by."""
+    pretrain_fraction: float = 0.0
+    """Share of the training identities that also serve pretraining."""
+    seed: int = 0
+    """Of the draw of splits."""
+    on_bad_image: OnBadImage = "fail"
+    """What to do about an image that is missing or has no bytes: refuse, or leave it out and list it."""
+    min_images: int = 1
+    """Identities with fewer images are left out."""
+
+    def __post_init__(self) -> None:
+        for name in ("test_fraction", "val_fraction", "pretrain_fraction"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} is {getattr(self, name)}; give a share from 0 to 1")
+        if self.test_fraction + self.val_fraction >= 1:
+            held_out = f"test_fraction {self.test_fraction} and val_fraction {self.val_fraction}"
+            raise InputError(f"{held_out} leave no identity to train on; give less than 1 together")
+        if self.on_bad_image not in get_args(OnBadImage):
+            raise InputError(f"on_bad_image is '{self.on_bad_image}'; give fail or quarantine")
+        if self.min_images < 1:
+            raise InputError(f"min_images is {self.min_images}; give 1 or more")
+        if self.seed < 0:
+            raise InputError(f"seed is {self.seed}; give 0 or more")

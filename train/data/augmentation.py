@@ -1,0 +1,25 @@
+"""Random changes of decoded training images, each drawn for its place in the batch.
+
+Shapes: b images decoded, S pixels a side.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .settings import AugmentConfig
+
+
+def augmented(
+    images: np.ndarray, config: AugmentConfig, random: np.random.Generator, places: np.ndarray, batch: int
+) -> np.ndarray:
+    """Change uint8[b, 3, S, S] images, each by what is drawn for its place in a batch of so many."""
+    mirrored = (random.random(batch) < config.flip)[places]
+    moves = random.integers(-config.shift, config.shift + 1, (batch, 2))[places]
+    images[mirrored] = images[mirrored, :, :, ::-1]
+    if config.shift:
+        s, size = config.shift, images.shape[-1]
+        padded = np.pad(images, ((0, 0), (0, 0), (s, s), (s, s)), mode="edge")
+        for i, (down, right) in enumerate(moves + s):
+            images[i] = padded[i, :, down : down + size, right : right + size]
+    return images
