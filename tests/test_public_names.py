@@ -60,12 +60,13 @@ def test_type_checkers_see_the_names_of_the_table(package: str) -> None:
 def test_no_function_has_the_name_of_a_module(package: str) -> None:
     paths = list((REPOSITORY / package).rglob("*.py"))
     modules = {path.stem for path in paths} | {path.parent.name for path in paths}
-    assert not [
+    hidden = [
         f"{path.relative_to(REPOSITORY)}: {name}"
         for path in paths
         for name in _functions(path.read_text())
         if name in modules
     ]
+    assert not hidden, "\n".join(hidden)
 
 
 def _functions(source: str) -> Iterator[str]:
