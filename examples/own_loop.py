@@ -43,7 +43,7 @@ def main(manifest_path: str, steps: int = 100) -> None:
     mining.write_plan(folder := Path(tempfile.mkdtemp(), "plan"), plan, identities)
 
     loader = DataLoader(dataset, batch_sampler=train.PlanBatchSampler(folder))
-    loss = train.MultiSimilarityLoss(2, 20, 0.8)  # alpha, beta, base
+    loss = train.MultiSimilarityLoss(alpha=2, beta=20, base=0.8)
     optimizer = torch.optim.AdamW(network.train().parameters(), lr=3e-4)
     for step, (images, labels) in enumerate(loader):
         optimizer.zero_grad()
