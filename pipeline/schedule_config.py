@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ..mining.settings import Settings
+from .scheduler_registry import SchedulerName
 from .stages.graph import job_names, trains
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -90,7 +91,7 @@ class KubernetesConfig(Settings):
 class ScheduleConfig(Settings):
     """How `subspace submit` runs the stages on a cluster; no result depends on it."""
 
-    scheduler: Literal["auto", "slurm", "local", "kubernetes"] = Field(
+    scheduler: Literal["auto", SchedulerName] = Field(
         default="auto", description="auto: slurm where there is sbatch, otherwise processes of this machine"
     )
     setup: tuple[str, ...] = Field(

@@ -1,6 +1,6 @@
 """What bash does in each pod of a job.
 
-The end of a pod (eviction, time limit, deletion) is told by SIGTERM to its first process alone, which is bash. So bash
+At the end of a pod (eviction, time limit, deletion) SIGTERM comes to its first process alone, which is bash. So bash
 is replaced by the work where there is only one, and otherwise passes the signal on and waits until all is saved.
 """
 
@@ -45,7 +45,7 @@ def pod_script(job: Job, config: ScheduleConfig, name: str) -> str:
     """The script for `bash -ec`; ends with 4 when it was stopped and can be continued.
 
     Args:
-        name: of the object that makes the pods.
+        name: the object's that makes the pods.
     """
     if job.shards:
         lines = list(_shards(job, config))

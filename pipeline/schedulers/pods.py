@@ -53,7 +53,7 @@ def pod_template(
     all shards and all attempts together, and nothing is tried again after it.
 
     Args:
-        name: of the object that makes the pods.
+        name: the object's that makes the pods.
 
     Raises:
         InputError: a run outside of what is mounted.
@@ -132,5 +132,5 @@ def _resources(asks: JobConfig) -> dict[str, Any]:
 
 
 def _literal(text: str) -> str:
-    """The text as it stays what it is when Kubernetes has replaced $(NAME) and $$ in it."""
+    """The text, written so that it is the same when Kubernetes has replaced $(NAME) and $$ in it."""
     return re.sub(r"\$(?=[$(])", "$$", text)

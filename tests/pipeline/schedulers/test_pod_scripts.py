@@ -17,7 +17,7 @@ from running_processes import PATIENCE
 from subspace.pipeline.run_directory import RunDirectory
 from subspace.pipeline.schedule_config import ScheduleConfig
 from subspace.pipeline.schedulers.jobs import Job
-from subspace.pipeline.schedulers.kubernetes import manifest
+from subspace.pipeline.schedulers.kubernetes_objects import job_object
 from subspace.pipeline.schedulers.pod_scripts import SEVERAL
 
 RECORDER = """\
@@ -42,7 +42,7 @@ HOSTILE = 'it\'s a "räu ber" $(JOB_COMPLETION_INDEX) $$ `x` \\ $HOME *;\n#é'
 def started(job: Job, config: dict[str, Any], folder: Path) -> list[Pod]:
     """The pods of a job."""
     run = RunDirectory(folder / "run")
-    return list(pods(manifest(job, run, ScheduleConfig.model_validate(config), run.path / "jobs" / "001")))
+    return list(pods(job_object(job, run, ScheduleConfig.model_validate(config), run.path / "jobs" / "001")))
 
 
 def recorded(job: Job, config: dict[str, Any], folder: Path) -> list[list[tuple[str, ...]]]:
@@ -108,7 +108,7 @@ def test_a_training_on_several_nodes_is_begun_by_torchrun(tmp_path: Path) -> Non
 def manifest_name(job: Job, folder: Path) -> str:
     run = RunDirectory(folder / "run")
     config = ScheduleConfig.model_validate({"stages": {"train": {"nodes": 2}}})
-    return manifest(job, run, config, run.path / "jobs" / "001")["metadata"]["name"]
+    return job_object(job, run, config, run.path / "jobs" / "001")["metadata"]["name"]
 
 
 @pytest.mark.parametrize(("fails_at", "code"), [("extract", 2), ("extract", 4), ("cluster", 3)])
