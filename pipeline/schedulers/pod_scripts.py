@@ -13,9 +13,9 @@ from ..schedule_config import ScheduleConfig
 from .jobs import Job, ranges
 
 PORT = 29500
-"""Where the processes of a training meet, on the first pod."""
+"""The port of the first pod, at which the processes of a training meet."""
 GROUP = "node"
-"""Name of the replicated job of a JobSet; part of the host names of its pods."""
+"""The name of the replicated job of a JobSet; part of the host names of its pods."""
 
 SEVERAL = """\
 # SIGTERM comes to this shell alone: it passes the signal on to the work, and waits until that has saved itself.

@@ -15,7 +15,7 @@ from .jobs import Job
 from .pod_scripts import pod_script
 
 WORK = "work"
-"""Name of the container."""
+"""The name of the container."""
 LOADING = {stage.command_name for stage in STAGES if stage.reads_images}
 """Commands that read images in processes of their own, which hand batches over in shared memory."""
 FOR_TORCHRUN = 10
@@ -89,7 +89,7 @@ def pod_template(
 
 
 def mount_of(run: RunDirectory, config: ScheduleConfig) -> Path:
-    """Where the claim is mounted, the same path in the pods as here.
+    """The path at which the claim is mounted, the same in the pods as here.
 
     Raises:
         InputError: the run is not below it, or it is no path that can be mounted.

@@ -30,7 +30,7 @@ class NotAskedError(InputError):
 
 
 class Scheduler(Protocol):
-    """Where and when jobs run. What is done is said by the completion markers of the stages alone."""
+    """Says where and when jobs run. What is done is said by the completion markers of the stages alone."""
 
     @property
     def own_job(self) -> str | None:

@@ -73,10 +73,10 @@ def test_applying_the_manifests_does_the_whole_run(run: Path, tmp_path: Path) ->
     overrides = ["train.optimizer.lr=0.0001", "plan.steps=3"]
     done = subspace("submit", run, "--json", *overrides)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    answer = json.loads(done.stdout)
     submission = json.loads((run / "jobs" / "001" / "submission.json").read_text())
     assert submission["scheduler"] == "kubernetes"
-    assert [task["job"] for task in submission["tasks"]] == told["jobs"]
+    assert [task["job"] for task in submission["tasks"]] == answer["jobs"]
 
     done = applied(run / "jobs" / "001" / "apply.sh", tmp_path)
     logs = "\n".join(log.read_text() for log in sorted((run / "jobs" / "001").glob("*.log")))

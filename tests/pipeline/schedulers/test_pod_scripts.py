@@ -33,7 +33,7 @@ trap 'echo saved "$1"; exit 4' TERM
 echo begun "$1"
 for _ in {1..300}; do sleep 0.1; done
 """
-"""Saves itself when it is told to stop."""
+"""Saves itself on SIGTERM."""
 
 HOSTILE = 'it\'s a "räu ber" $(JOB_COMPLETION_INDEX) $$ `x` \\ $HOME *;\n#é'
 """A folder's name, with all that shells and Kubernetes read something into."""
@@ -118,8 +118,8 @@ def test_the_first_failure_is_the_end_and_its_code_that_of_the_pod(
     job = Job("cluster", "round-000", (("extract", "x"), ("cluster", "x")))
     (pod,) = started(job, {}, tmp_path)
     path = script_on_path(tmp_path / "bin", "subspace", RECORDER)
-    told = {"RECORD": str(tmp_path), "FAILS_AT": fails_at, "FAILS_WITH": str(code)}
-    process = pod.start(env={**path, **told})
+    settings = {"RECORD": str(tmp_path), "FAILS_AT": fails_at, "FAILS_WITH": str(code)}
+    process = pod.start(env={**path, **settings})
     process.communicate(timeout=PATIENCE)
     assert process.returncode == code
     assert len(list(tmp_path.glob("cluster-*"))) == 0
