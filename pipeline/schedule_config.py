@@ -8,7 +8,8 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ..mining.settings import Settings
-from .stages.graph import job_names, trains
+from .scheduler_registry import SchedulerName
+from .stages.graph import STAGES, job_names, trains
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 """Of objects of Kubernetes."""
@@ -18,7 +19,12 @@ class JobConfig(Settings):
     """What a job asks for, on each of its nodes."""
 
     nodes: int = Field(default=1, ge=1, description="only pretrain and train work on several")
-    gpus: int = Field(default=0, ge=0, description="on each node")
+    gpus: int = Field(
+        default=0,
+        ge=0,
+        description="on each node; a stage asks for as many of them as it uses (plan none, cluster and eval one), unless "
+        "schedule.stages says how many",
+    )
     processes: int | None = Field(
         default=None, ge=1, description="training processes on each node; null: one for each GPU, or one"
     )
@@ -90,7 +96,7 @@ class KubernetesConfig(Settings):
 class ScheduleConfig(Settings):
     """How `subspace submit` runs the stages on a cluster; no result depends on it."""
 
-    scheduler: Literal["auto", "slurm", "local", "kubernetes"] = Field(
+    scheduler: Literal["auto", SchedulerName] = Field(
         default="auto", description="auto: slurm where there is sbatch, otherwise processes of this machine"
     )
     setup: tuple[str, ...] = Field(
@@ -144,8 +150,10 @@ class ScheduleConfig(Settings):
         return self
 
     def of(self, stage: str) -> JobConfig:
-        """What the jobs of a stage ask for."""
-        return JobConfig.model_validate({**self.job.model_dump(), **self.stages.get(stage, {})})
+        """What the jobs of a stage ask for: `job`, with the GPUs that it uses alone, and over it `stages`."""
+        uses = {row.gpus for row in STAGES if row.command_name == stage}
+        gpus = self.job.gpus if "all" in uses else min(self.job.gpus, 1 if "one" in uses else 0)
+        return JobConfig.model_validate({**self.job.model_dump(), "gpus": gpus, **self.stages.get(stage, {})})
 
     def processes_in_all(self, stage: str) -> int:
         """How many processes share the work of a job, on all its nodes: only training is shared."""

@@ -13,36 +13,37 @@ commands = typer.Typer()
 
 
 @commands.command(
-    epilog="Example: subspace submit runs/photos --dry-run schedule.stages.train.gpus=8; subspace submit runs/photos"
+    "submit",
+    epilog="Example: subspace submit runs/photos --dry-run schedule.stages.train.gpus=8; subspace submit runs/photos",
 )
-def submit(
+def submit_command(
     run: RunPath,
     overrides: Overrides = None,
     scheduler: Annotated[
-        str | None, typer.Option(help="slurm, local or kubernetes; schedule.scheduler unless told.")
+        str | None, typer.Option(help="slurm, local or kubernetes; default: schedule.scheduler.")
     ] = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Hand all stages that are not done to a scheduler, each behind the one before; missing shards only."""
-    from ..schedulers.submit import submit as work
+    from ..schedulers.submit import submit_run
 
     if scheduler is not None:
         overrides = [*(overrides or []), f"schedule.scheduler={scheduler}"]
     with working(
         run, "submit", overrides, dry_run=dry_run, as_json=as_json, quiet=quiet, lock=False
     ) as context:
-        context.options.console.result(work(context))
+        context.options.console.result(submit_run(context))
 
 
 @commands.command(
-    epilog="Example: subspace logs runs/photos --failed; subspace logs runs/photos train --lines 50"
+    "logs", epilog="Example: subspace logs runs/photos --failed; subspace logs runs/photos train --lines 50"
 )
-def logs(
+def logs_command(
     run: RunPath,
     stage: Annotated[
-        str | None, typer.Argument(help="A stage, or a job such as round-000-train; all unless told.")
+        str | None, typer.Argument(help="A stage, or a job such as round-000-train; default: all.")
     ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only of jobs that failed.")] = False,
     lines: Annotated[int, typer.Option(min=1, help="Last lines of each log.")] = 20,
@@ -50,10 +51,10 @@ def logs(
 ) -> None:
     """The last lines of what the jobs of the last `subspace submit` said, and where all of it is."""
     from ..schedulers.submission import submitted_with
-    from ..schedulers.submit import logs as work
+    from ..schedulers.submit import read_logs
 
     with working(run, "logs", submitted_with(run), as_json=as_json, lock=False) as context:
-        found = work(context, stage=stage, failed=failed, lines=lines)
+        found = read_logs(context, stage=stage, failed=failed, lines=lines)
         context.options.console.result(found)
         for path, text in found.items():
             context.say(f"== {path}\n{text}\n")
@@ -61,13 +62,13 @@ def logs(
             context.say("no job has failed" if failed else "no job has begun")
 
 
-@commands.command(epilog="Example: subspace cancel runs/photos")
-def cancel(run: RunPath, as_json: AsJson = False, quiet: Quiet = False) -> None:
+@commands.command("cancel", epilog="Example: subspace cancel runs/photos")
+def cancel_command(run: RunPath, as_json: AsJson = False, quiet: Quiet = False) -> None:
     """Stop the jobs of the last `subspace submit`; what they have done stays, and submitting again goes on."""
     from ..console import Console
     from ..options import Options
     from ..run_directory import RunDirectory
-    from ..schedulers.submit import cancel as work
+    from ..schedulers.submit import cancel_jobs
 
     options = Options(Console(quiet, as_json))
-    options.console.result(work(RunDirectory(Path(run)), options))
+    options.console.result(cancel_jobs(RunDirectory(Path(run)), options))

@@ -40,7 +40,7 @@ def run(
 def status(run: RunPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """What is done, begun, stale or still to do, and where the time went."""
     from ...mining.errors import InputError
-    from ..schedulers.job_states import job_states, with_jobs
+    from ..schedulers.job_states import read_job_states, with_jobs
     from ..schedulers.submission import Submission
     from ..status import as_json as to_json
     from ..status import describe, stage_statuses
@@ -50,7 +50,7 @@ def status(run: RunPath, overrides: Overrides = None, as_json: AsJson = False) -
         submission = Submission.latest(context.run)
         if submission is not None:
             try:
-                states = job_states(context, submission, statuses)
+                states = read_job_states(context, submission, statuses)
                 statuses = with_jobs(statuses, states)
             except InputError as error:  # the markers say what is done, whether the scheduler answers or not
                 unknown = f"what is queued or running is not known: {error}"

@@ -1,4 +1,4 @@
-"""How the jobs of a run's last submission are: what the scheduler still has, and what the markers say of the rest.
+"""The states of the jobs of a run's last submission: what the scheduler still has, and what the markers say of the rest.
 
 A job that the scheduler has no more is done if its stage is (for shards: if their parts are), failed if it had begun,
 and otherwise was never begun, since one before it failed.
@@ -10,36 +10,31 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 
-from ...mining.errors import InputError
 from ..run_directory import RunDirectory
 from ..stages.context import Context
 from ..stages.graph import row
 from ..stages.parts import Shard
 from ..status import StageStatus
-from . import kubernetes, slurm
-from . import local as local_jobs
+from .scheduler import WAITING, scheduler_named
 from .submission import Submission, Task
-
-WAITING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT"}
-"""States of Slurm in which a job is not at work; in all others that squeue shows it is."""
 
 
 @dataclass(frozen=True)
 class JobStates:
-    """The tasks of the last submission by how they are."""
+    """The tasks of the last submission by their states."""
 
     submission: Submission
     running: tuple[Task, ...] = ()
     queued: tuple[Task, ...] = ()
     failed: tuple[Task, ...] = ()
 
-    def of(self, folder: str, stage: str) -> JobStates:
-        """Those that do a stage of a folder."""
-        own = set(self.submission.of(folder, stage))
-        pick = (
-            tuple(task for task in tasks if task in own) for tasks in (self.running, self.queued, self.failed)
+    def for_stage(self, folder: str, stage: str) -> JobStates:
+        """The states of the tasks that do a stage of a folder."""
+        wanted = set(self.submission.tasks_for(folder, stage))
+        kinds = (self.running, self.queued, self.failed)
+        return JobStates(
+            self.submission, *(tuple(task for task in tasks if task in wanted) for tasks in kinds)
         )
-        return JobStates(self.submission, *pick)
 
     @property
     def state(self) -> str | None:
@@ -49,14 +44,13 @@ class JobStates:
                 return word
         return None
 
-    def told(self) -> str:
-        """The numbers, for a line of the status."""
-        return ", ".join(
-            told for word in ("running", "queued", "failed") for told in _told(word, getattr(self, word))
-        )
+    def in_words(self) -> str:
+        """Shards and numbers of jobs by state, for a line of the status."""
+        words = ("running", "queued", "failed")
+        return ", ".join(part for word in words for part in _in_words(word, getattr(self, word)))
 
 
-def _told(word: str, tasks: tuple[Task, ...]) -> Iterator[str]:
+def _in_words(word: str, tasks: tuple[Task, ...]) -> Iterator[str]:
     shards = sorted(shard for task in tasks for shard in task.shards)
     arrays = sorted({task.id.partition("_")[0] for task in tasks if task.shards}, key=int)
     whole = [task.id for task in tasks if not task.shards]
@@ -68,53 +62,54 @@ def _told(word: str, tasks: tuple[Task, ...]) -> Iterator[str]:
 
 
 def live_tasks(run: RunDirectory, submission: Submission) -> dict[str, str]:
-    """The tasks that the scheduler still has, by number, with its word for how they are.
+    """The tasks of a submission that its scheduler still has, by number, with its word for how they are.
 
     Raises:
+        NotAskedError: only the user asks this scheduler.
         InputError: the scheduler does not answer.
     """
-    if submission.scheduler == "kubernetes":
-        raise InputError(
-            f"{run.path} was written for Kubernetes, which is not asked: {kubernetes.asking_kubectl(submission)}"
-        )
-    known = (
-        local_jobs.live(run, submission) if submission.scheduler == "local" else slurm.live(submission.user)
-    )
+    known = scheduler_named(submission.scheduler).live(run, submission)
     return {task.id: known[task.id] for task in submission.tasks if task.id in known}
 
 
-def job_states(context: Context, submission: Submission, statuses: list[StageStatus]) -> JobStates:
-    """How the tasks of a submission are.
+def read_job_states(context: Context, submission: Submission, statuses: list[StageStatus]) -> JobStates:
+    """The states of the tasks of a submission.
 
     Args:
         statuses: of all stages of the run, by their markers.
+
+    Raises:
+        NotAskedError: only the user asks this scheduler.
+        InputError: the scheduler does not answer.
     """
     known = live_tasks(context.run, submission)
+    logs = scheduler_named(submission.scheduler).logs(context.run, submission)
     kinds: dict[str, list[Task]] = {"running": [], "queued": [], "failed": []}
     is_done = _Done(context, statuses)
     for task in submission.tasks:
         if task.id in known:
             kinds["queued" if known[task.id] in WAITING else "running"].append(task)
-        elif submission.log_of(task).exists() and not is_done(task):
+        elif (logs / task.log).exists() and not is_done(task):
             kinds["failed"].append(task)
     return JobStates(submission, *(tuple(tasks) for tasks in kinds.values()))
 
 
 def with_jobs(statuses: list[StageStatus], states: JobStates) -> list[StageStatus]:
     """The statuses of the stages that have jobs say so: queued, running or failed, with their numbers."""
-    told, whole = [], states.submission.scheduler == "local" and states.state is not None
+    result: list[StageStatus] = []
+    whole_run = states.state is not None and any(task.is_whole_run for task in states.submission.tasks)
     for status in statuses:
-        own = states.of(status.folder, status.stage)
+        found = states.for_stage(status.folder, status.stage)
         settled = status.state in ("done", "stale")
-        if whole and not settled:  # one process for all is at the first that is left
-            own, whole = states, False
-        if settled or own.state is None:
-            told.append(status)
+        if whole_run and not settled:  # one process for all is at the first that is left
+            found, whole_run = states, False
+        if settled or found.state is None:
+            result.append(status)
             continue
-        note = "; ".join(part for part in (status.note, own.told()) if part)
-        numbers = tuple(task.id for task in (*own.running, *own.queued, *own.failed))
-        told.append(replace(status, state=own.state, note=note, jobs=numbers))
-    return told
+        note = "; ".join(part for part in (status.note, found.in_words()) if part)
+        numbers = tuple(task.id for task in (*found.running, *found.queued, *found.failed))
+        result.append(replace(status, state=found.state, note=note, jobs=numbers))
+    return result
 
 
 class _Done:

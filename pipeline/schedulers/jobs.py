@@ -31,11 +31,11 @@ class Job:
     """An array of jobs: each does the commands with --shard and one of these."""
     num_shards: int = 0
     purpose: str = ""
-    """What its name says where that is not the stage, which says what it asks for."""
+    """Stands in its name for the stage, which still says what it asks for."""
 
     @property
     def name(self) -> str:
-        """Of its script and its log."""
+        """The name of its script and its log."""
         return f"{self.folder}-{self.purpose or self.stage}"
 
 
@@ -95,7 +95,7 @@ def _shards(context: Context, stage: StageRow, command: tuple[str, ...]) -> Iter
 
 
 def ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
-    """First and last of each unbroken run of rising numbers: 0..2 and 5..5 of 0, 1, 2, 5."""
+    """The first and last of each unbroken run of rising numbers: 0..2 and 5..5 of 0, 1, 2, 5."""
     found: list[tuple[int, int]] = []
     for number in numbers:
         if found and number == found[-1][1] + 1:

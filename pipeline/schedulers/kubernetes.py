@@ -3,35 +3,26 @@
 Objects of Kubernetes cannot wait for each other by themselves, as jobs of Slurm do. So nothing is submitted here:
 RUN/jobs/NNN/ gets 01-start-pretrain.yaml, 02-round-000-extract.yaml, ..., and apply.sh, which applies one, waits until
 it is complete, and goes on with the next. It can be stopped and started again at any time.
-
-    extract                         an Indexed Job: each index is a shard, or a few, and is tried again by itself
-    training in several processes   a JobSet, whose pods torchrun joins; one that fails begins all of them again
-    all else                        a Job
 """
 
 from __future__ import annotations
 
-import hashlib
-import math
 import re
-import unicodedata
+import shlex
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import NoReturn
 
 from ...mining.artifacts import write_text
 from ..run_directory import RunDirectory
 from ..schedule_config import ScheduleConfig
+from ..stages.context import Context
 from .jobs import Job
-from .pod_scripts import GROUP
-from .pods import failure_policy, mount_of, pod_template
+from .kubernetes_objects import RUN, object_name, object_texts, run_label
+from .pods import mount_of
+from .scheduler import NOTHING_WRITTEN, NotAskedError
 from .submission import Submission, Task
-
-RUN = "subspace.run"
-"""Label of everything that belongs to a run."""
-JOB = "subspace.job"
-"""Label with the name of the job: round-000-train."""
 
 APPLY = """\
 #!/bin/bash
@@ -62,15 +53,90 @@ job() {  # PLACE NAME KIND CONDITION: apply it, and wait until it is complete or
 """
 
 
-def run_label(run: RunDirectory) -> str:
-    """The run in names and labels of Kubernetes: what they allow of its name, and six digits that stand for its path."""
-    path = run.path.resolve()
-    ascii_name = unicodedata.normalize("NFKD", path.name).encode("ascii", "ignore").decode().lower()
-    name = re.sub(r"[^a-z0-9]+", "-", ascii_name).strip("-")
-    if not name[:1].isalpha():
-        name = f"run-{name}"
-    digits = hashlib.blake2b(str(path).encode(errors="surrogateescape"), digest_size=3).hexdigest()
-    return f"{name[:15].strip('-')}-{digits}"
+@dataclass(frozen=True)
+class Kubernetes:
+    """Manifests are written and the user applies them, so that nothing here asks a cluster."""
+
+    name: str
+
+    @property
+    def own_job(self) -> None:
+        """None: a pod that writes what comes after it is not among the tasks that are asked for."""
+        return
+
+    def show(self, jobs: list[Job], context: Context) -> str:
+        """All manifests as one stream of YAML, each under its place in the order.
+
+        Raises:
+            InputError: a run outside of what is mounted.
+        """
+        folder = Submission.next_folder(context.run)
+        texts = object_texts(jobs, context.run, context.config.schedule, folder).values()
+        comments = [NOTHING_WRITTEN, _unseen_manifest(context)]
+        lines = [f"# {' '.join(comment.split())}" for comment in comments if comment]
+        return "\n".join(["---\n".join(texts), *lines])
+
+    def start(self, jobs: list[Job], context: Context, unlock: Callable[[], None]) -> Submission:
+        """Write a manifest for each job, and apply.sh, which the user starts.
+
+        Raises:
+            InputError: a run outside of what is mounted.
+        """
+        run, config = context.run, context.config.schedule
+        texts = object_texts(jobs, run, config, Submission.next_folder(run))
+        submission = Submission.new(run, self.name, context.options.overrides)
+        folder = submission.folder
+        for file, text in texts.items():
+            write_text(folder / file, text)
+        apply = folder / "apply.sh"
+        write_text(apply, _apply_script(jobs, run, config, folder))
+        apply.chmod(0o755)
+        namespace = config.kubernetes.namespace
+        submission = submission.with_tasks(
+            Task(
+                job.name,
+                job.stage,
+                job.folder,
+                f"{namespace}/{object_name(job, run, folder)}",
+                job.shards,
+                job.num_shards,
+            )
+            for job in jobs
+        )
+        submission.keep()
+        lines = [
+            f"{run.path}: {len(jobs)} manifest(s); {shlex.quote(str(apply))} applies one after another",
+            asking_kubectl(submission),
+            _unseen_manifest(context),
+        ]
+        context.say("\n".join(line for line in lines if line))
+        return submission
+
+    def live(self, run: RunDirectory, submission: Submission) -> NoReturn:
+        """Nothing: the user asks.
+
+        Raises:
+            NotAskedError: always, with the commands.
+        """
+        raise NotAskedError(
+            f"{run.path} was written for Kubernetes, which is not asked: {asking_kubectl(submission)}"
+        )
+
+    def cancel(self, run: RunDirectory, submission: Submission, ids: Iterable[str]) -> NoReturn:
+        """Stop nothing: the user does.
+
+        Raises:
+            NotAskedError: always, with the commands.
+        """
+        self.live(run, submission)
+
+    def logs(self, run: RunDirectory, submission: Submission) -> NoReturn:
+        """Nothing: they are with Kubernetes.
+
+        Raises:
+            NotAskedError: always, with the commands.
+        """
+        raise NotAskedError(f"the logs of {run.path} are with Kubernetes: {asking_kubectl(submission)}")
 
 
 def asking_kubectl(submission: Submission) -> str:
@@ -84,144 +150,12 @@ def asking_kubectl(submission: Submission) -> str:
     )
 
 
-def unseen(path: Path, run: RunDirectory, config: ScheduleConfig) -> str | None:
-    """What is wrong if the pods cannot see a file that the stages read; None if they can."""
-    mount = mount_of(run, config)
+def _unseen_manifest(context: Context) -> str | None:
+    """What is wrong if the pods cannot see the run's manifest of images; None if they can."""
+    path, mount = Path(context.config.manifest), mount_of(context.run, context.config.schedule)
     if path.resolve().is_relative_to(mount):
         return None
     return f"{path} is not below {mount}, which is all that the pods see; set schedule.kubernetes.mount to a folder above both"
-
-
-def text(jobs: list[Job], run: RunDirectory, config: ScheduleConfig) -> str:
-    """All documents, each under its place in the order.
-
-    Raises:
-        InputError: a run outside of what is mounted.
-    """
-    return "---\n".join(_documents(jobs, run, config, Submission.next_folder(run)).values())
-
-
-def write(
-    jobs: list[Job], run: RunDirectory, config: ScheduleConfig, overrides: tuple[str, ...]
-) -> Submission:
-    """Write a manifest for each job, and apply.sh.
-
-    Raises:
-        InputError: a run outside of what is mounted.
-    """
-    documents = _documents(jobs, run, config, Submission.next_folder(run))
-    submission = Submission.new(run, "kubernetes", overrides)
-    folder = submission.folder
-    for file, document in documents.items():
-        write_text(folder / file, document)
-    write_text(folder / "apply.sh", _apply_script(jobs, run, config, folder))
-    (folder / "apply.sh").chmod(0o755)
-    ids = [f"{config.kubernetes.namespace}/{_name(job, run, folder)}" for job in jobs]
-    tasks = (
-        Task(job.name, job.stage, job.folder, number, job.shards, job.num_shards)
-        for job, number in zip(jobs, ids, strict=True)
-    )
-    submission = submission.having(tasks)
-    submission.keep()
-    return submission
-
-
-def _documents(jobs: list[Job], run: RunDirectory, config: ScheduleConfig, folder: Path) -> dict[str, str]:
-    """The text of each manifest, by the name of its file."""
-    documents, before = {}, ""
-    for number, job in enumerate(jobs, start=1):
-        document = yaml.dump(
-            manifest(job, run, config, folder),
-            Dumper=_Readable,
-            sort_keys=False,
-            allow_unicode=True,
-            width=10_000,
-        )
-        head = f"# {number} of {len(jobs)}: {job.name}{before}"
-        documents[f"{number:02d}-{job.name}.yaml"] = f"{head}\n{document}"
-        before = f", once {job.name} is complete"
-    return documents
-
-
-class _Readable(yaml.SafeDumper):
-    """Scripts as lines, no anchors."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-    def represent_text(self, text: str) -> yaml.Node:
-        """A text of several lines as it is."""
-        return self.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
-
-
-_Readable.add_representer(str, _Readable.represent_text)
-
-
-def manifest(job: Job, run: RunDirectory, config: ScheduleConfig, folder: Path) -> dict[str, Any]:
-    """The object that does a job.
-
-    Args:
-        folder: of the submission; its number is part of the object's name, since objects cannot be changed.
-
-    Raises:
-        InputError: a run outside of what is mounted.
-    """
-    name, labels = _name(job, run, folder), {RUN: run_label(run), JOB: job.name}
-    template = pod_template(job, run, config, name, labels)
-    together = config.processes_in_all(job.stage) > 1
-    queue = config.kubernetes.queue
-    return {
-        "apiVersion": "jobset.x-k8s.io/v1alpha2" if together else "batch/v1",
-        "kind": "JobSet" if together else "Job",
-        "metadata": {
-            "name": name,
-            "namespace": config.kubernetes.namespace,
-            "labels": {**labels, **({"kueue.x-k8s.io/queue-name": queue} if queue else {})},
-            "annotations": {"subspace.run/path": str(run.path.resolve())},
-        },
-        "spec": _job_set(job, config, labels, template) if together else _job(job, config, template),
-    }
-
-
-def _name(job: Job, run: RunDirectory, folder: Path) -> str:
-    """At most 45 characters: JobSet adds `-node-0-12-abcde` for a pod, and 63 are allowed."""
-    return f"{run_label(run)}-{folder.name}-{job.name}"
-
-
-def _job(job: Job, config: ScheduleConfig, template: dict[str, Any]) -> dict[str, Any]:
-    attempts: dict[str, Any] = {"backoffLimit": config.requeues}
-    if job.shards:
-        indices = math.ceil(len(job.shards) / config.shards_per_job)
-        attempts = {
-            "completionMode": "Indexed",
-            "completions": indices,
-            "parallelism": min(indices, config.max_running or indices),
-            "backoffLimitPerIndex": config.requeues,
-        }
-    return {**attempts, "podFailurePolicy": failure_policy(eviction="Ignore"), "template": template}
-
-
-def _job_set(
-    job: Job, config: ScheduleConfig, labels: dict[str, str], template: dict[str, Any]
-) -> dict[str, Any]:
-    """One process that is gone ends the others, so any pod that fails, or is evicted, begins all of them again."""
-    nodes = config.of(job.stage).nodes
-    spec = {
-        "completionMode": "Indexed",
-        "completions": nodes,
-        "parallelism": nodes,
-        "backoffLimit": 0,
-        "podFailurePolicy": failure_policy(eviction="Count"),
-        "template": template,
-    }
-    given_up = {"name": "given_up", "action": "FailJobSet", "onJobFailureReasons": ["PodFailurePolicy"]}
-    return {
-        "network": {"enableDNSHostnames": True, "publishNotReadyAddresses": True},
-        "failurePolicy": {"maxRestarts": config.requeues, "rules": [given_up]},
-        "replicatedJobs": [
-            {"name": GROUP, "replicas": 1, "template": {"metadata": {"labels": labels}, "spec": spec}}
-        ],
-    }
 
 
 def _apply_script(jobs: list[Job], run: RunDirectory, config: ScheduleConfig, folder: Path) -> str:
@@ -231,8 +165,8 @@ def _apply_script(jobs: list[Job], run: RunDirectory, config: ScheduleConfig, fo
         kind = "jobset Completed" if config.processes_in_all(job.stage) > 1 else "job Complete"
         lines.append(f"job {number:02d} {job.name} {kind}\n")
     if any(command[0] == "submit" for job in jobs for command in job.commands):
-        after = f"../{int(folder.name) + 1:03d}/apply.sh"
+        following = f"../{int(folder.name) + 1:03d}/apply.sh"
         lines.append(
-            f"\n# The last job has written what is still to come, if anything is.\n[ ! -e {after} ] || exec {after}\n"
+            f"\n# The last job has written what is still to come, if anything is.\n[ ! -e {following} ] || exec {following}\n"
         )
     return "".join(lines)

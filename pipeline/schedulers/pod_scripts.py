@@ -1,6 +1,6 @@
 """What bash does in each pod of a job.
 
-The end of a pod (eviction, time limit, deletion) is told by SIGTERM to its first process alone, which is bash. So bash
+At the end of a pod (eviction, time limit, deletion) SIGTERM comes to its first process alone, which is bash. So bash
 is replaced by the work where there is only one, and otherwise passes the signal on and waits until all is saved.
 """
 
@@ -13,9 +13,9 @@ from ..schedule_config import ScheduleConfig
 from .jobs import Job, ranges
 
 PORT = 29500
-"""Where the processes of a training meet, on the first pod."""
+"""The port of the first pod, at which the processes of a training meet."""
 GROUP = "node"
-"""Name of the replicated job of a JobSet; part of the host names of its pods."""
+"""The name of the replicated job of a JobSet; part of the host names of its pods."""
 
 SEVERAL = """\
 # SIGTERM comes to this shell alone: it passes the signal on to the work, and waits until that has saved itself.
@@ -45,7 +45,7 @@ def pod_script(job: Job, config: ScheduleConfig, name: str) -> str:
     """The script for `bash -ec`; ends with 4 when it was stopped and can be continued.
 
     Args:
-        name: of the object that makes the pods.
+        name: the object's that makes the pods.
     """
     if job.shards:
         lines = list(_shards(job, config))

@@ -15,7 +15,7 @@ from .jobs import Job
 from .pod_scripts import pod_script
 
 WORK = "work"
-"""Name of the container."""
+"""The name of the container."""
 LOADING = {stage.command_name for stage in STAGES if stage.reads_images}
 """Commands that read images in processes of their own, which hand batches over in shared memory."""
 FOR_TORCHRUN = 10
@@ -53,7 +53,7 @@ def pod_template(
     all shards and all attempts together, and nothing is tried again after it.
 
     Args:
-        name: of the object that makes the pods.
+        name: the object's that makes the pods.
 
     Raises:
         InputError: a run outside of what is mounted.
@@ -89,7 +89,7 @@ def pod_template(
 
 
 def mount_of(run: RunDirectory, config: ScheduleConfig) -> Path:
-    """Where the claim is mounted, the same path in the pods as here.
+    """The path at which the claim is mounted, the same in the pods as here.
 
     Raises:
         InputError: the run is not below it, or it is no path that can be mounted.
@@ -132,5 +132,5 @@ def _resources(asks: JobConfig) -> dict[str, Any]:
 
 
 def _literal(text: str) -> str:
-    """The text as it stays what it is when Kubernetes has replaced $(NAME) and $$ in it."""
+    """The text, written so that it is the same when Kubernetes has replaced $(NAME) and $$ in it."""
     return re.sub(r"\$(?=[$(])", "$$", text)

@@ -36,6 +36,11 @@ class Task:
         """The name of its log."""
         return f"{self.job}-{self.id}.log"
 
+    @property
+    def is_whole_run(self) -> bool:
+        """Whether it does all that is left of the run, and not one stage of one folder."""
+        return not self.folder
+
 
 @dataclass(frozen=True)
 class Submission:
@@ -47,28 +52,28 @@ class Submission:
     overrides: tuple[str, ...] = ()
     """Settings given with it, without which its stages would look stale."""
     user: str = ""
-    """Whose jobs they are."""
+    """The user whose jobs they are."""
 
     @classmethod
     def new(cls, run: RunDirectory, scheduler: str, overrides: tuple[str, ...] = ()) -> Submission:
-        """The next one of a run, in a new folder."""
+        """The next submission of a run, in a new folder."""
         folder = cls.next_folder(run)
         (folder / "logs").mkdir(parents=True)
         return cls(folder, scheduler, (), overrides, getpass.getuser())
 
     @staticmethod
     def next_folder(run: RunDirectory) -> Path:
-        """Where the next one of a run would lie."""
-        numbers = [int(path.name) for path in (run.jobs).glob("*") if path.name.isdigit()]
+        """The folder that the next submission of a run would have."""
+        numbers = [int(path.name) for path in run.jobs.glob("*") if path.name.isdigit()]
         return run.jobs / f"{max(numbers, default=0) + 1:03d}"
 
     @classmethod
     def latest(cls, run: RunDirectory) -> Submission | None:
-        """The last one of a run that started anything; None where there is none.
+        """The last submission of a run that started anything; None where there is none.
 
         A copy of a run has none: its jobs work in the folder that it was copied from.
         """
-        kept = (run.jobs).glob("[0-9]*/submission.json")
+        kept = run.jobs.glob("[0-9]*/submission.json")
         for path in sorted(kept, key=lambda path: int(path.parent.name), reverse=True):
             found: dict[str, Any] = read_json(path)
             if found["run"] != str(run.path.resolve()):
@@ -91,15 +96,16 @@ class Submission:
         }
         write_json(self.folder / "submission.json", record)
 
-    def having(self, tasks: Iterable[Task]) -> Submission:
-        """The same with more tasks."""
+    def with_tasks(self, tasks: Iterable[Task]) -> Submission:
+        """This submission with more tasks."""
         return replace(self, tasks=(*self.tasks, *tasks))
 
-    def log_of(self, task: Task) -> Path:
-        """Where a task says what it does; it exists once the task has begun."""
-        return self.folder / "logs" / task.log
+    @property
+    def logs(self) -> Path:
+        """The folder of the tasks' logs, for schedulers that write them there."""
+        return self.folder / "logs"
 
-    def of(self, folder: str, stage: str) -> Iterator[Task]:
+    def tasks_for(self, folder: str, stage: str) -> Iterator[Task]:
         """The tasks that do a stage of a folder: `cluster` merges an extraction too, `eval` validates too."""
         wanted = jobs_of(stage)
         return (task for task in self.tasks if task.folder == folder and task.stage in wanted)

@@ -1,107 +1,84 @@
-"""`subspace submit`, `logs` and `cancel`: what is left of a run, handed to a scheduler."""
+"""What `subspace submit`, `logs` and `cancel` do: the work that is left of a run, handed to any scheduler."""
 
 from __future__ import annotations
 
-import os
-import shlex
-import shutil
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from ...mining.errors import InputError
-from ..config import RunConfig
 from ..options import Options
 from ..rounds import check_run
 from ..run_directory import RunDirectory
-from ..schedule_config import ScheduleConfig
+from ..scheduler_registry import resolve_name
 from ..stages.context import Context
 from ..status import stage_statuses
-from . import kubernetes, slurm
-from . import local as local_jobs
-from .job_states import job_states, live_tasks
-from .jobs import Job, jobs_left
+from .job_states import live_tasks, read_job_states
+from .jobs import jobs_left
+from .scheduler import NotAskedError, scheduler_named
 from .submission import Submission
 
 
-def submit(context: Context) -> dict[str, Any]:
+def submit_run(context: Context) -> dict[str, Any]:
     """Hand all that is left of a run to `config.schedule.scheduler`; with a dry run show what that would be.
 
     Raises:
         InputError: jobs of this run are queued or running, or the scheduler refuses one.
         StaleArtifactError: a stage is done with other settings or inputs.
     """
-    run, config, options = context.run, context.config, context.options
-    scheduler, say = scheduler_of(config.schedule), options.console.say
+    run, options, name = context.run, context.options, resolve_name(context.config.schedule.scheduler)
+    scheduler = scheduler_named(name)
     check_run(context)
-    with nullcontext() if options.dry_run else run.locked("submit"):
+    with ExitStack() as lock:
         if not options.dry_run:
+            lock.enter_context(run.locked("submit"))
             _refuse_twice(run)
-        jobs = jobs_left(context, scheduler)
+        jobs = jobs_left(context, name)
         if not jobs:
-            say(f"{run.path}: nothing is left to do")
-            return {"scheduler": scheduler, "jobs": []}
+            context.say(f"{run.path}: nothing is left to do")
+            return {"scheduler": name, "jobs": []}
         if options.dry_run:
-            say(_shown(jobs, run, config, scheduler, options.overrides))
-            return {"scheduler": scheduler, "jobs": [job.name for job in jobs], "dry_run": True}
-        engine = {"slurm": slurm.submit, "kubernetes": kubernetes.write}.get(scheduler)
-        submission = engine(jobs, run, config.schedule, options.overrides) if engine else None
-    if submission is None:  # a process of this machine, which takes the lock itself
-        submission = local_jobs.start(run, _processes(config), options.overrides)
+            context.say(scheduler.show(jobs, context))
+            return {"scheduler": name, "jobs": [job.name for job in jobs], "dry_run": True}
+        submission = scheduler.start(jobs, context, lock.close)
     options.on_work()
-    say(_told(submission, jobs, run, config))
     return {
-        "scheduler": scheduler,
+        "scheduler": name,
         "folder": str(submission.folder),
         "jobs": [job.name for job in jobs],
         "tasks": {task.id: task.job for task in submission.tasks},
     }
 
 
-def scheduler_of(config: ScheduleConfig) -> str:
-    """The scheduler that the settings mean on this machine."""
-    if config.scheduler != "auto":
-        return config.scheduler
-    return "slurm" if shutil.which("sbatch") else "local"
-
-
-def logs(context: Context, *, stage: str | None, failed: bool, lines: int) -> dict[str, str]:
+def read_logs(context: Context, *, stage: str | None, failed: bool, lines: int) -> dict[str, str]:
     """The last lines of the logs of the last submission, by path: of a stage, or of the jobs that failed.
 
     Raises:
-        InputError: nothing was submitted, or nothing has begun yet.
+        InputError: nothing was submitted, it has no jobs of that stage, or the scheduler keeps the logs.
     """
     run = context.run
     submission = _latest(run)
-    if submission.scheduler == "kubernetes":
-        raise InputError(
-            f"the logs of {run.path} are with Kubernetes: {kubernetes.asking_kubectl(submission)}"
-        )
+    folder = scheduler_named(submission.scheduler).logs(run, submission)
     tasks = submission.tasks
     if failed:
-        tasks = job_states(context, submission, stage_statuses(context)).failed
-    paths = [submission.log_of(task) for task in tasks if stage in (None, task.stage, task.job)]
+        tasks = read_job_states(context, submission, stage_statuses(context)).failed
+    paths = [folder / task.log for task in tasks if stage in (None, task.stage, task.job)]
     if not paths and not failed:
         jobs = ", ".join(dict.fromkeys(task.job for task in submission.tasks))
         raise InputError(f"{submission.folder} has no jobs of {stage}; there are {jobs}")
-    return {str(path): _end_of(path, lines) for path in paths if path.exists()}
+    return {str(path): _last_lines(path, lines) for path in paths if path.exists()}
 
 
-def _end_of(path: Path, lines: int) -> str:
-    with open(path, "rb") as file:
-        file.seek(max(0, path.stat().st_size - 400 * lines))
-        return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
+def cancel_jobs(run: RunDirectory, options: Options) -> dict[str, Any]:
+    """Stop the jobs of the last submission; those that train or extract save themselves first.
 
-
-def cancel(run: RunDirectory, options: Options) -> dict[str, Any]:
-    """Stop the jobs of the last submission; those that train or extract save themselves first."""
+    Raises:
+        InputError: nothing was submitted, or the scheduler does not answer, or only the user asks it.
+    """
     submission = _latest(run)
     found = live_tasks(run, submission)
     if found:
-        if submission.scheduler == "slurm":
-            slurm.cancel(found)
-        else:
-            local_jobs.cancel(run, found)
+        scheduler_named(submission.scheduler).cancel(run, submission, found)
     states = ", ".join(
         f"{list(found.values()).count(state)} {state.lower()}" for state in sorted({*found.values()})
     )
@@ -111,6 +88,12 @@ def cancel(run: RunDirectory, options: Options) -> dict[str, Any]:
         else f"{run.path}: no job of it is queued or running"
     )
     return {"cancelled": sorted(found)}
+
+
+def _last_lines(path: Path, lines: int) -> str:
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - 400 * lines))
+        return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
 
 
 def _latest(run: RunDirectory) -> Submission:
@@ -123,50 +106,15 @@ def _latest(run: RunDirectory) -> Submission:
 def _refuse_twice(run: RunDirectory) -> None:
     """A run has one submission at a time; the job that submits what comes after it does not count."""
     submission = Submission.latest(run)
-    if submission is None or submission.scheduler == "kubernetes":
+    if submission is None:
         return
-    found = live_tasks(run, submission)
-    found.pop(os.environ.get("SLURM_JOB_ID", ""), None)
+    try:
+        found = live_tasks(run, submission)
+    except NotAskedError:  # the user knows
+        return
+    found.pop(scheduler_named(submission.scheduler).own_job or "", None)
     if found:
         raise InputError(
             f"{len(found)} job(s) of {run.path} are queued or running ({', '.join(sorted(found)[:5])}); wait for them "
             f"(`subspace status {run.path}`), or `subspace cancel {run.path}` first"
         )
-
-
-def _shown(
-    jobs: list[Job], run: RunDirectory, config: RunConfig, scheduler: str, overrides: tuple[str, ...]
-) -> str:
-    """What would be handed to the scheduler, in words that it or a shell understands."""
-    nothing = "dry run: nothing was written or submitted"
-    if scheduler == "local":
-        command = local_jobs.command(run, _processes(config), overrides)
-        return f"{shlex.join(['subspace', *command])} &\n{nothing}"
-    if scheduler == "kubernetes":
-        comments = [nothing, kubernetes.unseen(Path(config.manifest), run, config.schedule)]
-        lines = [f"# {' '.join(comment.split())}" for comment in comments if comment]
-        return "\n".join([kubernetes.text(jobs, run, config.schedule), *lines])
-    return "\n".join([slurm.shown(jobs, run, config.schedule), nothing])
-
-
-def _told(submission: Submission, jobs: list[Job], run: RunDirectory, config: RunConfig) -> str:
-    if submission.scheduler == "kubernetes":
-        unseen = kubernetes.unseen(Path(config.manifest), run, config.schedule)
-        return "\n".join(
-            [
-                f"{run.path}: {len(jobs)} manifest(s); {shlex.quote(str(submission.folder / 'apply.sh'))} applies one after "
-                f"another\n{kubernetes.asking_kubectl(submission)}",
-                *([unseen] if unseen else []),
-            ]
-        )
-    what = f"{len(jobs)} job(s), {len(submission.tasks)} with each task of an array"
-    if submission.scheduler == "local":
-        what = f"process {submission.tasks[0].id} does all that is left"
-    return (
-        f"{run.path}: {what}, in {submission.folder}\nhow it is: subspace status {run.path}; what failed: subspace logs "
-        f"{run.path} --failed; stop it: subspace cancel {run.path}"
-    )
-
-
-def _processes(config: RunConfig) -> int:
-    return config.schedule.of("train").processes_per_node

@@ -1,204 +1,142 @@
-"""Manifests against the published schemas, and a whole run on a cluster that is this machine."""
+"""`subspace submit --scheduler kubernetes`, and apply.sh on a cluster that is this machine."""
 
 from __future__ import annotations
 
-import copy
+import json
+import os
+import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from conftest import subspace
-from hypothesis import given
-from hypothesis import strategies as st
-from kubernetes_checks import InvalidError, validate
-
-from subspace.mining.errors import InputError
-from subspace.pipeline.run_directory import RunDirectory
-from subspace.pipeline.schedule_config import NAME, ScheduleConfig
-from subspace.pipeline.schedulers import kubernetes
-from subspace.pipeline.schedulers.jobs import Job
+from conftest import QUICK, subspace
+from kubernetes_checks import script_on_path, validate
 
 BIN = Path(sys.executable).parent
-
-CONFIGS: dict[str, dict[str, Any]] = {
-    "one process": {},
-    "2 nodes x 8 GPUs": {
-        "stages": {"train": {"nodes": 2, "gpus": 8, "cpus": 96, "memory_gb": 900, "hours": 60}, "pretrain": {"processes": 2}}
-    },
-    "queue": {"kubernetes": {"queue": "team-a", "namespace": "faces", "claim": "disk.of-us", "image": "registry.example.com/subspace:1"}},
-    "shards side by side": {"shards_per_job": 4, "stages": {"extract": {"gpus": 2}}, "max_running": 3},
-    "setup and prefix": {"setup": ["module load x  ", "", "set -x"], "prefix": ["nice", "-n", "19"]},
-    "no limits": {"job": {"hours": 1e9, "memory_gb": 0.5}, "requeues": 0},
-}  # fmt: skip
-FOLDERS = ("run", 'it\'s a "run" \\ für $(x) $$ 顔 #1', "-", "2024", "x" * 90)
+FAKE = Path(__file__).resolve().parents[2] / "fake_kubectl.py"
 
 
-def jobs(path: Path, shards: tuple[int, ...] = (0, 1, 2, 3), count: int = 4) -> list[Job]:
-    run, at = str(path), ("--round", "0", "--if-due", "plan.P=8")
-    return [
-        Job("pretrain", "start", (("pretrain", run),)),
-        Job("eval", "start", (("eval", run),)),
-        Job("extract", "round-000", (("extract", run, *at),), shards, count),
-        Job("cluster", "round-000", (("extract", run, *at), ("cluster", run, *at))),
-        Job("plan", "round-000", (("plan", run, *at),)),
-        Job("train", "round-000", (("train", run, *at), ("submit", run))),
+@pytest.fixture
+def run(small_manifest: Path, tmp_path: Path) -> Path:
+    """A run with nothing done, and a name that is hard to quote."""
+    path = tmp_path / "it's ein Läufer"
+    settings = [
+        *QUICK,
+        "rounds=1",
+        "schedule.scheduler=kubernetes",
+        "schedule.stages={train: {processes: 2}}",
     ]
+    done = subspace("init", path, "--manifest", small_manifest, *settings)
+    assert done.returncode == 0, done.stderr
+    return path
 
 
-def documents(config: dict[str, Any], path: Path = Path("/claim/run"), **shards: Any) -> list[dict[str, Any]]:
-    """The manifests as `kubectl` would read them."""
-    config = ScheduleConfig.model_validate(config)
-    return list(yaml.safe_load_all(kubernetes.text(jobs(path, **shards), RunDirectory(path), config)))
-
-
-def pod(document: dict[str, Any]) -> dict[str, Any]:
-    """The specification of its pods."""
-    job = document["spec"]
-    job = job["replicatedJobs"][0]["template"]["spec"] if "replicatedJobs" in job else job
-    return job["template"]["spec"]
-
-
-@pytest.mark.parametrize("folder", FOLDERS)
-@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_every_manifest_is_valid(config: dict[str, Any], folder: str) -> None:
-    path = Path("/claim") / folder
-    for missing in (tuple(range(40)), (3, 4, 7, 39)):
-        found = documents(config, path, shards=missing, count=40)
-        assert len(found) == len(jobs(path))
-        for document in found:
-            validate(document)
-            assert document["metadata"]["annotations"] == {"subspace.run/path": str(path)}
-
-
-def _dictionaries(value: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(value, dict):
-        yield value
-    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _dictionaries(inner)
-
-
-FREE = {"labels", "annotations", "requests", "limits"}
-"""Keys whose values have keys of anybody's choice."""
-
-
-@pytest.mark.parametrize("kind", ["Job", "JobSet"])
-def test_a_misspelt_field_is_not_valid_wherever_it_is(kind: str) -> None:
-    whole = next(one for one in documents(CONFIGS["2 nodes x 8 GPUs"]) if one["kind"] == kind)
-    free = [found for one in _dictionaries(whole) for key, found in one.items() if key in FREE]
-    places = [place for place in _dictionaries(whole) if not any(place is one for one in free)]
-    assert len(places) > 15
-    for number, _ in enumerate(places):
-        broken = copy.deepcopy(whole)
-        free = [found for one in _dictionaries(broken) for key, found in one.items() if key in FREE]
-        place = [place for place in _dictionaries(broken) if not any(place is one for one in free)][number]
-        place["terminationGracePeriod"] = 30
-        with pytest.raises(InvalidError):
-            validate(broken)
-
-
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        (("spec", "backoffLimit"), "many"),
-        (("spec", "template", "spec", "containers"), {}),
-        (("spec", "template"), "none"),
-    ],
-)
-def test_a_value_of_another_type_is_not_valid(path: tuple[str, ...], value: object) -> None:
-    broken = documents({})[0]
-    place = broken
-    for key in path[:-1]:
-        place = place[key]
-    place[path[-1]] = value
-    with pytest.raises(InvalidError):
-        validate(broken)
-
-
-def test_what_the_jobs_ask_for() -> None:
-    found = {
-        document["metadata"]["labels"]["subspace.job"]: document
-        for document in documents(CONFIGS["2 nodes x 8 GPUs"])
-    }
-    train, plan = found["round-000-train"], found["round-000-plan"]
-    assert [one["kind"] for one in found.values()] == ["JobSet", "Job", "Job", "Job", "Job", "JobSet"]
-    assert train["spec"]["replicatedJobs"][0]["template"]["spec"]["completions"] == 2
-    asked = {"cpu": "96", "memory": "921600Mi", "nvidia.com/gpu": "8"}
-    (container,) = pod(train)["containers"]
-    assert container["resources"] == {"requests": asked, "limits": asked}
-    assert {"name": "OMP_NUM_THREADS", "value": "12"} in container["env"]
-    assert pod(train)["activeDeadlineSeconds"] == 60 * 3600
-    assert pod(train)["terminationGracePeriodSeconds"] > 120  # save_seconds
-    assert {"name": "shared-memory", "emptyDir": {"medium": "Memory"}} in pod(train)["volumes"]
-    assert [volume["name"] for volume in pod(plan)["volumes"]] == ["runs"]
-    assert container["volumeMounts"][0] == {"name": "runs", "mountPath": "/claim"}
-    unlimited = documents(CONFIGS["no limits"])
-    assert pod(unlimited[0])["activeDeadlineSeconds"] == 2**31 - 1  # as the API server has it
-
-
-def test_shards_are_indices() -> None:
-    extract = documents(CONFIGS["shards side by side"], shards=(0, 3, 4, 5, 8, 9), count=10)[2]["spec"]
-    assert (extract["completionMode"], extract["completions"], extract["parallelism"]) == ("Indexed", 2, 2)
-    extract = documents({"max_running": 3}, shards=tuple(range(9)), count=9)[2]["spec"]
-    assert (extract["completions"], extract["parallelism"], extract["backoffLimitPerIndex"]) == (9, 3, 50)
-
-
-def test_what_is_tried_again() -> None:
-    """The first rule that matches a pod decides; none: another attempt."""
-    for document in documents(CONFIGS["2 nodes x 8 GPUs"]):
-        several = document["kind"] == "JobSet"
-        job = document["spec"]["replicatedJobs"][0]["template"]["spec"] if several else document["spec"]
-        eviction, given_up = job["podFailurePolicy"]["rules"]
-        assert eviction["action"] == ("Count" if several else "Ignore")
-        assert given_up["action"] == "FailJob"
-        assert {2, 3} <= set(given_up["onExitCodes"]["values"])
-        assert not {4, 137, 143} & set(given_up["onExitCodes"]["values"])
-        assert pod(document)["restartPolicy"] == "Never"
-        if several:
-            (rule,) = document["spec"]["failurePolicy"]["rules"]
-            assert (rule["action"], rule["onJobFailureReasons"]) == ("FailJobSet", ["PodFailurePolicy"])
-            assert document["spec"]["failurePolicy"]["maxRestarts"] == 50
-
-
-@given(st.text(min_size=1).filter(lambda name: "/" not in name and "\0" not in name))
-def test_names_are_names_whatever_the_run_is_called(name: str) -> None:
-    label = kubernetes.run_label(RunDirectory(Path("/claim") / name))
-    longest = f"{label}-001-round-000-extract-99999-abcde"
-    assert NAME.fullmatch(label)
-    assert label[0].isalpha()
-    assert NAME.fullmatch(longest), len(longest)
-    assert NAME.fullmatch(f"{label}-001-round-000-train-node-0-999-abcde")
-
-
-def test_runs_of_the_same_name_have_names_of_their_own() -> None:
-    assert kubernetes.run_label(RunDirectory(Path("/a/photos"))) != kubernetes.run_label(
-        RunDirectory(Path("/b/photos"))
+def applied(script: Path, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    """What a person does: start apply.sh, from anywhere."""
+    path = script_on_path(tmp_path / "bin", "kubectl", f'#!/bin/bash\nexec {sys.executable} {FAKE} "$@"\n')
+    folders = f"{BIN}{os.pathsep}{path['PATH']}"
+    return subprocess.run(
+        [script],
+        env={**os.environ, "PATH": folders, "FAKE_CLUSTER": str(tmp_path / "cluster.json")},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
     )
 
 
-@pytest.mark.parametrize(
-    ("config", "path", "message"),
-    [
-        ({"kubernetes": {"mount": "/other"}}, "/claim/run", "/claim/run is not below"),
-        ({"kubernetes": {"mount": "claim"}}, "/claim/run", "claim cannot be mounted"),
-        ({}, "/run", "/ cannot be mounted"),
-        ({}, "/a:b/run", "without ':'"),
-        ({}, "/claim/\udcff", "no UTF-8"),
-    ],
-)
-def test_what_cannot_be_is_said(config: dict[str, Any], path: str, message: str) -> None:
-    with pytest.raises(InputError, match=message) as raised:
-        documents(config, Path(path))
-    assert "\n" not in str(raised.value)
+def test_a_dry_run_shows_what_would_be_written(run: Path) -> None:
+    shown = subspace("submit", run, "--dry-run")
+    assert shown.returncode == 0, shown.stderr
+    assert not (run / "jobs").exists()
+    documents = list(yaml.safe_load_all(shown.stdout))
+    assert len(documents) == shown.stdout.count("\n---\n") + 1
+    for document in documents:
+        validate(document)
+    names = [document["metadata"]["labels"]["subspace.job"] for document in documents]
+    for number, name in enumerate(names, start=1):
+        after = f", once {names[number - 2]} is complete" if number > 1 else ""
+        assert f"# {number} of {len(names)}: {name}{after}\n" in shown.stdout
+    done = subspace("submit", run)
+    assert done.returncode == 0, done.stderr
+    files = sorted((run / "jobs" / "001").glob("*.yaml"))
+    assert [file.name for file in files] == [
+        f"{place:02d}-{name}.yaml" for place, name in enumerate(names, 1)
+    ]
+    assert "---\n".join(file.read_text() for file in files) in shown.stdout
 
 
-@pytest.mark.parametrize(
-    "setting", ["namespace=My_Team", "queue=a/b", "claim=", "image='a b'", "namespace=" + "x" * 64]
-)
-def test_names_that_are_none_are_refused(finished_run: Path, setting: str) -> None:
-    done = subspace("submit", finished_run, "--scheduler", "kubernetes", f"schedule.kubernetes.{setting}")
-    assert done.returncode == 2
-    assert f"schedule.kubernetes.{setting.split('=')[0]}" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+@pytest.mark.slow
+def test_applying_the_manifests_does_the_whole_run(run: Path, tmp_path: Path) -> None:
+    overrides = ["train.optimizer.lr=0.0001", "plan.steps=3"]
+    done = subspace("submit", run, "--json", *overrides)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    submission = json.loads((run / "jobs" / "001" / "submission.json").read_text())
+    assert submission["scheduler"] == "kubernetes"
+    assert [task["job"] for task in submission["tasks"]] == answer["jobs"]
+
+    done = applied(run / "jobs" / "001" / "apply.sh", tmp_path)
+    logs = "\n".join(log.read_text() for log in sorted((run / "jobs" / "001").glob("*.log")))
+    assert done.returncode == 0, done.stdout + done.stderr + logs
+    statuses = json.loads(subspace("status", run, *overrides, "--json").stdout)
+    assert {stage["state"] for stage in statuses} == {"done"}
+    meta = json.loads((run / "round-000" / "checkpoint" / "meta.json").read_text())
+    assert meta["step"] == 3
+    assert "nothing is left to do" in subspace("submit", run, *overrides).stdout
+    again = applied(run / "jobs" / "001" / "apply.sh", tmp_path)  # nothing is done twice
+    assert again.returncode == 0, again.stderr
+
+
+@pytest.mark.slow
+def test_a_job_that_fails_ends_the_order_and_is_named(run: Path, tmp_path: Path) -> None:
+    assert subspace("submit", run).returncode == 0
+    config = run / "subspace.yaml"
+    config.write_text(config.read_text().replace("seed:", "sead:", 1))
+    done = applied(run / "jobs" / "001" / "apply.sh", tmp_path)
+    assert done.returncode == 1
+    assert "start-pretrain failed; what it said: kubectl logs" in done.stdout
+    assert "cluster" not in done.stdout
+    config.write_text(config.read_text().replace("sead:", "seed:", 1))
+
+    for command, where in (("logs", "stderr"), ("cancel", "stderr"), ("status", "stdout")):
+        said = getattr(subspace(command, run), where)
+        assert "kubectl get jobs,jobsets,pods --namespace default --selector subspace.run=it-s-ein" in said
+    (tmp_path / "cluster.json").unlink()
+    assert subspace("submit", run).returncode == 0
+    assert len(list((run / "jobs" / "002").glob("*.yaml"))) == len(
+        list((run / "jobs" / "001").glob("*.yaml"))
+    )
+
+
+def test_rounds_that_follow_are_applied_too(run: Path, tmp_path: Path) -> None:
+    """Where subspaces may turn stale the last job submits what is left; apply.sh goes on with that."""
+    done = subspace("submit", run, "recluster.refresh=running", "recluster.stale_below=0.5")
+    assert done.returncode == 0, done.stderr
+    folder = run / "jobs" / "001"
+    script = (folder / "apply.sh").read_text()
+    assert script.endswith("[ ! -e ../002/apply.sh ] || exec ../002/apply.sh\n")
+    following = run / "jobs" / "002"
+    following.mkdir()
+    (following / "apply.sh").write_text("#!/bin/bash\necho the second\n")
+    (following / "apply.sh").chmod(0o755)
+    lines = [line for line in script.splitlines() if not line.startswith("job ")]
+    (folder / "apply.sh").write_text("\n".join(lines))
+    assert applied(folder / "apply.sh", tmp_path).stdout == "the second\n"
+
+
+def test_a_manifest_that_no_pod_sees_is_said(run: Path, small_manifest: Path) -> None:
+    assert f"{small_manifest} is not below {run.parent}" in subspace("submit", run, "--dry-run").stdout
+    above = Path(os.path.commonpath([run, small_manifest]))
+    shown = subspace("submit", run, "--dry-run", f"schedule.kubernetes.mount={above}").stdout
+    assert "is not below" not in shown
+    assert f"mountPath: {above}\n" in shown
+
+
+def test_shellcheck_has_nothing_to_say_of_apply_sh(run: Path) -> None:
+    assert subspace("submit", run).returncode == 0
+    script = run / "jobs" / "001" / "apply.sh"
+    done = subprocess.run([BIN / "shellcheck", script], capture_output=True, text=True, check=False)
+    assert done.stdout == ""

@@ -17,7 +17,7 @@ from running_processes import PATIENCE
 from subspace.pipeline.run_directory import RunDirectory
 from subspace.pipeline.schedule_config import ScheduleConfig
 from subspace.pipeline.schedulers.jobs import Job
-from subspace.pipeline.schedulers.kubernetes import manifest
+from subspace.pipeline.schedulers.kubernetes_objects import job_object
 from subspace.pipeline.schedulers.pod_scripts import SEVERAL
 
 RECORDER = """\
@@ -33,7 +33,7 @@ trap 'echo saved "$1"; exit 4' TERM
 echo begun "$1"
 for _ in {1..300}; do sleep 0.1; done
 """
-"""Saves itself when it is told to stop."""
+"""Saves itself on SIGTERM."""
 
 HOSTILE = 'it\'s a "räu ber" $(JOB_COMPLETION_INDEX) $$ `x` \\ $HOME *;\n#é'
 """A folder's name, with all that shells and Kubernetes read something into."""
@@ -42,7 +42,7 @@ HOSTILE = 'it\'s a "räu ber" $(JOB_COMPLETION_INDEX) $$ `x` \\ $HOME *;\n#é'
 def started(job: Job, config: dict[str, Any], folder: Path) -> list[Pod]:
     """The pods of a job."""
     run = RunDirectory(folder / "run")
-    return list(pods(manifest(job, run, ScheduleConfig.model_validate(config), run.path / "jobs" / "001")))
+    return list(pods(job_object(job, run, ScheduleConfig.model_validate(config), run.path / "jobs" / "001")))
 
 
 def recorded(job: Job, config: dict[str, Any], folder: Path) -> list[list[tuple[str, ...]]]:
@@ -108,7 +108,7 @@ def test_a_training_on_several_nodes_is_begun_by_torchrun(tmp_path: Path) -> Non
 def manifest_name(job: Job, folder: Path) -> str:
     run = RunDirectory(folder / "run")
     config = ScheduleConfig.model_validate({"stages": {"train": {"nodes": 2}}})
-    return manifest(job, run, config, run.path / "jobs" / "001")["metadata"]["name"]
+    return job_object(job, run, config, run.path / "jobs" / "001")["metadata"]["name"]
 
 
 @pytest.mark.parametrize(("fails_at", "code"), [("extract", 2), ("extract", 4), ("cluster", 3)])
@@ -118,8 +118,8 @@ def test_the_first_failure_is_the_end_and_its_code_that_of_the_pod(
     job = Job("cluster", "round-000", (("extract", "x"), ("cluster", "x")))
     (pod,) = started(job, {}, tmp_path)
     path = script_on_path(tmp_path / "bin", "subspace", RECORDER)
-    told = {"RECORD": str(tmp_path), "FAILS_AT": fails_at, "FAILS_WITH": str(code)}
-    process = pod.start(env={**path, **told})
+    settings = {"RECORD": str(tmp_path), "FAILS_AT": fails_at, "FAILS_WITH": str(code)}
+    process = pod.start(env={**path, **settings})
     process.communicate(timeout=PATIENCE)
     assert process.returncode == code
     assert len(list(tmp_path.glob("cluster-*"))) == 0

@@ -1,0 +1,26 @@
+"""What one `subspace submit` keeps of its jobs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from subspace.pipeline.run_directory import RunDirectory
+from subspace.pipeline.schedulers.submission import Submission, Task, submitted_with
+
+
+def test_a_submission_is_read_as_it_was_kept(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    Submission.new(run, "slurm").keep()
+    tasks = (Task("round-000-extract", "extract", "round-000", "7_1", (2, 3), 5), Task("run", "run", "", "8"))
+    second = Submission.new(run, "slurm", ("plan.steps=9",)).with_tasks(tasks)
+    second.keep()
+    assert Submission.latest(run) == second
+    assert second.folder.name == "002"
+    assert tasks[0].log == "round-000-extract-7_1.log"
+    assert list(second.tasks_for("round-000", "extract")) == [tasks[0]]
+    Submission.new(run, "slurm")  # one that never started anything
+    assert Submission.latest(run) == second
+    assert submitted_with(tmp_path) == ["plan.steps=9"]
+    shutil.copytree(tmp_path / "jobs", tmp_path / "copy" / "jobs")
+    assert Submission.latest(RunDirectory(tmp_path / "copy")) is None  # these jobs are not of the copy
