@@ -9,7 +9,6 @@ from pydantic import Field, field_validator, model_validator
 
 from ..mining.settings import Settings
 from .scheduler_registry import SchedulerName
-from .stages.graph import STAGES, job_names, trains
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 """Of objects of Kubernetes."""
@@ -128,34 +127,3 @@ class ScheduleConfig(Settings):
     )
     requeues: int = Field(default=50, ge=0, description="of one job, at most")
     kubernetes: KubernetesConfig = Field(default_factory=KubernetesConfig)
-
-    @model_validator(mode="after")
-    def _stages_differ_in_settings_of_jobs(self) -> ScheduleConfig:
-        names = job_names()
-        for stage in self.stages:
-            if stage not in names:
-                raise ValueError(f"schedule.stages.{stage} is no stage; there are {', '.join(names)}")
-        for stage in names:
-            unknown = set(self.stages.get(stage, {})) - set(JobConfig.model_fields)
-            if unknown:
-                raise ValueError(
-                    f"schedule.stages.{stage}.{min(unknown)} is no setting of a job; there are "
-                    f"{', '.join(JobConfig.model_fields)}"
-                )
-            if self.of(stage).nodes > 1 and not trains(stage):
-                raise ValueError(
-                    f"nodes={self.of(stage).nodes} for the jobs of {stage}: only {' and '.join(filter(trains, names))} work on several nodes "
-                    "(schedule.stages.train.nodes=2); extract has schedule.shards"
-                )
-        return self
-
-    def of(self, stage: str) -> JobConfig:
-        """What the jobs of a stage ask for: `job`, with the GPUs that it uses alone, and over it `stages`."""
-        uses = {row.gpus for row in STAGES if row.command_name == stage}
-        gpus = self.job.gpus if "all" in uses else min(self.job.gpus, 1 if "one" in uses else 0)
-        return JobConfig.model_validate({**self.job.model_dump(), "gpus": gpus, **self.stages.get(stage, {})})
-
-    def processes_in_all(self, stage: str) -> int:
-        """How many processes share the work of a job, on all its nodes: only training is shared."""
-        asks = self.of(stage)
-        return asks.nodes * asks.processes_per_node if trains(stage) else 1

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..stages.graph import trains
+from ..stages.graph import STAGES
 
 if TYPE_CHECKING:
     from ..stages.context import Context
@@ -92,6 +92,7 @@ def working(
     from ..options import Options
     from ..overrides import keep_overrides, kept_overrides
     from ..run_directory import RunDirectory
+    from ..schedulers.job_requests import check_requests
     from ..signals import StopRequest
     from ..stages.context import Context
 
@@ -101,7 +102,7 @@ def working(
             f"--processes {processes} was given to one of {os.environ['WORLD_SIZE']} processes that a launcher started "
             "(WORLD_SIZE is set); leave it to the launcher how many there are"
         )
-    if several and not trains(command):
+    if several and not any(stage.trains for stage in STAGES if stage.command_name == command):
         raise InputError(
             f"`subspace {command}` was started in several processes, but only train and pretrain meet the others; "
             f"start it once{', with --processes' if command in ('run', 'extract') else ''}"
@@ -128,6 +129,7 @@ def working(
         on_work=keep if first and not child else lambda: None,
     )
     context = Context.open(path, [*before, *given], options)
+    check_requests(context.config.schedule)
     if before and not child:
         console.say(f"settings given earlier: {' '.join(before)} ({run.overrides})")
     lock = lock and not dry_run and first and not child

@@ -8,6 +8,7 @@ kubernetes           Kubernetes: manifests, and apply.sh, which applies them one
 kubernetes_objects   a job as an object of Kubernetes
 pods                 the pods of an object: image, resources, volumes, and what ends them
 pod_scripts          what bash does in each pod
+job_requests         what the jobs of each stage ask for: nodes, GPUs, cores, memory, hours
 jobs                 what is left of a run, as jobs
 submission           RUN/jobs/001/: what one `subspace submit` wrote and started
 job_states           the states of the jobs of the last submission

@@ -18,6 +18,7 @@ from ...mining.artifacts import write_text
 from ..run_directory import RunDirectory
 from ..schedule_config import ScheduleConfig
 from ..stages.context import Context
+from .job_requests import processes_in_all
 from .jobs import Job
 from .kubernetes_objects import RUN, object_name, object_texts, run_label
 from .pods import mount_of
@@ -162,7 +163,7 @@ def _apply_script(jobs: list[Job], run: RunDirectory, config: ScheduleConfig, fo
     words = {"NAMESPACE": config.kubernetes.namespace, "LABEL": run_label(run), "NUMBER": folder.name}
     lines = [re.sub("|".join(words), lambda word: words[word[0]], APPLY)]
     for number, job in enumerate(jobs, start=1):
-        kind = "jobset Completed" if config.processes_in_all(job.stage) > 1 else "job Complete"
+        kind = "jobset Completed" if processes_in_all(config, job.stage) > 1 else "job Complete"
         lines.append(f"job {number:02d} {job.name} {kind}\n")
     if any(command[0] == "submit" for job in jobs for command in job.commands):
         following = f"../{int(folder.name) + 1:03d}/apply.sh"

@@ -18,6 +18,7 @@ import yaml
 
 from ..run_directory import RunDirectory
 from ..schedule_config import ScheduleConfig
+from .job_requests import job_request, processes_in_all
 from .jobs import Job
 from .pod_scripts import GROUP
 from .pods import failure_policy, pod_template
@@ -88,7 +89,7 @@ def job_object(job: Job, run: RunDirectory, config: ScheduleConfig, folder: Path
     """
     name, labels = object_name(job, run, folder), {RUN: run_label(run), JOB: job.name}
     template = pod_template(job, run, config, name, labels)
-    together = config.processes_in_all(job.stage) > 1
+    together = processes_in_all(config, job.stage) > 1
     queue = config.kubernetes.queue
     return {
         "apiVersion": "jobset.x-k8s.io/v1alpha2" if together else "batch/v1",
@@ -125,7 +126,7 @@ def _job_set(
     job: Job, config: ScheduleConfig, labels: dict[str, str], template: dict[str, Any]
 ) -> dict[str, Any]:
     """One process that is gone ends the others, so any pod that fails, or is evicted, begins all of them again."""
-    nodes = config.of(job.stage).nodes
+    nodes = job_request(config, job.stage).nodes
     spec = {
         "completionMode": "Indexed",
         "completions": nodes,

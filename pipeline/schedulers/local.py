@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ...mining.errors import InputError
 from ..child_processes import python_calling
 from ..run_directory import RunDirectory
+from .job_requests import job_request
 from .scheduler import NOTHING_WRITTEN, how_to_follow
 from .submission import Submission, Task
 
@@ -104,7 +105,7 @@ class Local:
 
 def _command(context: Context) -> list[str]:
     """What is started, as arguments of `subspace`."""
-    processes = context.config.schedule.of("train").processes_per_node
+    processes = job_request(context.config.schedule, "train").processes_per_node
     return ["run", str(context.run.path.resolve()), *context.options.overrides, "--processes", str(processes)]
 
 

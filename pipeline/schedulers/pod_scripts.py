@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterator
 
 from ..schedule_config import ScheduleConfig
+from .job_requests import job_request, processes_in_all
 from .jobs import Job, ranges
 
 PORT = 29500
@@ -62,8 +63,8 @@ def pod_script(job: Job, config: ScheduleConfig, name: str) -> str:
 
 def _command(job: Job, command: tuple[str, ...], config: ScheduleConfig, name: str) -> str:
     """One command of `subspace`, begun by torchrun where several processes share its work."""
-    asks = config.of(job.stage)
-    if config.processes_in_all(job.stage) == 1:
+    asks = job_request(config, job.stage)
+    if processes_in_all(config, job.stage) == 1:
         return shlex.join([*config.prefix, "subspace", *command])
     first = f"{name}-{GROUP}-0-0.{name}"
     return (
@@ -76,7 +77,7 @@ def _command(job: Job, command: tuple[str, ...], config: ScheduleConfig, name: s
 
 def _shards(job: Job, config: ScheduleConfig) -> Iterator[str]:
     """The shards of a pod, by its index among the pods of the job."""
-    together, gpus = config.shards_per_job, config.of(job.stage).gpus
+    together, gpus = config.shards_per_job, job_request(config, job.stage).gpus
     words = shlex.join([*config.prefix, "subspace", *job.commands[0]])
     if together > 1:
         yield SEVERAL

@@ -11,6 +11,7 @@ from ...mining.errors import InputError
 from ..run_directory import RunDirectory
 from ..schedule_config import JobConfig, ScheduleConfig
 from ..stages.graph import STAGES
+from .job_requests import job_request, processes_in_all
 from .jobs import Job
 from .pod_scripts import pod_script
 
@@ -58,7 +59,7 @@ def pod_template(
     Raises:
         InputError: a run outside of what is mounted.
     """
-    asks, mount = config.of(job.stage), mount_of(run, config)
+    asks, mount = job_request(config, job.stage), mount_of(run, config)
     folder = {"workingDir": str(Path.cwd())} if Path.cwd().is_relative_to(mount) else {}
     container = {
         "name": WORK,
@@ -114,7 +115,7 @@ def mount_of(run: RunDirectory, config: ScheduleConfig) -> Path:
 
 
 def _environment(job: Job, config: ScheduleConfig) -> dict[str, str]:
-    asks, together = config.of(job.stage), config.processes_in_all(job.stage)
+    asks, together = job_request(config, job.stage), processes_in_all(config, job.stage)
     side_by_side = config.shards_per_job if job.shards else asks.processes_per_node if together > 1 else 1
     variables = {"OMP_NUM_THREADS": str(max(1, asks.cpus // side_by_side))}
     if together > 1:

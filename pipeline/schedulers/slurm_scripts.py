@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..run_directory import RunDirectory
 from ..schedule_config import JobConfig, ScheduleConfig
+from .job_requests import job_request, processes_in_all
 from .jobs import Job, ranges
 from .submission import Task
 
@@ -28,8 +29,8 @@ def slurm_script(job: Job, run: RunDirectory, config: ScheduleConfig, logs: Path
     Args:
         logs: the folder of its log.
     """
-    asks = config.of(job.stage)
-    together = config.processes_in_all(job.stage)
+    asks = job_request(config, job.stage)
+    together = processes_in_all(config, job.stage)
     tasks = config.shards_per_job if job.shards else (asks.processes_per_node if together > 1 else 1)
     return _template().render(
         job=job,
@@ -48,7 +49,7 @@ def slurm_script(job: Job, run: RunDirectory, config: ScheduleConfig, logs: Path
 
 
 def _directives(job: Job, run: RunDirectory, config: ScheduleConfig, tasks: int, logs: Path) -> Iterator[str]:
-    asks = config.of(job.stage)
+    asks = job_request(config, job.stage)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{run.path.resolve().name}-{job.name}")
     yield f"--job-name={name}"
     # Slurm replaces %j and the like in the folder too, even where a relative path leaves it unsaid.

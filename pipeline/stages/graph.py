@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Place = Literal["start", "round", "network"]
 """start: once, for the starting network; round: in every round; network: for every network, the starting one too."""
-Gpus = Literal["all", "one", "none"]
+Gpus = Literal["all", "shards", "one", "none"]
 
 MANIFEST, NETWORK_BEFORE, NETWORK_HERE = "manifest", "network before", "network here"
 """Inputs that no stage of the same folder makes: the manifest, the network that the round begins with, and the one of
@@ -79,7 +79,7 @@ class StageRow:
     reads_images: bool = False
     """Whether loader processes hand it images in shared memory."""
     gpus: Gpus = "none"
-    """How many of a job's GPUs it uses."""
+    """How many GPUs of a job it uses; shards: one for each shard of the job."""
     phases: tuple[str, ...] = ()
     """Parts of its time that its log has apart."""
     switches: tuple[Switch, ...] = field(default=())
@@ -176,7 +176,7 @@ STAGES = (
         example="--shard 0 --num-shards 8",
         shards=True,
         reads_images=True,
-        gpus="all",
+        gpus="shards",
     ),
     StageRow(
         name="cluster",
@@ -275,11 +275,6 @@ def jobs_of(name: str) -> tuple[str, ...]:
     own = row(name)
     after = STAGES[STAGES.index(own) + 1] if own.shards else own
     return tuple(dict.fromkeys((own.command_name, after.command_name)))
-
-
-def trains(job: str) -> bool:
-    """Whether the jobs of a command share their work over processes and nodes."""
-    return any(found.trains for found in STAGES if found.command_name == job)
 
 
 def finished(context: Context, name: str, round_index: int) -> str:

@@ -1,4 +1,4 @@
-"""What the jobs of each stage ask for."""
+"""What the jobs of each stage ask for. Covers pipeline/schedule_config.py as well."""
 
 from __future__ import annotations
 
@@ -9,25 +9,27 @@ import pytest
 from subspace.mining.errors import InputError
 from subspace.pipeline.config import load_config
 from subspace.pipeline.schedule_config import ScheduleConfig
+from subspace.pipeline.schedulers.job_requests import check_requests, job_request
 from subspace.pipeline.stages.graph import job_names
 
 
 def gpus(**schedule: object) -> dict[str, int]:
     """The GPUs that the jobs of each stage ask for."""
     config = ScheduleConfig.model_validate(schedule)
-    return {stage: config.of(stage).gpus for stage in job_names()}
+    return {stage: job_request(config, stage).gpus for stage in job_names()}
 
 
 def test_only_stages_that_use_gpus_ask_for_those_of_all_jobs() -> None:
-    """Planning is NumPy; clustering and evaluation are one process on one device each."""
-    asked = {"pretrain": 4, "extract": 4, "cluster": 1, "plan": 0, "train": 4, "eval": 1}
+    """Planning is NumPy; clustering, evaluation and each shard of an extraction are one process on one device."""
+    asked = {"pretrain": 4, "extract": 1, "cluster": 1, "plan": 0, "train": 4, "eval": 1}
     assert gpus(job={"gpus": 4}) == asked
+    assert gpus(job={"gpus": 4}, shards_per_job=3) == {**asked, "extract": 3}
     assert gpus(job={"gpus": 0}) == dict.fromkeys(job_names(), 0)
 
 
 def test_gpus_of_a_stage_are_what_it_asks_for() -> None:
     stages = {"plan": {"gpus": 2}, "cluster": {"gpus": 8}, "eval": {"gpus": 0}, "train": {"cpus": 9}}
-    asked = {"pretrain": 4, "extract": 4, "cluster": 8, "plan": 2, "train": 4, "eval": 0}
+    asked = {"pretrain": 4, "extract": 1, "cluster": 8, "plan": 2, "train": 4, "eval": 0}
     assert gpus(job={"gpus": 4}, stages=stages) == asked
 
 
@@ -41,6 +43,7 @@ def test_gpus_of_a_stage_are_what_it_asks_for() -> None:
         ),
         ("schedule.stages.cluster.nodes=2", "only pretrain and train work on several nodes"),
         ("schedule.job.flags=[x]", "'x' is no option of sbatch"),
+        ("schedule.stages.train.gpus=-1", "schedule.stages.train: .*greater than or equal to 0"),
         ('schedule.job.partition="a\\nb"', "line break"),
     ],
 )
@@ -48,4 +51,4 @@ def test_wrong_settings_get_one_line(tmp_path: Path, settings: str, message: str
     path = tmp_path / "subspace.yaml"
     path.write_text("manifest: m")
     with pytest.raises(InputError, match=message):
-        load_config(path, [settings])
+        check_requests(load_config(path, [settings]).schedule)
