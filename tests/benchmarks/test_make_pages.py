@@ -30,7 +30,8 @@ def test_every_stored_table_is_on_a_page() -> None:
     stored = {
         f"stored {path.stem} {name}"
         for path in RESULTS.glob("*.json")
-        for name in json.loads(path.read_text())["tables"]
+        for name, table in json.loads(path.read_text())["tables"].items()
+        if set(table["columns"][1:]) - set(table.get("times", []))  # something is left of it
     }
     assert stored <= shown
 
