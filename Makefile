@@ -44,7 +44,7 @@ format: install
 docs: install
 	$(BIN)/python docs/make_settings_page.py
 	$(BIN)/python docs/make_code_map.py
-	$(BIN)/python benchmarks/make_pages.py
+	$(BIN)/python benchmarks/quality/make_pages.py
 
 bench: install
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -25,7 +25,10 @@ def code_map() -> str:
     """The whole page."""
     lines = [HEAD]
     for top in TOPS:
-        for folder in (REPOSITORY / top, *sorted(path for path in (REPOSITORY / top).rglob("*") if path.is_dir())):
+        for folder in (
+            REPOSITORY / top,
+            *sorted(path for path in (REPOSITORY / top).rglob("*") if path.is_dir()),
+        ):
             files = files_of(folder)
             if not files:
                 continue

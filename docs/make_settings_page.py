@@ -31,7 +31,9 @@ MARKED = re.compile(r"(<!-- losses -->\n).*?(<!-- end -->)", re.DOTALL)
 
 def settings_page() -> str:
     """The whole page: a table for the settings of the run itself, then one for each section."""
-    sections = {name: field.annotation for name, field in RunConfig.model_fields.items() if _is_section(field)}
+    sections = {
+        name: field.annotation for name, field in RunConfig.model_fields.items() if _is_section(field)
+    }
     lines = [HEAD.format(sections=", ".join(f"[{name}](#{name})" for name in sections))]
     lines += ["## The run", "", *_table(RunConfig, "", nested=False)]
     for name, model in sections.items():

@@ -90,7 +90,7 @@ def test_settings_in_the_documents_exist(path: Path) -> None:
 
 
 def test_an_unknown_setting_is_found() -> None:
-    with pytest.raises(AssertionError, match="plan.group"):
+    with pytest.raises(AssertionError, match=r"plan\.group"):
         _check_setting("plan.group")
     with pytest.raises(AssertionError, match="margin_"):
         _check_setting("train.loss_args.arcface.margin_")
@@ -111,14 +111,20 @@ def test_the_map_has_a_sentence_for_every_module() -> None:
         for path in (REPOSITORY / package).rglob("*.py"):
             folder = path.parent.relative_to(REPOSITORY).as_posix()
             if path.name == "__init__.py":
-                assert folder == "pipeline" or re.match(r"\n\S", folders[folder]), f"{folder} has no docstring"
+                assert folder == "pipeline" or re.match(r"\n\S", folders[folder]), (
+                    f"{folder} has no docstring"
+                )
             else:
-                assert re.search(rf"^- `{path.name}`: \S", folders[folder], re.MULTILINE), f"{path}: no sentence"
+                assert re.search(rf"^- `{path.name}`: \S", folders[folder], re.MULTILINE), (
+                    f"{path}: no sentence"
+                )
 
 
 def test_files_that_recipes_name_exist() -> None:
     """Of CONTRIBUTING.md, but for the new ones, which are called NAME there."""
-    named = re.findall(r"`((?:pipeline|train|mining|benchmarks|docs)/[\w/.]+)`", (REPOSITORY / "CONTRIBUTING.md").read_text())
+    named = re.findall(
+        r"`((?:pipeline|train|mining|benchmarks|docs)/[\w/.]+)`", (REPOSITORY / "CONTRIBUTING.md").read_text()
+    )
     assert len(named) > 10
     assert not [name for name in named if "NAME" not in name and not (REPOSITORY / name).exists()]
 

@@ -51,20 +51,34 @@ def test_times_beside_other_work_are_left_out() -> None:
         },
     }
     lines = stored_table(result, "own")
-    assert lines[:4] == ["| case | s | ms | GiB |", "|---|---|---|---|", "| busy | – | – | 3 |", "| quiet | 4 | 5 | 6 |"]
+    assert lines[:4] == [
+        "| case | s | ms | GiB |",
+        "|---|---|---|---|",
+        "| busy | – | – | 3 |",
+        "| quiet | 4 | 5 | 6 |",
+    ]
     assert lines[-1] == "*`python bench.py`; 2026-01-01. Left out, since timed beside other work: s, ms.*"
 
 
 def test_a_column_of_dashes_is_no_column() -> None:
-    assert without_empty_columns(["| a | b |", "|---|---|", "| 1 | – |", "| 2 | – |"]) == ["| a |", "|---|", "| 1 |", "| 2 |"]
+    assert without_empty_columns(["| a | b |", "|---|---|", "| 1 | – |", "| 2 | – |"]) == [
+        "| a |",
+        "|---|",
+        "| 1 |",
+        "| 2 |",
+    ]
 
 
 def test_every_figure_of_the_claims_is_on_the_page_that_it_links_to() -> None:
-    rows = [line for line in BENCHMARKS.read_text().splitlines() if line.startswith("| ") and "](docs/" in line]
+    rows = [
+        line for line in BENCHMARKS.read_text().splitlines() if line.startswith("| ") and "](docs/" in line
+    ]
     assert len(rows) > 10
     for row in rows:
         cells = row.strip("| ").split(" | ")
         page = (REPOSITORY / re.search(r"\]\((docs/[^)#]+)", row)[1]).read_text()  # pyright: ignore[reportOptionalSubscript]
         numbers = set(re.findall(r"(?<![\w.@=-])\d[\d,]*(?:\.\d+)?(?![\w])", cells[1]))
-        missing = {number for number in numbers if not re.search(rf"(?<![\d.]){re.escape(number)}(?![\d])", page)}
+        missing = {
+            number for number in numbers if not re.search(rf"(?<![\d.]){re.escape(number)}(?![\d])", page)
+        }
         assert not missing, f"{cells[0]}: {missing} not on its page"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from arms import ARMS, COMMON, PRETRAIN, Arm
 from glyph_sets import REPOSITORY, WIDE, GlyphSet
-from one_row import RESULTS, VISITS, WORK, Row
+from one_row import RESULTS, WORK, Row
 from table import read_results, table
 
 from subspace.pipeline.config import parse_config

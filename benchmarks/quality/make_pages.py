@@ -8,7 +8,7 @@ A table stands between two marks in a page; what is between them is replaced:
     <!-- table: lead -->                   three rows for the README
     <!-- end -->
 
-python benchmarks/make_pages.py [--check]
+python benchmarks/quality/make_pages.py [--check]
 """
 
 from __future__ import annotations
@@ -16,20 +16,19 @@ from __future__ import annotations
 import json
 import re
 import sys
-from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(REPOSITORY / "benchmarks" / "quality")]
-
 from arms import ARMS
+from glyph_sets import REPOSITORY
 from one_row import VISITS
 from table import BUDGETS, LEFT_OUT, mean, read_results, table
 
 RESULTS = REPOSITORY / "benchmarks" / "results"
 PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs" / "benchmarks").glob("*.md")))
 MARKED = re.compile(r"(<!-- table: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
-LEFT_OUT_NOTE = "*Left out (–): times taken beside other work, or on another processor than most of the table.*"
+LEFT_OUT_NOTE = (
+    "*Left out (–): times taken beside other work, or on another processor than most of the table.*"
+)
 LEAD = {
     "Partial FC (CosFace)": "Partial FC CosFace, r=0.1",
     "random batches, same loss": "random, multi-similarity, λ=0.8, β=20",
@@ -86,8 +85,9 @@ def stored_table(result: dict[str, Any], name: str) -> list[str]:
             for column, cell in zip(columns, row, strict=True)
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    made = [result["date"], *([result["hardware"]] if result["hardware"] else [])]
-    note = f"`{result['command']}`; {', '.join(made)}."
+    made = {**result, **own}  # a table that was made again says so itself
+    when_and_where = ", ".join(filter(None, (made["date"], made["hardware"])))
+    note = f"`{made['command']}`; {when_and_where}."
     if times:
         note += f" Left out, since timed beside other work: {', '.join(times)}."
     return [*without_empty_columns(lines), "", f"*{note}*"]
@@ -97,9 +97,7 @@ def without_empty_columns(lines: list[str]) -> list[str]:
     """A Markdown table without the columns in which every row has a dash."""
     rows = [line[1:-1].split("|") for line in lines]
     kept = [
-        column
-        for column in range(len(rows[0]))
-        if any(row[column].strip() != LEFT_OUT for row in rows[2:])
+        column for column in range(len(rows[0])) if any(row[column].strip() != LEFT_OUT for row in rows[2:])
     ]
     return [f"|{'|'.join(row[column] for column in kept)}|" for row in rows]
 
