@@ -10,10 +10,14 @@ import re
 from pathlib import Path
 from types import ModuleType
 
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import typer
 from conftest import REPOSITORY
 
+from subspace.mining.schemas import DUPLICATES, IDENTITIES, PLAN, SUBSPACES
 from subspace.mining.settings import Settings
 from subspace.pipeline.cli import app
 from subspace.pipeline.config import RunConfig
@@ -66,6 +70,22 @@ def test_python_in_the_documents_compiles(path: Path) -> None:
     for language, code in BLOCK.findall(path.read_text()):
         if language == "python":
             compile(code, str(path), "exec")
+
+
+def test_sql_in_the_documents_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On empty tables of a run: their columns have the names and types that the queries use."""
+    for kind in (IDENTITIES, SUBSPACES, DUPLICATES, PLAN):
+        path = tmp_path / "runs/demo-subspace/round-000"
+        path = path / "plan" / "part.parquet" if kind is PLAN else path / f"{kind.name}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table({c.name: pa.array([], _any_width(c.type)) for c in kind.columns}), path)
+    monkeypatch.chdir(tmp_path)
+    queries = [
+        code for path in DOCUMENTS for language, code in BLOCK.findall(path.read_text()) if language == "sql"
+    ]
+    assert queries
+    for query in queries:
+        assert duckdb.sql(query).fetchall() == []
 
 
 @each_document
@@ -175,6 +195,10 @@ def _check_setting(key: str) -> None:
                 assert not rest, f"no setting {key}"
             return
         model = model.model_fields[name].annotation  # pyright: ignore[reportAssignmentType]
+
+
+def _any_width(kind: pa.DataType) -> pa.DataType:
+    return pa.list_(kind.value_type) if pa.types.is_fixed_size_list(kind) else kind
 
 
 def _script(name: str) -> ModuleType:
