@@ -21,7 +21,8 @@ from subspace.mining.schemas import DUPLICATES, IDENTITIES, PLAN, SUBSPACES
 from subspace.mining.settings import Settings
 from subspace.pipeline.cli import app
 from subspace.pipeline.config import RunConfig
-from subspace.pipeline.schedule_config import STAGES, JobConfig
+from subspace.pipeline.schedule_config import JobConfig
+from subspace.pipeline.stages.graph import job_names
 from subspace.train.losses.registry import LOSSES
 
 DOCUMENTS = [
@@ -189,7 +190,7 @@ def _check_setting(key: str) -> None:
                 assert not rest or rest[0] in LOSSES, f"no loss {key}"
                 assert len(rest) < 2 or rest[1] in LOSSES[rest[0]].settings, f"no setting {key}"
             elif name == "stages":
-                assert not rest or rest[0] in STAGES, f"no stage {key}"
+                assert not rest or rest[0] in job_names(), f"no stage {key}"
                 assert len(rest) < 2 or rest[1] in JobConfig.model_fields, f"no setting {key}"
             else:
                 assert not rest, f"no setting {key}"
