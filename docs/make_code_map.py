@@ -8,6 +8,8 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import yaml
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 TOPS = ("pipeline", "mining", "train", "examples", "benchmarks", "data_manifests", "docs")
 KINDS = (".py", ".yaml", ".j2")
@@ -47,13 +49,13 @@ def files_of(folder: Path) -> list[Path]:
 
 
 def first_line(path: Path) -> str:
-    """Of the docstring of a module, or of the comment at the head of a YAML file."""
+    """Of the docstring of a module; what a recipe says it is about."""
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".py":
         return (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0].strip()
-    if path.suffix == ".j2":
-        return "a template"
-    return next((line.strip("# ") for line in text.splitlines() if line.startswith("# ")), "data")
+    if path.suffix == ".yaml":
+        return str(yaml.safe_load(text).get("about", "data")).strip()
+    return "a template"
 
 
 if __name__ == "__main__":
