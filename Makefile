@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install demo test test-slow slurm-test check format bench demo-data glyphs clean
+.PHONY: install demo test test-slow slurm-test check format docs bench demo-data glyphs clean
 
 install: $(INSTALLED)
 
@@ -39,6 +39,12 @@ check: install
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Pages and tables that are made from the code and from stored results; tests say when they are old.
+docs: install
+	$(BIN)/python docs/make_settings_page.py
+	$(BIN)/python docs/make_code_map.py
+	$(BIN)/python benchmarks/quality/make_pages.py
 
 bench: install
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -1,7 +1,7 @@
-"""Print the table of the comparison from the stored results, one part for each set and budget.
+"""Print the tables of the comparison from the stored results, one for each set and budget.
 
-Times in brackets are of rows that ran beside other work, or on another processor than most of their table, and say
-little.
+A row that ran beside other work, or on another processor than most of its table, has a dash for each time. Its times
+are in its result file.
 
 python benchmarks/quality/table.py [--visits 40] [20k | 100k ...]
 """
@@ -27,6 +27,8 @@ QUALITY = {
     "coverage_p95": "coverage@P=0.95",
     "coverage_p99": "coverage@P=0.99",
 }
+LEFT_OUT = "–"
+"""In the place of a time that was taken beside other work."""
 BUDGETS = {"steps": "equal steps", "wallclock": "equal wall-clock, mining counted"}
 
 
@@ -55,7 +57,7 @@ def read_results(data: str, visits: float) -> dict[tuple[str, str], list[dict[st
 
 def table(rows: dict[str, list[dict[str, Any]]]) -> list[str]:
     """Markdown; the best mean of each quality column is bold."""
-    best = {key: max(_mean(results, key) for results in rows.values()) for key in QUALITY}
+    best = {key: max(mean(results, key) for results in rows.values()) for key in QUALITY}
     usual = statistics.mode(result["hardware"] for results in rows.values() for result in results)
     titles = ["arm", "seeds", *QUALITY.values(), "active", "steps", "images/s", "s", "mining", "GiB"]
     lines = [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
@@ -63,29 +65,30 @@ def table(rows: dict[str, list[dict[str, Any]]]) -> list[str]:
         cells = [arm, f"{len(results)}"]
         for key in QUALITY:
             cell = _percent([result[key] for result in results])
-            cells.append(f"**{cell}**" if _mean(results, key) == best[key] else cell)
+            cells.append(f"**{cell}**" if mean(results, key) == best[key] else cell)
         active = [result["active_fraction"] for result in results]
-        seconds = _mean(results, "seconds")
+        seconds = mean(results, "seconds")
         unlike = any(result.get("beside_other_work") or result["hardware"] != usual for result in results)
         times = (
-            f"{_mean(results, 'images_per_second'):,.0f}",
+            f"{mean(results, 'images_per_second'):,.0f}",
             f"{seconds:,.0f}",
-            f"{_mean(results, 'mining_seconds') / seconds:.0%}",
+            f"{mean(results, 'mining_seconds') / seconds:.0%}",
         )
-        images_per_second, taken, mining = (f"({time})" if unlike else time for time in times)
+        images_per_second, taken, mining = (LEFT_OUT if unlike else time for time in times)
         cells += [
             "" if None in active else f"{100 * statistics.mean(active):.1f}",
-            f"{_mean(results, 'steps'):,.0f}",
+            f"{mean(results, 'steps'):,.0f}",
             images_per_second,
             taken,
             mining,
-            f"{_mean(results, 'peak_rss_bytes') / 2**30:.1f}",
+            f"{mean(results, 'peak_rss_bytes') / 2**30:.1f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
-def _mean(results: list[dict[str, Any]], key: str) -> float:
+def mean(results: list[dict[str, Any]], key: str) -> float:
+    """Of one figure over the seeds."""
     return statistics.mean(result[key] for result in results)
 
 
