@@ -1,7 +1,7 @@
 """The shell around mining and training: arguments, files, order, scheduling.
 
-From Python a run is three names: a `RunDirectory`, its settings by `load_config`, and `run_rounds`, which does
-what is left of them. They are imported on first use.
+From Python: `run_rounds(Context.open("runs/photos"))` does what is left of a run; a `RunDirectory` says where its files
+lie, `load_config` reads its settings. They are imported on first use.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ if TYPE_CHECKING:  # the same names once more, for type checkers and editors
     from .config import load_config as load_config
     from .rounds import run_rounds as run_rounds
     from .run_directory import RunDirectory as RunDirectory
+    from .stages.context import Context as Context
 
 _NAMES = {
     "config": ["load_config"],
     "rounds": ["run_rounds"],
     "run_directory": ["RunDirectory"],
+    "stages.context": ["Context"],
 }
 __getattr__, __dir__, __all__ = import_on_first_use(__name__, _NAMES)

@@ -148,6 +148,12 @@ class RunConfig(Settings):
 def load_config(path: Path, overrides: Sequence[str] = (), where: str | None = None) -> RunConfig:
     """Read a `subspace.yaml` and apply `section.key=value` overrides (OmegaConf's dot-list grammar).
 
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "subspace.yaml")
+    >>> _ = path.write_text("manifest: photos.parquet\\nplan: {steps: 500}")
+    >>> load_config(path, ["plan.K=4"]).plan.steps, load_config(path, ["plan.K=4"]).plan.K
+    (500, 4)
+
     Args:
         where: what errors call the origin of the settings; `path` unless said.
 

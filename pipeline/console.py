@@ -165,7 +165,7 @@ def counted(count: int, thing: str, things: str | None = None) -> str:
     return f"{count:,} {thing if count == 1 else things or thing + 's'}"
 
 
-def table(rows: list[list[str]], text: Collection[int] = (0,), width: int | None = None) -> str:
+def aligned(rows: list[list[str]], text: Collection[int] = (0,), width: int | None = None) -> str:
     """Align rows of cells in columns; the first row is the head.
 
     Args:

@@ -10,7 +10,7 @@ from ..mining.artifacts import remove
 from ..mining.errors import InputError
 from ..mining.manifest import Manifest
 from .config import RunConfig, load_config, parse_config, write_config
-from .console import table
+from .console import aligned
 from .initialize import LEARNING_RATES
 from .options import Options
 from .rounds import run_rounds
@@ -158,7 +158,7 @@ def result_table(results: dict[str, Any]) -> str:
                 f"{result['mining_seconds']:.0f} s" if trained else "",
             ]
         )
-    return table(rows)
+    return aligned(rows)
 
 
 def _reading(results: dict[str, Any]) -> str:

@@ -27,8 +27,13 @@ def run_rounds(context: Context) -> dict[str, Any]:
     That is `config.rounds` rounds, or more where stale subspaces end rounds early, or fewer where validation gains no
     more (`config.early_stop`).
 
+    >>> from subspace.pipeline import Context
+    >>> run_rounds(Context.open("runs/photos", ["rounds=3"]))  # after `subspace init runs/photos`
+    Traceback (most recent call last):
+    subspace.mining.errors.InputError: runs/photos is not a run (no subspace.yaml); make one with `subspace init runs/photos`
+
     Returns:
-        The evaluations by folder name.
+        The evaluations by folder name, as evaluation.json holds them.
 
     Raises:
         StaleArtifactError: a finished stage was made with other settings or inputs.

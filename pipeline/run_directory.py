@@ -34,7 +34,12 @@ from .stage_folder import ROUND, START, StageFolder
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """Paths of a run."""
+    """Paths of a run.
+
+    >>> run = RunDirectory(Path("runs/photos"))
+    >>> str(run.config), str(run.round(1).checkpoint), str(run.network(0).checkpoint)
+    ('runs/photos/subspace.yaml', 'runs/photos/round-001/checkpoint', 'runs/photos/start/checkpoint')
+    """
 
     path: Path
 

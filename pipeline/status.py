@@ -14,10 +14,10 @@ from tqdm import tqdm
 
 from ..mining.errors import InputError, StaleArtifactError
 from ..train.monitoring.metrics_file import read_metrics
-from ..train.monitoring.phase_seconds import phase_seconds
+from ..train.monitoring.phase_seconds import sum_phases
 from .best import kept_best
 from .config import RunConfig
-from .console import duration, percent, table
+from .console import aligned, duration, percent
 from .run_directory import RunDirectory
 from .stage_folder import StageFolder
 from .stage_words import PHASE_WORDS, metric_in_words, summary_in_words
@@ -90,7 +90,7 @@ def _status(context: Context, stage: StageRow) -> StageStatus:
 
 def _phases(folder: StageFolder) -> dict[str, float] | None:
     """Where a training's time went, from its log; None where nothing is known of it."""
-    return phase_seconds(read_metrics(folder.metrics))
+    return sum_phases(read_metrics(folder.metrics))
 
 
 def _partial(context: Context, stage: StageRow) -> str:
@@ -139,7 +139,7 @@ def describe(run: RunDirectory, statuses: list[StageStatus]) -> str:
         took = duration(status.seconds) if status.seconds is not None else ""
         rows.append([f"{status.folder}/{status.stage}", status.state, took, status.note])
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    lines = [table(rows, text=(0, 1, 3), width=width), ""]
+    lines = [aligned(rows, text=(0, 1, 3), width=width), ""]
     trainings = {f"{status.folder}/{status.stage}": status.phases for status in statuses if status.phases}
     if trainings:
         lines += [_phase_table(trainings), ""]
@@ -179,7 +179,7 @@ def _phase_table(trainings: dict[str, dict[str, float]]) -> str:
         for name, seconds in phases.items():
             share[PHASE_WORDS.get(name, name)] += seconds / total
         rows.append([training, *(percent(share[name]) for name in names)])
-    return table(rows)
+    return aligned(rows)
 
 
 def as_json(statuses: list[StageStatus]) -> list[dict[str, object]]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..console import amount, table
+from ..console import aligned, amount
 
 BAR = 40
 QUANTILES = (0.05, 0.5, 0.95)
@@ -117,7 +117,7 @@ class Summary:
             value = f"{number.rjust(numbers)} {words}" if number else words
             lines.append(f"  {label.ljust(labels)}  {value}".rstrip())
         for title, rows, text in self.tables:
-            lines += ["", f"  {title}", *(f"  {row}" for row in table(rows, text).splitlines())]
+            lines += ["", f"  {title}", *(f"  {row}" for row in aligned(rows, text).splitlines())]
         for title, texts in self.lists:
             lines += ["", f"  {title}", *(f"    {text}" for text in texts)]
         for title, bins in self.histograms.items():

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ...mining.errors import InputError
 from ...train.monitoring.metrics_file import read_metrics
-from ...train.monitoring.phase_seconds import phase_seconds
+from ...train.monitoring.phase_seconds import sum_phases
 from ..console import duration, percent
 from ..stage_words import PHASE_WORDS
 from .summary import Summary
@@ -76,7 +76,7 @@ def summarize_log(path: Path) -> Summary:
 
 
 def _add_phases(summary: Summary, lines: list[dict[str, Any]]) -> None:
-    phases = phase_seconds(lines)
+    phases = sum_phases(lines)
     if not phases:
         return
     summary.facts["phases"] = phases

@@ -17,9 +17,10 @@ from ..stage_folder import StageFolder
 class Context:
     """One run, as one command sees it, in one of its folders.
 
-    Example:
-        >>> from subspace.pipeline import Context
-        >>> Context.open("runs/photos", ["rounds=3"])  # doctest: +SKIP
+    >>> [field for field in Context.__dataclass_fields__]
+    ['run', 'config', 'manifest', 'options', 'round_index']
+
+    `Context.open("runs/photos", ["rounds=3"])` opens a run as the commands do.
     """
 
     run: RunDirectory

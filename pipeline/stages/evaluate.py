@@ -8,7 +8,7 @@ import numpy as np
 
 from ...mining.artifacts import read_json, write_json
 from ...train.checkpoint_meta import SPEC_PREFIX
-from ..console import amount, table
+from ..console import aligned, amount
 from ..run_directory import RunDirectory
 from .context import Context
 from .graph import row
@@ -96,7 +96,7 @@ def evaluation_table(named: dict[str, dict[str, Any]]) -> str:
     rows = [["network", *metrics]]
     for name, evaluation in named.items():
         rows.append([name, *(percent(evaluation["metrics"][metric]) for metric in metrics)])
-    return table(rows)
+    return aligned(rows)
 
 
 def percent(metric: dict[str, float | None]) -> str:

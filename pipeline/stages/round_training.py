@@ -36,7 +36,7 @@ def round_estimate(context: Context) -> str:
     return training_estimate(network, context.config.train, len(plan), len(plan[0]), context.options)
 
 
-def round_training(context: Context, stage: Stage) -> Training:
+def build_round_training(context: Context, stage: Stage) -> Training:
     """The training of a round on its plan; `Training.run` does it."""
     config, before = context.config, context.before.checkpoint
     network = load_network(f"{SPEC_PREFIX}{before}")

@@ -22,7 +22,7 @@ from ...train.loop import train_steps
 from ...train.losses.loss import EmbeddingLoss
 from ...train.monitoring.metrics_file import read_metrics
 from ...train.monitoring.metrics_log import MetricsLog
-from ...train.monitoring.open_trackers import open_trackers
+from ...train.monitoring.open_trackers import begin_trackers
 from ...train.monitoring.phase_clock import Phases
 from ...train.monitoring.trackers import TrackedRun
 from ...train.networks.backbone import Backbone
@@ -171,7 +171,7 @@ class Training:
 
     def _log(self, step: int, phases: Phases, options: Options) -> MetricsLog:
         run = TrackedRun(self.stage.folder.path, self.stage.fingerprint, self.meta.config, step)
-        trackers = open_trackers(self.loader.trackers, run, options.console.say)
+        trackers = begin_trackers(self.loader.trackers, run, options.console.say)
         return MetricsLog(self.stage.folder.path, step, trackers, phases, self.loader.pictures_every)
 
     def _is_stale(self, step: int, options: Options) -> bool:

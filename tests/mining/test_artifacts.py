@@ -1,4 +1,7 @@
-"""Files are whole or absent after an exception, a kill at any moment or a full disk; damage is the user's one line."""
+"""Files are whole or absent after an exception, a kill at any moment or a full disk; damage is the user's one line.
+
+Covers mining/fingerprints.py, mining/parquet_tables.py and mining/schemas.py as well.
+"""
 
 from __future__ import annotations
 

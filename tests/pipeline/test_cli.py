@@ -1,4 +1,7 @@
-"""Bad input: one line on standard error, exit 2, nothing half-written; a warning is one line too."""
+"""Bad input: one line on standard error, exit 2, nothing half-written; a warning is one line too.
+
+Covers mining/errors.py, pipeline/commands/data.py and pipeline/commands/runs.py as well.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Settings: what is written is what is read, overrides win, mistakes are named."""
+"""Settings: what is written is what is read, overrides win, mistakes are named.
+
+Covers mining/settings.py and train/training_config.py as well.
+"""
 
 from __future__ import annotations
 

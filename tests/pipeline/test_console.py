@@ -13,7 +13,7 @@ import termios
 import pytest
 
 from subspace.pipeline import console as module
-from subspace.pipeline.console import Console, counted, duration, percent, table
+from subspace.pipeline.console import Console, aligned, counted, duration, percent
 
 NOTE = "loss 0.312, active 41%, d_ap 0.84, d_an 1.02, lr 1.0e-03, 1,734 images/s"
 
@@ -152,7 +152,7 @@ def test_shares_and_counts_in_words() -> None:
 
 def test_tables_align_numbers_to_the_right_and_words_to_the_left() -> None:
     rows = [["name", "state", "rows"], ["a", "done", "12"], ["long name", "x", "1,200"]]
-    assert table(rows, text=(0, 1)).splitlines() == [
+    assert aligned(rows, text=(0, 1)).splitlines() == [
         "name       state   rows",
         "-----------------------",
         "a          done      12",
@@ -163,11 +163,11 @@ def test_tables_align_numbers_to_the_right_and_words_to_the_left() -> None:
 def test_a_narrow_table_breaks_its_last_words_in_their_column() -> None:
     words = "seven words that are longer than, TAR@FAR=1e-3 4 %"
     rows = [["name", "what"], ["a", words], ["b", "short"]]
-    broken = table(rows, text=(0, 1), width=46).splitlines()
+    broken = aligned(rows, text=(0, 1), width=46).splitlines()
     assert broken[2:] == [
         "a     seven words that are longer than,",
         "      TAR@FAR=1e-3 4 %",
         "b     short",
     ]
     assert max(map(len, broken)) <= 46
-    assert table(rows, text=(0, 1), width=80) == table(rows, text=(0, 1))
+    assert aligned(rows, text=(0, 1), width=80) == aligned(rows, text=(0, 1))

@@ -1,4 +1,7 @@
-"""The whole loop: files and their formats, doing nothing twice, staleness, stopping, and being killed."""
+"""The whole loop: files and their formats, doing nothing twice, staleness, stopping, and being killed.
+
+Covers pipeline/signals.py, pipeline/options.py, pipeline/stages/evaluate.py and pipeline/stages/examination.py as well.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Checkpoints come back bit for bit, and a training goes on from one as if it had never stopped."""
+"""Checkpoints come back bit for bit, and a training goes on from one as if it had never stopped.
+
+Covers train/checkpoint_meta.py as well.
+"""
 
 from __future__ import annotations
 

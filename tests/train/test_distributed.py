@@ -1,4 +1,7 @@
-"""Several processes train as one: the same gradients, curves, statistics and shards."""
+"""Several processes train as one: the same gradients, curves, statistics and shards.
+
+Covers train/batch_norm.py as well.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""How fast a network is said to be, and what is said of a precision that makes it slow."""
+"""How fast a network is said to be, and what is said of a precision that makes it slow.
+
+Covers train/devices.py as well.
+"""
 
 from __future__ import annotations
 

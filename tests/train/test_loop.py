@@ -1,4 +1,7 @@
-"""The training loop: it learns, it repeats itself exactly, and it skips what cannot teach."""
+"""The training loop: it learns, it repeats itself exactly, and it skips what cannot teach.
+
+Covers train/step_record.py and train/training_state.py as well.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The learning rate's shape, and which weights decay."""
+"""The learning rate's shape, and which weights decay.
+
+Covers train/optimizer_config.py as well.
+"""
 
 from __future__ import annotations
 

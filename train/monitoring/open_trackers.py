@@ -75,7 +75,7 @@ def check_trackers(names: Sequence[TrackerName]) -> None:
             )
 
 
-def open_trackers(names: Sequence[TrackerName], run: TrackedRun, say: Callable[[str], None]) -> Trackers:
+def begin_trackers(names: Sequence[TrackerName], run: TrackedRun, say: Callable[[str], None]) -> Trackers:
     """Begin or continue the run in every tracker named.
 
     Raises:

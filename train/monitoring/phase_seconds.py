@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 
-def phase_seconds(lines: Sequence[Mapping[str, float | None]]) -> dict[str, float] | None:
+def sum_phases(lines: Sequence[Mapping[str, float | None]]) -> dict[str, float] | None:
     """Seconds of each phase over all lines, and `other`: the rest; None where phases were not timed.
 
     The phase `loss` is called `mine` where triplets were mined.

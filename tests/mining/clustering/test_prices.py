@@ -1,4 +1,7 @@
-"""Prices and repair: near the exact optimum, never worse than chance, always within the bound."""
+"""Prices and repair: near the exact optimum, never worse than chance, always within the bound.
+
+Covers mining/clustering/assignment.py as well.
+"""
 
 from __future__ import annotations
 

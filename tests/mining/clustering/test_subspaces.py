@@ -1,4 +1,7 @@
-"""Clustering of identity means: equal subspaces, always, that find planted look-alikes again."""
+"""Clustering of identity means: equal subspaces, always, that find planted look-alikes again.
+
+Covers mining/clustering/centroids.py, mining/clustering/mean_blocks.py and mining/clustering/settings.py as well.
+"""
 
 from __future__ import annotations
 

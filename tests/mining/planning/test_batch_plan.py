@@ -1,4 +1,7 @@
-"""What every batch of a plan promises, for any identities, subspaces and settings."""
+"""What every batch of a plan promises, for any identities, subspaces and settings.
+
+Covers mining/planning/distinct_batches.py and mining/randomness.py as well.
+"""
 
 from __future__ import annotations
 

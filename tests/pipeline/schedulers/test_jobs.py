@@ -1,4 +1,7 @@
-"""What is left of a run, as jobs."""
+"""What is left of a run, as jobs.
+
+Covers pipeline/due.py as well.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Means equal those of embeddings made one image at a time; damaged images are listed and left out."""
+"""Means equal those of embeddings made one image at a time; damaged images are listed and left out.
+
+Covers pipeline/stages/extraction.py as well.
+"""
 
 from __future__ import annotations
 

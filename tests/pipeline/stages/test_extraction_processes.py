@@ -1,4 +1,7 @@
-"""`subspace extract --processes N`: the bytes of one process, whoever is killed or signalled on the way."""
+"""`subspace extract --processes N`: the bytes of one process, whoever is killed or signalled on the way.
+
+Covers pipeline/child_processes.py as well.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`subspace plan`: strategies from the command line, and the shards to stage."""
+"""`subspace plan`: strategies from the command line, and the shards to stage.
+
+Covers pipeline/stages/hardness.py and pipeline/stages/round_tables.py as well.
+"""
 
 from __future__ import annotations
 

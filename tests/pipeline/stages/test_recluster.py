@@ -1,4 +1,7 @@
-"""Re-clustering by measured staleness, and from running means instead of an extraction."""
+"""Re-clustering by measured staleness, and from running means instead of an extraction.
+
+Covers pipeline/stages/refresh.py as well.
+"""
 
 from __future__ import annotations
 

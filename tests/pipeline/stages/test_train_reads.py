@@ -1,4 +1,7 @@
-"""What training reads of the identities: nothing, unless its loss needs a class for each of them."""
+"""What training reads of the identities: nothing, unless its loss needs a class for each of them.
+
+Covers pipeline/stages/round_training.py as well.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A real collapse (hardest negative only, high learning rate, no batch norm) on real images, and what is done."""
+"""A real collapse (hardest negative only, high learning rate, no batch norm) on real images, and what is done.
+
+Covers pipeline/stages/training.py as well.
+"""
 
 from __future__ import annotations
 

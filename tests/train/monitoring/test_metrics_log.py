@@ -1,4 +1,7 @@
-"""metrics.jsonl: averages of a window, whole lines, cut back where a training resumes."""
+"""metrics.jsonl: averages of a window, whole lines, cut back where a training resumes.
+
+Covers train/monitoring/metrics_file.py as well.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from subspace.train.data.images import BadImage
 from subspace.train.losses.loss import TripletStatistics
 from subspace.train.monitoring.metrics_file import read_metrics
 from subspace.train.monitoring.metrics_log import MetricsLog
-from subspace.train.monitoring.open_trackers import open_trackers
+from subspace.train.monitoring.open_trackers import begin_trackers
 from subspace.train.monitoring.phase_clock import Phases
 from subspace.train.monitoring.trackers import TrackedRun
 from subspace.train.step_record import StepRecord
@@ -46,7 +49,7 @@ def record(
 @contextmanager
 def log_of(folder: Path, first_step: int = 0) -> Iterator[MetricsLog]:
     run = TrackedRun(folder, "f", {}, first_step)
-    log = MetricsLog(folder, first_step, open_trackers(("tensorboard",), run, pytest.fail), Phases(), 0)
+    log = MetricsLog(folder, first_step, begin_trackers(("tensorboard",), run, pytest.fail), Phases(), 0)
     try:
         yield log
     finally:

@@ -1,6 +1,8 @@
 """Trackers: what each one keeps, resuming, and failures that do not stop a training.
 
 Weights & Biases and MLflow are tried for real, offline, where they are installed.
+
+Covers train/monitoring/trackers.py as well.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from subspace.mining.errors import InputError
-from subspace.train.monitoring.open_trackers import Trackers, check_trackers, open_trackers
+from subspace.train.monitoring.open_trackers import Trackers, begin_trackers, check_trackers
 from subspace.train.monitoring.trackers import TrackedRun, Tracker
 
 PIXELS = np.arange(6 * 4 * 3, dtype=np.uint8).reshape(6, 4, 3)
@@ -38,7 +40,7 @@ def tell(tracker: Tracker, steps: range) -> None:
 
 def test_tensorboard_shows_all_three_kinds_and_hides_what_is_done_again(tmp_path: Path) -> None:
     for first_step, steps in ((0, range(6)), (3, range(3, 5))):
-        trackers = open_trackers(("tensorboard",), run_in(tmp_path, first_step), pytest.fail)
+        trackers = begin_trackers(("tensorboard",), run_in(tmp_path, first_step), pytest.fail)
         tell(trackers, steps)
         trackers.close()
     events = EventAccumulator(str(tmp_path / "photos" / "round-000" / "tensorboard"))
@@ -105,7 +107,7 @@ def test_histograms_are_of_finite_values_and_never_empty() -> None:
 
 
 def test_no_trackers_are_silent(tmp_path: Path) -> None:
-    trackers = open_trackers((), run_in(tmp_path), pytest.fail)
+    trackers = begin_trackers((), run_in(tmp_path), pytest.fail)
     tell(trackers, range(3))
     trackers.close()
     assert list((tmp_path / "photos" / "round-000").iterdir()) == []
@@ -117,7 +119,7 @@ def test_a_missing_package_is_one_line_that_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(InputError, match=rf"{name} is not installed; `pip install {name}") as caught:
-        open_trackers(("tensorboard", name), run_in(tmp_path), pytest.fail)
+        begin_trackers(("tensorboard", name), run_in(tmp_path), pytest.fail)
     assert "\n" not in str(caught.value)
 
 
@@ -148,13 +150,13 @@ def wandb_ids(folder: Path) -> list[str]:
 def test_wandb_offline_keeps_one_run_through_a_resume(tmp_path: Path, offline_wandb: Any) -> None:
     folder = tmp_path / "photos" / "round-000"
     for first_step in (0, 3):
-        trackers = open_trackers(("wandb",), run_in(tmp_path, first_step), pytest.fail)
+        trackers = begin_trackers(("wandb",), run_in(tmp_path, first_step), pytest.fail)
         tell(trackers, range(first_step, first_step + 3))
         trackers.close()
     kept = json.loads((folder / "trackers.json").read_text())
     assert set(wandb_ids(folder)) == {kept["ids"]["wandb"]}
     assert len(list(folder.glob("wandb/**/hardest_triplets*.png"))) == 2
-    open_trackers(("wandb",), run_in(tmp_path, 0, "another"), pytest.fail).close()
+    begin_trackers(("wandb",), run_in(tmp_path, 0, "another"), pytest.fail).close()
     assert len(set(wandb_ids(folder))) == 2
 
 
@@ -164,7 +166,7 @@ def test_wandb_that_cannot_log_in_is_one_line(
     monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.setenv("WANDB_API_KEY", "short")  # refused before anything is sent
     with pytest.raises(InputError, match=r"tracker wandb cannot begin.*WANDB_MODE=offline") as caught:
-        open_trackers(("wandb",), run_in(tmp_path), pytest.fail)
+        begin_trackers(("wandb",), run_in(tmp_path), pytest.fail)
     assert "\n" not in str(caught.value)
 
 
@@ -180,7 +182,7 @@ def mlflow_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_mlflow_keeps_one_run_through_a_resume(tmp_path: Path, mlflow_client: Any) -> None:
     for first_step in (0, 3):
-        trackers = open_trackers(("mlflow",), run_in(tmp_path, first_step), pytest.fail)
+        trackers = begin_trackers(("mlflow",), run_in(tmp_path, first_step), pytest.fail)
         tell(trackers, range(first_step, first_step + 3))
         trackers.close()
     [run] = mlflow_client.search_runs([mlflow_client.get_experiment_by_name("photos").experiment_id])
@@ -195,8 +197,8 @@ def test_mlflow_keeps_one_run_through_a_resume(tmp_path: Path, mlflow_client: An
 
 
 def test_mlflow_that_lost_its_run_is_one_line(tmp_path: Path, mlflow_client: Any) -> None:
-    open_trackers(("mlflow",), run_in(tmp_path), pytest.fail).close()
+    begin_trackers(("mlflow",), run_in(tmp_path), pytest.fail).close()
     (tmp_path / "photos" / "mlflow.db").unlink()
     with pytest.raises(InputError, match=r"mlflow cannot begin.*remove .*trackers\.json") as caught:
-        open_trackers(("mlflow",), run_in(tmp_path, 3), pytest.fail)
+        begin_trackers(("mlflow",), run_in(tmp_path, 3), pytest.fail)
     assert "\n" not in str(caught.value)
