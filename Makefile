@@ -34,7 +34,8 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
-	$(BIN)/python -m pytest -q tests/test_architecture.py
+	$(BIN)/python tests/house.py
+	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_public_names.py tests/test_docs.py
 
 format: install
 	$(BIN)/ruff check --fix .

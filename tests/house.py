@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import ast
 import functools
+import json
 import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -161,12 +163,42 @@ def heavy_imports(arguments: tuple[str, ...], run: Path) -> set[str]:
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         "print('heavy:', *({'torch', 'faiss'} & set(sys.modules)), file=sys.stderr)"
     )
-    import json
-
     done = subprocess.run(
         [sys.executable, "-c", script, json.dumps(words)], capture_output=True, text=True, check=False
     )
     return set(done.stderr.strip().rpartition("heavy:")[2].split())
+
+
+def without_a_doctest() -> list[str]:
+    """Public names that have no example in their docstring."""
+    from importlib import import_module
+
+    packages = ("mining", "mining.evaluation", "train", "train.losses", "pipeline")
+    public = ((name, import_module(f"subspace.{name}")) for name in packages)
+    return [
+        f"{package}.{name}"
+        for package, module in public
+        for name in module.__all__
+        if callable(getattr(module, name)) and ">>>" not in (getattr(module, name).__doc__ or "")
+    ]
+
+
+def new_run(folder: Path) -> Path:
+    """A run with nothing done, of eight images."""
+    from PIL import Image
+
+    for number in range(8):
+        path = folder / "images" / f"person {number // 2}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (30 * number, 0, 0)).save(path)
+    program = [sys.executable, "-m", "subspace.pipeline.cli"]
+    manifest, run = folder / "manifest.parquet", folder / "run"
+    for words in (
+        ["ingest", folder / "images", "--out", manifest],
+        ["init", run, "--manifest", manifest, "plan.P=4"],
+    ):
+        subprocess.run([*program, *map(str, words), "--quiet"], check=True, stderr=subprocess.DEVNULL)
+    return run
 
 
 def main() -> None:
@@ -177,23 +209,32 @@ def main() -> None:
         own = [name for name in modules() if name.startswith(f"{package}.")]
         tall = floors(graph) if not circles(graph) else "?"
         print(
-            f"{package}: {len(own)} modules in {len(graph)} units, {tall} floors, {arrows} arrows between units"
+            f"{package}: {len(own)} modules, {len(graph)} units, {tall} floors, {arrows} arrows between units"
         )
         folders = sorted({unit_of(name) for name in own if name.count(".") == 2})
-        print(
-            "  "
-            + ", ".join(
-                f"{folder.split('.')[1]} {sum(name.startswith(folder + '.') for name in own)}"
-                for folder in folders
-            )
-            + f", beside them {sum(name.count('.') == 1 for name in own)}"
-        )
-    for package in PACKAGES:
-        for circle in circles(unit_graph(package)):
-            print("  circle of units:", " ".join(circle))
-    print(f"circles of modules: {len(circles(import_graph()))}")
-    missing = without_a_test()
-    print(f"modules without a test: {len(missing)}{': ' + ' '.join(missing) if missing else ''}")
+        counts = [
+            f"{folder.split('.')[1]} {sum(name.startswith(f'{folder}.') for name in own)}"
+            for folder in folders
+        ]
+        print(f"  {', '.join(counts)}; beside the folders {sum(name.count('.') == 1 for name in own)}")
+    _say("circles of modules", [" ".join(circle) for circle in circles(import_graph(True))])
+    _say(
+        "circles of units",
+        [" ".join(circle) for package in PACKAGES for circle in circles(unit_graph(package))],
+    )
+    _say("modules without a test", without_a_test())
+    _say("public names without a doctest", without_a_doctest())
+    with tempfile.TemporaryDirectory() as folder:
+        run = new_run(Path(folder))
+        heavy = {name: heavy_imports(words, run) for name, words in LIGHT_COMMANDS.items()}
+    _say(
+        f"of {len(heavy)} light commands import torch or FAISS",
+        [name for name, found in heavy.items() if found],
+    )
+
+
+def _say(what: str, found: list[str]) -> None:
+    print(f"{what}: {len(found)}{' (' + ', '.join(found) + ')' if found else ''}")
 
 
 if __name__ == "__main__":
