@@ -64,7 +64,7 @@ MANIFEST = TableKind(
 
 
 def vector(width: int, value: pa.DataType | None = None) -> pa.DataType:
-    """Type of a column that holds one vector of `width` numbers a row (float32 unless told)."""
+    """Type of a column that holds one vector of `width` numbers a row (float32 by default)."""
     return pa.list_(value or pa.float32(), width)
 
 

@@ -19,13 +19,13 @@ class Standing:
 
     metric: str
     value: dict[str, float]
-    """By folder name."""
+    """The metric of each network, by folder name."""
     fingerprint: dict[str, str]
-    """Of each validation."""
+    """The fingerprint of each validation, by folder name."""
 
     @classmethod
     def read(cls, folders: list[StageFolder], settings: EarlyStopConfig) -> Standing:
-        """Of the `validation.json` in each of these folders.
+        """Read the `validation.json` in each of these folders.
 
         Raises:
             InputError: one is missing, or has no such metric, or has too few pairs to know it.
@@ -39,7 +39,7 @@ class Standing:
             if found is None:
                 known = [name for name, of in metrics.items() if of["value"] is not None]
                 raise InputError(
-                    f"early_stop.metric={settings.metric} cannot be told of {validation['identities']:,} validation "
+                    f"early_stop.metric={settings.metric} is not known for {validation['identities']:,} validation "
                     f"identities, they have too few pairs; choose from {', '.join(known)}"
                 )
             value[folder.name], fingerprint[folder.name] = float(found), validation["fingerprint"]

@@ -86,7 +86,7 @@ def run_demo(out: Path, seed: int, manifest_path: Path | None, options: Options)
     for run, title, cluster in (
         (
             random,
-            "\n2. Random batches: one subspace holds everybody",
+            "\n2. Random batches: one subspace holds all identities",
             {"cluster": {"ids_per_subspace": "all"}},
         ),
         (subspace, "\n3. Subspaces: every batch from one group of look-alikes", with_subspaces),

@@ -82,7 +82,7 @@ def evaluate_rounds(context: Context) -> dict[str, Any]:
     """Validate and evaluate every network that the run has, as `run_rounds` would have, and keep the best.
 
     Raises:
-        InputError: there is no network yet, or nobody to test it on.
+        InputError: there is no network yet, or no identities to test it on.
     """
     run, config = context.run, context.config
     if not run.start.finished("pretrain"):

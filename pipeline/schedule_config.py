@@ -11,7 +11,7 @@ from ..mining.settings import Settings
 from .scheduler_registry import SchedulerName
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-"""Of objects of Kubernetes."""
+"""What Kubernetes allows as a name."""
 
 
 class JobConfig(Settings):

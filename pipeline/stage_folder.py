@@ -34,7 +34,7 @@ class StageFolder:
 
     path: Path
     index: int
-    """Of the round, from 0; -1 for the starting network."""
+    """The round, from 0; -1 for the starting network."""
 
     @property
     def name(self) -> str:

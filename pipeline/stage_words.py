@@ -111,4 +111,4 @@ STAGE_WORDS: dict[str, Callable[[Values], Iterator[str]]] = {
     "validate": _metrics,
     "eval": _metrics,
 }
-"""By the name of the stage."""
+"""What says the summary of a stage in words, by the name of the stage."""

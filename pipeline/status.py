@@ -36,11 +36,11 @@ class StageStatus:
     seconds: float | None
     note: str
     phases: dict[str, float] | None = None
-    """Of a training, done or begun: seconds of data, forward, mine (or loss), backward and so on, and of the rest."""
+    """Where the time of a training went, done or begun: seconds of data, forward, mine (or loss), backward and so on, and of the rest."""
     jobs: tuple[str, ...] = ()
     """Numbers that a scheduler gave what is queued, running or failed of it."""
     summary: dict[str, Any] | None = None
-    """Of a stage that is done: what its marker says."""
+    """What the marker of a finished stage says."""
 
 
 def stage_statuses(context: Context) -> list[StageStatus]:
@@ -56,7 +56,7 @@ def stage_statuses(context: Context) -> list[StageStatus]:
 
 
 def _rounds_to_do(context: Context) -> int:
-    """Those until the run stopped early, or until all steps are done, which stale subspaces make more of."""
+    """The rounds until the run stopped early, or until all steps are done, which stale subspaces make more of."""
     run, config = context.run, context.config
     best = kept_best(run)
     values = [validation["value"] for validation in best["validations"].values()] if best else []

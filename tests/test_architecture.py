@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -116,6 +117,13 @@ def test_every_file_and_public_name_is_documented(path: Path) -> None:
     for node in tree.body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
             assert ast.get_docstring(node), f"{node.name} has no docstring"
+
+
+@pytest.mark.parametrize("path", FILES, ids=house.module_name)
+def test_docstrings_begin_with_a_thing(path: Path) -> None:
+    """Not in the middle of a sentence whose head is the name above it."""
+    beginnings = re.findall(r'"""(Of|Those|By|Whom) ', path.read_text())
+    assert not beginnings
 
 
 def test_help_imports_nothing_heavy_and_is_quick() -> None:

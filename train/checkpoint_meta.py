@@ -29,7 +29,7 @@ class CheckpointMeta:
     step: int
     """Steps of the plan that the weights have seen."""
     fingerprint: str
-    """Of what the weights were made from: settings, plan, parent."""
+    """Fingerprint of what the weights were made from: settings, plan, parent."""
     parent: str | None = None
     """Fingerprint of the checkpoint that training began with."""
     plan: str | None = None

@@ -25,7 +25,7 @@ from ..errors import InputError
 from .neighbors import neighbors_by_subspace
 
 ROUNDING = 1e-6
-"""Of a cosine in float32: exact copies are found."""
+"""Rounding of a cosine in float32: exact copies are found."""
 NEIGHBORS = 10
 """Nearest identities that are looked at: more names than that for one person are found in the next round."""
 
@@ -67,7 +67,7 @@ def suspected_duplicates(
     """Compare every identity with its nearest ones of the same subspace; exact, I·n·D multiply-adds.
 
     An identity of one image says nothing of its scatter and takes the median of the others; one that scatters
-    more than nine of ten is taken for the tenth, so that nobody is everybody's duplicate. Duplicates that a
+    more than nine of ten is taken for the tenth, so that no identity is the duplicate of all others. Duplicates that a
     border between subspaces divides are not seen; another round cuts elsewhere.
 
     Args:

@@ -43,7 +43,7 @@ class MeanTable:
 
     @property
     def nbytes(self) -> int:
-        """Of all means as float32."""
+        """Size of all means as float32."""
         return 4 * self.shape[0] * self.shape[1]
 
     def __getitem__(self, rows: slice) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Nearest identities, exactly: inside subspaces (for groups) and over everybody (for recall).
+"""Nearest identities, exactly: inside subspaces (for groups) and over all identities (for recall).
 
 Shapes: I identities, D numbers in a mean, k neighbours. All means are unit vectors.
 """
@@ -48,7 +48,7 @@ def neighbors_by_subspace(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield the members of each subspace of two or more with their k nearest others among them.
 
-    Exact; holds the means of one subspace, so `means_ID` may be a memory map. With one subspace for everybody it
+    Exact; holds the means of one subspace, so `means_ID` may be a memory map. With one subspace for all it
     is the whole set's exact search, in blocks all the same.
 
     Yields:

@@ -17,9 +17,9 @@ class Similarity(NamedTuple):
     """Mean cosine of two different identities."""
 
     inside: float
-    """Of one subspace; NaN where no subspace has two identities."""
+    """Mean cosine of two identities of one subspace; NaN where no subspace has two identities."""
     between: float
-    """Of two subspaces; NaN where there is only one."""
+    """Mean cosine of two identities of different subspaces; NaN where there is only one."""
 
 
 def subspace_similarity(blocks: Iterable[np.ndarray], subspace_id: np.ndarray) -> Similarity:

@@ -82,7 +82,7 @@ def cluster_identities(
             blocks (copied to a temporary file); see `MeanBlocks`. How they are cut makes no difference.
         ids_per_subspace: average size; 'all' or anything >= N gives one subspace.
         tolerance: 0 for sizes that differ by one at most.
-        balance: 'none' sends everybody to the nearest centroid of FAISS's k-means; a centroid with no
+        balance: 'none' sends every identity to the nearest centroid of FAISS's k-means; a centroid with no
             identity (fewer distinct means than subspaces) is then dropped, so M may be smaller.
         overlap: share of identities with a second subspace; no subspace then has more than
             (1 + overlap) · (1 + tolerance) · N/M members, rounded up, unless balance is 'none'.
@@ -190,7 +190,7 @@ def _candidates(
     device: str,
     progress: Callable[[int], None] | None,
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """The pass over everybody: `id_Nc`, `similarity_Nc` and the mean similarity to the nearest of them."""
+    """The pass over all identities: `id_Nc`, `similarity_Nc` and the mean similarity to the nearest of them."""
     N = blocks.shape[0]
     id_Nc, similarity_Nc = np.empty((N, c), np.int32), np.empty((N, c), np.float32)
     total, bad = 0.0, 0

@@ -38,7 +38,7 @@ FAMILIES = {
     "TAR@FAR=": MetricFamily("TAR@FAR=1e-4", float, tar_names, tar_at_far),
     "coverage@P=": MetricFamily("coverage@P=0.95", float, coverage_names, coverage_at_precision),
 }
-"""By what a name begins with."""
+"""Families of metrics, by what their names begin with."""
 
 
 class AskedMetric(NamedTuple):
@@ -116,7 +116,7 @@ class Evaluation:
 
     metrics: tuple[Metric, ...]
     identities: int
-    """Those with probes."""
+    """Identities with probes."""
     probes: int
     gallery: int
     distractors: int

@@ -8,8 +8,8 @@ identities is P/g seeds from one subspace, each with its g-1 nearest identities 
     n = 10,000, g = 2..8  doppelganger groups inside a subspace (Smirnov et al. 2017)
     any n,      g = P     graph sampling (Liao, Shao 2022): every identity anchors one batch
 
-What every plan keeps, and where: each identity seeds once in a pass (`seed_turns.py`), nobody is in a batch twice, nor
-beside a duplicate where those are told (`distinct_batches.py`), and an identity's images are all used before any is used again (`image_decks.py`).
+What every plan keeps, and where: each identity seeds once in a pass (`seed_turns.py`), no identity is in a batch twice, nor
+beside a duplicate where those are given (`distinct_batches.py`), and an identity's images are all used before any is used again (`image_decks.py`).
 
 Shapes: I identities, b batches in a block, S seeds and P identities in a batch, K images of each.
 """
@@ -51,7 +51,7 @@ class PlanBlock:
     step: np.ndarray
     """int64[b]."""
     subspace_id: np.ndarray
-    """int32[b]; -1 where batches are drawn from everybody."""
+    """int32[b]; -1 where batches are drawn from all identities."""
     identity: np.ndarray
     """int64[b, P], row numbers into the identities given to `plan_batches`, distinct within a batch."""
     image_id: np.ndarray
@@ -78,7 +78,7 @@ def plan_batches(
     are shuffled and cut into batches (the last one wraps around), and the batches are put in `order`.
     An identity that would appear twice in a batch is replaced by another of the same subspace, and by
     anybody only where the subspace has no more; so is one beyond `config.max_appearances`, but never in
-    its own turn. With `random_fraction=1` everybody is one subspace, of the number -1.
+    its own turn. With `random_fraction=1` all identities are one subspace, of the number -1.
 
     All images of an identity are used before any of them is again, from the first pass to the last.
     Memory is one block, the image ids once more, and about 20 bytes an identity (30 with a limit).

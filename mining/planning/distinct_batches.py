@@ -1,4 +1,4 @@
-"""Nobody twice in a batch or beside a duplicate, nobody in a pass more often than allowed: others take the place.
+"""No identity twice in a batch or beside a duplicate, none in a pass more often than allowed: others take the place.
 
 Shapes: I identities, b batches, P identities in a batch.
 """
@@ -46,7 +46,7 @@ class DistinctBatches:
             identity_bP: int64[b, P].
             own_bP: bool[b, P], True where a seed has its own turn; in place, False where it loses that.
             subspace_b: int32[b].
-            home: the first so many columns belong to the batch's subspace, the others to everybody.
+            home: the first so many columns belong to the batch's subspace, the others to all identities.
         """
         if self._apart is not None:
             seeds_bP = np.where(own_bP, identity_bP, -1)
@@ -99,7 +99,7 @@ class DistinctBatches:
         for attempt in range(TRIES + 1):
             if len(drawn) == wanted:
                 return drawn
-            last = attempt == TRIES  # chance has failed: look at everybody
+            last = attempt == TRIES  # chance has failed: look at all identities
             pool = np.arange(self._total) if last else random.integers(self._total, size=4 * wanted)
             more = self._with_room(np.setdiff1d(pool, np.concatenate((barred, drawn))))
             drawn = np.concatenate((drawn, random.permutation(more)[: wanted - len(drawn)]))

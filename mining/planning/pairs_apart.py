@@ -26,14 +26,14 @@ class PairsApart:
         self._start = np.cumsum(self._count) - self._count
 
     def partners(self, identity: np.ndarray) -> np.ndarray:
-        """Whom none of these may meet: int64[*], of each in turn."""
+        """Identities that none of these may meet: int64[*], those of the first, then of the next, and so on."""
         return self._partner[_stretches(self._start[identity], self._count[identity])]
 
     def clashes(self, identity_bP: np.ndarray, own_bP: np.ndarray) -> np.ndarray:
         """bool[b, P]: entries that may not meet one with an own turn, or else one further left, of their batch.
 
         Args:
-            identity_bP: int64[b, P], -1 for nobody.
+            identity_bP: int64[b, P], -1 for no identity.
             own_bP: bool[b, P], True where a seed has its own turn; of two of these the one further right clashes.
         """
         clash_bP = np.zeros(identity_bP.shape, bool)
@@ -53,14 +53,14 @@ class PairsApart:
         return clash_bP
 
     def nearest_apart(self, neighbor_Ik: np.ndarray, size: int) -> np.ndarray:
-        """Of each identity's neighbours the nearest that may meet it and each other: int32[I, size], -1 for none.
+        """The nearest neighbours of each identity that may meet it and each other: int32[I, size], -1 for none.
 
         Args:
             neighbor_Ik: int32[I, k] of all I identities, nearest first, -1 for none; k beyond `size` are spare.
             size: neighbours wanted.
         """
         apart_Is = neighbor_Ik[:, :size].copy()
-        listed = np.append(self._count > 0, False)  # the last one is that of nobody, -1
+        listed = np.append(self._count > 0, False)  # the last one stands for -1, no identity
         # Two who may not meet are both listed: the nearest stay where fewer than two are.
         rows = np.flatnonzero(listed[:-1].astype(np.int8) + listed[apart_Is].sum(axis=1) > 1)
         candidate_rk, taken = neighbor_Ik[rows], np.zeros(len(rows), np.int64)

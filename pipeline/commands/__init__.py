@@ -1,1 +1,8 @@
-"""The commands of the command line, by what they work on."""
+"""The commands of the command line, by what they work on.
+
+parameters  options that commands share, and how a command opens its run
+data        ingest and init: from images to a run
+stages      one command a stage, made from the table of stages, and eval
+runs        run, status, inspect, demo
+jobs        submit, logs, cancel
+"""

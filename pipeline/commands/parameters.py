@@ -23,7 +23,7 @@ Overrides = Annotated[
     typer.Argument(metavar="[KEY=VALUE]...", help="Settings over those of RUN/subspace.yaml."),
 ]
 Device = Annotated[
-    str | None, typer.Option(help="cpu, cuda, cuda:1 or mps; the fastest there is unless told.")
+    str | None, typer.Option(help="cpu, cuda, cuda:1 or mps; the fastest there is by default.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Make it again even if it is done or stale.")]
 Resume = Annotated[bool, typer.Option("--resume/--no-resume", help="Continue unfinished work, or drop it.")]
@@ -37,9 +37,7 @@ Processes = Annotated[
         help="Processes that train together, as by torchrun on one machine, and extract side by side; one for each GPU.",
     ),
 ]
-Round = Annotated[
-    int | None, typer.Option("--round", min=0, help="Round to work on; the latest unless told.")
-]
+Round = Annotated[int | None, typer.Option("--round", min=0, help="Round to work on; the latest by default.")]
 ShardIndex = Annotated[
     int | None, typer.Option("--shard", min=0, help="Do only every --num-shards-th part, from this one.")
 ]
@@ -53,7 +51,7 @@ IfDue = Annotated[
 
 
 def is_over(context: Context) -> bool:
-    """Whether a round is not due any more, which is said."""
+    """Whether a round is not due any more; says so."""
     from ..due import over_before
 
     why = over_before(context.run, context.config, context.round_index)

@@ -132,4 +132,4 @@ DESCRIBERS: dict[tuple[str, ...], Callable[[Path, Document], Summary]] = {
     ("scheduler", "tasks", "run"): _submission,
     ("spec", "embedding_size", "step"): _meta,
 }
-"""By the keys that a document has at least."""
+"""Describers by the keys that a document has at least."""

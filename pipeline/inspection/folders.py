@@ -75,7 +75,7 @@ class Entry(NamedTuple):
     name: str
     what: str
     rows: int | None
-    """Of a table; tensors of a file of weights; files of a folder."""
+    """Rows of a table, tensors of a file of weights, files of a folder."""
     unit: str
     bytes: int
     made: float

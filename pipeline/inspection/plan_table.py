@@ -36,7 +36,7 @@ def describe_plan(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile)
     summary.add("images per identity (K)", K)
     summary.add("subspaces", int((batches > 0).sum()))
     if everywhere:
-        summary.add("batches from everybody", everywhere)
+        summary.add("batches from all identities", everywhere)
     summary.add("identities drawn", len(drawn))
     summary.add(
         "visits per identity (mean)",

@@ -45,7 +45,7 @@ BY_SUFFIX: dict[str, Reader] = {
     ".sh": summarize_script,
 }
 BY_START: dict[str, Reader] = {"events.out.tfevents.": summarize_events}
-"""By how the name begins."""
+"""Readers by how the name of a file begins."""
 READS = (
     "a run or a folder of it, Parquet tables, checkpoints, safetensors, JSON, metrics.jsonl, YAML, logs, job scripts, "
     "images.index, .lock, TensorBoard's event files"

@@ -164,4 +164,4 @@ _DESCRIBERS: dict[str, tuple[str, str, Callable[[Summary, Sequence[Path], pq.Par
     "duplicates": ("duplicates, a row for each suspected pair of identities", "pairs", _duplicates),
     "plan": ("plan, a row for each batch", "batches", describe_plan),
 }
-"""By kind of table: its title, what its rows are, and the reader."""
+"""Every kind of table: its title, what its rows are, and the reader."""

@@ -23,7 +23,7 @@ TITLES = {
     "loss": "weights of a loss",
     "running": "running identity means of a training",
 }
-"""By the name of the file, without its suffix."""
+"""What a file of weights holds, by its name without the suffix."""
 
 
 class TensorHeader(NamedTuple):

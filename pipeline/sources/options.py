@@ -42,7 +42,7 @@ class IngestOptions(SourceOptions):
     pretrain_fraction: float = 0.0
     """Share of the training identities that also serve pretraining."""
     seed: int = 0
-    """Of the draw of splits."""
+    """Seed of the draw of splits."""
     on_bad_image: OnBadImage = "fail"
     """What to do about an image that is missing or has no bytes: refuse, or leave it out and list it."""
     min_images: int = 1

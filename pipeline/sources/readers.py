@@ -29,7 +29,7 @@ READERS: dict[str, Reader] = {
     ".tsv": list_csv,
     ".parquet": list_parquet,
 }
-"""By the suffix of a file, such as `.csv`, or by the scheme of a URL, such as `s3:`."""
+"""Readers by the suffix of a file, such as `.csv`, or by the scheme of a URL, such as `s3:`."""
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:(?=/)")
 

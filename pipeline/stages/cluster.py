@@ -171,7 +171,7 @@ def _flops() -> float:
 
 
 def _in_words(summary: dict[str, Any], sizes: np.ndarray, settings: SubspaceConfig) -> list[str]:
-    lines = ["one subspace holds everybody: batches are random"]
+    lines = ["one subspace holds all identities: batches are random"]
     if len(sizes) > 1:
         recall, own, plain = (
             summary[key] for key in (f"recall@{RECALL_AT}", "similarity", "plain_similarity")

@@ -28,7 +28,7 @@ class Context:
     manifest: Manifest
     options: Options
     round_index: int = 0
-    """Of the folder to work in, from 0; -1 for the starting network's."""
+    """The round to work in, from 0; -1 for the starting network."""
 
     @classmethod
     def open(cls, path: Path | str, overrides: Sequence[str] = (), options: Options | None = None) -> Context:

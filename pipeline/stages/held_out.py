@@ -70,7 +70,7 @@ class HeldOut:
         return len(self._images(manifest)) > 0
 
     def problem(self, manifest: Manifest) -> str | None:
-        """Why there is nobody to examine a network on, in words; None where there is."""
+        """Why there are no identities to examine a network on, in words; None where there are."""
         try:
             self.choose_images(manifest)
         except InputError as error:
@@ -131,6 +131,6 @@ class HeldOut:
             others.offset[:-1] + (random.random(len(others)) * others.count).astype(np.int64)
         ]
         identities = manifest.identity_id[drawn]
-        nobody = np.concatenate((mated, self._left_out(manifest)))  # nobody is a distractor of himself
-        drawn = drawn[~np.isin(identities, nobody)]
+        excluded = np.concatenate((mated, self._left_out(manifest)))  # no identity distracts from itself
+        drawn = drawn[~np.isin(identities, excluded)]
         return np.concatenate((unpaired, random.permutation(drawn)))[: self.settings.distractors]

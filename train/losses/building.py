@@ -123,7 +123,7 @@ def check_pretraining_loss(expression: str, arguments: Mapping[str, Mapping[str,
     _check(terms, expression, renamed_arguments(arguments, _PRETRAINING), _PRETRAINING)
     if not any(term.name in CLASS_LOSSES for term in terms):
         raise InputError(
-            f"{_PRETRAINING}={expression} classifies nobody, and a network that knows nothing learns little from "
+            f"{_PRETRAINING}={expression} has no class loss, and a network that knows nothing learns little from "
             f"pairs; use {', '.join(CLASS_LOSSES)}, alone or in a sum"
         )
 

@@ -83,7 +83,7 @@ LOSSES = {
     "offline": LossRow("offline_triplets", "OfflineTripletLoss", {
         "margin": Setting(0.2, POSITIVE),
     }, takes_references=False,
-        too_early="its batches pair look-alikes, and nobody knows them before the first round"),
+        too_early="its batches pair look-alikes, and they are not known before the first round"),
     "contrastive": LossRow("pair_losses", "ContrastiveLoss", {
         "margin": Setting(1.0, Number(0, 2, "a Euclidean distance", above=True)),
     }),

@@ -1,1 +1,10 @@
-"""What a training shows: metrics, time, pictures, trackers."""
+"""What a training shows: figures, time, pictures, trackers.
+
+metrics_log    metrics.jsonl as it is written: one object per logged step
+metrics_file   metrics.jsonl as it is read; no torch
+phase_clock    seconds of each part of a step, on the CPU or by events of the GPU
+phase_seconds  the same, summed up from metrics.jsonl
+pictures       similarities of a batch's pairs, and its hardest triplets as a picture
+trackers       TensorBoard, Weights & Biases, MLflow behind one interface
+open_trackers  the trackers of a training, opened by name and used as one
+"""

@@ -26,7 +26,7 @@ class MetricsLog:
         folder: gets `metrics.jsonl`.
         first_step: the step that training (re)starts at; lines of later steps, written by a process that
             was killed before its next checkpoint, are dropped.
-        tracker: told every line; closed with the log.
+        tracker: gets every line; closed with the log.
         phases: the seconds of each go into every line, as `seconds_PHASE`; gets `pictures` for those drawn here.
         pictures_every: steps between looks at a batch, for the tracker alone; 0: none.
     """

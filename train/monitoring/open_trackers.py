@@ -1,4 +1,4 @@
-"""All trackers of a training, opened by name and told as one.
+"""All trackers of a training, opened by name and used as one.
 
 A resumed training continues its runs of W&B and MLflow: their ids are in `trackers.json` of its folder, valid
 for one fingerprint.
@@ -29,7 +29,7 @@ class Trackers:
     """Several trackers as one. One that fails is left out from then on: a training is worth more than its curves.
 
     Args:
-        say: told which one failed, and why.
+        say: called with a line for each one that fails.
     """
 
     def __init__(self, trackers: Mapping[str, Tracker], say: Callable[[str], None]) -> None:

@@ -22,7 +22,7 @@ MLFLOW_PARAMS_AT_ONCE = 100
 
 
 class Tracker(Protocol):
-    """What a training tells of itself; `step` counts from 0."""
+    """Where a training sends its curves and pictures; `step` counts from 0."""
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Show numbers by their names."""
@@ -48,11 +48,11 @@ class TrackedRun:
     folder: Path
     """Gets `tensorboard/` and `wandb/`."""
     fingerprint: str
-    """Of what the training is made from; a run elsewhere is continued under the same one."""
+    """Fingerprint of what the training is made from; a run elsewhere is continued under the same one."""
     config: Mapping[str, Any]
     """Shown as the run's settings."""
     first_step: int = 0
-    """Where it (re)starts; TensorBoard then hides what it was told of later steps."""
+    """Where it (re)starts; TensorBoard then hides what it has of later steps."""
 
     @property
     def project(self) -> str:
@@ -148,7 +148,7 @@ class MLflow:
         import mlflow  # pyright: ignore[reportMissingImports]
 
         self._entities = mlflow.entities
-        logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells how it makes its tables
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # it logs how it makes its tables
         above = run.folder.resolve().parent
         store = os.environ.get("MLFLOW_TRACKING_URI")
         self._client = mlflow.MlflowClient(store or f"sqlite:///{above / 'mlflow.db'}")

@@ -123,7 +123,7 @@ def test_a_loss_that_makes_no_sense_is_refused_at_once(small_manifest: Path, tmp
     done = subspace("init", tmp_path / "run", "--manifest", small_manifest, "pretrain.loss=batch_ohnm")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "pretrain.loss=batch_ohnm classifies nobody" in done.stderr
+    assert "pretrain.loss=batch_ohnm has no class loss" in done.stderr
     assert not (tmp_path / "run" / "subspace.yaml").exists()
 
 

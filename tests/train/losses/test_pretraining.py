@@ -56,8 +56,8 @@ def test_a_triplet_loss_may_join() -> None:
 @pytest.mark.parametrize(
     ("expression", "arguments", "named"),
     [
-        ("batch_ohnm", {}, "pretrain.loss=batch_ohnm classifies nobody.*use softmax, cosface"),
-        ("xbm:multi_similarity", {}, "classifies nobody"),
+        ("batch_ohnm", {}, "pretrain.loss=batch_ohnm has no class loss.*use softmax, cosface"),
+        ("xbm:multi_similarity", {}, "has no class loss"),
         ("subspace_softmax", {}, "there are no subspaces before the first round; use softmax"),
         ("softmax + offline", {}, "pair look-alikes"),
         ("sofmax", {}, "unknown loss 'sofmax' in pretrain.loss=sofmax"),
