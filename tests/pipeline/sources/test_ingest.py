@@ -604,7 +604,7 @@ def test_summary_says_when_too_few_identities_have_two_images(tmp_path: Path) ->
 
 def test_nobody_to_validate_on_is_said_with_what_to_do(photos: Path, tmp_path: Path) -> None:
     def notes(source: Path, **options: Any) -> str:
-        return " ".join(ingest(source, tmp_path / "m.parquet", IngestOptions(**options)).notes)
+        return " ".join(ingest_images(source, tmp_path / "m.parquet", IngestOptions(**options)).notes)
 
     assert "nobody to validate on" in notes(photos)
     assert "--val-fraction 0.05" in notes(photos)
