@@ -13,7 +13,7 @@ from conftest import subspace
 from torch import Tensor, nn
 
 from subspace.mining import InputError
-from subspace.mining.artifacts import write_parquet
+from subspace.mining.parquet_tables import write_parquet
 from subspace.mining.schemas import MANIFEST
 from subspace.pipeline.choices import SEARCHED_RATES, family_of
 from subspace.pipeline.config import RunConfig, load_config
