@@ -227,8 +227,8 @@ def _explain(error: ValidationError, where: str) -> str:
     problem = error.errors()[0]
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, list(_keys(RunConfig)), n=1, cutoff=0.5)
-        hint = f"; did you mean '{near[0]}'?" if near else "; `subspace init --help` names the sections"
+        meant = _meant(key)
+        hint = f"; did you mean '{meant}'?" if meant else "; `subspace init --help` names the sections"
         return f"unknown setting '{key}' ({where}){hint}"
     if problem["type"] == "missing":
         return f"setting '{key}' is missing ({where})"
@@ -239,17 +239,33 @@ def _explain(error: ValidationError, where: str) -> str:
     return f"setting '{key}={problem['input']}' ({where}): {problem['msg'].lower()}{hint}"
 
 
+def _meant(key: str) -> str | None:
+    """The setting that an unknown key is for: one of its last word in its section, or else the one spelt most alike."""
+    section, _, _ = key.rpartition(".")
+    known = list(_keys(RunConfig))
+    same_word = [
+        name
+        for name in known
+        if name.rpartition(".")[2] == key.rpartition(".")[2] and name.startswith(section and f"{section}.")
+    ]
+    same_word.sort(key=len)  # train.optimizer.lr before pretrain.optimizer.lr
+    near = same_word or difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    return near[0] if near else None
+
+
 def _keys(model: type[Settings], prefix: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
+            yield prefix + name
             yield from _keys(field.annotation, f"{prefix}{name}.")
         else:
             yield prefix + name
 
 
-def write_config(path: Path, config: RunConfig) -> None:
-    """Write a commented `subspace.yaml`, whole or not at all."""
+def write_config(path: Path, config: RunConfig, head: Sequence[str] = ()) -> None:
+    """Write a commented `subspace.yaml`, whole or not at all; lines of `head` are its first comment."""
     lines = [
+        *(f"# {line}" for line in head),
         "# Settings of this run. Any of them can be overridden on the command line: section.key=value",
         *_yaml_lines(config, indent=""),
     ]

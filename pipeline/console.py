@@ -155,6 +155,15 @@ def duration(seconds: float) -> str:
     return f"{hours // 24:,} days {hours % 24} h"
 
 
+def about(seconds: float) -> str:
+    """An estimate for people, in its largest unit that counts to two or more: about 40 seconds, about 7 days."""
+    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= 2 * length:
+            return f"about {seconds / length:,.0f} {unit}s"
+    whole = max(1, round(seconds))
+    return f"about {whole} second{'s' if whole > 1 else ''}"
+
+
 def percent(share: float, digits: int = 0) -> str:
     """A share of 1 for people: 61 %."""
     return f"{100 * share:.{digits}f} %"

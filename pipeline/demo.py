@@ -9,9 +9,9 @@ from typing import Any
 from ..mining.artifacts import remove
 from ..mining.errors import InputError
 from ..mining.manifest import Manifest
+from .choices import SEARCHED_RATES
 from .config import RunConfig, load_config, parse_config, write_config
 from .console import aligned
-from .initialize import LEARNING_RATES
 from .options import Options
 from .rounds import run_rounds
 from .run_directory import RunDirectory
@@ -37,7 +37,7 @@ SETTINGS: dict[str, Any] = {
     "train": {
         "loss": "batch_ohnm",
         "save_every": 100,
-        "optimizer": {"lr": LEARNING_RATES["small"], "warmup_steps": 30},
+        "optimizer": {"lr": SEARCHED_RATES["small"], "warmup_steps": 30},
     },
     "eval": {"probes_per_identity": None},
 }

@@ -3,75 +3,192 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from omegaconf import OmegaConf
 
 from ..mining.errors import InputError
 from ..mining.manifest import Manifest
 from ..train.checkpoint import load_network
 from ..train.checkpoint_meta import SPEC_PREFIX
+from ..train.optimizer_config import OptimizerConfig
+from .choices import Choice, choices_for, keys_of, settings_of
 from .config import RunConfig, parse_config, write_config
+from .known_recipes import Recipe, load_recipe
+from .network_facts import NetworkFacts, examine_network
 from .run_directory import RunDirectory
+from .stages.held_out import HeldOut
 
-LEARNING_RATES = {"small": 0.016}
-"""Of training, by network, where it has been searched; see BENCHMARKS.md."""
+WHERE = "subspace init"
+FALLS_WITH = {
+    "train.loss": ("train.loss_args",),
+    "plan.strategy": ("plan.group_size", "plan.random_fraction"),
+    "train.optimizer.name": ("train.optimizer.lr",),
+}
+"""Settings of a recipe that mean nothing once an override has replaced another."""
+
+
+@dataclass(frozen=True)
+class Initialized:
+    """What was written, what was found and what was chosen."""
+
+    path: Path
+    config: RunConfig
+    recipe: Recipe
+    choices: list[Choice]
+    network: NetworkFacts
+    identities: int
+    """Of the training splits."""
+    images: int
+    validation: str
+    """How many identities there are, or why there are none."""
+    test: str
+    warnings: list[str]
+
+    @property
+    def times_shown(self) -> float:
+        """How often the run shows a training image, on average."""
+        return self.config.total_steps * self.config.plan.P * self.config.plan.K / self.images
+
+    def lines(self) -> list[str]:
+        """For a person: facts, then one line for each changed setting, then what may go wrong."""
+        config = self.config
+        return [
+            f"wrote {self.path}, recipe {self.recipe.name}",
+            f"  training    {self.identities:,} identities, {self.images:,} images ({', '.join(config.data.train_splits)})",
+            f"  validation  {self.validation}",
+            f"  test        {self.test}",
+            *(f"  {line}" for line in self.network.lines()),
+            *self._rate(),
+            f"  steps       {config.rounds} round(s) of {config.plan.steps:,} batches of {config.plan.P * config.plan.K:,} images: "
+            f"each training image about {self.times_shown:,.1f} times",
+            *(f"  {choice}" for choice in self.choices),
+            *(f"  warning: {warning}" for warning in self.warnings),
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """For a program."""
+        return {
+            "config": str(self.path),
+            "recipe": self.recipe.name,
+            "choices": [asdict(choice) for choice in self.choices],
+            "network": asdict(self.network),
+            "training": {
+                "identities": self.identities,
+                "images": self.images,
+                "lr": self.config.train.optimizer.lr,
+                "steps": self.config.total_steps,
+                "times_shown": self.times_shown,
+            },
+            "validation": self.validation,
+            "test": self.test,
+            "warnings": self.warnings,
+        }
+
+    def _rate(self) -> list[str]:
+        """The learning rate and where it is from, unless a choice says it."""
+        optimizer, setting = self.config.train.optimizer, "train.optimizer.lr"
+        if any(choice.setting == setting for choice in self.choices):
+            return []
+        origin = "given"
+        if optimizer.lr == OptimizerConfig().lr:
+            origin = f"the default; it was never searched for this network and optimizer, so search {setting} first"
+        return [f"  rate        {optimizer.lr:g} with {optimizer.name}: {origin}"]
 
 
 def initialize(
-    run: RunDirectory, manifest_path: Path, model: str, overrides: Sequence[str], *, force: bool
-) -> RunConfig:
-    """Write `RUN/subspace.yaml`; settings that depend on the size of the data are chosen here and written out.
+    run: RunDirectory,
+    manifest_path: Path,
+    model: str,
+    overrides: Sequence[str],
+    *,
+    recipe: str = "default",
+    force: bool,
+) -> Initialized:
+    """Write `RUN/subspace.yaml`: the recipe, changed where data and network ask for it, and overrides on top.
 
     Raises:
-        InputError: the run has settings already (and no `force`), or manifest, model or overrides are wrong.
+        InputError: the run has settings already (and no `force`), or manifest, model, recipe or overrides are wrong.
     """
     if run.config.exists() and not force:
         raise InputError(f"{run.config} exists; change it with an editor, or write it anew with --force")
+    method = load_recipe(recipe)
     manifest = Manifest.open(manifest_path)
-    config = parse_config(suited_settings(manifest, model), overrides, where="subspace init")
+    basis = {"manifest": str(manifest.path.resolve()), "model": model}
+    parse_config(basis, overrides, WHERE)  # says what is wrong with the overrides by themselves
+    given = keys_of(_nested(overrides))
+    by_recipe = _without(method.settings, {fallen for key in given for fallen in FALLS_WITH.get(key, ())})
+    config = parse_config(_merged(basis, by_recipe), overrides, WHERE)
+
+    trained = config.model.startswith(SPEC_PREFIX)
+    network = load_network(config.model, embedding_size=config.embedding_size)
+    choices = list(choices_for(config, given, keys_of(by_recipe), manifest, network.spec, trained=trained))
+    chosen = settings_of({choice.setting: choice.value for choice in choices})
+    config = parse_config(_merged(basis, by_recipe, chosen), overrides, WHERE)
     config = config.model_copy(
         update={"manifest": str(Path(config.manifest).resolve()), "model": _resolved(config.model)}
     )
-    load_network(config.model, embedding_size=config.embedding_size)  # says now what is wrong with it
-    if len(manifest.identities_in(config.data.train_splits)) < 2:
-        raise InputError(
-            f"{manifest_path} has fewer than two identities in its training splits "
-            f"({', '.join(config.data.train_splits)}; it has {', '.join(manifest.splits)}): nothing to tell apart"
-        )
+    facts = examine_network(network, config)
+    images = manifest.identities_in(config.data.train_splits)
     with run.locked("init"):
-        write_config(run.config, config)
-    return config
+        write_config(run.config, config, method.lines())
+    return Initialized(
+        run.config,
+        config,
+        method,
+        choices,
+        facts,
+        len(images),
+        len(images.image_id),
+        _examined(HeldOut.validation(config), manifest),
+        _examined(HeldOut.test(config), manifest),
+        [*facts.warnings, *_short_runs(config)],
+    )
 
 
-def suited_settings(manifest: Manifest, model: str) -> dict[str, Any]:
-    """Settings that differ from the defaults because of the manifest or the model.
-
-    A subspace holds 10,000 identities, or a tenth of a smaller set; a batch no more identities than there are. A network
-    whose learning rate has been searched has that one.
-    """
-    splits = manifest.splits
-    held_out = ("test", "val", "query", "gallery")
-    train = [name for name in ("train", "pretrain") if name in splits] or [
-        s for s in splits if s not in held_out
+def _short_runs(config: RunConfig) -> list[str]:
+    """Trainings that end before their learning rate has risen."""
+    trainings = [("train", config.total_steps, config.train.optimizer.warmup_steps)]
+    if config.pretrain.steps:
+        trainings.append(("pretrain", config.pretrain.steps, config.pretrain.optimizer.warmup_steps))
+    return [
+        f"{name}.optimizer.warmup_steps={warmup} takes all {steps:,} steps: the learning rate never reaches its peak"
+        for name, steps, warmup in trainings
+        if warmup >= steps
     ]
-    if not train:
-        raise InputError(
-            f"{manifest.path} has nothing to train on: all its images are in {', '.join(splits)}"
-        )
-    identities = len(manifest.identities_in(train))
-    P = max(2, min(48, identities))
+
+
+def _examined(held: HeldOut, manifest: Manifest) -> str:
+    problem = held.problem(manifest)
+    if problem is not None:
+        option = "--test-fraction" if held.stage == "eval" else "--val-fraction"
+        return f"none: {problem}; `subspace ingest {option} 0.05` holds some out"
+    gallery, _, distractors = held.choose_images(manifest)
+    others = f"{len(distractors):,}" if len(distractors) else "no"
+    return f"{len(gallery):,} identities ({', '.join(held.splits)}), {others} distractors"
+
+
+def _nested(overrides: Sequence[str]) -> dict[str, Any]:
+    return _container(OmegaConf.from_dotlist(list(overrides)))
+
+
+def _merged(*nested: dict[str, Any]) -> dict[str, Any]:
+    return _container(OmegaConf.merge(*nested))
+
+
+def _container(values: Any) -> dict[str, Any]:
+    container = OmegaConf.to_container(values)
+    assert isinstance(container, dict)  # as dot-lists and mappings are
+    return {str(key): value for key, value in container.items()}
+
+
+def _without(nested: dict[str, Any], dropped: set[str], prefix: str = "") -> dict[str, Any]:
     return {
-        "manifest": str(manifest.path.resolve()),
-        "model": model,
-        "data": {
-            "train_splits": train,
-            "pretrain_splits": ["pretrain"] if "pretrain" in splits else train,
-            "distractor_splits": [name for name in ("val",) if name in splits],
-        },
-        "pretrain": {"steps": 0} if model.startswith(SPEC_PREFIX) else {},
-        "cluster": {"ids_per_subspace": min(10_000, max(P, identities // 10))},
-        "plan": {"P": P},
-        "train": {"optimizer": {"lr": LEARNING_RATES[model]}} if model in LEARNING_RATES else {},
+        key: _without(value, dropped, f"{prefix}{key}.") if isinstance(value, dict) else value
+        for key, value in nested.items()
+        if f"{prefix}{key}" not in dropped
     }
 
 

@@ -5,7 +5,6 @@ Shapes: b images in a batch, D numbers in an embedding.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -61,25 +60,3 @@ def embed(
         with torch.inference_mode(), autocast(device, precision):
             embeddings = network(batch.images.to(device, non_blocking=True))
         yield EmbeddedBatch(batch, embeddings.cpu().numpy())
-
-
-def forward_rate(network: Backbone, device: torch.device, precision: Precision) -> float:
-    """Images a second of the bare network: the best of ever larger batches, which are begun for half a second.
-
-    One that is late, since other work has the cores, is not the last.
-    """
-    size = network.input.size
-    network.eval().to(device)
-    best = 0.0
-    with torch.inference_mode(), autocast(device, precision):
-        network(torch.zeros((1, 3, size, size), dtype=torch.uint8, device=device))  # the first call sets up
-        until = time.perf_counter() + 0.5
-        for images in (1, 2, 4, 16, 64):
-            batch_BCHW = torch.zeros((images, 3, size, size), dtype=torch.uint8, device=device)
-            started = time.perf_counter()
-            network(batch_BCHW).sum().item()  # .item() waits for the device
-            seconds = time.perf_counter() - started
-            best = max(best, images / seconds)
-            if time.perf_counter() > until:
-                break
-    return best

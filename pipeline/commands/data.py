@@ -69,6 +69,14 @@ def ingest(
     console.result(summary.to_json())
 
 
+def _list_recipes(asked: bool) -> None:
+    if asked:
+        from ..known_recipes import recipes_in_words
+
+        print(recipes_in_words())
+        raise typer.Exit
+
+
 @commands.command(
     epilog="Example: subspace init runs/photos --manifest photos.parquet --model iresnet50 train.optimizer.lr=5e-4"
 )
@@ -78,15 +86,29 @@ def init(
     model: Annotated[
         str, typer.Option(help="small, iresnet18|34|50|100, python:module:function or checkpoint:DIR.")
     ] = "small",
+    recipe: Annotated[str, typer.Option(help="A known method; see --list-recipes.")] = "default",
     overrides: Overrides = None,
     force: Annotated[bool, typer.Option("--force", help="Write the settings anew.")] = False,
+    _list: Annotated[
+        bool,
+        typer.Option(
+            "--list-recipes",
+            callback=_list_recipes,
+            is_eager=True,
+            help="Print the recipes with their sources and figures, and exit.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make a run folder with a commented subspace.yaml whose values suit the manifest."""
+    """Make a run folder with a commented subspace.yaml whose values suit the manifest, and say which and why."""
     from ..console import Console
     from ..initialize import initialize
     from ..run_directory import RunDirectory
 
-    directory = RunDirectory(run)
-    initialize(directory, manifest, model, overrides or [], force=force)
-    Console(quiet).say(f"wrote {directory.config}\nnext: subspace run {run}")
+    directory, console = RunDirectory(run), Console(quiet, as_json)
+    done = initialize(directory, manifest, model, overrides or [], recipe=recipe, force=force)
+    for line in done.lines():
+        console.say(line)
+    console.say(f"next: subspace run {run}")
+    console.result(done.to_json())

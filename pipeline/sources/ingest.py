@@ -98,6 +98,9 @@ def ingest_images(source: Path, out: Path, options: IngestOptions, progress: Tra
             split, more_notes = source_splits(rows, names, source), ["splits are the source's own"]
         else:
             split, more_notes = _draw(rows["identity_id"].to_numpy(), options)
+        if not pc.any(pc.equal(split, "val")).as_py():
+            hint = "give some the split val" if "split" in rows.column_names else "add --val-fraction 0.05"
+            more_notes.append(f"nobody to validate on, so `subspace run` keeps no best round: {hint}")
         rows = _with(rows, "split", split)
         fingerprint = write_manifest(out, rows, names, images, bad)
     return _summary(out, fingerprint, rows, bad.num_rows, (*notes, *more_notes))

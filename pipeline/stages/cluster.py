@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +10,13 @@ import pyarrow as pa
 
 from ...mining.clustering.mean_blocks import MeanBlocks
 from ...mining.clustering.mean_table import MeanTable
+from ...mining.clustering.product_speed import product_rate
 from ...mining.clustering.settings import SAMPLE_BYTES, SubspaceConfig, subspace_count
 from ...mining.parquet_tables import read_parquet, write_parquet
 from ...mining.randomness import derived_seed
 from ...mining.schemas import CENTROIDS, DUPLICATES, SUBSPACES, vector
 from ..config import RunConfig
-from ..console import amount
+from ..console import about, amount
 from .context import Context
 from .graph import row
 from .round_tables import read_identities
@@ -53,8 +53,9 @@ def cluster_means(context: Context) -> dict[str, Any]:
         ) * M + settings.recall_queries * N
         if settings.duplicates_within is not None and N // M <= LARGEST_SEARCHED:
             products += N * N // M
+        seconds = 2 * D * products / product_rate() + N * (7e-6 + 2e-8 * D)  # and passes over the means
         return (
-            f"{N:,} identity means into {M:,} subspace(s), about {max(1, 2 * D * products / _flops()):,.0f} s, "
+            f"{N:,} identity means into {M:,} subspace(s), {about(seconds)}, "
             f"{amount(min(4 * N * D, SAMPLE_BYTES) + 80 * N)} of memory, {amount(N * 12 + M * D * 4)} of disk"
         )
 
@@ -158,16 +159,6 @@ def _duplicates(
 def recall_seed(config: RunConfig, round_index: int) -> int:
     """Decides which identities neighbour recall is measured on."""
     return derived_seed(config.seed, "recall", round_index)
-
-
-def _flops() -> float:
-    """Floating-point operations a second of a matrix product here, from the better of two."""
-    a, seconds = np.ones((1024, 512), np.float32), []
-    for _ in range(2):
-        started = time.perf_counter()
-        _ = a @ a.T
-        seconds.append(time.perf_counter() - started)
-    return 2 * 1024 * 1024 * 512 / min(seconds)
 
 
 def _in_words(summary: dict[str, Any], sizes: np.ndarray, settings: SubspaceConfig) -> list[str]:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from ...mining.artifacts import read_json, write_json
+from ...mining.clustering.product_speed import product_rate
 from ...train.checkpoint_meta import SPEC_PREFIX
-from ..console import aligned, amount
+from ..console import about, aligned, amount
 from ..run_directory import RunDirectory
 from .context import Context
 from .graph import row
@@ -60,16 +61,29 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
 
     def estimate() -> str:
         from ...train.checkpoint import load_network
+        from ...train.data.images import ImageStore
         from ...train.devices import pick_device
-        from ...train.embedder import forward_rate
+        from ...train.speed import embedding_seconds
 
-        images = np.unique(np.concatenate(held.choose_images(context.manifest)))
+        gallery, probe, distractor = held.choose_images(context.manifest)
+        images = np.unique(np.concatenate((gallery, probe, distractor)))
         network = load_network(f"{SPEC_PREFIX}{stage.folder.checkpoint}")
-        rate = forward_rate(network, pick_device(context.options.device), config.extract.precision)
+        seconds = embedding_seconds(
+            network,
+            ImageStore(context.manifest),
+            images,
+            len(images),
+            pick_device(context.options.device),
+            config.extract.precision,
+            batch_size=config.extract.batch_size,
+            num_workers=config.extract.num_workers,
+        )
+        pairs = len(probe) * (len(gallery) + len(distractor))
+        seconds += pairs * (2 * network.embedding_size / product_rate() + 5e-9)  # compared, and ranked
         memory = context.manifest.table.nbytes + len(images) * network.embedding_size * 8
         return (
-            f"{len(images):,} images of {', '.join(held.splits)} and distractors, about "
-            f"{max(1, len(images) / rate):,.0f} s, {amount(memory)} of memory"
+            f"{len(images):,} images of {', '.join(held.splits)} and distractors, "
+            f"{about(seconds)}, {amount(memory)} of memory"
         )
 
     def work() -> dict[str, Any]:

@@ -19,9 +19,10 @@ from ...train.checkpoint_meta import SPEC_PREFIX
 from ...train.data.batches import DecodedBatches, ImageChunks, load_batches
 from ...train.data.images import BadImage, ImageStore
 from ...train.devices import pick_device
-from ...train.embedder import EmbeddedBatch, embed, forward_rate
+from ...train.embedder import EmbeddedBatch, embed
+from ...train.speed import embedding_seconds
 from .. import stage_folder as files
-from ..console import Progress, amount
+from ..console import Progress, about, amount
 from .context import Context
 from .extraction_processes import devices_of, extract_in_processes
 from .parts import ExtractParts, Shard
@@ -54,14 +55,23 @@ class Extraction:
         images, D = self.parts.images(range(len(self.parts))), self.network.embedding_size
         processes = min(self.options.processes, len(self.parts))
         devices = sorted({*devices_of(self.options.device, processes)})
-        rate = forward_rate(self.network, self.device, self.config.extract.precision) * len(devices)
+        seconds = embedding_seconds(
+            self.network,
+            ImageStore(self.manifest),
+            self.identities.image_id,
+            images,
+            self.device,
+            self.config.extract.precision,
+            batch_size=self.config.extract.batch_size,
+            num_workers=self.config.extract.num_workers,
+        ) / len(devices)
         means, kept = len(self.identities) * D * 4, images * D * 2 * self.config.extract.keep_embeddings
         part = min(len(self.identities), self.config.extract.identities_per_part) * D * 4
         memory = self.manifest.table.nbytes * (processes + (processes > 1)) + part * processes
         return (
             f"{images:,} images of {len(self.identities):,} identities on {', '.join(devices)} in {len(self.parts)} part(s)"
             + (f" by {processes} processes" if processes > 1 else "")
-            + f", about {max(1, images / rate):,.0f} s, {amount(memory)} of memory, {amount(2 * means + kept)} of disk"
+            + f", {about(seconds)}, {amount(memory)} of memory, {amount(2 * means + kept)} of disk"
         )
 
     def work(self, shard: Shard | None) -> dict[str, Any] | None:

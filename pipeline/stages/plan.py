@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from ...mining.clustering.mean_table import MeanTable
+from ...mining.clustering.product_speed import product_rate
+from ...mining.clustering.settings import subspace_count
 from ...mining.errors import InputError, StaleArtifactError
 from ...mining.manifest import IdentityImages
 from ...mining.parquet_tables import read_parquet
@@ -17,7 +19,7 @@ from ...mining.planning.plan_table import write_plan
 from ...mining.planning.settings import PlanConfig
 from ...mining.planning.shards import shards_of
 from ...mining.schemas import QUARANTINE
-from ..console import Console, amount
+from ..console import Console, about, amount
 from .context import Context
 from .graph import finished, row, steps_taken
 from .round_tables import read_duplicates, read_identities, read_second_subspaces, read_subspaces
@@ -69,9 +71,14 @@ def plan_round(context: Context) -> dict[str, Any]:
             + 12 * context.manifest.table.num_rows
             + 400 * BATCHES_PER_BLOCK * settings.P
         )
+        seconds = slots / 5e6
+        if settings.draw.group_size > 1 and settings.seeds_per_batch:  # each with all others of its subspace
+            N, D = MeanTable(folder.identities).shape
+            subspaces = subspace_count(N, context.config.cluster.ids_per_subspace)
+            seconds += 2 * D * N * N / subspaces / product_rate() + N * (3e-6 + 2e-8 * D)
         return (
-            f"{settings.steps:,} batches of {settings.P} identities × {settings.K} images, about "
-            f"{max(1, slots / 5e6):,.0f} s, {amount(memory)} of memory, {amount(slots * 3)} of disk"
+            f"{settings.steps:,} batches of {settings.P} identities × {settings.K} images, "
+            f"{about(seconds)}, {amount(memory)} of memory, {amount(slots * 3)} of disk"
         )
 
     def work() -> dict[str, Any]:

@@ -100,13 +100,29 @@ def pretrain_network(context: Context) -> dict[str, Any]:
 
 def _estimate(context: Context) -> str:
     from ...train.checkpoint import load_network
+    from ...train.data.images import ImageStore
+    from ...train.losses.building import NewClasses, build_pretraining_loss
     from .training_estimate import training_estimate
 
     config, pretrain = context.config, context.config.pretrain
     if pretrain.steps == 0:
         return f"the starting network is {config.model}, as it is"
     network = load_network(config.model, embedding_size=config.embedding_size)
-    takes = training_estimate(network, pretrain, pretrain.steps, pretrain.P * pretrain.K, context.options)
+    images = pretrain_identities(config, context.manifest)
+    some = images.rows(slice(0, 1000)).at_most(pretrain.K, generator(config.seed, "pretrain estimate"))
+    P, classes = min(pretrain.P, len(images)), NewClasses(len(images), network.embedding_size, 0)
+    takes = training_estimate(
+        network,
+        lambda: build_pretraining_loss(pretrain.loss, pretrain.loss_args, classes),
+        pretrain,
+        pretrain.optimizer,
+        context.options,
+        steps=pretrain.steps,
+        P=P,
+        images_per_batch=P * len(some.image_id) / len(some),
+        store=ImageStore(context.manifest),
+        sample=some.image_id,
+    )
     return f"{pretrain.loss} on {' and '.join(config.data.pretrain_splits)}, {takes}"
 
 

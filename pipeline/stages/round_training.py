@@ -9,7 +9,10 @@ import torch
 
 from ...mining.clustering.mean_table import MeanTable
 from ...mining.errors import InputError
+from ...mining.manifest import Manifest
+from ...mining.parquet_tables import row_groups
 from ...mining.randomness import derived_seed
+from ...mining.schemas import MANIFEST
 from ...train import distributed
 from ...train.checkpoint import load_network
 from ...train.checkpoint_meta import SPEC_PREFIX, CheckpointMeta
@@ -31,9 +34,23 @@ from .training_estimate import training_estimate
 
 def round_estimate(context: Context) -> str:
     """Steps, time and disk of the training, in a line."""
-    plan = Plan(context.folder.plan)
-    network = load_network(f"{SPEC_PREFIX}{context.before.checkpoint}")
-    return training_estimate(network, context.config.train, len(plan), len(plan[0]), context.options)
+    plan, train, manifest = Plan(context.folder.plan), context.config.train, context.manifest
+    some = [np.unique(plan[step]) for step in range(min(8, len(plan)))]
+    first = next(
+        row_groups(manifest.path, MANIFEST, manifest.columns)
+    )  # memory is not to grow with the images
+    return training_estimate(
+        load_network(f"{SPEC_PREFIX}{context.before.checkpoint}"),
+        lambda: build_loss(train.loss, train.loss_args, _training_set(context)),
+        train,
+        train.optimizer,
+        context.options,
+        steps=len(plan),
+        P=context.config.plan.P,
+        images_per_batch=float(np.mean([len(images) for images in some])),
+        store=ImageStore(Manifest(manifest.path, first, manifest.fingerprint)),
+        sample=np.arange(len(first)),
+    )
 
 
 def build_round_training(context: Context, stage: Stage) -> Training:

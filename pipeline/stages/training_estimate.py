@@ -2,21 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from ...train import distributed
+from ...train.data.images import ImageStore
 from ...train.devices import pick_device
-from ...train.embedder import forward_rate
 from ...train.networks.backbone import Backbone
+from ...train.optimizer_config import OptimizerConfig
+from ...train.optimizers import build_optimizer
+from ...train.speed import decode_seconds, seconds_with_loading, step_speed
 from ...train.training_config import LoaderConfig
-from ..console import amount
+from ..console import about, amount
 from ..options import Options
 
 
 def training_estimate(
-    network: Backbone, loader: LoaderConfig, steps: int, batch: int, options: Options
+    network: Backbone,
+    loss: Callable[[], nn.Module],
+    loader: LoaderConfig,
+    optimizer: OptimizerConfig,
+    options: Options,
+    *,
+    steps: int,
+    P: int,
+    images_per_batch: float,
+    store: ImageStore,
+    sample: np.ndarray,
 ) -> str:
-    """Steps, time and disk; forward and backward take three times the forward pass that is timed here."""
-    rate = forward_rate(network, pick_device(options.device), loader.precision) / 3
-    weights = sum(parameter.numel() for parameter in network.parameters()) * 4
+    """Steps, time and disk, from a few steps that are timed here and the decoding of some images.
+
+    Args:
+        network: a copy, which is changed.
+        loss: makes a copy of the loss, whose labels may be 0..P-1. Left out where several processes train, since those
+            would have to meet in it.
+        images_per_batch: on average; repeats, which are embedded once, not counted.
+        sample: image ids, int64[n], of which some are decoded.
+    """
+    count, device = distributed.count(), pick_device(options.device)
+    own = max(2, round(images_per_batch / count))
+    learned = loss() if count == 1 else None
+    modules: list[nn.Module] = [network, *([learned] if learned is not None else [])]
+    speed = step_speed(
+        network,
+        learned,
+        build_optimizer(modules, optimizer),
+        device,
+        loader.precision,
+        torch.arange(round(images_per_batch)) % P,
+        min(own, loader.chunk_size or own),
+    )
+    twice = 4 / 3 if loader.chunk_size is not None and loader.chunk_size < own else 1  # forward once more
+    compute = steps * (own * speed.image * twice + speed.batch)
+    decode = steps * own * decode_seconds(store, sample, network.input.size)
+    seconds = seconds_with_loading(compute, decode, loader.num_workers, device)
+    weights = sum(parameter.numel() for module in modules for parameter in module.parameters()) * 4
     return (
-        f"{steps:,} steps of up to {batch:,} images, about {max(1, steps * batch / rate):,.0f} s, "
+        f"{steps:,} steps of about {images_per_batch:,.0f} images, {about(seconds)}, "
         f"{amount(4 * weights)} of weights, gradients and optimiser state, {amount(9 * weights)} of disk"
     )

@@ -110,6 +110,13 @@ def test_unknown_and_impossible_settings(small_manifest: Path, tmp_path: Path) -
     assert "exists" in refused(*init)
 
 
+def test_version() -> None:
+    from importlib.metadata import version
+
+    done = subspace("--version")
+    assert (done.returncode, done.stdout) == (0, f"subspace {version('subspace-mining')}\n")
+
+
 @pytest.mark.parametrize("place", ["file/run", "/proc/run"])
 def test_run_folder_that_is_not_writable(small_manifest: Path, tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("not a folder")  # permissions do not stop root; these do

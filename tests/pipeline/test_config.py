@@ -14,8 +14,6 @@ from hypothesis import strategies as st
 
 from subspace.mining import InputError
 from subspace.pipeline.config import RunConfig, load_config, parse_config, write_config
-from subspace.pipeline.initialize import initialize
-from subspace.pipeline.run_directory import RunDirectory
 
 configs = st.builds(
     lambda seed, rounds, P, K, g, fraction, lr, subspaces, size: parse_config(
@@ -51,14 +49,6 @@ def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory,
     assert all(
         "#" in line for line in path.read_text().splitlines() if line.strip() and not line.endswith(":")
     )
-
-
-@pytest.mark.parametrize(("model", "lr"), [("small", 0.016), ("iresnet18", 1e-3)])
-def test_a_network_begins_with_the_learning_rate_that_was_found_for_it(
-    small_manifest: Path, tmp_path: Path, model: str, lr: float
-) -> None:
-    initialize(RunDirectory(tmp_path / "run"), small_manifest, model, [], force=False)
-    assert load_config(tmp_path / "run" / "subspace.yaml").train.optimizer.lr == lr
 
 
 def test_overrides_win(tmp_path: Path) -> None:
@@ -99,6 +89,10 @@ def test_older_names_of_loss_settings_are_read_in_files_and_overrides(
     ("override", "named"),
     [
         ("plan.stepps=3", "did you mean 'plan.steps'"),
+        ("train.lr=0.1", "did you mean 'train.optimizer.lr'"),
+        ("lr=0.1", "did you mean 'train.optimizer.lr'"),
+        ("optimizer.lr=0.1", "did you mean 'train.optimizer'"),
+        ("nothing_like_it=1", "`subspace init --help`"),
         ("plan.steps=many", "plan.steps=many"),
         ("plan.steps=0", "greater than or equal to 1"),
         ("plan.order=shuffled", "plan.order=shuffled"),

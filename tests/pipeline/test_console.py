@@ -13,7 +13,7 @@ import termios
 import pytest
 
 from subspace.pipeline import console as module
-from subspace.pipeline.console import Console, aligned, counted, duration, percent
+from subspace.pipeline.console import Console, about, aligned, counted, duration, percent
 
 NOTE = "loss 0.312, active 41%, d_ap 0.84, d_an 1.02, lr 1.0e-03, 1,734 images/s"
 
@@ -141,6 +141,14 @@ def test_with_json_people_read_on_standard_error(capsys: pytest.CaptureFixture[s
 )  # fmt: skip
 def test_durations_in_words(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+@pytest.mark.parametrize(("seconds", "words"), [
+    (0, "1 second"), (1.4, "1 second"), (44, "44 seconds"), (119, "119 seconds"), (120, "2 minutes"),
+    (7_199, "120 minutes"), (7_200, "2 hours"), (172_800, "2 days"), (597_011, "7 days"),
+])  # fmt: skip
+def test_estimates_in_words(seconds: float, words: str) -> None:
+    assert about(seconds) == f"about {words}"
 
 
 def test_shares_and_counts_in_words() -> None:

@@ -602,6 +602,18 @@ def test_summary_says_when_too_few_identities_have_two_images(tmp_path: Path) ->
     assert "test has 2 of 5 identities, for want of any with two images" in summary.notes
 
 
+def test_nobody_to_validate_on_is_said_with_what_to_do(photos: Path, tmp_path: Path) -> None:
+    def notes(source: Path, **options: Any) -> str:
+        return " ".join(ingest_images(source, tmp_path / "m.parquet", IngestOptions(**options)).notes)
+
+    assert "nobody to validate on" in notes(photos)
+    assert "--val-fraction 0.05" in notes(photos)
+    assert "nobody to validate on" not in notes(photos, val_fraction=0.3)
+    for name in ("train/ann/1.jpg", "test/bob/1.jpg"):
+        write(tmp_path / "split" / name)
+    assert "give some the split val" in notes(tmp_path / "split")
+
+
 def test_something_must_be_left_to_train_on(tmp_path: Path) -> None:
     source = write_csv(tmp_path / "l.csv", people("a", "b"))
     options = IngestOptions(test_fraction=0.5, val_fraction=0.4)

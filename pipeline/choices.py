@@ -1,0 +1,155 @@
+"""What `subspace init` sets otherwise than the defaults or the recipe, since the data or the network asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
+from typing import Any
+
+from ..mining.errors import InputError
+from ..mining.manifest import Manifest
+from .config import RunConfig
+
+SEARCHED_RATES = {"small": 0.016}
+"""Peak learning rate of AdamW in training, by family of networks, where it has been searched; see BENCHMARKS.md."""
+HELD_OUT = ("test", "val", "query", "gallery")
+"""Splits that are never trained on unless the settings say so."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One setting that is changed."""
+
+    setting: str
+    value: Any
+    before: Any
+    """What the default or the recipe is."""
+    why: str
+    by_recipe: bool = False
+    """Whether `before` is the recipe's."""
+
+    def __str__(self) -> str:
+        before = f"{'recipe' if self.by_recipe else 'default'} {_shown(self.before)}"
+        return f"{self.setting} = {_shown(self.value)} ({before}): {self.why}"
+
+
+def family_of(spec: str) -> str | None:
+    """The family of the network with this spec of its own (`small`, `iresnet50`, ...); None where it is the user's.
+
+    A checkpoint has the family of the spec in its `meta.json`.
+    """
+    if spec.partition(":")[1]:
+        return None
+    return "iresnet" if spec.startswith("iresnet") else spec
+
+
+def choices_for(
+    config: RunConfig,
+    given: Set[str],
+    by_recipe: Set[str],
+    manifest: Manifest,
+    own_spec: str,
+    *,
+    trained: bool,
+) -> Iterator[Choice]:
+    """Yield what has to change in `config`, each setting once.
+
+    Args:
+        config: defaults, recipe and overrides.
+        given: settings that the overrides give; they stay as they are.
+        by_recipe: settings that the recipe gives; they change only where the data has not enough identities.
+        own_spec: the network's own spec, never `checkpoint:`.
+        trained: it comes from a checkpoint.
+
+    Raises:
+        InputError: the manifest has nothing to train on.
+    """
+    chosen = {choice.setting: choice for choice in _choices_of_splits(config, given, manifest)}
+    yield from chosen.values()
+    train = chosen["data.train_splits"].value if "data.train_splits" in chosen else config.data.train_splits
+    images = manifest.identities_in(train)
+    identities = int((images.count > 1).sum()) if config.plan.singletons == "drop" else len(images)
+    if identities < 2:
+        raise InputError(
+            f"{manifest.path} has fewer than two identities in its training splits ({', '.join(train)}; it has "
+            f"{', '.join(manifest.splits)}): nothing to tell apart"
+        )
+    P, n, optimizer = config.plan.P, config.cluster.ids_per_subspace, config.train.optimizer
+    if identities < P and "plan.P" not in given:
+        yield Choice(
+            "plan.P",
+            identities,
+            P,
+            f"the manifest has {identities:,} training identities",
+            by_recipe="plan.P" in by_recipe,
+        )
+        P = identities
+    if n != "all" and "cluster.ids_per_subspace" not in given:
+        fitting = min(n, max(P, identities // 10))
+        if fitting < n:
+            tenth = f"a tenth of the {identities:,} training identities"
+            why = tenth if fitting == identities // 10 else f"a batch, since {tenth} is less"
+            setting = "cluster.ids_per_subspace"
+            yield Choice(setting, fitting, n, why, by_recipe=setting in by_recipe)
+    given |= by_recipe
+    if trained and config.pretrain.steps and "pretrain.steps" not in given:
+        yield Choice("pretrain.steps", 0, config.pretrain.steps, "the checkpoint is trained already")
+    rate = SEARCHED_RATES.get(family_of(own_spec) or "")
+    if (
+        rate is not None
+        and optimizer.name == "adamw"
+        and optimizer.lr != rate
+        and "train.optimizer.lr" not in given
+    ):
+        why = f"searched with adamw for the {own_spec} network, see BENCHMARKS.md"
+        yield Choice("train.optimizer.lr", rate, optimizer.lr, why)
+
+
+def _choices_of_splits(config: RunConfig, given: Set[str], manifest: Manifest) -> Iterator[Choice]:
+    there, data = manifest.splits, config.data
+    train = tuple(name for name in data.train_splits if name in there)
+    train = train or tuple(name for name in there if name not in HELD_OUT)
+    if "data.train_splits" in given:
+        train = data.train_splits
+    elif not train:
+        raise InputError(f"{manifest.path} has nothing to train on: all its images are in {', '.join(there)}")
+    pretrain = tuple(name for name in data.pretrain_splits if name in there) or train
+    distractors = tuple(name for name in data.distractor_splits if name in there)
+    for setting, value, before in (
+        ("data.train_splits", train, data.train_splits),
+        ("data.pretrain_splits", pretrain, data.pretrain_splits),
+        ("data.distractor_splits", distractors, data.distractor_splits),
+    ):
+        missing = [name for name in before if name not in there]
+        if value != before and setting not in given:
+            yield Choice(
+                setting, list(value), list(before), f"the manifest has no split {' and '.join(missing)}"
+            )
+
+
+def settings_of(choices: Mapping[str, Any]) -> dict[str, Any]:
+    """`section.key` settings as nested mappings, as `subspace.yaml` has them."""
+    nested: dict[str, Any] = {}
+    for setting, value in choices.items():
+        *sections, key = setting.split(".")
+        place = nested
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[key] = value
+    return nested
+
+
+def keys_of(nested: Mapping[str, Any], prefix: str = "") -> set[str]:
+    """`section.key` of everything in nested mappings, the sections themselves included."""
+    found: set[str] = set()
+    for key, value in nested.items():
+        found.add(f"{prefix}{key}")
+        if isinstance(value, Mapping):
+            found |= keys_of(value, f"{prefix}{key}.")
+    return found
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value)

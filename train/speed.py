@@ -1,0 +1,220 @@
+"""How long images take on this machine: short timings of a network, a loss and a decoder, for estimates.
+
+On a CPU what counts is the processor time of the calling thread, since other work on the machine hardly lengthens that: an
+estimate is for a quiet machine. Torch's threads spin while they wait for each other, and that counts. Where other work makes
+them wait long, one thread alone is the faster, and its time is taken. On a GPU it is the clock.
+
+Shapes: b images, B in a batch, S pixels a side, D numbers in an embedding.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+import torch
+from torch import nn
+
+from .data.images import ImageStore, decode_image
+from .devices import autocast
+from .networks.backbone import Backbone
+from .training_config import Precision
+
+ENOUGH_SECONDS = 0.1
+"""A pass of so many seconds is long enough to be timed; smaller batches grow."""
+LEAST_PASSES, MOST_PASSES = 3, 5
+MOST_SECONDS = 0.4
+"""Of the clock, after which no more passes than the least are made. One pass that takes longer is enough."""
+SAMPLED_IMAGES = 64
+START_SECONDS = 0.15
+"""Until processes that decode have begun, and until they have ended."""
+
+
+@dataclass(frozen=True)
+class StepSpeed:
+    """What a training step costs."""
+
+    image: float
+    """Seconds of an image through the network, forward and backward."""
+    batch: float
+    """Seconds of the loss over the whole batch, and of the update of all weights."""
+
+
+def forward_seconds(network: Backbone, device: torch.device, precision: Precision, batch: int) -> float:
+    """Seconds of an image in evaluation, in batches of `batch` or of what takes long enough to be timed."""
+    network.eval().to(device)
+
+    def embed(images_BCHW: torch.Tensor) -> None:
+        with torch.inference_mode(), autocast(device, precision):
+            network(images_BCHW)
+
+    return _seconds_of_an_image(embed, network.input.size, device, batch)
+
+
+def embedding_seconds(
+    network: Backbone,
+    store: ImageStore,
+    image_id: np.ndarray,
+    images: int,
+    device: torch.device,
+    precision: Precision,
+    *,
+    batch_size: int,
+    num_workers: int,
+) -> float:
+    """Seconds to read, decode and embed so many images, of which some of `image_id` are decoded here."""
+    compute = images * forward_seconds(network, device, precision, min(batch_size, images))
+    decode = images * decode_seconds(store, image_id, network.input.size)
+    return seconds_with_loading(compute, decode, num_workers, device)
+
+
+def step_speed(
+    network: Backbone,
+    loss: nn.Module | None,
+    optimizer: torch.optim.Optimizer,
+    device: torch.device,
+    precision: Precision,
+    labels: torch.Tensor,
+    batch: int,
+) -> StepSpeed:
+    """Time steps of a training. Network, loss and optimiser change: give copies that nobody trains.
+
+    Args:
+        loss: None counts no loss.
+        labels: int64[B] of the whole batch.
+        batch: images that pass through the network at once, at most.
+    """
+    network.train().to(device)
+
+    def both_ways(images_BCHW: torch.Tensor) -> None:
+        with autocast(device, precision):
+            embeddings_BD = network(images_BCHW)
+        embeddings_BD.backward(torch.ones_like(embeddings_BD))
+
+    image = _seconds_of_an_image(both_ways, network.input.size, device, batch, least=2)
+    labels, noise = labels.to(device), torch.Generator().manual_seed(0)
+    vectors_BD = torch.randn((len(labels), network.embedding_size), generator=noise)
+    vectors_BD = nn.functional.normalize(vectors_BD).to(device)
+    if loss is not None:
+        loss.train().to(device)
+
+    def learn() -> None:
+        if loss is not None:
+            loss(vectors_BD.clone().requires_grad_(), labels).backward()
+        optimizer.step()
+
+    with torch.random.fork_rng(devices=[]):
+        learn()  # the first update makes the optimiser's state
+        return StepSpeed(image, _seconds(learn, device))
+
+
+def decode_seconds(store: ImageStore, image_id: np.ndarray, size: int) -> float:
+    """Seconds to read and decode an image, on average over some of `image_id`; unreadable ones take none.
+
+    Reading is timed by the clock, as disks are waited for, and by its median, as other work is not.
+    """
+    step = max(1, len(image_id) // SAMPLED_IMAGES)
+    reading, decoding = [], 0.0
+    for image in image_id[::step][:SAMPLED_IMAGES]:
+        began = time.perf_counter()
+        try:
+            data = store.read(int(image))
+            reading.append(time.perf_counter() - began)
+            began = time.thread_time()
+            decode_image(data, size)
+            decoding += time.thread_time() - began
+        except Exception:  # damaged files raise nearly any type of error; the stage lists them
+            continue
+    return median(reading) + decoding / len(reading) if reading else 0.0
+
+
+def seconds_with_loading(compute: float, decode: float, num_workers: int, device: torch.device) -> float:
+    """Seconds of work that takes `compute` on the device while `num_workers` processes decode ahead for `decode`."""
+    if num_workers == 0:
+        return compute + decode
+    threads = torch.get_num_threads() if device.type == "cpu" else 0
+    shared = (compute * threads + decode) / len(os.sched_getaffinity(0))
+    return START_SECONDS + max(compute, decode / num_workers, shared)
+
+
+def _seconds_of_an_image(
+    run: Callable[[torch.Tensor], None], size: int, device: torch.device, most: int, least: int = 1
+) -> float:
+    def of_batch(images: int) -> Callable[[], None]:
+        shape, noise = (images, 3, size, size), torch.Generator().manual_seed(0)
+        batch_BCHW = torch.randint(0, 256, shape, generator=noise, dtype=torch.uint8).to(device)
+        return lambda: run(batch_BCHW)
+
+    def timed(images: int) -> float:
+        pass_ = of_batch(images)
+        if (
+            _once(pass_, device) >= MOST_SECONDS
+        ):  # the first pass of a shape sets up, which is little of a long one
+            return _once(pass_, device)
+        return _median(pass_, device)
+
+    threads, images = _threads(device), least
+    with torch.random.fork_rng(devices=[]), _with_threads(1, device):
+        alone = timed(images)
+        while images < most and alone < ENOUGH_SECONDS:
+            images = min(most, images * 4)
+            alone = timed(images)
+    alone /= images
+    if threads == 1:
+        return alone
+    images = min(most, images * threads)
+    return min(alone, timed(images) / images)
+
+
+def _seconds(run: Callable[[], None], device: torch.device) -> float:
+    """Seconds of a run, by all threads or by one, whichever is less."""
+    together = _median(run, device)
+    if _threads(device) == 1:
+        return together
+    with _with_threads(1, device):
+        return min(together, _median(run, device))
+
+
+def _median(run: Callable[[], None], device: torch.device) -> float:
+    until, took = time.perf_counter() + MOST_SECONDS, [_once(run, device)]
+    while len(took) < LEAST_PASSES or (len(took) < MOST_PASSES and time.perf_counter() < until):
+        took.append(_once(run, device))
+    return median(took)
+
+
+def _once(run: Callable[[], None], device: torch.device) -> float:
+    began = _clock(device)
+    run()
+    return _clock(device) - began
+
+
+def _clock(device: torch.device) -> float:
+    if device.type == "cpu":
+        return time.thread_time()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+    return time.perf_counter()
+
+
+def _threads(device: torch.device) -> int:
+    """Threads whose number matters."""
+    return torch.get_num_threads() if device.type == "cpu" else 1
+
+
+@contextmanager
+def _with_threads(count: int, device: torch.device) -> Iterator[None]:
+    """So many threads inside the block, on a CPU."""
+    before = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
