@@ -9,9 +9,9 @@ from typing import Any
 from ..mining.artifacts import remove
 from ..mining.errors import InputError
 from ..mining.manifest import Manifest
-from .choices import SEARCHED_RATES
 from .config import RunConfig, load_config, parse_config, write_config
 from .console import aligned
+from .new_run.choices import SEARCHED_RATES
 from .options import Options
 from .rounds import run_rounds
 from .run_directory import RunDirectory

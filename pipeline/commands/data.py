@@ -71,7 +71,7 @@ def ingest(
 
 def _list_recipes(asked: bool) -> None:
     if asked:
-        from ..known_recipes import recipes_in_words
+        from ..new_run.known_recipes import recipes_in_words
 
         print(recipes_in_words())
         raise typer.Exit
@@ -103,11 +103,11 @@ def init(
 ) -> None:
     """Make a run folder with a commented subspace.yaml whose values suit the manifest, and say which and why."""
     from ..console import Console
-    from ..initialize import initialize
+    from ..new_run.initialize import begin_run
     from ..run_directory import RunDirectory
 
     directory, console = RunDirectory(run), Console(quiet, as_json)
-    done = initialize(directory, manifest, model, overrides or [], recipe=recipe, force=force)
+    done = begin_run(directory, manifest, model, overrides or [], recipe=recipe, force=force)
     for line in done.lines():
         console.say(line)
     console.say(f"next: subspace run {run}")

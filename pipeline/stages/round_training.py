@@ -29,7 +29,7 @@ from .graph import steps_taken
 from .round_tables import read_identities, read_subspaces
 from .stage import Stage
 from .training import Training
-from .training_estimate import training_estimate
+from .training_estimate import estimate_training
 
 
 def round_estimate(context: Context) -> str:
@@ -39,7 +39,7 @@ def round_estimate(context: Context) -> str:
     first = next(
         row_groups(manifest.path, MANIFEST, manifest.columns)
     )  # memory is not to grow with the images
-    return training_estimate(
+    return estimate_training(
         load_network(f"{SPEC_PREFIX}{context.before.checkpoint}"),
         lambda: build_loss(train.loss, train.loss_args, _training_set(context)),
         train,

@@ -20,7 +20,7 @@ from ..console import about, amount
 from ..options import Options
 
 
-def training_estimate(
+def estimate_training(
     network: Backbone,
     loss: Callable[[], nn.Module],
     loader: LoaderConfig,

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from ..mining.errors import InputError
-from ..train.networks.backbone import Backbone
-from ..train.networks.head import head_parameters
-from ..train.optimizer_config import OptimizerConfig
-from .config import RunConfig
+from ...mining.errors import InputError
+from ...train.networks.backbone import Backbone
+from ...train.networks.head import head_parameters
+from ...train.optimizer_config import OptimizerConfig
+from ..config import RunConfig
 
 
 @dataclass(frozen=True)

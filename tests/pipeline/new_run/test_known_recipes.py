@@ -11,7 +11,7 @@ from conftest import REPOSITORY, subspace
 
 from subspace.mining import InputError
 from subspace.pipeline.config import load_config, parse_config
-from subspace.pipeline.known_recipes import COLUMNS, known_recipes, load_recipe
+from subspace.pipeline.new_run.known_recipes import COLUMNS, known_recipes, load_recipe
 
 NAMES = ("default", "doppelganger", "facenet", "graph", "paper", "partial_fc", "random")
 TEN_STEPS = [

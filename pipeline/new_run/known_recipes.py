@@ -9,11 +9,11 @@ from typing import Any
 
 import yaml
 
-from ..mining.errors import InputError
-from ..mining.settings import Settings
-from .console import aligned
+from ...mining.errors import InputError
+from ...mining.settings import Settings
+from ..console import aligned
 
-FOLDER = Path(__file__).resolve().parent / "recipes"
+FOLDER = Path(__file__).resolve().parent.parent / "recipes"
 COLUMNS = {
     "rank1_10k": "Rank-1",
     "rank1_100k": "among 110,000",

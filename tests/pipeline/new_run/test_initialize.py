@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from subspace.mining import InputError
 from subspace.mining.parquet_tables import write_parquet
 from subspace.mining.schemas import MANIFEST
-from subspace.pipeline.choices import SEARCHED_RATES, family_of
 from subspace.pipeline.config import RunConfig, load_config
-from subspace.pipeline.initialize import Initialized, initialize
+from subspace.pipeline.new_run.choices import SEARCHED_RATES, family_of
+from subspace.pipeline.new_run.initialize import Initialized, begin_run
 from subspace.pipeline.run_directory import RunDirectory
 from subspace.train import build_backbone
 from subspace.train.checkpoint import save_checkpoint
@@ -47,7 +47,7 @@ def manifest_of(path: Path, *splits: str, identities: int, images: int = 2) -> P
 def begin(
     folder: Path, manifest: Path, *overrides: str, model: str = "small", recipe: str = "default"
 ) -> Initialized:
-    return initialize(RunDirectory(folder / "run"), manifest, model, overrides, recipe=recipe, force=True)
+    return begin_run(RunDirectory(folder / "run"), manifest, model, overrides, recipe=recipe, force=True)
 
 
 def changed(config: RunConfig) -> dict[str, Any]:

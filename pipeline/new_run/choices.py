@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
-from ..mining.errors import InputError
-from ..mining.manifest import Manifest
-from .config import RunConfig
+from ...mining.errors import InputError
+from ...mining.manifest import Manifest
+from ..config import RunConfig
 
 SEARCHED_RATES = {"small": 0.016}
 """Peak learning rate of AdamW in training, by family of networks, where it has been searched; see BENCHMARKS.md."""

@@ -9,17 +9,18 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from ..mining.errors import InputError
-from ..mining.manifest import Manifest
-from ..train.checkpoint import load_network
-from ..train.checkpoint_meta import SPEC_PREFIX
-from ..train.optimizer_config import OptimizerConfig
+from ...mining.errors import InputError
+from ...mining.manifest import Manifest
+from ...train.checkpoint import load_network
+from ...train.checkpoint_meta import SPEC_PREFIX
+from ...train.optimizer_config import OptimizerConfig
+from ..config import RunConfig, parse_config, write_config
+from ..run_directory import RunDirectory
+from ..schedulers.job_requests import check_requests
+from ..stages.held_out import HeldOut
 from .choices import Choice, choices_for, keys_of, settings_of
-from .config import RunConfig, parse_config, write_config
 from .known_recipes import Recipe, load_recipe
 from .network_facts import NetworkFacts, examine_network
-from .run_directory import RunDirectory
-from .stages.held_out import HeldOut
 
 WHERE = "subspace init"
 FALLS_WITH = {
@@ -98,7 +99,7 @@ class Initialized:
         return [f"  rate        {optimizer.lr:g} with {optimizer.name}: {origin}"]
 
 
-def initialize(
+def begin_run(
     run: RunDirectory,
     manifest_path: Path,
     model: str,
@@ -123,6 +124,7 @@ def initialize(
     config = parse_config(_merged(basis, by_recipe), overrides, WHERE)
 
     trained = config.model.startswith(SPEC_PREFIX)
+    check_requests(config.schedule)
     network = load_network(config.model, embedding_size=config.embedding_size)
     choices = list(choices_for(config, given, keys_of(by_recipe), manifest, network.spec, trained=trained))
     chosen = settings_of({choice.setting: choice.value for choice in choices})
@@ -133,6 +135,7 @@ def initialize(
     facts = examine_network(network, config)
     images = manifest.identities_in(config.data.train_splits)
     with run.locked("init"):
+        run.overrides.unlink(missing_ok=True)  # they were given to the settings before
         write_config(run.config, config, method.lines())
     return Initialized(
         run.config,
