@@ -34,7 +34,7 @@ def _say_version(asked: bool) -> None:
 
 
 @app.callback()
-def options(
+def before_the_command(
     _version: Annotated[
         bool,
         typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version and exit."),

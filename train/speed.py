@@ -29,7 +29,7 @@ ENOUGH_SECONDS = 0.1
 """A pass of so many seconds is long enough to be timed; smaller batches grow."""
 LEAST_PASSES, MOST_PASSES = 3, 5
 MOST_SECONDS = 0.4
-"""Of the clock, after which no more passes than the least are made. One pass that takes longer is enough."""
+"""Seconds of the clock, after which no more passes than the least are made. One pass that takes longer is enough."""
 SAMPLED_IMAGES = 64
 START_SECONDS = 0.15
 """Until processes that decode have begun, and until they have ended."""

@@ -41,7 +41,7 @@ class Initialized:
     choices: list[Choice]
     network: NetworkFacts
     identities: int
-    """Of the training splits."""
+    """How many there are in the training splits."""
     images: int
     validation: str
     """How many identities there are, or why there are none."""

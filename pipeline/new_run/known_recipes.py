@@ -61,7 +61,7 @@ class Recipe(Settings):
         return [f"recipe {self.name}: {self.about}", f"source: {self.source}", f"measured: {measured}"]
 
 
-def known_recipes() -> list[str]:
+def recipe_names() -> list[str]:
     """The names of all recipes, the default first."""
     return sorted((path.stem for path in FOLDER.glob("*.yaml")), key=lambda name: (name != "default", name))
 
@@ -72,7 +72,7 @@ def load_recipe(name: str) -> Recipe:
     Raises:
         InputError: there is none; the message lists those that there are.
     """
-    known = known_recipes()
+    known = recipe_names()
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         meant = f"; did you mean '{near[0]}'?" if near else ""
@@ -82,7 +82,7 @@ def load_recipe(name: str) -> Recipe:
 
 def recipes_in_words() -> str:
     """All recipes with their sources, then their rows of the comparison as one table."""
-    recipes = [load_recipe(name) for name in known_recipes()]
+    recipes = [load_recipe(name) for name in recipe_names()]
     parts = [
         "\n".join(
             textwrap.fill(

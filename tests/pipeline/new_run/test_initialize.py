@@ -1,4 +1,6 @@
-"""`subspace init`: what it changes, what it says and what it refuses; with `choices.py` and `network_facts.py`."""
+"""`subspace init`: what it changes, what it says and what it refuses; with pipeline/new_run/choices.py and
+pipeline/new_run/network_facts.py.
+"""
 
 from __future__ import annotations
 

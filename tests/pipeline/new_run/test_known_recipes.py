@@ -11,7 +11,7 @@ from conftest import REPOSITORY, subspace
 
 from subspace.mining import InputError
 from subspace.pipeline.config import load_config, parse_config
-from subspace.pipeline.new_run.known_recipes import COLUMNS, known_recipes, load_recipe
+from subspace.pipeline.new_run.known_recipes import COLUMNS, load_recipe, recipe_names
 
 NAMES = ("default", "doppelganger", "facenet", "graph", "paper", "partial_fc", "random")
 TEN_STEPS = [
@@ -21,7 +21,7 @@ TEN_STEPS = [
 
 
 def test_names() -> None:
-    assert tuple(known_recipes()) == NAMES
+    assert tuple(recipe_names()) == NAMES
     with pytest.raises(InputError, match=r"there are default, .*; did you mean 'partial_fc'\?") as error:
         load_recipe("partialfc")
     assert "\n" not in str(error.value)

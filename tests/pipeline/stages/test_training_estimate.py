@@ -1,0 +1,42 @@
+"""What a training is said to take follows from what a step is timed at, here made up."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from torch import nn
+
+from subspace.pipeline.console import Console
+from subspace.pipeline.options import Options
+from subspace.pipeline.stages import training_estimate
+from subspace.train import build_backbone
+from subspace.train.optimizer_config import OptimizerConfig
+from subspace.train.speed import StepSpeed
+from subspace.train.training_config import LoaderConfig
+
+
+@pytest.mark.parametrize(
+    ("chunk_size", "steps", "expected"),
+    [
+        (
+            None,
+            1000,
+            "1,000 steps of about 16 images, about 5 minutes",
+        ),  # 1000 · (16 · (10 + 2) + 100) ms = 292 s
+        (8, 1000, "about 6 minutes"),  # the forward pass once more: 16 · 10 · 4/3 ms, 345 s
+        (None, 100, "about 29 seconds"),
+        (None, 1_000_000, "about 3 days"),
+    ],
+)
+def test_seconds_are_those_of_the_steps(
+    monkeypatch: pytest.MonkeyPatch, chunk_size: int | None, steps: int, expected: str
+) -> None:
+    monkeypatch.setattr(training_estimate, "step_speed", lambda *_: StepSpeed(0.010, 0.100))
+    monkeypatch.setattr(training_estimate, "decode_seconds", lambda *_: 0.002)
+    loader = LoaderConfig(num_workers=0, chunk_size=chunk_size)
+    text = training_estimate.estimate_training(
+        build_backbone("small"), nn.Identity, loader, OptimizerConfig(), Options(Console(), "cpu"),
+        steps=steps, P=8, images_per_batch=16, store=None, sample=np.arange(3),  # pyright: ignore[reportArgumentType]
+    )  # fmt: skip
+    assert expected in text
+    assert "9.4 MB of weights" in text  # 0.59 million numbers: weights, gradients, two of AdamW
