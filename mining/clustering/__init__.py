@@ -1,15 +1,16 @@
 """Identity means, and subspaces of look-alikes made of them.
 
-settings     how identities are cut into subspaces; neither torch nor FAISS
-means        images to identity means, in one streaming pass
-mean_table   means in a Parquet file, a row group at a time
-mean_blocks  means as blocks of equal size, whatever they come in
-subspaces    equal subspaces of the means: sample, fit, one pass over all, repair
-centroids    the fit: priced k-means, flat or in two levels
-prices       prices on subspaces, which make their sizes equal
-assignment   moves that bring every size within its bound; second memberships
-neighbors    nearest identities, exactly: inside subspaces, and over all for recall
-hardness     how near the nearest other identity of a batch is; no FAISS
-quality      similarity inside and between subspaces, and what stays of the last ones
-duplicates   identities that may be one person under two names
+settings       how identities are cut into subspaces; neither torch nor FAISS
+means          images to identity means, in one streaming pass
+mean_table     means in a Parquet file, a row group at a time
+mean_blocks    means as blocks of equal size, whatever they come in
+subspaces      equal subspaces of the means: sample, fit, one pass over all, repair
+centroids      the fit: priced k-means, flat or in two levels
+prices         prices on subspaces, which make their sizes equal
+assignment     moves that bring every size within its bound; second memberships
+neighbors      nearest identities, exactly: inside subspaces, and over all for recall
+hardness       how near the nearest other identity of a batch is; no FAISS
+quality        similarity inside and between subspaces, and what stays of the last ones
+product_speed  seconds of a matrix product here, for estimates
+duplicates     identities that may be one person under two names
 """
