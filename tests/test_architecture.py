@@ -44,6 +44,24 @@ def test_folders_are_one_level_deep_and_neither_crowded_nor_empty() -> None:
             assert FEWEST <= count <= MOST, f"{folder} has {count} modules"
 
 
+def test_the_wheel_holds_every_folder() -> None:
+    tomllib = pytest.importorskip("tomllib")  # Python 3.11
+    project = tomllib.loads((house.REPOSITORY / "pyproject.toml").read_text())
+    listed = project["tool"]["setuptools"]["packages"]
+    assert sorted(listed) == sorted(
+        f"subspace.{house.module_name(path)}" for path in FILES if path.name == "__init__.py"
+    )
+    data = project["tool"]["setuptools"]["package-data"]
+    held = {path for package, kinds in data.items() for kind in kinds
+            for path in (house.REPOSITORY / package.removeprefix("subspace.").replace(".", "/")).glob(kind)}  # fmt: skip
+    assert held == {
+        path
+        for package in PACKAGES
+        for path in (house.REPOSITORY / package).rglob("*")
+        if path.suffix in (".j2", ".yaml")
+    }
+
+
 def test_files_are_short() -> None:
     long = [path for path in FILES if len(path.read_text().splitlines()) > MOST_LINES]
     assert not long
