@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from .best import Standing
-from .config import RunConfig
-from .run_directory import RunDirectory
+from .stages.context import Context
 from .stages.graph import steps_taken
 
 
-def over_before(run: RunDirectory, config: RunConfig, round_index: int) -> str | None:
-    """Why the run is over before this round, in words; None where the round is due.
+def over_before(context: Context) -> str | None:
+    """Why the run is over before the round of `context`, in words; None where the round is due.
 
     By what the rounds before it have done: all steps, or validations without a gain (`early_stop`).
     """
+    run, config, round_index = context.run, context.config, context.round_index
     taken = steps_taken(run, round_index)
     if taken >= config.total_steps:
         return f"all {taken:,} steps are done before round {round_index}"

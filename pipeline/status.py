@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from ..mining.errors import InputError, StaleArtifactError
 from ..train.monitoring.metrics_file import read_metrics
 from ..train.monitoring.phase_seconds import sum_phases
@@ -116,9 +114,7 @@ def _parts_left(parts: list[Path]) -> str:
     if len(parts) in (1, total) or not seconds:
         return f"{total} parts"
     pace = (len(parts) - 1) / seconds
-    return (
-        f"{total} parts, {60 * pace:.1f} a minute, {tqdm.format_interval((total - len(parts)) / pace)} left"
-    )
+    return f"{total} parts, {60 * pace:.1f} a minute, {duration((total - len(parts)) / pace)} left"
 
 
 def _steps_left(line: dict[str, float | None], stage_name: str, config: RunConfig) -> str:
@@ -129,7 +125,7 @@ def _steps_left(line: dict[str, float | None], stage_name: str, config: RunConfi
     if not rate or step >= section.steps:
         return at
     left = (section.steps - step) * section.P * section.K / rate
-    return f"{at}, {rate:,.0f} images/s, {tqdm.format_interval(left)} left"
+    return f"{at}, {rate:,.0f} images/s, {duration(left)} left"
 
 
 def describe(run: RunDirectory, statuses: list[StageStatus]) -> str:

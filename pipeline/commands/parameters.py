@@ -54,7 +54,7 @@ def is_over(context: Context) -> bool:
     """Whether a round is not due any more; says so."""
     from ..due import over_before
 
-    why = over_before(context.run, context.config, context.round_index)
+    why = over_before(context)
     if why is not None:
         context.say(f"{why}: nothing is left to do")
     return why is not None

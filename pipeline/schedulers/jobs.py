@@ -49,7 +49,7 @@ def jobs_left(context: Context, scheduler: str) -> list[Job]:
     todo: dict[int, set[str]] = {}
     for status in stage_statuses(context):
         index = run.index_of(status.folder)
-        if status.state == "done" or over_before(run, config, max(0, index)):
+        if status.state == "done" or over_before(context.at_round(max(0, index))):
             continue
         if status.state == "stale":
             raise StaleArtifactError(status.note)
