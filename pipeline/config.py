@@ -23,6 +23,7 @@ from ..mining.settings import Settings
 from ..train.data.settings import AugmentConfig
 from ..train.losses.building import check_loss, check_pretraining_loss
 from ..train.losses.registry import renamed_arguments
+from ..train.networks.registry import check_network
 from ..train.optimizer_config import OptimizerConfig
 from ..train.training_config import LoaderConfig, Precision, ReclusterConfig, TrainConfig
 from .early_stop import EarlyStopConfig
@@ -190,6 +191,7 @@ def parse_config(values: Any, overrides: Sequence[str], where: str) -> RunConfig
         given = OmegaConf.from_dotlist(list(overrides))
         merged = OmegaConf.merge(_with_new_names(values), _with_new_names(given))
         config = RunConfig.model_validate(_without_gone(OmegaConf.to_container(merged, resolve=True), where))
+        check_network(config.model)
         check_loss(config.train.loss, config.train.loss_args)
         check_pretraining_loss(config.pretrain.loss, config.pretrain.loss_args)
         return config

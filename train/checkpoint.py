@@ -25,9 +25,10 @@ from torch import Tensor, nn
 from ..mining.artifacts import whole_folder
 from ..mining.errors import InputError
 from . import distributed
-from .checkpoint_meta import SPEC_PREFIX, CheckpointMeta, read_meta
+from .checkpoint_meta import CheckpointMeta, read_meta
 from .networks.backbone import Backbone
 from .networks.building import build_backbone
+from .networks.registry import CHECKPOINT_PREFIX
 from .running_means import RunningMeans
 from .training_state import TrainingState
 
@@ -161,9 +162,9 @@ def load_network(spec: str, *, embedding_size: int | None = None, seed: int = 0)
         >>> opened.spec, opened.embedding_size, opened.body.fc.weight.equal(network.body.fc.weight)
         ('small', 8, True)
     """
-    if not spec.startswith(SPEC_PREFIX):
+    if not spec.startswith(CHECKPOINT_PREFIX):
         return build_backbone(spec, embedding_size=embedding_size, seed=seed)
-    folder = Path(spec.removeprefix(SPEC_PREFIX))
+    folder = Path(spec.removeprefix(CHECKPOINT_PREFIX))
     meta = read_meta(folder)
     if embedding_size not in (None, meta.embedding_size):
         raise InputError(

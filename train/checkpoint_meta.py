@@ -10,8 +10,6 @@ from ..mining.artifacts import read_json
 from ..mining.errors import InputError
 from ..mining.fingerprints import CREATED_BY
 
-SPEC_PREFIX = "checkpoint:"
-
 
 @dataclass(frozen=True)
 class CheckpointMeta:

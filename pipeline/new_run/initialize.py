@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from ...mining.errors import InputError
 from ...mining.manifest import Manifest
 from ...train.checkpoint import load_network
-from ...train.checkpoint_meta import SPEC_PREFIX
+from ...train.networks.registry import CHECKPOINT_PREFIX
 from ...train.optimizer_config import OptimizerConfig
 from ..config import RunConfig, parse_config, write_config
 from ..run_directory import RunDirectory
@@ -123,7 +123,7 @@ def begin_run(
     by_recipe = _without(method.settings, {fallen for key in given for fallen in FALLS_WITH.get(key, ())})
     config = parse_config(_merged(basis, by_recipe), overrides, WHERE)
 
-    trained = config.model.startswith(SPEC_PREFIX)
+    trained = config.model.startswith(CHECKPOINT_PREFIX)
     check_requests(config.schedule)
     network = load_network(config.model, embedding_size=config.embedding_size)
     choices = list(choices_for(config, given, keys_of(by_recipe), manifest, network.spec, trained=trained))
@@ -197,6 +197,6 @@ def _without(nested: dict[str, Any], dropped: set[str], prefix: str = "") -> dic
 
 def _resolved(spec: str) -> str:
     """`checkpoint:DIR` with an absolute folder, so that the run works from anywhere."""
-    if not spec.startswith(SPEC_PREFIX):
+    if not spec.startswith(CHECKPOINT_PREFIX):
         return spec
-    return f"{SPEC_PREFIX}{Path(spec.removeprefix(SPEC_PREFIX)).resolve()}"
+    return f"{CHECKPOINT_PREFIX}{Path(spec.removeprefix(CHECKPOINT_PREFIX)).resolve()}"

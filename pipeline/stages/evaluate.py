@@ -8,7 +8,7 @@ import numpy as np
 
 from ...mining.artifacts import read_json, write_json
 from ...mining.clustering.product_speed import product_rate
-from ...train.checkpoint_meta import SPEC_PREFIX
+from ...train.networks.registry import CHECKPOINT_PREFIX
 from ..console import about, aligned, amount
 from ..run_directory import RunDirectory
 from .context import Context
@@ -67,7 +67,7 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
 
         gallery, probe, distractor = held.choose_images(context.manifest)
         images = np.unique(np.concatenate((gallery, probe, distractor)))
-        network = load_network(f"{SPEC_PREFIX}{stage.folder.checkpoint}")
+        network = load_network(f"{CHECKPOINT_PREFIX}{stage.folder.checkpoint}")
         seconds = embedding_seconds(
             network,
             ImageStore(context.manifest),
@@ -90,7 +90,7 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
         from ...train.checkpoint import load_network
         from .examination import examine
 
-        network = load_network(f"{SPEC_PREFIX}{stage.folder.checkpoint}")
+        network = load_network(f"{CHECKPOINT_PREFIX}{stage.folder.checkpoint}")
         metrics = examine(network, config, context.manifest, context.options, held)
         write_json(stage.folder.file(stage.outputs[0]), {"fingerprint": stage.fingerprint, **metrics})
         return {name: values["value"] for name, values in metrics["metrics"].items()}

@@ -12,12 +12,12 @@ from ...mining.evaluation.registry import compute_metrics
 from ...mining.manifest import Manifest
 from ...mining.randomness import derived_seed
 from ...train.checkpoint import load_network
-from ...train.checkpoint_meta import SPEC_PREFIX
 from ...train.data.batches import DecodedBatches, ImageChunks, load_batches
 from ...train.data.images import ImageStore
 from ...train.devices import pick_device
 from ...train.embedder import embed
 from ...train.networks.backbone import Backbone
+from ...train.networks.registry import CHECKPOINT_PREFIX
 from ..config import RunConfig
 from ..options import Options
 from .held_out import HeldOut
@@ -27,7 +27,7 @@ def examine_checkpoint(
     checkpoint: Path, config: RunConfig, manifest: Manifest, options: Options
 ) -> dict[str, Any]:
     """Examine a checkpoint folder on the test identities, outside a run; nothing is written."""
-    network = load_network(f"{SPEC_PREFIX}{checkpoint}")
+    network = load_network(f"{CHECKPOINT_PREFIX}{checkpoint}")
     return examine(network, config, manifest, options, HeldOut.test(config))
 
 

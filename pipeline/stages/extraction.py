@@ -15,11 +15,11 @@ from ...mining.parquet_tables import write_parquet
 from ...mining.randomness import generator
 from ...mining.schemas import EMBEDDINGS, IDENTITIES, QUARANTINE, vector
 from ...train.checkpoint import load_network
-from ...train.checkpoint_meta import SPEC_PREFIX
 from ...train.data.batches import DecodedBatches, ImageChunks, load_batches
 from ...train.data.images import BadImage, ImageStore
 from ...train.devices import pick_device
 from ...train.embedder import EmbeddedBatch, embed
+from ...train.networks.registry import CHECKPOINT_PREFIX
 from ...train.speed import embedding_seconds
 from .. import stage_folder as files
 from ..console import Progress, about, amount
@@ -46,7 +46,7 @@ class Extraction:
                 f"{manifest.path} has {len(self.identities)} identities in {' and '.join(config.data.train_splits)}; "
                 f"at least two are needed (its splits: {', '.join(manifest.splits)})"
             )
-        self.network = load_network(f"{SPEC_PREFIX}{context.before.checkpoint}")
+        self.network = load_network(f"{CHECKPOINT_PREFIX}{context.before.checkpoint}")
         self.device = pick_device(self.options.device)
         self.parts = ExtractParts(stage.folder, self.identities, config.extract, stage.fingerprint)
 

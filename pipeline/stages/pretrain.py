@@ -11,8 +11,9 @@ from ...mining.errors import InputError
 from ...mining.fingerprints import fingerprint_of
 from ...mining.manifest import IdentityImages, Manifest
 from ...mining.randomness import derived_seed, generator
-from ...train.checkpoint_meta import SPEC_PREFIX, CheckpointMeta, read_meta
+from ...train.checkpoint_meta import CheckpointMeta, read_meta
 from ...train.losses.registry import fingerprint_arguments
+from ...train.networks.registry import CHECKPOINT_PREFIX
 from ...train.training_config import UNIMPORTANT
 from ..config import RunConfig
 from ..run_directory import RunDirectory
@@ -54,12 +55,12 @@ def _network_identity(spec: str, run: RunDirectory) -> str:
 
     A folder that is gone after it has served is what it was.
     """
-    if not spec.startswith(SPEC_PREFIX):
+    if not spec.startswith(CHECKPOINT_PREFIX):
         return spec
-    folder = Path(spec.removeprefix(SPEC_PREFIX))
+    folder = Path(spec.removeprefix(CHECKPOINT_PREFIX))
     if run.start.finished("pretrain") and not folder.exists():
         return str(run.start.record("pretrain")["fields"]["model"])
-    return f"{SPEC_PREFIX}{read_meta(folder).fingerprint}"
+    return f"{CHECKPOINT_PREFIX}{read_meta(folder).fingerprint}"
 
 
 def pretrain_identities(config: RunConfig, manifest: Manifest) -> IdentityImages:

@@ -15,12 +15,13 @@ from ...mining.randomness import derived_seed
 from ...mining.schemas import MANIFEST
 from ...train import distributed
 from ...train.checkpoint import load_network
-from ...train.checkpoint_meta import SPEC_PREFIX, CheckpointMeta
+from ...train.checkpoint_meta import CheckpointMeta
 from ...train.data.batches import DecodedBatches
 from ...train.data.image_index import training_images
 from ...train.data.images import ImageStore
 from ...train.data.plan_reader import Plan
 from ...train.losses.building import TrainingSet, build_loss
+from ...train.networks.registry import CHECKPOINT_PREFIX
 from ...train.optimizers import build_optimizer
 from ...train.running_means import RunningMeans, Staleness
 from .cluster import RECALL_AT, recall_seed
@@ -40,7 +41,7 @@ def round_estimate(context: Context) -> str:
         row_groups(manifest.path, MANIFEST, manifest.columns)
     )  # memory is not to grow with the images
     return estimate_training(
-        load_network(f"{SPEC_PREFIX}{context.before.checkpoint}"),
+        load_network(f"{CHECKPOINT_PREFIX}{context.before.checkpoint}"),
         lambda: build_loss(train.loss, train.loss_args, _training_set(context)),
         train,
         train.optimizer,
@@ -56,7 +57,7 @@ def round_estimate(context: Context) -> str:
 def build_round_training(context: Context, stage: Stage) -> Training:
     """The training of a round on its plan; `Training.run` does it."""
     config, before = context.config, context.before.checkpoint
-    network = load_network(f"{SPEC_PREFIX}{before}")
+    network = load_network(f"{CHECKPOINT_PREFIX}{before}")
     loss = build_loss(config.train.loss, config.train.loss_args, _training_set(context))
     plan = Plan(context.folder.plan)
     return Training(
