@@ -19,7 +19,7 @@ from subspace.train.losses.registry import LOSSES
 DOCS = Path(__file__).resolve().parent
 HEAD = """# Settings
 
-Every setting of a run, as `subspace init` writes it to `RUN/subspace.yaml`. Give others on the command line of any command:
+Every setting of a run, as `subspace init` writes it to `RUN/subspace.yaml`. Give others on the command line of any stage, of `run` and of `submit`:
 `subspace run RUN plan.steps=5000 train.optimizer.lr=5e-4`. Lists are written `[a,b]`, nothing is `null`. `make docs` writes
 this page from the code.
 

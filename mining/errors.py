@@ -45,9 +45,16 @@ class StaleArtifactError(SubspaceError):
         >>> from subspace.mining import StaleArtifactError
         >>> StaleArtifactError.exit_code
         3
+
+    Args:
+        change: the field that differs, as short as a table wants it.
     """
 
     exit_code = 3
+
+    def __init__(self, message: str, change: str = "") -> None:
+        super().__init__(message)
+        self.change = change
 
 
 class SubspaceWarning(UserWarning):

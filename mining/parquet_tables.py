@@ -62,6 +62,10 @@ def open_parquet(path: Path, kind: TableKind | None = None) -> pq.ParquetFile:
     """
     if not path.exists():
         raise InputError(f"{path} does not exist")
+    if path.is_dir():
+        raise InputError(
+            f"{path} is a folder, not a Parquet file; `subspace ingest {path} --out FILE` lists its images"
+        )
     try:
         file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
         problem = kind.problem_with(file.schema_arrow) if kind else None

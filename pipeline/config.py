@@ -171,6 +171,10 @@ def read_settings(path: Path) -> Any:
         InputError: not a run, or broken YAML.
     """
     if not path.is_file():
+        if path.parent.is_file():
+            raise InputError(
+                f"{path.parent} is a file, not a run folder; `subspace inspect {path.parent}` shows it"
+            )
         raise InputError(
             f"{path.parent} is not a run (no {path.name}); make one with `subspace init {path.parent}`"
         )

@@ -12,8 +12,10 @@ import numpy as np
 
 from ..mining.clustering.settings import subspace_count
 from ..mining.errors import InputError
+from ..mining.manifest import Manifest
 from ..train.monitoring.open_trackers import check_trackers
 from .best import Standing, metric_is_known
+from .config import RunConfig
 from .stages.context import Context
 from .stages.evaluate import evaluation_table, evaluations
 from .stages.graph import row, rows_of, steps_taken
@@ -69,13 +71,22 @@ def check_run(context: Context) -> _Rounds:
     """
     config = context.config
     check_trackers((*config.pretrain.trackers, *config.train.trackers))
-    train = context.manifest.identities_in(config.data.train_splits)
-    drawn = int((train.count > 1).sum()) if config.plan.singletons == "drop" else len(train)
-    if drawn < config.plan.P:
-        raise InputError(f"plan.P={config.plan.P} identities in a batch, but only {drawn} to draw from")
+    check_identities(config, context.manifest)
     rounds = _Rounds(context)
     rounds.check()
     return rounds
+
+
+def check_identities(config: RunConfig, manifest: Manifest) -> None:
+    """Refuse batches of more identities than there are.
+
+    Raises:
+        InputError: there are fewer.
+    """
+    train = manifest.identities_in(config.data.train_splits)
+    drawn = int((train.count > 1).sum()) if config.plan.singletons == "drop" else len(train)
+    if drawn < config.plan.P:
+        raise InputError(f"plan.P={config.plan.P} identities in a batch, but only {drawn} to draw from")
 
 
 def evaluate_rounds(context: Context) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -36,6 +36,20 @@ class StopRequest:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def hold(self, work: Callable[[], object]) -> None:
+        """Do work that a signal must not interrupt, such as importing native code; a signal ends the command after it.
+
+        Raises:
+            StoppedEarly: one came.
+        """
+        before, self.graceful = self.graceful, True
+        try:
+            work()
+        finally:
+            self.graceful = before
+        if self.name and not self.graceful:
+            raise StoppedEarly(f"stopped by {self.name}; run the same command to continue")
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         again = self.name is not None and self.hurries

@@ -39,6 +39,8 @@ class StageStatus:
     """Numbers that a scheduler gave what is queued, running or failed of it."""
     summary: dict[str, Any] | None = None
     """What the marker of a finished stage says."""
+    advice: str = ""
+    """What can be done about a stale one, in a line."""
 
 
 def stage_statuses(context: Context) -> list[StageStatus]:
@@ -73,7 +75,7 @@ def _status(context: Context, stage: StageRow) -> StageStatus:
     try:
         done = stage.stage(context).is_done()
     except StaleArtifactError as error:
-        return StageStatus(folder.name, stage.name, "stale", None, str(error))
+        return StageStatus(folder.name, stage.name, "stale", None, error.change, advice=str(error))
     except InputError:  # a stage before it is not done
         done = False
     phases = _phases(folder) if stage.phases else None
@@ -136,6 +138,8 @@ def describe(run: RunDirectory, statuses: list[StageStatus]) -> str:
         rows.append([f"{status.folder}/{status.stage}", status.state, took, status.note])
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     lines = [aligned(rows, text=(0, 1, 3), width=width), ""]
+    if advice := next((status.advice for status in statuses if status.advice), ""):
+        lines += [advice, ""]
     trainings = {f"{status.folder}/{status.stage}": status.phases for status in statuses if status.phases}
     if trainings:
         lines += [_phase_table(trainings), ""]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
@@ -27,6 +28,8 @@ def pick_device(name: str | None = None) -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    if not re.fullmatch(r"(cpu|mps|meta|cuda|xpu)(:\d+)?", name):
+        raise InputError(f"--device {name} is no device; use cpu, cuda, cuda:1 or mps")
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

@@ -113,7 +113,7 @@ class TrainConfig(LoaderConfig):
 
     loss: str = Field(
         default="multi_similarity",
-        description="a loss, or a sum such as batch_ohnm + 0.5*arcface; see README",
+        description="a loss, or a sum such as batch_ohnm + 0.5*arcface; docs/losses.md lists them",
     )
     loss_args: dict[str, dict[str, Any]] = Field(
         default=DEFAULT_ARGS,

@@ -1,4 +1,4 @@
-"""The sets of the comparison, cut out of the glyph set `wide`: who is trained on, and whom networks are tested on.
+"""The sets of the comparison, cut out of the glyph set `wide`: which identities are trained on, and which are tested on.
 
 A name says which: `100k` (all 78,254 training identities with at least four images, natural noise and all), `20k`
 (20,000 of them), `40k`, and with one change: `20k-images2` (two images of each identity), `20k-noise20` (20 % of the

@@ -17,10 +17,10 @@ def ingest(
     source: Annotated[Path, typer.Argument(help="Folder per identity, CSV/TSV, or Parquet.")],
     out: Annotated[Path, typer.Option(help="Manifest to write.")],
     root: Annotated[
-        Path | None, typer.Option(help="Where relative image paths start; the table's folder unless told.")
+        Path | None, typer.Option(help="Where relative image paths start; the table's folder by default.")
     ] = None,
     identity_column: Annotated[
-        str | None, typer.Option(help="Column with the identity; found by name unless told.")
+        str | None, typer.Option(help="Column with the identity; found by its name by default.")
     ] = None,
     path_column: Annotated[str | None, typer.Option(help="Column with the image path.")] = None,
     split_column: Annotated[
@@ -38,7 +38,7 @@ def ingest(
     on_bad_image: Annotated[
         str, typer.Option(help="Missing or empty image files: fail, or quarantine.")
     ] = "fail",
-    seed: Annotated[int, typer.Option(min=0, help="Of the drawn splits.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the drawn splits.")] = 0,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:

@@ -68,7 +68,7 @@ def _command(stage: StageRow) -> Callable[..., None]:
             context = context.at_round(index)
             if given.get("if_due") and is_over(context):
                 return
-            done = stage.switched(context, switch) if switch else stage.do(context, **arguments)
+            done = stage.function(switch.work)(context) if switch else stage.do(context, **arguments)
             context.options.console.result(done)
 
     return command

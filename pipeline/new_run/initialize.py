@@ -9,12 +9,14 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from ...mining.clustering.settings import subspace_count
 from ...mining.errors import InputError
 from ...mining.manifest import Manifest
 from ...train.checkpoint import load_network
 from ...train.networks.registry import CHECKPOINT_PREFIX
 from ...train.optimizer_config import OptimizerConfig
 from ..config import RunConfig, parse_config, write_config
+from ..rounds import check_identities
 from ..run_directory import RunDirectory
 from ..schedulers.job_requests import check_requests
 from ..stages.held_out import HeldOut
@@ -62,6 +64,7 @@ class Initialized:
             f"  validation  {self.validation}",
             f"  test        {self.test}",
             *(f"  {line}" for line in self.network.lines()),
+            self._start(),
             *self._rate(),
             f"  steps       {config.rounds} round(s) of {config.plan.steps:,} batches of {config.plan.P * config.plan.K:,} images: "
             f"each training image about {self.times_shown:,.1f} times",
@@ -87,6 +90,15 @@ class Initialized:
             "test": self.test,
             "warnings": self.warnings,
         }
+
+    def _start(self) -> str:
+        pretrain = self.config.pretrain
+        if not pretrain.steps:
+            return "  start       the network as it is"
+        return (
+            f"  start       {pretrain.steps:,} batches of {pretrain.P * pretrain.K:,} images at most, {pretrain.loss} on the "
+            f"identities of {', '.join(self.config.data.pretrain_splits)}, rate {pretrain.optimizer.lr:g}"
+        )
 
     def _rate(self) -> list[str]:
         """The learning rate and where it is from, unless a choice says it."""
@@ -132,6 +144,7 @@ def begin_run(
     config = config.model_copy(
         update={"manifest": str(Path(config.manifest).resolve()), "model": _resolved(config.model)}
     )
+    check_identities(config, manifest)
     facts = examine_network(network, config)
     images = manifest.identities_in(config.data.train_splits)
     with run.locked("init"):
@@ -147,7 +160,7 @@ def begin_run(
         len(images.image_id),
         _examined(HeldOut.validation(config), manifest),
         _examined(HeldOut.test(config), manifest),
-        [*facts.warnings, *_short_runs(config)],
+        [*facts.warnings, *_short_runs(config), *_one_subspace(config, len(images))],
     )
 
 
@@ -161,6 +174,14 @@ def _short_runs(config: RunConfig) -> list[str]:
         for name, steps, warmup in trainings
         if warmup >= steps
     ]
+
+
+def _one_subspace(config: RunConfig, identities: int) -> list[str]:
+    """What a set as small as a batch comes to."""
+    n = config.cluster.ids_per_subspace
+    if n == "all" or subspace_count(identities, n) > 1:
+        return []
+    return [f"one subspace holds all {identities:,} identities, so batches are random: too few to mine"]
 
 
 def _examined(held: HeldOut, manifest: Manifest) -> str:

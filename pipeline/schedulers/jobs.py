@@ -52,7 +52,7 @@ def jobs_left(context: Context, scheduler: str) -> list[Job]:
         if status.state == "done" or over_before(context.at_round(max(0, index))):
             continue
         if status.state == "stale":
-            raise StaleArtifactError(status.note)
+            raise StaleArtifactError(status.advice)
         todo.setdefault(index, set()).add(status.stage)
     left = [job for index, names in todo.items() for job in _jobs(context.at_round(index), names)]
     if left and config.recluster.stale_below is not None:

@@ -78,7 +78,7 @@ def _embeddings_of(
             if embedded.batch.bad and config.data.on_bad_image == "fail":
                 bad = embedded.batch.bad[0]
                 raise InputError(
-                    f"image {bad.image_id} cannot be read: {bad.reason}; or set data.on_bad_image=quarantine"
+                    f"image {bad.image_id} cannot be read: {bad.reason}; restore it, or set data.on_bad_image=quarantine"
                 )
             ids.append(embedded.batch.image_id)
             rows.append(embedded.embeddings)

@@ -110,7 +110,7 @@ class Extraction:
                 bad.extend(embedded.batch.bad)
                 if embedded.batch.bad and self.config.data.on_bad_image == "fail":
                     raise InputError(
-                        f"{self._name(embedded.batch.bad[0])}; or set data.on_bad_image=quarantine"
+                        f"{self._name(embedded.batch.bad[0])}; restore it, or set data.on_bad_image=quarantine"
                     )
                 if extract.keep_embeddings:
                     embeddings.append(self._embedding_table(embedded))

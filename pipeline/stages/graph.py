@@ -13,11 +13,10 @@ The file of a stage called NAME, `module`, defines
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...mining.errors import InputError
@@ -84,12 +83,10 @@ class StageRow:
     """Parts of its time that its log has apart."""
     switches: tuple[Switch, ...] = field(default=())
 
-    @cached_property
-    def _module(self) -> ModuleType:
-        return import_module(f".{self.module}", __package__)
-
-    def _function(self, name: str) -> Callable[..., Any]:
-        return getattr(self._module, name)
+    def function(self, name: str, otherwise: Callable[..., Any] | None = None) -> Callable[..., Any]:
+        """A function of its file, which is imported here; `otherwise` where it has none."""
+        module = import_module(f".{self.module}", __package__)
+        return getattr(module, name) if otherwise is None else getattr(module, name, otherwise)
 
     @property
     def command_name(self) -> str:
@@ -102,8 +99,7 @@ class StageRow:
 
     def applies(self, context: Context) -> bool:
         """Whether this run has the stage at all."""
-        applies = getattr(self._module, f"{self.name}_applies", None)
-        return applies is None or applies(context)
+        return self.function(f"{self.name}_applies", lambda context: True)(context)
 
     def command_in(self, run: RunDirectory, round_index: int) -> str:
         """The command line that does it, for messages."""
@@ -116,28 +112,30 @@ class StageRow:
         Raises:
             InputError: a stage that it needs is not done; the message names the command that does it.
         """
+        settings = [shlex.quote(word) for word in context.options.overrides]
         return Stage(
             self.name,
             context.folder,
             {
                 **{name: self._fingerprint(context, source) for name, source in self.inputs.items()},
-                **self._function(f"{self.name}_fields")(context),
+                **self.function(f"{self.name}_fields")(context),
             },
             self.outputs,
-            self.command_in(context.run, context.round_index),
+            " ".join([self.command_in(context.run, context.round_index), *settings]),
+            " ".join([f"subspace run {context.run.path}", *settings]),
         )
 
     def do(self, context: Context, **arguments: Any) -> dict[str, Any]:
         """Do the stage unless it is done, and return its marker."""
-        return self._function(self.work)(context, **arguments)
-
-    def switched(self, context: Context, switch: Switch) -> Any:
-        """What a flag of the command does instead."""
-        return self._function(switch.work)(context)
+        if self.gpus != "none":
+            context.options.stop.hold(
+                lambda: import_module("torch")
+            )  # a signal inside would abort the process
+        return self.function(self.work)(context, **arguments)
 
     def parts(self, context: Context) -> Any:
-        """The parts of a stage that shards."""
-        return self._function(f"{self.name}_parts")(context)
+        """The parts of a stage that shards; None where it has none in this round."""
+        return self.function(f"{self.name}_parts")(context)
 
     def _fingerprint(self, context: Context, source: str) -> str:
         if source == MANIFEST:

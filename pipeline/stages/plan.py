@@ -157,15 +157,18 @@ def list_shards(context: Context) -> list[dict[str, Any]]:
 
 
 def readable_images(context: Context) -> IdentityImages:
-    """The training identities with their images, without those in the round's quarantine.
+    """The training identities that have a mean in the round, with their images, but for those in its quarantine.
+
+    An identity none of whose sampled images could be read has no mean, so it is in no subspace and no batch.
 
     Raises:
-        StaleArtifactError: they are not the identities whose means the round holds.
+        StaleArtifactError: the round holds means of identities that the manifest has not.
     """
     folder, manifest = context.folder, context.manifest
     quarantined = read_parquet(folder.quarantine, QUARANTINE, ["image_id"])["image_id"].to_numpy()
     images = manifest.identities_in(context.config.data.train_splits, without=quarantined)
     identity_id = read_identities(folder, ["identity_id"])["identity_id"].to_numpy()
+    images = images.where(np.isin(images.identity_id, identity_id))
     if not np.array_equal(images.identity_id, identity_id):
         raise StaleArtifactError(
             f"{folder.identities} holds other identities than {manifest.path}; "

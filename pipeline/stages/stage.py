@@ -12,6 +12,7 @@ from typing import Any
 from ...mining.artifacts import remove, write_json
 from ...mining.errors import StaleArtifactError, StoppedEarly
 from ...mining.fingerprints import CODE_VERSION, fingerprint_of
+from ...train.losses.registry import current_name
 from ..options import Options
 from ..run_directory import RunDirectory
 from ..stage_folder import StageFolder
@@ -29,6 +30,8 @@ class Stage:
     """Files and folders that the stage writes in `folder`, partial work included."""
     command: str
     """The command that makes it, for messages."""
+    run_command: str
+    """The command that makes all that is stale."""
 
     @property
     def marker(self) -> Path:
@@ -58,10 +61,12 @@ class Stage:
             return True
         before, now = dict(marker.get("fields", {})), {**self.fields, "code": CODE_VERSION}
         changed = next((key for key in (*now, *before) if before.get(key) != now.get(key)), "fingerprint")
+        then, is_now = (_short(fields.get(changed), changed in fields) for fields in (before, now))
         raise StaleArtifactError(
-            f"{self.folder.file(self.outputs[0])} was made with {changed}={_short(before.get(changed))}, "
-            f"now it is {_short(now.get(changed))}; set it back, or remake it: `{self.command} --force`, or "
-            f"`subspace run --force` for all that is stale{_way_on(changed, RunDirectory(self.folder.path.parent))}"
+            f"{self.folder.file(self.outputs[0])} was made with {current_name(changed)}={then}, now it is {is_now}; set "
+            f"it back, or remake it: `{self.command} --force`, or `{self.run_command} --force` for all that is stale"
+            f"{_way_on(changed, RunDirectory(self.folder.path.parent))}",
+            change=f"{current_name(changed)}: {then}, now {is_now}",
         )
 
     def forget(self) -> None:
@@ -147,6 +152,6 @@ def _way_on(changed: str, run: RunDirectory) -> str:
     )
 
 
-def _short(value: Any) -> str:
-    text = "nothing" if value is None else str(value)
+def _short(value: Any, there: bool) -> str:
+    text = "not set" if not there else "null" if value is None else str(value)
     return text if len(text) <= 40 else text[:37] + "..."

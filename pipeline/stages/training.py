@@ -234,7 +234,7 @@ class Training:
         if not (record.unreadable and self.fail_on_bad_image):
             return
         own = [
-            f"image {bad.image_id} cannot be read: {bad.reason}; or set data.on_bad_image=quarantine"
+            f"image {bad.image_id} cannot be read: {bad.reason}; restore it, or set data.on_bad_image=quarantine"
             for bad in record.bad
         ]
         distributed.refuse_if_any(own[0] if own else None)

@@ -189,6 +189,17 @@ def renamed_arguments(
     return renamed
 
 
+def current_name(field: str) -> str:
+    """The name of today of a field of a fingerprint, such as `train.loss_args.multi_similarity.base`.
+
+    >>> current_name("train.loss_args.multi_similarity.threshold")
+    'train.loss_args.multi_similarity.base'
+    """
+    *section, name, key = ["", "", *field.split(".")]
+    new = _NEW_NAMES.get(name, {}).get(key, key) if section[-1:] == ["loss_args"] else key
+    return ".".join([*section, name, new]).lstrip(".")
+
+
 def fingerprint_arguments(arguments: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Settings of losses under their older names, which fingerprints keep so that stored runs stay valid.
 
