@@ -146,7 +146,7 @@ class RunConfig(Settings):
         return self
 
 
-def load_config(path: Path, overrides: Sequence[str] = (), where: str | None = None) -> RunConfig:
+def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a `subspace.yaml` and apply `section.key=value` overrides (OmegaConf's dot-list grammar).
 
     >>> import tempfile
@@ -155,13 +155,10 @@ def load_config(path: Path, overrides: Sequence[str] = (), where: str | None = N
     >>> load_config(path, ["plan.K=4"]).plan.steps, load_config(path, ["plan.K=4"]).plan.K
     (500, 4)
 
-    Args:
-        where: what errors call the origin of the settings; `path` unless said.
-
     Raises:
         InputError: not a run, broken YAML, an unknown key, or a value of the wrong type or range.
     """
-    return parse_config(read_settings(path), overrides, where or str(path))
+    return parse_config(read_settings(path), overrides, where=str(path))
 
 
 def read_settings(path: Path) -> Any:
@@ -193,7 +190,7 @@ def parse_config(values: Any, overrides: Sequence[str], where: str) -> RunConfig
             )
     try:
         given = OmegaConf.from_dotlist(list(overrides))
-        merged = OmegaConf.merge(_with_new_names(values), _with_new_names(given))
+        merged = OmegaConf.merge(with_new_names(values), with_new_names(given))
         config = RunConfig.model_validate(_without_gone(OmegaConf.to_container(merged, resolve=True), where))
         check_network(config.model)
         check_loss(config.train.loss, config.train.loss_args)
@@ -215,7 +212,7 @@ def _without_gone(values: Any, where: str) -> Any:
     return values
 
 
-def _with_new_names(values: Any) -> Any:
+def with_new_names(values: Any) -> Any:
     """`values` with the settings of losses under their names of today, so that a later override meets an earlier value."""
     plain = OmegaConf.to_container(OmegaConf.create(values))
     for section in ("train", "pretrain"):

@@ -16,7 +16,7 @@ from .options import Options
 from .rounds import run_rounds
 from .run_directory import RunDirectory
 from .stages.context import Context
-from .stages.evaluate import evaluations, percent
+from .stages.evaluate import evaluations, in_percent
 from .stages.graph import rows_of
 from .stages.pretrain import pretrain_network
 
@@ -147,7 +147,7 @@ def result_table(results: dict[str, Any]) -> str:
     metrics = list(results["start"]["metrics"])
     rows = [["batches", *metrics, "active triplets", "training", "mining"]]
     for name, result in results.items():
-        cells = [percent(result["metrics"][metric]) for metric in metrics]
+        cells = [in_percent(result["metrics"][metric]) for metric in metrics]
         trained = "active_fraction" in result
         rows.append(
             [

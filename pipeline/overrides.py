@@ -1,48 +1,93 @@
 """Settings given on the command line of a stage: kept for the run, so that the next command has them too.
 
-`RUN/overrides.json` holds them once a stage has begun its work with them. Where `subspace.yaml` is changed afterwards,
-the file counts, as the newer word.
+`RUN/overrides.json` holds them once a stage has worked with them. Where `subspace.yaml` is changed afterwards, the file
+counts, as the newer word.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from ..mining.artifacts import read_json, write_json
-from .config import read_settings
+from ..mining.errors import InputError, SubspaceWarning
+from ..train.losses.registry import current_name
+from .config import read_settings, with_new_names
 from .run_directory import RunDirectory
 
-UNKEPT = "schedule."
+UNKEPT = "schedule"
 """No result depends on settings of this section, so they are not kept."""
+FALLS_WITH = {
+    "train.loss": ("train.loss_args",),
+    "pretrain.loss": ("pretrain.loss_args",),
+    "plan.strategy": ("plan.group_size", "plan.random_fraction"),
+    "train.optimizer.name": ("train.optimizer.lr",),
+}
+"""Settings that mean nothing once another one is given anew."""
 
 
-def kept_overrides(run: RunDirectory) -> list[str]:
-    """The kept settings, `section.key=value`, without those that `subspace.yaml` has changed since."""
-    if not run.overrides.exists():
+def kept_overrides(run: RunDirectory, given: Sequence[str] = ()) -> list[str]:
+    """The kept settings that are in force beside those given now, `section.key=value`.
+
+    Left out are those that `subspace.yaml` has changed since, and those that a given one replaces.
+
+    Raises:
+        InputError: the file is not as this program writes it.
+    """
+    entries = _entries(run)
+    if not entries:
         return []
-    settings = read_settings(run.config)
-    kept: dict[str, dict[str, Any]] = read_json(run.overrides)
+    settings = _settings(run)
+    replaced = [_key(override) for override in given]
+    replaced += [key for given_key in replaced for key in FALLS_WITH.get(given_key, ())]
     return [
         f"{key}={entry['value']}"
-        for key, entry in kept.items()
-        if _in_file(settings, key) == entry["instead_of"]
+        for key, entry in entries.items()
+        if _in_file(settings, key) == entry["instead_of"] and not _overlaps(key, replaced)
     ]
 
 
-def keep_overrides(run: RunDirectory, overrides: Sequence[str]) -> list[str]:
+def keep_overrides(run: RunDirectory, given: Sequence[str]) -> list[str]:
     """Keep settings for the next commands; return those that were not kept before."""
-    wanted = [override for override in overrides if not override.startswith(UNKEPT)]
+    newest = {_key(override): override for override in given if _key(override).split(".")[0] != UNKEPT}
     before = kept_overrides(run)
-    new = [override for override in wanted if override not in before]
+    new = [override for override in newest.values() if override not in before]
     if new:
-        settings = read_settings(run.config)
-        pairs = (override.split("=", 1) for override in [*before, *wanted])
-        kept = {key: {"value": value, "instead_of": _in_file(settings, key)} for key, value in pairs}
-        write_json(run.overrides, kept)
+        settings = _settings(run)
+        kept = [*kept_overrides(run, list(newest.values())), *newest.values()]
+        pairs = ((_key(override), override.split("=", 1)[1]) for override in kept)
+        entries = {key: {"value": value, "instead_of": _in_file(settings, key)} for key, value in pairs}
+        write_json(run.overrides, entries)
     return new
+
+
+def _entries(run: RunDirectory) -> dict[str, dict[str, Any]]:
+    if not run.overrides.exists():
+        return {}
+    entries = read_json(run.overrides)
+    if not isinstance(entries, dict) or not all(
+        isinstance(entry, dict) and entry.keys() == {"value", "instead_of"} for entry in entries.values()
+    ):
+        raise InputError(f"{run.overrides} was not written by this program; correct it, or remove it")
+    return {current_name(key): entry for key, entry in entries.items()}
+
+
+def _key(override: str) -> str:
+    return current_name(override.split("=", 1)[0])
+
+
+def _overlaps(key: str, others: Iterable[str]) -> bool:
+    """Whether one of the others is this key, one above it or one below."""
+    return any(f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.") for other in others)
+
+
+def _settings(run: RunDirectory) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SubspaceWarning)  # said where the settings are read for use
+        return OmegaConf.create(with_new_names(read_settings(run.config)))
 
 
 def _in_file(settings: Any, key: str) -> Any:

@@ -14,57 +14,35 @@ The names below are stable. They are imported on first use.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .coverage import coverage_at_precision
-    from .identification import rank_k_rates
-    from .intervals import Metric, percentile_interval
-    from .mated_probes import MatedProbes
-    from .pairs import EvaluationPairs, evaluation_pairs
-    from .registry import AskedMetric, Evaluation, compute_metrics, parse_metric
-    from .settings import EvalConfig, ValidationConfig
-    from .verification import TarAtFar, tar_at_far
+from ..lazy_names import import_on_first_use
 
-__all__ = [
-    "AskedMetric",
-    "EvalConfig",
-    "Evaluation",
-    "EvaluationPairs",
-    "MatedProbes",
-    "Metric",
-    "TarAtFar",
-    "ValidationConfig",
-    "compute_metrics",
-    "coverage_at_precision",
-    "evaluation_pairs",
-    "parse_metric",
-    "percentile_interval",
-    "rank_k_rates",
-    "tar_at_far",
-]
+if TYPE_CHECKING:  # the same names once more, for type checkers and editors
+    from .coverage import coverage_at_precision as coverage_at_precision
+    from .identification import rank_k_rates as rank_k_rates
+    from .intervals import Metric as Metric
+    from .intervals import percentile_interval as percentile_interval
+    from .mated_probes import MatedProbes as MatedProbes
+    from .pairs import EvaluationPairs as EvaluationPairs
+    from .pairs import evaluation_pairs as evaluation_pairs
+    from .registry import AskedMetric as AskedMetric
+    from .registry import Evaluation as Evaluation
+    from .registry import compute_metrics as compute_metrics
+    from .registry import parse_metric as parse_metric
+    from .settings import EvalConfig as EvalConfig
+    from .settings import ValidationConfig as ValidationConfig
+    from .verification import TarAtFar as TarAtFar
+    from .verification import tar_at_far as tar_at_far
 
-_HOME = {
-    "AskedMetric": "registry",
-    "EvalConfig": "settings",
-    "Evaluation": "registry",
-    "EvaluationPairs": "pairs",
-    "MatedProbes": "mated_probes",
-    "Metric": "intervals",
-    "TarAtFar": "verification",
-    "ValidationConfig": "settings",
-    "compute_metrics": "registry",
-    "coverage_at_precision": "coverage",
-    "evaluation_pairs": "pairs",
-    "parse_metric": "registry",
-    "percentile_interval": "intervals",
-    "rank_k_rates": "identification",
-    "tar_at_far": "verification",
+_NAMES = {
+    "coverage": ["coverage_at_precision"],
+    "identification": ["rank_k_rates"],
+    "intervals": ["Metric", "percentile_interval"],
+    "mated_probes": ["MatedProbes"],
+    "pairs": ["EvaluationPairs", "evaluation_pairs"],
+    "registry": ["AskedMetric", "Evaluation", "compute_metrics", "parse_metric"],
+    "settings": ["EvalConfig", "ValidationConfig"],
+    "verification": ["TarAtFar", "tar_at_far"],
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(f".{_HOME[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__, __all__ = import_on_first_use(__name__, _NAMES)

@@ -50,10 +50,9 @@ def logs_command(
     as_json: AsJson = False,
 ) -> None:
     """The last lines of what the jobs of the last `subspace submit` said, and where all of it is."""
-    from ..schedulers.submission import submitted_with
     from ..schedulers.submit import read_logs
 
-    with working(run, "logs", submitted_with(run), as_json=as_json, lock=False) as context:
+    with working(run, "logs", None, as_json=as_json, lock=False) as context:
         found = read_logs(context, stage=stage, failed=failed, lines=lines)
         context.options.console.result(found)
         for path, text in found.items():

@@ -75,11 +75,13 @@ def working(
     quiet: bool = False,
     lock: bool = True,
     processes: int = 1,
+    announce: bool = True,
 ) -> Iterator[Context]:
     """What a command needs: run, settings, manifest, options; the run locked, signals heard.
 
     Of several processes that torchrun started, the first holds the lock and speaks; of those that `--processes`
-    started, the parent holds it. Settings that earlier commands were given are in force too, and said.
+    started, the parent holds it. Settings that earlier commands were given are in force too, and said unless `announce` is
+    off, as for output that is data.
     """
     import os
     from contextlib import nullcontext
@@ -88,9 +90,10 @@ def working(
     from ..child_processes import PARENT
     from ..console import Console
     from ..options import Options
-    from ..overrides import keep_overrides, kept_overrides
+    from ..overrides import keep_overrides
     from ..run_directory import RunDirectory
     from ..schedulers.job_requests import check_requests
+    from ..schedulers.submission import submitted_with
     from ..signals import StopRequest
     from ..stages.context import Context
 
@@ -108,12 +111,13 @@ def working(
     first, child = os.environ.get("RANK", "0") == "0", PARENT in os.environ
     run, given = RunDirectory(path), overrides or []
     console = Console(quiet or not first, as_json and first)
-    before = [kept for kept in kept_overrides(run) if kept.split("=", 1)[0] not in _keys(given)]
+    lock = lock and not dry_run and first and not child
 
     def keep() -> None:
         if new := keep_overrides(run, given):
             console.say(f"kept for the next commands of this run: {' '.join(new)} ({run.overrides})")
 
+    keeps = lock or (command == "submit" and not dry_run)
     options = Options(
         console,
         device,
@@ -124,16 +128,15 @@ def working(
         StopRequest(hurries=not several),
         processes=processes,
         overrides=tuple(given),
-        on_work=keep if first and not child else lambda: None,
+        on_work=keep if keeps else lambda: None,
     )
-    context = Context.open(path, [*before, *given], options)
+    # Runs that were submitted before settings were kept have them in their submission alone.
+    submitted = [] if given or run.overrides.exists() else submitted_with(path)
+    context = Context.open(path, [*submitted, *given], options)
     check_requests(context.config.schedule)
-    if before and not child:
-        console.say(f"settings given earlier: {' '.join(before)} ({run.overrides})")
-    lock = lock and not dry_run and first and not child
+    earlier = [*context.kept, *submitted]
+    if earlier and announce and not child:
+        console.say(f"settings given earlier: {' '.join(earlier)} ({run.path})")
     with run.locked(command) if lock else nullcontext(), options.stop.listening():
         yield context
-
-
-def _keys(overrides: list[str]) -> set[str]:
-    return {override.split("=", 1)[0] for override in overrides}
+        options.on_work()  # all that was asked is done with these settings

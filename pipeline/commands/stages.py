@@ -59,7 +59,7 @@ def _command(stage: StageRow) -> Callable[..., None]:
             arguments["shard"] = None if shard is None else Shard(shard, given["num_shards"])
         flags = {name: given[name] for name in FLAGS if name in given}
         lock = shard is None and switch is None
-        with working(run, stage.name, overrides, **flags, lock=lock) as context:
+        with working(run, stage.name, overrides, **flags, lock=lock, announce=switch is None) as context:
             index = given.get("round_index")
             if stage.place == "start":
                 index = -1
@@ -147,7 +147,7 @@ def evaluate(
             results, console = evaluate_rounds(context), context.options.console
     if results:
         console.say(evaluation_table(results))
-        console.result(results)
+    console.result(results)
 
 
 def _examine_checkpoint(

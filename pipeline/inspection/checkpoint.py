@@ -34,7 +34,7 @@ def summarize_checkpoint(folder: Path) -> Summary:
     """
     summary = summarize_meta(folder / "meta.json")
     summary.path, summary.kind, summary.title = str(folder), "checkpoint", "checkpoint"
-    files = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
+    files = {file.name: file.lstat().st_size for file in sorted(folder.iterdir())}
     summary.facts["files"] = files
     rows = [["file", "what it is", "numbers", "size"]]
     rows += [[name, *_contents(folder / name), amount(size)] for name, size in files.items()]

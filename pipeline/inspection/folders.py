@@ -115,10 +115,12 @@ def summarize_folder(folder: Path) -> Summary:
 
 def _entry(path: Path) -> Entry:
     if path.is_dir():
-        files = [file for file in path.rglob("*") if file.is_file()]
-        size = sum(file.stat().st_size for file in files)
-        unit = "file" if len(files) == 1 else "files"
-        return Entry(f"{path.name}/", _folder_words(path.name), len(files), unit, size, path.stat().st_mtime)
+        count = size = 0
+        for file in path.rglob("*"):
+            if file.is_file():
+                count, size = count + 1, size + file.stat().st_size
+        unit = "file" if count == 1 else "files"
+        return Entry(f"{path.name}/", _folder_words(path.name), count, unit, size, path.stat().st_mtime)
     if not path.exists():
         return Entry(path.name, "link to nothing", None, "", 0, path.lstat().st_mtime)
     found = path.stat()

@@ -51,7 +51,7 @@ def summarize_index(path: Path) -> Summary:
     Raises:
         InputError: missing, or none.
     """
-    lines = _read(path)[:INDEX_HEADER_BYTES].decode(errors="replace").split("\n")
+    lines = _read(path, INDEX_HEADER_BYTES).decode(errors="replace").split("\n")
     count = lines[1].removesuffix(" images") if len(lines) > 2 else ""
     if lines[0] != INDEX_TITLE or not (count.isascii() and count.isdigit()):
         raise InputError(

@@ -91,7 +91,7 @@ def choices_for(
             why = tenth if fitting == identities // 10 else f"a batch, since {tenth} is less"
             setting = "cluster.ids_per_subspace"
             yield Choice(setting, fitting, n, why, by_recipe=setting in by_recipe)
-    given |= by_recipe
+    given = given | by_recipe
     if trained and config.pretrain.steps and "pretrain.steps" not in given:
         yield Choice("pretrain.steps", 0, config.pretrain.steps, "the checkpoint is trained already")
     rate = SEARCHED_RATES.get(family_of(own_spec) or "")

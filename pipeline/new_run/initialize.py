@@ -16,6 +16,7 @@ from ...train.checkpoint import load_network
 from ...train.networks.registry import CHECKPOINT_PREFIX
 from ...train.optimizer_config import OptimizerConfig
 from ..config import RunConfig, parse_config, write_config
+from ..overrides import FALLS_WITH
 from ..rounds import check_identities
 from ..run_directory import RunDirectory
 from ..schedulers.job_requests import check_requests
@@ -25,12 +26,6 @@ from .known_recipes import Recipe, load_recipe
 from .network_facts import NetworkFacts, examine_network
 
 WHERE = "subspace init"
-FALLS_WITH = {
-    "train.loss": ("train.loss_args",),
-    "plan.strategy": ("plan.group_size", "plan.random_fraction"),
-    "train.optimizer.name": ("train.optimizer.lr",),
-}
-"""Settings of a recipe that mean nothing once an override has replaced another."""
 
 
 @dataclass(frozen=True)

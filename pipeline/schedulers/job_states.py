@@ -128,4 +128,6 @@ class _Done:
         if not task.shards:
             return False
         parts = self.parts(task.stage, task.folder)
-        return not any(parts.missing(Shard(shard, task.num_shards)) for shard in task.shards)
+        return parts is not None and not any(
+            parts.missing(Shard(shard, task.num_shards)) for shard in task.shards
+        )

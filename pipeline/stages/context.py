@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ...mining.errors import InputError
 from ...mining.manifest import Manifest
 from ..config import RunConfig, load_config
 from ..options import Options
+from ..overrides import kept_overrides
 from ..run_directory import RunDirectory
 from ..stage_folder import StageFolder
 
@@ -18,7 +20,7 @@ class Context:
     """One run, as one command sees it, in one of its folders.
 
     >>> [field for field in Context.__dataclass_fields__]
-    ['run', 'config', 'manifest', 'options', 'round_index']
+    ['run', 'config', 'manifest', 'options', 'round_index', 'kept']
 
     `Context.open("runs/photos", ["rounds=3"])` opens a run as the commands do.
     """
@@ -30,21 +32,29 @@ class Context:
     round_index: int = 0
     """The round to work in, from 0; -1 for the starting network."""
 
+    kept: tuple[str, ...] = ()
+    """Settings that earlier commands were given and that are in force."""
+
     @classmethod
     def open(cls, path: Path | str, overrides: Sequence[str] = (), options: Options | None = None) -> Context:
-        """Open a run that `subspace init` made.
+        """Open a run that `subspace init` made, with the settings that earlier commands were given.
 
         Args:
-            overrides: settings over those of the run, `section.key=value`.
+            overrides: settings over all of these, `section.key=value`.
 
         Raises:
             InputError: no run there, a wrong setting, or a manifest that cannot be read.
         """
         run = RunDirectory(Path(path))
-        where = f"{run.config}, {run.overrides.name}" if run.overrides.exists() else None
-        config = load_config(run.config, overrides, where)
+        kept = kept_overrides(run, overrides)
+        try:
+            config = load_config(run.config, [*kept, *overrides])
+        except InputError as error:
+            if not kept:
+                raise
+            raise InputError(f"{error}; in force too, from {run.overrides}: {' '.join(kept)}") from error
         options = options or Options(overrides=tuple(overrides))
-        return cls(run, config, Manifest.open(config.manifest), options)
+        return cls(run, config, Manifest.open(config.manifest), options, kept=tuple(kept))
 
     @property
     def folder(self) -> StageFolder:
@@ -59,10 +69,6 @@ class Context:
     def at_round(self, index: int) -> Context:
         """The same in another round; -1 for the starting network."""
         return replace(self, round_index=index)
-
-    def with_options(self, options: Options) -> Context:
-        """The same, called otherwise."""
-        return replace(self, options=options)
 
     def say(self, text: str = "") -> None:
         """Print a line for people."""

@@ -109,11 +109,11 @@ def evaluation_table(named: dict[str, dict[str, Any]]) -> str:
     metrics = list(next(iter(named.values()))["metrics"])
     rows = [["network", *metrics]]
     for name, evaluation in named.items():
-        rows.append([name, *(percent(evaluation["metrics"][metric]) for metric in metrics)])
+        rows.append([name, *(in_percent(evaluation["metrics"][metric]) for metric in metrics)])
     return aligned(rows)
 
 
-def percent(metric: dict[str, float | None]) -> str:
+def in_percent(metric: dict[str, float | None]) -> str:
     """`value [low, high]` in percent; a dash where there were too few pairs to say."""
     if metric["value"] is None or metric["low"] is None or metric["high"] is None:
         return "-"

@@ -22,7 +22,7 @@ from ...train.embedder import EmbeddedBatch, embed
 from ...train.networks.registry import CHECKPOINT_PREFIX
 from ...train.speed import embedding_seconds
 from .. import stage_folder as files
-from ..console import Progress, about, amount
+from ..console import Progress, about, amount, counted
 from .context import Context
 from .extraction_processes import devices_of, extract_in_processes
 from .parts import ExtractParts, Shard
@@ -144,11 +144,11 @@ class Extraction:
             f"{self.stage.label}: {count['means']:,} identity means of {self.network.embedding_size} numbers"
             + (f", {rate:,.0f} images/s" if rate else "")
             + (
-                f"; {count['quarantine']:,} unreadable images in {files.QUARANTINE}"
+                f"; {counted(count['quarantine'], 'unreadable image')} in {files.QUARANTINE}"
                 if count["quarantine"]
                 else ""
             )
-            + (f", {lost:,} identities without a readable image" if lost else "")
+            + (f", {counted(lost, 'identity', 'identities')} without a readable image" if lost else "")
         )
         return {"identities": count["means"], "quarantined": count["quarantine"], "images_per_second": rate}
 

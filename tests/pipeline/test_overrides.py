@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from conftest import QUICK, subspace
+
+from subspace.pipeline.overrides import keep_overrides, kept_overrides
+from subspace.pipeline.run_directory import RunDirectory
+from subspace.pipeline.stages.context import Context
 
 
 @pytest.fixture
@@ -49,15 +54,16 @@ def test_the_newest_word_counts(new_run: Path) -> None:
     assert "settings given earlier: seed=3 (" in stale.stdout
 
 
-@pytest.mark.parametrize("more", [["--dry-run"], ["schedule.shards=2"], ["rounds=none"]])
-def test_what_changes_nothing_is_not_kept(new_run: Path, more: list[str]) -> None:
-    subspace("pretrain", new_run, *more, *(["embedding_size=32"] if "--dry-run" in more else []))
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [(["--dry-run", "embedding_size=32"], 0), (["schedule.shards=2"], 0), (["rounds=none"], 2)],
+)
+def test_what_changes_nothing_is_not_kept(new_run: Path, given: list[str], code: int) -> None:
+    assert subspace("pretrain", new_run, *given).returncode == code
     assert not (new_run / "overrides.json").exists()
 
 
 def test_what_is_refused_is_not_kept(finished_run: Path, tmp_path: Path) -> None:
-    import shutil
-
     run = Path(shutil.copytree(finished_run, tmp_path / "run", symlinks=True))
     refused = subspace("run", run, "train.optimizer.lr=0.5")
     assert refused.returncode == 3
@@ -67,8 +73,6 @@ def test_what_is_refused_is_not_kept(finished_run: Path, tmp_path: Path) -> None
 
 def test_more_rounds_of_a_finished_run(finished_run: Path, tmp_path: Path) -> None:
     """The learning rate of every round depends on their number, so the message says how to train on."""
-    import shutil
-
     run = Path(shutil.copytree(finished_run, tmp_path / "run", symlinks=True))
     refused = subspace("run", run, "rounds=3")
     assert refused.returncode == 3
@@ -83,3 +87,81 @@ def test_a_setting_of_an_older_version_is_warned_of(new_run: Path) -> None:
     assert done.returncode == 0
     assert done.stderr.startswith("subspace: warning: overlap (")
     assert done.stderr.count("\n") == 1
+
+
+def kept(run: Path, *given: str) -> list[str]:
+    return kept_overrides(RunDirectory(run), given)
+
+
+def keep(run: Path, *given: str) -> list[str]:
+    return keep_overrides(RunDirectory(run), given)
+
+
+def test_a_setting_replaces_those_above_and_below_it(new_run: Path) -> None:
+    arguments = "train.loss_args={multi_similarity: {base: 0.5}}"
+    for given in (arguments, "train.loss_args.multi_similarity.base=0.6", arguments):
+        assert keep(new_run, given) == [given]
+        assert kept(new_run) == [given]
+    assert keep(new_run, "plan.steps=5", "plan.steps=7") == ["plan.steps=7"]
+    assert kept(new_run) == [arguments, "plan.steps=7"]
+    assert kept(new_run, "plan={steps: 3}") == [arguments]
+    assert keep(new_run, "schedule={max_running: 3}", "schedule.shards=2") == []
+
+
+def test_an_older_name_is_the_same_setting(new_run: Path) -> None:
+    assert keep(new_run, "train.loss_args.multi_similarity.threshold=0.7")
+    assert kept(new_run) == ["train.loss_args.multi_similarity.base=0.7"]
+    assert kept(new_run, "train.loss_args.multi_similarity.base=0.6") == []
+
+
+def test_another_loss_forgets_the_settings_of_the_one_before(new_run: Path) -> None:
+    assert keep(new_run, "train.loss=batch_hard", "train.loss_args.batch_hard.margin=0.2")
+    assert kept(new_run, "train.loss=multi_similarity") == []
+
+
+def test_settings_that_do_not_go_together_are_named(new_run: Path) -> None:
+    keep(new_run, "train.loss=batch_hard", "train.loss_args.batch_hard.margin=0.2")
+    settings = (new_run / "subspace.yaml").read_text()
+    assert 'loss: "batch_ohnm"' in settings
+    (new_run / "subspace.yaml").write_text(settings.replace('loss: "batch_ohnm"', 'loss: "contrastive"'))
+    refused = subspace("status", new_run)
+    assert refused.returncode == 2
+    assert (
+        f"in force too, from {new_run}/overrides.json: train.loss_args.batch_hard.margin=0.2"
+        in refused.stderr
+    )
+
+
+@pytest.mark.parametrize("text", ["[1]", '{"plan.steps": "4"}', "{", '{"plan.steps": {"value": "4"}}'])
+def test_a_damaged_file_is_one_line(new_run: Path, text: str) -> None:
+    (new_run / "overrides.json").write_text(text)
+    refused = subspace("status", new_run)
+    assert refused.returncode == 2
+    assert "overrides.json" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+def test_what_was_done_with_settings_before_they_were_kept_is_kept_by_the_same_command(new_run: Path) -> None:
+    assert subspace("pretrain", new_run, "embedding_size=32").returncode == 0
+    (new_run / "overrides.json").unlink()  # as before they were kept
+    assert states(new_run)["start/pretrain"] == "stale"
+    again = subspace("pretrain", new_run, "embedding_size=32")
+    assert "already done" in again.stdout
+    assert states(new_run)["start/pretrain"] == "done"
+
+
+def test_output_that_is_data_stays_data(finished_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(finished_run, tmp_path / "run", symlinks=True))
+    keep(run, "eval.bootstrap=20")
+    done = subspace("plan", run, "--list-shards")
+    assert done.returncode == 0
+    assert "given earlier" not in done.stdout
+    nothing = subspace("eval", run, "eval.metrics=null", "--dry-run", "--json")
+    assert isinstance(json.loads(nothing.stdout), dict)
+
+
+def test_a_notebook_has_the_kept_settings_too(new_run: Path) -> None:
+    keep(new_run, "plan.steps=4")
+    context = Context.open(new_run)
+    assert (context.config.plan.steps, context.kept) == (4, ("plan.steps=4",))
+    assert Context.open(new_run, ["plan.steps=6"]).config.plan.steps == 6

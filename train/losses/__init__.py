@@ -27,112 +27,72 @@ The names below are stable. They are imported on first use, and `check_loss`, `L
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .batch_ohnm import BatchOHNMLoss
-    from .building import (
-        NewClasses,
-        TrainingSet,
-        build_loss,
-        build_pretraining_loss,
-        check_loss,
-        check_pretraining_loss,
-    )
-    from .class_losses import (
-        ArcFaceLoss,
-        CircleClassLoss,
-        CosFaceLoss,
-        CurricularFaceLoss,
-        MVSoftmaxLoss,
-        SoftmaxLoss,
-    )
-    from .cross_batch_memory import CrossBatchMemory
-    from .loss import EmbeddingLoss, JointLoss, TripletLoss, TripletStatistics
-    from .offline_triplets import OfflineTripletLoss
-    from .oim import OIMLoss
-    from .pair_losses import CirclePairLoss, ContrastiveLoss, MultiSimilarityLoss, PairwiseCosFaceLoss
-    from .partial_fc import PartialFCLoss, SubspaceSoftmaxLoss
-    from .random_triplets import DistanceWeightedLoss, RandomTripletLoss
-    from .registry import LOSSES
-    from .triplet_rules import BatchAllLoss, BatchHardLoss, SemiHardLoss
-    from .verification import VerificationLoss
+from ...mining.lazy_names import import_on_first_use
 
-__all__ = [
-    "LOSSES",
-    "ArcFaceLoss",
-    "BatchAllLoss",
-    "BatchHardLoss",
-    "BatchOHNMLoss",
-    "CircleClassLoss",
-    "CirclePairLoss",
-    "ContrastiveLoss",
-    "CosFaceLoss",
-    "CrossBatchMemory",
-    "CurricularFaceLoss",
-    "DistanceWeightedLoss",
-    "EmbeddingLoss",
-    "JointLoss",
-    "MVSoftmaxLoss",
-    "MultiSimilarityLoss",
-    "NewClasses",
-    "OIMLoss",
-    "OfflineTripletLoss",
-    "PairwiseCosFaceLoss",
-    "PartialFCLoss",
-    "RandomTripletLoss",
-    "SemiHardLoss",
-    "SoftmaxLoss",
-    "SubspaceSoftmaxLoss",
-    "TrainingSet",
-    "TripletLoss",
-    "TripletStatistics",
-    "VerificationLoss",
-    "build_loss",
-    "build_pretraining_loss",
-    "check_loss",
-    "check_pretraining_loss",
-]
+if TYPE_CHECKING:  # the same names once more, for type checkers and editors
+    from .batch_ohnm import BatchOHNMLoss as BatchOHNMLoss
+    from .building import NewClasses as NewClasses
+    from .building import TrainingSet as TrainingSet
+    from .building import build_loss as build_loss
+    from .building import build_pretraining_loss as build_pretraining_loss
+    from .building import check_loss as check_loss
+    from .building import check_pretraining_loss as check_pretraining_loss
+    from .class_losses import ArcFaceLoss as ArcFaceLoss
+    from .class_losses import CircleClassLoss as CircleClassLoss
+    from .class_losses import CosFaceLoss as CosFaceLoss
+    from .class_losses import CurricularFaceLoss as CurricularFaceLoss
+    from .class_losses import MVSoftmaxLoss as MVSoftmaxLoss
+    from .class_losses import SoftmaxLoss as SoftmaxLoss
+    from .cross_batch_memory import CrossBatchMemory as CrossBatchMemory
+    from .loss import EmbeddingLoss as EmbeddingLoss
+    from .loss import JointLoss as JointLoss
+    from .loss import TripletLoss as TripletLoss
+    from .loss import TripletStatistics as TripletStatistics
+    from .offline_triplets import OfflineTripletLoss as OfflineTripletLoss
+    from .oim import OIMLoss as OIMLoss
+    from .pair_losses import CirclePairLoss as CirclePairLoss
+    from .pair_losses import ContrastiveLoss as ContrastiveLoss
+    from .pair_losses import MultiSimilarityLoss as MultiSimilarityLoss
+    from .pair_losses import PairwiseCosFaceLoss as PairwiseCosFaceLoss
+    from .partial_fc import PartialFCLoss as PartialFCLoss
+    from .partial_fc import SubspaceSoftmaxLoss as SubspaceSoftmaxLoss
+    from .random_triplets import DistanceWeightedLoss as DistanceWeightedLoss
+    from .random_triplets import RandomTripletLoss as RandomTripletLoss
+    from .registry import LOSSES as LOSSES
+    from .triplet_rules import BatchAllLoss as BatchAllLoss
+    from .triplet_rules import BatchHardLoss as BatchHardLoss
+    from .triplet_rules import SemiHardLoss as SemiHardLoss
+    from .verification import VerificationLoss as VerificationLoss
 
-_HOME = {
-    "LOSSES": "registry",
-    "ArcFaceLoss": "class_losses",
-    "BatchAllLoss": "triplet_rules",
-    "BatchHardLoss": "triplet_rules",
-    "BatchOHNMLoss": "batch_ohnm",
-    "CircleClassLoss": "class_losses",
-    "CirclePairLoss": "pair_losses",
-    "ContrastiveLoss": "pair_losses",
-    "CosFaceLoss": "class_losses",
-    "CrossBatchMemory": "cross_batch_memory",
-    "CurricularFaceLoss": "class_losses",
-    "DistanceWeightedLoss": "random_triplets",
-    "EmbeddingLoss": "loss",
-    "JointLoss": "loss",
-    "MVSoftmaxLoss": "class_losses",
-    "MultiSimilarityLoss": "pair_losses",
-    "NewClasses": "building",
-    "OIMLoss": "oim",
-    "OfflineTripletLoss": "offline_triplets",
-    "PairwiseCosFaceLoss": "pair_losses",
-    "PartialFCLoss": "partial_fc",
-    "RandomTripletLoss": "random_triplets",
-    "SemiHardLoss": "triplet_rules",
-    "SoftmaxLoss": "class_losses",
-    "SubspaceSoftmaxLoss": "partial_fc",
-    "TrainingSet": "building",
-    "TripletLoss": "loss",
-    "TripletStatistics": "loss",
-    "VerificationLoss": "verification",
-    "build_loss": "building",
-    "build_pretraining_loss": "building",
-    "check_loss": "building",
-    "check_pretraining_loss": "building",
+_NAMES = {
+    "batch_ohnm": ["BatchOHNMLoss"],
+    "building": [
+        "NewClasses",
+        "TrainingSet",
+        "build_loss",
+        "build_pretraining_loss",
+        "check_loss",
+        "check_pretraining_loss",
+    ],
+    "class_losses": [
+        "ArcFaceLoss",
+        "CircleClassLoss",
+        "CosFaceLoss",
+        "CurricularFaceLoss",
+        "MVSoftmaxLoss",
+        "SoftmaxLoss",
+    ],
+    "cross_batch_memory": ["CrossBatchMemory"],
+    "loss": ["EmbeddingLoss", "JointLoss", "TripletLoss", "TripletStatistics"],
+    "offline_triplets": ["OfflineTripletLoss"],
+    "oim": ["OIMLoss"],
+    "pair_losses": ["CirclePairLoss", "ContrastiveLoss", "MultiSimilarityLoss", "PairwiseCosFaceLoss"],
+    "partial_fc": ["PartialFCLoss", "SubspaceSoftmaxLoss"],
+    "random_triplets": ["DistanceWeightedLoss", "RandomTripletLoss"],
+    "registry": ["LOSSES"],
+    "triplet_rules": ["BatchAllLoss", "BatchHardLoss", "SemiHardLoss"],
+    "verification": ["VerificationLoss"],
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(f".{_HOME[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__, __all__ = import_on_first_use(__name__, _NAMES)

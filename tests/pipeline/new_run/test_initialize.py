@@ -173,7 +173,7 @@ def test_a_recipe_wins_over_choices_and_overrides_win_over_it(tmp_path: Path, sm
 def test_a_run_that_is_all_warm_up_is_warned_of(
     tmp_path: Path, small_manifest: Path, settings: tuple[str, ...], warned: list[str]
 ) -> None:
-    warnings = begin(tmp_path, small_manifest, *settings).warnings
+    warnings = begin(tmp_path, small_manifest, *settings, SMALL_SUBSPACES).warnings
     assert [line.partition(":")[0] for line in warnings] == warned
 
 
@@ -230,6 +230,7 @@ def networks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 DIVIDED = "train.optimizer.body_lr_factor=0.1"
+SMALL_SUBSPACES = "cluster.ids_per_subspace=12"
 
 
 @pytest.mark.usefixtures("networks")
@@ -258,15 +259,28 @@ def test_a_network_that_makes_no_embeddings_is_refused(tmp_path: Path, small_man
 def test_the_head_is_printed_and_one_inside_a_block_is_warned_of(
     tmp_path: Path, small_manifest: Path
 ) -> None:
-    doubtful = begin(tmp_path, small_manifest, DIVIDED, model=own("BlockNetwork"))
+    doubtful = begin(tmp_path, small_manifest, DIVIDED, SMALL_SUBSPACES, model=own("BlockNetwork"))
     assert doubtful.network.head == ["blocks.1.1", "norm"]
     assert [line for line in doubtful.warnings if "blocks.1.1, is a part of blocks" in line]
-    sound = begin(tmp_path, small_manifest, DIVIDED, model=own("block_network_with_head"))
+    sound = begin(tmp_path, small_manifest, DIVIDED, SMALL_SUBSPACES, model=own("block_network_with_head"))
     assert sound.network.head == ["head"]
     assert sound.warnings == []
     assert "  head        head: 72 weights; the rest trains at 0.1 of its rate" in sound.lines()
-    small = begin(tmp_path, small_manifest, DIVIDED)
+    small = begin(tmp_path, small_manifest, DIVIDED, SMALL_SUBSPACES)
     assert (small.network.head, small.warnings) == (["fc", "features"], [])
+
+
+def test_a_set_as_small_as_a_batch_is_said_to_make_random_batches(
+    tmp_path: Path, small_manifest: Path
+) -> None:
+    made = begin(tmp_path, small_manifest)
+    assert (made.config.plan.P, made.config.cluster.ids_per_subspace) == (48, 48)
+    assert made.warnings == ["one subspace holds all 48 identities, so batches are random: too few to mine"]
+
+
+def test_more_identities_in_a_batch_than_there_are_is_refused(tmp_path: Path, small_manifest: Path) -> None:
+    with pytest.raises(InputError, match=r"plan\.P=100 identities in a batch, but only 48 to draw from"):
+        begin(tmp_path, small_manifest, "plan.P=100")
 
 
 def test_the_command_says_it_to_people_and_programs(tmp_path: Path, small_manifest: Path) -> None:

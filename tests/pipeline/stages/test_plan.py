@@ -121,3 +121,18 @@ def test_suspected_duplicates_are_kept_apart(run_on_files: Path) -> None:
     assert refused.returncode == 2
     assert "set cluster.duplicates_within" in refused.stderr
     assert refused.stderr.count("\n") == 1
+
+
+def test_an_identity_without_a_mean_is_in_no_batch(damaged: Path, tmp_path: Path) -> None:
+    """Two of its six images were looked at, neither could be read, and the others are not quarantined."""
+    run = tmp_path / "run"
+    settings = (*QUICK, "extract.max_images=2", "cluster.ids_per_subspace=12")
+    assert subspace("init", run, "--manifest", damaged, *settings).returncode == 0
+    for command in ("pretrain", "extract", "cluster", "plan", "train"):
+        done = subspace(command, run)
+        assert done.returncode == 0, done.stderr
+    assert "1 identity without a readable image" in subspace("extract", run, "--force").stdout
+    known = pq.read_table(run / "round-000" / "identities.parquet")["identity_id"].to_pylist()
+    planned = pq.read_table(run / "round-000" / "plan")["identity_ids"].combine_chunks().flatten()
+    assert len(known) == 47
+    assert set(planned.to_pylist()) <= set(known)
