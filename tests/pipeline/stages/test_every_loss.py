@@ -24,6 +24,7 @@ TRAIN = [
 FOR_A_SMALL_NETWORK = ("cosface", "arcface", "mv_softmax", "curricularface", "partial_fc", "subspace_softmax")
 OWN = {
     **{name: [f"train.loss_args.{name}.scale=20"] for name in FOR_A_SMALL_NETWORK},
+    "ohnm": ["plan.steps=800"],  # random negatives teach slowly
     "offline": ["plan.strategy=doppelganger", "plan.group_size=2"],
     "xbm:multi_similarity": ["train.loss_args.xbm.warmup_steps=50"],
     "xbm:batch_ohnm": ["train.loss_args.xbm.warmup_steps=50"],
