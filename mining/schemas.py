@@ -25,7 +25,7 @@ class TableKind:
         for column in (*self.columns, *self.optional):
             index = schema.get_field_index(column.name)
             if index >= 0 and not _compatible(schema.field(index).type, column.type):
-                return f"column '{column.name}' is {schema.field(index).type}, not {column.type}"
+                return f"has a column '{column.name}' of {schema.field(index).type}, not of {column.type}"
         return None
 
 

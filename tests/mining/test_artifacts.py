@@ -491,8 +491,8 @@ def test_what_is_no_such_table_is_told_in_one_line(tmp_path: Path, table_path: P
     cases = [
         ("missing", "does not exist"),
         ("text", "is not a readable Parquet file"),
-        ("", "is not a readable Parquet file"),
-        ("other type", "is not a subspaces table: it column 'identity_id' is int64, not int32"),
+        ("", "is a folder, not a Parquet file"),
+        ("other type", "is not a subspaces table: it has a column 'identity_id' of int64, not of int32"),
         ("column missing", "has no column 'similarity'"),
     ]
     for name, message in cases:

@@ -216,7 +216,7 @@ def test_unusable_manifests_are_told_in_one_line(path: Path) -> None:
         (unsorted, "is not sorted by identity; write it with `subspace ingest`"),
         (manifest_table(ROWS).slice(0, 0), "holds no images"),
         (manifest_table(ROWS).drop(["keep"]), "has no column 'keep'"),
-        (manifest_table(ROWS, image=pa.array(["text"] * 4)), "column 'image' is string, not binary"),
+        (manifest_table(ROWS, image=pa.array(["text"] * 4)), "column 'image' of string, not of binary"),
         (truncated, "is not a readable Parquet file"),
         (None, "does not exist"),
     ]
