@@ -16,6 +16,7 @@ from ..mining.manifest import Manifest
 from ..train.monitoring.open_trackers import check_trackers
 from .best import Standing, metric_is_known
 from .config import RunConfig
+from .console import counted
 from .stages.context import Context
 from .stages.evaluate import evaluation_table, evaluations
 from .stages.graph import row, rows_of, steps_taken
@@ -162,7 +163,7 @@ class _Rounds:
         say, best = self.context.say, standing.best
         if steps_taken(self.run, rounds) < self.config.total_steps:
             say(
-                f"stopped early after {rounds} of {self.config.rounds} round(s): no gain of {early.metric} on the "
+                f"stopped early after {rounds} of {counted(self.config.rounds, 'round')}: no gain of {early.metric} on the "
                 f"validation identities in {early.patience} (early_stop.patience; with a larger one it continues)"
             )
         values = ", ".join(f"{name} {100 * value:.1f}" for name, value in standing.value.items())
@@ -187,9 +188,9 @@ def _describe(context: Context) -> None:
         start = f"start: {config.model}, {config.pretrain.steps:,} steps of {config.pretrain.loss} on {identities:,} identities"
     for line in (
         start,
-        f"{config.rounds} round(s), each:",
+        f"{counted(config.rounds, 'round')}, each:",
         f"  extract  {embedded:,} images of {len(train):,} identities",
-        f"  cluster  into {subspaces:,} subspace(s)",
+        f"  cluster  into {counted(subspaces, 'subspace')}",
         f"  plan     {config.plan.steps:,} batches of {config.plan.P} × {config.plan.K}, group size {config.plan.draw.group_size}",
         f"  train    on {per_round:,} images, {per_round / max(1, len(train.image_id)):,.1f} times the training set",
         f"  validate on {len(manifest.identities_in(config.data.val_splits)):,} identities",

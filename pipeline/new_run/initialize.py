@@ -16,6 +16,7 @@ from ...train.checkpoint import load_network
 from ...train.networks.registry import CHECKPOINT_PREFIX
 from ...train.optimizer_config import OptimizerConfig
 from ..config import RunConfig, parse_config, write_config
+from ..console import counted
 from ..overrides import FALLS_WITH
 from ..rounds import check_identities
 from ..run_directory import RunDirectory
@@ -61,7 +62,7 @@ class Initialized:
             *(f"  {line}" for line in self.network.lines()),
             self._start(),
             *self._rate(),
-            f"  steps       {config.rounds} round(s) of {config.plan.steps:,} batches of {config.plan.P * config.plan.K:,} images: "
+            f"  steps       {counted(config.rounds, 'round')} of {config.plan.steps:,} batches of {config.plan.P * config.plan.K:,} images: "
             f"each training image about {self.times_shown:,.1f} times",
             *(f"  {choice}" for choice in self.choices),
             *(f"  warning: {warning}" for warning in self.warnings),

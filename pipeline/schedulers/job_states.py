@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 
+from ..console import counted
 from ..run_directory import RunDirectory
 from ..stages.context import Context
 from ..stages.graph import row
@@ -56,7 +57,7 @@ def _in_words(word: str, tasks: tuple[Task, ...]) -> Iterator[str]:
     whole = [task.id for task in tasks if not task.shards]
     if shards:
         few = f" {', '.join(map(str, shards))}" if word == "failed" and len(shards) <= 8 else ""
-        yield f"{len(shards)} shard(s){few} {word} (job {', '.join(arrays)})"
+        yield f"{counted(len(shards), 'shard')}{few} {word} (job {', '.join(arrays)})"
     if whole:
         yield f"job {', '.join(whole)} {word}"
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ...mining.artifacts import write_text
+from ..console import counted
 from ..run_directory import RunDirectory
 from ..schedule_config import ScheduleConfig
 from ..stages.context import Context
@@ -106,7 +107,7 @@ class Kubernetes:
         )
         submission.keep()
         lines = [
-            f"{run.path}: {len(jobs)} manifest(s); {shlex.quote(str(apply))} applies one after another",
+            f"{run.path}: {counted(len(jobs), 'manifest')}; {shlex.quote(str(apply))} applies one after another",
             asking_kubectl(submission),
             _unseen_manifest(context),
         ]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ...mining.artifacts import write_text
 from ...mining.errors import InputError
+from ..console import counted
 from ..run_directory import RunDirectory
 from ..stages.context import Context
 from .jobs import Job
@@ -80,7 +81,7 @@ class Slurm:
             self.cancel(run, submission, [task.id for task in submission.tasks])
             raise
         context.say(
-            f"{run.path}: {len(jobs)} job(s), {len(submission.tasks)} with each task of an array, in "
+            f"{run.path}: {counted(len(jobs), 'job')}, {len(submission.tasks)} with each task of an array, in "
             f"{submission.folder}\n{how_to_follow(run)}"
         )
         return submission

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...mining.errors import InputError
+from ..console import counted
 from ..options import Options
 from ..rounds import check_run
 from ..run_directory import RunDirectory
@@ -83,7 +84,7 @@ def cancel_jobs(run: RunDirectory, options: Options) -> dict[str, Any]:
         f"{list(found.values()).count(state)} {state.lower()}" for state in sorted({*found.values()})
     )
     options.console.say(
-        f"{run.path}: {len(found)} job(s) cancelled ({states}); `subspace submit {run.path}` goes on with what is left"
+        f"{run.path}: {counted(len(found), 'job')} cancelled ({states}); `subspace submit {run.path}` goes on with what is left"
         if found
         else f"{run.path}: no job of it is queued or running"
     )
@@ -115,6 +116,6 @@ def _refuse_twice(run: RunDirectory) -> None:
     found.pop(scheduler_named(submission.scheduler).own_job or "", None)
     if found:
         raise InputError(
-            f"{len(found)} job(s) of {run.path} are queued or running ({', '.join(sorted(found)[:5])}); wait for them "
+            f"{run.path} has {counted(len(found), 'job')} queued or running ({', '.join(sorted(found)[:5])}); wait for them "
             f"(`subspace status {run.path}`), or `subspace cancel {run.path}` first"
         )

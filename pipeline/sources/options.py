@@ -51,13 +51,15 @@ class IngestOptions(SourceOptions):
     def __post_init__(self) -> None:
         for name in ("test_fraction", "val_fraction", "pretrain_fraction"):
             if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name} is {getattr(self, name)}; give a share from 0 to 1")
+                raise InputError(
+                    f"--{name.replace('_', '-')} {getattr(self, name)}: give a share from 0 to 1"
+                )
         if self.test_fraction + self.val_fraction >= 1:
-            held_out = f"test_fraction {self.test_fraction} and val_fraction {self.val_fraction}"
+            held_out = f"--test-fraction {self.test_fraction} and --val-fraction {self.val_fraction}"
             raise InputError(f"{held_out} leave no identity to train on; give less than 1 together")
         if self.on_bad_image not in get_args(OnBadImage):
-            raise InputError(f"on_bad_image is '{self.on_bad_image}'; give fail or quarantine")
+            raise InputError(f"--on-bad-image {self.on_bad_image}: give fail or quarantine")
         if self.min_images < 1:
-            raise InputError(f"min_images is {self.min_images}; give 1 or more")
+            raise InputError(f"--min-images {self.min_images}: give 1 or more")
         if self.seed < 0:
-            raise InputError(f"seed is {self.seed}; give 0 or more")
+            raise InputError(f"--seed {self.seed}: give 0 or more")

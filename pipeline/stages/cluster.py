@@ -16,7 +16,7 @@ from ...mining.parquet_tables import read_parquet, write_parquet
 from ...mining.randomness import derived_seed
 from ...mining.schemas import CENTROIDS, DUPLICATES, SUBSPACES, vector
 from ..config import RunConfig
-from ..console import about, amount
+from ..console import about, amount, counted
 from .context import Context
 from .graph import row
 from .round_tables import read_identities
@@ -55,7 +55,7 @@ def cluster_means(context: Context) -> dict[str, Any]:
             products += N * N // M
         seconds = 2 * D * products / product_rate() + N * (7e-6 + 2e-8 * D)  # and passes over the means
         return (
-            f"{N:,} identity means into {M:,} subspace(s), {about(seconds)}, "
+            f"{N:,} identity means into {counted(M, 'subspace')}, {about(seconds)}, "
             f"{amount(min(4 * N * D, SAMPLE_BYTES) + 80 * N)} of memory, {amount(N * 12 + M * D * 4)} of disk"
         )
 

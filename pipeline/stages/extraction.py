@@ -69,7 +69,7 @@ class Extraction:
         part = min(len(self.identities), self.config.extract.identities_per_part) * D * 4
         memory = self.manifest.table.nbytes * (processes + (processes > 1)) + part * processes
         return (
-            f"{images:,} images of {len(self.identities):,} identities on {', '.join(devices)} in {len(self.parts)} part(s)"
+            f"{images:,} images of {len(self.identities):,} identities on {', '.join(devices)} in {counted(len(self.parts), 'part')}"
             + (f" by {processes} processes" if processes > 1 else "")
             + f", {about(seconds)}, {amount(memory)} of memory, {amount(2 * means + kept)} of disk"
         )

@@ -76,7 +76,7 @@ def test_it_stops_does_nothing_more_and_continues_with_more_patience(
     for patience in (1, 1, 2):
         done = subspace("run", run, f"early_stop.patience={patience}")
         assert done.returncode == 0, done.stderr
-        assert f"stopped early after {patience} of 3 round(s)" in done.stdout
+        assert f"stopped early after {patience} of 3 rounds" in done.stdout
         rounds = sorted(path.name for path in run.glob("round-*"))
         assert rounds == [f"round-{index:03d}" for index in range(patience)]
         status = json.loads(subspace("status", run, f"early_stop.patience={patience}", "--json").stdout)

@@ -127,10 +127,10 @@ def test_the_whole_loop_ends_as_a_local_run(runs: Runs, finished_run: Path) -> N
     assert len(said["tasks"]) == 16  # two arrays of three shards
     runs.submit(other)  # two runs at once
     again = runs.subspace("submit", run, code=2)
-    assert "are queued or running" in again.stderr
+    assert "jobs queued or running" in again.stderr
     states = runs.states(run)
     assert states["round-001/train"]["state"] == "queued"
-    assert "3 shard(s) queued (job " in states["round-001/extract"]["note"]
+    assert "3 shards queued (job " in states["round-001/extract"]["note"]
     runs.wait_for_end()
     for one in (run, other):
         assert {state["state"] for state in runs.states(one).values()} == {"done"}, runs.log(one)
@@ -161,7 +161,7 @@ def test_only_a_failed_shard_is_submitted_again(runs: Runs, finished_run: Path, 
     runs.wait_for_end()
     extract = runs.states(run)["round-000/extract"]
     assert extract["state"] == "failed", runs.log(run)
-    assert "1 shard(s) 1 failed (job " in extract["note"]
+    assert "1 shard 1 failed (job " in extract["note"]
     assert runs.states(run)["round-000/cluster"]["state"] == "to do"  # its job was never begun
     failed = runs.subspace("logs", run, "--failed").stdout
     assert str(broken) in failed

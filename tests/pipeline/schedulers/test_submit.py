@@ -64,10 +64,10 @@ def submitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
 
 def test_a_second_submission_is_refused(submitted: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    with pytest.raises(InputError, match=r"2 job\(s\) of .* are queued or running \(7, 8\)"):
+    with pytest.raises(InputError, match=r"has 2 jobs queued or running \(7, 8\)"):
         _refuse_twice(submitted)
     monkeypatch.setenv("SLURM_JOB_ID", "7")  # the job that submits what comes after it
-    with pytest.raises(InputError, match=r"1 job\(s\) of .* are queued or running \(8\)"):
+    with pytest.raises(InputError, match=r"has 1 job queued or running \(8\)"):
         _refuse_twice(submitted)
 
 
@@ -78,4 +78,4 @@ def test_cancel_stops_the_jobs_of_the_run_alone(
     monkeypatch.setattr(slurm.Slurm, "cancel", lambda *arguments: stopped.extend(arguments[-1]))
     assert cancel_jobs(submitted, Options(Console())) == {"cancelled": ["7", "8"]}
     assert stopped == ["7", "8"]
-    assert "2 job(s) cancelled (1 pending, 1 running)" in capsys.readouterr().out
+    assert "2 jobs cancelled (1 pending, 1 running)" in capsys.readouterr().out

@@ -425,7 +425,8 @@ def test_a_failed_ingest_leaves_the_old_manifest(photos: Path, tmp_path: Path) -
     ],
 )  # fmt: skip
 def test_options_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match=next(iter(wrong))) as caught:
+    option = "--" + next(iter(wrong)).replace("_", "-")
+    with pytest.raises(InputError, match=option) as caught:
         IngestOptions(**wrong)
     assert "give" in str(caught.value)
 

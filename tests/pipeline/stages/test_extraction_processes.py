@@ -77,7 +77,7 @@ def test_the_bytes_of_one_process(begun: Path, whole: dict[str, bytes], tmp_path
     shutil.copytree(begun, run)
     done = subspace("extract", run, "--processes", str(count))
     assert done.returncode == 0, done.stderr
-    assert f"in {PARTS} part(s) by {count} processes" in done.stdout
+    assert f"in {PARTS} parts by {count} processes" in done.stdout
     assert done.stdout.count("\n") == 2
     assert results(run) == whole
     assert "already done" in subspace("extract", run, "--processes", str(count)).stdout
@@ -111,7 +111,7 @@ def test_a_whole_run(finished_run: Path, small_manifest: Path, tmp_path: Path) -
     begin(run, small_manifest, f"model=checkpoint:{finished_run / 'start' / 'checkpoint'}", "rounds=1")
     done = subspace("run", run, "--processes", "2", "plan.steps=2")
     assert done.returncode == 0, done.stderr
-    assert f"in {PARTS} part(s) by 2 processes" in done.stdout
+    assert f"in {PARTS} parts by 2 processes" in done.stdout
     assert "Rank-1" in done.stdout
 
 
