@@ -32,8 +32,9 @@ def submit_run(context: Context) -> dict[str, Any]:
     check_run(context)
     with ExitStack() as lock:
         if not options.dry_run:
+            _refuse_twice(run)  # before the lock, which a job at work holds
             lock.enter_context(run.locked("submit"))
-            _refuse_twice(run)
+            _refuse_twice(run)  # another `submit` may have held it
         jobs = jobs_left(context, name)
         if not jobs:
             context.say(f"{run.path}: nothing is left to do")

@@ -61,7 +61,7 @@ def test_a_run_is_submitted_once_at_a_time_and_cancelled(small_manifest: Path, t
         assert states(run)["start/pretrain"]["jobs"] == [number]
         second = subspace("submit", run)
         assert second.returncode == 2
-        assert f"is in use by `subspace run` (pid {number} " in second.stderr
+        assert f"{run} has 1 job queued or running ({number}); wait" in second.stderr
         wait(lambda: list(run.glob("start/resume/step-*")))
     finally:
         cancelled = subspace("cancel", run)
