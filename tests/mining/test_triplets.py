@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from subspace.mining import triplets
+from subspace.mining import negative_search
 from subspace.mining.triplets import mine_batch_ohnm, mine_offline
 
 labels_of_a_batch = st.lists(st.integers(0, 5), min_size=1, max_size=16)
@@ -63,8 +63,7 @@ def test_blocks_of_rows_change_nothing(labels: list[int], k: int, rows: int, see
     embeddings = units(len(labels), seed=seed)
     whole = mined(embeddings, labels, k)
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(triplets, "SIMILARITIES_AT_A_TIME", rows * len(labels))
-        monkeypatch.setattr(triplets, "LEAST_ANCHORS_AT_A_TIME", 1)
+        monkeypatch.setattr(negative_search, "rows_at_a_time", lambda *of: rows)
         assert mined(embeddings, labels, k) == whole
 
 
@@ -118,8 +117,7 @@ def test_offline_every_image_meets_its_farthest_positive_and_nearest_negative(
     expected = slow_offline(embeddings, labels)
     assert sorted(mined_offline(embeddings, labels)) == expected
     with pytest.MonkeyPatch.context() as monkeypatch:  # blocks of rows change nothing
-        monkeypatch.setattr(triplets, "SIMILARITIES_AT_A_TIME", rows * len(labels))
-        monkeypatch.setattr(triplets, "LEAST_ANCHORS_AT_A_TIME", 1)
+        monkeypatch.setattr(negative_search, "rows_at_a_time", lambda *of: rows)
         assert sorted(mined_offline(embeddings, labels)) == expected
 
 

@@ -5,8 +5,6 @@
     building               an expression such as batch_ohnm + 0.5*arcface, checked without torch, then built
     loss                   what every loss answers besides its value, and a weighted sum of losses
     batch_ohnm             every anchor-positive pair with the anchor's k nearest negatives, the paper's loss
-    batch_ohnm_kernel      the same within a batch, loss and gradient in one pass without B x B numbers
-    batch_ohnm_references  the same among references, such as a memory of past batches
     triplet_rules          batch all, batch hard, semi-hard
     random_triplets        negatives drawn uniformly (OHNM), or by distance
     offline_triplets       FaceNet's offline triplets, over identities that the plan has paired
@@ -18,7 +16,10 @@
     partial_fc             class losses over a part of the classes: Partial FC, subspace softmax
     oim                    online instance matching: a table of running means and a queue
     cross_batch_memory     the embeddings of recent batches as references of a pair or triplet loss
-    anchors                which reference is a positive or a negative of which anchor
+    pair_engine            what all pair and triplet losses run on: loss and gradient in one pass, in blocks
+    sorted_pairs           anchors beside references, sorted by label, and their gradient
+    negative_terms         sums over all negatives, tile by tile, for the losses over pairs
+    triplet_choice         which triplets a loss takes, as tables, and the hinge over them
     step_generator         random choices as a function of seed, purpose and step
     unit_length            unit vectors, or an error that says what to do
 

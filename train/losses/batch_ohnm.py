@@ -1,25 +1,25 @@
 """The triplet loss over batch-OHNM triplets.
 
-Shapes: B images in a batch, R references, D numbers in an embedding, P positives of the anchor that has most,
-k negatives of an anchor.
+Shapes: B images in a batch, R references, D numbers in an embedding.
 """
 
 from __future__ import annotations
 
-import math
+import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from typing import Any
+from dataclasses import asdict, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from ...mining.triplets import NegativeRule
-from .anchors import anchor_pairs
-from .batch_ohnm_kernel import fused_batch_ohnm
-from .batch_ohnm_references import batch_ohnm_among
+from ...mining.errors import SubspaceWarning
+from ...mining.negative_search import NegativeRule
 from .loss import Rung, TripletLoss, TripletStatistics
+from .pair_engine import Outcome, pair_loss, rule
 from .registry import check_settings
+from .sorted_pairs import SortedPairs
+from .triplet_choice import hinge, nearest
 
 
 class BatchOHNMLoss(TripletLoss):
@@ -28,8 +28,8 @@ class BatchOHNMLoss(TripletLoss):
     Mean over the violating triplets of [d_ap - d_an + m]+, where every anchor-positive pair of the batch
     meets the anchor's k nearest negatives (Wang, Zhang, Lan 2017; k, m unpublished: k = 3 and
     m = 0.2..0.3 are a start). d is the squared Euclidean distance of unit vectors, 2 - 2·cos, from 0 to 4.
-    Exact, in O(B · 256) memory; forward and backward take little more than one B × B × D matrix product.
-    With references, such as those of a cross-batch memory, it holds B × R matrices and B · P · k triplets.
+    Exact; forward and backward take little more than one B × B × D matrix product, and memory for a block of
+    similarities, 1 GiB at most however large the batch.
 
     >>> loss = BatchOHNMLoss(margin=0.3, negatives=3)
     >>> embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]])
@@ -50,10 +50,10 @@ class BatchOHNMLoss(TripletLoss):
         max_similarity: leave out negatives with a higher cosine (likely the same identity, mislabelled).
         relative_margin: only negatives with cosine below the positive's minus this; 0 is the semi-hard rule of
             FaceNet (Schroff et al. 2015).
+        choose_in: bfloat16 finds the negatives in half precision, which a GPU does ten times as fast; negatives that are
+            almost equally near may change places. Their cosines are exact all the same.
         never: int[p, 2] pairs of labels that are never each other's negatives (known or suspected duplicates).
     """
-
-    never: Tensor
 
     def __init__(
         self,
@@ -66,6 +66,7 @@ class BatchOHNMLoss(TripletLoss):
         skip: int = 0,
         max_similarity: float | None = None,
         relative_margin: float | None = None,
+        choose_in: Literal["float32", "bfloat16"] = "float32",
         never: Tensor | None = None,
     ) -> None:
         super().__init__()
@@ -80,13 +81,14 @@ class BatchOHNMLoss(TripletLoss):
                 "skip": skip,
                 "max_similarity": max_similarity,
                 "relative_margin": relative_margin,
+                "choose_in": choose_in,
             },
         )
         self.margin = margin
         self.rule = NegativeRule(negatives, skip, max_similarity, relative_margin)
         self.squared, self.soft_margin, self.mean_over_active = squared, soft_margin, mean_over_active
-        pairs = torch.empty((0, 2), dtype=torch.int64) if never is None else never.reshape(-1, 2)
-        self.register_buffer("never", pairs, persistent=False)
+        self.choose_in = choose_in
+        self.never = torch.empty((0, 2), dtype=torch.int64) if never is None else never.reshape(-1, 2).cpu()
 
     @property
     def negatives(self) -> int:
@@ -123,43 +125,37 @@ class BatchOHNMLoss(TripletLoss):
 
         Args:
             embeddings: float[B, D]; normalised here, in float32 unless it is float64.
-            labels: int[B], in any order.
+            labels: int[B], in any order; on the CPU they cost no wait for a GPU.
             ref_emb: float[R, D], where positives and negatives come from; None: the batch itself. With
-                `ref_labels` and `own_start` as `anchor_pairs` explains them; references that require a
+                `ref_labels` and `own_start` as `pair_loss` explains them; references that require a
                 gradient get one.
 
         Raises:
-            InputError: NaN or infinity among the embeddings.
+            InputError: shapes that do not fit; on the CPU also NaN or infinity among the embeddings.
         """
-        if ref_emb is None and ref_labels is None and own_start is None:
-            loss, statistics = self._within_the_batch(embeddings, labels)
-        else:
-            loss, statistics = batch_ohnm_among(
-                anchor_pairs(embeddings, labels, ref_emb, ref_labels, own_start),
-                self.rule,
-                self.never,
-                margin=self.margin,
-                squared=self.squared,
-                soft_margin=self.soft_margin,
-                mean_over_active=self.mean_over_active,
-            )
-        self.statistics = TripletStatistics(*statistics.unbind())
+        settings = {
+            "margin": self.margin,
+            "squared": self.squared,
+            "soft_margin": self.soft_margin,
+            "mean_over_active": self.mean_over_active,
+            "choose_in": self.choose_in,
+            "negatives": asdict(self.rule),
+        }
+        loss, statistics = pair_loss(
+            "batch_ohnm", settings, embeddings, labels, ref_emb, ref_labels, own_start, self.never
+        )
+        self.statistics = TripletStatistics(*statistics[:3].unbind())
         return loss
 
-    def _within_the_batch(self, embeddings_BD: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
-        nan = math.nan
-        rule = self.rule
-        loss, _, statistics = fused_batch_ohnm(
-            embeddings_BD,
-            labels_B,
-            self.never,
-            self.margin,
-            rule.negatives,
-            rule.skip,
-            nan if rule.max_similarity is None else rule.max_similarity,
-            nan if rule.relative_margin is None else rule.relative_margin,
-            self.squared,
-            self.soft_margin,
-            self.mean_over_active,
+
+@rule("batch_ohnm")
+def _batch_ohnm(
+    pairs: SortedPairs, margin: float, negatives: dict[str, Any], choose_in: str, **how: bool
+) -> Outcome:
+    if not pairs.has_triplets:
+        warnings.warn(
+            "a batch without triplets (one identity, or no identity with two images): its loss is 0",
+            SubspaceWarning,
+            stacklevel=2,
         )
-        return loss, statistics
+    return hinge(pairs, nearest(pairs, NegativeRule(**negatives), choose_in), margin, **how)

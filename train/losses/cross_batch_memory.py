@@ -10,10 +10,11 @@ from torch import Tensor
 from ...mining.errors import InputError
 from .loss import EmbeddingLoss, Rung
 from .registry import check_settings
+from .step_generator import HostCounts
 from .unit_length import unit_embeddings
 
 
-class CrossBatchMemory(EmbeddingLoss):
+class CrossBatchMemory(HostCounts, EmbeddingLoss):
     """XBM (Wang et al. 2020): `loss` with the batch and the last `memory_size` embeddings as references.
 
     Embeddings drift slowly once training has settled, so those of some steps ago serve as positives and
@@ -85,7 +86,7 @@ class CrossBatchMemory(EmbeddingLoss):
                 f"embeddings of shape {list(embeddings.shape)}, but the memory holds "
                 f"{self.embedding_memory.shape[1]} numbers each"
             )
-        filled = min(int(self.kept), self.memory_size)
+        filled = min(self.count("kept"), self.memory_size)
         if filled:
             ref_emb = torch.cat([embeddings, self.embedding_memory[:filled]])
             ref_labels = torch.cat([labels, self.label_memory[:filled]])
@@ -94,9 +95,9 @@ class CrossBatchMemory(EmbeddingLoss):
             value = self.loss(embeddings, labels)
         self.statistics = self.loss.statistics
         if self.training:
-            if int(self.step) >= self.warmup_steps:
+            if self.count("step") >= self.warmup_steps:
                 self._remember(embeddings.detach(), labels)
-            self.step += 1
+            self.advance("step")
         return value
 
     def _remember(self, embeddings_BD: Tensor, labels_B: Tensor) -> None:
@@ -104,4 +105,4 @@ class CrossBatchMemory(EmbeddingLoss):
         row = (self.kept + torch.arange(len(newest_BD), device=self.kept.device)) % self.memory_size
         self.embedding_memory[row] = newest_BD.to(self.embedding_memory.dtype)
         self.label_memory[row] = labels_B[-self.memory_size :].to(self.label_memory)
-        self.kept += len(newest_BD)
+        self.advance("kept", len(newest_BD))

@@ -37,7 +37,7 @@ class EmbeddingLoss(nn.Module):
     """A loss, called as `loss(embeddings, labels)`; its answers are those of a pair loss until a subclass differs.
 
     A subclass defines `forward(self, embeddings, labels)` for float[B, D] embeddings and int[B] labels. One that
-    compares images takes `ref_emb`, `ref_labels` and `own_start` after them, as `anchor_pairs` explains.
+    compares images takes `ref_emb`, `ref_labels` and `own_start` after them, as `pair_loss` explains.
 
     >>> class Spread(EmbeddingLoss):
     ...     def forward(self, embeddings, labels, ref_emb=None, ref_labels=None, own_start=None):

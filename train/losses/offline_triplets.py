@@ -1,18 +1,22 @@
 """FaceNet's offline triplets: the plan has chosen each identity's opponent, the loss takes the hardest of the two.
 
-Shapes: B images in a batch, D numbers in an embedding, T triplets.
+Shapes: B images in a batch, D numbers in an embedding, P and Q images of the largest run but one and of the largest run.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .anchors import anchor_pairs
-from .loss import TripletLoss
+from ...mining.label_runs import LabelRuns
+from ...mining.negative_search import similarities_at
+from .loss import TripletLoss, TripletStatistics
+from .pair_engine import Outcome, pair_loss, rule
 from .registry import check_settings
-from .triplet_rules import triplet_hinge
+from .sorted_pairs import SortedPairs
+from .triplet_choice import Chosen, hardest_positive, hinge
 
 
 class OfflineTripletLoss(TripletLoss):
@@ -28,7 +32,7 @@ class OfflineTripletLoss(TripletLoss):
     Images follow each other as planned: a run of equal labels is an identity, the first run is paired with
     the second, the third with the fourth. Both identities of a pair are anchors: every image meets its
     farthest positive of its own run and the nearest image of the partner run. Mean over the violating
-    triplets of [d_ap - d_an + m]+, d = 2 - 2·cos, 0 to 4. Memory: float[B, B], some four at once.
+    triplets of [d_ap - d_an + m]+, d = 2 - 2·cos, 0 to 4. Memory is O(B · P).
 
     An image alone in its run is a negative only, and an odd last run takes no part. Equal labels side by side
     are one run, so a pair never has one label twice; a label that comes back later is another run. An identity
@@ -57,12 +61,25 @@ class OfflineTripletLoss(TripletLoss):
         Raises:
             InputError: shapes that do not fit each other, an empty batch, NaN or infinity.
         """
+        labels = labels.cpu()
         run_B = functional.pad((labels[1:] != labels[:-1]).cumsum(0), (1, 0))
-        pairs = anchor_pairs(embeddings, run_B)
-        partner_BB = (pairs.labels ^ 1)[:, None] == pairs.labels  # 0 with 1, 2 with 3, ...
-        anchor_T = pairs.positive.any(dim=1) & partner_BB.any(dim=1)
-        distance_BB = pairs.distance()
-        d_ap_T = distance_BB.masked_fill(~pairs.positive, -torch.inf).max(dim=1).values[anchor_T]
-        d_an_T = distance_BB.masked_fill(~partner_BB, torch.inf).min(dim=1).values[anchor_T]
-        loss, self.statistics = triplet_hinge(d_ap_T, d_an_T, self.margin)
+        loss, statistics = pair_loss("offline", {"margin": self.margin}, embeddings, run_B)
+        self.statistics = TripletStatistics(*statistics[:3].unbind())
         return loss
+
+
+@rule("offline")
+def _offline(pairs: SortedPairs, margin: float) -> Outcome:
+    run_B = torch.from_numpy(np.unique(pairs.host_ends[0], return_inverse=True)[1])
+    # The images of run 1 under the name of run 0, those of 0 under 1, those of 3 under 2, ...
+    partners = LabelRuns.of(run_B, run_B ^ 1).on(pairs.anchors_BD.device)
+    place_BQ, exists_BQ = partners.positives()
+    place_BQ = partners.reference_order[place_BQ]
+    cosine_BQ = similarities_at(pairs.anchors_BD, pairs.references_RD, place_BQ)
+    cosine_BQ = functional.pad(cosine_BQ.masked_fill(~exists_BQ, -torch.inf), (0, 1), value=-torch.inf)
+    cosine_B, nearest_B = cosine_BQ.max(dim=1)
+    place_B11 = functional.pad(place_BQ, (0, 1)).gather(1, nearest_B[:, None])[:, :, None]
+    exists_B11 = (cosine_B > -torch.inf)[:, None, None]
+    positives = (pairs.place_BP, pairs.exists_BP, pairs.positive_cosine)
+    chosen = Chosen(*positives, place_B11, exists_B11, cosine_B[:, None, None].clamp(min=-1))
+    return hinge(pairs, hardest_positive(chosen), margin)

@@ -1,26 +1,31 @@
 """Losses over the pairs of a batch: contrastive, multi-similarity, circle, pairwise CosFace.
 
-Shapes: B anchors (the batch), R references (the batch itself unless others are given), D numbers in an
-embedding, T anchor-positive pairs. All hold float[B, R] matrices, at most some eleven at once: 0.7 GB at
-4,096 × 4,096 (circle; multi-similarity 0.5).
-The arguments of every call are those of `anchor_pairs`.
+Each is a formula over the cosines of an anchor's positives and a sum over all its negatives (`negative_terms.py`). Memory is
+O(B · P) and tiles, 1 GiB at most however large the batch. The arguments of every call are those of `pair_loss`.
+
+Shapes: B anchors (the batch), R references (the batch itself unless others are given), P positives of the anchor that has most.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from .anchors import anchor_pairs
+from ...mining.negative_search import NegativeRule, nearest_negatives
 from .loss import EmbeddingLoss
+from .negative_terms import (
+    LARGEST_EXPONENT,
+    NOTHING,
+    Exponentials,
+    LogSumExp,
+    NegativeTerms,
+    SquaredHinges,
+    loss_of_totals,
+)
+from .pair_engine import Outcome, pair_loss, rule
 from .registry import check_settings
-
-LEAST_EXPONENT = -80.0
-"""exp(-80) = 2e-35, nothing beside exp(0) and still a normal float32."""
+from .sorted_pairs import SortedPairs
 
 
 class ContrastiveLoss(EmbeddingLoss):
@@ -53,13 +58,9 @@ class ContrastiveLoss(EmbeddingLoss):
         own_start: int | None = None,
     ) -> Tensor:
         """Return the scalar loss; 0 with a zero gradient without pairs or with one identity."""
-        pairs = anchor_pairs(embeddings, labels, ref_emb, ref_labels, own_start)
-        distance_BR = pairs.distance()
-        same_T = distance_BR[pairs.positive]
-        # The root's slope is infinite at 0, where two images have one embedding.
-        different_N = distance_BR[pairs.negative].clamp(min=1e-12).sqrt()
-        total = same_T.sum() + functional.relu(self.margin - different_N).square().sum()
-        return total / 2 / max(1, len(same_T) + len(different_N))
+        return pair_loss(
+            "contrastive", {"margin": self.margin}, embeddings, labels, ref_emb, ref_labels, own_start
+        )[0]
 
 
 class MultiSimilarityLoss(EmbeddingLoss):
@@ -105,18 +106,13 @@ class MultiSimilarityLoss(EmbeddingLoss):
         own_start: int | None = None,
     ) -> Tensor:
         """Return the scalar loss; 0 with a zero gradient without pairs or with one identity."""
-        pairs = anchor_pairs(embeddings, labels, ref_emb, ref_labels, own_start)
-        cosine_BR = pairs.cosine()
-        positive_BR, negative_BR = pairs.positive, pairs.negative
-        if self.mining_epsilon is not None:
-            found_BR = cosine_BR.detach()
-            farthest_B1 = found_BR.masked_fill(~positive_BR, torch.inf).amin(dim=1, keepdim=True)
-            nearest_B1 = found_BR.masked_fill(~negative_BR, -torch.inf).amax(dim=1, keepdim=True)
-            positive_BR = positive_BR & (found_BR - self.mining_epsilon < nearest_B1)
-            negative_BR = negative_BR & (found_BR + self.mining_epsilon > farthest_B1)
-        pull_B = _logsumexp(cosine_BR, positive_BR, -self.alpha) + self.alpha * self.base
-        push_B = _logsumexp(cosine_BR, negative_BR, self.beta) - self.beta * self.base
-        return (functional.softplus(pull_B) / self.alpha + functional.softplus(push_B) / self.beta).mean()
+        settings = {
+            "alpha": self.alpha,
+            "beta": self.beta,
+            "base": self.base,
+            "mining_epsilon": self.mining_epsilon,
+        }
+        return pair_loss("multi_similarity", settings, embeddings, labels, ref_emb, ref_labels, own_start)[0]
 
 
 class CirclePairLoss(EmbeddingLoss):
@@ -150,16 +146,8 @@ class CirclePairLoss(EmbeddingLoss):
         own_start: int | None = None,
     ) -> Tensor:
         """Return the scalar loss; 0 with a zero gradient where no anchor has both a positive and a negative."""
-        pairs = anchor_pairs(embeddings, labels, ref_emb, ref_labels, own_start)
-        cosine_BR = pairs.cosine()
-        weight_p_BR = functional.relu(1 + self.margin - cosine_BR.detach())
-        weight_n_BR = functional.relu(cosine_BR.detach() + self.margin)
-        pull_BR = -self.gamma * weight_p_BR * (cosine_BR - (1 - self.margin))
-        push_BR = self.gamma * weight_n_BR * (cosine_BR - self.margin)
-        loss_B = functional.softplus(
-            _logsumexp(pull_BR, pairs.positive) + _logsumexp(push_BR, pairs.negative)
-        )
-        return loss_B.sum() / (loss_B.detach() > 0).sum().clamp(min=1)
+        settings = {"margin": self.margin, "gamma": self.gamma}
+        return pair_loss("circle_pair", settings, embeddings, labels, ref_emb, ref_labels, own_start)[0]
 
 
 class PairwiseCosFaceLoss(EmbeddingLoss):
@@ -195,38 +183,90 @@ class PairwiseCosFaceLoss(EmbeddingLoss):
         own_start: int | None = None,
     ) -> Tensor:
         """Return the scalar loss; 0 with a zero gradient where no anchor has both a positive and a negative."""
-        pairs = anchor_pairs(embeddings, labels, ref_emb, ref_labels, own_start)
-        cosine_BR = pairs.cosine()
-        negatives_B = _logsumexp(cosine_BR, pairs.negative, self.scale)
-        anchor_T, positive_T = pairs.positive.nonzero(as_tuple=True)
-        target_T = self.scale * (cosine_BR[anchor_T, positive_T] - self.margin)
-        return functional.softplus(negatives_B[anchor_T] - target_T).sum() / max(1, len(anchor_T))
+        settings = {"margin": self.margin, "scale": self.scale}
+        return pair_loss("pairwise_cosface", settings, embeddings, labels, ref_emb, ref_labels, own_start)[0]
 
 
-class _ScaledLogSumExp(torch.autograd.Function):
-    """The function of `_logsumexp`: exponentials are made in place, and kept for the gradient."""
+@rule("contrastive")
+def _contrastive(pairs: SortedPairs, margin: float) -> Outcome:
+    exists_BP = pairs.exists_BP
+    count = (exists_BP.sum() + pairs.negatives_B.sum()).clamp(min=1)
 
-    @staticmethod
-    def forward(ctx: Any, cosine_BR: Tensor, keep_BR: Tensor, scale: float) -> Tensor:
-        terms_BR, without_BR, finite = cosine_BR * scale, ~keep_BR, torch.finfo(cosine_BR.dtype)
-        # Finite, so that a row with nothing to keep has a gradient of 0 and not NaN; its softplus is exactly 0.
-        highest_B1 = terms_BR.masked_fill_(without_BR, finite.min).amax(dim=1, keepdim=True)
-        # Where a result underflows, the exponential takes ten times as long.
-        terms_BR.sub_(highest_B1).clamp_(min=LEAST_EXPONENT).exp_().masked_fill_(without_BR, 0)
-        total_B1 = terms_BR.sum(dim=1, keepdim=True).clamp_(min=finite.tiny)
-        ctx.save_for_backward(terms_BR, total_B1)
-        ctx.scale = scale
-        return (highest_B1 + total_B1.log()).squeeze(1)
+    def formula(total_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        same = ((2 - 2 * pairs.positive_cosine) * exists_BP).sum()
+        each = 1 / (2 * count).to(total_B)
+        return (same + total_B.sum()) * each, each.expand_as(total_B), -2 * each * exists_BP
 
-    @staticmethod
-    @once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]  # the decorator's
-        ctx: Any, slope_B: Tensor
-    ) -> tuple[Tensor, None, None]:
-        terms_BR, total_B1 = ctx.saved_tensors
-        return terms_BR * (ctx.scale * slope_B[:, None] / total_B1), None, None
+    return Outcome(loss_of_totals(pairs, SquaredHinges(pairs, margin), formula))
 
 
-def _logsumexp(cosine_BR: Tensor, keep_BR: Tensor, scale: float = 1.0) -> Tensor:
-    """log Σ exp(scale · cosine) over what is to be kept in each row, float[B]; hardly above -3e38 where nothing is."""
-    return _ScaledLogSumExp.apply(cosine_BR, keep_BR, scale)  # pyright: ignore[reportReturnType]
+@rule("multi_similarity")
+def _multi_similarity(
+    pairs: SortedPairs, alpha: float, beta: float, base: float, mining_epsilon: float | None
+) -> Outcome:
+    exists_BP, above_B = pairs.exists_BP, None
+    if mining_epsilon is not None:
+        nearest = nearest_negatives(pairs.anchors_BD, pairs.references_RD, pairs.runs, NegativeRule(1))
+        exists_BP = exists_BP & (pairs.positive_cosine - mining_epsilon < nearest.similarity[:, 0])
+        above_B = farthest_positive(pairs) - mining_epsilon
+    scale = pairs.anchors_BD.new_tensor(1 / len(pairs.anchors_BD))
+
+    def formula(total_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        pull_B, share_BP = _logsumexp(-alpha * pairs.positive_cosine, exists_BP)
+        pull_B, push_B = pull_B + alpha * base, total_B - beta * base
+        loss_B = functional.softplus(pull_B) / alpha + functional.softplus(push_B) / beta
+        slope_BP = -share_BP * pull_B.sigmoid()[:, None] * scale
+        return loss_B.mean(), push_B.sigmoid() * scale / beta, slope_BP
+
+    return Outcome(loss_of_totals(pairs, _exponentials(pairs, beta, above_B), formula))
+
+
+@rule("circle_pair")
+def _circle_pair(pairs: SortedPairs, margin: float, gamma: float) -> Outcome:
+    # The weights a_p and a_n have no gradient: a logit's slope is γ a.
+    def logit(cosine: Tensor) -> tuple[Tensor, Tensor]:
+        weight = functional.relu(cosine + margin).mul_(gamma)
+        return weight * (cosine - margin), weight
+
+    def formula(total_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        weight_BP = gamma * functional.relu(1 + margin - pairs.positive_cosine)
+        pull_B, share_BP = _logsumexp(-weight_BP * (pairs.positive_cosine - (1 - margin)), pairs.exists_BP)
+        both_B = pull_B + total_B
+        loss_B = functional.softplus(both_B)
+        count = (loss_B > 0).sum().clamp(min=1)
+        slope_B = both_B.sigmoid() / count
+        return loss_B.sum() / count, slope_B, -share_BP * weight_BP * slope_B[:, None]
+
+    return Outcome(loss_of_totals(pairs, LogSumExp(pairs, logit), formula))
+
+
+@rule("pairwise_cosface")
+def _pairwise_cosface(pairs: SortedPairs, margin: float, scale: float) -> Outcome:
+    exists_BP = pairs.exists_BP
+    count = exists_BP.sum().clamp(min=1)
+
+    def formula(total_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        beyond_BP = total_B[:, None] - scale * (pairs.positive_cosine - margin)
+        slope_BP = beyond_BP.sigmoid() * exists_BP / count
+        loss = (functional.softplus(beyond_BP) * exists_BP).sum() / count
+        return loss, slope_BP.sum(dim=1), -scale * slope_BP
+
+    return Outcome(loss_of_totals(pairs, _exponentials(pairs, scale), formula))
+
+
+def farthest_positive(pairs: SortedPairs) -> Tensor:
+    """Least cosine of each anchor to a positive, float[B]; infinite where it has none."""
+    cosine_BP = pairs.positive_cosine.masked_fill(~pairs.exists_BP, torch.inf)
+    return functional.pad(cosine_BP, (0, 1), value=torch.inf).amin(dim=1)
+
+
+def _exponentials(pairs: SortedPairs, scale: float, above_B: Tensor | None = None) -> NegativeTerms:
+    if above_B is None and scale <= LARGEST_EXPONENT:
+        return Exponentials(pairs, scale)
+    return LogSumExp(pairs, lambda cosine: (cosine * scale, scale), above_B)
+
+
+def _logsumexp(logit_BP: Tensor, exists_BP: Tensor) -> tuple[Tensor, Tensor]:
+    """log Σ exp over what exists in each row, float[B], about `NOTHING` where nothing does, and the softmax, float[B, P]."""
+    padded = functional.pad(logit_BP.masked_fill(~exists_BP, NOTHING), (0, 1), value=NOTHING)
+    return padded.logsumexp(dim=1), padded.softmax(dim=1)[:, :-1] * exists_BP

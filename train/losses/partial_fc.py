@@ -25,6 +25,7 @@ from .class_losses import ArcFaceLoss, CosFaceLoss, SoftmaxLoss
 from .cosine_head import CosineClassLoss, checked_labels, unit_rows
 from .loss import EmbeddingLoss
 from .registry import check_settings
+from .step_generator import HostCounts
 from .unit_length import unit_embeddings
 
 Kind = Literal["softmax", "cosface", "arcface"]
@@ -133,7 +134,7 @@ class PartialClassLoss(EmbeddingLoss):
         return (total_B1.log() + highest_B1 - target_B1).mean()
 
 
-class PartialFCLoss(PartialClassLoss):
+class PartialFCLoss(HostCounts, PartialClassLoss):
     """Margin softmax over the batch's own classes and a random share of the others (Partial FC, An et al. 2021).
 
     Cost: a [B, D] x [D, R] product, R = P + ceil(r·(C - P)), and [B, R] tables. Only the R rows get a
@@ -180,13 +181,14 @@ class PartialFCLoss(PartialClassLoss):
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
     def rows(self, labels_B: Tensor) -> tuple[Tensor, Tensor]:
-        present_P, place_B = labels_B.unique(return_inverse=True)
-        # Drawn on the CPU: a GPU would draw other classes.
-        rng = generator(self.seed, "partial fc", int(self.step))
-        others = sample_others(present_P.cpu().numpy(), self.head.num_classes, self.share, rng)
+        # Found and drawn on the CPU: a GPU would be waited for, and would draw other classes.
+        present_P, place_B = labels_B.cpu().unique(return_inverse=True)
+        rng = generator(self.seed, "partial fc", self.count("step"))
+        others = sample_others(present_P.numpy(), self.head.num_classes, self.share, rng)
         if self.training:
-            self.step += 1
-        return torch.cat([present_P, torch.from_numpy(others).to(labels_B.device)]), place_B
+            self.advance("step")
+        rows = torch.cat([present_P, torch.from_numpy(others)])
+        return rows.to(labels_B.device), place_B.to(labels_B.device)
 
 
 class SubspaceSoftmaxLoss(PartialClassLoss):

@@ -67,6 +67,7 @@ LOSSES = {
         "soft_margin": Setting(False, FLAG), "mean_over_active": Setting(True, FLAG),
         "skip": Setting(0, COUNT_OR_0), "max_similarity": Setting(None, NUMBER_OR_NONE),
         "relative_margin": Setting(None, NUMBER_OR_NONE),
+        "choose_in": Setting("float32", Choice(("float32", "bfloat16"))),
     }),
     "ohnm": LossRow("random_triplets", "RandomTripletLoss", {"margin": Setting(0.3, POSITIVE)}, ("seed",)),
     "distance_weighted": LossRow("random_triplets", "DistanceWeightedLoss", {

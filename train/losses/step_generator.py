@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -9,12 +11,44 @@ from ...mining.errors import InputError
 from ...mining.randomness import derived_seed
 
 
-class StepGenerator(nn.Module):
-    """A fresh generator for every training step of a loss, called as `generator = steps(device)`.
+class HostCounts(nn.Module):
+    """A module whose counters lie on its device, so that checkpoints keep them, and are known without asking that device.
 
-    The step counter is a buffer, so a resumed run draws what the unbroken run would have drawn; the global
-    generator is neither read nor moved. In evaluation mode the counter stands still. A CPU and a GPU draw
-    different numbers.
+    >>> class Steps(HostCounts):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+    >>> steps = Steps()
+    >>> steps.advance("step", 3)
+    >>> steps.count("step"), int(steps.step)
+    (3, 3)
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._counts: dict[str, int] = {}
+
+    def count(self, name: str) -> int:
+        """The number in the buffer `name`, which only `advance` and a loaded state may change."""
+        if name not in self._counts:
+            self._counts[name] = int(getattr(self, name))
+        return self._counts[name]
+
+    def advance(self, name: str, by: int = 1) -> None:
+        """Add to it."""
+        self._counts[name] = self.count(name) + by
+        getattr(self, name).add_(by)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._counts.clear()
+
+
+class StepSeeds(HostCounts):
+    """A seed for every training step of a loss, called as `seed = steps()`.
+
+    The step counter is a buffer, so a resumed run draws what the unbroken run would have drawn. In evaluation mode it
+    stands still. What is drawn on the CPU by such a seed is the same on every device.
 
     Args:
         seed: 0 or more.
@@ -31,10 +65,15 @@ class StepGenerator(nn.Module):
         self.seed, self.purpose = seed, purpose
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
-    def forward(self, device: torch.device) -> torch.Generator:
-        """Return this step's generator on `device`, and count the step when training."""
-        generator = torch.Generator(device)
-        generator.manual_seed(derived_seed(self.seed, self.purpose, int(self.step)))
+    def forward(self) -> int:
+        """Return this step's seed, and count the step when training."""
+        seed = derived_seed(self.seed, self.purpose, self.count("step"))
         if self.training:
-            self.step += 1
-        return generator
+            self.advance("step")
+        return seed
+
+
+def random_numbers(shape: tuple[int, ...], seed: int, device: torch.device) -> Tensor:
+    """Numbers from 0 to 2³¹ - 1, int64, the same on every device."""
+    drawn = torch.randint(2**31, shape, generator=torch.Generator().manual_seed(seed))
+    return drawn.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else drawn

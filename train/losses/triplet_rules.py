@@ -1,11 +1,11 @@
 """Triplet losses that differ in which triplets of the batch they take: all, the hardest, semi-hard ones.
 
 d is the squared Euclidean distance of unit vectors, 2 - 2·cos, 0 to 4, unless said otherwise; losses are
-means over the triplets that violate the margin. Each holds float[B, R] matrices, at most some eleven at
-once (0.7 GB at 4,096 × 4,096; batch hard 0.25), and never one of triplets. The arguments of every call are those of `anchor_pairs`.
+means over the triplets that violate the margin. Memory is O(B · P) and a block of similarities, 1 GiB at most, and never one
+of triplets. The arguments of every call are those of `pair_loss`.
 
 Shapes: B anchors (the batch), R references (the batch itself unless others are given), P positives of the
-anchor that has most, T triplets.
+anchor that has most.
 """
 
 from __future__ import annotations
@@ -14,20 +14,15 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from .anchors import anchor_pairs
+from ...mining.negative_search import NegativeRule
 from .loss import TripletLoss, TripletStatistics
+from .negative_terms import TripletHinges, loss_of_totals
+from .pair_engine import Outcome, pair_loss, rule
 from .registry import check_settings
-from .step_generator import StepGenerator
-
-
-def triplet_hinge(d_ap_T: Tensor, d_an_T: Tensor, margin: float) -> tuple[Tensor, TripletStatistics]:
-    """Mean over the violating triplets of [d_ap - d_an + m]+ (0 where none violates), and what to log."""
-    violation_T = d_ap_T - d_an_T + margin
-    active_T = violation_T.detach() > 0
-    statistics = TripletStatistics(active_T.float().mean(), d_ap_T.detach().mean(), d_an_T.detach().mean())
-    return functional.relu(violation_T).sum() / active_T.sum().clamp(min=1), statistics
+from .sorted_pairs import SortedPairs
+from .step_generator import StepSeeds
+from .triplet_choice import hardest_positive, hinge, nearest, semi_hard
 
 
 class TripletShares(NamedTuple):
@@ -44,11 +39,8 @@ class TripletShares(NamedTuple):
 class BatchAllLoss(TripletLoss):
     """Triplet loss over every valid (anchor, positive, negative) of the batch, `loss(embeddings, labels)`.
 
-    Mean over the violating ones of [d_ap - d_an + m]+ ("batch all", Hermans et al. 2017). Exact without
-    visiting triplets: with c_ap the violating negatives of a pair and c_an the violating positives of a
-    negative, counted by binary search in sorted rows, the sum is Σ c_ap (d_ap + m) - Σ c_an d_an, and the
-    counts are constant around almost every point, so its gradient is the loss's own. Cost O(B · R log R)
-    and memory O(B · R), where a mask over triplets is O(B · P · R).
+    Mean over the violating ones of [d_ap - d_an + m]+ ("batch all", Hermans et al. 2017). Exact, for a matrix product
+    and P looks at each similarity, where a mask over triplets is O(B · P · R) in memory.
 
     >>> loss = BatchAllLoss(margin=0.3)
     >>> embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]])
@@ -75,31 +67,12 @@ class BatchAllLoss(TripletLoss):
         own_start: int | None = None,
     ) -> Tensor:
         """Return the scalar loss; 0 with a zero gradient where the batch has no triplet or none violates."""
-        pairs = anchor_pairs(embeddings, labels, ref_emb, ref_labels, own_start)
-        distance_BR = pairs.distance()
-        row_BP, exists_BP = pairs.positive_table()
-        d_ap_BP = distance_BR.gather(1, row_BP)
-        with torch.no_grad():
-            d_an_BR = _sorted_negatives(distance_BR, pairs.negative).values
-            reach_BP = d_ap_BP + self.margin
-            c_ap_BP = torch.searchsorted(d_an_BR, reach_BP) * exists_BP
-            hard_BP = torch.searchsorted(d_an_BR, d_ap_BP.contiguous()) * exists_BP
-            sorted_BP = reach_BP.masked_fill(~exists_BP, -torch.inf).sort(dim=1).values
-            reached_BR = torch.searchsorted(sorted_BP, distance_BR.contiguous(), right=True)
-            c_an_BR = (row_BP.shape[1] - reached_BR) * pairs.negative
-            triplets_B = exists_BP.sum(dim=1) * pairs.negative.sum(dim=1)
-            total, active, hard = triplets_B.sum(), c_ap_BP.sum(), hard_BP.sum()
-            # Triplets of a positive, and of a negative, for the means over all triplets.
-            per_positive_B1 = pairs.negative.sum(dim=1, keepdim=True)
-            per_negative_B1 = exists_BP.sum(dim=1, keepdim=True)
-            self.statistics = TripletStatistics(
-                active / total,
-                (d_ap_BP * exists_BP * (per_positive_B1 / total)).sum() + 0 / total,
-                (distance_BR * pairs.negative * (per_negative_B1 / total)).sum() + 0 / total,
-            )
-            self.shares = TripletShares((total - active) / total, (active - hard) / total, hard / total)
-            share = 1 / active.clamp(min=1).to(distance_BR.dtype)
-        return (c_ap_BP * share * (d_ap_BP + self.margin)).sum() - (c_an_BR * share * distance_BR).sum()
+        loss, statistics = pair_loss(
+            "batch_all", {"margin": self.margin}, embeddings, labels, ref_emb, ref_labels, own_start
+        )
+        self.statistics = TripletStatistics(*statistics[:3].unbind())
+        self.shares = TripletShares(*statistics[3:6].unbind())
+        return loss
 
 
 class BatchHardLoss(TripletLoss):
@@ -133,17 +106,11 @@ class BatchHardLoss(TripletLoss):
         own_start: int | None = None,
     ) -> Tensor:
         """Return the scalar loss; 0 with a zero gradient where the batch has no triplet or none violates."""
-        pairs = anchor_pairs(embeddings, labels, ref_emb, ref_labels, own_start)
-        anchor_T = pairs.positive.any(dim=1)
-        distance_BR = pairs.distance()
-        d_ap_T = distance_BR.masked_fill(~pairs.positive, -torch.inf).max(dim=1).values[anchor_T]
-        d_an_T = distance_BR.masked_fill(~pairs.negative, torch.inf).min(dim=1).values[anchor_T]
-        if not self.squared:
-            # The root's slope is infinite at 0, where two images have one embedding.
-            d_ap_T, d_an_T = d_ap_T.clamp(min=1e-12).sqrt(), d_an_T.clamp(min=1e-12).sqrt()
-        loss, self.statistics = triplet_hinge(d_ap_T, d_an_T, self.margin)
-        if self.soft_margin:
-            return functional.softplus(d_ap_T - d_an_T).sum() / max(1, len(d_ap_T))
+        settings = {"margin": self.margin, "squared": self.squared, "soft_margin": self.soft_margin}
+        loss, statistics = pair_loss(
+            "batch_hard", settings, embeddings, labels, ref_emb, ref_labels, own_start
+        )
+        self.statistics = TripletStatistics(*statistics[:3].unbind())
         return loss
 
 
@@ -156,7 +123,7 @@ class SemiHardLoss(TripletLoss):
     FaceNet (Schroff et al. 2015, equation 4): d_ap < d_an < d_ap + m, mean of d_ap - d_an + m; a pair
     without such a negative is left out. Which of several the paper took is not published; chosen here:
     the hardest. The paper's batches hold some 40 images per identity and 1,800 in all.
-    Cost O(B · R log R). `statistics.active_fraction` is the share of pairs that have such a negative.
+    Cost: a matrix product, and P looks at each similarity. `statistics.active_fraction` is the share of pairs that have such a negative.
 
     >>> loss = SemiHardLoss(margin=0.5)
     >>> embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]])
@@ -173,7 +140,7 @@ class SemiHardLoss(TripletLoss):
         super().__init__()
         check_settings("semi_hard", {"margin": margin, "negative": negative})
         self.margin, self.negative = margin, negative
-        self.steps = StepGenerator(seed, "semi-hard negatives")
+        self.steps = StepSeeds(seed, "semi-hard negatives")
 
     def forward(
         self,
@@ -184,25 +151,59 @@ class SemiHardLoss(TripletLoss):
         own_start: int | None = None,
     ) -> Tensor:
         """Return the scalar loss; 0 with a zero gradient where no pair has a semi-hard negative."""
-        pairs = anchor_pairs(embeddings, labels, ref_emb, ref_labels, own_start)
-        distance_BR = pairs.distance()
-        row_BP, exists_BP = pairs.positive_table()
-        d_ap_BP = distance_BR.gather(1, row_BP)
-        generator = self.steps(distance_BR.device)
-        with torch.no_grad():
-            d_an_BR, negative_BR = _sorted_negatives(distance_BR, pairs.negative)
-            first_BP = torch.searchsorted(d_an_BR, d_ap_BP.contiguous(), right=True)
-            inside_BP = torch.searchsorted(d_an_BR, d_ap_BP + self.margin) - first_BP
-            if self.negative == "random":
-                draw_BP = torch.randint(2**31, first_BP.shape, generator=generator, device=first_BP.device)
-                first_BP = first_BP + draw_BP % inside_BP.clamp(min=1)
-            taken_BP = exists_BP & (inside_BP > 0)
-            row_an_BP = negative_BR.gather(1, first_BP.clamp(max=negative_BR.shape[1] - 1))
-        d_an_BP = distance_BR.gather(1, row_an_BP)
-        loss, statistics = triplet_hinge(d_ap_BP[taken_BP], d_an_BP[taken_BP], self.margin)
-        self.statistics = statistics._replace(active_fraction=taken_BP.sum() / exists_BP.sum())
+        seed = self.steps()
+        settings = {"margin": self.margin, "seed": seed if self.negative == "random" else None}
+        loss, statistics = pair_loss(
+            "semi_hard", settings, embeddings, labels, ref_emb, ref_labels, own_start
+        )
+        self.statistics = TripletStatistics(*statistics[:3].unbind())
         return loss
 
 
-def _sorted_negatives(distance_BR: Tensor, negative_BR: Tensor) -> torch.return_types.sort:
-    return distance_BR.masked_fill(~negative_BR, torch.inf).sort(dim=1)
+@rule("batch_all")
+def _batch_all(pairs: SortedPairs, margin: float) -> Outcome:
+    terms, exists_BP = TripletHinges(pairs, margin), pairs.exists_BP
+    positives_B, negatives_B = exists_BP.sum(dim=1), pairs.negatives_B
+    total = (positives_B * negatives_B).sum()
+
+    def formula(total_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        share = 1 / terms.active_BP.sum().clamp(min=1).to(total_B)
+        return total_B.sum() * share, share.expand_as(total_B), -2 * share * terms.active_BP
+
+    loss = loss_of_totals(pairs, terms, formula)
+    active, hard = terms.active_BP.sum(), terms.hard_B.sum()
+    d_ap = ((2 - 2 * pairs.positive_cosine) * exists_BP).sum(dim=1) * negatives_B
+    d_an = (2 * negatives_B - 2 * _cosines_to_negatives(pairs)) * positives_B
+    return Outcome(
+        loss,
+        (
+            active / total,
+            d_ap.sum() / total,
+            d_an.sum() / total,
+            (total - active) / total,
+            (active - hard) / total,
+            hard / total,
+        ),
+    )
+
+
+def _cosines_to_negatives(pairs: SortedPairs) -> Tensor:
+    """Sum of each anchor's cosines to all its negatives, float[B]: those to all less those to its own identity."""
+    sums_RD = pairs.references_RD.cumsum(dim=0, dtype=torch.float64)
+    sums_RD = torch.cat((torch.zeros_like(sums_RD[:1]), sums_RD))
+    others_BD = sums_RD[-1] - sums_RD[pairs.runs.last] + sums_RD[pairs.runs.first]
+    return torch.linalg.vecdot(pairs.anchors_BD.double(), others_BD)
+
+
+@rule("batch_hard")
+def _batch_hard(pairs: SortedPairs, margin: float, squared: bool, soft_margin: bool) -> Outcome:
+    chosen = hardest_positive(nearest(pairs, NegativeRule(1)))
+    return hinge(pairs, chosen, margin, squared=squared, soft_margin=soft_margin)
+
+
+@rule("semi_hard")
+def _semi_hard(pairs: SortedPairs, margin: float, seed: int | None) -> Outcome:
+    chosen = semi_hard(pairs, margin, seed)
+    outcome = hinge(pairs, chosen, margin)
+    share = chosen.exists.sum() / pairs.exists_BP.sum()
+    return Outcome(outcome.loss, (share, *outcome.statistics[1:]))

@@ -10,13 +10,15 @@ from ...mining.errors import InputError
 
 SHORTEST = 1e-6
 """Embeddings shorter than this are divided by it: it bounds the gradient of an all-zero embedding."""
+NOT_FINITE = "the embeddings hold NaN or infinity: lower the learning rate or lengthen its warm-up"
 
 
 def unit_embeddings(embeddings_BD: Tensor) -> Tensor:
     """Normalise float[B, D] embeddings to unit length, in float32 at least.
 
     Raises:
-        InputError: NaN or infinity among them: the network has diverged.
+        InputError: on the CPU, NaN or infinity among them: the network has diverged. On a GPU they stay, and the
+            loss becomes NaN, since looking would wait for the device.
     """
     unit_BD = normalized(embeddings_BD)
     if not torch.compiler.is_compiling():
@@ -25,16 +27,30 @@ def unit_embeddings(embeddings_BD: Tensor) -> Tensor:
 
 
 def check_finite(unit_BD: Tensor) -> None:
-    """Raise an InputError unless all of float[B, D] is finite; entries of at most 1 cannot overflow their sum."""
-    if not torch.isfinite(unit_BD.sum()):
-        raise InputError(
-            "the embeddings hold NaN or infinity: lower the learning rate or lengthen its warm-up"
-        )
+    """Raise an InputError unless all of float[B, D] is finite; entries of at most 1 cannot overflow their sum.
+
+    Nothing is looked at on a GPU: that would wait for it.
+    """
+    if unit_BD.device.type == "cpu" and not torch.isfinite(unit_BD.sum()):
+        raise InputError(NOT_FINITE)
 
 
 def normalized(embeddings_BD: Tensor) -> Tensor:
     """Like `unit_embeddings`, without the check: infinity becomes NaN, and NaN stays."""
     return functional.normalize(embeddings_BD.to(working_dtype(embeddings_BD)), dim=1, eps=SHORTEST)
+
+
+def unit_and_length(embeddings_BD: Tensor) -> tuple[Tensor, Tensor]:
+    """What `normalized` gives, and the lengths before it: float[B, D], float[B, 1]."""
+    embeddings_BD = embeddings_BD.to(working_dtype(embeddings_BD))
+    length_B1 = embeddings_BD.norm(dim=1, keepdim=True)
+    return embeddings_BD / length_B1.clamp(min=SHORTEST), length_B1
+
+
+def through_normalisation(slope_BD: Tensor, unit_BD: Tensor, length_B1: Tensor) -> Tensor:
+    """Turn dL/d of the unit vectors into that of the embeddings, in place: what is across them, divided by their length."""
+    along_B1 = torch.linalg.vecdot(slope_BD, unit_BD)[:, None] * (length_B1 >= SHORTEST)
+    return slope_BD.addcmul_(unit_BD, along_B1, value=-1).div_(length_B1.clamp(min=SHORTEST))
 
 
 def working_dtype(embeddings_BD: Tensor) -> torch.dtype:

@@ -1,6 +1,6 @@
 """The verification loss by cross-entropy: is this pair one identity, yes or no?
 
-Shapes: B images in a batch, D numbers in an embedding, T pairs of one identity.
+Shapes: B images in a batch, D numbers in an embedding, P positives of the image that has most.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...mining.errors import InputError
-from .anchors import anchor_pairs
+from ...mining.label_runs import LabelRuns
+from ...mining.randomness import derived_seed
 from .loss import EmbeddingLoss
+from .pair_engine import check_pairs
 from .registry import check_settings
-from .step_generator import StepGenerator
+from .step_generator import StepSeeds, random_numbers
+from .unit_length import unit_embeddings
 
 
 class VerificationLoss(EmbeddingLoss):
@@ -25,7 +28,7 @@ class VerificationLoss(EmbeddingLoss):
     Chosen here, unpublished: unit embeddings are scaled to length √D before the square, so that squares are
     about 2 at the start whatever D is; and the layer begins as a threshold on the squared distance d of unit
     vectors, logit(different) - logit(same) = 4 (d - 1), so that training goes on from the network's own
-    distances (random weights would first undo them). Cost and memory O(T · D), some ten float[2T, D].
+    distances (random weights would first undo them). Cost and memory O(B · P · D), some ten float[2BP, D].
 
     >>> loss = VerificationLoss(embedding_size=2, dropout=0)
     >>> embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]])
@@ -43,7 +46,7 @@ class VerificationLoss(EmbeddingLoss):
         if embedding_size < 1:
             raise InputError(f"embedding_size={embedding_size} must be at least 1")
         check_settings("verification", {"dropout": dropout})
-        self.steps = StepGenerator(seed, "verification pairs")
+        self.steps = StepSeeds(seed, "verification pairs")
         self.weight = nn.Parameter(torch.tensor([[2.0], [-2.0]]).repeat(1, embedding_size) / embedding_size)
         self.bias = nn.Parameter(torch.tensor([-2.0, 2.0]))
         self.dropout = dropout
@@ -58,24 +61,28 @@ class VerificationLoss(EmbeddingLoss):
     ) -> Tensor:
         """Return the scalar loss; 0 with a zero gradient without a positive pair or with one identity.
 
-        The arguments are those of `anchor_pairs`.
+        The arguments are those of `pair_loss`.
         """
-        pairs = anchor_pairs(embeddings, labels, ref_emb, ref_labels, own_start)
-        size = pairs.anchors.shape[1]
-        if size != self.weight.shape[1]:
+        check_pairs(embeddings, labels, ref_emb, ref_labels, own_start)
+        if embeddings.shape[1] != self.weight.shape[1]:
             raise InputError(
-                f"embeddings have {size} numbers, but the loss was built for {self.weight.shape[1]}"
+                f"embeddings have {embeddings.shape[1]} numbers, but the loss was built for {self.weight.shape[1]}"
             )
-        generator = self.steps(pairs.anchors.device)
-        anchor_T, positive_T = pairs.positive.nonzero(as_tuple=True)
-        negative_T = pairs.random_negatives(anchor_T, generator)
-        partner_2T = torch.cat([positive_T, negative_T])
-        square_2TD = size * (pairs.anchors[anchor_T.repeat(2)] - pairs.references[partner_2T]).square()
+        unit_BD = unit_embeddings(embeddings)
+        unit_RD = unit_BD if ref_emb is None else unit_embeddings(ref_emb).to(unit_BD)
+        runs = LabelRuns.of(labels, ref_labels, own_start).on(unit_BD.device)
+        positive_BP, exists_BP = runs.positives()
+        seed, shape = self.steps(), tuple(positive_BP.shape)
+        negative_BP = runs.negative(random_numbers(shape, seed, unit_BD.device))
+        anchors_BD, references_RD = unit_BD[runs.anchor_order], unit_RD[runs.reference_order]
+        partners_B2PD = references_RD[torch.cat([positive_BP, negative_BP], dim=1)]
+        square_B2PD = unit_BD.shape[1] * (anchors_BD[:, None] - partners_B2PD).square()
         if self.training and self.dropout > 0:
-            drawn_2TD = torch.rand(square_2TD.shape, generator=generator, device=square_2TD.device)
-            square_2TD = square_2TD * (drawn_2TD >= self.dropout) / (1 - self.dropout)
-        logit_2T2 = functional.linear(
-            square_2TD, self.weight.to(square_2TD.dtype), self.bias.to(square_2TD.dtype)
+            kept = random_numbers(tuple(square_B2PD.shape), derived_seed(seed, "dropout"), unit_BD.device)
+            square_B2PD = square_B2PD * (kept >= self.dropout * 2**31) / (1 - self.dropout)
+        logit_B2P2 = functional.linear(
+            square_B2PD, self.weight.to(unit_BD.dtype), self.bias.to(unit_BD.dtype)
         )
-        same_2T = (torch.arange(len(partner_2T), device=partner_2T.device) < len(anchor_T)).long()
-        return functional.cross_entropy(logit_2T2, same_2T, reduction="sum") / max(1, len(partner_2T))
+        log_B2P2, P = logit_B2P2.log_softmax(dim=2), shape[1]
+        right_BP = log_B2P2[:, :P, 1] + log_B2P2[:, P:, 0]
+        return -(right_BP * exists_BP).sum() / (2 * exists_BP.sum()).clamp(min=1)

@@ -16,13 +16,10 @@ from pytorch_metric_learning.utils import loss_and_miner_utils
 from torch import Tensor, nn
 
 from subspace.mining.errors import InputError
-from subspace.train.losses.anchors import anchor_pairs
-from subspace.train.losses.random_triplets import (
-    DistanceWeightedLoss,
-    RandomTripletLoss,
-    distance_weights,
-)
-from subspace.train.losses.step_generator import StepGenerator
+from subspace.mining.label_runs import LabelRuns
+from subspace.train.losses.random_triplets import DistanceWeightedLoss, RandomTripletLoss
+from subspace.train.losses.step_generator import StepSeeds, random_numbers
+from subspace.train.losses.triplet_choice import distance_weights
 
 UNEQUAL = torch.tensor([0, 0, 0, 1, 1, 2, -3, -3, -3, -3])
 REFERENCES = torch.tensor([0, 1, 1, 2, 7, -3, -3])
@@ -50,6 +47,28 @@ def assert_same(value: Tensor, expected: Tensor, embeddings: Tensor) -> None:
     )
 
 
+def drawn_triplets(labels: list[int], seed: int) -> list[tuple[int, int, int]]:
+    """Anchor, positive and drawn negative, as rows of the batch."""
+    runs = LabelRuns.of(torch.tensor(labels))
+    positive, exists = runs.positives()
+    negative = runs.negative(random_numbers(tuple(positive.shape), seed, torch.device("cpu")))
+    row = runs.anchor_order
+    return [
+        (int(row[a]), int(row[positive[a, p]]), int(row[negative[a, p]]))
+        for a, p in exists.nonzero().tolist()
+    ]
+
+
+def table(
+    embeddings: Tensor, labels: Tensor, ref_emb: Tensor | None = None, ref_labels: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Euclidean distances of unit vectors, and which pairs are of two identities."""
+    others = embeddings if ref_emb is None else ref_emb
+    unit, other = (rows / rows.norm(dim=1, keepdim=True) for rows in (embeddings, others))
+    negative = labels[:, None] != (labels if ref_labels is None else ref_labels)
+    return (2 - 2 * unit @ other.T).clamp(min=0).sqrt(), negative
+
+
 @settings(max_examples=40)
 @given(
     labels=st.lists(st.integers(-1, 3), min_size=1, max_size=10),
@@ -60,15 +79,12 @@ def test_random_triplets_follow_the_definition(labels: list[int], margin: float,
     embeddings = embeddings_of(len(labels), seed)
     unit = [row / row.norm() for row in embeddings]
     n = len(labels)
+    triplets = drawn_triplets(labels, StepSeeds(seed, "random triplets")())
     pairs = [(a, p) for a in range(n) for p in range(n) if a != p and labels[a] == labels[p]]
-    pairs = pairs if len(set(labels)) > 1 else []
-    generator = StepGenerator(seed, "random triplets")(torch.device("cpu"))
-    anchors = torch.tensor([a for a, _ in pairs], dtype=torch.int64)
-    drawn = anchor_pairs(embeddings, torch.tensor(labels)).random_negatives(anchors, generator).tolist()
-    assert all(labels[a] != labels[k] for (a, _), k in zip(pairs, drawn, strict=True))
+    assert sorted((a, p) for a, p, _ in triplets) == (pairs if len(set(labels)) > 1 else [])
+    assert all(labels[a] != labels[k] for a, _, k in triplets)
     terms = [
-        ((unit[a] - unit[p]) ** 2).sum() - ((unit[a] - unit[k]) ** 2).sum() + margin
-        for (a, p), k in zip(pairs, drawn, strict=True)
+        ((unit[a] - unit[p]) ** 2).sum() - ((unit[a] - unit[k]) ** 2).sum() + margin for a, p, k in triplets
     ]
     active = [term for term in terms if term > 0]
     loss = RandomTripletLoss(margin, seed)
@@ -95,8 +111,7 @@ def test_weights_are_those_of_pytorch_metric_learning(
     embeddings = embeddings_of(10, d=d).detach()
     more = (embeddings_of(7, seed=1, d=d).detach(), REFERENCES) if references else ()
     DistanceWeightedMiner()(embeddings, UNEQUAL, *more)
-    pairs = anchor_pairs(embeddings, UNEQUAL, *more)
-    ours = distance_weights(pairs.distance().clamp(min=0).sqrt(), pairs.negative, d)
+    ours = distance_weights(*table(embeddings, UNEQUAL, *more), d)
     assert (ours > 0).any()
     torch.testing.assert_close(ours, caught[0].nan_to_num(0), atol=1e-5, rtol=1e-5)
 
@@ -121,10 +136,10 @@ def test_weighted_draws_have_the_frequencies_of_the_weights() -> None:
     angles = torch.tensor([0.0, 0.4, 0.6, 0.9, 1.2, 2.5]).double()
     embeddings = torch.stack([angles.cos(), angles.sin(), 0 * angles, 0 * angles + 0.1], dim=1)
     labels = torch.tensor([0, 0, 1, 2, 3, 4])
-    pairs = anchor_pairs(embeddings, labels)
-    weight = distance_weights(pairs.distance().clamp(min=0).sqrt(), pairs.negative, 4)
+    euclidean, negative = table(embeddings, labels)
+    weight = distance_weights(euclidean, negative, 4)
     loss = DistanceWeightedLoss(margin=4.0, seed=3)
-    d = pairs.distance()
+    d = euclidean.square()
     total = torch.zeros(())
     for _ in range(3000):
         total = total + loss(embeddings, labels) / 3000

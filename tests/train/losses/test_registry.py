@@ -33,7 +33,8 @@ ANSWERS = {
 VALUES: tuple[Any, ...] = (
     -1, 0, 1, 2, 3, 7, -1.5, -1.0, -0.1, 0.0, 1e-9, 1e-3, 9e-4, 0.3, 0.5, 1.0, 1.4, 1.5, 1.6, math.pi / 2,
     1.99, 2.0, 2.1, 100.0, 101.0, 1e4, 1.1e4, math.inf, -math.inf, math.nan, None, True, False, "", "x",
-    "hardest", "random", "zeros", "am", "arc", "fixed", "adaptive", "softmax", "cosface", "arcface", "0.3", [1],
+    "hardest", "random", "zeros", "am", "arc", "fixed", "adaptive", "softmax", "cosface", "arcface",
+    "float32", "bfloat16", "0.3", [1],
 )  # fmt: skip
 SETTINGS = [(name, key) for name, row in LOSSES.items() for key in row.settings]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from subspace.mining.errors import InputError
-from subspace.train.losses.anchors import anchor_pairs
-from subspace.train.losses.step_generator import StepGenerator
+from subspace.mining.label_runs import LabelRuns
+from subspace.train.losses.step_generator import random_numbers
 from subspace.train.losses.verification import VerificationLoss
 
 UNEQUAL = torch.tensor([0, 0, 0, 1, 1, 2, 3, 3, 3, 3])
@@ -27,18 +28,20 @@ def embeddings_of(n: int, seed: int = 0) -> Tensor:
 def slow_loss(loss: VerificationLoss, embeddings: Tensor, labels: list[int]) -> Tensor:
     """Without dropout, with the negatives that the loss draws."""
     unit = [row / row.norm() for row in embeddings]
-    steps = StepGenerator(loss.steps.seed, "verification pairs")
-    steps.step.copy_(loss.steps.step)
-    pairs = anchor_pairs(embeddings, torch.tensor(labels))
+    seed = copy.deepcopy(loss.steps)()
     n = len(labels)
     positives = [(i, j) for i in range(n) for j in range(n) if i != j and labels[i] == labels[j]]
     if len(set(labels)) < 2 or not positives:
         return 0 * embeddings.sum()
-    anchors = torch.tensor([i for i, _ in positives])
-    drawn = pairs.random_negatives(anchors, steps(torch.device("cpu"))).tolist()
-    assert all(labels[i] != labels[k] for (i, _), k in zip(positives, drawn, strict=True))
+    runs = LabelRuns.of(torch.tensor(labels))
+    row, (place, exists) = runs.anchor_order, runs.positives()
+    drawn = runs.negative(random_numbers(tuple(place.shape), seed, torch.device("cpu")))
+    found = exists.nonzero().tolist()
+    triplets = [(int(row[a]), int(row[place[a, p]]), int(row[drawn[a, p]])) for a, p in found]
+    assert sorted((i, j) for i, j, _ in triplets) == positives
+    assert all(labels[i] != labels[k] for i, _, k in triplets)
     terms = []
-    for (i, j), k in zip(positives, drawn, strict=True):
+    for i, j, k in triplets:
         for other, same in ((j, 1), (k, 0)):
             logits = loss.weight.double() @ (D * (unit[i] - unit[other]) ** 2) + loss.bias.double()
             terms.append(-torch.log_softmax(logits, dim=0)[same])
@@ -69,7 +72,7 @@ def test_gradcheck_of_embeddings_and_references() -> None:
     training = VerificationLoss(D, dropout=0.5, seed=1)
 
     def first_step(e: Tensor) -> Tensor:
-        training.steps.step.zero_()
+        training.steps.load_state_dict({"step": torch.tensor(0)})
         return training(e, UNEQUAL)
 
     assert torch.autograd.gradcheck(first_step, embeddings_of(10))

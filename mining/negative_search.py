@@ -1,0 +1,156 @@
+"""The nearest negatives of every anchor, block by block: never anchors × references numbers at once.
+
+Anchors and references come sorted by label, so an identity is a run of columns. No block waits for the device.
+
+Shapes: B anchors, R references, r anchors in a block, D numbers in an embedding, Q rows of negatives of an anchor (one,
+or one for each limit), k negatives in a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .block_sizes import rows_at_a_time, similarities_at_a_time
+from .errors import InputError
+from .label_runs import LabelRuns
+
+GROUP = 64
+"""Columns whose largest number stands for them all in the first of two looks."""
+
+
+@dataclass(frozen=True)
+class NegativeRule:
+    """Which images of other identities may be an anchor's negatives."""
+
+    negatives: int = 3
+    """k: the nearest that are allowed. One alone may be mislabelled or indistinguishable and lead to collapse."""
+    skip: int = 0
+    """Leave out this many of the nearest first: ranks skip+1 to skip+k serve."""
+    max_similarity: float | None = None
+    """Leave out images with a higher cosine: probably the same identity under another name."""
+    relative_margin: float | None = None
+    """Only images with cosine < cos(anchor, positive) - this; 0 is FaceNet's semi-hard rule."""
+
+    def __post_init__(self) -> None:
+        if self.negatives < 1 or self.skip < 0:
+            raise InputError(f"negatives={self.negatives} must be at least 1 and skip={self.skip} at least 0")
+
+    def nearest(self, similarity_rR: Tensor) -> tuple[Tensor, Tensor]:
+        """Values and columns of the ranks that serve, -inf where a row has fewer: float[r, k], int64[r, k]."""
+        wanted = min(self.skip + self.negatives, similarity_rR.shape[1])
+        values, columns = largest(similarity_rR, wanted)
+        return values[:, self.skip :], columns[:, self.skip :]
+
+
+class Negatives(NamedTuple):
+    """Negatives of every anchor, nearest first, and its positives."""
+
+    similarity: Tensor
+    """float[B, Q, k], cosine; -inf where there is no further negative."""
+    place: Tensor
+    """int64[B, Q, k], among the sorted references."""
+    positive_similarity: Tensor
+    """float[B, P], cosine to what `LabelRuns.positives` names."""
+
+
+def largest(values_rR: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest numbers of each row, falling, and their columns: float[r, k], int64[r, k].
+
+    The k largest lie in the k groups of columns that have the largest maxima, so all but those are looked at once.
+    """
+    r, R = values_rR.shape
+    if 4 * k * GROUP > R:
+        return values_rR.topk(k, dim=1)  # pyright: ignore[reportReturnType]
+    whole = R - R % GROUP
+    group_rk = values_rR[:, :whole].view(r, -1, GROUP).amax(dim=2).topk(k, dim=1).indices
+    column_rc = (group_rk[:, :, None] * GROUP + torch.arange(GROUP, device=group_rk.device)).flatten(1)
+    if whole < R:
+        rest = torch.arange(whole, R, device=column_rc.device)
+        column_rc = torch.cat((column_rc, rest.expand(r, -1)), dim=1)
+    values_rk, place_rk = values_rR.gather(1, column_rc).topk(k, dim=1)
+    return values_rk, column_rc.gather(1, place_rk)
+
+
+def negative_blocks(
+    anchors_BD: Tensor,
+    references_RD: Tensor,
+    runs: LabelRuns,
+    barred: list[tuple[slice, slice]] | None = None,
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Yield similarities of some anchors at a time: to all references float[r, R], -inf to their own identity, and to their
+    positives float[r, P].
+
+    The blocks are the caller's to change.
+    """
+    B, R = len(anchors_BD), len(references_RD)
+    positive_BP = runs.positives()[0]
+    offset = torch.arange(runs.most + 1, device=anchors_BD.device)
+    # A run that is shorter than the longest names its last column again.
+    own_identity_Bn = torch.minimum(runs.first[:, None] + offset, runs.last[:, None] - 1).clamp_(min=0)
+    absent_B1 = (runs.first == runs.last)[:, None]
+    rows = rows_at_a_time(B, R, anchors_BD.device)
+    for start in range(0, B, rows):
+        anchors = slice(start, min(start + rows, B))
+        similarity_rR = anchors_BD[anchors] @ references_RD.T
+        positive_rP = similarity_rR.gather(1, positive_BP[anchors])
+        column_rn = own_identity_Bn[anchors]
+        kept = similarity_rR.gather(1, column_rn[:, :1])
+        similarity_rR.scatter_(1, column_rn, -torch.inf)
+        # An identity that is not among the references names column 0 or another's last one: that is no one's to mask.
+        similarity_rR.scatter_(1, column_rn[:, :1], torch.where(absent_B1[anchors], kept, -torch.inf))
+        for one, other in barred or ():
+            similarity_rR[max(0, one.start - start) : max(0, one.stop - start), other] = -torch.inf
+        yield anchors, similarity_rR, positive_rP
+
+
+def nearest_negatives(
+    anchors_BD: Tensor,
+    references_RD: Tensor,
+    runs: LabelRuns,
+    rule: NegativeRule,
+    *,
+    barred: list[tuple[slice, slice]] | None = None,
+) -> Negatives:
+    """Search the negatives that `rule` allows. Call it without gradients.
+
+    Cost: one B × R × D matrix product and one look at it; with `relative_margin` as many looks as P.
+
+    Args:
+        anchors_BD: float[B, D], unit length, sorted by label.
+        references_RD: float[R, D], likewise.
+        barred: of `LabelRuns.barred`.
+    """
+    B, width = len(anchors_BD), max(0, min(rule.skip + rule.negatives, len(references_RD)) - rule.skip)
+    shape = (B, 1 if rule.relative_margin is None else runs.most, width)
+    found = Negatives(
+        anchors_BD.new_empty(shape),
+        torch.empty(shape, dtype=torch.int64, device=anchors_BD.device),
+        anchors_BD.new_empty((B, runs.most)),
+    )
+    for anchors, similarity_rR, positive_rP in negative_blocks(anchors_BD, references_RD, runs, barred):
+        found.positive_similarity[anchors] = positive_rP
+        if rule.max_similarity is not None:
+            similarity_rR.masked_fill_(similarity_rR > rule.max_similarity, -torch.inf)
+        if rule.relative_margin is None:
+            found.similarity[anchors, 0], found.place[anchors, 0] = rule.nearest(similarity_rR)
+            continue
+        for q, limit_r in enumerate((positive_rP - rule.relative_margin).unbind(dim=1)):
+            below_rR = similarity_rR.masked_fill(similarity_rR >= limit_r[:, None], -torch.inf)
+            found.similarity[anchors, q], found.place[anchors, q] = rule.nearest(below_rR)
+    return found
+
+
+def similarities_at(anchors_BD: Tensor, references_RD: Tensor, place_BT: Tensor) -> Tensor:
+    """Cosines of each anchor to T references: float[B, T], some anchors at a time."""
+    B, T = place_BT.shape
+    cosine_BT = anchors_BD.new_empty((B, T))
+    rows = max(1, similarities_at_a_time(anchors_BD.device) // max(1, T * anchors_BD.shape[1]))
+    for start in range(0, B, rows):
+        some = slice(start, start + rows)
+        cosine_BT[some] = torch.linalg.vecdot(references_RD[place_BT[some]], anchors_BD[some, None])
+    return cosine_BT

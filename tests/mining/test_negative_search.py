@@ -1,0 +1,76 @@
+"""The two looks for the largest numbers, and the blocks of the search, against slow loops."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from subspace.mining import negative_search
+from subspace.mining.errors import InputError
+from subspace.mining.label_runs import LabelRuns
+from subspace.mining.negative_search import (
+    NegativeRule,
+    largest,
+    nearest_negatives,
+    negative_blocks,
+    similarities_at,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.integers(1, 4),
+    columns=st.integers(1, 900),
+    k=st.integers(1, 5),
+    kinds=st.integers(2, 1000),
+    seed=st.integers(0, 99),
+)
+def test_the_largest_are_those_of_a_full_sort(rows: int, columns: int, k: int, kinds: int, seed: int) -> None:
+    """Also with many equal numbers, and minus infinity."""
+    k = min(k, columns)
+    random = torch.Generator().manual_seed(seed)
+    values = torch.randint(kinds, (rows, columns), generator=random).float()
+    values[values == 0] = -torch.inf
+    found, place = largest(values, k)
+    assert torch.equal(found, values.sort(dim=1, descending=True).values[:, :k])
+    assert torch.equal(values.gather(1, place), found)
+    assert all(len(set(row)) == k for row in place.tolist())
+
+
+def test_blocks_hold_all_but_the_own_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels, ref_labels = torch.tensor([3, 1, 1, 9]), torch.tensor([1, 3, 3, 2, 1])
+    rows = torch.nn.functional.normalize(torch.randn(9, 4, generator=torch.Generator().manual_seed(0)))
+    runs = LabelRuns.of(labels, ref_labels)
+    anchors, references = rows[:4][runs.anchor_order], rows[4:][runs.reference_order]
+    table = anchors @ references.T
+    own = labels[runs.anchor_order][:, None] == ref_labels[runs.reference_order]
+    for size in (1, 3, 4):
+        monkeypatch.setattr(negative_search, "rows_at_a_time", lambda *of, size=size: size)
+        blocks = list(negative_blocks(anchors, references, runs))
+        assert [part.stop - part.start for part, _, _ in blocks] == {1: [1] * 4, 3: [3, 1], 4: [4]}[size]
+        found = torch.cat([similarity for _, similarity, _ in blocks])
+        torch.testing.assert_close(found, table.masked_fill(own, -torch.inf))
+        place, exists = runs.positives()
+        positive = torch.cat([positive for _, _, positive in blocks])
+        torch.testing.assert_close(positive[exists], table.gather(1, place)[exists])
+        torch.testing.assert_close(similarities_at(anchors, references, place), table.gather(1, place))
+
+
+def test_half_precision_finds_almost_the_nearest() -> None:
+    random = torch.Generator().manual_seed(0)
+    rows = torch.nn.functional.normalize(torch.randn(400, 32, generator=random))
+    runs = LabelRuns.of(torch.arange(400) // 4)
+    exact = nearest_negatives(rows, rows, runs, NegativeRule(3))
+    half = nearest_negatives(rows.bfloat16(), rows.bfloat16(), runs, NegativeRule(3))
+    again = similarities_at(rows, rows, half.place[:, 0])
+    assert (exact.similarity[:, 0] - again).max() < 0.02
+    assert (half.place == exact.place).float().mean() > 0.8
+
+
+def test_no_negatives_are_refused() -> None:
+    with pytest.raises(InputError, match="negatives=0"):
+        NegativeRule(0)
+    with pytest.raises(InputError, match="skip=-1"):
+        NegativeRule(1, skip=-1)
