@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from contextlib import AbstractContextManager, nullcontext
@@ -10,6 +11,7 @@ from functools import cache
 import torch
 
 from ..mining.errors import InputError, SubspaceWarning
+from .device_errors import missing_device
 from .training_config import Precision
 
 
@@ -36,8 +38,8 @@ def pick_device(name: str | None = None) -> torch.device:
         if device.type == "meta":
             raise InputError("--device meta computes nothing; use cpu, cuda or mps")
     except (RuntimeError, AssertionError) as error:
-        first_line = str(error).splitlines()[0]
-        raise InputError(f"--device {name} cannot be used here: {first_line}") from error
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        raise InputError(missing_device(name, str(error), torch.cuda.device_count(), visible)) from error
     return device
 
 
