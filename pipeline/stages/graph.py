@@ -126,12 +126,19 @@ class StageRow:
         )
 
     def do(self, context: Context, **arguments: Any) -> dict[str, Any]:
-        """Do the stage unless it is done, and return its marker."""
+        """Do the stage unless it is done, and return its marker.
+
+        Raises:
+            InputError: memory ran out; the message names settings that need less.
+        """
+        from ..memory_advice import processes_here, shortages_in_words
+
         if self.gpus != "none":
             context.options.stop.hold(
                 lambda: import_module("torch")
             )  # a signal inside would abort the process
-        return self.function(self.work)(context, **arguments)
+        with shortages_in_words(self.name, context.config, processes_here(context.options.processes)):
+            return self.function(self.work)(context, **arguments)
 
     def parts(self, context: Context) -> Any:
         """The parts of a stage that shards; None where it has none in this round."""
