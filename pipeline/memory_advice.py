@@ -23,7 +23,7 @@ def shortages_in_words(stage: str, config: RunConfig, processes: int = 1) -> Ite
     """Turn errors of a stage that has no memory left into one line for the user.
 
     Args:
-        processes: that train together.
+        processes: of `--processes`; a launcher's count where it has started this one.
 
     Raises:
         InputError: memory ran out in the block.
@@ -34,6 +34,7 @@ def shortages_in_words(stage: str, config: RunConfig, processes: int = 1) -> Ite
         shortage = shortage_of(error)
         if shortage is None:
             raise
+        processes = max(processes, int(os.environ.get("WORLD_SIZE", "1")))
         raise InputError(in_words(shortage, stage, config, processes)) from error
 
 
@@ -113,8 +114,3 @@ def free_memory(meminfo: str = MEMINFO) -> int | None:
     except (OSError, StopIteration):
         return None
     return int(found.split()[1]) * 1024
-
-
-def processes_here(given: int) -> int:
-    """How many processes train together: those of `--processes`, or of the launcher that started this one."""
-    return max(given, int(os.environ.get("WORLD_SIZE", "1")))

@@ -26,7 +26,7 @@ def diagnose(quick: bool = False) -> Iterator[Finding]:
 
 
 def _speeds() -> Iterator[Finding]:
-    from ...mining.clustering.faiss_gpus import faiss_gpus
+    from ...mining.clustering.idle_gpus import faiss_gpus
 
     devices = ["cpu", *(f"cuda:{index}" for index in range(len(gpus.torch_gpus())))]
     return speeds.speeds_of(devices, faiss_gpus())

@@ -121,17 +121,17 @@ def _runs_on(capability: tuple[int, int], name: str) -> bool:
 
 def faiss(gpus: int, faiss_sees: int, packages: Collection[str]) -> Finding:
     """GPUs that FAISS sees beside those of torch."""
-    from ...mining.clustering.faiss_gpus import idle_gpus
+    from ...mining.clustering.idle_gpus import problem_with_faiss
 
     value = counted(faiss_sees, "GPU") if faiss_sees else "no GPU"
-    return Finding("FAISS sees", value, idle_gpus(gpus, faiss_sees, packages), {"gpus": faiss_sees})
+    return Finding("FAISS sees", value, problem_with_faiss(gpus, faiss_sees, packages), {"gpus": faiss_sees})
 
 
 def all_gpus() -> Iterator[Finding]:
     """The driver, every GPU, and what FAISS sees."""
     import torch
 
-    from ...mining.clustering.faiss_gpus import faiss_gpus, faiss_packages
+    from ...mining.clustering.idle_gpus import faiss_gpus, faiss_packages
 
     gpus = torch_gpus()
     version, visible = driver_version(), os.environ.get("CUDA_VISIBLE_DEVICES")

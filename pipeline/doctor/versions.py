@@ -55,7 +55,7 @@ def _more(module: str) -> str:
 
         return f" for CUDA {torch.version.cuda}" if torch.version.cuda else " without CUDA"
     if module == "faiss":
-        from ...mining.clustering.faiss_gpus import faiss_packages
+        from ...mining.clustering.idle_gpus import faiss_packages
 
         return build_of(faiss_packages())
     return ""

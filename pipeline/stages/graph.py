@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ...mining.errors import InputError
 from .. import stage_folder as files
+from ..memory_advice import shortages_in_words
 from ..run_directory import RunDirectory
 from .stage import Stage
 
@@ -126,18 +127,12 @@ class StageRow:
         )
 
     def do(self, context: Context, **arguments: Any) -> dict[str, Any]:
-        """Do the stage unless it is done, and return its marker.
-
-        Raises:
-            InputError: memory ran out; the message names settings that need less.
-        """
-        from ..memory_advice import processes_here, shortages_in_words
-
+        """Do the stage unless it is done, and return its marker."""
         if self.gpus != "none":
             context.options.stop.hold(
                 lambda: import_module("torch")
             )  # a signal inside would abort the process
-        with shortages_in_words(self.name, context.config, processes_here(context.options.processes)):
+        with shortages_in_words(self.name, context.config, context.options.processes):
             return self.function(self.work)(context, **arguments)
 
     def parts(self, context: Context) -> Any:

@@ -6,8 +6,8 @@ import warnings
 
 import pytest
 
-from subspace.mining.clustering import faiss_gpus
-from subspace.mining.clustering.faiss_gpus import faiss_packages, idle_gpus, warn_of_idle_gpus
+from subspace.mining.clustering import idle_gpus as module
+from subspace.mining.clustering.idle_gpus import faiss_packages, problem_with_faiss, warn_of_idle_gpus
 from subspace.mining.errors import SubspaceWarning
 
 
@@ -20,13 +20,13 @@ from subspace.mining.errors import SubspaceWarning
 def test_an_idle_gpu_is_found(
     torch_sees: int, faiss_sees: int, packages: list[str], words: str | None
 ) -> None:
-    found = idle_gpus(torch_sees, faiss_sees, packages)
+    found = problem_with_faiss(torch_sees, faiss_sees, packages)
     assert (found is None) if words is None else (found is not None and found.startswith(words))
 
 
 def test_it_is_one_warning_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faiss_gpus, "faiss_gpus", lambda: 0)
-    monkeypatch.setattr(faiss_gpus, "faiss_packages", lambda: ["faiss-cpu"])
+    monkeypatch.setattr(module, "faiss_gpus", lambda: 0)
+    monkeypatch.setattr(module, "faiss_packages", lambda: ["faiss-cpu"])
     with pytest.warns(SubspaceWarning, match="torch sees 2 GPUs"):
         warn_of_idle_gpus(2)
     with warnings.catch_warnings():

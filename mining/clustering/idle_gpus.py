@@ -24,7 +24,7 @@ def faiss_gpus() -> int:
     return getattr(faiss, "get_num_gpus", int)()
 
 
-def idle_gpus(torch_sees: int, faiss_sees: int, packages: Collection[str]) -> str | None:
+def problem_with_faiss(torch_sees: int, faiss_sees: int, packages: Collection[str]) -> str | None:
     """What is wrong with the FAISS that is installed, and what to do; None where nothing is.
 
     Args:
@@ -42,6 +42,6 @@ def idle_gpus(torch_sees: int, faiss_sees: int, packages: Collection[str]) -> st
 
 def warn_of_idle_gpus(torch_sees: int) -> None:
     """Warn, in one line, where FAISS leaves the GPUs idle that torch sees."""
-    problem = idle_gpus(torch_sees, faiss_gpus(), faiss_packages())
+    problem = problem_with_faiss(torch_sees, faiss_gpus(), faiss_packages())
     if problem is not None:
         warnings.warn(problem, SubspaceWarning, stacklevel=2)
