@@ -10,6 +10,7 @@ Ends with 1 where a test or a part failed; an aim that is missed is only said.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import subprocess
 import sys
@@ -60,6 +61,15 @@ def machine_words() -> tuple[str, list[str]]:
     ]
 
 
+def give_memory_back() -> None:
+    """Give what torch keeps of the GPU's memory to the processes of the next part."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, perhaps store; 1 where something failed."""
     parser = argparse.ArgumentParser(
@@ -94,6 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
                 rows.append(row)
                 print(as_table([row])[-1], flush=True)
             print(f"({name}: {time.perf_counter() - began:.0f} s)", flush=True)
+            give_memory_back()
     table = as_table(rows)
     print("", *table, sep="\n")
     if given.store:

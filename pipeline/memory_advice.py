@@ -30,7 +30,7 @@ def shortages_in_words(stage: str, config: RunConfig, processes: int = 1) -> Ite
     """
     try:
         yield
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, MemoryError, OSError) as error:
         shortage = shortage_of(error)
         if shortage is None:
             raise

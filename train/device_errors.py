@@ -51,7 +51,7 @@ NCCL_REFUSES = (
 LOST = re.compile(
     r"connection( was likely)? (closed|reset|refused|timed out)|broken pipe|timed? ?out|timeout|failed to (connect|recv|send)"
     r"|network error|remote ?error|remote peer|communicator was aborted|no route to host|network is unreachable"
-    r"|call to (connect|recv|send)|closed by peer|unhandled system error|gloo",
+    r"|call to (connect|recv|send)|(recv|send)\w* failed|closed by peer|unhandled system error|gloo",
     re.IGNORECASE,
 )
 """What gloo, NCCL and torch's store say once another process or the network is gone."""
@@ -82,6 +82,14 @@ def missing_device(name: str, said: str, gpus: int, visible: str | None) -> str:
     if "mps" in name and "MPS" in said:
         return f"{begin}MPS is there on Apple's own processors alone; use cpu or cuda"
     return begin + _first_line(said)
+
+
+def unused_gpu(said: str) -> str:
+    """One line where torch warns of a GPU that it cannot use, and the CPU is taken instead."""
+    words = next((words for part, words in MISSING.items() if part in said), None)
+    return (
+        f"no GPU is used: {_first_line(said) if words is None else words.format(driver=_driver_cuda(said))}"
+    )
 
 
 def shared_wrongly(said: str) -> str | None:

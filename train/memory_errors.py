@@ -6,6 +6,7 @@ allocator, NumPy, Arrow, FAISS on CPU and GPU.
 
 from __future__ import annotations
 
+import errno
 import re
 from dataclasses import dataclass
 from types import TracebackType
@@ -59,9 +60,9 @@ def shortage_of(error: BaseException) -> Shortage | None:
         True
     """
     text = str(error)
-    if not isinstance(error, MemoryError) and not (
-        isinstance(error, RuntimeError) and any(sign in text for sign in SIGNS)
-    ):
+    of_system = isinstance(error, OSError) and error.errno == errno.ENOMEM  # a process could not be started
+    of_library = isinstance(error, RuntimeError) and any(sign in text for sign in SIGNS)
+    if not (isinstance(error, MemoryError) or of_system or of_library):
         return None
     asked, free, total, gpu = (pattern.search(text) for pattern in (ASKED, FREE, TOTAL, GPU))
     return Shortage(

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from PIL import Image
 
 from subspace.train import MultiSimilarityLoss, build_backbone
 
+from .jpegs import draw_all
 from .measure import Machine, Row, at_least, number, seconds_of, subspace
 
-PIXELS = 112
 TRAIN_AIM, EXTRACT_AIM = 0.97, 0.9
 """Shares of the bare speeds."""
 OTHER_AIM = 2.0
@@ -104,7 +98,7 @@ def planned_run(size: Size, machine: Machine) -> tuple[Path, dict[str, Any]]:
         machine.folder / "run",
         machine.folder / "photos.parquet",
     )
-    draw_all(photos, size)
+    draw_all(photos, size.identities, size.images)
     subspace("ingest", photos, "--out", manifest, "--test-fraction", 0)
     precision = ON_GPU if machine.on_gpu else ()
     subspace(
@@ -144,28 +138,3 @@ def decoding() -> str:
     found = json.loads(subspace("doctor", "--quick", "--json").stdout)
     (decoder,) = [finding for finding in found if finding["name"] == "decoder"]
     return f"the cores decode {number(decoder['images_per_second'] * decoder['cores'])}"
-
-
-def draw_all(folder: Path, size: Size) -> None:
-    """Colour JPEGs of 112 px, in a folder for each identity."""
-    processes = len(os.sched_getaffinity(0))
-    own = [range(size.identities)[start::processes] for start in range(processes)]
-    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-        list(pool.map(draw, own, [str(folder)] * processes, [size.images] * processes))
-
-
-def draw(identities: range, folder: str, images: int) -> None:
-    """A pattern for each identity, moved and noisy in each image; about 5 kB each."""
-    for identity in identities:
-        random = np.random.default_rng(identity)
-        colours = random.integers(0, 256, (7, 7, 3)).astype(np.uint8)
-        pattern = Image.fromarray(colours).resize((PIXELS + 12, PIXELS + 12), Image.Resampling.BICUBIC)
-        place = Path(folder, f"id{identity:05d}")
-        place.mkdir(parents=True, exist_ok=True)
-        for number_of in range(images):
-            left, top = (int(shift) for shift in random.integers(0, 12, 2))
-            pixels = np.asarray(pattern.crop((left, top, left + PIXELS, top + PIXELS)), np.float32)
-            pixels = (pixels + random.normal(0, 12, pixels.shape)).clip(0, 255).astype(np.uint8)
-            buffer = io.BytesIO()
-            Image.fromarray(pixels).save(buffer, "JPEG", quality=80)
-            (place / f"{number_of}.jpg").write_bytes(buffer.getvalue())

@@ -49,6 +49,8 @@ def loss_rows(machine: Machine) -> Iterator[Row]:
                 try:
                     taken = seconds_of(step, machine.device)
                 except torch.OutOfMemoryError:
+                    rows_BD.grad = None
+                    torch.cuda.empty_cache()
                     yield Row(f"{what}, in products", "out of memory", met=False)
                     continue
                 figure, note = taken / product, f"{number(1e3 * taken)} ms"

@@ -5,10 +5,12 @@ The texts are as users reported them in the trackers of PyTorch, NCCL, gloo and 
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 
-from subspace.mining.errors import InputError, StoppedEarly
+from subspace.mining.errors import InputError, StoppedEarly, SubspaceWarning
 from subspace.train import distributed, pick_device
 from subspace.train.device_errors import lost_contact, missing_device, shared_wrongly
 
@@ -41,6 +43,8 @@ OF_PROCESSES = [
     ("[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:12345", 4, ""),
     ("[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:269] writev [127.0.0.1]:4711: Broken pipe", 4, ""),
     ("[/pytorch/third_party/gloo/gloo/transport/tcp/unbound_buffer.cc:78] Timed out waiting 1800000ms for recv operation to complete", 4, ""),
+    ("sendBytes failed on SocketImpl(fd=63, addr=[localhost]:40934, remote=[localhost]:29500): Broken pipe", 4, ""),
+    ("recvValue failed on SocketImpl(fd=63, addr=[localhost]:40934, remote=[localhost]:29500): no error", 4, ""),
     ("Failed to recv, got 0 bytes. Connection was likely closed. Did the remote server shutdown or crash?", 4, ""),
     ("The client socket has timed out after 60000ms while trying to connect to (node1, 29500).", 4, ""),
     ("The server socket has failed to listen on any local network address. port: 29500, useIpv6: false, code: -98, name: EADDRINUSE, message: address already in use", 2, "MASTER_PORT"),
@@ -102,3 +106,18 @@ def test_a_missing_device_is_one_line_that_says_why(
 def test_pick_device_says_it_in_these_words() -> None:
     with pytest.raises(InputError, match="this torch has no CUDA; install its CUDA build"):
         pick_device("cuda")
+
+
+def test_a_gpu_that_torch_cannot_use_is_one_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    def warns() -> bool:
+        warnings.warn(
+            f"CUDA initialization: {OLD} (Triggered internally at CUDAFunctions.cpp:108.)", stacklevel=1
+        )
+        return False
+
+    monkeypatch.setattr(torch.cuda, "is_available", warns)
+    with pytest.warns(
+        SubspaceWarning, match="no GPU is used: the NVIDIA driver knows CUDA 11.4, older"
+    ) as caught:
+        assert pick_device().type != "cuda"
+    assert len(caught) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -36,6 +38,8 @@ TEXTS = [
     (MemoryError("Unable to allocate 15.0 GiB for an array with shape (4026531840,) and data type float32"), Shortage("cpu", 15 * GiB)),
     (MemoryError("malloc of size 4194304064 failed"), Shortage("cpu", 4194304064)),
     (MemoryError(), Shortage("cpu")),
+    (OSError(12, "Cannot allocate memory"), Shortage("cpu")),
+    (OSError(28, "No space left on device"), None),
     (MemoryError("std::bad_alloc"), Shortage("cpu")),
     (RuntimeError(FAISS), Shortage("cuda:1", 1610612736)),
     (RuntimeError("CUDA error: an illegal memory access was encountered"), None),
@@ -52,7 +56,7 @@ def test_a_shortage_is_told_by_its_text(error: Exception, expected: Shortage | N
 @pytest.mark.parametrize("ask", [
     lambda: torch.empty(10**15), lambda: __import__("numpy").empty(10**15), lambda: __import__("pyarrow").allocate_buffer(2**60),
 ])  # fmt: skip
-def test_what_the_libraries_here_really_raise(ask) -> None:
+def test_what_the_libraries_here_really_raise(ask: Callable[[], object]) -> None:
     with pytest.raises((RuntimeError, MemoryError)) as raised:
         ask()
     found = shortage_of(raised.value)
