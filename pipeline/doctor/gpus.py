@@ -38,7 +38,7 @@ def driver_version(path: Path = DRIVER) -> str | None:
     except OSError:
         return None
     found = re.search(r"Module.*?\s(\d+\.\d+(?:\.\d+)?)\s", text)
-    return found[1] if found else "of an unknown version"
+    return found[1] if found else "of a version that it does not say"
 
 
 def torch_gpus() -> list[Gpu]:
@@ -78,7 +78,7 @@ def driver(version: str | None, gpus: Sequence[Gpu], said: str, visible: str | N
     if version is None and not gpus:
         return Finding("driver", "no NVIDIA driver: all work is done on the CPU")
     if gpus:
-        return Finding("driver", f"NVIDIA {version or 'of an unknown version'}")
+        return Finding("driver", f"NVIDIA {version or 'of a version that it does not say'}")
     return Finding("driver", f"NVIDIA {version}", missing_device("cuda", said, 0, visible))
 
 

@@ -46,7 +46,7 @@ CLOSED = (
 )
 
 
-@pytest.mark.parametrize(("text", "version"), [(OPEN, "580.65.06"), (CLOSED, "535.183.01"), ("odd", "of an unknown version")])  # fmt: skip
+@pytest.mark.parametrize(("text", "version"), [(OPEN, "580.65.06"), (CLOSED, "535.183.01"), ("odd", "of a version that it does not say")])  # fmt: skip
 def test_the_driver_says_its_version(text: str, version: str, tmp_path: Path) -> None:
     (tmp_path / "version").write_text(text)
     assert driver_version(tmp_path / "version") == version
