@@ -2,8 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# cpu or gpu: which FAISS.
+EXTRA ?= cpu
 
-.PHONY: install demo test test-slow slurm-test check format docs bench demo-data glyphs clean
+.PHONY: install demo test test-slow slurm-test gpu-check check format docs bench demo-data glyphs clean
 
 install: $(INSTALLED)
 
@@ -12,7 +14,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or later is needed: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq python3-venv; } || { echo "Python's venv module is missing: apt-get install python3-venv"; exit 2; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cpu,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRA),dev]'
 	@touch $@
 
 demo: install
@@ -29,6 +31,11 @@ slurm-test: install
 	@[ "$$(id -u)" = 0 ] || { echo "make slurm-test needs root, since it starts a Slurm of its own"; exit 2; }
 	@tests/slurm/install_slurm.sh
 	$(BIN)/python -m pytest -q -m "slurm and not slow" tests/slurm
+
+# On a machine with a GPU, five minutes; ARGS=--store keeps the table.
+gpu-check: EXTRA = gpu
+gpu-check: install
+	$(BIN)/python benchmarks/gpu_check.py $(ARGS)
 
 check: install
 	$(BIN)/ruff check .

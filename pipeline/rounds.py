@@ -46,6 +46,10 @@ def run_rounds(context: Context) -> dict[str, Any]:
     if context.options.dry_run:
         _describe(context)
         return {"dry_run": True}
+    if context.options.processes > 1:
+        from .stages.training_processes import refuse_shared_gpus
+
+        refuse_shared_gpus(context.options.processes, context.options.device)
     for stage in rows_of("start"):
         stage.do(context.at_round(-1))
     index, more = 0, rounds.examine(0)

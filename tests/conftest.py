@@ -40,6 +40,18 @@ QUICK = [
 """The paper's method, every image embedded in every round."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what is marked `cuda` where torch sees no GPU."""
+    marked = [item for item in items if item.get_closest_marker("cuda")]
+    if not marked:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="torch sees no GPU"))
+
+
 def subspace(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command line as a user does, from the folder `cwd`; what it says of its progress is left out."""
     done = run_command([str(argument) for argument in arguments], cwd)

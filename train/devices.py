@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from contextlib import AbstractContextManager, nullcontext
@@ -10,6 +11,7 @@ from functools import cache
 import torch
 
 from ..mining.errors import InputError, SubspaceWarning
+from .device_errors import missing_device, unused_gpu
 from .training_config import Precision
 
 
@@ -25,7 +27,7 @@ def pick_device(name: str | None = None) -> torch.device:
         device(type='cpu')
     """
     if name is None or name == "auto":
-        if torch.cuda.is_available():
+        if _cuda_is_there():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     if not re.fullmatch(r"(cpu|mps|meta|cuda|xpu)(:\d+)?", name):
@@ -36,9 +38,19 @@ def pick_device(name: str | None = None) -> torch.device:
         if device.type == "meta":
             raise InputError("--device meta computes nothing; use cpu, cuda or mps")
     except (RuntimeError, AssertionError) as error:
-        first_line = str(error).splitlines()[0]
-        raise InputError(f"--device {name} cannot be used here: {first_line}") from error
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        raise InputError(missing_device(name, str(error), torch.cuda.device_count(), visible)) from error
     return device
+
+
+def _cuda_is_there() -> bool:
+    """Whether torch sees a GPU; what it warns of one that it cannot use is said in a line."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        there = torch.cuda.is_available()
+    for warning in caught:
+        warnings.warn(unused_gpu(str(warning.message)), SubspaceWarning, stacklevel=3)
+    return there
 
 
 def cpu_has_bf16() -> bool:

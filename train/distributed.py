@@ -26,6 +26,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from ..mining.errors import InputError, StoppedEarly
+from .device_errors import lost_contact, shared_wrongly
 
 PATIENCE = timedelta(minutes=30)
 """How long a process waits for the others before it gives up: the first step may compile kernels, process 0 writes
@@ -79,14 +80,20 @@ def joined() -> Iterator[None]:
 
 @contextmanager
 def losses_of_contact() -> Iterator[None]:
-    """Turn the errors of torch.distributed that mean "another process is gone" into `StoppedEarly`."""
+    """Turn errors of torch.distributed into words: "another process is gone" into `StoppedEarly`.
+
+    Raises:
+        InputError: the devices or ports of the processes are wrong, and would be so again.
+        StoppedEarly: another process, or the way to it, was lost.
+    """
     try:
         yield
     except RuntimeError as error:
         text = str(error)
-        if not any(
-            sign in text for sign in ("onnection", "ocket", "peer", "imed out", "imeout", "NCCL", "gloo")
-        ):
+        wrong = shared_wrongly(text)
+        if wrong is not None:
+            raise InputError(wrong) from error
+        if not lost_contact(text):
             raise
         raise StoppedEarly(
             f"process {rank()} lost contact with another one; run the same command to continue from the last save"

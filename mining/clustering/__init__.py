@@ -12,5 +12,6 @@ neighbors      nearest identities, exactly: inside subspaces, and over all for r
 hardness       how near the nearest other identity of a batch is; no FAISS
 quality        similarity inside and between subspaces, and what stays of the last ones
 product_speed  seconds of a matrix product here, for estimates
+idle_gpus      whether FAISS sees the GPUs that torch sees
 duplicates     identities that may be one person under two names
 """

@@ -5,4 +5,5 @@ data        ingest and init: from images to a run
 stages      one command a stage, made from the table of stages, and eval
 runs        run, status, inspect, demo
 jobs        submit, logs, cancel
+machine     doctor: what this machine is good for
 """

@@ -174,6 +174,8 @@ def _examine_checkpoint(
         HeldOut.test(config).choose_images(opened)  # says what would be wrong
         options.console.say(f"would evaluate {path} on {opened.path}; dry run: nothing was done")
         return {}, options.console
+    from ..memory_advice import shortages_in_words
     from ..stages.examination import examine_checkpoint
 
-    return {str(path): examine_checkpoint(path, config, opened, options)}, options.console
+    with shortages_in_words("eval", config):
+        return {str(path): examine_checkpoint(path, config, opened, options)}, options.console

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ...mining.errors import InputError
 from .. import stage_folder as files
+from ..memory_advice import shortages_in_words
 from ..run_directory import RunDirectory
 from .stage import Stage
 
@@ -131,7 +132,8 @@ class StageRow:
             context.options.stop.hold(
                 lambda: import_module("torch")
             )  # a signal inside would abort the process
-        return self.function(self.work)(context, **arguments)
+        with shortages_in_words(self.name, context.config, context.options.processes):
+            return self.function(self.work)(context, **arguments)
 
     def parts(self, context: Context) -> Any:
         """The parts of a stage that shards; None where it has none in this round."""

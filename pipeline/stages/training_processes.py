@@ -6,13 +6,17 @@ passes signals on and waits. Under torchrun there is no parent of ours; process 
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
 from typing import Any
 
-from ...mining.errors import StaleArtifactError
+import torch
+
+from ...mining.errors import InputError, StaleArtifactError
 from ...train import distributed
 from ..child_processes import Child, run_children, threads_each
+from ..console import counted
 from ..options import Options
 from .stage import Stage, run_stage
 
@@ -24,6 +28,10 @@ def run_stage_together(
 
     Process 0 looks whether there is anything to do, and writes the marker; the others only work.
     """
+    if (
+        os.environ.get("TORCHELASTIC_RUN_ID") is not None
+    ):  # torchrun, which shows all its processes the same GPUs
+        refuse_shared_gpus(int(os.environ.get("LOCAL_WORLD_SIZE", "1")), options.device)
     with distributed.joined():
         begun = False
 
@@ -53,6 +61,7 @@ def train_together(stage: Stage, arguments: list[str], options: Options) -> dict
     remake = options.force or (options.remake_stale and _is_stale(stage))
     if options.dry_run or (not remake and stage.is_done()):
         return run_stage(stage, options, lambda: f"in {options.processes} processes", lambda: None)
+    refuse_shared_gpus(options.processes, options.device)
     flags = {
         f"--device={options.device}": options.device is not None,
         "--force": remake,
@@ -63,6 +72,25 @@ def train_together(stage: Stage, arguments: list[str], options: Options) -> dict
     options.on_work()
     start_together([*arguments, *given, *options.overrides], options.processes, options)
     return stage.folder.record(stage.name)
+
+
+def refuse_shared_gpus(processes: int, device: str | None) -> None:
+    """Refuse more processes of this machine than it has GPUs, where they would train on GPUs.
+
+    NCCL does, once all have begun. Nothing is set up on a GPU for this.
+
+    Args:
+        device: as `--device` was given; None or auto: a GPU where there is one.
+
+    Raises:
+        InputError: there are fewer GPUs.
+    """
+    gpus = torch.cuda.device_count()
+    if gpus and processes > gpus and (device or "auto").partition(":")[0] in ("auto", "cuda"):
+        raise InputError(
+            f"{counted(processes, 'process', 'processes')}, {counted(gpus, 'GPU')}: processes that train together need "
+            f"one each; start {'one' if gpus == 1 else gpus} (--processes {gpus}), or pass --device cpu"
+        )
 
 
 def _is_stale(stage: Stage) -> bool:

@@ -1,0 +1,130 @@
+"""The machine: cores, memory, disk, shared memory, and how fast it decodes images."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..console import amount, counted
+from ..memory_advice import free_memory
+from .finding import Finding
+
+CGROUP = Path("/sys/fs/cgroup")
+SHARED = Path("/dev/shm")
+LITTLE_SHARED = 1 << 30
+"""Bytes; containers begin with 64 MiB, and a batch of 512 images of 112 px is 20 MB."""
+LITTLE_DISK = 10 << 30
+SIZE = 112
+"""Pixels a side of the image that is decoded."""
+
+
+def cores(cgroup: Path = CGROUP, usable: int | None = None) -> Finding:
+    """Cores that this process may use, and fewer where its container has a quota."""
+    usable = usable or len(os.sched_getaffinity(0))
+    quota = _quota(cgroup)
+    value = f"{usable} of {os.cpu_count()}"
+    if quota is None or quota >= usable:
+        return Finding("cores", value, facts={"cores": usable})
+    return Finding(
+        "cores",
+        f"{value}, of which the container may use {quota:.1f}",
+        f"more than {max(1, int(quota))} loader processes or threads wait for each other: set train.num_workers and "
+        "OMP_NUM_THREADS accordingly",
+        {"cores": quota},
+    )
+
+
+def _quota(cgroup: Path) -> float | None:
+    try:
+        most, period = (cgroup / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return None
+    return None if most == "max" else int(most) / int(period)
+
+
+def memory(cgroup: Path = CGROUP, free: int | None = None) -> Finding:
+    """Memory that programs may still take, and less where the container has a limit."""
+    free = free_memory() if free is None else free
+    try:
+        limit = int((cgroup / "memory.max").read_text())
+        within = limit - int((cgroup / "memory.current").read_text())
+    except (OSError, ValueError):  # "max", or no cgroup
+        within = None
+    if free is None and within is None:
+        return Finding("memory", "not known")
+    least = min(size for size in (free, within) if size is not None)
+    limited = ", the limit of the container" if least == within else ""
+    return Finding("memory", f"{amount(least)} free{limited}", facts={"free": least})
+
+
+def disk(folder: Path | None = None, free: int | None = None) -> Finding:
+    """Space of the current folder, where a run would be written."""
+    folder = folder or Path.cwd()
+    free = shutil.disk_usage(folder).free if free is None else free
+    writable = os.access(folder, os.W_OK)
+    advice = None if writable else f"{folder} cannot be written to; make runs elsewhere"
+    if writable and free < LITTLE_DISK:
+        advice = (
+            "a run keeps its means and checkpoints: 10 million identities of 512 numbers are 20 GB a round"
+        )
+    return Finding("disk", f"{amount(free)} free in {folder}", advice, {"free": free})
+
+
+def shared_memory(folder: Path = SHARED, size: int | None = None) -> Finding:
+    """/dev/shm, through which loader processes hand images on."""
+    if size is None and not folder.exists():
+        return Finding("shared memory", f"no {folder}", "set train.num_workers=0 and extract.num_workers=0")
+    size = shutil.disk_usage(folder).total if size is None else size
+    little = "loader processes hand images on in it; enlarge it (docker run --shm-size=8g), or set train.num_workers=0"
+    return Finding("shared memory", amount(size), little if size < LITTLE_SHARED else None, {"size": size})
+
+
+def decoder(seconds: float = 0.5, turbo: bool | None = None) -> Finding:
+    """Images of 112 px that one core decodes a second, from JPEGs in memory."""
+    from PIL import features
+
+    from ...train.data.images import decode_image
+
+    turbo = bool(features.check_feature("libjpeg_turbo")) if turbo is None else turbo
+    data, decoded = a_jpeg(SIZE), 0
+    decode_image(data, SIZE)
+    began = time.thread_time()
+    while (took := time.thread_time() - began) < seconds:
+        decode_image(data, SIZE)
+        decoded += 1
+    rate, usable = decoded / took, len(os.sched_getaffinity(0))
+    by = "libjpeg-turbo" if turbo else "libjpeg"
+    return Finding(
+        "decoder",
+        f"{rate:,.0f} images/s a core (JPEG, {SIZE} px, {by}), {rate * usable:,.0f} by {counted(usable, 'core')}",
+        None if turbo else "this Pillow is without libjpeg-turbo: pip install --force-reinstall pillow",
+        {"images_per_second": rate, "cores": usable},
+    )
+
+
+def a_jpeg(size: int) -> bytes:
+    """A picture with edges and some grain, as JPEG: 9 kB at 112 px, as a face at high quality is."""
+    import numpy as np
+    from PIL import Image
+
+    from ...mining.randomness import generator
+
+    y, x = np.mgrid[:size, :size] * 16 // size
+    colours = np.stack([x * y * 31 % 251, (x - y) * 47 % 253, (x + 2 * y) * 13 % 255], axis=-1)
+    grain = generator(0, "doctor").normal(0, 9, colours.shape)
+    buffer = io.BytesIO()
+    Image.fromarray((colours + grain).clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def all_of_it() -> Iterator[Finding]:
+    """Every check of this file."""
+    yield cores()
+    yield memory()
+    yield disk()
+    yield shared_memory()
+    yield decoder()

@@ -1,0 +1,62 @@
+"""Cores, memory, disk, shared memory and decoder of machines that are made up, and of this one."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from subspace.pipeline.doctor import machine
+
+
+def test_a_quota_of_the_container_is_said(tmp_path: Path) -> None:
+    assert machine.cores(tmp_path, usable=8).advice is None
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    assert machine.cores(tmp_path, usable=8).advice is None
+    (tmp_path / "cpu.max").write_text("250000 100000\n")
+    limited = machine.cores(tmp_path, usable=8)
+    assert "may use 2.5" in limited.value
+    assert "more than 2 loader processes" in (limited.advice or "")
+    assert machine.cores(tmp_path, usable=2).advice is None
+
+
+def test_the_limit_of_the_container_counts_where_it_is_less(tmp_path: Path) -> None:
+    assert machine.memory(tmp_path, free=10**10).value == "10.0 GB free"
+    (tmp_path / "memory.max").write_text("4000000000\n")
+    (tmp_path / "memory.current").write_text("1000000000\n")
+    assert machine.memory(tmp_path, free=10**10).value == "3.0 GB free, the limit of the container"
+    assert machine.memory(tmp_path, free=10**9).value == "1.0 GB free"
+    (tmp_path / "memory.max").write_text("max\n")
+    assert machine.memory(tmp_path, free=10**10).facts == {"free": 10**10}
+
+
+@pytest.mark.parametrize(("size", "advised"), [(64 << 20, True), (8 << 30, False)])
+def test_little_shared_memory_is_advised(size: int, advised: bool) -> None:
+    found = machine.shared_memory(size=size)
+    assert (found.advice is not None) == advised
+    if advised:
+        assert "--shm-size" in (found.advice or "")
+
+
+def test_disk(tmp_path: Path) -> None:
+    assert machine.disk(tmp_path, free=10**12).advice is None
+    assert machine.disk(tmp_path, free=10**9).advice
+    assert (
+        machine.shared_memory(tmp_path / "none").advice == "set train.num_workers=0 and extract.num_workers=0"
+    )
+
+
+def test_the_decoder_decodes_an_image_like_a_face() -> None:
+    data = machine.a_jpeg(112)
+    assert Image.open(io.BytesIO(data)).size == (112, 112)
+    assert 3_000 < len(data) < 12_000
+    found = machine.decoder(seconds=0.01)
+    assert found.facts["images_per_second"] > 10
+    assert machine.decoder(seconds=0.01, turbo=False).advice
+
+
+def test_all_of_this_machine() -> None:
+    names = [finding.name for finding in machine.all_of_it()]
+    assert names == ["cores", "memory", "disk", "shared memory", "decoder"]
