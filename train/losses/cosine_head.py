@@ -17,7 +17,9 @@ from .unit_length import unit_embeddings
 
 
 def checked_labels(labels_B: Tensor, batch_size: int, num_classes: int, *, lowest: int = 0) -> Tensor:
-    """Return the labels as int64[B]; a compiled loss trusts their range.
+    """Return the labels as int64[B], where they lie; a compiled loss trusts their range.
+
+    Labels on a GPU are waited for.
 
     Raises:
         InputError: not one whole number per image, or one outside lowest..num_classes - 1.
@@ -85,7 +87,7 @@ class CosineClassLoss(EmbeddingLoss):
             InputError: NaN or infinity among the embeddings, or a label outside 0..C-1.
         """
         unit_BD = unit_embeddings(embeddings)
-        labels_B = checked_labels(labels, len(unit_BD), self.num_classes)
+        labels_B = checked_labels(labels, len(unit_BD), self.num_classes).to(unit_BD.device)
         return self.cross_entropy(unit_BD @ unit_rows(self.weight, unit_BD).T, labels_B)
 
     def cross_entropy(self, cosine_BC: Tensor, labels_B: Tensor) -> Tensor:

@@ -89,7 +89,7 @@ class CrossBatchMemory(HostCounts, EmbeddingLoss):
         filled = min(self.count("kept"), self.memory_size)
         if filled:
             ref_emb = torch.cat([embeddings, self.embedding_memory[:filled]])
-            ref_labels = torch.cat([labels, self.label_memory[:filled]])
+            ref_labels = torch.cat([labels.to(self.label_memory), self.label_memory[:filled]])
             value = self.loss(embeddings, labels, ref_emb=ref_emb, ref_labels=ref_labels, own_start=0)
         else:
             value = self.loss(embeddings, labels)

@@ -36,8 +36,8 @@ class Rung(NamedTuple):
 class EmbeddingLoss(nn.Module):
     """A loss, called as `loss(embeddings, labels)`; its answers are those of a pair loss until a subclass differs.
 
-    A subclass defines `forward(self, embeddings, labels)` for float[B, D] embeddings and int[B] labels. One that
-    compares images takes `ref_emb`, `ref_labels` and `own_start` after them, as `pair_loss` explains.
+    A subclass defines `forward(self, embeddings, labels)` for float[B, D] embeddings and int[B] labels, which
+    may lie on the CPU while the embeddings lie on a GPU: then nothing waits for it. One that compares images takes `ref_emb`, `ref_labels` and `own_start` after them, as `pair_loss` explains.
 
     >>> class Spread(EmbeddingLoss):
     ...     def forward(self, embeddings, labels, ref_emb=None, ref_labels=None, own_start=None):

@@ -104,6 +104,7 @@ class OIMLoss(EmbeddingLoss):
         """
         unit_BD = unit_embeddings(embeddings)
         labels_B = checked_labels(labels, len(unit_BD), self.num_classes, lowest=UNLABELLED)
+        labels_B = labels_B.to(unit_BD.device)
         fixed_BD = unit_BD.detach()
         value, gradient_BD = self._value_and_gradient(fixed_BD, labels_B)
         if self.training:

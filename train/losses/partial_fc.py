@@ -105,6 +105,7 @@ class PartialClassLoss(EmbeddingLoss):
         """
         unit_BD = unit_embeddings(embeddings)
         rows_R, place_B = self.rows(checked_labels(labels, len(unit_BD), self.head.num_classes))
+        rows_R, place_B = rows_R.to(unit_BD.device), place_B.to(unit_BD.device)
         if distributed.is_shard(self.head.weight):
             return self._over_shards(unit_BD, rows_R, place_B)
         weight_RD = functional.embedding(rows_R, self.head.weight, sparse=self.sparse_gradient)
@@ -187,8 +188,7 @@ class PartialFCLoss(HostCounts, PartialClassLoss):
         others = sample_others(present_P.numpy(), self.head.num_classes, self.share, rng)
         if self.training:
             self.advance("step")
-        rows = torch.cat([present_P, torch.from_numpy(others)])
-        return rows.to(labels_B.device), place_B.to(labels_B.device)
+        return torch.cat([present_P, torch.from_numpy(others)]), place_B
 
 
 class SubspaceSoftmaxLoss(PartialClassLoss):
@@ -241,6 +241,7 @@ class SubspaceSoftmaxLoss(PartialClassLoss):
         self.register_buffer("subspace_of", subspace_of.to(torch.int64, copy=True), persistent=False)
 
     def rows(self, labels_B: Tensor) -> tuple[Tensor, Tensor]:
+        labels_B = labels_B.to(self.subspace_of.device)
         present = self.subspace_of[labels_B].unique()
         rows_R = torch.isin(self.subspace_of, present).nonzero().squeeze(1)
         return rows_R, torch.searchsorted(rows_R, labels_B)
