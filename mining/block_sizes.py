@@ -6,8 +6,8 @@ import torch
 
 IN_A_CACHE = 2**21
 """8 MB in float32: on a CPU larger blocks leave its last-level cache."""
-AT_MOST = 2**28
-"""1 GiB in float32: a GPU gains nothing by more."""
+AT_MOST = 2**27
+"""512 MiB in float32: a GPU gains little by more."""
 LEAST_ROWS = 128
 """Fewer rows make a slow product."""
 
@@ -15,7 +15,7 @@ LEAST_ROWS = 128
 def similarities_at_a_time(device: torch.device) -> int:
     """Numbers in a block of similarities on `device`.
 
-    On a GPU a quarter of the free memory in float32, at most 1 GiB and at least 16 MiB.
+    On a GPU a quarter of the free memory in float32, at most 512 MiB and at least 16 MiB.
     """
     if device.type != "cuda":
         return IN_A_CACHE

@@ -29,7 +29,7 @@ class BatchOHNMLoss(TripletLoss):
     meets the anchor's k nearest negatives (Wang, Zhang, Lan 2017; k, m unpublished: k = 3 and
     m = 0.2..0.3 are a start). d is the squared Euclidean distance of unit vectors, 2 - 2·cos, from 0 to 4.
     Exact; forward and backward take little more than one B × B × D matrix product, and memory for a block of
-    similarities, 1 GiB at most however large the batch.
+    similarities, 512 MiB at most however large the batch.
 
     >>> loss = BatchOHNMLoss(margin=0.3, negatives=3)
     >>> embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]])

@@ -1,6 +1,6 @@
 """Triplet losses whose negatives are drawn: uniformly (OHNM), or by distance (Sampling Matters).
 
-Memory is O(B · P) and a block of similarities, 1 GiB at most. Draws are the same on every device. The arguments of every
+Memory is O(B · P) and a block of similarities, 512 MiB at most. Draws are the same on every device. The arguments of every
 call are those of `pair_loss`.
 
 Shapes: B anchors (the batch), P positives of the anchor that has most.

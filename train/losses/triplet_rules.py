@@ -1,7 +1,7 @@
 """Triplet losses that differ in which triplets of the batch they take: all, the hardest, semi-hard ones.
 
 d is the squared Euclidean distance of unit vectors, 2 - 2·cos, 0 to 4, unless said otherwise; losses are
-means over the triplets that violate the margin. Memory is O(B · P) and a block of similarities, 1 GiB at most, and never one
+means over the triplets that violate the margin. Memory is O(B · P) and a block of similarities, 512 MiB at most, and never one
 of triplets. The arguments of every call are those of `pair_loss`.
 
 Shapes: B anchors (the batch), R references (the batch itself unless others are given), P positives of the
@@ -189,10 +189,10 @@ def _batch_all(pairs: SortedPairs, margin: float) -> Outcome:
 
 def _cosines_to_negatives(pairs: SortedPairs) -> Tensor:
     """Sum of each anchor's cosines to all its negatives, float[B]: those to all less those to its own identity."""
-    sums_RD = pairs.references_RD.cumsum(dim=0, dtype=torch.float64)
-    sums_RD = torch.cat((torch.zeros_like(sums_RD[:1]), sums_RD))
-    others_BD = sums_RD[-1] - sums_RD[pairs.runs.last] + sums_RD[pairs.runs.first]
-    return torch.linalg.vecdot(pairs.anchors_BD.double(), others_BD)
+    anchors_BD, exists_BP = pairs.anchors_BD, pairs.exists_BP
+    all_B = anchors_BD @ pairs.references_RD.sum(dim=0)
+    itself_B = torch.linalg.vecdot(anchors_BD, anchors_BD) * (pairs.runs.own < len(pairs.references_RD))
+    return all_B - (pairs.positive_cosine * exists_BP).sum(dim=1) - itself_B
 
 
 @rule("batch_hard")
