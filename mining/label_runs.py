@@ -7,13 +7,16 @@ Shapes: B anchors, R references (the anchors themselves unless others are given)
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
 
-class LabelRuns(NamedTuple):
+@dataclass(frozen=True)
+class LabelRuns:
     """Where each anchor's identity lies. Places count in sorted order; tensors lie on the CPU until `on` moves them."""
 
     anchor_order: Tensor
@@ -28,6 +31,8 @@ class LabelRuns(NamedTuple):
     """int64[B], place of the anchor itself among the references; R where it is not among them."""
     most: int
     """P."""
+    ends: tuple[np.ndarray, np.ndarray]
+    """`first` and `last` once more, to be read without waiting for a device."""
 
     @classmethod
     def of(
@@ -56,7 +61,8 @@ class LabelRuns(NamedTuple):
         last = torch.searchsorted(ordered_R, ordered_B, right=True)
         widest = int((last - first).max()) if B else 0
         most = widest - (ref_labels_R is None or own_start is not None)
-        return cls(anchor_order, reference_order, first, last, own, max(0, most))
+        ends = first.numpy(), last.numpy()
+        return cls(anchor_order, reference_order, first, last, own, max(0, most), ends)
 
     def on(self, device: torch.device) -> LabelRuns:
         """The same on a device, copied without waiting for it."""
@@ -68,8 +74,9 @@ class LabelRuns(NamedTuple):
             moved = [tensor.pin_memory() for tensor in moved]
         places_3B, anchor_order, reference_order = (tensor.to(device, non_blocking=True) for tensor in moved)
         first, last, own = places_3B.unbind()
-        return LabelRuns(anchor_order, reference_order, first, last, own, self.most)
+        return LabelRuns(anchor_order, reference_order, first, last, own, self.most, self.ends)
 
+    @cached_property
     def positives(self) -> tuple[Tensor, Tensor]:
         """Places of each anchor's positives, and which of them there are: int64[B, P], bool[B, P].
 

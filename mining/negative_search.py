@@ -8,7 +8,7 @@ or one for each limit), k negatives in a row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,7 +18,10 @@ from torch import Tensor
 from .block_sizes import rows_at_a_time, similarities_at_a_time
 from .errors import InputError
 from .label_runs import LabelRuns
+from .similarity_tiles import Tiling
 
+FEWEST_TILES = 10
+"""Four a side: from so many on, half the product is worth more than one look at whole rows."""
 GROUP = 64
 """Columns whose largest number stands for them all in the first of two looks."""
 
@@ -88,21 +91,23 @@ def negative_blocks(
     The blocks are the caller's to change.
     """
     B, R = len(anchors_BD), len(references_RD)
-    positive_BP = runs.positives()[0]
+    positive_BP = runs.positives[0]
     offset = torch.arange(runs.most + 1, device=anchors_BD.device)
     # A run that is shorter than the longest names its last column again.
     own_identity_Bn = torch.minimum(runs.first[:, None] + offset, runs.last[:, None] - 1).clamp_(min=0)
-    absent_B1 = (runs.first == runs.last)[:, None]
+    absent_B1 = (runs.first == runs.last)[:, None] if (runs.ends[0] == runs.ends[1]).any() else None
     rows = rows_at_a_time(B, R, anchors_BD.device)
     for start in range(0, B, rows):
         anchors = slice(start, min(start + rows, B))
         similarity_rR = anchors_BD[anchors] @ references_RD.T
         positive_rP = similarity_rR.gather(1, positive_BP[anchors])
         column_rn = own_identity_Bn[anchors]
-        kept = similarity_rR.gather(1, column_rn[:, :1])
+        kept_r1 = None if absent_B1 is None else similarity_rR.gather(1, column_rn[:, :1])
         similarity_rR.scatter_(1, column_rn, -torch.inf)
-        # An identity that is not among the references names column 0 or another's last one: that is no one's to mask.
-        similarity_rR.scatter_(1, column_rn[:, :1], torch.where(absent_B1[anchors], kept, -torch.inf))
+        if absent_B1 is not None and kept_r1 is not None:
+            # An identity that is not among the references has named a column of another one.
+            masked_r1 = kept_r1.masked_fill(~absent_B1[anchors], -torch.inf)
+            similarity_rR.scatter_(1, column_rn[:, :1], masked_r1)
         for one, other in barred or ():
             similarity_rR[max(0, one.start - start) : max(0, one.stop - start), other] = -torch.inf
         yield anchors, similarity_rR, positive_rP
@@ -118,13 +123,17 @@ def nearest_negatives(
 ) -> Negatives:
     """Search the negatives that `rule` allows. Call it without gradients.
 
-    Cost: one B × R × D matrix product and one look at it; with `relative_margin` as many looks as P.
+    Cost: one B × R × D matrix product and one look at it, of a large batch that is its own references half the product;
+    with `relative_margin` a whole one and as many looks as P.
 
     Args:
         anchors_BD: float[B, D], unit length, sorted by label.
         references_RD: float[R, D], likewise.
         barred: of `LabelRuns.barred`.
     """
+    tiling = Tiling(anchors_BD, references_RD, runs)
+    if rule.relative_margin is None and tiling.symmetric and len(tiling) >= FEWEST_TILES:
+        return _in_tiles(tiling, rule, barred or ())
     B, width = len(anchors_BD), max(0, min(rule.skip + rule.negatives, len(references_RD)) - rule.skip)
     shape = (B, 1 if rule.relative_margin is None else runs.most, width)
     found = Negatives(
@@ -143,6 +152,35 @@ def nearest_negatives(
             below_rR = similarity_rR.masked_fill(similarity_rR >= limit_r[:, None], -torch.inf)
             found.similarity[anchors, q], found.place[anchors, q] = rule.nearest(below_rR)
     return found
+
+
+def _in_tiles(tiling: Tiling, rule: NegativeRule, barred: Sequence[tuple[slice, slice]]) -> Negatives:
+    """The same for a batch that is its own references, from half of its similarities."""
+    anchors_BD, runs = tiling.anchors_BD, tiling.runs
+    ranks = min(rule.skip + rule.negatives, len(anchors_BD))
+    best_Bk = anchors_BD.new_full((len(anchors_BD), ranks), -torch.inf)
+    place_Bk = torch.zeros(best_Bk.shape, dtype=torch.int64, device=best_Bk.device)
+    for tile in tiling:
+        if tile.negative is not None:
+            tile.cosine.masked_fill_(~tile.negative, -torch.inf)
+        for one, other in barred:
+            rows, columns = (_inside(*pair) for pair in ((one, tile.rows), (other, tile.columns)))
+            tile.cosine[rows, columns] = -torch.inf
+        if rule.max_similarity is not None:
+            tile.cosine.masked_fill_(tile.cosine > rule.max_similarity, -torch.inf)
+        for cosine, _, anchors, references in tile.ways():
+            value_ik, column_ik = largest(cosine.contiguous(), min(ranks, cosine.shape[1]))
+            value_in = torch.cat((best_Bk[anchors], value_ik), dim=1)
+            place_in = torch.cat((place_Bk[anchors], column_ik + references.start), dim=1)
+            best_Bk[anchors], kept_ik = value_in.topk(ranks, dim=1)
+            place_Bk[anchors] = place_in.gather(1, kept_ik)
+    positive_BP = similarities_at(anchors_BD, anchors_BD, runs.positives[0])
+    return Negatives(best_Bk[:, None, rule.skip :], place_Bk[:, None, rule.skip :], positive_BP)
+
+
+def _inside(range_: slice, of: slice) -> slice:
+    """The part of a range that lies in `of`, counted from the beginning of `of`."""
+    return slice(max(0, range_.start - of.start), max(0, min(range_.stop, of.stop) - of.start))
 
 
 def similarities_at(anchors_BD: Tensor, references_RD: Tensor, place_BT: Tensor) -> Tensor:

@@ -71,7 +71,7 @@ def mine_batch_ohnm(
     barred = runs.barred(never, labels_B, labels_B)
     runs, rule = runs.on(embeddings_BD.device), rule or NegativeRule(negatives)
     unit_BD = embeddings_BD[runs.anchor_order]
-    place_BP, exists_BP = runs.positives()
+    place_BP, exists_BP = runs.positives
     found = nearest_negatives(unit_BD, unit_BD, runs, rule, barred=barred)
     exists_BPk = exists_BP[:, :, None] & (found.similarity > -torch.inf)
     anchor, pair, rank = exists_BPk.nonzero(as_tuple=True)
@@ -107,7 +107,7 @@ def mine_offline(embeddings_ND: Tensor, labels_N: Tensor) -> Triplets:
     """
     runs = LabelRuns.of(labels_N).on(embeddings_ND.device)
     unit_ND = embeddings_ND[runs.anchor_order]
-    place_NP, exists_NP = runs.positives()
+    place_NP, exists_NP = runs.positives
     nearest = nearest_negatives(unit_ND, unit_ND, runs, NegativeRule(1))
     if not exists_NP.numel():
         return Triplets(*(runs.anchor_order[:0],) * 3)

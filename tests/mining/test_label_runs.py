@@ -24,7 +24,7 @@ def test_pairs_follow_the_labels_and_leave_out_the_anchor_itself(
         (references, LabelRuns.of(batch, torch.tensor(references)), None),
         ([5] + more, LabelRuns.of(batch, torch.tensor([5] + more)), None),
     ):
-        place, exists = runs.positives()
+        place, exists = runs.positives
         assert sorted(runs.anchor_order.tolist()) == list(range(len(labels)))
         for at, anchor in enumerate(runs.anchor_order.tolist()):
             label = labels[anchor]
@@ -63,4 +63,4 @@ def test_barred_pairs_are_places_both_ways() -> None:
 def test_an_empty_batch_has_no_runs() -> None:
     runs = LabelRuns.of(torch.empty(0, dtype=torch.int64))
     assert runs.most == 0
-    assert [table.shape for table in runs.positives()] == [(0, 0), (0, 0)]
+    assert [table.shape for table in runs.positives] == [(0, 0), (0, 0)]

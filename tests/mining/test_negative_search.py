@@ -1,4 +1,7 @@
-"""The two looks for the largest numbers, and the blocks of the search, against slow loops."""
+"""The two looks for the largest numbers, and the blocks and tiles of the search, against slow loops.
+
+Covers mining/similarity_tiles.py, too.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from subspace.mining import negative_search
+from subspace.mining import negative_search, similarity_tiles
 from subspace.mining.errors import InputError
 from subspace.mining.label_runs import LabelRuns
 from subspace.mining.negative_search import (
@@ -52,10 +55,40 @@ def test_blocks_hold_all_but_the_own_identity(monkeypatch: pytest.MonkeyPatch) -
         assert [part.stop - part.start for part, _, _ in blocks] == {1: [1] * 4, 3: [3, 1], 4: [4]}[size]
         found = torch.cat([similarity for _, similarity, _ in blocks])
         torch.testing.assert_close(found, table.masked_fill(own, -torch.inf))
-        place, exists = runs.positives()
+        place, exists = runs.positives
         positive = torch.cat([positive for _, _, positive in blocks])
         torch.testing.assert_close(positive[exists], table.gather(1, place)[exists])
         torch.testing.assert_close(similarities_at(anchors, references, place), table.gather(1, place))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    labels=st.lists(st.integers(0, 9), min_size=1, max_size=40),
+    rule=st.builds(
+        NegativeRule, st.integers(1, 5), skip=st.integers(0, 3), max_similarity=st.sampled_from([None, 0.5])
+    ),
+    side=st.integers(1, 12),
+    seed=st.integers(0, 99),
+)
+def test_half_of_the_similarities_say_what_all_say(
+    labels: list[int], rule: NegativeRule, side: int, seed: int
+) -> None:
+    random = torch.Generator().manual_seed(seed)
+    told, never = torch.tensor(labels), torch.tensor([[0, 1], [2, 3]])
+    rows = torch.nn.functional.normalize(torch.randn(len(labels), 4, generator=random, dtype=torch.float64))
+    runs = LabelRuns.of(told)
+    rows, barred = rows[runs.anchor_order], runs.barred(never, told, told)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(negative_search, "FEWEST_TILES", 10**9)
+        whole = nearest_negatives(rows, rows, runs, rule, barred=barred)
+        monkeypatch.setattr(negative_search, "FEWEST_TILES", 1)
+        monkeypatch.setattr(similarity_tiles, "SIDE_ON_CPU", side)
+        half = nearest_negatives(rows, rows, runs, rule, barred=barred)
+    torch.testing.assert_close(half.similarity, whole.similarity)
+    exists = whole.similarity > -torch.inf
+    assert torch.equal(half.place[exists], whole.place[exists])
+    _, is_positive = runs.positives
+    torch.testing.assert_close(half.positive_similarity[is_positive], whole.positive_similarity[is_positive])
 
 
 def test_half_precision_finds_almost_the_nearest() -> None:

@@ -1,8 +1,6 @@
 """Sums over all negatives of every anchor, tile by tile, and the slope of every similarity in them.
 
-A batch that is its own references has a symmetric table of similarities, so only the tiles on and above its diagonal are
-made; one above serves the anchors of its rows and those of its columns. Tiles are kept between the two looks where they
-fit, and made again where they do not.
+Tiles are kept between the two looks where they fit, and made again where they do not.
 
 Shapes: B anchors, R references, i anchors and j references of a tile, P positives of the anchor that has most.
 """
@@ -10,19 +8,15 @@ Shapes: B anchors, R references, i anchors and j references of a tile, P positiv
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ...mining.block_sizes import similarities_at_a_time
+from ...mining.similarity_tiles import Tile, Tiling
 from .sorted_pairs import SortedPairs
 
-SIDE_ON_CPU = 512
-"""Rows and columns of a tile: 1 MB in float32 stays in a core's cache."""
-LEAST_SIDE, MOST_SIDE = 2048, 8192
-"""The same on a GPU: fewer make many small launches, more want memory."""
 KEPT_AT_MOST = 2**28
 """Similarities that are kept for the second look: 1 GiB in float32."""
 NOTHING = -1e30
@@ -31,25 +25,6 @@ LARGEST_EXPONENT = 64.0
 """Sums of a hundred thousand exponentials up to this one, and the smallest of them, are normal numbers of float32."""
 LEAST_EXPONENT = -80.0
 """exp(-80) = 2e-35, nothing beside exp(0) and still a normal float32; where a result underflows, a CPU takes ten times as long."""
-
-
-class Tile(NamedTuple):
-    """Some anchors beside some references."""
-
-    cosine: Tensor
-    """float[i, j], changed by `NegativeTerms.begin` only."""
-    negative: Tensor | None
-    """bool[i, j]; None where all are negatives."""
-    rows: slice
-    columns: slice
-    mirrored: bool
-    """Whether it stands for its mirror image, too: the columns are anchors and the rows their references."""
-
-    def ways(self) -> Iterator[tuple[Tensor, Tensor | None, slice]]:
-        """Yield (similarities float[anchors, references], negatives, anchors), once or both ways round."""
-        yield self.cosine, self.negative, self.rows
-        if self.mirrored:
-            yield self.cosine.T, None if self.negative is None else self.negative.T, self.columns
 
 
 class NegativeTerms(Protocol):
@@ -90,50 +65,23 @@ def loss_of_totals(pairs: SortedPairs, terms: NegativeTerms, formula: Formula) -
 
 
 class _Tiles:
-    """The tiles of a batch, as often as they are gone through."""
+    """The tiles of a batch as the terms prepare them, as often as they are gone through."""
 
     def __init__(self, pairs: SortedPairs, terms: NegativeTerms) -> None:
-        self.pairs, self.terms = pairs, terms
-        B, R = len(pairs.anchors_BD), len(pairs.references_RD)
-        side = _side(max(B, R), pairs.anchors_BD.device)
-        self._places = [
-            (rows, columns)
-            for rows in _positions(B, side)
-            for columns in _positions(R, side)
-            if not (pairs.symmetric and columns.start < rows.start)
-        ]
-        numbers = len(self._places) * min(side, B) * min(side, R)
-        self._keep = pairs.wants_gradient and numbers <= KEPT_AT_MOST
+        self._tiling = Tiling(pairs.anchors_BD, pairs.references_RD, pairs.runs)
+        self._terms = terms
+        self._keep = pairs.wants_gradient and self._tiling.numbers <= KEPT_AT_MOST
         self._kept: list[Tile] = []
 
     def __iter__(self) -> Iterator[Tile]:
         if self._kept:
             yield from self._kept
             return
-        for rows, columns in self._places:
-            tile = self._make(rows, columns)
+        for tile in self._tiling:
+            self._terms.begin(tile)
             if self._keep:
                 self._kept.append(tile)
             yield tile
-
-    def _make(self, rows: slice, columns: slice) -> Tile:
-        pairs, (first, last) = self.pairs, self.pairs.host_ends
-        cosine = pairs.anchors_BD[rows] @ pairs.references_RD[columns].T
-        negative = None
-        if first[rows.start] < columns.stop and last[rows.stop - 1] > columns.start:
-            column_j = torch.arange(columns.start, columns.stop, device=cosine.device)
-            first_i1, last_i1 = pairs.runs.first[rows, None], pairs.runs.last[rows, None]
-            negative = (column_j < first_i1) | (column_j >= last_i1)
-        tile = Tile(cosine, negative, rows, columns, pairs.symmetric and rows != columns)
-        self.terms.begin(tile)
-        return tile
-
-
-def _side(longest: int, device: torch.device) -> int:
-    if device.type == "cpu":
-        return SIDE_ON_CPU
-    fits = int((similarities_at_a_time(device) / 4) ** 0.5)
-    return min(max(LEAST_SIDE, longest // 4), MOST_SIDE, max(LEAST_SIDE, fits))
 
 
 class Exponentials:
@@ -151,7 +99,7 @@ class Exponentials:
 
     def look(self, tile: Tile) -> None:
         """Add up."""
-        for term, _, anchors in tile.ways():
+        for term, _, anchors, _ in tile.ways():
             self.sum_B[anchors] += term.sum(dim=1)
 
     def total(self) -> Tensor:
@@ -187,7 +135,7 @@ class LogSumExp:
         """Leave the similarities as they are."""
 
     def _logits(self, tile: Tile) -> Iterator[tuple[Tensor, Tensor | float, slice]]:
-        for cosine, negative, anchors in tile.ways():
+        for cosine, negative, anchors, _ in tile.ways():
             logit, slope = self.logit(cosine)
             if self.above_B is not None:
                 above = cosine > self.above_B[anchors, None]
@@ -270,7 +218,7 @@ class TripletHinges:
 
     def look(self, tile: Tile) -> None:
         """Add up."""
-        for cosine, _, anchors in tile.ways():
+        for cosine, _, anchors, _ in tile.ways():
             for p, positive in enumerate(self.positive_BP[anchors].unbind(dim=1)):
                 nearer = cosine - positive[:, None]
                 self.hard_B[anchors] += (nearer > 0).sum(dim=1)
@@ -285,15 +233,9 @@ class TripletHinges:
     def slope(self, tile: Tile, slope_B: Tensor) -> Tensor:
         """2 for every positive whose triplet violates."""
         ways = []
-        for cosine, _, anchors in tile.ways():
+        for cosine, _, anchors, _ in tile.ways():
             count = torch.zeros_like(cosine)
             for positive in self.positive_BP[anchors].unbind(dim=1):
                 count += (cosine - positive[:, None]).mul_(2).add_(self.margin) > 0
             ways.append(count.mul_(2 * slope_B[anchors, None]))
         return ways[0] + ways[1].T if tile.mirrored else ways[0]
-
-
-def _positions(total: int, size: int) -> Iterator[slice]:
-    """0..total in slices of at most `size`."""
-    for start in range(0, total, size):
-        yield slice(start, min(start + size, total))

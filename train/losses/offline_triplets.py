@@ -70,10 +70,10 @@ class OfflineTripletLoss(TripletLoss):
 
 @rule("offline")
 def _offline(pairs: SortedPairs, margin: float) -> Outcome:
-    run_B = torch.from_numpy(np.unique(pairs.host_ends[0], return_inverse=True)[1])
+    run_B = torch.from_numpy(np.unique(pairs.runs.ends[0], return_inverse=True)[1])
     # The images of run 1 under the name of run 0, those of 0 under 1, those of 3 under 2, ...
     partners = LabelRuns.of(run_B, run_B ^ 1).on(pairs.anchors_BD.device)
-    place_BQ, exists_BQ = partners.positives()
+    place_BQ, exists_BQ = partners.positives
     place_BQ = partners.reference_order[place_BQ]
     cosine_BQ = similarities_at(pairs.anchors_BD, pairs.references_RD, place_BQ)
     cosine_BQ = functional.pad(cosine_BQ.masked_fill(~exists_BQ, -torch.inf), (0, 1), value=-torch.inf)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -162,7 +163,7 @@ def fused_pair_loss(
     barred = runs.barred(never, labels_B, labels_B if alone else ref_labels_R)
     pairs = SortedPairs(unit_BD, None if alone else unit_RD, runs, barred)
     pairs.wants_gradient = wants_gradient
-    outcome = RULES[name](pairs, **ast.literal_eval(settings))
+    outcome = RULES[name](pairs, **_settings(settings))
     loss = outcome.loss.to(unit_BD.dtype)
     if unit_BD.device.type != "cpu":  # not looked at above: NaN stays NaN
         loss = loss + 0 * (unit_BD.sum() + unit_RD.sum())
@@ -208,3 +209,8 @@ def _backward(ctx: Any, loss_slope: Tensor | None, *rest: Tensor | None) -> tupl
 
 
 fused_pair_loss.register_autograd(_backward, setup_context=_save_gradients)
+
+
+@lru_cache(maxsize=64)
+def _settings(text: str) -> dict[str, Any]:
+    return ast.literal_eval(text)

@@ -30,14 +30,11 @@ class SortedPairs:
         self.anchors_BD = self.references_RD = unit_BD[self.runs.anchor_order]
         if unit_RD is not None:
             self.references_RD = unit_RD[self.runs.reference_order]
-        self.place_BP, self.exists_BP = self.runs.positives()
+        self.place_BP, self.exists_BP = self.runs.positives
         self.negatives_B = len(self.references_RD) - (self.runs.last - self.runs.first)
         """int64[B], negatives of each anchor."""
-        first, last, own = runs.first.numpy(), runs.last.numpy(), runs.own.numpy()
-        self.host_ends = first, last
-        """Where each anchor's identity begins and ends, to be read without waiting for the device."""
-        others, R = last - first - (own < len(runs.reference_order)), len(runs.reference_order)
-        self.has_triplets = bool(((others > 0) & (last - first < R)).any())
+        (first, last), own, R = runs.ends, runs.own.numpy(), len(runs.reference_order)
+        self.has_triplets = bool((((last - first) > (own < R)) & (last - first < R)).any())
         """Whether any anchor has a positive and a negative."""
         self.wants_gradient = False
         self.anchor_slope_BD: Tensor | None = None

@@ -71,7 +71,7 @@ class VerificationLoss(EmbeddingLoss):
         unit_BD = unit_embeddings(embeddings)
         unit_RD = unit_BD if ref_emb is None else unit_embeddings(ref_emb).to(unit_BD)
         runs = LabelRuns.of(labels, ref_labels, own_start).on(unit_BD.device)
-        positive_BP, exists_BP = runs.positives()
+        positive_BP, exists_BP = runs.positives
         seed, shape = self.steps(), tuple(positive_BP.shape)
         negative_BP = runs.negative(random_numbers(shape, seed, unit_BD.device))
         anchors_BD, references_RD = unit_BD[runs.anchor_order], unit_RD[runs.reference_order]

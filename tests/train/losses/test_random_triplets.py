@@ -50,7 +50,7 @@ def assert_same(value: Tensor, expected: Tensor, embeddings: Tensor) -> None:
 def drawn_triplets(labels: list[int], seed: int) -> list[tuple[int, int, int]]:
     """Anchor, positive and drawn negative, as rows of the batch."""
     runs = LabelRuns.of(torch.tensor(labels))
-    positive, exists = runs.positives()
+    positive, exists = runs.positives
     negative = runs.negative(random_numbers(tuple(positive.shape), seed, torch.device("cpu")))
     row = runs.anchor_order
     return [

@@ -34,7 +34,7 @@ def slow_loss(loss: VerificationLoss, embeddings: Tensor, labels: list[int]) -> 
     if len(set(labels)) < 2 or not positives:
         return 0 * embeddings.sum()
     runs = LabelRuns.of(torch.tensor(labels))
-    row, (place, exists) = runs.anchor_order, runs.positives()
+    row, (place, exists) = runs.anchor_order, runs.positives
     drawn = runs.negative(random_numbers(tuple(place.shape), seed, torch.device("cpu")))
     found = exists.nonzero().tolist()
     triplets = [(int(row[a]), int(row[place[a, p]]), int(row[drawn[a, p]])) for a, p in found]
