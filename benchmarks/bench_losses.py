@@ -43,9 +43,8 @@ PEERS = {
     "multi_similarity": lambda: peers.MultiSimilarityLoss(alpha=2, beta=50, base=0.5),
     "circle_pair": lambda: peers.CircleLoss(m=0.25, gamma=256),
     "contrastive": lambda: peers.ContrastiveLoss(pos_margin=0, neg_margin=1),
-    "pairwise_cosface": lambda: peers.NTXentLoss(temperature=1 / 32),
 }
-"""The nearest thing that the peer has; it mines one negative where batch OHNM mines three."""
+"""The nearest thing that the peer has; it mines one negative where batch OHNM mines three. Its NTXentLoss takes 11 s at 512."""
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
