@@ -1,0 +1,81 @@
+"""What the host does one way and a GPU another: block sizes, counts and sums by group, blocks on their way to it.
+
+Shapes: n rows, M groups, D numbers in a row.
+
+Every sum here is the same bytes each time, on every device: nothing adds floats in the order in which threads arrive.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+HOST_SIMILARITIES = 2**22
+"""16 MB: a block of similarities stays in the last-level cache."""
+DEVICE_SIMILARITIES = 2**28
+"""1 GiB: larger blocks are no faster."""
+
+
+def on_host(tensor: torch.Tensor) -> bool:
+    """Whether reading a value of `tensor` costs nothing, since no queue of kernels has to be waited for."""
+    return tensor.device.type == "cpu"
+
+
+def similarities_at_a_time(device: torch.device | str) -> int:
+    """How many similarities, float32, a block may hold: 2**22 on the CPU, an eighth of the free memory on a GPU."""
+    device = torch.device(device)
+    if device.type != "cuda":
+        return HOST_SIMILARITIES
+    free, _ = torch.cuda.mem_get_info(device)
+    return min(DEVICE_SIMILARITIES, max(HOST_SIMILARITIES, free // 8 // 4))
+
+
+def as_tensor(array: np.ndarray) -> torch.Tensor:
+    """The same memory as a tensor, also of an array that may not be written to."""
+    with warnings.catch_warnings():  # torch warns of arrays that are not writable; nobody writes here
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.from_numpy(array)
+
+
+def counts_by_group(group_n: torch.Tensor, M: int) -> torch.Tensor:
+    """How many rows each of M groups has: int64[M]. On a GPU by sorting, since `bincount` waits for its maximum."""
+    if on_host(group_n):
+        return torch.bincount(group_n, minlength=M)
+    borders = torch.arange(M + 1, device=group_n.device, dtype=group_n.dtype)
+    return torch.searchsorted(group_n.sort().values, borders).diff()
+
+
+def sums_by_group(rows_nD: torch.Tensor, group_n: torch.Tensor, M: int) -> torch.Tensor:
+    """Sums of the rows of each of M groups: float[M, D]. On a GPU by a product, since `index_add_` adds in any order."""
+    if on_host(rows_nD):
+        return rows_nD.new_zeros(M, rows_nD.shape[1]).index_add_(0, group_n, rows_nD)
+    sums = rows_nD.new_zeros(M, rows_nD.shape[1])
+    groups = torch.arange(M, device=group_n.device, dtype=group_n.dtype)[:, None]
+    at_a_time = max(1, similarities_at_a_time(rows_nD.device) // M)
+    for rows, group in zip(rows_nD.split(at_a_time), group_n.split(at_a_time), strict=True):
+        sums.addmm_((groups == group).to(rows.dtype), rows)
+    return sums
+
+
+def blocks_on(
+    blocks: Iterable[tuple[int, np.ndarray]], device: torch.device
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """Yield the blocks as tensors on `device`; the next one is read into pinned memory meanwhile."""
+    if device.type == "cpu":
+        yield from ((start, as_tensor(rows)) for start, rows in blocks)
+        return
+    waiting = iter(blocks)
+
+    def pinned() -> tuple[int, torch.Tensor] | None:
+        block = next(waiting, None)
+        return None if block is None else (block[0], as_tensor(block[1]).pin_memory())
+
+    with ThreadPoolExecutor(1) as reader:
+        ahead = reader.submit(pinned)
+        while (block := ahead.result()) is not None:
+            ahead = reader.submit(pinned)
+            yield block[0], block[1].to(device, non_blocking=True)
