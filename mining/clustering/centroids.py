@@ -65,10 +65,11 @@ class Flat:
         return found[0][1] if len(found) == 1 else Candidates.joined(found)
 
     def _bids(self, rows_nD: torch.Tensor) -> torch.Tensor:
-        return torch.addmm(-self.price, rows_nD, self.centroids.T)
+        """Similarities less prices, float32[n, M]; stored by centroid, a third quicker on the CPU where M is 30."""
+        return torch.addmm(-self.price[:, None], self.centroids, rows_nD.T).T
 
     def _all(self, rows_nD: torch.Tensor, c: int, margin: float) -> Candidates:
-        bid_nc, id_nc = self._bids(rows_nD).topk(c, dim=1)
+        bid_nc, id_nc = self._bids(rows_nD).contiguous().topk(c, dim=1)
         return Candidates.of_all(id_nc.to(torch.int32), bid_nc + self.price[id_nc])
 
     def _those_near_a_border(self, rows_nD: torch.Tensor, c: int, margin: float) -> Candidates:
@@ -77,17 +78,15 @@ class Flat:
         bid_nM.scatter_(1, place[:, None], -torch.inf)
         asked = (best - bid_nM.amax(1) <= margin).nonzero()[:, 0]
         bid_nM.scatter_(1, place[:, None], best[:, None])
-        bid_nc, id_nc = bid_nM[asked].topk(c, dim=1)
+        bid_nc, id_nc = bid_nM[asked].contiguous().topk(c, dim=1)
         similarity_nc = bid_nc + self.price[id_nc]
         return Candidates(
             place.to(torch.int32), best + self.price[place], asked, id_nc.to(torch.int32), similarity_nc
         )
 
-    def gap(self, rows_nD: torch.Tensor, share: float) -> float:
-        """The lead of the best bid over the second best that a share of these rows do not exceed."""
-        bid_n2 = self._bids(rows_nD).topk(min(2, len(self.price)), dim=1).values
-        lead = (bid_n2[:, 0] - bid_n2[:, -1]).sort().values
-        return float(lead[int(share * (len(lead) - 1))])
+    def moved(self, centroids: torch.Tensor, price: torch.Tensor) -> Flat:
+        """Others in their place."""
+        return Flat(centroids, price)
 
 
 @dataclass(frozen=True)

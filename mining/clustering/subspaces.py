@@ -27,8 +27,12 @@ from .settings import SAMPLE_BYTES, subspace_count
 
 CANDIDATES = 6
 """Subspaces that an identity may be sent to."""
-WITH_A_CHOICE = 0.25
+WITH_A_CHOICE = 0.1
 """Share of the identities, those nearest to a border, that may be sent elsewhere at all (on the CPU)."""
+ROWS_PER_PRICE = 512
+"""Rows of the sample, per subspace, that prices are found on; they know a size to 4 %."""
+STEPS_ON_ALL = 20
+"""Steps of the prices on all identities, most of which need far fewer."""
 SAMPLED_TIMES = 4
 """The sample is so many times what an iteration sees, cut to `SAMPLE_BYTES`; fresh rows cost nothing."""
 
@@ -120,8 +124,9 @@ def cluster_identities(
         sample, fit = as_tensor(_sample(blocks, most, seed)).to(where), fit_flat if priced else fit_plain
         how: dict[str, Any] = {"niter": niter, "points": max_points_per_centroid, "seed": seed}
         fitted = fit(sample, M, **how) if flat_up_to >= M else fit_two_level(sample, M, fit=fit, **how)
-        if priced and not overlap and isinstance(fitted, Flat) and on_host(sample):
-            margin = fitted.gap(sample[:ROWS_PER_BLOCK], WITH_A_CHOICE)
+        if priced:
+            fitted, lead = _priced(fitted, sample[: ROWS_PER_PRICE * M], Bound.around(N, M, tolerance), N)
+            margin = np.inf if overlap or not on_host(sample) else lead
         del sample
 
     found, plain = _candidates(blocks, fitted, min(M, CANDIDATES), margin, where, progress)
@@ -210,18 +215,27 @@ def _candidates(
     return joined, nearest
 
 
+def _priced(
+    fitted: Flat | TwoLevel, some_sD: torch.Tensor, bound: Bound, N: int
+) -> tuple[Flat | TwoLevel, float]:
+    """Prices that suit these rows, and the lead of the best bid that `WITH_A_CHOICE` of them have at most."""
+    M, share = len(fitted.price), len(some_sD) / N
+    found = Candidates.joined(
+        [(start, fitted.candidates(rows, min(M, CANDIDATES))) for start, rows in enumerate(some_sD.split(ROWS_PER_BLOCK))]
+    )
+    price = find_prices(found.id_nc, found.similarity_nc, bound, fitted.price, steps=60, share=share)
+    bid_s2 = (found.similarity_nc - price[found.id_nc]).topk(2, dim=1).values
+    lead = (bid_s2[:, 0] - bid_s2[:, 1]).sort().values
+    return fitted.moved(fitted.centroids, price), float(lead[int(WITH_A_CHOICE * (len(lead) - 1))])
+
+
 def _prices(found: Candidates, bound: Bound, price_M: torch.Tensor) -> torch.Tensor:
-    """Prices that bring the sizes near the bound: found on a sample that knows sizes to 3 %, then on all."""
-    N, M = len(found.id), len(price_M)
+    """Prices that bring the sizes of all within the bound, or near it."""
+    M = len(price_M)
     settled = counts_by_group(found.id, M) - counts_by_group(found.id[found.asked], M)
-    every = max(1, N // (1000 * M))
-    some = found.id_nc[::every].contiguous(), found.similarity_nc[::every].contiguous()
-    share = len(some[0]) / max(1, len(found.id_nc))
-    price_M = find_prices(*some, bound, price_M, steps=60, settled_M=settled, share=share)
-    if every > 1:
-        everybody = found.id_nc, found.similarity_nc
-        price_M = find_prices(*everybody, bound, price_M, steps=6, settled_M=settled)
-    return price_M
+    return find_prices(
+        found.id_nc, found.similarity_nc, bound, price_M, steps=STEPS_ON_ALL, settled_M=settled
+    )
 
 
 def _measure_strangers(blocks: MeanBlocks, assigned: Assignment) -> None:
