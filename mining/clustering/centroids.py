@@ -21,7 +21,7 @@ import torch
 
 from ..randomness import derived_seed
 from .candidates import Candidates
-from .on_device import counts_by_group, on_host, similarities_at_a_time, sums_by_group
+from .on_device import counts_by_group, similarities_at_a_time, sums_by_group
 from .plain_kmeans import plain_centroids, unit
 from .prices import Bound, choose, find_prices
 
@@ -55,8 +55,7 @@ class Flat:
             margin: a row has a choice where the second best bid is at most so much lower; infinite: every row has.
         """
         c = min(c, len(self.price))
-        host = on_host(rows_nD)
-        at_a_time = max(ROWS_PER_PRODUCT, 0 if host else similarities_at_a_time(rows_nD.device) // len(self.price))
+        at_a_time = max(ROWS_PER_PRODUCT, similarities_at_a_time(rows_nD.device) // len(self.price))
         ask = self._all if margin == np.inf else self._those_near_a_border
         found = [
             (start, ask(rows_nD[start : start + at_a_time], c, margin))

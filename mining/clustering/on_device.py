@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-HOST_SIMILARITIES = 2**22
-"""16 MB: a block of similarities stays in the last-level cache."""
+HOST_SIMILARITIES = 2**19
+"""2 MB: a block of similarities stays in the cache of a core."""
 DEVICE_SIMILARITIES = 2**28
 """1 GiB: larger blocks are no faster."""
 
@@ -26,12 +26,12 @@ def on_host(tensor: torch.Tensor) -> bool:
 
 
 def similarities_at_a_time(device: torch.device | str) -> int:
-    """How many similarities, float32, a block may hold: 2**22 on the CPU, an eighth of the free memory on a GPU."""
+    """How many similarities, float32, a block may hold: 2**19 on the CPU, an eighth of the free memory on a GPU."""
     device = torch.device(device)
     if device.type != "cuda":
         return HOST_SIMILARITIES
     free, _ = torch.cuda.mem_get_info(device)
-    return min(DEVICE_SIMILARITIES, max(HOST_SIMILARITIES, free // 8 // 4))
+    return min(DEVICE_SIMILARITIES, max(2**22, free // 8 // 4))
 
 
 def as_tensor(array: np.ndarray) -> torch.Tensor:
