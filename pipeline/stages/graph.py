@@ -79,6 +79,8 @@ class StageRow:
     """Whether loader processes hand it images in shared memory."""
     gpus: Gpus = "none"
     """How many GPUs of a job it uses; shards: one for each shard of the job."""
+    on_device: bool = False
+    """Whether its command takes `--device`."""
     phases: tuple[str, ...] = ()
     """Parts of its time that its log has apart."""
     switches: tuple[Switch, ...] = field(default=())
@@ -161,6 +163,7 @@ STAGES = (
         reads_images=True,
         gpus="all",
         phases=TRAINING_PHASES,
+        on_device=True,
     ),
     StageRow(
         name="extract",
@@ -175,6 +178,7 @@ STAGES = (
         shards=True,
         reads_images=True,
         gpus="shards",
+        on_device=True,
     ),
     StageRow(
         name="cluster",
@@ -185,8 +189,9 @@ STAGES = (
         sections=("seed", "cluster"),
         outputs=(files.SUBSPACES, files.CENTROIDS, files.DUPLICATES),
         help="Cluster the identity means into subspaces of look-alikes, and print how many neighbours stay together.",
-        example="cluster.ids_per_subspace=5000",
+        example="cluster.ids_per_subspace=5000 --device cuda",
         gpus="one",
+        on_device=True,
     ),
     StageRow(
         name="plan",
@@ -206,6 +211,7 @@ STAGES = (
                 "list_shards",
             ),
         ),
+        on_device=True,
     ),
     StageRow(
         name="train",
@@ -221,6 +227,7 @@ STAGES = (
         reads_images=True,
         gpus="all",
         phases=TRAINING_PHASES,
+        on_device=True,
     ),
     StageRow(
         name="validate",
