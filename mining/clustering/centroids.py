@@ -131,9 +131,7 @@ class TwoLevel:
                 bid_qc[questions, :wide] = found.similarity_nc - part.price[found.id_nc]
             first += len(part.price)
         best = bid_qc.view(n, -1).topk(min(c, first), dim=1).indices
-        return Candidates.of_all(
-            id_qc.view(n, -1).gather(1, best), similarity_qc.view(n, -1).gather(1, best)
-        )
+        return Candidates.of_all(id_qc.view(n, -1).gather(1, best), similarity_qc.view(n, -1).gather(1, best))
 
     def _sizes(self, cell: torch.Tensor) -> list[int]:
         return counts_by_group(cell, len(self.parts)).tolist()

@@ -21,9 +21,7 @@ def nearest_rows(queries_qD: torch.Tensor, rows_nD: torch.Tensor, k: int) -> Fou
         k: at most n.
     """
     if on_host(queries_qD):
-        similarity, row = faiss.knn(
-            queries_qD.numpy(), rows_nD.numpy(), k, metric=faiss.METRIC_INNER_PRODUCT
-        )
+        similarity, row = faiss.knn(queries_qD.numpy(), rows_nD.numpy(), k, metric=faiss.METRIC_INNER_PRODUCT)
         return in_order(torch.from_numpy(similarity), torch.from_numpy(row), k)
     at_a_time = similarities_at_a_time(queries_qD.device)
     columns = min(len(rows_nD), max(k, at_a_time // min(len(queries_qD), 4096)))

@@ -173,9 +173,7 @@ def _one_centroid(blocks: MeanBlocks, device: torch.device) -> Flat:
     if not np.isfinite(total).all():
         _refuse(blocks)
     centroid = total / max(float(np.linalg.norm(total)), 1e-12)
-    return Flat(
-        torch.from_numpy(centroid.astype(np.float32)[None]).to(device), torch.zeros(1, device=device)
-    )
+    return Flat(torch.from_numpy(centroid.astype(np.float32)[None]).to(device), torch.zeros(1, device=device))
 
 
 def _sample(blocks: MeanBlocks, most: int, seed: int) -> np.ndarray:
@@ -221,7 +219,10 @@ def _priced(
     """Prices that suit these rows, and the lead of the best bid that `WITH_A_CHOICE` of them have at most."""
     M, share = len(fitted.price), len(some_sD) / N
     found = Candidates.joined(
-        [(start, fitted.candidates(rows, min(M, CANDIDATES))) for start, rows in enumerate(some_sD.split(ROWS_PER_BLOCK))]
+        [
+            (start, fitted.candidates(rows, min(M, CANDIDATES)))
+            for start, rows in enumerate(some_sD.split(ROWS_PER_BLOCK))
+        ]
     )
     price = find_prices(found.id_nc, found.similarity_nc, bound, fitted.price, steps=60, share=share)
     bid_s2 = (found.similarity_nc - price[found.id_nc]).topk(2, dim=1).values

@@ -96,7 +96,9 @@ def plan_round(context: Context) -> dict[str, Any]:
         apart = read_duplicates(folder, images.identity_id) if settings.duplicates == "apart" else None
         neighbors = None
         if settings.draw.group_size > 1 and settings.seeds_per_batch:
-            context.options.stop.hold(lambda: import_module("torch"))  # a signal inside would abort the process
+            context.options.stop.hold(
+                lambda: import_module("torch")
+            )  # a signal inside would abort the process
             from ...mining.clustering.neighbors import nearest_in_subspace
 
             device = clustering_device(context.options)
