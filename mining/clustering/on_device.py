@@ -26,12 +26,16 @@ def on_host(tensor: torch.Tensor) -> bool:
 
 
 def similarities_at_a_time(device: torch.device | str) -> int:
-    """How many similarities, float32, a block may hold: 2**19 on the CPU, an eighth of the free memory on a GPU."""
+    """How many similarities, float32, a block may hold: 2**19 on the CPU, a sixteenth of the memory on a GPU.
+
+    A power of two, so that a GPU gets the same blocks, and the same rounding, whatever little else is on it.
+    """
     device = torch.device(device)
     if device.type != "cuda":
         return HOST_SIMILARITIES
-    free, _ = torch.cuda.mem_get_info(device)
-    return min(DEVICE_SIMILARITIES, max(2**22, free // 8 // 4))
+    free, whole = torch.cuda.mem_get_info(device)
+    fitting = max(HOST_SIMILARITIES, min(whole // 16, free // 2) // 4)
+    return min(DEVICE_SIMILARITIES, 2 ** (fitting.bit_length() - 1))
 
 
 def as_tensor(array: np.ndarray) -> torch.Tensor:

@@ -130,9 +130,8 @@ class StageRow:
     def do(self, context: Context, **arguments: Any) -> dict[str, Any]:
         """Do the stage unless it is done, and return its marker."""
         if self.gpus != "none":
-            context.options.stop.hold(
-                lambda: import_module("torch")
-            )  # a signal inside would abort the process
+            # A signal inside would abort the process.
+            context.options.stop.hold(lambda: import_module("torch"))
         return self.function(self.work)(context, **arguments)
 
     def parts(self, context: Context) -> Any:
