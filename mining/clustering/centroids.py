@@ -29,6 +29,8 @@ ROWS_PER_PRODUCT = 4096
 """Rows of one matrix product: its similarities to 1,000 centroids, 16 MB, stay in the last-level cache."""
 ROWS_PER_BID = 5
 """Prices move after so many identities per centroid."""
+LEAST_ROWS_PER_BID = 128
+"""And after no fewer than so many, or a few centroids would need thousands of small steps."""
 FIRST_BID, LAST_BID = 0.08, 0.01
 """Change of price, in cosine, of a subspace that gets nothing or twice its share; shrinks over the iterations."""
 MOVES_PER_ITERATION = 2
@@ -140,7 +142,7 @@ class TwoLevel:
 def fit_flat(sample_SD: torch.Tensor, M: int, *, niter: int, points: int, seed: int) -> Flat:
     """Fit M unit centroids: a quarter of the iterations by plain k-means, the others priced.
 
-    An iteration sees `points` · M rows, as one of FAISS's does, and the centroids move twice in it, each
+    An iteration sees `points` · M rows, as one of FAISS's does, rounded up to whole products, and the centroids move twice in it, each
     time by fresh rows of the sample (mini-batch k-means, Sculley 2010, with large batches): for the same
     work that ends with more neighbours together than few moves by many rows. The last move is by the whole sample.
 
@@ -151,8 +153,7 @@ def fit_flat(sample_SD: torch.Tensor, M: int, *, niter: int, points: int, seed: 
     centroids = plain_centroids(sample_SD, M, niter=unpriced, points=points, seed=seed)
     price, turns = centroids.new_zeros(M), 0
     rows_per_move = -(-points * M // MOVES_PER_ITERATION)
-    products = -(-rows_per_move // ROWS_PER_PRODUCT)
-    parts = sample_SD.split(max(-(-rows_per_move // products), ROWS_PER_BID * M))
+    parts = sample_SD.split(max(ROWS_PER_PRODUCT, ROWS_PER_BID * M))
     moves = MOVES_PER_ITERATION * (niter - unpriced) if len(sample_SD) > M else 0
     for move, bid in enumerate(np.geomspace(FIRST_BID, LAST_BID, moves).tolist() if moves else ()):
         sums, seen = torch.zeros_like(centroids), 0
@@ -170,7 +171,7 @@ def fit_flat(sample_SD: torch.Tensor, M: int, *, niter: int, points: int, seed: 
 def _bid(similarity_nM: torch.Tensor, price_M: torch.Tensor, bid: float) -> torch.Tensor:
     """Let rows choose, a few at a time, and move the prices in place after each few: int64[n]."""
     M, chosen = len(price_M), []
-    for rows in similarity_nM.split(ROWS_PER_BID * M):
+    for rows in similarity_nM.split(max(ROWS_PER_BID * M, LEAST_ROWS_PER_BID)):
         chosen.append((rows - price_M).argmax(1))
         share = len(rows) / M  # a price rises by bid · (count / share - 1), at most by bid
         price_M.add_(counts_by_group(chosen[-1], M).clamp(max=2 * share), alpha=bid / share).sub_(bid)
