@@ -1,9 +1,11 @@
 """Balanced clustering against FAISS's k-means, scikit-learn's and k-means-constrained, and against a bare product.
 
 Data: look-alikes in a tree of three levels whose branches have very unequal populations (Zipf), with noise,
-so that plain k-means is uneven, as it is on people. All in one process, in turn; medians of three.
+so that plain k-means is uneven, as it is on people. All in one process, in turn; medians of the rounds. CPU and wall
+seconds are divided by those of FAISS's k-means and its assignment.
 
-    python benchmarks/bench_clustering.py                     # 1,000,000 × 512 into 100, and small ones
+    python benchmarks/bench_clustering.py                     # 1,000,000 × 512 into 100, and smaller ones
+    python benchmarks/bench_clustering.py --cost --device cuda  # ours and FAISS alone, on a GPU
     python benchmarks/bench_clustering.py --large 10000000    # from Parquet on disk, with peak memory
     pip install k-means-constrained                           # for its rows; it pins an older protobuf
 """
@@ -32,6 +34,14 @@ from subspace.mining.clustering.mean_blocks import MeanBlocks
 from subspace.mining.clustering.mean_table import MeanTable
 
 NITER, ROWS_PER_GROUP = 20, 20_000
+COSTS = (
+    (100_000, 128, 10),
+    (100_000, 256, 10),
+    (300_000, 256, 30),
+    (300_000, 512, 30),
+    (1_000_000, 512, 100),
+)
+DEVICE = "cpu"
 
 
 def identity_means(N: int, D: int, seed: int = 0) -> Iterator[np.ndarray]:
@@ -56,7 +66,7 @@ def identity_means(N: int, D: int, seed: int = 0) -> Iterator[np.ndarray]:
 
 def faiss_plain(means: np.ndarray, M: int) -> tuple[np.ndarray, float]:
     """FAISS's k-means as everybody calls it: subspace of each identity, mean cosine to its centroid."""
-    kmeans = faiss.Kmeans(means.shape[1], M, niter=NITER, spherical=True, seed=1)
+    kmeans = faiss.Kmeans(means.shape[1], M, niter=NITER, spherical=True, seed=1, gpu=DEVICE == "cuda")
     kmeans.train(means)
     similarity, subspace_id = kmeans.assign(means)
     return subspace_id, float(similarity.mean())
@@ -64,7 +74,9 @@ def faiss_plain(means: np.ndarray, M: int) -> tuple[np.ndarray, float]:
 
 def ours(means: np.ndarray, M: int, **settings: str) -> tuple[np.ndarray, float]:
     """Ours with its defaults."""
-    found = cluster_identities(means, ids_per_subspace=len(means) // M, niter=NITER, seed=1, **settings)
+    found = cluster_identities(
+        means, ids_per_subspace=len(means) // M, niter=NITER, seed=1, device=DEVICE, **settings
+    )
     return found.subspace_id, float(found.similarity.mean())
 
 
@@ -93,19 +105,27 @@ def cosine_to_own(means: np.ndarray, subspace_id: np.ndarray) -> float:
 
 
 def compare(N: int, D: int, M: int, contenders: dict[str, Callable], rounds: int) -> None:
-    """Print a row for each: seconds, sizes, recall and distortion."""
+    """Print a row for each: CPU and wall seconds beside those of the first, sizes, recall and distortion."""
     means, results = np.concatenate(list(identity_means(N, D))), {}
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for turn in range(rounds):
+    cpu: dict[str, list[float]] = {name: [] for name in contenders}
+    wall: dict[str, list[float]] = {name: [] for name in contenders}
+    for turn in range(rounds + 1):
         for name in list(contenders)[:: 1 if turn % 2 else -1]:
-            started = time.perf_counter()
+            began, began_cpu = time.perf_counter(), time.process_time()
             results[name] = contenders[name](means, M)
-            seconds[name].append(time.perf_counter() - started)
+            if turn:  # the first warms up
+                cpu[name].append(time.process_time() - began_cpu)
+                wall[name].append(time.perf_counter() - began)
+    first = next(iter(contenders))
     for name, (subspace_id, similarity) in results.items():
         sizes, recall = np.bincount(subspace_id), neighbor_recall(means, subspace_id, k=10, queries=2000)
+        ratios = [
+            statistics.median(seconds[name]) / statistics.median(seconds[first]) for seconds in (cpu, wall)
+        ]
         print(
-            f"| {N:,} × {D} into {M} | {name} | {statistics.median(seconds[name]):.2f} | "
-            f"{sizes.max() / sizes.mean():.3f} | {recall:.3f} | {1 - similarity:.4f} |",
+            f"| {N:,} × {D} into {M} | {name} | {ratios[0]:.2f} | {ratios[1]:.2f} | "
+            f"{statistics.median(cpu[name]):.2f} | {sizes.max() / sizes.mean():.3f} | {recall:.3f} | "
+            f"{1 - similarity:.4f} |",
             flush=True,
         )
 
@@ -123,7 +143,9 @@ def large_side(side: str, path: Path, M: int) -> None:
     """One side of the large comparison, in a process of its own: its seconds and its peak memory."""
     table, started, told = MeanTable(path), time.perf_counter(), ""
     if side == "ours":
-        found = cluster_identities(table, ids_per_subspace=table.shape[0] // M, niter=NITER, seed=1)
+        found = cluster_identities(
+            table, ids_per_subspace=table.shape[0] // M, niter=NITER, seed=1, device=DEVICE
+        )
         told = f"max/mean {found.sizes.max() / found.sizes.mean():.3f}, distortion {1 - found.similarity.mean():.4f}, "
         told += f"unbalanced {1 - found.plain_similarity:.4f}"
     else:
@@ -137,13 +159,20 @@ def large_side(side: str, path: Path, M: int) -> None:
 
 def main() -> None:
     """Print the tables, or with --large one line a side."""
+    global DEVICE
     parser = argparse.ArgumentParser()
     parser.add_argument("--large", type=int, metavar="N", help="identities on disk, N × 512 into N / 10,000")
     parser.add_argument("--folder", type=Path, help="where to put them (2 KB each), removed afterwards")
+    parser.add_argument("--cost", action="store_true", help="ours and FAISS alone, at five sizes")
+    parser.add_argument("--up-to", type=int, default=1_000_000, help="largest number of identities")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    faiss.omp_set_num_threads(2)
-    torch.set_num_threads(2)
+    DEVICE = arguments.device
+    faiss.omp_set_num_threads(arguments.threads)
+    torch.set_num_threads(arguments.threads)
     if arguments.side:
         large_side(arguments.side, arguments.folder, max(2, arguments.large // 10_000))
     elif arguments.large:
@@ -155,15 +184,18 @@ def main() -> None:
                 here = [sys.executable, __file__, "--large", str(arguments.large)]
                 subprocess.run([*here, "--folder", str(path), "--side", side], check=True)
     else:
-        print("| means | method | seconds | max/mean size | r@10 | distortion |\n|---|---|---|---|---|---|")
-        compare(1_000_000, 512, 100, {"FAISS k-means": faiss_plain, "ours": ours}, rounds=3)
-        small: dict[str, Callable] = {
-            "FAISS k-means": faiss_plain,
-            "MiniBatchKMeans": minibatch,
-            "ours": ours,
-        }
-        compare(20_000, 64, 20, small, rounds=3)
-        compare(10_000, 64, 10, {**small, "k-means-constrained": constrained}, rounds=1)
+        print(
+            "| means | method | CPU s / FAISS's | wall s / FAISS's | CPU s | max/mean size | r@10 | distortion |\n"
+            "|---|---|---|---|---|---|---|---|"
+        )
+        large: dict[str, Callable] = {"FAISS k-means": faiss_plain, "ours": ours}
+        for N, D, M in COSTS if arguments.cost else COSTS[-1:]:
+            if arguments.up_to >= N:
+                compare(N, D, M, large, arguments.rounds)
+        if not arguments.cost:
+            small = {"FAISS k-means": faiss_plain, "MiniBatchKMeans": minibatch, "ours": ours}
+            compare(20_000, 64, 20, small, arguments.rounds)
+            compare(10_000, 64, 10, {**small, "k-means-constrained": constrained}, rounds=1)
 
 
 if __name__ == "__main__":

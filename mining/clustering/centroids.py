@@ -13,21 +13,24 @@ does: about sqrt(M) cells, then only the centroids of the nearest eight, about 9
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import faiss
 import numpy as np
 import torch
 
 from ..randomness import derived_seed
+from .candidates import Candidates
+from .on_device import counts_by_group, similarities_at_a_time, sums_by_group
+from .plain_kmeans import plain_centroids, unit
 from .prices import Bound, choose, find_prices
 
 ROWS_PER_PRODUCT = 4096
 """Rows of one matrix product: its similarities to 1,000 centroids, 16 MB, stay in the last-level cache."""
 ROWS_PER_BID = 5
 """Prices move after so many identities per centroid."""
+LEAST_ROWS_PER_BID = 128
+"""And after no fewer than so many, or a few centroids would need thousands of small steps."""
 FIRST_BID, LAST_BID = 0.08, 0.01
 """Change of price, in cosine, of a subspace that gets nothing or twice its share; shrinks over the iterations."""
 MOVES_PER_ITERATION = 2
@@ -37,202 +40,199 @@ CELLS_ASKED = 8
 SETTLING_MOVES = 5
 """Moves of the centroids of all cells together."""
 
-Candidates = tuple[np.ndarray, np.ndarray]
-"""`id_nc` int32 and `similarity_nc` float32, best bid first."""
-
 
 @dataclass(frozen=True)
 class Flat:
-    """M centroids that every identity is compared with."""
+    """M centroids that every identity is compared with; tensors of the device that compares."""
 
-    centroids: np.ndarray
+    centroids: torch.Tensor
     """float32[M, D], unit length."""
-    price: np.ndarray
+    price: torch.Tensor
     """float32[M], what the sample bid for them."""
 
-    def candidates(self, rows: np.ndarray, c: int, device: str) -> Candidates:
-        """Return the c best centroids by similarity less price of each row, float32[n, D]."""
-        centroids, price = (torch.from_numpy(array).to(device) for array in (self.centroids, self.price))
-        bid, ids = _search(_tensor(rows).to(device), centroids, price, min(c, len(price)))
-        return ids.to(torch.int32).cpu().numpy(), (bid + price[ids]).cpu().numpy()
+    def candidates(self, rows_nD: torch.Tensor, c: int, margin: float = np.inf) -> Candidates:
+        """Return the best centroid by similarity less price of each row, and the c best of those that have a choice.
+
+        Args:
+            margin: a row has a choice where the second best bid is at most so much lower; infinite: every row has.
+        """
+        c = min(c, len(self.price))
+        at_a_time = max(ROWS_PER_PRODUCT, similarities_at_a_time(rows_nD.device) // len(self.price))
+        ask = self._all if margin == np.inf else self._those_near_a_border
+        found = [
+            (start, ask(rows_nD[start : start + at_a_time], c, margin))
+            for start in range(0, len(rows_nD), at_a_time)
+        ]
+        return found[0][1] if len(found) == 1 else Candidates.joined(found)
+
+    def _bids(self, rows_nD: torch.Tensor) -> torch.Tensor:
+        """Similarities less prices, float32[n, M]; stored by centroid, a third quicker on the CPU where M is 30."""
+        return torch.addmm(-self.price[:, None], self.centroids, rows_nD.T).T
+
+    def _all(self, rows_nD: torch.Tensor, c: int, margin: float) -> Candidates:
+        bid_nc, id_nc = self._bids(rows_nD).contiguous().topk(c, dim=1)
+        return Candidates.of_all(id_nc.to(torch.int32), bid_nc + self.price[id_nc])
+
+    def _those_near_a_border(self, rows_nD: torch.Tensor, c: int, margin: float) -> Candidates:
+        bid_nM = self._bids(rows_nD)
+        best, place = bid_nM.max(1)
+        bid_nM.scatter_(1, place[:, None], -torch.inf)
+        asked = (best - bid_nM.amax(1) <= margin).nonzero()[:, 0]
+        bid_nM.scatter_(1, place[:, None], best[:, None])
+        bid_nc, id_nc = bid_nM[asked].contiguous().topk(c, dim=1)
+        similarity_nc = bid_nc + self.price[id_nc]
+        return Candidates(
+            place.to(torch.int32), best + self.price[place], asked, id_nc.to(torch.int32), similarity_nc
+        )
+
+    def moved(self, centroids: torch.Tensor, price: torch.Tensor) -> Flat:
+        """Others in their place."""
+        return Flat(centroids, price)
 
 
 @dataclass(frozen=True)
 class TwoLevel:
     """M centroids in cells; an identity is compared with those of its nearest cells."""
 
-    cells: np.ndarray
-    """float32[C, D], unit length."""
+    cells: Flat
+    """C of them."""
     parts: list[Flat]
     """The centroids of each cell; numbered through in this order."""
 
     @property
-    def centroids(self) -> np.ndarray:
+    def centroids(self) -> torch.Tensor:
         """float32[M, D], unit length."""
-        return np.concatenate([part.centroids for part in self.parts])
+        return torch.cat([part.centroids for part in self.parts])
 
     @property
-    def price(self) -> np.ndarray:
+    def price(self) -> torch.Tensor:
         """float32[M]."""
-        return np.concatenate([part.price for part in self.parts])
+        return torch.cat([part.price for part in self.parts])
 
-    def moved(self, centroids: np.ndarray, price: np.ndarray) -> TwoLevel:
+    def moved(self, centroids: torch.Tensor, price: torch.Tensor) -> TwoLevel:
         """The same cells with other centroids and prices."""
-        ends = np.cumsum([len(part.price) for part in self.parts])[:-1]
-        parts = zip(np.split(centroids, ends), np.split(price, ends), strict=True)
+        sizes = [len(part.price) for part in self.parts]
+        parts = zip(centroids.split(sizes), price.split(sizes), strict=True)
         return TwoLevel(self.cells, [Flat(*part) for part in parts])
 
-    def candidates(self, rows: np.ndarray, c: int, device: str) -> Candidates:
-        """Return the c best centroids by similarity less price, of the nearest cells of each row."""
-        asked = min(CELLS_ASKED, len(self.cells))
-        cell_nk, _ = Flat(self.cells, np.zeros(len(self.cells), np.float32)).candidates(rows, asked, device)
-        first = np.cumsum([0, *(len(part.price) for part in self.parts)])
-        ids = np.zeros((len(rows), asked * c), np.int32)
-        similarity = np.full(ids.shape, -np.inf, np.float32)
-        bids = similarity.copy()
-        for cell, part in enumerate(self.parts):
-            row, place = np.nonzero(cell_nk == cell)
-            if len(row):
-                found_id, found = part.candidates(rows[row], c, device)
-                columns = place[:, None] * c + np.arange(found.shape[1])
-                ids[row[:, None], columns] = found_id + first[cell]
-                similarity[row[:, None], columns] = found
-                bids[row[:, None], columns] = found - part.price[found_id]
-        best = torch.from_numpy(bids).topk(min(c, int(first[-1])), dim=1).indices.numpy()
-        return np.take_along_axis(ids, best, 1), np.take_along_axis(similarity, best, 1)
+    def candidates(self, rows_nD: torch.Tensor, c: int, margin: float = np.inf) -> Candidates:
+        """Return the c best centroids by similarity less price, of the nearest cells of each row; all have a choice."""
+        n, asked = len(rows_nD), min(CELLS_ASKED, len(self.parts))
+        cell_nk = self.cells.candidates(rows_nD, asked).id_nc
+        cell, order = cell_nk.flatten().sort(stable=True)
+        id_qc = torch.zeros(n * asked, c, dtype=torch.int32, device=rows_nD.device)
+        similarity_qc = torch.full(id_qc.shape, -torch.inf, device=rows_nD.device)
+        bid_qc = similarity_qc.clone()
+        first = 0
+        for part, questions in zip(self.parts, order.split(self._sizes(cell)), strict=True):
+            if len(questions):
+                found = part.candidates(rows_nD[questions // asked], c)
+                wide = found.id_nc.shape[1]
+                id_qc[questions, :wide] = found.id_nc + first
+                similarity_qc[questions, :wide] = found.similarity_nc
+                bid_qc[questions, :wide] = found.similarity_nc - part.price[found.id_nc]
+            first += len(part.price)
+        best = bid_qc.view(n, -1).topk(min(c, first), dim=1).indices
+        return Candidates.of_all(id_qc.view(n, -1).gather(1, best), similarity_qc.view(n, -1).gather(1, best))
+
+    def _sizes(self, cell: torch.Tensor) -> list[int]:
+        return counts_by_group(cell, len(self.parts)).tolist()
 
 
-def _search(
-    rows_nD: torch.Tensor, centroids_MD: torch.Tensor, price_M: torch.Tensor, c: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the c highest of similarity less price, `bid_nc`, and whose they are, `id_nc`; all on one device.
+def fit_flat(sample_SD: torch.Tensor, M: int, *, niter: int, points: int, seed: int) -> Flat:
+    """Fit M unit centroids: a quarter of the iterations by plain k-means, the others priced.
 
-    On the CPU by FAISS, to which the price is one more dimension of the centroids, with a 1 on every row: it
-    keeps the best as the product is made, which beats a product and `topk` over it.
-    """
-    if rows_nD.device.type != "cpu":
-        found = [
-            (part @ centroids_MD.T).sub_(price_M).topk(c, dim=1) for part in rows_nD.split(ROWS_PER_PRODUCT)
-        ]
-        bid, ids = (torch.cat(column) for column in zip(*found, strict=True))
-        return bid, ids
-    rows = torch.cat((rows_nD, torch.ones(len(rows_nD), 1)), dim=1)
-    goods = torch.cat((centroids_MD, -price_M[:, None]), dim=1)
-    bid, ids = map(torch.from_numpy, faiss.knn(rows.numpy(), goods.numpy(), c, faiss.METRIC_INNER_PRODUCT))
-    return bid.masked_fill(ids < 0, torch.nan), ids  # a row that holds NaN finds nothing
-
-
-def fit_flat(sample_SD: np.ndarray, M: int, *, niter: int, points: int, seed: int, device: str) -> Flat:
-    """Fit M unit centroids: a quarter of the iterations by FAISS's k-means, the others priced.
-
-    An iteration sees `points` · M rows, as one of FAISS's does, and the centroids move twice in it, each
+    An iteration sees `points` · M rows, as one of FAISS's does, rounded up to whole products, and the centroids move twice in it, each
     time by fresh rows of the sample (mini-batch k-means, Sculley 2010, with large batches): for the same
     work that ends with more neighbours together than few moves by many rows. The last move is by the whole sample.
 
     Args:
-        sample_SD: float32[S, D], S >= M, in random order.
+        sample_SD: float32[S, D], S >= M, in random order, on the device that fits.
     """
-    sample = _tensor(sample_SD).to(device)
     unpriced = -(-niter // 4)
-    start = fit_plain(sample_SD, M, niter=unpriced, points=points, seed=seed, device=device)
-    centroids, price = (torch.from_numpy(array).to(device) for array in (start.centroids, start.price))
-    parts, turns = sample.split(max(ROWS_PER_PRODUCT, ROWS_PER_BID * M)), 0
-    moves = MOVES_PER_ITERATION * (niter - unpriced) if len(sample) > M else 0
+    centroids = plain_centroids(sample_SD, M, niter=unpriced, points=points, seed=seed)
+    price, turns = centroids.new_zeros(M), 0
+    rows_per_move = -(-points * M // MOVES_PER_ITERATION)
+    parts = sample_SD.split(max(ROWS_PER_PRODUCT, ROWS_PER_BID * M))
+    moves = MOVES_PER_ITERATION * (niter - unpriced) if len(sample_SD) > M else 0
     for move, bid in enumerate(np.geomspace(FIRST_BID, LAST_BID, moves).tolist() if moves else ()):
         sums, seen = torch.zeros_like(centroids), 0
-        enough = points * M / MOVES_PER_ITERATION if move + 1 < moves else len(sample)
-        while seen < min(enough, len(sample)):
+        enough = rows_per_move if move + 1 < moves else len(sample_SD)
+        while seen < min(enough, len(sample_SD)):
             part, turns = parts[turns % len(parts)], turns + 1
             chosen = _bid(part @ centroids.T, price, bid)
-            sums.index_add_(0, chosen, part)
+            sums += sums_by_group(part, chosen, M)
             seen += len(part)
-        chosen_by_none = sums.norm(dim=1, keepdim=True) < 1e-6
-        centroids = torch.where(chosen_by_none, centroids, _unit(sums))
-    return Flat(centroids.cpu().numpy(), (price - price.mean()).cpu().numpy())
+        centroids = _moved(centroids, sums)
+        price -= price.mean()
+    return Flat(centroids, price)
 
 
 def _bid(similarity_nM: torch.Tensor, price_M: torch.Tensor, bid: float) -> torch.Tensor:
     """Let rows choose, a few at a time, and move the prices in place after each few: int64[n]."""
     M, chosen = len(price_M), []
-    for rows in similarity_nM.split(ROWS_PER_BID * M):
+    for rows in similarity_nM.split(max(ROWS_PER_BID * M, LEAST_ROWS_PER_BID)):
         chosen.append((rows - price_M).argmax(1))
-        share = len(rows) / M
-        price_M += bid * (torch.bincount(chosen[-1], minlength=M) / share - 1).clamp(-1, 1)
+        share = len(rows) / M  # a price rises by bid · (count / share - 1), at most by bid
+        price_M.add_(counts_by_group(chosen[-1], M).clamp(max=2 * share), alpha=bid / share).sub_(bid)
     return torch.cat(chosen)
 
 
-def fit_plain(sample_SD: np.ndarray, M: int, *, niter: int, points: int, seed: int, device: str) -> Flat:
-    """Fit M unit centroids by FAISS's spherical k-means, on all GPUs when `device` is 'cuda' and FAISS has them."""
-    kmeans = faiss.Kmeans(
-        sample_SD.shape[1],
-        M,
-        niter=niter,
-        spherical=True,
-        seed=derived_seed(seed, "kmeans"),
-        gpu=device == "cuda" and getattr(faiss, "get_num_gpus", int)() > 0,
-        min_points_per_centroid=1,  # small sets are meant; the user sees sizes and recall printed
-        max_points_per_centroid=points,
-    )
-    kmeans.train(sample_SD)
-    centroids = np.asarray(kmeans.centroids, np.float32).reshape(M, -1)
-    return Flat(centroids.copy(), np.zeros(M, np.float32))
+def _moved(centroids: torch.Tensor, sums: torch.Tensor) -> torch.Tensor:
+    """The directions of the sums; a centroid that nobody chose stays where it was."""
+    return torch.where(sums.norm(dim=1, keepdim=True) < 1e-6, centroids, unit(sums))
+
+
+def fit_plain(sample_SD: torch.Tensor, M: int, *, niter: int, points: int, seed: int) -> Flat:
+    """Fit M unit centroids by plain k-means, for subspaces of any size."""
+    centroids = plain_centroids(sample_SD, M, niter=niter, points=points, seed=seed)
+    return Flat(centroids, centroids.new_zeros(M))
 
 
 def fit_two_level(
-    sample_SD: np.ndarray,
+    sample_SD: torch.Tensor,
     M: int,
     *,
     fit: Callable[..., Flat],
     niter: int,
     points: int,
     seed: int,
-    device: str,
 ) -> TwoLevel:
     """Fit about sqrt(M) cells, and in each a share of the M centroids in proportion to its population.
 
     Args:
         fit: `fit_flat` or `fit_plain`, for the centroids inside a cell.
     """
-    cells = fit_plain(sample_SD, round(M**0.5), niter=niter, points=points, seed=seed, device=device)
-    cell_S = cells.candidates(sample_SD, 1, device)[0][:, 0]
-    used, cell_S = np.unique(cell_S, return_inverse=True)
-    sizes = np.bincount(cell_S)
+    cells = fit_plain(sample_SD, round(M**0.5), niter=niter, points=points, seed=seed)
+    used, cell_S = cells.candidates(sample_SD, 1).id.unique(return_inverse=True)
+    sizes = counts_by_group(cell_S, len(used)).cpu().numpy()
     counts = _in_proportion(sizes, M)
-    order = np.argsort(cell_S, kind="stable")
+    order = cell_S.sort(stable=True).indices
     parts = [
-        fit(
-            sample_SD[members],
-            int(count),
-            niter=niter,
-            points=points,
-            seed=derived_seed(seed, "cell", cell),
-            device=device,
-        )
+        fit(sample_SD[members], count, niter=niter, points=points, seed=derived_seed(seed, "cell", cell))
         for cell, (members, count) in enumerate(
-            zip(np.split(order, np.cumsum(sizes)[:-1]), counts, strict=True)
+            zip(order.split(sizes.tolist()), counts.tolist(), strict=True)
         )
     ]
-    fitted = TwoLevel(cells.centroids[used].copy(), parts)
-    return _settled(fitted, sample_SD, device) if fit is fit_flat else fitted
+    fitted = TwoLevel(Flat(cells.centroids[used], cells.price[used]), parts)
+    return _settled(fitted, sample_SD) if fit is fit_flat else fitted
 
 
-def _settled(fitted: TwoLevel, sample_SD: np.ndarray, device: str) -> TwoLevel:
+def _settled(fitted: TwoLevel, sample_SD: torch.Tensor) -> TwoLevel:
     """Let cells trade with each other: a few moves with prices that are found for all cells together.
 
     Each cell was fitted alone, so the same price means more in one than in another, and who lives at the
     border of a cell was never asked about the next.
     """
-    M, sample = len(fitted.price), _tensor(sample_SD)
-    bound = Bound.around(len(sample), M, 0.02)
+    M = len(fitted.price)
+    bound = Bound.around(len(sample_SD), M, 0.02)
     for _ in range(SETTLING_MOVES):
-        asked = [fitted.candidates(rows.numpy(), 8, device) for rows in sample.split(16_384)]
-        ids, similarity = (np.concatenate(column) for column in zip(*asked, strict=True))
+        found = [fitted.candidates(rows, 8) for rows in sample_SD.split(16_384)]
+        ids = torch.cat([part.id_nc for part in found])
+        similarity = torch.cat([part.similarity_nc for part in found])
         price = find_prices(ids, similarity, bound, fitted.price, steps=20)
-        chosen = ids[np.arange(len(ids)), choose(ids, similarity, price)].astype(np.int64)
-        sums = torch.zeros(fitted.centroids.shape).index_add_(0, torch.from_numpy(chosen), sample)
-        chosen_by_none = sums.norm(dim=1, keepdim=True) < 1e-6
-        centroids = torch.where(chosen_by_none, torch.from_numpy(fitted.centroids), _unit(sums))
-        fitted = fitted.moved(centroids.numpy(), price)
+        chosen = ids.gather(1, choose(ids, similarity, price)[:, None])[:, 0]
+        fitted = fitted.moved(_moved(fitted.centroids, sums_by_group(sample_SD, chosen, M)), price)
     return fitted
 
 
@@ -248,13 +248,3 @@ def _in_proportion(sizes: np.ndarray, M: int) -> np.ndarray:
             order = np.argsort(np.where(counts > 1, missing, np.inf), kind="stable")
             counts[order[: min(counts.sum() - M, np.sum(counts > 1))]] -= 1
     return counts
-
-
-def _unit(rows: torch.Tensor) -> torch.Tensor:
-    return rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-12)
-
-
-def _tensor(array: np.ndarray) -> torch.Tensor:
-    with warnings.catch_warnings():  # torch warns of arrays that are not writable; nobody writes here
-        warnings.simplefilter("ignore", UserWarning)
-        return torch.from_numpy(array)

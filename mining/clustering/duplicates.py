@@ -20,6 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from ..errors import InputError
 from .neighbors import neighbors_by_subspace
@@ -63,6 +64,7 @@ def suspected_duplicates(
     subspace_id: np.ndarray,
     *,
     within: float = 1.5,
+    device: str | torch.device = "cpu",
 ) -> Duplicates:
     """Compare every identity with its nearest ones of the same subspace; exact, I·n·D multiply-adds.
 
@@ -76,6 +78,7 @@ def suspected_duplicates(
         images: int[I].
         subspace_id: int[I].
         within: how much farther than c_ab may be; 1 finds about half of all duplicates, 1.5 five of six.
+        device: what searches, such as 'cpu' or 'cuda'.
 
     Raises:
         InputError: `within` is not above 0.
@@ -92,7 +95,8 @@ def suspected_duplicates(
         raise InputError(f"within={within} must be above 0")
     closeness = _closeness(spread.astype(np.float64), images.astype(np.float64))
     found: list[tuple[np.ndarray, ...]] = []
-    for members, neighbor_nk, similarity_nk in neighbors_by_subspace(means_ID, subspace_id, NEIGHBORS):
+    by_subspace = neighbors_by_subspace(means_ID, subspace_id, NEIGHBORS, device=device)
+    for members, neighbor_nk, similarity_nk in by_subspace:
         a, b = np.broadcast_to(members[:, None], neighbor_nk.shape).ravel(), neighbor_nk.ravel()
         similarity, expected = similarity_nk.ravel(), closeness[a] * closeness[b]
         suspected = 1 - similarity <= within * (1 - expected) + ROUNDING

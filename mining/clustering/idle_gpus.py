@@ -1,4 +1,4 @@
-"""Whether FAISS sees the GPUs that torch sees: faiss-cpu beside a CUDA torch clusters on the CPU, in silence."""
+"""Whether FAISS sees the GPUs that torch sees: with faiss-cpu beside a CUDA torch, torch does the k-means there."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def problem_with_faiss(torch_sees: int, faiss_sees: int, packages: Collection[st
         return f"{' and '.join(packages)} overwrite each other's files; keep one: {INSTALL if torch_sees else 'pip uninstall'}"
     if torch_sees and not faiss_sees:
         why = f"{''.join(packages) or 'FAISS'} sees none"
-        return f"torch sees {torch_sees} GPU{'s' * (torch_sees > 1)}, {why}, so FAISS works on the CPU: {INSTALL}"
+        return f"torch sees {torch_sees} GPU{'s' * (torch_sees > 1)}, {why}: torch does the k-means there; for FAISS's: {INSTALL}"
     return None
 
 

@@ -9,14 +9,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import faiss
 import numpy as np
+import torch
 
 from ..randomness import generator
 from .mean_blocks import MeanBlocks
+from .on_device import as_tensor, blocks_on
+from .search import joined, nearest_rows, without_itself
+
+RESIDENT = 0.5
+"""Share of a GPU's free memory that all means together may take there; else they go there a subspace at a time."""
 
 
-def nearest_in_subspace(means_ID: np.ndarray, subspace_id: np.ndarray, k: int) -> np.ndarray:
+def nearest_in_subspace(
+    means_ID: np.ndarray, subspace_id: np.ndarray, k: int, *, device: str | torch.device = "cpu"
+) -> np.ndarray:
     """Return the k nearest other identities of every identity among its own subspace, nearest first.
 
     Exact, and cheap because subspaces are small: N·n·D multiply-adds instead of N²·D.
@@ -25,6 +32,7 @@ def nearest_in_subspace(means_ID: np.ndarray, subspace_id: np.ndarray, k: int) -
         means_ID: float32[I, D].
         subspace_id: int32[I].
         k: neighbours wanted; a subspace of fewer than k + 1 identities pads with -1.
+        device: what searches, such as 'cpu' or 'cuda'.
 
     Returns:
         int32[I, k], row numbers into `means_ID`.
@@ -38,29 +46,41 @@ def nearest_in_subspace(means_ID: np.ndarray, subspace_id: np.ndarray, k: int) -
         [[-1, -1], [2, 3], [3, 1], [2, 1]]
     """
     neighbors_Ik = np.full((len(means_ID), k), -1, np.int32)
-    for members, neighbor_nk, _ in neighbors_by_subspace(means_ID, subspace_id, k):
+    for members, neighbor_nk, _ in neighbors_by_subspace(means_ID, subspace_id, k, device=device):
         neighbors_Ik[members, : neighbor_nk.shape[1]] = neighbor_nk
     return neighbors_Ik
 
 
 def neighbors_by_subspace(
-    means_ID: np.ndarray, subspace_id: np.ndarray, k: int
+    means_ID: np.ndarray, subspace_id: np.ndarray, k: int, *, device: str | torch.device = "cpu"
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield the members of each subspace of two or more with their k nearest others among them.
 
-    Exact; holds the means of one subspace, so `means_ID` may be a memory map. With one subspace for all it
+    Exact; the CPU holds the means of one subspace, so `means_ID` may be a memory map. With one subspace for all it
     is the whole set's exact search, in blocks all the same.
 
     Yields:
         (int64[n] row numbers into `means_ID`, int64[n, min(k, n-1)] those of the neighbours, nearest first,
         float32[n, min(k, n-1)] their cosines).
     """
+    where = torch.device(device)
+    resident = as_tensor(means_ID).to(where) if _fits(means_ID, where) else None
     order = np.argsort(subspace_id, kind="stable")
     borders = np.flatnonzero(np.diff(subspace_id[order])) + 1
     for members in np.split(order, borders):
         if len(members) > 1:
-            means_nD = means_ID[members]
-            yield members, *_nearest_others(members, members, means_nD, means_nD, k)
+            means_nD = (
+                as_tensor(np.ascontiguousarray(means_ID[members])).to(where)
+                if resident is None
+                else resident[torch.from_numpy(members).to(where)]
+            )
+            found = nearest_rows(means_nD, means_nD, min(k + 1, len(members)))
+            similarity, place = without_itself(found, torch.arange(len(members), device=where), k)
+            yield members, members[place.cpu().numpy()], similarity.cpu().numpy()
+
+
+def _fits(means_ID: np.ndarray, device: torch.device) -> bool:
+    return device.type == "cuda" and means_ID.nbytes <= RESIDENT * torch.cuda.mem_get_info(device)[0]
 
 
 @dataclass(frozen=True)
@@ -109,6 +129,7 @@ def sampled_neighbors(
     k: int = 10,
     queries: int = 1000,
     seed: int = 0,
+    device: str | torch.device = "cpu",
     progress: Callable[[int], None] | None = None,
 ) -> SampledNeighbors:
     """Find the exact nearest identities of a seeded sample, in one pass over blocks: queries · I · D multiply-adds.
@@ -116,26 +137,24 @@ def sampled_neighbors(
     Args:
         means: whatever `MeanBlocks` takes, of I unit vectors.
         k: fewer where there are not so many others.
+        device: what searches, such as 'cpu' or 'cuda'.
         progress: called with the number of identities of each block as it has been searched.
     """
-    blocks = MeanBlocks(means)
+    blocks, where = MeanBlocks(means), torch.device(device)
     total = blocks.shape[0]
     k = min(k, total - 1)
     sample = np.sort(generator(seed, "neighbor_recall").permutation(total)[:queries])
-    asked = blocks.rows(sample)
-    best = np.empty((len(sample), 0), np.float32)
-    found = np.empty((len(sample), 0), np.int64)
-    for start, rows in blocks if k else ():
+    asked, own = torch.from_numpy(blocks.rows(sample)).to(where), torch.from_numpy(sample).to(where)
+    found = asked.new_empty(len(sample), 0), own.new_empty(len(sample), 0)
+    for start, rows in blocks_on(blocks, where) if k else ():
         # Itself and k others are k + 1; so many of every block are enough.
-        here = np.arange(start, start + len(rows))
-        similarity, index = faiss.knn(asked, rows, min(k + 1, len(rows)), metric=faiss.METRIC_INNER_PRODUCT)
-        similarity[here[index] == sample[:, None]] = -np.inf
-        best, found = np.hstack((best, similarity)), np.hstack((found, here[index]))
-        kept = np.argsort(-best, axis=1, kind="stable")[:, :k]
-        best, found = np.take_along_axis(best, kept, 1), np.take_along_axis(found, kept, 1)
+        similarity, row = nearest_rows(asked, rows, min(k + 1, len(rows)))
+        found = joined(found, (similarity, row + start), k + 1)
         if progress:
             progress(len(rows))
-    return SampledNeighbors(sample, found)
+    if k:
+        found = without_itself(found, own, k)
+    return SampledNeighbors(sample, found[1].cpu().numpy())
 
 
 def neighbor_recall(
@@ -159,19 +178,3 @@ def neighbor_recall(
         (1.0, 0.0)
     """
     return sampled_neighbors(means, k=k, queries=queries, seed=seed).recall(subspace_id)
-
-
-def _nearest_others(
-    query_id: np.ndarray, base_id: np.ndarray, queries: np.ndarray, base: np.ndarray, k: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """k nearest of `base` for each query, itself left out, as entries of `base_id`: int[Q, min(k, n-1)], cosines."""
-    wanted = min(k + 1, len(base))
-    similarity, index = faiss.knn(
-        np.ascontiguousarray(queries), np.ascontiguousarray(base), wanted, metric=faiss.METRIC_INNER_PRODUCT
-    )
-    found = base_id[index]
-    # Drop the query itself; among exact duplicates it may be missing, then drop the farthest.
-    itself = found == query_id[:, None]
-    itself[~itself.any(axis=1), -1] = True
-    shape = (len(found), wanted - 1)
-    return found[~itself].reshape(shape), similarity[~itself].reshape(shape)

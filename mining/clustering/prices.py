@@ -1,12 +1,12 @@
-"""Equal subspaces from unequal demand: prices on subspaces, then the cheapest moves that meet the bound.
+"""Equal subspaces from unequal demand: prices on subspaces at which about as many want each.
 
-Shapes: N identities, M subspaces, c candidates of an identity. Candidates are `id_Nc`, int32, and
-`similarity_Nc`, float32; an empty place has similarity -inf.
+Shapes: N identities, M subspaces, n identities that have a choice, c candidates of such a one. Candidates are `id_nc`,
+int32, and `similarity_nc`, float32; an empty place has similarity -inf.
 
 An identity picks argmax over its candidates j of `similarity_j - price_j`. Prices are the multipliers of
 "at most `high`, at least `low` identities in subspace j", so at the right prices the choice is the best
 partition within those bounds among the candidates (linear programming duality; Bertsekas' auction
-and semi-discrete optimal transport find the same numbers). A step costs N·c; nothing is N × M.
+and semi-discrete optimal transport find the same numbers). A step costs n·c; nothing is N × M.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from .on_device import counts_by_group, on_host
+
 ROWS_PER_STEP = 32_768
-"""Identities that are priced at a time: their candidates stay in the cache."""
+"""Identities that the host prices at a time: their candidates stay in the cache."""
 FIRST_STEP, WIDEST_STEP = 0.002, 0.1
 """Changes of a price, in cosine."""
 
@@ -40,51 +42,57 @@ class Bound:
         return sizes - np.clip(sizes, self.low, self.high)
 
 
-def choose(id_Nc: np.ndarray, similarity_Nc: np.ndarray, price_M: np.ndarray) -> np.ndarray:
-    """Return the place in its list of every identity's best candidate at these prices: int64[N]."""
-    ids, similarity, price = map(torch.from_numpy, (id_Nc, similarity_Nc, price_M))
-    place = torch.empty(len(ids), dtype=torch.int64)
-    for start in range(0, len(ids), ROWS_PER_STEP):
-        rows = slice(start, start + ROWS_PER_STEP)
-        asked = price.index_select(0, ids[rows].reshape(-1)).view(-1, ids.shape[1])
-        torch.argmax(similarity[rows] - asked, dim=1, out=place[rows])
-    return place.numpy()
+def choose(id_nc: torch.Tensor, similarity_nc: torch.Tensor, price_M: torch.Tensor) -> torch.Tensor:
+    """Return the place in its list of every identity's best candidate at these prices: int64[n]."""
+    place = torch.empty(len(id_nc), dtype=torch.int64, device=id_nc.device)
+    at_a_time = ROWS_PER_STEP if on_host(id_nc) else max(1, len(id_nc))
+    for start in range(0, len(id_nc), at_a_time):
+        rows = slice(start, start + at_a_time)
+        asked = price_M.index_select(0, id_nc[rows].reshape(-1)).view(-1, id_nc.shape[1])
+        torch.argmax(similarity_nc[rows] - asked, dim=1, out=place[rows])
+    return place
 
 
 def find_prices(
-    id_Nc: np.ndarray,
-    similarity_Nc: np.ndarray,
+    id_nc: torch.Tensor,
+    similarity_nc: torch.Tensor,
     bound: Bound,
-    price_M: np.ndarray,
+    price_M: torch.Tensor,
     *,
     steps: int,
+    settled_M: torch.Tensor | None = None,
     share: float = 1.0,
-) -> np.ndarray:
-    """Return prices at which fewer identities are in the wrong place: float32[M].
+) -> torch.Tensor:
+    """Return prices at which fewer identities are in the wrong place: float32[M], where the candidates are.
 
     Every price has a step of its own (Rprop, Riedmiller & Braun 1993): it grows by half while the
     subspace stays too full or too empty, and halves when that turns round. So there is no learning rate
     to set, whatever the spread of the similarities is. The best prices met on the way are returned.
+    On a GPU the host never waits for a step, and all steps are taken.
 
     Args:
         price_M: where to begin, float32[M].
-        steps: at most so many; it ends early when the bound is met.
-        share: the share of all identities that these rows are, when they are a sample.
+        steps: at most so many; on the CPU it ends early when the bound is met.
+        settled_M: int64[M], identities of each subspace that have no choice.
+        share: the share of all identities with a choice that these rows are, when they are a sample.
     """
     M = len(price_M)
-    price, best, fewest, before = price_M.copy(), price_M, np.inf, np.zeros(M)
-    step = np.full(M, FIRST_STEP, np.float32)
+    settled = price_M.new_zeros(M) if settled_M is None else settled_M * share
+    price, best = price_M, price_M
+    fewest, before = price_M.new_full((), torch.inf), price_M.new_zeros(M)
+    step = torch.full_like(price_M, FIRST_STEP)
     for _ in range(steps):
-        chosen = id_Nc[np.arange(len(id_Nc)), choose(id_Nc, similarity_Nc, price)]
-        sizes = np.bincount(chosen, minlength=M)
-        excess = sizes - np.clip(sizes, bound.low * share, bound.high * share)
-        wrong = np.abs(excess).sum()
-        if wrong < fewest:
-            best, fewest = price.copy(), wrong
-        if wrong == 0:
+        chosen = id_nc.gather(1, choose(id_nc, similarity_nc, price)[:, None])[:, 0]
+        sizes = counts_by_group(chosen, M) + settled
+        excess = sizes - sizes.clamp(bound.low * share, bound.high * share)
+        wrong = excess.abs().sum()
+        better = wrong < fewest
+        best, fewest = torch.where(better, price, best), torch.where(better, wrong, fewest)
+        if on_host(wrong) and not wrong:
             break
-        turn = np.sign(excess) * before
-        step = np.minimum(step * np.where(turn > 0, 1.5, np.where(turn < 0, 0.5, 1.0)), WIDEST_STEP)
-        price = (price + np.sign(excess) * step).astype(np.float32)
-        before = np.where(excess == 0, before, np.sign(excess))
+        sign = excess.sign()
+        turn = sign * before
+        step = (step * torch.where(turn > 0, 1.5, torch.where(turn < 0, 0.5, 1.0))).clamp(max=WIDEST_STEP)
+        price = price + sign * step
+        before = torch.where(excess == 0, before, sign)
     return best

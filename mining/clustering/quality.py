@@ -11,6 +11,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
+import torch
+
+from .on_device import blocks_on, sums_by_group
 
 
 class Similarity(NamedTuple):
@@ -22,7 +25,9 @@ class Similarity(NamedTuple):
     """Mean cosine of two identities of different subspaces; NaN where there is only one."""
 
 
-def subspace_similarity(blocks: Iterable[np.ndarray], subspace_id: np.ndarray) -> Similarity:
+def subspace_similarity(
+    blocks: Iterable[np.ndarray], subspace_id: np.ndarray, *, device: str | torch.device = "cpu"
+) -> Similarity:
     """Mean cosine over all pairs of identities inside subspaces, and over all pairs between them.
 
     Exact in one pass: with S the sum of n unit vectors, the n (n-1) ordered pairs sum to |S|² - Σ|x|².
@@ -31,28 +36,27 @@ def subspace_similarity(blocks: Iterable[np.ndarray], subspace_id: np.ndarray) -
     Args:
         blocks: float32[n, D] unit vectors (or zeros), N in all, in the order of `subspace_id`.
         subspace_id: int[N].
+        device: what adds, such as 'cpu' or 'cuda'.
     """
     sizes = np.bincount(subspace_id).astype(np.float64)
-    sums_MD: np.ndarray | None = None
-    squares, start = 0.0, 0
-    for block in blocks:
+    where, M = torch.device(device), len(sizes)
+    ids_N = torch.from_numpy(subspace_id.astype(np.int64)).to(where)
+    sums_MD: torch.Tensor | None = None
+    squares, start = torch.zeros((), dtype=torch.float64, device=where), 0
+    for _, block in blocks_on(enumerate(blocks), where):
         if sums_MD is None:
-            sums_MD = np.zeros((len(sizes), block.shape[1]))
-        ids = subspace_id[start : start + len(block)]
-        order = np.argsort(ids, kind="stable")
-        present, first = np.unique(ids[order], return_index=True)
-        if len(present):
-            sums_MD[present] += np.add.reduceat(block[order], first, axis=0, dtype=np.float64)
-        squares += float(np.einsum("nd,nd->", block, block, dtype=np.float64))
+            sums_MD = torch.zeros(M, block.shape[1], dtype=torch.float64, device=where)
+        sums_MD += sums_by_group(block, ids_N[start : start + len(block)], M)
+        squares += block.square().sum(dtype=torch.float64)
         start += len(block)
     if sums_MD is None:
         return Similarity(np.nan, np.nan)
-    inside_sum = float((sums_MD**2).sum())
-    everything = float((sums_MD.sum(axis=0) ** 2).sum())
+    inside_sum = float(sums_MD.square().sum())
+    everything = float(sums_MD.sum(dim=0).square().sum())
     inside_pairs = float((sizes * (sizes - 1)).sum())
     between_pairs = float(sizes.sum() ** 2 - (sizes**2).sum())
     return Similarity(
-        (inside_sum - squares) / inside_pairs if inside_pairs else np.nan,
+        (inside_sum - float(squares)) / inside_pairs if inside_pairs else np.nan,
         (everything - inside_sum) / between_pairs if between_pairs else np.nan,
     )
 

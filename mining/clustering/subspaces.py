@@ -18,13 +18,21 @@ import torch
 from ..errors import InputError
 from ..randomness import generator
 from .assignment import Assignment
+from .candidates import Candidates
 from .centroids import Flat, TwoLevel, fit_flat, fit_plain, fit_two_level
 from .mean_blocks import ROWS_PER_BLOCK, MeanBlocks
+from .on_device import as_tensor, blocks_on, counts_by_group, on_host
 from .prices import Bound, choose, find_prices
 from .settings import SAMPLE_BYTES, subspace_count
 
 CANDIDATES = 6
 """Subspaces that an identity may be sent to."""
+WITH_A_CHOICE = 0.1
+"""Share of the identities, those nearest to a border, that may be sent elsewhere at all (on the CPU)."""
+ROWS_PER_PRICE = 512
+"""Rows of the sample, per subspace, that prices are found on; they know a size to 4 %."""
+STEPS_ON_ALL = 20
+"""Steps of the prices on all identities, most of which need far fewer."""
 SAMPLED_TIMES = 4
 """The sample is so many times what an iteration sees, cut to `SAMPLE_BYTES`; fresh rows cost nothing."""
 
@@ -69,6 +77,7 @@ def cluster_identities(
     max_points_per_centroid: int = 256,
     flat_up_to: int = 2048,
     seed: int = 0,
+    device: str | torch.device | None = None,
     gpu: bool | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Subspaces:
@@ -88,7 +97,8 @@ def cluster_identities(
             (1 + overlap) · (1 + tolerance) · N/M members, rounded up, unless balance is 'none'.
         flat_up_to: largest M at which an identity is compared with all centroids.
         seed: same means, seed and threads, same result.
-        gpu: None uses a GPU when torch sees one.
+        device: such as 'cpu' or 'cuda:1'; None: 'cuda' where torch sees a GPU. Another device, other rounding.
+        gpu: the older way to say so: True for 'cuda', False for 'cpu'.
         progress: called with the number of identities of each block as it is assigned, N in all.
 
     Raises:
@@ -104,43 +114,44 @@ def cluster_identities(
         ([50, 50], 1)
     """
     _check(ids_per_subspace, tolerance, balance, overlap)
-    blocks, device = MeanBlocks(means), _device(gpu)
+    blocks, where = MeanBlocks(means), _device(device, gpu)
     N, D = blocks.shape
     M = subspace_count(N, ids_per_subspace)
     priced = balance == "prices"
+    margin = np.inf if priced or overlap else -np.inf
     if M == 1:
-        fitted: Flat | TwoLevel = _one_centroid(blocks)
+        fitted: Flat | TwoLevel = _one_centroid(blocks, where)
     else:
         most = max(M, min(SAMPLED_TIMES * max_points_per_centroid * M, SAMPLE_BYTES // (4 * D)))
-        sample, fit = _sample(blocks, most, seed), fit_flat if priced else fit_plain
-        how = {"niter": niter, "points": max_points_per_centroid, "seed": seed, "device": device}
+        sample, fit = as_tensor(_sample(blocks, most, seed)).to(where), fit_flat if priced else fit_plain
+        how: dict[str, Any] = {"niter": niter, "points": max_points_per_centroid, "seed": seed}
         fitted = fit(sample, M, **how) if flat_up_to >= M else fit_two_level(sample, M, fit=fit, **how)
+        if priced:
+            fitted, lead = _priced(fitted, sample[: ROWS_PER_PRICE * M], Bound.around(N, M, tolerance), N)
+            margin = np.inf if overlap or not on_host(sample) else lead
         del sample
 
-    c = min(M, CANDIDATES if priced or overlap else 1)
-    id_Nc, similarity_Nc, plain = _candidates(blocks, fitted, c, device, progress)
-    place, bound = np.zeros(N, np.int64), Bound.around(N, M, tolerance)
+    found, plain = _candidates(blocks, fitted, min(M, CANDIDATES), margin, where, progress)
+    place, bound = torch.zeros_like(found.asked), Bound.around(N, M, tolerance)
     if priced and M > 1:
-        every = max(1, N // (1000 * M))  # sizes known to 3 % on a sample, then exactly on all
-        some_id, some_similarity = id_Nc[::every].copy(), similarity_Nc[::every].copy()
-        price = find_prices(some_id, some_similarity, bound, fitted.price, steps=60, share=len(some_id) / N)
-        if every > 1:
-            price = find_prices(id_Nc, similarity_Nc, bound, price, steps=6)
-        place = choose(id_Nc, similarity_Nc, price)
+        place = choose(found.id_nc, found.similarity_nc, _prices(found, bound, fitted.price))
 
-    centroids = fitted.centroids
-    assigned = Assignment(id_Nc, similarity_Nc, place, centroids)
+    assigned = Assignment(found, place, fitted.centroids)
     if priced:
         assigned.repair(bound)
-    _measure_strangers(blocks, assigned, centroids)
+    _measure_strangers(blocks, assigned)
     full = int(np.ceil((1 + overlap) * (1 + tolerance) * N / M - 1e-9)) if priced else N
-    second = assigned.second(overlap, full - assigned.sizes)
-    used = np.flatnonzero(assigned.sizes)
+    second = assigned.second(overlap, full - assigned.sizes).cpu().numpy()
+    used = np.flatnonzero(assigned.sizes.cpu().numpy())
     dense = np.full(M + 1, -1, np.int32)  # the last is for -1
     dense[used] = np.arange(len(used))
     second = np.where(np.isin(second, used), second, M)
     return Subspaces(
-        dense[assigned.subspace_id], assigned.similarity, centroids[used].copy(), dense[second], plain
+        dense[assigned.subspace_id.cpu().numpy()],
+        assigned.similarity.cpu().numpy(),
+        fitted.centroids.cpu().numpy()[used],
+        dense[second],
+        plain,
     )
 
 
@@ -155,16 +166,17 @@ def _check(ids_per_subspace: int | str, tolerance: float, balance: str, overlap:
         raise InputError(f"overlap={overlap} must be at least 0 and less than 1, e.g. 0.1")
 
 
-def _device(gpu: bool | None) -> str:
-    return "cuda" if (torch.cuda.is_available() if gpu is None else gpu) else "cpu"
+def _device(device: str | torch.device | None, gpu: bool | None) -> torch.device:
+    on_gpu = torch.cuda.is_available() if gpu is None else gpu
+    return torch.device(device or ("cuda" if on_gpu else "cpu"))
 
 
-def _one_centroid(blocks: MeanBlocks) -> Flat:
+def _one_centroid(blocks: MeanBlocks, device: torch.device) -> Flat:
     total = np.sum([rows.sum(axis=0, dtype=np.float64) for _, rows in blocks], axis=0)
     if not np.isfinite(total).all():
         _refuse(blocks)
     centroid = total / max(float(np.linalg.norm(total)), 1e-12)
-    return Flat(centroid.astype(np.float32)[None], np.zeros(1, np.float32))
+    return Flat(torch.from_numpy(centroid.astype(np.float32)[None]).to(device), torch.zeros(1, device=device))
 
 
 def _sample(blocks: MeanBlocks, most: int, seed: int) -> np.ndarray:
@@ -187,33 +199,56 @@ def _candidates(
     blocks: MeanBlocks,
     fitted: Flat | TwoLevel,
     c: int,
-    device: str,
+    margin: float,
+    device: torch.device,
     progress: Callable[[int], None] | None,
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """The pass over all identities: `id_Nc`, `similarity_Nc` and the mean similarity to the nearest of them."""
-    N = blocks.shape[0]
-    id_Nc, similarity_Nc = np.empty((N, c), np.int32), np.empty((N, c), np.float32)
-    total, bad = 0.0, 0
-    for start, rows in blocks:
-        here = slice(start, start + len(rows))
-        id_Nc[here], similarity_Nc[here] = fitted.candidates(rows, c, device)
-        nearest = similarity_Nc[here].max(axis=1)
-        bad += int(np.sum(~np.isfinite(nearest)))
-        total += float(nearest.sum(dtype=np.float64))
+) -> tuple[Candidates, float]:
+    """The pass over all identities: their candidates, and the mean similarity to the nearest of them."""
+    found = []
+    for start, rows in blocks_on(blocks, device):
+        found.append((start, fitted.candidates(rows, c, margin)))
         if progress:
             progress(len(rows))
-    if bad:
+    joined = Candidates.joined(found)
+    nearest = joined.nearest().double().mean().item()
+    if not np.isfinite(nearest):
         _refuse(blocks)
-    return id_Nc, similarity_Nc, total / N
+    return joined, nearest
 
 
-def _measure_strangers(blocks: MeanBlocks, assigned: Assignment, centroids: np.ndarray) -> None:
+def _priced(
+    fitted: Flat | TwoLevel, some_sD: torch.Tensor, bound: Bound, N: int
+) -> tuple[Flat | TwoLevel, float]:
+    """Prices that suit these rows, and the lead of the best bid that `WITH_A_CHOICE` of them have at most."""
+    M, share = len(fitted.price), len(some_sD) / N
+    found = Candidates.joined(
+        [
+            (start, fitted.candidates(rows, min(M, CANDIDATES)))
+            for start, rows in enumerate(some_sD.split(ROWS_PER_BLOCK))
+        ]
+    )
+    price = find_prices(found.id_nc, found.similarity_nc, bound, fitted.price, steps=60, share=share)
+    bid_s2 = (found.similarity_nc - price[found.id_nc]).topk(2, dim=1).values
+    lead = (bid_s2[:, 0] - bid_s2[:, 1]).sort().values
+    return fitted.moved(fitted.centroids, price), float(lead[int(WITH_A_CHOICE * (len(lead) - 1))])
+
+
+def _prices(found: Candidates, bound: Bound, price_M: torch.Tensor) -> torch.Tensor:
+    """Prices that bring the sizes of all within the bound, or near it."""
+    M = len(price_M)
+    settled = counts_by_group(found.id, M) - counts_by_group(found.id[found.asked], M)
+    return find_prices(
+        found.id_nc, found.similarity_nc, bound, price_M, steps=STEPS_ON_ALL, settled_M=settled
+    )
+
+
+def _measure_strangers(blocks: MeanBlocks, assigned: Assignment) -> None:
     """Look up the means of identities that were sent to none of their candidates, for their similarity."""
-    strangers = np.flatnonzero(assigned.strangers)
-    for start in range(0, len(strangers), ROWS_PER_BLOCK):
-        rows = strangers[start : start + ROWS_PER_BLOCK]
-        own = centroids[assigned.subspace_id[rows]]
-        assigned.similarity[rows] = np.einsum("nd,nd->n", blocks.rows(rows), own)
+    strangers = assigned.strangers.nonzero()[:, 0]
+    for numbers in strangers.split(ROWS_PER_BLOCK):
+        own = assigned.centroids[assigned.subspace_id[numbers]]
+        rows = torch.from_numpy(blocks.rows(numbers.cpu().numpy())).to(own.device)
+        assigned.similarity[numbers] = torch.einsum("nd,nd->n", rows, own)
 
 
 def _refuse(blocks: MeanBlocks) -> None:

@@ -76,7 +76,7 @@ def _command(stage: StageRow) -> Callable[..., None]:
 
 def _parameters(stage: StageRow) -> list[Parameter]:
     """What the command takes, as typer reads it from a signature."""
-    computes, resumes = stage.gpus != "none" and stage.reads_images, stage.trains or stage.shards
+    resumes = stage.trains or stage.shards
     wanted = [
         ("run", RunPath, Parameter.empty, True),
         ("overrides", Overrides, None, True),
@@ -85,7 +85,7 @@ def _parameters(stage: StageRow) -> list[Parameter]:
         *((switch.name, _flag(switch), False, True) for switch in stage.switches),
         ("shard", ShardIndex, None, stage.shards),
         ("num_shards", NumShards, 1, stage.shards),
-        ("device", Device, None, computes),
+        ("device", Device, None, stage.on_device),
         ("processes", Processes, 1, resumes),
         ("force", Force, False, True),
         ("resume", Resume, True, resumes),

@@ -23,8 +23,11 @@ from .round_tables import read_identities
 from .stage import Stage, flat_fields, run_stage
 
 if TYPE_CHECKING:
+    import torch
+
     from ...mining.clustering.duplicates import Duplicates
     from ...mining.clustering.subspaces import Subspaces
+    from ..options import Options
 
 RECALL_AT = 10
 LARGEST_SEARCHED = 200_000
@@ -55,7 +58,7 @@ def cluster_means(context: Context) -> dict[str, Any]:
             products += N * N // M
         seconds = 2 * D * products / product_rate() + N * (7e-6 + 2e-8 * D)  # and passes over the means
         return (
-            f"{N:,} identity means into {counted(M, 'subspace')}, {about(seconds)}, "
+            f"{N:,} identity means into {counted(M, 'subspace')}, {about(seconds)} on the CPU, "
             f"{amount(min(4 * N * D, SAMPLE_BYTES) + 80 * N)} of memory, {amount(N * 12 + M * D * 4)} of disk"
         )
 
@@ -64,6 +67,7 @@ def cluster_means(context: Context) -> dict[str, Any]:
         from ...mining.clustering.quality import subspace_similarity
         from ...mining.clustering.subspaces import cluster_identities
 
+        device = clustering_device(options)
         identities = read_identities(folder, ["identity_id", "identity", "images", "spread"])
         means = MeanTable(folder.identities)
         with options.console.progress("cluster", 3 * len(means), "means") as progress:
@@ -77,6 +81,7 @@ def cluster_means(context: Context) -> dict[str, Any]:
                 max_points_per_centroid=settings.max_points_per_centroid,
                 flat_up_to=settings.flat_up_to,
                 seed=derived_seed(context.config.seed, "cluster", context.round_index),
+                device=device,
                 progress=progress.update,
             )
             neighbors = sampled_neighbors(
@@ -84,13 +89,14 @@ def cluster_means(context: Context) -> dict[str, Any]:
                 k=RECALL_AT,
                 queries=settings.recall_queries,
                 seed=recall_seed(context.config, context.round_index),
+                device=device,
                 progress=progress.update,
             )
             inside, between = subspace_similarity(
-                _counted(MeanBlocks(means), progress.update), found.subspace_id
+                _counted(MeanBlocks(means), progress.update), found.subspace_id, device=device
             )
         kept = _kept(context, identities["identity_id"].to_numpy(), found.subspace_id)
-        duplicates = _duplicates(context, stage, means, identities, found.subspace_id)
+        duplicates = _duplicates(context, stage, means, identities, found.subspace_id, device)
         _write(stage, identities, found, duplicates)
         sizes = found.sizes
         summary = {
@@ -108,11 +114,30 @@ def cluster_means(context: Context) -> dict[str, Any]:
             "kept": kept,
             "duplicates": None if duplicates is None else len(duplicates),
         }
-        for words in _in_words(summary, sizes, settings):
+        for words in (f"clustered on {device}", *_in_words(summary, sizes, settings)):
             context.say(f"{stage.label}: {words}")
         return summary
 
     return run_stage(stage, options, estimate, work)
+
+
+def clustering_device(options: Options) -> torch.device:
+    """The device that clusters and searches: a GPU of CUDA, or the CPU.
+
+    Raises:
+        InputError: there is no device of the name given.
+    """
+    from ...train.devices import pick_device
+
+    device = pick_device(options.device)
+    if device.type != "cuda":
+        return pick_device("cpu")
+    import torch
+
+    from ...mining.clustering.idle_gpus import warn_of_idle_gpus
+
+    warn_of_idle_gpus(torch.cuda.device_count())
+    return device
 
 
 def _counted(blocks: MeanBlocks, progress: Callable[[int], None]) -> Iterator[np.ndarray]:
@@ -133,7 +158,12 @@ def _kept(context: Context, identity_id: np.ndarray, subspace_id: np.ndarray) ->
 
 
 def _duplicates(
-    context: Context, stage: Stage, means: MeanTable, identities: pa.Table, subspace_id: np.ndarray
+    context: Context,
+    stage: Stage,
+    means: MeanTable,
+    identities: pa.Table,
+    subspace_id: np.ndarray,
+    device: torch.device,
 ) -> Duplicates | None:
     """Suspected duplicates; None where they were not asked for, or one huge subspace would mean all against all."""
     from ...mining.clustering.duplicates import suspected_duplicates
@@ -153,6 +183,7 @@ def _duplicates(
         identities["images"].to_numpy(),
         subspace_id,
         within=within,
+        device=device,
     )
 
 

@@ -68,7 +68,7 @@ class StageRow:
     """Files in its folder; the first one is there when it is done."""
     help: str
     """What its command says."""
-    example: str
+    example: str = ""
     """Arguments of its command, after the run."""
     command: str = ""
     """The command that does it; its name unless said."""
@@ -80,6 +80,8 @@ class StageRow:
     """Whether loader processes hand it images in shared memory."""
     gpus: Gpus = "none"
     """How many GPUs of a job it uses; shards: one for each shard of the job."""
+    on_device: bool = False
+    """Whether its command takes `--device`."""
     phases: tuple[str, ...] = ()
     """Parts of its time that its log has apart."""
     switches: tuple[Switch, ...] = field(default=())
@@ -129,9 +131,8 @@ class StageRow:
     def do(self, context: Context, **arguments: Any) -> dict[str, Any]:
         """Do the stage unless it is done, and return its marker."""
         if self.gpus != "none":
-            context.options.stop.hold(
-                lambda: import_module("torch")
-            )  # a signal inside would abort the process
+            # A signal inside would abort the process.
+            context.options.stop.hold(lambda: import_module("torch"))
         with shortages_in_words(self.name, context.config, context.options.processes):
             return self.function(self.work)(context, **arguments)
 
@@ -163,6 +164,7 @@ STAGES = (
         reads_images=True,
         gpus="all",
         phases=TRAINING_PHASES,
+        on_device=True,
     ),
     StageRow(
         name="extract",
@@ -177,6 +179,7 @@ STAGES = (
         shards=True,
         reads_images=True,
         gpus="shards",
+        on_device=True,
     ),
     StageRow(
         name="cluster",
@@ -187,8 +190,9 @@ STAGES = (
         sections=("seed", "cluster"),
         outputs=(files.SUBSPACES, files.CENTROIDS, files.DUPLICATES),
         help="Cluster the identity means into subspaces of look-alikes, and print how many neighbours stay together.",
-        example="cluster.ids_per_subspace=5000",
+        example="cluster.ids_per_subspace=5000 --device cuda",
         gpus="one",
+        on_device=True,
     ),
     StageRow(
         name="plan",
@@ -208,6 +212,7 @@ STAGES = (
                 "list_shards",
             ),
         ),
+        on_device=True,
     ),
     StageRow(
         name="train",
@@ -223,6 +228,7 @@ STAGES = (
         reads_images=True,
         gpus="all",
         phases=TRAINING_PHASES,
+        on_device=True,
     ),
     StageRow(
         name="validate",
@@ -233,7 +239,6 @@ STAGES = (
         sections=("seed", "data", "extract.batch_size", "extract.precision", "validation"),
         outputs=(files.VALIDATION,),
         help="Metrics on the validation identities.",
-        example="",
         command="eval",
         reads_images=True,
         gpus="one",
@@ -247,7 +252,6 @@ STAGES = (
         sections=("seed", "data", "extract.batch_size", "extract.precision", "eval"),
         outputs=(files.EVALUATION,),
         help="Metrics on the test identities.",
-        example="",
         reads_images=True,
         gpus="one",
     ),

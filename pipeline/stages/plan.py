@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from ...mining.planning.settings import PlanConfig
 from ...mining.planning.shards import shards_of
 from ...mining.schemas import QUARANTINE
 from ..console import Console, about, amount
+from .cluster import clustering_device
 from .context import Context
 from .graph import finished, row, steps_taken
 from .round_tables import read_duplicates, read_identities, read_second_subspaces, read_subspaces
@@ -94,12 +96,18 @@ def plan_round(context: Context) -> dict[str, Any]:
         apart = read_duplicates(folder, images.identity_id) if settings.duplicates == "apart" else None
         neighbors = None
         if settings.draw.group_size > 1 and settings.seeds_per_batch:
+            context.options.stop.hold(
+                lambda: import_module("torch")
+            )  # a signal inside would abort the process
             from ...mining.clustering.neighbors import nearest_in_subspace
 
+            device = clustering_device(context.options)
+            context.say(f"{stage.label}: searching for neighbours on {device}")
             means = MeanTable(folder.identities).as_array(folder.path)
             means = means if used.all() else means[used]
             spare = 0 if apart is None else SPARE_NEIGHBORS
-            neighbors = nearest_in_subspace(means, subspace_id, settings.draw.group_size - 1 + spare)
+            wanted = settings.draw.group_size - 1 + spare
+            neighbors = nearest_in_subspace(means, subspace_id, wanted, device=device)
         second = read_second_subspaces(folder)
         blocks = plan_batches(
             images,

@@ -12,7 +12,7 @@ from subspace.mining.errors import SubspaceWarning
 
 
 @pytest.mark.parametrize(("torch_sees", "faiss_sees", "packages", "words"), [
-    (1, 0, ["faiss-cpu"], "torch sees 1 GPU, faiss-cpu sees none, so FAISS works on the CPU: pip uninstall -y faiss-cpu"),
+    (1, 0, ["faiss-cpu"], "torch sees 1 GPU, faiss-cpu sees none: torch does the k-means there; for FAISS's: pip uninstall -y faiss-cpu"),
     (8, 0, [], "torch sees 8 GPUs, FAISS sees none"),
     (1, 1, ["faiss-cpu", "faiss-gpu"], "faiss-cpu and faiss-gpu overwrite each other's files; keep one"),
     (1, 1, ["faiss-gpu"], None), (0, 0, ["faiss-cpu"], None), (0, 0, ["faiss-gpu"], None),

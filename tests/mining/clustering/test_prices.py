@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from subspace.mining.clustering.assignment import Assignment, first_of_each
+from subspace.mining.clustering.candidates import Candidates
 from subspace.mining.clustering.prices import Bound, choose, find_prices
 
 
@@ -33,8 +35,10 @@ def candidates(n: int, m: int, c: int, seed: int) -> tuple[np.ndarray, np.ndarra
 def balanced(
     ids: np.ndarray, similarity: np.ndarray, bound: Bound, centroids: np.ndarray, steps: int = 60
 ) -> Assignment:
-    price = find_prices(ids, similarity, bound, np.zeros(len(centroids), np.float32), steps=steps)
-    assigned = Assignment(ids, similarity, choose(ids, similarity, price), centroids)
+    found = Candidates.of_all(torch.from_numpy(ids), torch.from_numpy(similarity))
+    lists = found.id_nc, found.similarity_nc
+    price = find_prices(*lists, bound, torch.zeros(len(centroids)), steps=steps)
+    assigned = Assignment(found, choose(*lists, price), torch.from_numpy(centroids))
     assigned.repair(bound)
     return assigned
 
@@ -58,7 +62,7 @@ def test_prices_beat_repair_alone_and_repair_alone_beats_chance(seed: int) -> No
     bound = Bound.around(n, m, 0.02)
     priced, repaired = (balanced(ids, similarity, bound, centroids, steps) for steps in (60, 0))
     chance = every[np.arange(n), np.random.default_rng(seed).permutation(n) % m].mean()
-    whole = [every[np.arange(n), found.subspace_id].mean() for found in (priced, repaired)]
+    whole = [every[np.arange(n), found.subspace_id.numpy()].mean() for found in (priced, repaired)]
     assert whole[0] >= whole[1] > chance
 
 
@@ -68,9 +72,12 @@ def test_prices_beat_repair_alone_and_repair_alone_beats_chance(seed: int) -> No
     m=st.integers(1, 40),
     c=st.integers(1, 6),
     tolerance=st.sampled_from([0, 0.02, 0.5, 2]),
+    choice=st.sampled_from([0, 0.3, 1]),
     seed=st.integers(0, 999),
 )
-def test_repair_meets_the_bound_from_any_start(n: int, m: int, c: int, tolerance: float, seed: int) -> None:
+def test_repair_meets_the_bound_from_any_start(
+    n: int, m: int, c: int, tolerance: float, choice: float, seed: int
+) -> None:
     m = min(n, m)
     ids, similarity, every, centroids = candidates(n, m, min(c, m), seed)
     random = np.random.default_rng(seed)
@@ -78,13 +85,25 @@ def test_repair_meets_the_bound_from_any_start(n: int, m: int, c: int, tolerance
     gone[:, 0] = False
     similarity = np.where(gone, -np.inf, similarity).astype(np.float32)
     bound = Bound.around(n, m, tolerance)
-    assigned = Assignment(ids, similarity, np.zeros(n, np.int64), centroids)
+    found = Candidates.of_all(torch.from_numpy(ids), torch.from_numpy(similarity))
+    with_a_choice = torch.from_numpy(np.flatnonzero(random.random(n) < choice))
+    found = Candidates(
+        found.id,
+        found.similarity,
+        with_a_choice,
+        found.id_nc[with_a_choice],
+        found.similarity_nc[with_a_choice],
+    )
+    assigned = Assignment(
+        found, torch.zeros(len(with_a_choice), dtype=torch.int64), torch.from_numpy(centroids)
+    )
     assigned.repair(bound)
-    np.testing.assert_array_equal(assigned.sizes, np.bincount(assigned.subspace_id, minlength=m))
-    assert not bound.excess(assigned.sizes).any()
-    known = ~assigned.strangers
+    subspace_id, sizes = assigned.subspace_id.numpy(), assigned.sizes.numpy()
+    np.testing.assert_array_equal(sizes, np.bincount(subspace_id, minlength=m))
+    assert not bound.excess(sizes).any()
+    known = ~assigned.strangers.numpy()
     np.testing.assert_allclose(
-        assigned.similarity[known], every[np.arange(n), assigned.subspace_id][known], atol=1e-6
+        assigned.similarity.numpy()[known], every[np.arange(n), subspace_id][known], atol=1e-6
     )
 
 
@@ -106,4 +125,5 @@ def test_first_of_each_takes_the_cheapest_of_every_group(groups: list[tuple[int,
     for g in range(4):
         rows = sorted((cost[i], i) for i in range(len(group)) if group[i] == g)
         expected += [i for _, i in rows[: max(0, limit[g])]]
-    assert first_of_each(group, cost, limit).tolist() == sorted(expected)
+    tensors = (torch.from_numpy(column) for column in (group, cost, limit))
+    assert first_of_each(*tensors).tolist() == sorted(expected)
