@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -68,6 +68,10 @@ class ImageBatch:
     bad: list[BadImage]
     share: BatchShare | None = None
     """Where these images stand in the whole batch; None: they are the whole."""
+
+    def pin_memory(self) -> ImageBatch:
+        """The same with its images in pinned memory; torch's loader calls it."""
+        return replace(self, images=self.images.pin_memory())
 
 
 class DecodedBatches(Dataset[ImageBatch | InputError]):
@@ -135,10 +139,15 @@ class DecodedBatches(Dataset[ImageBatch | InputError]):
         return ImageBatch(index, planned[own][readable], torch.from_numpy(images), bad, part)
 
 
-def load_batches(dataset: DecodedBatches, numbers: Sequence[int], num_workers: int) -> Iterator[ImageBatch]:
+def load_batches(
+    dataset: DecodedBatches, numbers: Sequence[int], num_workers: int, *, pin: bool = False
+) -> Iterator[ImageBatch]:
     """Yield the batches of `numbers` in order, decoded ahead by `num_workers` processes (0: in this one).
 
     The batches do not depend on the number of workers.
+
+    Args:
+        pin: put images into pinned memory, from which a GPU copies by itself; asks for CUDA.
 
     Raises:
         InputError: what reading them met that is the user's, such as a URI of a kind that is not supported.
@@ -167,6 +176,7 @@ def load_batches(dataset: DecodedBatches, numbers: Sequence[int], num_workers: i
         collate_fn=_as_is,  # pyright: ignore[reportArgumentType]  # not a list of samples: one whole batch
         worker_init_fn=_in_a_group_of_its_own,
         prefetch_factor=4 if num_workers else None,
+        pin_memory=pin,
     )
     for batch in loader:
         if isinstance(batch, InputError):
