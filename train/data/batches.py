@@ -5,6 +5,7 @@ Shapes: P identities in a batch, K images of each, b images decoded, S pixels a 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from ...mining.errors import InputError
 from ...mining.randomness import generator
@@ -64,7 +65,7 @@ class ImageBatch:
     image_id: np.ndarray
     """int64[b]."""
     images: Tensor
-    """uint8[b, 3, S, S]."""
+    """uint8[b, 3, S, S]; in memory the channels come last, as decoders give them."""
     bad: list[BadImage]
     share: BatchShare | None = None
     """Where these images stand in the whole batch; None: they are the whole."""
@@ -126,17 +127,29 @@ class DecodedBatches(Dataset[ImageBatch | InputError]):
         if not self.keep_repeats:
             planned = each_once(planned)
         own = share(len(planned), *self.process)
-        decoded = [self.store.decode(int(image_id), self.size) for image_id in planned[own]]
-        good = [image for image in decoded if isinstance(image, np.ndarray)]
-        bad = [image for image in decoded if isinstance(image, BadImage)]
-        readable = np.fromiter((isinstance(image, np.ndarray) for image in decoded), bool, len(decoded))
-        images = np.stack(good) if good else np.empty((0, 3, self.size, self.size), np.uint8)
+        memory = _batch_memory((own.stop - own.start, self.size, self.size, 3))
+        pixels = memory.numpy()
+        bad = self.store.decode_into(pixels, planned[own])
+        readable = np.ones(len(pixels), bool)
+        readable[list(bad)] = False
+        if bad:
+            pixels[: readable.sum()] = pixels[readable]
+            memory, pixels = memory[: readable.sum()], pixels[: readable.sum()]
         if self.augment:
             places = np.arange(own.start, own.stop)[readable]
             random = generator(*self.seed, "augment", index)
-            images = augmented(images, self.augment, random, places, len(planned))
+            augmented(pixels, self.augment, random, places, len(planned))
         part = BatchShare(planned, own.start, readable) if self.process[1] > 1 else None
-        return ImageBatch(index, planned[own][readable], torch.from_numpy(images), bad, part)
+        images = memory.permute(0, 3, 1, 2)
+        return ImageBatch(index, planned[own][readable], images, [bad[place] for place in sorted(bad)], part)
+
+
+def _batch_memory(shape: tuple[int, ...]) -> Tensor:
+    """Room for a batch: in a loader process in shared memory, so that it is decoded where it will be read."""
+    if get_worker_info() is None:
+        return torch.empty(shape, dtype=torch.uint8)
+    shared = torch.UntypedStorage._new_shared(math.prod(shape))  # pyright: ignore[reportPrivateUsage]  # as torch's collate
+    return torch.empty(0, dtype=torch.uint8).set_(shared).view(shape)
 
 
 def load_batches(
