@@ -23,10 +23,10 @@ from torch import nn
 
 from ..mining.errors import SubspaceWarning
 from .data.images import ImageStore, decode_image
-from .data.workers import worker_count
 from .devices import Arithmetic, autocast, settled
 from .networks.backbone import Backbone
 from .training_config import PrecisionSetting, Workers
+from .workers import worker_count
 
 ENOUGH_SECONDS = 0.1
 """A pass of so many seconds is long enough to be timed; smaller batches grow."""

@@ -14,11 +14,11 @@ from ...mining.randomness import derived_seed
 from ...train.checkpoint import load_network
 from ...train.data.batches import DecodedBatches, ImageChunks, load_batches
 from ...train.data.images import ImageStore
-from ...train.data.workers import worker_count
 from ...train.devices import pick_device
 from ...train.embedder import embed
 from ...train.networks.backbone import Backbone
 from ...train.networks.registry import CHECKPOINT_PREFIX
+from ...train.workers import worker_count
 from ..config import RunConfig
 from ..options import Options
 from .held_out import HeldOut

@@ -17,11 +17,11 @@ from ...mining.schemas import EMBEDDINGS, IDENTITIES, QUARANTINE, vector
 from ...train.checkpoint import load_network
 from ...train.data.batches import DecodedBatches, load_batches
 from ...train.data.images import BadImage, ImageStore
-from ...train.data.workers import worker_count
 from ...train.devices import pick_device, settled
 from ...train.embedder import EmbeddedBatch, embed
 from ...train.networks.registry import CHECKPOINT_PREFIX
 from ...train.speed import embedding_seconds
+from ...train.workers import worker_count
 from .. import stage_folder as files
 from ..console import Progress, about, amount, counted
 from .context import Context

@@ -18,7 +18,6 @@ from ...train.collapse import Collapse, CollapseGuard
 from ...train.data.batches import DecodedBatches, ImageBatch, load_batches
 from ...train.data.copied_ahead import copied_ahead
 from ...train.data.plan_reader import Plan
-from ...train.data.workers import worker_count
 from ...train.devices import Arithmetic, pick_device, settled
 from ...train.loop import train_steps
 from ...train.losses.loss import EmbeddingLoss
@@ -34,6 +33,7 @@ from ...train.step_record import StepRecord
 from ...train.training_config import CollapseConfig, LoaderConfig
 from ...train.training_state import TrainingState, averaged
 from ...train.unfreezing import Unfreezing
+from ...train.workers import worker_count
 from ..child_processes import orphaned
 from ..console import counted
 from ..options import Options

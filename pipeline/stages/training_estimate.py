@@ -10,13 +10,13 @@ from torch import nn
 
 from ...train import distributed
 from ...train.data.images import ImageStore
-from ...train.data.workers import worker_count
 from ...train.devices import pick_device, settled
 from ...train.networks.backbone import Backbone
 from ...train.optimizer_config import OptimizerConfig
 from ...train.optimizers import build_optimizer
 from ...train.speed import decode_seconds, seconds_with_loading, step_speed
 from ...train.training_config import LoaderConfig
+from ...train.workers import worker_count
 from ..console import about, amount
 from ..options import Options
 

@@ -9,7 +9,6 @@ plan_reader    a plan folder, a batch of image ids a step
 plan_sampler   the same as a batch sampler for anybody's data loader
 batches        batches of decoded images, made ahead by worker processes
 copied_ahead   each batch on its way to a GPU while the network works on the one before it
-workers        how many processes decode, where the settings leave it open
 augmentation   mirrored and moved images, drawn for each place in a batch
 shares         a batch that several processes share, and how their rows come together
 """

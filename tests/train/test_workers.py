@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from subspace.train.data.workers import MOST, worker_count
+from subspace.train.workers import MOST, worker_count
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -35,3 +35,10 @@ def test_a_gpu_has_all_cores_but_one(sixteen_cores: pytest.MonkeyPatch) -> None:
     assert worker_count("auto", GPU, processes=1) == 5
     sixteen_cores.delenv("LOCAL_WORLD_SIZE")
     assert worker_count("auto", GPU) == MOST
+
+
+def test_beside_a_network_on_the_cpu_one_process_decodes(sixteen_cores: pytest.MonkeyPatch) -> None:
+    assert worker_count("auto", CPU) == 1
+    assert worker_count("auto", CPU, processes=16) == 0
+    sixteen_cores.setenv("LOCAL_WORLD_SIZE", "16")
+    assert worker_count("auto", CPU) == 0
