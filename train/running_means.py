@@ -99,8 +99,8 @@ class RunningMeans:
 
     def means(self) -> np.ndarray:
         """float32[I, D], unit length; zero where the images of an identity cancel out."""
-        length_I1 = self.vector.norm(dim=1, keepdim=True)
-        return (self.vector / length_I1.clamp(min=1e-12)).cpu().numpy()
+        vector = self.vector.cpu()  # a GPU may have no room for them twice
+        return (vector / vector.norm(dim=1, keepdim=True).clamp(min=1e-12)).numpy()
 
     def spread(self) -> np.ndarray:
         """float32[I], 0 to 1."""
