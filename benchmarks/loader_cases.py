@@ -9,6 +9,7 @@ import statistics
 import tarfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,11 @@ from subspace.train.training_state import TrainingState
 
 CPU = torch.device("cpu")
 IMAGES, IDENTITIES, BATCH, SHARDS = 4096, 1024, 256, 2
-LOADERS = ("subspace", "ImageFolder", "datasets", "webdataset")
+LOADERS = (
+    "subspace",
+    "ImageFolder",
+    *(name for name in ("datasets", "webdataset") if find_spec(name)),
+)  # extra: bench
 FILES = {(32, 32): "32 px", (112, 112): "112 px", (250, 112): "250 px to 112"}
 NETWORKS = {"small": (32, 256, 30), "mobile": (112, 32, 5)}
 """Pixels, images in a batch, timed steps."""
