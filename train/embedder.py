@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from .data.batches import ImageBatch
-from .data.copied_ahead import copied_ahead
+from .data.device_copies import copied_ahead
 from .devices import Arithmetic, autocast, settled
 from .networks.backbone import Backbone
 from .training_config import PrecisionSetting

@@ -16,13 +16,13 @@ from ...train import distributed
 from ...train.checkpoint_meta import CheckpointMeta, read_meta
 from ...train.collapse import Collapse, CollapseGuard
 from ...train.data.batches import DecodedBatches, ImageBatch, load_batches
-from ...train.data.copied_ahead import copied_ahead
+from ...train.data.device_copies import copied_ahead
 from ...train.data.plan_reader import Plan
 from ...train.devices import Arithmetic, pick_device, settled
 from ...train.loop import train_steps
 from ...train.losses.loss import EmbeddingLoss
-from ...train.monitoring.metrics_file import read_metrics
-from ...train.monitoring.metrics_log import MetricsLog
+from ...train.monitoring.metrics_file import mean_over_steps, read_metrics
+from ...train.monitoring.metrics_log import MetricsLog, in_words
 from ...train.monitoring.open_trackers import begin_trackers
 from ...train.monitoring.phase_clock import Phases
 from ...train.monitoring.trackers import TrackedRun
@@ -182,7 +182,7 @@ class Training:
                         if saving or collapse or step % self.loader.log_every == 0 or at_end:
                             # A resumed run finds every step before its first in the log.
                             with phases("log"):
-                                note = _note(log.write())
+                                note = in_words(log.write())
                     with phases("log"):
                         progress.update(1, note)
                     if collapse:
@@ -279,23 +279,15 @@ class Training:
         if distributed.rank():
             return {}
         lines = read_metrics(self.stage.folder.metrics)
-        active, steps_before, steps_counted = 0.0, 0, 0
-        for line in lines:  # lines may stand for unequal numbers of steps
-            steps = int(line["step"] or 0) + 1 - steps_before
-            steps_before += steps
-            if line["active_fraction"] is not None:
-                active += line["active_fraction"] * steps
-                steps_counted += steps
         last = lines[-1] if lines else {}
         return {
             "steps": read_meta(self.checkpoint).step,
             "loss": last.get("loss"),
-            "active_fraction": active / steps_counted if steps_counted else None,
+            "active_fraction": mean_over_steps(lines, "active_fraction"),
             "seconds": last.get("seconds"),
             "images_per_second": last.get("images_per_second"),
             "device": self.device.type,
-            "precision": self.arithmetic.precision,
-            "channels_last": self.arithmetic.channels_last,
+            **asdict(self.arithmetic),
             "num_workers": self.num_workers,
         }
 
@@ -304,14 +296,3 @@ def training_device(name: str | None) -> torch.device:
     """The device of this process: as `pick_device`, and one GPU each where several processes train."""
     device = pick_device(name)
     return distributed.local_device() if device.type == "cuda" and distributed.count() > 1 else device
-
-
-def _note(values: dict[str, Any]) -> str:
-    parts = [f"loss {values['loss']:.3f}" if values["loss"] is not None else "no loss"]
-    if values["active_fraction"] is not None:
-        parts += [
-            f"active {values['active_fraction']:.0%}",
-            f"d_ap {values['d_ap']:.2f}",
-            f"d_an {values['d_an']:.2f}",
-        ]
-    return ", ".join([*parts, f"lr {values['lr']:.1e}", f"{values['images_per_second']:,.0f} images/s"])

@@ -8,7 +8,7 @@ image_index    where the images of a manifest lie, in a file: no memory per imag
 plan_reader    a plan folder, a batch of image ids a step
 plan_sampler   the same as a batch sampler for anybody's data loader
 batches        batches of decoded images, made ahead by worker processes
-copied_ahead   each batch on its way to a GPU while the network works on the one before it
+device_copies  each batch on its way to a GPU while the network works on the one before it
 augmentation   mirrored and moved images, drawn for each place in a batch
 shares         a batch that several processes share, and how their rows come together
 """

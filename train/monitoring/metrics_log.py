@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -119,3 +121,15 @@ def _means(columns: list[list[Tensor]]) -> list[float | None]:
     values = iter(numbers_of([scalar for column in columns for scalar in column]))
     finite = [[value for value in islice(values, len(column)) if math.isfinite(value)] for column in columns]
     return [sum(column) / len(column) if column else None for column in finite]
+
+
+def in_words(values: Mapping[str, Any]) -> str:
+    """A line of the log for the progress line: loss, triplets, rate."""
+    parts = [f"loss {values['loss']:.3f}" if values["loss"] is not None else "no loss"]
+    if values["active_fraction"] is not None:
+        parts += [
+            f"active {values['active_fraction']:.0%}",
+            f"d_ap {values['d_ap']:.2f}",
+            f"d_an {values['d_an']:.2f}",
+        ]
+    return ", ".join([*parts, f"lr {values['lr']:.1e}", f"{values['images_per_second']:,.0f} images/s"])

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from subspace.train.data import copied_ahead as module
+from subspace.train.data import device_copies as module
 from subspace.train.data.batches import ImageBatch
-from subspace.train.data.copied_ahead import copied_ahead
+from subspace.train.data.device_copies import copied_ahead
 
 CPU = torch.device("cpu")
 
