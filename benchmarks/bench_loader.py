@@ -2,8 +2,9 @@
 
 Every measurement has a process of its own, in an order that turns round by round; figures are medians. Images are counted
 by the clock and by the processor time of the process and its loader processes, which other work on the machine hardly
-changes. The bare loop has its images decoded in memory: forward, loss, backward, AdamW; or forward alone. The floor is what
-no loader passes that decodes on the same cores: the bare loop's processor time beside that and the JPEG decoder's alone.
+changes. The bare loop has its images decoded in memory: forward, loss, backward, AdamW; or forward alone. It takes steps in
+turn with the whole loop, by processor time. What the JPEG decoder alone leaves of the bare loop is the most that a loader
+with that decoder reaches on the same cores.
 
     taskset -c 0,1 python benchmarks/bench_loader.py --before OLDER_CHECKOUT
 """
@@ -103,33 +104,27 @@ def loader_table(folder: Path, options: argparse.Namespace) -> list[str]:
 
 
 def loop_table(folder: Path, options: argparse.Namespace) -> list[str]:
-    """Training and extraction beside the bare loop of as many threads."""
+    """Training and extraction beside the bare loop, in turn in one process."""
     lines = [
-        "| network | loop | threads | loader processes | code | images/s | of bare, by the clock | of bare, by processor time |",
+        "| network | loop | code | bare, µs an image | whole | share of bare | the decoder alone | share left by it |",
         "|---|---|---|---|---|---|---|---|",
     ]
     sides = [("before", options.before)] if options.before else []
     sides += [("now", None)]
-    for name in NETWORKS:
-        for what in ("train", "extract"):
-            shapes = [(1, 0), (1, 1)]
-            bare = {1: ("loop", f"{name} bare-{what}", folder, 0, 1, None)}
-            cases = {
-                (t, w, label): ("loop", f"{name} {what}", folder, w, t, package)
-                for t, w in shapes
-                for label, package in sides
-            }
-            found = medians([*bare.values(), *cases.values()], options.rounds)
-            for t, case in bare.items():
-                lines.append(
-                    f"| {name} | bare {what} | {t} | 0 | | {1 / found[case]['clock']:,.0f} | 1 | 1 |"
-                )
-            for (t, w, label), case in cases.items():
-                own, base = found[case], found[bare[t]]
-                lines.append(
-                    f"| {name} | {what} | {t} | {w} | {label} | {1 / own['clock']:,.0f} "
-                    f"| {base['clock'] / own['clock']:.2f} | {base['busy'] / own['busy']:.2f} |"
-                )
+    for name, (size, _, _) in NETWORKS.items():
+        alone = ("decode", f"{size} {size}", folder, 0, 1, None)
+        cases = {
+            (what, label): ("loop", f"{name} {what}", folder, 0, 1, package)
+            for what in ("train", "extract")
+            for label, package in sides
+        }
+        found = medians([alone, *cases.values()], options.rounds)
+        for (what, label), case in cases.items():
+            own, decode = found[case], found[alone]["busy"]
+            lines.append(
+                f"| {name} | {what} | {label} | {1e6 * own['bare']:,.0f} | {1e6 * own['whole']:,.0f} "
+                f"| {own['share']:.2f} | {1e6 * decode:.0f} | {own['bare'] / (own['bare'] + decode):.2f} |"
+            )
     return lines
 
 

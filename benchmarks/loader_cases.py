@@ -76,9 +76,6 @@ def order_of(times: int) -> np.ndarray:
     return np.concatenate([np.random.default_rng(turn).permutation(IMAGES) for turn in range(times)])
 
 
-# --- loaders ---------------------------------------------------------------------------------------------
-
-
 class ImageFolder(Dataset[torch.Tensor]):
     """What torchvision's ImageFolder and PILToTensor do."""
 
@@ -164,9 +161,6 @@ def decode_alone(case: str, folder: Path, workers: int) -> dict[str, float]:
     return {"busy": (time.process_time() - began) / len(data)}
 
 
-# --- loops -----------------------------------------------------------------------------------------------
-
-
 def network_called(name: str) -> Backbone:
     """The small network at 32 px, or one of a million weights, of depthwise convolutions as MobileFaceNet's, at 112 px."""
     if name == "small":
@@ -222,25 +216,24 @@ class Bottleneck(nn.Module):
 
 
 def run_loop(case: str, folder: Path, workers: int) -> dict[str, float]:
-    """Seconds of an image in a loop, by the clock and by processor time: of the median step of each."""
+    """Processor time of an image in a loop and in the bare one, which take steps in turn; no loader processes."""
     name, what = case.split()
     size, batch, steps = NETWORKS[name]
-    network = network_called(name)
-    files = folder / FILES[size, size]
-    loop = {
-        "bare-train": bare_training,
-        "bare-extract": bare_forward,
-        "train": training,
-        "extract": extraction,
-    }[what]
-    clock, busy = [], []
-    began, at = time.perf_counter(), processor_time()
-    for _ in loop(network, files, batch, steps + 3, workers):
-        clock.append(time.perf_counter() - began)
-        busy.append(processor_time() - at)
-        began, at = time.perf_counter(), processor_time()
-    # processor time of a loader process comes in clock ticks, and some batches ahead
-    return {"clock": statistics.median(clock[3:]) / batch, "busy": statistics.mean(busy[3:-1]) / batch}
+    files, bare_loop, whole_loop = folder / FILES[size, size], *LOOPS[what]
+    bare = bare_loop(network_called(name), files, batch, steps + 3)
+    whole = whole_loop(network_called(name), files, batch, steps + 3)
+    seconds: dict[Iterator[None], list[float]] = {bare: [], whole: []}
+    for step in range(steps + 3):
+        for loop in (bare, whole) if step % 2 else (whole, bare):
+            began = time.process_time()
+            next(loop)
+            seconds[loop].append(time.process_time() - began)
+    pairs = zip(seconds[bare][3:], seconds[whole][3:], strict=True)
+    return {
+        "bare": statistics.median(seconds[bare][3:]) / batch,
+        "whole": statistics.median(seconds[whole][3:]) / batch,
+        "share": statistics.median(one / other for one, other in pairs),
+    }
 
 
 def resident(files: Path, network: Backbone, batch: int) -> torch.Tensor:
@@ -254,7 +247,7 @@ def labels_of(step: int, image_id: np.ndarray) -> np.ndarray:
     return np.arange(len(image_id)) // 4
 
 
-def bare_training(network: Backbone, files: Path, batch: int, steps: int, workers: int) -> Iterator[None]:
+def bare_training(network: Backbone, files: Path, batch: int, steps: int) -> Iterator[None]:
     images, loss = resident(files, network, batch), MultiSimilarityLoss()
     labels = torch.from_numpy(labels_of(0, np.arange(batch)))
     optimizer = build_optimizer([network, loss], OptimizerConfig())
@@ -266,16 +259,16 @@ def bare_training(network: Backbone, files: Path, batch: int, steps: int, worker
         yield
 
 
-def bare_forward(network: Backbone, files: Path, batch: int, steps: int, workers: int) -> Iterator[None]:
+def bare_forward(network: Backbone, files: Path, batch: int, steps: int) -> Iterator[None]:
     images = resident(files, network, batch)
     network.eval()
-    for _ in range(steps * 3):
+    for _ in range(steps):
         with torch.inference_mode():
             network(images)
         yield
 
 
-def training(network: Backbone, files: Path, batch: int, steps: int, workers: int) -> Iterator[None]:
+def training(network: Backbone, files: Path, batch: int, steps: int) -> Iterator[None]:
     """As `subspace train` with its defaults: running means too."""
     loss, config = MultiSimilarityLoss(), OptimizerConfig()
     chunks = ImageChunks(order_of(1 + steps * batch // IMAGES), batch)
@@ -283,20 +276,21 @@ def training(network: Backbone, files: Path, batch: int, steps: int, workers: in
     running = RunningMeans(torch.zeros(batch, network.embedding_size))
     state = TrainingState(network, loss, build_optimizer([network, loss], config), running=running)
     for _ in train_steps(
-        state, load_batches(dataset, range(steps), workers), labels_of, config, LoaderConfig(),
+        state, load_batches(dataset, range(steps), 0), labels_of, config, LoaderConfig(),
         first_step=0, total_steps=1000, device=CPU, seed=0,
     ):  # fmt: skip
         yield
 
 
-def extraction(network: Backbone, files: Path, batch: int, steps: int, workers: int) -> Iterator[None]:
+def extraction(network: Backbone, files: Path, batch: int, steps: int) -> Iterator[None]:
     """As `subspace extract`, without what it does with the embeddings."""
-    chunks = ImageChunks(order_of(1 + 3 * steps * batch // IMAGES), batch)
+    chunks = ImageChunks(order_of(1 + steps * batch // IMAGES), batch)
     dataset = DecodedBatches(store_of(files), chunks, network.input.size)
-    for _ in embed(network, load_batches(dataset, range(3 * steps), workers), CPU):
+    for _ in embed(network, load_batches(dataset, range(steps), 0), CPU):
         yield
 
 
+LOOPS = {"train": (bare_training, training), "extract": (bare_forward, extraction)}
 MEASURES: dict[str, Callable[[str, Path, int], dict[str, float]]] = {
     "read": read_with,
     "decode": decode_alone,
