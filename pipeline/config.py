@@ -25,7 +25,7 @@ from ..train.losses.building import check_loss, check_pretraining_loss
 from ..train.losses.registry import renamed_arguments
 from ..train.networks.registry import check_network
 from ..train.optimizer_config import OptimizerConfig
-from ..train.training_config import LoaderConfig, Precision, ReclusterConfig, TrainConfig
+from ..train.training_config import LoaderConfig, PrecisionSetting, ReclusterConfig, TrainConfig, Workers
 from .early_stop import EarlyStopConfig
 from .schedule_config import ScheduleConfig
 
@@ -96,8 +96,14 @@ class ExtractConfig(Settings):
         ge=1,
         description="at most this many images of an identity make its mean, drawn by seed; null: all",
     )
-    precision: Precision = Field(default="32-true", description="32-true, or bf16-mixed (autocast)")
-    num_workers: int = Field(default=1, ge=0, description="processes that read and decode images")
+    precision: PrecisionSetting = Field(
+        default="auto",
+        description="32-true, tf32, or bf16-mixed (autocast); auto: bf16-mixed on a GPU that has it, else 32-true",
+    )
+    num_workers: Workers = Field(
+        default="auto",
+        description="processes that read and decode images; auto: from the cores that there are",
+    )
     identities_per_part: int = Field(
         default=20_000,
         ge=1,

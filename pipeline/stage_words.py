@@ -16,6 +16,8 @@ PHASE_WORDS = {
     "loss": "loss",
     "backward": "backward",
     "update": "optimiser",
+    "means": "running means",
+    "log": "logging",
     "checkpoint": "saving",
     "pictures": "pictures",
     "other": "other",

@@ -36,6 +36,8 @@ class CheckpointMeta:
     """The run's whole configuration."""
     collapse: dict[str, Any] = field(default_factory=dict)
     """State of the collapse guard."""
+    arithmetic: dict[str, Any] = field(default_factory=dict)
+    """What the settings came to on the device that trained: `device`, `precision`, `channels_last`."""
     scaler: dict[str, Any] = field(default_factory=dict)
     """State of the loss scale of fp16 training."""
     created_by: str = CREATED_BY

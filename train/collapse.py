@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from ..mining.errors import InputError
+from .devices import numbers_of
 from .losses.loss import EmbeddingLoss, Rung
 from .losses.unit_length import normalized
 from .training_config import CollapseConfig
@@ -91,7 +92,7 @@ class CollapseGuard:
         self._distances.append(distance)
         if len(self._losses) < self.config.window:
             return None
-        losses, distances = _numbers(self._losses), _numbers(self._distances)
+        losses, distances = numbers_of(self._losses), numbers_of(self._distances)
         self._losses, self._distances = [], []
         self.peak = max(self.peak, *distances)
         seen = Collapse(_mean(losses), self.rest, _mean(distances), self.peak)
@@ -124,8 +125,8 @@ class CollapseGuard:
             "sound_step": self.sound_step,
             "softened_step": self.softened_step,
             "window_step": self._window_step,
-            "losses": _numbers(self._losses),
-            "distances": _numbers(self._distances),
+            "losses": numbers_of(self._losses),
+            "distances": numbers_of(self._distances),
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -155,10 +156,6 @@ class CollapseGuard:
 
     def _lower_rate(self, factor: float) -> Rung:
         return Rung(f"learning rate x {factor}", lambda: setattr(self, "lr_factor", factor))
-
-
-def _numbers(values: list[Tensor | float]) -> list[float]:
-    return [float(value) for value in values]
 
 
 def _mean(values: list[float]) -> float:

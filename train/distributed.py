@@ -179,6 +179,8 @@ def largest(tensor: Tensor) -> Tensor:
 
 def agree(*values: bool | int) -> list[int]:
     """The largest of what each process says, for each value: one says stop, all stop."""
+    if count() == 1:
+        return [int(value) for value in values]
     return largest(torch.tensor(values, dtype=torch.int64)).tolist()
 
 

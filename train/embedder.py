@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from .data.batches import ImageBatch
-from .devices import autocast
+from .data.device_copies import copied_ahead
+from .devices import Arithmetic, autocast, settled
 from .networks.backbone import Backbone
-from .training_config import Precision
+from .training_config import PrecisionSetting
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,10 @@ class EmbeddedBatch:
 
 
 def embed(
-    network: Backbone, batches: Iterable[ImageBatch], device: torch.device, precision: Precision = "32-true"
+    network: Backbone,
+    batches: Iterable[ImageBatch],
+    device: torch.device,
+    precision: PrecisionSetting = "32-true",
 ) -> Iterator[EmbeddedBatch]:
     """Yield each batch with its embeddings; the network is put in evaluation mode and on `device`.
 
@@ -53,10 +57,42 @@ def embed(
         ([5, 6], (2, 128))
     """
     network.eval().to(device)
-    for batch in batches:
+    arithmetic = settled(device, precision)
+    if arithmetic.channels_last:
+        network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    ahead: _Computed | None = None
+    for batch in copied_ahead(batches, device):
+        computed = _Computed(network, batch, device, arithmetic)
+        if ahead is not None:
+            yield ahead.read()
+        ahead = computed
+        if device.type != "cuda":  # which works on this batch while the one before it is read
+            yield ahead.read()
+            ahead = None
+    if ahead is not None:
+        yield ahead.read()
+
+
+class _Computed:
+    """A batch whose embeddings a GPU may still be at work on, or copying."""
+
+    def __init__(
+        self, network: Backbone, batch: ImageBatch, device: torch.device, arithmetic: Arithmetic
+    ) -> None:
+        self.batch, self._copied = batch, None
         if len(batch.image_id) == 0:
-            yield EmbeddedBatch(batch, np.empty((0, network.embedding_size), np.float32))
-            continue
-        with torch.inference_mode(), autocast(device, precision):
-            embeddings = network(batch.images.to(device, non_blocking=True))
-        yield EmbeddedBatch(batch, embeddings.cpu().numpy())
+            self._embeddings = torch.empty((0, network.embedding_size))
+            return
+        with torch.inference_mode(), autocast(device, arithmetic.precision):
+            images = batch.images.to(device, non_blocking=True)
+            embeddings = network(images.contiguous(memory_format=arithmetic.memory_format))
+            self._embeddings = embeddings.to("cpu", non_blocking=device.type == "cuda")
+        if device.type == "cuda":
+            self._copied = torch.cuda.Event()
+            self._copied.record(torch.cuda.current_stream(device))
+
+    def read(self) -> EmbeddedBatch:
+        """The embeddings, once they are on the CPU."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        return EmbeddedBatch(self.batch, self._embeddings.numpy())

@@ -16,6 +16,7 @@ from . import distributed
 from .collapse import mean_distance
 from .data.batches import ImageBatch
 from .data.shares import by_all_or_none, readable_images
+from .devices import backward_products, settled, to_device
 from .monitoring.phase_clock import Phases
 from .network_pass import NetworkPass
 from .optimizer_config import OptimizerConfig
@@ -49,7 +50,7 @@ def train_steps(
         first_step: steps that the learning-rate schedule has behind it when batch 0 of this plan begins.
         total_steps: length of the schedule.
         unfreezing: of the network; decides by the step of the run which of its parameters train.
-        phases: takes the time of data, forward, loss (with its mining), backward and update.
+        phases: takes the time of data, forward, loss (with its mining), backward, running means and update.
         seed: dropout is a function of (seed, first_step + batch step), so a resumed run draws the same.
         last_step: the number of the last batch, after which no gradient is left waiting for more.
 
@@ -57,12 +58,12 @@ def train_steps(
         InputError: what reading a batch met, in this process or another.
     """
     network, loss, optimizer = state.for_training(device)
+    arithmetic = settled(device, config.precision, config.channels_last)
     passes = NetworkPass(
         network,
         device,
-        precision=config.precision,
+        arithmetic=arithmetic,
         sync_batch_norm=config.sync_batch_norm,
-        channels_last=config.channels_last,
         chunk_size=config.chunk_size,
         compiled=config.compile,
     )
@@ -77,7 +78,9 @@ def train_steps(
             planned = len(batch.share.planned)
         value = statistics = distance = embeddings = labels = None
         if len(image_id) >= 2:
-            labels = torch.from_numpy(labels_of(batch.step, image_id)).to(device, torch.int64)
+            with phases("data"):
+                named = torch.from_numpy(labels_of(batch.step, image_id)).to(torch.int64)
+                labels = to_device(named, device)
             if unfreezing is not None and unfreezing.apply(global_step):
                 passes.trainable_has_changed()
             with phases("forward"):
@@ -87,21 +90,22 @@ def train_steps(
                 embeddings = distributed.gathered(own, start, len(image_id))
             with phases("loss"):
                 value = loss(embeddings, labels)
-            with phases("backward"):
+                shown, distance = distributed.as_first(value.detach(), mean_distance(embeddings))
+                statistics = getattr(loss, "statistics", None)
+            with phases("backward"), backward_products(arithmetic.precision):
                 if waiting == 0:
                     optimizer.zero_grad(set_to_none=True)
                 state.scaled(value / config.accumulate).backward()
                 passes.backward()
             waiting += 1
-            embeddings = embeddings.detach()
-            value, distance = distributed.as_first(value.detach(), mean_distance(embeddings))
-            statistics = getattr(loss, "statistics", None)
+            value, embeddings = shown, embeddings.detach()
             if state.running is not None:
-                state.running.update(embeddings, labels)
+                with phases("means"):
+                    state.running.update(embeddings, labels)
         updated = (batch.step + 1) % config.accumulate == 0 or batch.step == last_step
         if updated and waiting:
-            set_learning_rates(optimizer, lr)
             with phases("update"):
+                set_learning_rates(optimizer, lr)
                 state.update(optimizer_config.clip_norm)
             waiting = 0
         yield StepRecord(

@@ -22,9 +22,8 @@ from torch.nn.parallel import DistributedDataParallel
 from ..mining.randomness import derived_seed
 from . import distributed
 from .batch_norm import running_statistics_move, synchronize
-from .devices import autocast
+from .devices import PLAIN, Arithmetic, autocast
 from .networks.backbone import Backbone
-from .training_config import Precision
 
 
 class NetworkPass:
@@ -42,19 +41,16 @@ class NetworkPass:
         network: Backbone,
         device: torch.device,
         *,
-        precision: Precision = "32-true",
+        arithmetic: Arithmetic = PLAIN,
         sync_batch_norm: bool = True,
-        channels_last: bool = False,
         chunk_size: int | None = None,
         compiled: bool = False,
     ) -> None:
         self.network, self.device = network, device
-        self.precision: Precision = precision
-        self.chunk_size = chunk_size
-        self._format = torch.channels_last if channels_last else torch.contiguous_format
+        self.arithmetic, self.chunk_size = arithmetic, chunk_size
         if sync_batch_norm and distributed.count() > 1:
             synchronize(network, device)
-        if channels_last:
+        if arithmetic.channels_last:
             network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         if compiled:
             network.compile()
@@ -117,8 +113,8 @@ class NetworkPass:
     def _embed(self, network: torch.nn.Module, chunk: int) -> Tensor:
         torch.manual_seed(self._seeds[chunk])
         images = self._chunks[chunk].to(self.device, non_blocking=True)
-        with autocast(self.device, self.precision):
-            return network(images.contiguous(memory_format=self._format))
+        with autocast(self.device, self.arithmetic.precision):
+            return network(images.contiguous(memory_format=self.arithmetic.memory_format))
 
     def _no_averaging(self) -> AbstractContextManager[None]:
         """Gradients of all chunks but the last stay here; the last sends the sum."""

@@ -1,6 +1,6 @@
 """Identity means that follow the network while it trains, and what they say of the subspaces' age.
 
-Shapes: B images in a batch, I identities, D numbers in an embedding, b identities in a batch.
+Shapes: B images in a batch, I identities, D numbers in an embedding.
 """
 
 from __future__ import annotations
@@ -8,11 +8,15 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ..mining.clustering.neighbors import neighbor_recall
 from ..mining.errors import InputError
 from .losses.unit_length import normalized
 from .training_config import ReclusterConfig
+
+MOST_OF_FREE_MEMORY = 1 / 3
+"""Share of a GPU's free memory that running means may take when a training begins."""
 
 
 class RunningMeans:
@@ -23,7 +27,8 @@ class RunningMeans:
     identity that is not visited keeps what the last extraction said. Training embeddings are not those of an
     extraction: augmentation, and batch norm's statistics of a batch from one subspace, which remove what the
     subspace has in common (BENCHMARKS.md says what that costs and gains).
-    Kept on the CPU: I · D · 4 bytes, 2 GB for a million identities of 512 numbers.
+    They take I · D · 4 bytes, 2 GB for a million identities of 512 numbers: on the CPU, until `keep_near` finds room
+    beside the network.
 
     Args:
         vector: float32[I, D], not of unit length; what a checkpoint keeps.
@@ -33,31 +38,95 @@ class RunningMeans:
     def __init__(self, vector: Tensor, momentum: float = 0.5) -> None:
         if not 0 <= momentum < 1:
             raise InputError(f"momentum={momentum} must be at least 0 and below 1")
-        self.vector, self.momentum = vector, momentum
+        self._vector, self.momentum = vector, momentum
+        self._on_the_way: _OnTheWay | None = None
 
     @classmethod
     def beginning(cls, means: Tensor, spread: Tensor, momentum: float = 0.5) -> RunningMeans:
         """From float32[I, D] unit means and float32[I] mean cosine distances of the images to them."""
         return cls(means * (1 - spread.clamp(0, 1))[:, None], momentum)
 
+    @property
+    def vector(self) -> Tensor:
+        """float32[I, D], every visit so far taken in."""
+        self._settle()
+        return self._vector
+
+    def keep_near(self, device: torch.device) -> None:
+        """Move them to a GPU where they take at most `MOST_OF_FREE_MEMORY` of it; they stay where they are otherwise."""
+        if device.type != "cuda":
+            return
+        free, _ = torch.cuda.mem_get_info(device)
+        if fits(self._vector.nbytes, free):
+            self._vector = self._vector.to(device)
+
+    @property
+    def place(self) -> torch.device:
+        """Where they are kept."""
+        return self._vector.device
+
     @torch.no_grad()
     def update(self, embeddings_BD: Tensor, labels_B: Tensor) -> None:
-        """Take in one batch: float[B, D] of any length, and int[B] places among the identities."""
-        unit_BD = normalized(embeddings_BD.detach()).to(self.vector)
-        label_b, place_B, count_b = labels_B.cpu().unique(return_inverse=True, return_counts=True)
-        sum_bD = torch.zeros(len(label_b), unit_BD.shape[1]).index_add_(0, place_B, unit_BD)
-        self.vector[label_b] = self.momentum * self.vector[label_b] + (1 - self.momentum) * (
-            sum_bD / count_b[:, None]
-        )
+        """Take in one batch: float[B, D] of any length, and int[B] places among the identities.
+
+        A few kernels that nobody waits for. Where the means are on the CPU and the batch is not, it is copied there
+        meanwhile and taken in with the next one. Sums have one order, so the same batches give the same bytes.
+        """
+        unit_BD = normalized(embeddings_BD.detach()).to(self._vector.dtype)
+        if unit_BD.device == self.place:
+            self._take_in(unit_BD, labels_B)
+        else:
+            self._settle()
+            self._on_the_way = _OnTheWay(unit_BD, labels_B)
+
+    def _settle(self) -> None:
+        if self._on_the_way is not None:
+            arrived, self._on_the_way = self._on_the_way.arrived(), None
+            self._take_in(*arrived)
+
+    @torch.no_grad()
+    def _take_in(self, unit_BD: Tensor, labels_B: Tensor) -> None:
+        label_B, order_B = labels_B.sort(stable=True)
+        first_B = torch.searchsorted(label_B, label_B)
+        end_B = torch.searchsorted(label_B, label_B, right=True)
+        place_B = torch.arange(len(label_B), device=label_B.device)
+        # One sum for each row: of all rows of its identity for the first one, of none for the others.
+        begin_B = torch.where(first_B == place_B, place_B, end_B)
+        sum_BD = functional.embedding_bag(order_B, unit_BD, begin_B, mode="sum")[first_B]
+        mean_BD = sum_BD / (end_B - first_B)[:, None]
+        moved_BD = self.momentum * self._vector[label_B] + (1 - self.momentum) * mean_BD
+        self._vector.index_copy_(0, label_B, moved_BD)  # rows of one identity are the same row
 
     def means(self) -> np.ndarray:
         """float32[I, D], unit length; zero where the images of an identity cancel out."""
-        length_I1 = self.vector.norm(dim=1, keepdim=True)
-        return (self.vector / length_I1.clamp(min=1e-12)).numpy()
+        vector = self.vector.cpu()  # a GPU may have no room for them twice
+        return (vector / vector.norm(dim=1, keepdim=True).clamp(min=1e-12)).numpy()
 
     def spread(self) -> np.ndarray:
         """float32[I], 0 to 1."""
-        return (1 - self.vector.norm(dim=1)).clamp(0, 1).numpy()
+        return (1 - self.vector.norm(dim=1)).clamp(0, 1).cpu().numpy()
+
+
+def fits(needed: int, free: int) -> bool:
+    """Whether so many bytes leave enough of what is free on a GPU to activations and the optimiser's state."""
+    return needed <= MOST_OF_FREE_MEMORY * free
+
+
+class _OnTheWay:
+    """A batch that is copied to the CPU while the GPU goes on."""
+
+    def __init__(self, unit_BD: Tensor, labels_B: Tensor) -> None:
+        asynchronous = unit_BD.device.type == "cuda"  # which makes the copies pinned ones
+        self._copies = tuple(tensor.to("cpu", non_blocking=asynchronous) for tensor in (unit_BD, labels_B))
+        self._copied = torch.cuda.Event() if asynchronous else None
+        if self._copied is not None:
+            self._copied.record(torch.cuda.current_stream(unit_BD.device))
+
+    def arrived(self) -> tuple[Tensor, Tensor]:
+        """Embeddings and labels, once they are there."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        return self._copies[0], self._copies[1]
 
 
 class Staleness:

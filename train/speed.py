@@ -23,9 +23,10 @@ from torch import nn
 
 from ..mining.errors import SubspaceWarning
 from .data.images import ImageStore, decode_image
-from .devices import autocast
+from .devices import Arithmetic, autocast, settled
 from .networks.backbone import Backbone
-from .training_config import Precision
+from .training_config import PrecisionSetting, Workers
+from .workers import worker_count
 
 ENOUGH_SECONDS = 0.1
 """A pass of so many seconds is long enough to be timed; smaller batches grow."""
@@ -47,13 +48,13 @@ class StepSpeed:
     """Seconds of the loss over the whole batch, and of the update of all weights."""
 
 
-def forward_seconds(network: Backbone, device: torch.device, precision: Precision, batch: int) -> float:
+def forward_seconds(network: Backbone, device: torch.device, arithmetic: Arithmetic, batch: int) -> float:
     """Seconds of an image in evaluation, in batches of `batch` or of what takes long enough to be timed."""
-    network.eval().to(device)
+    network.eval().to(device, memory_format=arithmetic.memory_format)  # pyright: ignore[reportCallIssue]
 
     def embed(images_BCHW: torch.Tensor) -> None:
-        with torch.inference_mode(), autocast(device, precision):
-            network(images_BCHW)
+        with torch.inference_mode(), autocast(device, arithmetic.precision):
+            network(images_BCHW.contiguous(memory_format=arithmetic.memory_format))
 
     return _seconds_of_an_image(embed, network.input.size, device, batch)
 
@@ -64,15 +65,15 @@ def embedding_seconds(
     image_id: np.ndarray,
     images: int,
     device: torch.device,
-    precision: Precision,
+    precision: PrecisionSetting,
     *,
     batch_size: int,
-    num_workers: int,
+    num_workers: Workers,
 ) -> float:
     """Seconds to read, decode and embed so many images, of which some of `image_id` are decoded here."""
-    compute = images * forward_seconds(network, device, precision, min(batch_size, images))
+    compute = images * forward_seconds(network, device, settled(device, precision), min(batch_size, images))
     decode = images * decode_seconds(store, image_id, network.input.size)
-    return seconds_with_loading(compute, decode, num_workers, device)
+    return seconds_with_loading(compute, decode, worker_count(num_workers, device), device)
 
 
 def step_speed(
@@ -80,7 +81,7 @@ def step_speed(
     loss: nn.Module | None,
     optimizer: torch.optim.Optimizer,
     device: torch.device,
-    precision: Precision,
+    arithmetic: Arithmetic,
     labels: torch.Tensor,
     batch: int,
 ) -> StepSpeed:
@@ -91,11 +92,11 @@ def step_speed(
         labels: int64[B] of the whole batch.
         batch: images that pass through the network at once, at most.
     """
-    network.train().to(device)
+    network.train().to(device, memory_format=arithmetic.memory_format)  # pyright: ignore[reportCallIssue]
 
     def both_ways(images_BCHW: torch.Tensor) -> None:
-        with autocast(device, precision):
-            embeddings_BD = network(images_BCHW)
+        with autocast(device, arithmetic.precision):
+            embeddings_BD = network(images_BCHW.contiguous(memory_format=arithmetic.memory_format))
         embeddings_BD.backward(torch.ones_like(embeddings_BD))
 
     image = _seconds_of_an_image(both_ways, network.input.size, device, batch, least=2)

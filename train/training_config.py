@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -11,7 +11,10 @@ from .data.settings import AugmentConfig
 from .losses.building import DEFAULT_ARGS
 from .optimizer_config import OptimizerConfig
 
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+Precision = Literal["32-true", "tf32", "bf16-mixed", "16-mixed"]
+"""Float32 as it is; with TF32 products and convolutions on NVIDIA GPUs; autocast to bf16; autocast to fp16."""
+PrecisionSetting = Literal["auto", "32-true", "tf32", "bf16-mixed", "16-mixed"]
+Workers = Annotated[int, Field(ge=0)] | Literal["auto"]
 TrackerName = Literal["tensorboard", "wandb", "mlflow"]
 
 
@@ -57,9 +60,10 @@ class ReclusterConfig(Settings):
 class LoaderConfig(Settings):
     """What every training of a network shares."""
 
-    precision: Precision = Field(
-        default="32-true",
-        description="32-true, or autocast to bf16-mixed or 16-mixed (fp16, with a scaled loss)",
+    precision: PrecisionSetting = Field(
+        default="auto",
+        description="32-true, tf32 (float32 with TF32 products and convolutions), or autocast to bf16-mixed or 16-mixed "
+        "(fp16, with a scaled loss); auto: bf16-mixed on a GPU that has it, else 32-true",
     )
     chunk_size: int | None = Field(
         default=None,
@@ -76,8 +80,8 @@ class LoaderConfig(Settings):
         lt=1,
         description="decay of the averaged weights that extraction and evaluation then use, e.g. 0.999; null: none",
     )
-    channels_last: bool = Field(
-        default=False, description="memory layout; faster on GPUs with mixed precision"
+    channels_last: bool | Literal["auto"] = Field(
+        default="auto", description="memory layout; auto: on a GPU, where precision is not 32-true"
     )
     compile: bool = Field(
         default=False, description="torch.compile the network; the first steps take minutes longer"
@@ -85,10 +89,10 @@ class LoaderConfig(Settings):
     sync_batch_norm: bool = Field(
         default=True, description="with several processes, batch norm over the images of all of them"
     )
-    num_workers: int = Field(
-        default=1,
-        ge=0,
-        description="processes that read and decode images, for each training process; 0: that one itself",
+    num_workers: Workers = Field(
+        default="auto",
+        description="processes that read and decode images, for each training process; 0: that one itself; auto: from "
+        "the cores that there are",
     )
     log_every: int = Field(default=20, ge=1, description="steps between lines of metrics.jsonl")
     save_every: int = Field(default=500, ge=1, description="steps between checkpoints to resume from")

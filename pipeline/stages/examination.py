@@ -18,6 +18,7 @@ from ...train.devices import pick_device
 from ...train.embedder import embed
 from ...train.networks.backbone import Backbone
 from ...train.networks.registry import CHECKPOINT_PREFIX
+from ...train.workers import worker_count
 from ..config import RunConfig
 from ..options import Options
 from .held_out import HeldOut
@@ -71,10 +72,12 @@ def _embeddings_of(
 ) -> _Rows:
     chunks = ImageChunks(image_id, config.extract.batch_size)
     dataset = DecodedBatches(ImageStore(manifest), chunks, network.input.size)
-    batches = load_batches(dataset, range(len(chunks)), config.extract.num_workers)
+    device = pick_device(options.device)
+    workers = worker_count(config.extract.num_workers, device)
+    batches = load_batches(dataset, range(len(chunks)), workers, pin=device.type == "cuda")
     ids, rows = [], []
     with options.console.progress("eval", len(image_id), "images") as progress:
-        for embedded in embed(network, batches, pick_device(options.device), config.extract.precision):
+        for embedded in embed(network, batches, device, config.extract.precision):
             if embedded.batch.bad and config.data.on_bad_image == "fail":
                 bad = embedded.batch.bad[0]
                 raise InputError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,20 +13,20 @@ import pyarrow as pa
 from ...mining.clustering.means import IdentityMeans, identity_means
 from ...mining.errors import InputError
 from ...mining.parquet_tables import write_parquet
-from ...mining.randomness import generator
 from ...mining.schemas import EMBEDDINGS, IDENTITIES, QUARANTINE, vector
 from ...train.checkpoint import load_network
-from ...train.data.batches import DecodedBatches, ImageChunks, load_batches
+from ...train.data.batches import DecodedBatches, load_batches
 from ...train.data.images import BadImage, ImageStore
-from ...train.devices import pick_device
+from ...train.devices import pick_device, settled
 from ...train.embedder import EmbeddedBatch, embed
 from ...train.networks.registry import CHECKPOINT_PREFIX
 from ...train.speed import embedding_seconds
+from ...train.workers import worker_count
 from .. import stage_folder as files
 from ..console import Progress, about, amount, counted
 from .context import Context
 from .extraction_processes import devices_of, extract_in_processes
-from .parts import ExtractParts, Shard
+from .parts import ExtractParts, PartBatches, Shard
 from .stage import Stage
 
 
@@ -48,12 +49,15 @@ class Extraction:
             )
         self.network = load_network(f"{CHECKPOINT_PREFIX}{context.before.checkpoint}")
         self.device = pick_device(self.options.device)
+        self.arithmetic = settled(self.device, config.extract.precision)
         self.parts = ExtractParts(stage.folder, self.identities, config.extract, stage.fingerprint)
+        self.processes = min(self.options.processes, len(self.parts))
+        self.num_workers = worker_count(config.extract.num_workers, self.device, self.processes)
 
     def estimate(self) -> str:
         """Images, time, memory and disk, in a line."""
         images, D = self.parts.images(range(len(self.parts))), self.network.embedding_size
-        processes = min(self.options.processes, len(self.parts))
+        processes = self.processes
         devices = sorted({*devices_of(self.options.device, processes)})
         seconds = embedding_seconds(
             self.network,
@@ -63,13 +67,15 @@ class Extraction:
             self.device,
             self.config.extract.precision,
             batch_size=self.config.extract.batch_size,
-            num_workers=self.config.extract.num_workers,
+            num_workers=self.num_workers,
         ) / len(devices)
         means, kept = len(self.identities) * D * 4, images * D * 2 * self.config.extract.keep_embeddings
         part = min(len(self.identities), self.config.extract.identities_per_part) * D * 4
         memory = self.manifest.table.nbytes * (processes + (processes > 1)) + part * processes
         return (
-            f"{images:,} images of {len(self.identities):,} identities on {', '.join(devices)} in {counted(len(self.parts), 'part')}"
+            f"{images:,} images of {len(self.identities):,} identities on {', '.join(devices)} "
+            f"({self.arithmetic}, {counted(self.num_workers, 'loader process', 'loader processes')}) "
+            f"in {counted(len(self.parts), 'part')}"
             + (f" by {processes} processes" if processes > 1 else "")
             + f", {about(seconds)}, {amount(memory)} of memory, {amount(2 * means + kept)} of disk"
         )
@@ -81,11 +87,10 @@ class Extraction:
         done = total - self.parts.images(todo)
         started = time.monotonic()
         with self.options.console.progress("extract", total, "images", done) as progress:
-            if todo and min(self.options.processes, len(self.parts)) > 1:
+            if todo and self.processes > 1:
                 extract_in_processes(self.context, self.parts, progress)
             else:
-                for part in todo:
-                    self._extract_part(part, progress)
+                self._extract(todo, progress)
         seconds = time.monotonic() - started
         if shard is not None:
             self.options.console.say(
@@ -95,18 +100,23 @@ class Extraction:
             return None
         return self._merge((total - done) / seconds if todo else None)
 
-    def _extract_part(self, part: int, progress: Progress) -> None:
-        extract, images = self.config.extract, self.parts[part]
-        if extract.max_images is not None:
-            images = images.at_most(extract.max_images, generator(self.config.seed, "extract images", part))
-        chunks = ImageChunks(images.image_id, extract.batch_size)
-        dataset = DecodedBatches(ImageStore(self.manifest), chunks, self.network.input.size)
-        batches = load_batches(dataset, range(len(chunks)), extract.num_workers)
+    def _extract(self, todo: list[int], progress: Progress) -> None:
+        """Make the parts one after another, all with the same loader processes."""
+        extract, device = self.config.extract, self.device
+        image_ids = PartBatches(self.parts, todo, extract, self.config.seed)
+        dataset = DecodedBatches(ImageStore(self.manifest), image_ids, self.network.input.size)
+        batches = load_batches(dataset, range(len(image_ids)), self.num_workers, pin=device.type == "cuda")
+        embedded = embed(self.network, batches, device, extract.precision)
+        for part in todo:
+            self._extract_part(part, islice(embedded, image_ids.of(part)), progress)
+
+    def _extract_part(self, part: int, batches: Iterator[EmbeddedBatch], progress: Progress) -> None:
+        extract = self.config.extract
         bad: list[BadImage] = []
         embeddings: list[pa.Table] = []
 
         def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-            for embedded in embed(self.network, batches, self.device, extract.precision):
+            for embedded in batches:
                 bad.extend(embedded.batch.bad)
                 if embedded.batch.bad and self.config.data.on_bad_image == "fail":
                     raise InputError(
@@ -150,7 +160,14 @@ class Extraction:
             )
             + (f", {counted(lost, 'identity', 'identities')} without a readable image" if lost else "")
         )
-        return {"identities": count["means"], "quarantined": count["quarantine"], "images_per_second": rate}
+        return {
+            "identities": count["means"],
+            "quarantined": count["quarantine"],
+            "images_per_second": rate,
+            "device": self.device.type,
+            "precision": self.arithmetic.precision,
+            "channels_last": self.arithmetic.channels_last,
+        }
 
     def _name(self, bad: BadImage) -> str:
         row = self.manifest.table.slice(bad.image_id, 1)

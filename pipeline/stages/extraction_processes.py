@@ -69,6 +69,7 @@ def extract_in_processes(context: Context, parts: ExtractParts, progress: Progre
                 *(f"--device={device}", "--quiet", *options.overrides),
             ],
             threads,
+            {"LOCAL_WORLD_SIZE": str(count)},
         )
         for shard, device in zip(shards, devices_of(options.device, len(shards)), strict=True)
     ]

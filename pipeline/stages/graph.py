@@ -36,7 +36,7 @@ MANIFEST, NETWORK_BEFORE, NETWORK_HERE = "manifest", "network before", "network 
 """Inputs that no stage of the same folder makes: the manifest, the network that the round begins with, and the one of
 this folder."""
 
-TRAINING_PHASES = ("data", "forward", "loss", "backward", "update", "pictures", "checkpoint")
+TRAINING_PHASES = ("data", "forward", "loss", "backward", "means", "update", "log", "pictures", "checkpoint")
 TRAINING_OUTPUTS = (files.CHECKPOINT, files.RESUME, files.METRICS, files.TENSORBOARD, files.TRACKERS)
 
 

@@ -1,11 +1,11 @@
-"""The parts of an extraction: which there are, where they lie, which are missing, how many images are in them.
+"""The parts of an extraction: which there are, where they lie, which are missing, which images are in them.
 
 They follow from the manifest and the settings alone: no network is loaded to ask, nor torch imported.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ import numpy as np
 from ...mining.errors import InputError
 from ...mining.manifest import IdentityImages
 from ...mining.parquet_tables import fingerprint_in, open_parquet, parquet_writer, read_row_group
+from ...mining.randomness import generator
 from ...mining.schemas import IDENTITIES, TableKind
 from ..stage_folder import StageFolder
 
@@ -96,3 +97,42 @@ class ExtractParts:
                 for group in range(part.num_row_groups):
                     writer.write_table(read_row_group(path, kind, group))
         return sum(part.metadata.num_rows for part in parts)
+
+
+class PartBatches:
+    """The batches of some parts in one row, so that one set of loader processes makes them all: image ids by number.
+
+    No batch holds images of two parts.
+
+    Which images of an identity make its mean is drawn part by part, when the first batch of a part is asked for.
+
+    Args:
+        todo: the numbers of the parts, in the order in which they are made.
+    """
+
+    def __init__(self, parts: ExtractParts, todo: Sequence[int], config: ExtractConfig, seed: int) -> None:
+        self._parts, self._todo, self._config, self._seed = parts, list(todo), config, seed
+        batches = [-(-parts.images([part]) // config.batch_size) for part in todo]
+        self._first = np.concatenate(([0], np.cumsum(batches, dtype=np.int64)))
+        self._drawn = (-1, np.empty(0, np.int64))
+
+    def __len__(self) -> int:
+        return int(self._first[-1])
+
+    def of(self, part: int) -> int:
+        """How many batches a part has."""
+        place = self._todo.index(part)
+        return int(self._first[place + 1] - self._first[place])
+
+    def __call__(self, number: int) -> np.ndarray:
+        place = int(np.searchsorted(self._first, number, side="right")) - 1
+        start = (number - int(self._first[place])) * self._config.batch_size
+        return self._images(self._todo[place])[start : start + self._config.batch_size]
+
+    def _images(self, part: int) -> np.ndarray:
+        if self._drawn[0] != part:
+            images, most = self._parts[part], self._config.max_images
+            if most is not None:
+                images = images.at_most(most, generator(self._seed, "extract images", part))
+            self._drawn = (part, images.image_id)
+        return self._drawn[1]

@@ -68,8 +68,10 @@ class SavedStates:
         distributed.agree(True)  # the next save of process 0 may remove or replace the folder
         return meta
 
-    def restore(self, begin_with: Path | None) -> int:
-        """Load the newest state of this very training and return its step; 0 to begin, from `begin_with`.
+    def restore(self, begin_with: Path | None) -> CheckpointMeta:
+        """Load the newest state of this very training, or else begin, from `begin_with`; return what it says of itself.
+
+        Its step is the one to go on at, 0 to begin.
 
         Network and loss are on their device by now, and the optimiser's state follows its parameters.
         """
@@ -77,10 +79,12 @@ class SavedStates:
         if newest is not None:
             meta = self.load(Path(newest))
             self.guard.load(meta.collapse)
-            return meta.step
-        if begin_with is not None:
-            self.guard.inherit(load_state(begin_with, self.state).collapse)
-        return 0
+            return meta
+        if begin_with is None:
+            return self.meta
+        before = load_state(begin_with, self.state)
+        self.guard.inherit(before.collapse)
+        return dataclasses.replace(before, step=0)
 
     def _newest(self) -> str | None:
         """The newest state of this very training; those of other settings are removed where it has none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,13 @@ from ...train import distributed
 from ...train.checkpoint_meta import CheckpointMeta, read_meta
 from ...train.collapse import Collapse, CollapseGuard
 from ...train.data.batches import DecodedBatches, ImageBatch, load_batches
+from ...train.data.device_copies import copied_ahead
 from ...train.data.plan_reader import Plan
-from ...train.devices import pick_device
+from ...train.devices import Arithmetic, pick_device, settled
 from ...train.loop import train_steps
 from ...train.losses.loss import EmbeddingLoss
-from ...train.monitoring.metrics_file import read_metrics
-from ...train.monitoring.metrics_log import MetricsLog
+from ...train.monitoring.metrics_file import mean_over_steps, read_metrics
+from ...train.monitoring.metrics_log import MetricsLog, in_words
 from ...train.monitoring.open_trackers import begin_trackers
 from ...train.monitoring.phase_clock import Phases
 from ...train.monitoring.trackers import TrackedRun
@@ -32,7 +33,9 @@ from ...train.step_record import StepRecord
 from ...train.training_config import CollapseConfig, LoaderConfig
 from ...train.training_state import TrainingState, averaged
 from ...train.unfreezing import Unfreezing
+from ...train.workers import worker_count
 from ..child_processes import orphaned
+from ..console import counted
 from ..options import Options
 from .saved_states import SaveClock, SavedStates
 from .stage import Stage
@@ -80,23 +83,41 @@ class Training:
         """Which parameters train at which step of the run."""
         return Unfreezing(self.network, self.optimizer_config.unfreeze, self.optimizer_config.head)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
+    @cached_property
+    def arithmetic(self) -> Arithmetic:
+        """What the settings come to there."""
+        return settled(self.device, self.loader.precision, self.loader.channels_last)
+
+    @cached_property
+    def num_workers(self) -> int:
+        """How many processes decode ahead."""
+        return worker_count(self.loader.num_workers, self.device)
+
     @cached_property
     def state(self) -> TrainingState:
         """What a step changes; made once network and loss are on their device."""
-        device, config = next(self.network.parameters()).device, self.loader
+        device, config = self.device, self.loader
+        if self.staleness is not None:
+            self.staleness.running.keep_near(device)
         return TrainingState(
             self.network,
             self.loss,
             self.optimizer,
             averaged(self.network, config.ema) if config.ema is not None else None,
-            torch.amp.GradScaler(device.type) if config.precision == "16-mixed" else None,
+            torch.amp.GradScaler(device.type) if self.arithmetic.precision == "16-mixed" else None,
             self.staleness.running if self.staleness else None,
         )
 
     @cached_property
     def states(self) -> SavedStates:
         """What is kept on disk."""
-        return SavedStates(self.stage.folder.path, self.loader, self.meta, self.state, self.guard)
+        meta = replace(self.meta, arithmetic={"device": self.device.type, **asdict(self.arithmetic)})
+        return SavedStates(self.stage.folder.path, self.loader, meta, self.state, self.guard)
 
     def run(self, options: Options) -> dict[str, Any]:
         """Train to the end of the plan and save; return the summary for the marker.
@@ -109,18 +130,30 @@ class Training:
         device = training_device(options.device)
         self.network.to(device)
         self.loss.to(device)
-        step = self.states.restore(self.begin_with)
+        before = self.states.restore(self.begin_with)
+        step = before.step
         if step:
             options.console.say(f"{self.stage.label}: resuming at step {step} of {len(self.plan)}")
         if not self.checkpoint.exists():
+            options.console.say(self._how(before))
             self.states.save(self.checkpoint, self._train(step, device, options))
         self.states.finish()
         return self._summary()
 
+    def _how(self, before: CheckpointMeta) -> str:
+        """Device, arithmetic and loader in a line, and what was otherwise in the weights' training so far."""
+        loading = counted(self.num_workers, "loader process", "loader processes")
+        means = f", running means on {self.staleness.running.place}" if self.staleness else ""
+        then, now = before.arithmetic, asdict(self.arithmetic)
+        changed = [f"{name} was {then[name]}" for name in now if name in then and then[name] != now[name]]
+        on = f"; on {then['device']} before, {', '.join(changed)}" if changed else ""
+        return f"{self.stage.label}: on {self.device}, {self.arithmetic}, {loading}{means}{on}"
+
     def _train(self, step: int, device: torch.device, options: Options) -> int:
         """Train on from `step`; return the step of the end, that of the plan or an earlier one."""
         steps = len(self.plan)
-        batches = load_batches(self.dataset, range(step, steps), self.loader.num_workers)
+        loaded = load_batches(self.dataset, range(step, steps), self.num_workers, pin=device.type == "cuda")
+        batches = copied_ahead(loaded, device)
         if step == 0 and self.guard.goes_back:
             self.states.save(self.states.at(0), 0)
         phases = Phases(device)
@@ -135,7 +168,8 @@ class Training:
                     record = next(records)
                     self._refuse_bad_images(record)
                     step = record.step + 1
-                    collapse = self.guard.add(step, record.loss, record.distance)
+                    with phases("log"):
+                        collapse = self.guard.add(step, record.loss, record.distance)
                     stale = record.updated and not collapse and self._is_stale(step, options)
                     stopping, late, stale = distributed.agree(
                         bool(stop.name) or orphaned(), clock.late(), stale
@@ -147,8 +181,10 @@ class Training:
                         at_end = step == steps or stale
                         if saving or collapse or step % self.loader.log_every == 0 or at_end:
                             # A resumed run finds every step before its first in the log.
-                            note = _note(log.write())
-                    progress.update(1, note)
+                            with phases("log"):
+                                note = in_words(log.write())
+                    with phases("log"):
+                        progress.update(1, note)
                     if collapse:
                         self._answer(collapse, step, options)
                         if self.guard.goes_back:
@@ -243,20 +279,16 @@ class Training:
         if distributed.rank():
             return {}
         lines = read_metrics(self.stage.folder.metrics)
-        active, steps_before, steps_counted = 0.0, 0, 0
-        for line in lines:  # lines may stand for unequal numbers of steps
-            steps = int(line["step"] or 0) + 1 - steps_before
-            steps_before += steps
-            if line["active_fraction"] is not None:
-                active += line["active_fraction"] * steps
-                steps_counted += steps
         last = lines[-1] if lines else {}
         return {
             "steps": read_meta(self.checkpoint).step,
             "loss": last.get("loss"),
-            "active_fraction": active / steps_counted if steps_counted else None,
+            "active_fraction": mean_over_steps(lines, "active_fraction"),
             "seconds": last.get("seconds"),
             "images_per_second": last.get("images_per_second"),
+            "device": self.device.type,
+            **asdict(self.arithmetic),
+            "num_workers": self.num_workers,
         }
 
 
@@ -264,14 +296,3 @@ def training_device(name: str | None) -> torch.device:
     """The device of this process: as `pick_device`, and one GPU each where several processes train."""
     device = pick_device(name)
     return distributed.local_device() if device.type == "cuda" and distributed.count() > 1 else device
-
-
-def _note(values: dict[str, Any]) -> str:
-    parts = [f"loss {values['loss']:.3f}" if values["loss"] is not None else "no loss"]
-    if values["active_fraction"] is not None:
-        parts += [
-            f"active {values['active_fraction']:.0%}",
-            f"d_ap {values['d_ap']:.2f}",
-            f"d_an {values['d_an']:.2f}",
-        ]
-    return ", ".join([*parts, f"lr {values['lr']:.1e}", f"{values['images_per_second']:,.0f} images/s"])

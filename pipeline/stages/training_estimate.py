@@ -10,12 +10,13 @@ from torch import nn
 
 from ...train import distributed
 from ...train.data.images import ImageStore
-from ...train.devices import pick_device
+from ...train.devices import pick_device, settled
 from ...train.networks.backbone import Backbone
 from ...train.optimizer_config import OptimizerConfig
 from ...train.optimizers import build_optimizer
 from ...train.speed import decode_seconds, seconds_with_loading, step_speed
 from ...train.training_config import LoaderConfig
+from ...train.workers import worker_count
 from ..console import about, amount
 from ..options import Options
 
@@ -51,14 +52,14 @@ def estimate_training(
         learned,
         build_optimizer(modules, optimizer),
         device,
-        loader.precision,
+        settled(device, loader.precision, loader.channels_last),
         torch.arange(round(images_per_batch)) % P,
         min(own, loader.chunk_size or own),
     )
     twice = 4 / 3 if loader.chunk_size is not None and loader.chunk_size < own else 1  # forward once more
     compute = steps * (own * speed.image * twice + speed.batch)
     decode = steps * own * decode_seconds(store, sample, network.input.size)
-    seconds = seconds_with_loading(compute, decode, loader.num_workers, device)
+    seconds = seconds_with_loading(compute, decode, worker_count(loader.num_workers, device), device)
     weights = sum(parameter.numel() for module in modules for parameter in module.parameters()) * 4
     return (
         f"{steps:,} steps of about {images_per_batch:,.0f} images, {about(seconds)}, "

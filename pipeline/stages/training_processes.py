@@ -107,7 +107,12 @@ def start_together(arguments: list[str], count: int, options: Options) -> None:
     Raises:
         SystemExit, StoppedEarly: as `run_children` does.
     """
-    meeting = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    meeting = {
+        "WORLD_SIZE": str(count),
+        "LOCAL_WORLD_SIZE": str(count),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()),
+    }
     ranks = ({"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count))
     threads = threads_each(count)
     children = [Child(arguments, threads, {**meeting, **rank}, speaks=rank["RANK"] == "0") for rank in ranks]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -198,7 +199,8 @@ def test_the_words_hold_the_numbers() -> None:
 
 def test_tensors_are_read_only_at_the_end_of_a_window() -> None:
     class Unread(Tensor):
-        def __float__(self) -> float:
+        @classmethod
+        def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             raise AssertionError("read")
 
     guard = CollapseGuard(BatchOHNMLoss(0.3), WINDOW)

@@ -7,9 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from waits import CountedWaits
 
 from subspace.mining.errors import InputError
-from subspace.train.running_means import RunningMeans
+from subspace.train.running_means import RunningMeans, fits
 from subspace.train.training_config import ReclusterConfig
 
 
@@ -42,6 +43,57 @@ def test_visits_follow_the_definition(batches: list[list[int]], momentum: float,
     length = np.linalg.norm(expected, axis=1)
     np.testing.assert_allclose(running.means(), expected / length[:, None], atol=1e-4)
     np.testing.assert_allclose(running.spread(), np.clip(1 - length, 0, 1), atol=1e-5)
+
+
+def moved_before(
+    vector: torch.Tensor, momentum: float, unit: torch.Tensor, labels: torch.Tensor
+) -> torch.Tensor:
+    """The update as it was when means were kept on the CPU alone."""
+    label, place, count = labels.unique(return_inverse=True, return_counts=True)
+    total = torch.zeros(len(label), unit.shape[1]).index_add_(0, place, unit)
+    vector[label] = momentum * vector[label] + (1 - momentum) * (total / count[:, None])
+    return vector
+
+
+@pytest.mark.parametrize(("B", "identities"), [(1, 3), (64, 5), (64, 1000), (512, 100)])
+def test_numbers_are_those_of_index_add(B: int, identities: int) -> None:
+    vector, random = rows(identities, 1, D=32), torch.Generator().manual_seed(B)
+    running, expected = RunningMeans(vector.clone(), 0.3), vector.clone()
+    for seed in range(3):
+        embeddings = units(B, seed, D=32)
+        labels = torch.randint(0, identities, (B,), generator=random)
+        running.update(embeddings, labels)
+        unit = torch.nn.functional.normalize(embeddings, dim=1, eps=1e-6)
+        expected = moved_before(expected, 0.3, unit, labels)
+    assert torch.equal(running.vector, expected)
+
+
+def test_an_update_waits_for_nothing() -> None:
+    running = RunningMeans(rows(9, 0))
+    with CountedWaits() as waits:
+        running.update(rows(6, 1), torch.tensor([3, 1, 3, 8, 1, 3]))
+    assert waits.seen == []
+
+
+def test_what_is_on_its_way_to_the_cpu_is_taken_in_before_it_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    near, far = RunningMeans(rows(6, 0)), RunningMeans(rows(6, 0))
+    for seed in range(3):
+        near.update(rows(4, seed), torch.tensor([0, 2, 2, seed]))
+        with monkeypatch.context() as patch:  # as where the batch is on a GPU
+            patch.setattr(RunningMeans, "place", torch.device("meta"))
+            far.update(rows(4, seed), torch.tensor([0, 2, 2, seed]))
+    np.testing.assert_array_equal(far.means(), near.means())
+    assert torch.equal(far.vector, near.vector)
+
+
+def test_they_stay_where_there_is_no_room() -> None:
+    assert fits(2 * 2**30, free=70 * 2**30)
+    assert not fits(20 * 2**30, free=40 * 2**30)
+    running = RunningMeans(rows(2, 0))
+    running.keep_near(torch.device("cpu"))
+    assert running.place.type == "cpu"
 
 
 def test_before_any_visit_they_are_what_was_extracted() -> None:

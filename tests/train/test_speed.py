@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from subspace.mining import Manifest
 from subspace.train import build_backbone, speed
 from subspace.train.data.images import ImageStore
+from subspace.train.devices import PLAIN
 from subspace.train.losses.batch_ohnm import BatchOHNMLoss
 from subspace.train.networks.backbone import Backbone, ImageInput
 from subspace.train.optimizer_config import OptimizerConfig
@@ -55,21 +56,21 @@ def backbone(body: nn.Module) -> Backbone:
 
 def test_waiting_for_the_processor_does_not_count() -> None:
     body = Busy(image=0.002, waits=0.03)
-    found = speed.forward_seconds(backbone(body), CPU, "32-true", 16)
+    found = speed.forward_seconds(backbone(body), CPU, PLAIN, 16)
     assert found == pytest.approx(0.002, rel=0.25)
     assert max(body.calls) == 16
 
 
 def test_one_late_pass_does_not_set_the_time() -> None:
     for late in (0, 3, 6):
-        found = speed.forward_seconds(backbone(Busy(image=0.005, late=late)), CPU, "32-true", 4)
+        found = speed.forward_seconds(backbone(Busy(image=0.005, late=late)), CPU, PLAIN, 4)
         assert found < 0.01
 
 
 def test_a_slow_network_is_timed_with_few_images() -> None:
     body = Busy(image=0.6)
     began = time.thread_time()
-    assert speed.forward_seconds(backbone(body), CPU, "32-true", 256) == pytest.approx(0.6, rel=0.1)
+    assert speed.forward_seconds(backbone(body), CPU, PLAIN, 256) == pytest.approx(0.6, rel=0.1)
     assert max(body.calls) == 1
     assert time.thread_time() - began < 2
 
@@ -85,10 +86,10 @@ def test_a_step_has_its_loss_and_its_update() -> None:
     network = backbone(Busy(image=0.002))
     optimizer = build_optimizer([network], OptimizerConfig())
     labels = torch.arange(12) % 4
-    found = speed.step_speed(network, SlowLoss(), optimizer, CPU, "32-true", labels, 12)
+    found = speed.step_speed(network, SlowLoss(), optimizer, CPU, PLAIN, labels, 12)
     assert found.image == pytest.approx(0.002, rel=0.25)
     assert found.batch == pytest.approx(0.05, rel=0.25)
-    assert speed.step_speed(network, None, optimizer, CPU, "32-true", labels, 12).batch < 0.02
+    assert speed.step_speed(network, None, optimizer, CPU, PLAIN, labels, 12).batch < 0.02
 
 
 def test_timing_leaves_generators_and_threads_as_they_are() -> None:
@@ -96,7 +97,7 @@ def test_timing_leaves_generators_and_threads_as_they_are() -> None:
     torch.manual_seed(3)
     before = torch.get_rng_state()
     optimizer = build_optimizer([network], OptimizerConfig())
-    speed.step_speed(network, BatchOHNMLoss(), optimizer, CPU, "32-true", torch.arange(8) % 4, 8)
+    speed.step_speed(network, BatchOHNMLoss(), optimizer, CPU, PLAIN, torch.arange(8) % 4, 8)
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.get_num_threads() == threads
 

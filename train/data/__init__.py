@@ -2,10 +2,13 @@
 
 settings       how training images change at random: the part of `subspace.yaml`, without torch
 images         an image by its number, from wherever it lies, to a uint8 array
+image_files    bytes of many images, in the order in which they lie in their files
+jpeg           a plain JPEG straight to the decoder
 image_index    where the images of a manifest lie, in a file: no memory per image
 plan_reader    a plan folder, a batch of image ids a step
 plan_sampler   the same as a batch sampler for anybody's data loader
 batches        batches of decoded images, made ahead by worker processes
+device_copies  each batch on its way to a GPU while the network works on the one before it
 augmentation   mirrored and moved images, drawn for each place in a batch
 shares         a batch that several processes share, and how their rows come together
 """

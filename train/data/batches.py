@@ -5,9 +5,10 @@ Shapes: P identities in a batch, K images of each, b images decoded, S pixels a 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,6 +23,9 @@ from .images import BadImage, ImageStore
 from .plan_reader import each_once
 from .settings import AugmentConfig
 from .shares import BatchShare
+
+AHEAD = 4
+"""Batches that a worker makes before one is asked for."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +68,14 @@ class ImageBatch:
     image_id: np.ndarray
     """int64[b]."""
     images: Tensor
-    """uint8[b, 3, S, S]."""
+    """uint8[b, 3, S, S]; in memory the channels come last, as decoders give them."""
     bad: list[BadImage]
     share: BatchShare | None = None
     """Where these images stand in the whole batch; None: they are the whole."""
+
+    def pin_memory(self) -> ImageBatch:
+        """The same with its images in pinned memory; torch's loader calls it."""
+        return replace(self, images=self.images.pin_memory())
 
 
 class DecodedBatches(Dataset[ImageBatch | InputError]):
@@ -112,33 +120,46 @@ class DecodedBatches(Dataset[ImageBatch | InputError]):
 
     def __getitem__(self, index: int) -> ImageBatch | InputError:
         """The batch, or the user's error as a value: raised in a worker process it would gain a traceback."""
+        return self.decode(index, fresh_memory)
+
+    def decode(self, index: int, memory_of: Callable[[tuple[int, ...]], Tensor]) -> ImageBatch | InputError:
+        """The same, decoded into what `memory_of` gives for a shape: uint8[b, S, S, 3]."""
         try:
-            return self._decode(index)
+            return self._decode(index, memory_of)
         except InputError as error:
             return error
 
-    def _decode(self, index: int) -> ImageBatch:
+    def _decode(self, index: int, memory_of: Callable[[tuple[int, ...]], Tensor]) -> ImageBatch:
         planned = self.image_ids_of(index)
         if not self.keep_repeats:
             planned = each_once(planned)
         own = share(len(planned), *self.process)
-        decoded = [self.store.decode(int(image_id), self.size) for image_id in planned[own]]
-        good = [image for image in decoded if isinstance(image, np.ndarray)]
-        bad = [image for image in decoded if isinstance(image, BadImage)]
-        readable = np.fromiter((isinstance(image, np.ndarray) for image in decoded), bool, len(decoded))
-        images = np.stack(good) if good else np.empty((0, 3, self.size, self.size), np.uint8)
+        memory = memory_of((own.stop - own.start, self.size, self.size, 3))
+        pixels = memory.numpy()
+        bad = self.store.decode_into(pixels, planned[own])
+        readable = np.ones(len(pixels), bool)
+        readable[list(bad)] = False
+        if bad:
+            pixels[: readable.sum()] = pixels[readable]
+            memory, pixels = memory[: readable.sum()], pixels[: readable.sum()]
         if self.augment:
             places = np.arange(own.start, own.stop)[readable]
             random = generator(*self.seed, "augment", index)
-            images = augmented(images, self.augment, random, places, len(planned))
+            augmented(pixels, self.augment, random, places, len(planned))
         part = BatchShare(planned, own.start, readable) if self.process[1] > 1 else None
-        return ImageBatch(index, planned[own][readable], torch.from_numpy(images), bad, part)
+        images = memory.permute(0, 3, 1, 2)
+        return ImageBatch(index, planned[own][readable], images, [bad[place] for place in sorted(bad)], part)
 
 
-def load_batches(dataset: DecodedBatches, numbers: Sequence[int], num_workers: int) -> Iterator[ImageBatch]:
+def load_batches(
+    dataset: DecodedBatches, numbers: Sequence[int], num_workers: int, *, pin: bool = False
+) -> Iterator[ImageBatch]:
     """Yield the batches of `numbers` in order, decoded ahead by `num_workers` processes (0: in this one).
 
     The batches do not depend on the number of workers.
+
+    Args:
+        pin: put images into pinned memory, from which a GPU copies by itself; asks for CUDA.
 
     Raises:
         InputError: what reading them met that is the user's, such as a URI of a kind that is not supported.
@@ -159,19 +180,53 @@ def load_batches(dataset: DecodedBatches, numbers: Sequence[int], num_workers: i
         >>> [batch.image_id.tolist() for batch in batches]
         [[0, 1], [2]]
     """
+    held: dict[int, Tensor] = {}  # mapped memory of the workers, so that it is mapped once
     loader = DataLoader(
-        dataset,
+        _InTurn(dataset) if num_workers else dataset,
         batch_size=None,
         sampler=numbers,  # pyright: ignore[reportArgumentType]  # any sized iterable will do
         num_workers=num_workers,
         collate_fn=_as_is,  # pyright: ignore[reportArgumentType]  # not a list of samples: one whole batch
         worker_init_fn=_in_a_group_of_its_own,
-        prefetch_factor=4 if num_workers else None,
+        prefetch_factor=AHEAD if num_workers else None,
+        pin_memory=pin,
     )
     for batch in loader:
         if isinstance(batch, InputError):
             raise batch
+        if num_workers and not pin:
+            held.setdefault(batch.images.untyped_storage().data_ptr(), batch.images)
+            batch = replace(batch, images=batch.images.clone())
         yield batch
+
+
+def fresh_memory(shape: tuple[int, ...]) -> Tensor:
+    """Room for a batch."""
+    return torch.empty(shape, dtype=torch.uint8)
+
+
+class _InTurn(Dataset[ImageBatch | InputError]):
+    """Batches in memory that a loader process shares and uses again, since new shared memory takes as long as decoding.
+
+    A worker is asked for a batch more only when one of its `AHEAD` has come, and that one is copied before the next.
+    """
+
+    def __init__(self, dataset: DecodedBatches) -> None:
+        self._dataset = dataset
+        self._turn = 0
+        self._shared: list[Tensor] = []
+
+    def __getitem__(self, index: int) -> ImageBatch | InputError:
+        return self._dataset.decode(index, self._next)
+
+    def _next(self, shape: tuple[int, ...]) -> Tensor:
+        self._turn = (self._turn + 1) % (AHEAD + 2)
+        needed = math.prod(shape)
+        while len(self._shared) <= self._turn:
+            self._shared.append(torch.empty(0, dtype=torch.uint8))
+        if len(self._shared[self._turn]) < needed:
+            self._shared[self._turn] = fresh_memory((needed,)).share_memory_()
+        return self._shared[self._turn][:needed].view(shape)
 
 
 def _in_a_group_of_its_own(worker: int) -> None:

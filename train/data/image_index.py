@@ -59,6 +59,8 @@ class IndexedImages(ImageStore):
             raise IndexError(f"image {image_id} of {self.images}")
         # Forked workers share the file, and so its position, which pread neither uses nor moves.
         row = os.pread(self._file.fileno(), _ROW.size, HEADER_BYTES + _ROW.size * image_id)
+        if len(row) < _ROW.size:
+            raise OSError(f"{self.index} ends before image {image_id}")
         uri_at, uri_length, offset, length = _ROW.unpack(row)
         uri = os.pread(self._file.fileno(), uri_length, uri_at).decode() if uri_at != _NONE else None
         return None, uri, None if offset == _NONE else offset, None if length == _NONE else length

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
@@ -16,6 +17,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ...mining.errors import InputError
 from ...mining.manifest import Manifest
+from .image_files import Piece, read_pieces
+from .jpeg import plain_jpeg
 
 MAX_PIXELS = 50_000_000
 """Larger images are refused before they are decoded: a 1 kB file can claim to be 100 gigapixels."""
@@ -64,22 +67,33 @@ class ImageStore:
             OSError: the file is missing or shorter than the manifest says.
             InputError: a URI scheme that is not a local file.
         """
-        image, uri, offset, length = self._row(image_id)
-        if image is not None:
-            return image
-        if not uri:
-            raise OSError("the manifest gives neither bytes nor a uri")
+        _, data = next(self._read_all(np.array([image_id])))
+        if isinstance(data, OSError):
+            raise data
+        return data
+
+    def _read_all(self, image_id: np.ndarray) -> Iterator[tuple[int, bytes | OSError]]:
+        """Place among `image_id` and bytes of each, in the order in which they lie in files, or what is wrong with it."""
+        pieces: list[Piece] = []
+        for place, number in enumerate(image_id.tolist()):
+            try:
+                image, uri, offset, length = self._row(number)
+            except OSError as error:
+                yield place, error
+                continue
+            if image is not None:
+                yield place, image
+            elif not uri:
+                yield place, OSError("the manifest gives neither bytes nor a uri")
+            else:
+                pieces.append(Piece(self._path(uri), offset or 0, length, place))
+        yield from read_pieces(pieces)
+
+    def _path(self, uri: str) -> str:
         scheme, separator, _ = uri.partition("://")
         if separator and scheme != "file":
             raise InputError(f"cannot read {uri}: only local files are supported, not {scheme}://")
-        local = unquote(urlsplit(uri).path) if separator else uri
-        path = os.path.join(self.folder, local)
-        with open(path, "rb", buffering=0 if length is not None else -1) as file:
-            file.seek(offset or 0)
-            data = file.read(-1 if length is None else length)
-        if length is not None and len(data) < length:
-            raise OSError(f"{path} ends before byte {(offset or 0) + length}")
-        return data
+        return os.path.join(self.folder, unquote(urlsplit(uri).path) if separator else uri)
 
     def _row(self, image_id: int) -> tuple[bytes | None, str | None, int | None, int | None]:
         """What the manifest says of one image: image, uri, offset, length."""
@@ -92,14 +106,25 @@ class ImageStore:
 
     def decode(self, image_id: int, size: int) -> np.ndarray | BadImage:
         """One image as uint8[3, size, size], or what is wrong with it."""
-        try:
-            return decode_image(self.read(image_id), size)
-        except InputError:
-            raise
-        except UnidentifiedImageError:
-            return BadImage(image_id, "not an image of a known format")
-        except Exception as error:  # damaged files make decoders raise nearly any type of error
-            return BadImage(image_id, str(error) or type(error).__name__)
+        pixels = np.empty((1, size, size, 3), np.uint8)
+        bad = self.decode_into(pixels, np.array([image_id]))
+        return bad[0] if bad else np.ascontiguousarray(pixels[0].transpose(2, 0, 1))
+
+    def decode_into(self, pixels_bSS3: np.ndarray, image_id: np.ndarray) -> dict[int, BadImage]:
+        """Decode the images int64[b] into their places of a uint8[b, S, S, 3]; return what is wrong, by place."""
+        bad: dict[int, BadImage] = {}
+        for place, data in self._read_all(image_id):
+            try:
+                if isinstance(data, OSError):
+                    raise data
+                pixels_bSS3[place] = decode_pixels(data, pixels_bSS3.shape[1])
+            except InputError:
+                raise
+            except UnidentifiedImageError:
+                bad[place] = BadImage(int(image_id[place]), "not an image of a known format")
+            except Exception as error:  # damaged files make decoders raise nearly any type of error
+                bad[place] = BadImage(int(image_id[place]), str(error) or type(error).__name__)
+        return bad
 
 
 def decode_image(data: bytes, size: int) -> np.ndarray:
@@ -111,8 +136,16 @@ def decode_image(data: bytes, size: int) -> np.ndarray:
         ValueError: empty, or more than `MAX_PIXELS` pixels.
         OSError: not an image, or damaged.
     """
+    return np.ascontiguousarray(decode_pixels(data, size).transpose(2, 0, 1))
+
+
+def decode_pixels(data: bytes, size: int) -> np.ndarray:
+    """As `decode_image`, the channels last: uint8[size, size, 3], which may not be written to."""
     if not data:
         raise ValueError("the file is empty")
+    plain = plain_jpeg(data, size, MAX_PIXELS)
+    if plain is not None:
+        return _pixels(plain, size)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is stricter
@@ -124,14 +157,20 @@ def decode_image(data: bytes, size: int) -> np.ndarray:
             raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
         image.draft("RGB", (size, size))  # lets the JPEG decoder skip detail that is scaled away
         turned = image.getexif().get(ORIENTATION, 1) != 1
-        upright = ImageOps.exif_transpose(image) if turned else image  # it copies, turned or not
-        rgb = _to_rgb(upright)
-        if rgb.size != (size, size):
-            rgb = rgb.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3.0)
-        return np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1))
+        return _pixels(ImageOps.exif_transpose(image) if turned else image, size)  # it copies, turned or not
+
+
+def _pixels(image: Image.Image, size: int) -> np.ndarray:
+    rgb = _to_rgb(image)
+    if rgb.size != (size, size):
+        rgb = rgb.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    return np.asarray(rgb)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        image.load()
+        return image
     if image.mode.startswith("I;16") or image.mode == "I":
         grey = np.asarray(image, np.int64) >> 8
         return Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB")

@@ -5,11 +5,18 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
+from typing import Any
+
+from torch import Tensor
 
 from ...mining.artifacts import write_text
 from ...mining.randomness import generator
+from ..devices import numbers_of
+from ..losses.loss import TripletStatistics
 from ..step_record import StepRecord
 from .metrics_file import whole_lines
 from .phase_clock import Phases
@@ -17,6 +24,8 @@ from .pictures import hardest_triplets, pair_similarities, triplet_picture
 from .trackers import Tracker
 
 TRIPLETS_SHOWN = 8
+AVERAGED = ("loss", *TripletStatistics._fields, "d_all")
+"""Columns that are means over the steps of a line."""
 
 
 class MetricsLog:
@@ -53,17 +62,20 @@ class MetricsLog:
 
     def write(self) -> dict[str, float | int | None]:
         """Write the window as one line, begin the next, and return what was written."""
-        now = time.monotonic()
         learned = [record for record in self._window if record.loss is not None]
         statistics = [record.statistics for record in learned if record.statistics is not None]
+        shown = _means(
+            [
+                [record.loss for record in learned if record.loss is not None],
+                *([getattr(own, name) for own in statistics] for name in TripletStatistics._fields),
+                [record.distance for record in learned if record.distance is not None],
+            ]
+        )  # a GPU is done with the window's work by now
+        now = time.monotonic()
         images = sum(record.images for record in self._window)
         values: dict[str, float | int | None] = {
             "step": self._window[-1].step,
-            "loss": _mean([float(record.loss) for record in learned if record.loss is not None]),
-            "active_fraction": _mean([float(s.active_fraction) for s in statistics]),
-            "d_ap": _mean([float(s.d_ap) for s in statistics]),
-            "d_an": _mean([float(s.d_an) for s in statistics]),
-            "d_all": _mean([float(record.distance) for record in learned if record.distance is not None]),
+            **dict(zip(AVERAGED, shown, strict=True)),
             "lr": self._window[-1].lr,
             "images_per_second": round(images / max(1e-9, now - self._window_started), 1),
             "seconds": round(self._seconds_before + now - self._started, 3),
@@ -72,8 +84,8 @@ class MetricsLog:
         }
         self._file.write(json.dumps(values) + "\n")
         self._file.flush()
-        shown = {f"train/{name}": v for name, v in values.items() if name != "step" and v is not None}
-        self._tracker.scalars(self._window[-1].step, shown)
+        curves = {f"train/{name}": v for name, v in values.items() if name != "step" and v is not None}
+        self._tracker.scalars(self._window[-1].step, curves)
         self._window.clear()
         self._window_started = now
         return values
@@ -104,6 +116,20 @@ class MetricsLog:
         return len(self._window)
 
 
-def _mean(values: list[float]) -> float | None:
-    finite = [value for value in values if math.isfinite(value)]
-    return sum(finite) / len(finite) if finite else None
+def _means(columns: list[list[Tensor]]) -> list[float | None]:
+    """The mean of the finite scalars of each column, None where it has none; all are read in one copy."""
+    values = iter(numbers_of([scalar for column in columns for scalar in column]))
+    finite = [[value for value in islice(values, len(column)) if math.isfinite(value)] for column in columns]
+    return [sum(column) / len(column) if column else None for column in finite]
+
+
+def in_words(values: Mapping[str, Any]) -> str:
+    """A line of the log for the progress line: loss, triplets, rate."""
+    parts = [f"loss {values['loss']:.3f}" if values["loss"] is not None else "no loss"]
+    if values["active_fraction"] is not None:
+        parts += [
+            f"active {values['active_fraction']:.0%}",
+            f"d_ap {values['d_ap']:.2f}",
+            f"d_an {values['d_an']:.2f}",
+        ]
+    return ", ".join([*parts, f"lr {values['lr']:.1e}", f"{values['images_per_second']:,.0f} images/s"])

@@ -13,10 +13,11 @@ import pytest
 from subspace.mining import InputError
 from subspace.mining.manifest import IdentityImages, group_by_identity
 from subspace.mining.parquet_tables import write_parquet
+from subspace.mining.randomness import generator
 from subspace.mining.schemas import IDENTITIES, QUARANTINE, vector
 from subspace.pipeline.config import ExtractConfig
 from subspace.pipeline.stage_folder import StageFolder
-from subspace.pipeline.stages.parts import ExtractParts, Shard
+from subspace.pipeline.stages.parts import ExtractParts, PartBatches, Shard
 
 COUNTS = [3, 1, 7, 2, 2, 5, 4]
 
@@ -109,3 +110,29 @@ def test_merged_in_order(tmp_path: Path) -> None:
 def test_asking_imports_no_torch() -> None:
     script = "import sys; import subspace.pipeline.stages.parts; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("limit", [None, 2])
+@pytest.mark.parametrize("todo", [[0, 1, 2], [2, 0]])
+def test_batches_of_all_parts_in_a_row_are_those_of_each_alone(
+    tmp_path: Path, limit: int | None, todo: list[int]
+) -> None:
+    parts = parts_in(tmp_path, max_images=limit, batch_size=4)
+    together = PartBatches(parts, todo, parts.config, seed=3)
+    drawn = [
+        parts[part] if limit is None else parts[part].at_most(limit, generator(3, "extract images", part))
+        for part in todo
+    ]
+    expected = [
+        images.image_id[start : start + 4].tolist()
+        for images in drawn
+        for start in range(0, len(images.image_id), 4)
+    ]
+    assert [together(number).tolist() for number in range(len(together))] == expected
+    assert [together(number).tolist() for number in reversed(range(len(together)))] == expected[::-1]
+    assert [together.of(part) for part in todo] == [-(-len(images.image_id) // 4) for images in drawn]
+
+
+def test_no_parts_have_no_batches(tmp_path: Path) -> None:
+    parts = parts_in(tmp_path)
+    assert len(PartBatches(parts, [], parts.config, seed=0)) == 0

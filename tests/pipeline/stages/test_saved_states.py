@@ -99,7 +99,7 @@ def test_a_killed_training_goes_back_as_the_unbroken_one(tmp_path: Path) -> None
         first.save(first.at(0), 0)
         assert run(first, 0, cut, 230) is None
         second = states_in(folder, 40, 50)
-        step = second.restore(None)
+        step = second.restore(None).step
         assert step == cut // 40 * 40
         assert run(second, step, 1000, 230) == 200
 
@@ -109,7 +109,7 @@ def test_states_of_other_settings_are_removed(tmp_path: Path) -> None:
     other.save(other.at(80), 80)
     other.save(other.checkpoint, 100)
     states = states_in(tmp_path, 40, 50)
-    assert states.restore(None) == 0
+    assert states.restore(None).step == 0
     assert states.on_the_way() == []
     assert not states.checkpoint.exists()
 
@@ -120,7 +120,7 @@ def test_a_round_inherits_rungs_peak_and_window(tmp_path: Path) -> None:
     first.guard.soften(30)
     first.save(first.checkpoint, 30)
     second = states_in(tmp_path / "1", 40, 50)
-    assert second.restore(first.checkpoint) == 0
+    assert second.restore(first.checkpoint).step == 0
     assert isinstance(second.state.loss, BatchOHNMLoss)
     assert second.state.loss.negatives == 10
     second.save(second.at(0), 0)

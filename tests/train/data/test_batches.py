@@ -144,6 +144,23 @@ def test_workers_change_nothing(store: ImageStore) -> None:
             assert_same(a, b)
 
 
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_batches_that_are_kept_stay_as_they_are(store: ImageStore, num_workers: int) -> None:
+    """Workers use their shared memory again and again."""
+    numbers = [0, 1, 2, 3] * 10
+    dataset = DecodedBatches(store, batches_of, SIZE, augment=AUGMENT)
+    expected = [dataset[number] for number in range(4)]
+    for a, b in zip(list(load_batches(dataset, numbers, num_workers)), expected * 10, strict=True):
+        assert_same(a, b)
+        assert a.images.is_contiguous(memory_format=torch.channels_last) or len(a.images) == 0
+
+
+def test_a_batch_in_pinned_memory_is_the_same(store: ImageStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.Tensor, "pin_memory", torch.Tensor.clone)  # which asks for CUDA
+    batch = DecodedBatches(store, batches_of, SIZE)[1]
+    assert_same(batch.pin_memory(), batch)
+
+
 def test_a_later_start_gives_the_rest(store: ImageStore) -> None:
     dataset = DecodedBatches(store, batches_of, SIZE, augment=AUGMENT)
     whole = list(load_batches(dataset, range(4), 0))

@@ -372,6 +372,6 @@ def test_a_signal_while_decoding_is_no_bad_image(tmp_path: Path, monkeypatch: py
     def stopped(*arguments: object) -> None:
         raise StoppedEarly("stopped by SIGTERM")
 
-    monkeypatch.setattr("subspace.train.data.images.decode_image", stopped)
+    monkeypatch.setattr("subspace.train.data.images.decode_pixels", stopped)
     with pytest.raises(StoppedEarly):
         store_of(tmp_path, b"pixels").decode(0, 8)

@@ -22,8 +22,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from subspace.train.data.batches import ImageBatch
 from subspace.train.data.images import BadImage
 from subspace.train.losses.loss import TripletStatistics
-from subspace.train.monitoring.metrics_file import read_metrics
-from subspace.train.monitoring.metrics_log import MetricsLog
+from subspace.train.monitoring.metrics_file import mean_over_steps, read_metrics
+from subspace.train.monitoring.metrics_log import MetricsLog, in_words
 from subspace.train.monitoring.open_trackers import begin_trackers
 from subspace.train.monitoring.phase_clock import Phases
 from subspace.train.monitoring.trackers import TrackedRun
@@ -237,3 +237,21 @@ def test_no_file_has_no_lines(tmp_path: Path) -> None:
     assert read_metrics(tmp_path / "metrics.jsonl") == []
     (tmp_path / "metrics.jsonl").write_text('{"step": 1')
     assert read_metrics(tmp_path / "metrics.jsonl") == []
+
+
+def test_a_column_is_averaged_over_steps_not_over_lines() -> None:
+    lines = [
+        {"step": 1, "active_fraction": 0.5},
+        {"step": 7, "active_fraction": None},
+        {"step": 11, "active_fraction": 0.2},
+    ]
+    assert mean_over_steps(lines, "active_fraction") == pytest.approx((2 * 0.5 + 4 * 0.2) / 6)
+    assert mean_over_steps(lines[1:2], "active_fraction") is None
+
+
+def test_a_line_in_words() -> None:
+    line = {"loss": 0.25, "active_fraction": None, "lr": 0.016, "images_per_second": 1234.4}
+    assert in_words(line) == "loss 0.250, lr 1.6e-02, 1,234 images/s"
+    mined = in_words({**line, "active_fraction": 0.5, "d_ap": 0.4, "d_an": 1.1})
+    assert mined == "loss 0.250, active 50%, d_ap 0.40, d_an 1.10, lr 1.6e-02, 1,234 images/s"
+    assert in_words({**line, "loss": None}).startswith("no loss")

@@ -1,0 +1,27 @@
+"""How many processes decode images ahead, where the settings leave it open."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from .training_config import Workers
+
+MOST = 32
+"""More than so many are seldom fed by one disk, and each holds batches in memory."""
+
+
+def worker_count(setting: Workers, device: torch.device, processes: int = 1) -> int:
+    """The number that the setting gives; `auto`: from the cores that this process may use.
+
+    It shares them with other `processes` of its command on this machine, or with `LOCAL_WORLD_SIZE` of them. For a GPU
+    all cores decode but one, which the training process has. On a CPU the network has all cores, so one process decodes
+    beside it, and none where there is one core only.
+    """
+    if setting != "auto":
+        return setting
+    cores = len(os.sched_getaffinity(0)) // max(processes, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    if device.type == "cpu":
+        return 1 if cores > 1 else 0
+    return max(1, min(cores - 1, MOST))
