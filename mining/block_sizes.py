@@ -6,22 +6,24 @@ import torch
 
 IN_A_CACHE = 2**21
 """8 MB in float32: on a CPU larger blocks leave its last-level cache."""
-AT_MOST = 2**27
-"""512 MiB in float32: a GPU gains little by more."""
+AT_LEAST, AT_MOST = 2**22, 2**27
+"""16 and 512 MiB in float32: a GPU gains little by more."""
 LEAST_ROWS = 128
 """Fewer rows make a slow product."""
 
 
-def similarities_at_a_time(device: torch.device) -> int:
-    """Numbers in a block of similarities on `device`.
+def similarities_at_a_time(device: torch.device, on_cpu: int = IN_A_CACHE) -> int:
+    """Numbers in a block of similarities on `device`: `on_cpu`, or on a GPU a sixteenth of its memory, 512 MiB at most.
 
-    On a GPU a quarter of the free memory in float32, at most 512 MiB and at least 16 MiB.
+    Less where not four times as much is free. A power of two, so that a GPU gets the same blocks, and the same rounding,
+    whatever little else is on it.
     """
     if device.type != "cuda":
-        return IN_A_CACHE
-    free = torch.cuda.mem_get_info(device)[0]
+        return on_cpu
+    free, whole = torch.cuda.mem_get_info(device)
     free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return max(2**22, min(AT_MOST, free // 16))
+    fitting = max(AT_LEAST, min(AT_MOST, min(whole // 16, free // 4) // 4))
+    return 2 ** (fitting.bit_length() - 1)
 
 
 def rows_at_a_time(rows: int, columns: int, device: torch.device) -> int:

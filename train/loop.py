@@ -89,7 +89,7 @@ def train_steps(
                 )
                 embeddings = distributed.gathered(own, start, len(image_id))
             with phases("loss"):
-                value = loss(embeddings, labels)
+                value = loss(embeddings, named)  # on the CPU, so that nothing waits for the device
                 shown, distance = distributed.as_first(value.detach(), mean_distance(embeddings))
                 statistics = getattr(loss, "statistics", None)
             with phases("backward"), backward_products(arithmetic.precision):

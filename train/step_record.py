@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch import Tensor
 from .data.batches import ImageBatch
 from .data.images import BadImage
 from .losses.loss import TripletStatistics
+from .losses.unit_length import NOT_FINITE
 
 
 @dataclass(frozen=True)
@@ -41,3 +43,9 @@ class StepRecord:
     def unreadable(self) -> int:
         """Unreadable images of the whole batch."""
         return len(self.bad) + self.bad_elsewhere
+
+    def divergence(self) -> str | None:
+        """What is wrong where the loss is not finite; waits for the device. Of diverged weights every later loss is so."""
+        if self.loss is None or math.isfinite(float(self.loss)):
+            return None
+        return f"step {self.step + 1}: the loss is {float(self.loss)}, {NOT_FINITE}"

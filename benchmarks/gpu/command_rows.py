@@ -19,7 +19,6 @@ TRAIN_AIM, EXTRACT_AIM = 0.97, 0.9
 """Shares of the bare speeds."""
 OTHER_AIM = 2.0
 """Percent of a step that may be in no phase."""
-ON_GPU = ("train.precision=bf16-mixed", "train.channels_last=true", "extract.precision=bf16-mixed")
 
 
 class Size(NamedTuple):
@@ -100,12 +99,11 @@ def planned_run(size: Size, machine: Machine) -> tuple[Path, dict[str, Any]]:
     )
     draw_all(photos, size.identities, size.images)
     subspace("ingest", photos, "--out", manifest, "--test-fraction", 0)
-    precision = ON_GPU if machine.on_gpu else ()
     subspace(
         "init", run, "--manifest", manifest, "--model", size.network, "rounds=1", "pretrain.steps=0",
         f"plan.P={size.P}", f"plan.K={size.K}", f"plan.steps={size.steps}", "train.pictures_every=0", "train.log_every=2",
         "extract.max_images=null", "cluster.ids_per_subspace=all" if size is QUICK else "cluster.ids_per_subspace=1000",
-        "train.trackers=[]", *precision,
+        "train.trackers=[]",
     )  # fmt: skip
     subspace("pretrain", run, "--device", machine.device)
     extracted = json.loads(subspace("extract", run, "--device", machine.device, "--json").stdout)

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..block_sizes import similarities_at_a_time
 from ..randomness import derived_seed
 from .candidates import Candidates
-from .on_device import counts_by_group, similarities_at_a_time, sums_by_group
+from .on_device import IN_A_CORES_CACHE, counts_by_group, sums_by_group
 from .plain_kmeans import plain_centroids, unit
 from .prices import Bound, choose, find_prices
 
@@ -57,7 +58,9 @@ class Flat:
             margin: a row has a choice where the second best bid is at most so much lower; infinite: every row has.
         """
         c = min(c, len(self.price))
-        at_a_time = max(ROWS_PER_PRODUCT, similarities_at_a_time(rows_nD.device) // len(self.price))
+        at_a_time = max(
+            ROWS_PER_PRODUCT, similarities_at_a_time(rows_nD.device, IN_A_CORES_CACHE) // len(self.price)
+        )
         ask = self._all if margin == np.inf else self._those_near_a_border
         found = [
             (start, ask(rows_nD[start : start + at_a_time], c, margin))

@@ -14,28 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-HOST_SIMILARITIES = 2**19
-"""2 MB: a block of similarities stays in the cache of a core."""
-DEVICE_SIMILARITIES = 2**28
-"""1 GiB: larger blocks are no faster."""
+IN_A_CORES_CACHE = 2**19
+"""2 MB of similarities."""
 
 
 def on_host(tensor: torch.Tensor) -> bool:
     """Whether reading a value of `tensor` costs nothing, since no queue of kernels has to be waited for."""
     return tensor.device.type == "cpu"
-
-
-def similarities_at_a_time(device: torch.device | str) -> int:
-    """How many similarities, float32, a block may hold: 2**19 on the CPU, a sixteenth of the memory on a GPU.
-
-    A power of two, so that a GPU gets the same blocks, and the same rounding, whatever little else is on it.
-    """
-    device = torch.device(device)
-    if device.type != "cuda":
-        return HOST_SIMILARITIES
-    free, whole = torch.cuda.mem_get_info(device)
-    fitting = max(HOST_SIMILARITIES, min(whole // 16, free // 2) // 4)
-    return min(DEVICE_SIMILARITIES, 2 ** (fitting.bit_length() - 1))
 
 
 def as_tensor(array: np.ndarray) -> torch.Tensor:

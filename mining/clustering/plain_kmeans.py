@@ -11,9 +11,10 @@ import faiss
 import numpy as np
 import torch
 
+from ..block_sizes import similarities_at_a_time
 from ..randomness import derived_seed
 from .idle_gpus import faiss_gpus
-from .on_device import counts_by_group, on_host, similarities_at_a_time, sums_by_group
+from .on_device import IN_A_CORES_CACHE, counts_by_group, on_host, sums_by_group
 
 SPLIT = 1 / 1024
 """How far the two halves of a split group begin from its centroid, as in FAISS."""
@@ -47,7 +48,7 @@ def plain_centroids(sample_SD: torch.Tensor, M: int, *, niter: int, points: int,
 def _by_torch(rows_SD: torch.Tensor, M: int, niter: int) -> torch.Tensor:
     """Begin at the first M rows, which are random ones."""
     centroids = unit(rows_SD[:M])
-    at_a_time = max(1, similarities_at_a_time(rows_SD.device) // M)
+    at_a_time = max(1, similarities_at_a_time(rows_SD.device, IN_A_CORES_CACHE) // M)
     for _ in range(niter):
         nearest = torch.cat([(rows @ centroids.T).argmax(1) for rows in rows_SD.split(at_a_time)])
         sizes = counts_by_group(nearest, M)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import faiss
 import torch
 
-from .on_device import on_host, similarities_at_a_time
+from ..block_sizes import similarities_at_a_time
+from .on_device import IN_A_CORES_CACHE, on_host
 
 Found = tuple[torch.Tensor, torch.Tensor]
 """`similarity_qk` float32 and `row_qk` int64."""
@@ -23,7 +24,7 @@ def nearest_rows(queries_qD: torch.Tensor, rows_nD: torch.Tensor, k: int) -> Fou
     if on_host(queries_qD):
         similarity, row = faiss.knn(queries_qD.numpy(), rows_nD.numpy(), k, metric=faiss.METRIC_INNER_PRODUCT)
         return in_order(torch.from_numpy(similarity), torch.from_numpy(row), k)
-    at_a_time = similarities_at_a_time(queries_qD.device)
+    at_a_time = similarities_at_a_time(queries_qD.device, IN_A_CORES_CACHE)
     columns = min(len(rows_nD), max(k, at_a_time // min(len(queries_qD), 4096)))
     found = [
         _of_part(queries, rows_nD, k, columns) for queries in queries_qD.split(max(1, at_a_time // columns))

@@ -176,13 +176,15 @@ class Training:
                     )
                     saving = step < steps and not stale and record.updated
                     saving = saving and (stopping or late or self.states.is_due(step))
+                    at_end = step == steps or stale
+                    # A resumed run finds every step before its first in the log.
+                    a_line = saving or collapse or step % self.loader.log_every == 0 or at_end
                     if log is not None:
                         log.add(record)
-                        at_end = step == steps or stale
-                        if saving or collapse or step % self.loader.log_every == 0 or at_end:
-                            # A resumed run finds every step before its first in the log.
-                            with phases("log"):
-                                note = in_words(log.write())
+                    if a_line:
+                        with phases("log"):
+                            distributed.refuse_if_any(record.divergence())
+                            note = in_words(log.write()) if log is not None else ""
                     with phases("log"):
                         progress.update(1, note)
                     if collapse:

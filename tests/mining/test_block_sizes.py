@@ -18,6 +18,7 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 def test_a_cpu_keeps_to_its_cache() -> None:
     assert similarities_at_a_time(CPU) == IN_A_CACHE
+    assert similarities_at_a_time(CPU, 1000) == 1000
     assert rows_at_a_time(512, 512, CPU) == 512
     assert rows_at_a_time(4096, 4096, CPU) == 512
     assert rows_at_a_time(65536, 65536, CPU) == LEAST_ROWS
@@ -28,7 +29,7 @@ def test_a_cpu_keeps_to_its_cache() -> None:
     ("free", "held", "expected"),
     [(80 * 2**30, 0, AT_MOST), (2**30, 0, 2**26), (0, 2**30, 2**26), (0, 0, 2**22)],
 )
-def test_a_gpu_gives_a_quarter_of_what_is_free(
+def test_a_gpu_gives_a_power_of_two_below_a_quarter_of_what_is_free(
     monkeypatch: pytest.MonkeyPatch, free: int, held: int, expected: int
 ) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 80 * 2**30))

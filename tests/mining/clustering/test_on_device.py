@@ -23,7 +23,7 @@ from subspace.mining.clustering.candidates import Candidates
 from subspace.mining.clustering.centroids import Flat, TwoLevel, fit_flat, fit_two_level
 from subspace.mining.clustering.duplicates import suspected_duplicates
 from subspace.mining.clustering.neighbors import nearest_in_subspace, neighbor_recall, sampled_neighbors
-from subspace.mining.clustering.on_device import counts_by_group, similarities_at_a_time, sums_by_group
+from subspace.mining.clustering.on_device import counts_by_group, sums_by_group
 from subspace.mining.clustering.plain_kmeans import plain_centroids
 from subspace.mining.clustering.prices import Bound, choose, find_prices
 from subspace.mining.clustering.quality import subspace_similarity
@@ -37,8 +37,8 @@ WAITS = {"_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_
 def take_the_way_of_a_gpu(patch: pytest.MonkeyPatch, at_a_time: int = 5000) -> None:
     for module in (on_device, plain_kmeans, prices, search, subspaces):
         patch.setattr(module, "on_host", lambda tensor: False)
-    for module in (on_device, plain_kmeans, search):
-        patch.setattr(module, "similarities_at_a_time", lambda device: at_a_time)
+    for module in (plain_kmeans, search):
+        patch.setattr(module, "similarities_at_a_time", lambda *of: at_a_time)
 
 
 @pytest.fixture(
@@ -101,12 +101,6 @@ def test_groups_are_counted_and_added_up_as_a_loop_does(device: str, determinist
     slow = np.stack([rows[group == g].astype(np.float64).sum(axis=0) for g in range(10)])
     np.testing.assert_allclose(sums.cpu().numpy(), slow, atol=1e-5)
     assert torch.equal(sums, sums_by_group(on[1], on[0], 10))
-
-
-def test_the_host_reads_blocks_of_its_cache_and_no_fewer_fit_a_gpu() -> None:
-    assert similarities_at_a_time("cpu") == 2**19
-    if torch.cuda.is_available():
-        assert 2**19 <= similarities_at_a_time("cuda") <= torch.cuda.mem_get_info()[1] // 16 // 4
 
 
 @settings(max_examples=60, deadline=None)
