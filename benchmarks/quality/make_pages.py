@@ -4,7 +4,7 @@ A table stands between two marks in a page; what is between them is replaced:
 
     <!-- table: quality 100k steps -->     a set and budget of the comparison, from benchmarks/quality/results
     <!-- table: quality 20k steps 40 -->   the same with so many visits to an identity
-    <!-- table: stored batch_ohnm kernel -->  a table of benchmarks/results/batch_ohnm.json
+    <!-- table: stored losses now -->         a table of benchmarks/results/losses.json
     <!-- table: lead -->                   three rows for the README
     <!-- end -->
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -57,3 +59,26 @@ def test_another_device_goes_on_with_a_line_and_nothing_is_stale(finished_run: P
     marker = json.loads((folder / "done" / "train.json").read_text())
     assert (marker["fields"]["train.precision"], marker["summary"]["precision"]) == ("auto", "32-true")
     assert (marker["fields"]["train.channels_last"], marker["summary"]["channels_last"]) == ("auto", False)
+
+
+def test_weights_that_diverge_end_in_a_line_and_are_not_saved(finished_run: Path, tmp_path: Path) -> None:
+    """As on a GPU, where embeddings are not looked at in every step."""
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    folder = run / "round-000"
+    (folder / "done" / "train.json").unlink()
+    shutil.rmtree(folder / "checkpoint")
+    script = (
+        "import sys; from subspace.train.losses import pair_engine\n"
+        "pair_engine.check_finite = lambda unit: None\n"
+        "from subspace.pipeline.cli import main; main()"
+    )
+    words = ["train", str(run), "--round", "0", "--device", "cpu", "train.optimizer.lr=1e30", "train.optimizer.clip_norm=null",
+             "train.optimizer.warmup_steps=0", "--force"]  # fmt: skip
+
+    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2, done.stderr
+    assert "the loss is nan, the embeddings hold NaN or infinity: lower the learning rate" in done.stderr
+    assert not (folder / "checkpoint").exists()
+    assert not (folder / "done" / "train.json").exists()
