@@ -85,7 +85,8 @@ def _of_training(shortage: Shortage, section: str, config: RunConfig, P: int, K:
     key = "plan.P" if section == "train" else "pretrain.P"
     fewer = _fewer_identities(config, P) if section == "train" else P // 2
     batches = f"{key}={fewer} (it is {P})" if fewer >= 2 else ""
-    ways = [chunks, _precision(section, loader.precision, shortage), batches]
+    halves = "" if shortage.in_loss else _precision(section, loader.precision, shortage)
+    ways = [chunks, halves, batches]
     ways = [way for way in ways if way] or ["a smaller network, or take a device with more memory"]
     return "set " + (", or ".join(ways) if len(ways) > 1 else ways[0])
 
@@ -96,7 +97,7 @@ def _chunks(shortage: Shortage, section: str, chunk: int) -> str:
 
 
 def _precision(section: str, precision: str, shortage: Shortage) -> str:
-    wide = precision.startswith("32") and shortage.device.startswith("cuda")
+    wide = precision in ("32-true", "tf32") and shortage.device.startswith("cuda")
     return f"{section}.precision=bf16-mixed" if wide else ""
 
 

@@ -49,7 +49,7 @@ def test_losses_are_measured_with_the_peer_and_without(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_peer = [row.what for row in loss_rows(machine)]
-    assert len(with_peer) == 3 * (2 + 2 * 2 + 2) + 2
+    assert len(with_peer) == 3 * (2 + 2 * 2 + 1 + 2) + 2
     monkeypatch.setitem(sys.modules, "pytorch_metric_learning", None)
     monkeypatch.setitem(sys.modules, "pytorch_metric_learning.losses", None)
     without = list(loss_rows(machine))

@@ -57,15 +57,16 @@ ON_GPU, IN_LOSS = (
     Shortage("cuda:0", 60 * GiB, GiB, 80 * GiB, in_loss=True),
 )
 ADVICE = [
-    (ON_GPU, "train", 1, ["plan.P=128", "plan.K=2"],
+    (ON_GPU, "train", 1, ["plan.P=128", "plan.K=2", "train.precision=32-true"],
      "train: more memory is needed than cuda:0 has: 2.1 GB were asked for, 1.1 GB of 85.9 GB were free; set train.chunk_size=128 "
      "(it embeds 256 images at a time), or train.precision=bf16-mixed, or plan.P=64 (it is 128)"),
     (ON_GPU, "train", 1, ["train.chunk_size=64", "train.precision=bf16-mixed"], "set train.chunk_size=32 (it embeds 64 images at a time), or plan.P=64"),
     (ON_GPU, "train", 4, [], "train.chunk_size=32 (it embeds 64 images at a time)"),
     (ON_GPU, "train", 1, ["plan.P=24", "plan.strategy=doppelganger", "plan.group_size=8"], "plan.P=8 (it is 24)"),
-    (IN_LOSS, "train", 1, [], "64.4 GB were asked for by the loss, 1.1 GB of 85.9 GB were free; set train.precision=bf16-mixed, or plan.P=64"),
-    (ON_GPU, "pretrain", 1, ["pretrain.P=32", "pretrain.K=4"], "set pretrain.chunk_size=64 (it embeds 128 images at a time), or pretrain.precision=bf16-mixed, or pretrain.P=16"),
-    (ON_GPU, "extract", 1, [], "set extract.batch_size=128 (it is 256) or extract.precision=bf16-mixed"),
+    (IN_LOSS, "train", 1, [], "64.4 GB were asked for by the loss, 1.1 GB of 85.9 GB were free; set plan.P=64"),
+    (ON_GPU, "pretrain", 1, ["pretrain.P=32", "pretrain.K=4", "pretrain.precision=tf32"], "set pretrain.chunk_size=64 (it embeds 128 images at a time), or pretrain.precision=bf16-mixed, or pretrain.P=16"),
+    (ON_GPU, "extract", 1, ["extract.precision=32-true"], "set extract.batch_size=128 (it is 256) or extract.precision=bf16-mixed"),
+    (ON_GPU, "extract", 1, [], "set extract.batch_size=128 (it is 256)"),
     (ON_GPU, "eval", 1, ["extract.precision=bf16-mixed"], "set extract.batch_size=128 (it is 256)"),
     (ON_GPU, "cluster", 1, [], "set cluster.max_points_per_centroid=128 for a smaller sample, or a larger cluster.ids_per_subspace (it is 10000)"),
     (Shortage("cpu", 10**18), "cluster", 1, [], "this machine has: 1,000,000.0 TB were asked for, "),

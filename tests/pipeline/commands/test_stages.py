@@ -26,7 +26,7 @@ def test_a_command_takes_what_its_row_says(stage: StageRow) -> None:
     assert ({"round_index", "if_due"} <= has) == (stage.place == "round")
     assert ({"shard", "num_shards"} <= has) == stage.shards
     assert ("processes" in has) == ("resume" in has) == (stage.trains or stage.shards)
-    assert ("device" in has) == stage.reads_images
+    assert ("device" in has) == stage.on_device
     assert {switch.name for switch in stage.switches} <= has
 
 
@@ -39,8 +39,8 @@ def test_the_options_are_those_that_scripts_use() -> None:
     }
     common = ["--dry-run", "--force", "--json", "--quiet"]
     assert options["pretrain"] == sorted([*common, "--device", "--processes", "--resume"])
-    assert options["cluster"] == sorted([*common, "--if-due", "--round"])
-    assert options["plan"] == sorted([*common, "--if-due", "--round", "--list-shards"])
+    assert options["cluster"] == sorted([*common, "--device", "--if-due", "--round"])
+    assert options["plan"] == sorted([*common, "--device", "--if-due", "--round", "--list-shards"])
     assert options["train"] == sorted([*common, "--device", "--if-due", "--processes", "--resume", "--round"])
     assert options["extract"] == sorted([*options["train"], "--num-shards", "--shard"])
     assert options["eval"] == sorted([*common, "--device", "--manifest"])
