@@ -9,6 +9,7 @@ Shapes: b images, B in a batch, S pixels a side, D numbers in an embedding.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 import warnings
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -48,6 +50,35 @@ class StepSpeed:
     """Seconds of the loss over the whole batch, and of the update of all weights."""
 
 
+class LoadedWork(NamedTuple):
+    """Work of a device on images that loader processes decode ahead."""
+
+    compute: float
+    """Seconds of the device."""
+    decode: float
+    """Seconds of decoding, by one process."""
+    num_workers: int
+    device: torch.device
+
+    @property
+    def seconds(self) -> float:
+        """How long it takes."""
+        compute, decode, workers = self.compute, self.decode, self.num_workers
+        if workers == 0:
+            return compute + decode
+        threads = torch.get_num_threads() if self.device.type == "cpu" else 0
+        shared = (compute * threads + decode) / len(os.sched_getaffinity(0))
+        return START_SECONDS + max(compute, decode / workers, shared)
+
+    @property
+    def slow_decoding(self) -> str:
+        """What to say where a GPU waits for images; nothing on a CPU, whose cores do both."""
+        keep_up = math.ceil(self.decode / self.compute) if self.compute else 0
+        if self.device.type == "cpu" or keep_up <= max(1, self.num_workers):
+            return ""
+        return f" (images are decoded more slowly than {self.device} works: that wants {keep_up} loader processes, on as many cores)"
+
+
 def forward_seconds(network: Backbone, device: torch.device, arithmetic: Arithmetic, batch: int) -> float:
     """Seconds of an image in evaluation, in batches of `batch` or of what takes long enough to be timed."""
     network.eval().to(device, memory_format=arithmetic.memory_format)  # pyright: ignore[reportCallIssue]
@@ -59,7 +90,7 @@ def forward_seconds(network: Backbone, device: torch.device, arithmetic: Arithme
     return _seconds_of_an_image(embed, network.input.size, device, batch)
 
 
-def embedding_seconds(
+def embedding_work(
     network: Backbone,
     store: ImageStore,
     image_id: np.ndarray,
@@ -69,11 +100,11 @@ def embedding_seconds(
     *,
     batch_size: int,
     num_workers: Workers,
-) -> float:
-    """Seconds to read, decode and embed so many images, of which some of `image_id` are decoded here."""
+) -> LoadedWork:
+    """What it takes to read, decode and embed so many images, of which some of `image_id` are decoded here."""
     compute = images * forward_seconds(network, device, settled(device, precision), min(batch_size, images))
     decode = images * decode_seconds(store, image_id, network.input.size)
-    return seconds_with_loading(compute, decode, worker_count(num_workers, device), device)
+    return LoadedWork(compute, decode, worker_count(num_workers, device), device)
 
 
 def step_speed(
@@ -135,15 +166,6 @@ def decode_seconds(store: ImageStore, image_id: np.ndarray, size: int) -> float:
         except Exception:  # damaged files raise nearly any type of error; the stage lists them
             continue
     return median(reading) + decoding / len(reading) if reading else 0.0
-
-
-def seconds_with_loading(compute: float, decode: float, num_workers: int, device: torch.device) -> float:
-    """Seconds of work that takes `compute` on the device while `num_workers` processes decode ahead for `decode`."""
-    if num_workers == 0:
-        return compute + decode
-    threads = torch.get_num_threads() if device.type == "cpu" else 0
-    shared = (compute * threads + decode) / len(os.sched_getaffinity(0))
-    return START_SECONDS + max(compute, decode / num_workers, shared)
 
 
 def _seconds_of_an_image(

@@ -63,12 +63,12 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
         from ...train.checkpoint import load_network
         from ...train.data.images import ImageStore
         from ...train.devices import pick_device
-        from ...train.speed import embedding_seconds
+        from ...train.speed import embedding_work
 
         gallery, probe, distractor = held.choose_images(context.manifest)
         images = np.unique(np.concatenate((gallery, probe, distractor)))
         network = load_network(f"{CHECKPOINT_PREFIX}{stage.folder.checkpoint}")
-        seconds = embedding_seconds(
+        embedding = embedding_work(
             network,
             ImageStore(context.manifest),
             images,
@@ -79,11 +79,13 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
             num_workers=config.extract.num_workers,
         )
         pairs = len(probe) * (len(gallery) + len(distractor))
-        seconds += pairs * (2 * network.embedding_size / product_rate() + 5e-9)  # compared, and ranked
+        seconds = embedding.seconds + pairs * (
+            2 * network.embedding_size / product_rate() + 5e-9
+        )  # compared, and ranked
         memory = context.manifest.table.nbytes + len(images) * network.embedding_size * 8
         return (
             f"{len(images):,} images of {', '.join(held.splits)} and distractors, "
-            f"{about(seconds)}, {amount(memory)} of memory"
+            f"{about(seconds)}{embedding.slow_decoding}, {amount(memory)} of memory"
         )
 
     def work() -> dict[str, Any]:

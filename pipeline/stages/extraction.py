@@ -20,7 +20,7 @@ from ...train.data.images import BadImage, ImageStore
 from ...train.devices import pick_device, settled
 from ...train.embedder import EmbeddedBatch, embed
 from ...train.networks.registry import CHECKPOINT_PREFIX
-from ...train.speed import embedding_seconds
+from ...train.speed import embedding_work
 from ...train.workers import worker_count
 from .. import stage_folder as files
 from ..console import Progress, about, amount, counted
@@ -59,7 +59,7 @@ class Extraction:
         images, D = self.parts.images(range(len(self.parts))), self.network.embedding_size
         processes = self.processes
         devices = sorted({*devices_of(self.options.device, processes)})
-        seconds = embedding_seconds(
+        work = embedding_work(
             self.network,
             ImageStore(self.manifest),
             self.identities.image_id,
@@ -68,7 +68,7 @@ class Extraction:
             self.config.extract.precision,
             batch_size=self.config.extract.batch_size,
             num_workers=self.num_workers,
-        ) / len(devices)
+        )
         means, kept = len(self.identities) * D * 4, images * D * 2 * self.config.extract.keep_embeddings
         part = min(len(self.identities), self.config.extract.identities_per_part) * D * 4
         memory = self.manifest.table.nbytes * (processes + (processes > 1)) + part * processes
@@ -77,7 +77,7 @@ class Extraction:
             f"({self.arithmetic}, {counted(self.num_workers, 'loader process', 'loader processes')}) "
             f"in {counted(len(self.parts), 'part')}"
             + (f" by {processes} processes" if processes > 1 else "")
-            + f", {about(seconds)}, {amount(memory)} of memory, {amount(2 * means + kept)} of disk"
+            + f", {about(work.seconds / len(devices))}{work.slow_decoding}, {amount(memory)} of memory, {amount(2 * means + kept)} of disk"
         )
 
     def work(self, shard: Shard | None) -> dict[str, Any] | None:

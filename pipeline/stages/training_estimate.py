@@ -14,7 +14,7 @@ from ...train.devices import pick_device, settled
 from ...train.networks.backbone import Backbone
 from ...train.optimizer_config import OptimizerConfig
 from ...train.optimizers import build_optimizer
-from ...train.speed import decode_seconds, seconds_with_loading, step_speed
+from ...train.speed import LoadedWork, decode_seconds, step_speed
 from ...train.training_config import LoaderConfig
 from ...train.workers import worker_count
 from ..console import about, amount
@@ -59,9 +59,9 @@ def estimate_training(
     twice = 4 / 3 if loader.chunk_size is not None and loader.chunk_size < own else 1  # forward once more
     compute = steps * (own * speed.image * twice + speed.batch)
     decode = steps * own * decode_seconds(store, sample, network.input.size)
-    seconds = seconds_with_loading(compute, decode, worker_count(loader.num_workers, device), device)
+    work = LoadedWork(compute, decode, worker_count(loader.num_workers, device), device)
     weights = sum(parameter.numel() for module in modules for parameter in module.parameters()) * 4
     return (
-        f"{steps:,} steps of about {images_per_batch:,.0f} images, {about(seconds)}, "
+        f"{steps:,} steps of about {images_per_batch:,.0f} images, {about(work.seconds)}{work.slow_decoding}, "
         f"{amount(4 * weights)} of weights, gradients and optimiser state, {amount(9 * weights)} of disk"
     )

@@ -120,4 +120,15 @@ def test_decoding_ahead(
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1} if workers == 4 else set(range(64)))
     monkeypatch.setattr("torch.get_num_threads", lambda: 2)
     started = speed.START_SECONDS if workers else 0
-    assert speed.seconds_with_loading(compute, decode, workers, CPU) == pytest.approx(seconds + started)
+    assert speed.LoadedWork(compute, decode, workers, CPU).seconds == pytest.approx(seconds + started)
+
+
+def test_a_gpu_that_waits_for_images_is_said() -> None:
+    gpu = torch.device("cuda")
+    words = speed.LoadedWork(compute=10, decode=95, num_workers=8, device=gpu).slow_decoding
+    assert (
+        words
+        == " (images are decoded more slowly than cuda works: that wants 10 loader processes, on as many cores)"
+    )
+    assert speed.LoadedWork(compute=10, decode=80, num_workers=8, device=gpu).slow_decoding == ""
+    assert speed.LoadedWork(compute=10, decode=95, num_workers=1, device=CPU).slow_decoding == ""
