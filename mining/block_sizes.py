@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 
 IN_A_CACHE = 2**21
@@ -15,11 +17,14 @@ LEAST_ROWS = 128
 def similarities_at_a_time(device: torch.device, on_cpu: int = IN_A_CACHE) -> int:
     """Numbers in a block of similarities on `device`: `on_cpu`, or on a GPU a sixteenth of its memory, 512 MiB at most.
 
-    Less where not four times as much is free. A power of two, so that a GPU gets the same blocks, and the same rounding,
-    whatever little else is on it.
+    Less where not four times as much is free when it is first asked. A power of two, and the same in all of a process, so
+    that blocks are the same, and the rounding.
     """
-    if device.type != "cuda":
-        return on_cpu
+    return _of_gpu(device) if device.type == "cuda" else on_cpu
+
+
+@cache
+def _of_gpu(device: torch.device) -> int:
     free, whole = torch.cuda.mem_get_info(device)
     free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     fitting = max(AT_LEAST, min(AT_MOST, min(whole // 16, free // 4) // 4))

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .device_copies import to_device
+
 
 @dataclass(frozen=True)
 class LabelRuns:
@@ -69,10 +71,9 @@ class LabelRuns:
         if device.type == "cpu":
             return self
         places_3B = torch.stack((self.first, self.last, self.own))
-        moved = [places_3B, self.anchor_order, self.reference_order]
-        if device.type == "cuda":
-            moved = [tensor.pin_memory() for tensor in moved]
-        places_3B, anchor_order, reference_order = (tensor.to(device, non_blocking=True) for tensor in moved)
+        places_3B, anchor_order, reference_order = (
+            to_device(tensor, device) for tensor in (places_3B, self.anchor_order, self.reference_order)
+        )
         first, last, own = places_3B.unbind()
         return LabelRuns(anchor_order, reference_order, first, last, own, self.most, self.ends)
 

@@ -84,11 +84,15 @@ def negative_blocks(
     references_RD: Tensor,
     runs: LabelRuns,
     barred: list[tuple[slice, slice]] | None = None,
+    beside: int = 0,
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Yield similarities of some anchors at a time: to all references float[r, R], -inf to their own identity, and to their
     positives float[r, P].
 
     The blocks are the caller's to change.
+
+    Args:
+        beside: float32 numbers that the caller holds for each similarity besides, so that blocks are smaller.
     """
     B, R = len(anchors_BD), len(references_RD)
     positive_BP = runs.positives[0]
@@ -96,7 +100,7 @@ def negative_blocks(
     # A run that is shorter than the longest names its last column again.
     own_identity_Bn = torch.minimum(runs.first[:, None] + offset, runs.last[:, None] - 1).clamp_(min=0)
     absent_B1 = (runs.first == runs.last)[:, None] if (runs.ends[0] == runs.ends[1]).any() else None
-    rows = rows_at_a_time(B, R, anchors_BD.device)
+    rows = rows_at_a_time(B, R * (1 + beside), anchors_BD.device)
     for start in range(0, B, rows):
         anchors = slice(start, min(start + rows, B))
         similarity_rR = anchors_BD[anchors] @ references_RD.T

@@ -97,6 +97,8 @@ class Tiling:
 def _side(longest: int, device: torch.device) -> int:
     if device.type == "cpu":
         return SIDE_ON_CPU
+    if longest <= LEAST_SIDE:
+        return LEAST_SIDE
     fits = int((similarities_at_a_time(device) / 4) ** 0.5)
     return min(max(LEAST_SIDE, longest // 4), MOST_SIDE, max(LEAST_SIDE, fits))
 

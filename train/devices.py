@@ -41,6 +41,8 @@ def pick_device(name: str | None = None) -> torch.device:
         torch.empty(0, device=device)
         if device.type == "meta":
             raise InputError("--device meta computes nothing; use cpu, cuda or mps")
+        if device.type == "cuda" and device.index is not None:
+            torch.cuda.set_device(device)  # events, pinned memory and streams are then of this one, too
     except (RuntimeError, AssertionError) as error:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         raise InputError(missing_device(name, str(error), torch.cuda.device_count(), visible)) from error
@@ -133,9 +135,13 @@ def fp32_products(how: Literal["ieee", "tf32"]) -> Iterator[None]:
     """
     cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
     name, value, places = "allow_tf32", how == "tf32", (cudnn, products)
+    before: list[object] = []
     try:
         before = [getattr(place, name) for place in places]
+        newer = any(getattr(above, "fp32_precision", "none") != "none" for above in (torch.backends, cudnn))
     except RuntimeError:  # somebody has set the newer flags, after which torch refuses to read the older ones
+        newer = True
+    if newer:
         name, value, places = "fp32_precision", how, (cudnn.conv, cudnn.rnn, products)
         before = [getattr(place, name) for place in places]
     for place in places:
@@ -156,10 +162,3 @@ def numbers_of(scalars: Sequence[Tensor | float]) -> list[float]:
     tensors = [scalar.detach() for scalar in scalars if isinstance(scalar, Tensor)]
     read = iter(torch.stack(tensors).tolist() if tensors else [])
     return [float(next(read)) if isinstance(scalar, Tensor) else scalar for scalar in scalars]
-
-
-def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the CPU on `device`; on a GPU by way of pinned memory, so that nobody waits for the copy."""
-    if device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)

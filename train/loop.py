@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import torch
 
+from ..mining.device_copies import to_device
 from ..mining.randomness import derived_seed
 from . import distributed
 from .collapse import mean_distance
 from .data.batches import ImageBatch
 from .data.shares import by_all_or_none, readable_images
-from .devices import backward_products, settled, to_device
+from .devices import backward_products, settled
 from .monitoring.phase_clock import Phases
 from .network_pass import NetworkPass
 from .optimizer_config import OptimizerConfig

@@ -95,6 +95,10 @@ class RunningMeans:
         sum_BD = functional.embedding_bag(order_B, unit_BD, begin_B, mode="sum")[first_B]
         mean_BD = sum_BD / (end_B - first_B)[:, None]
         moved_BD = self.momentum * self._vector[label_B] + (1 - self.momentum) * mean_BD
+        finite_B1 = moved_BD.isfinite().all(
+            dim=1, keepdim=True
+        )  # what overflowed in fp16 would stay for good
+        moved_BD = torch.where(finite_B1, moved_BD, self._vector[label_B])
         self._vector.index_copy_(0, label_B, moved_BD)  # rows of one identity are the same row
 
     def means(self) -> np.ndarray:

@@ -8,8 +8,8 @@ import torch
 
 from .training_config import Workers
 
-MOST = 32
-"""More than so many are seldom fed by one disk, and each holds batches in memory."""
+MOST = 16
+"""More than so many are seldom fed by one disk, and each holds six batches in shared memory."""
 
 
 def worker_count(setting: Workers, device: torch.device, processes: int = 1) -> int:

@@ -59,7 +59,11 @@ def blocks_on(
 
     def pinned() -> tuple[int, torch.Tensor] | None:
         block = next(waiting, None)
-        return None if block is None else (block[0], as_tensor(block[1]).pin_memory())
+        if block is None:
+            return None
+        rows = torch.empty(block[1].shape, pin_memory=True)
+        np.copyto(rows.numpy(), block[1])
+        return block[0], rows
 
     with ThreadPoolExecutor(1) as reader:
         ahead = reader.submit(pinned)

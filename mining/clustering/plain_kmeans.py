@@ -7,6 +7,9 @@ FAISS only searches on a GPU and moves the centroids on the CPU, in a set order.
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 import faiss
 import numpy as np
 import torch
@@ -27,8 +30,7 @@ def plain_centroids(sample_SD: torch.Tensor, M: int, *, niter: int, points: int,
         sample_SD: float32[S, D], S >= M, in random order.
         niter: passes over at most `points` · M rows.
     """
-    on_gpu = not on_host(sample_SD)
-    if on_gpu and not faiss_gpus():
+    if not on_host(sample_SD) and not faiss_gpus():
         return _by_torch(sample_SD[: points * M], M, niter)
     kmeans = faiss.Kmeans(
         sample_SD.shape[1],
@@ -36,13 +38,20 @@ def plain_centroids(sample_SD: torch.Tensor, M: int, *, niter: int, points: int,
         niter=niter,
         spherical=True,
         seed=derived_seed(seed, "kmeans"),
-        gpu=on_gpu,
         min_points_per_centroid=1,  # small sets are meant; the user sees sizes and recall printed
         max_points_per_centroid=points,
     )
+    if not on_host(sample_SD):  # this GPU and no other; FAISS's own `gpu` takes all
+        kmeans.index = faiss.index_cpu_to_gpu(_resources(), sample_SD.device.index or 0, kmeans.index)
     kmeans.train(sample_SD.cpu().numpy())
     centroids = np.array(kmeans.centroids, np.float32).reshape(M, -1)
     return torch.from_numpy(centroids).to(sample_SD.device)
+
+
+@cache
+def _resources() -> Any:
+    """Memory that FAISS takes on a GPU for its work, once in a process."""
+    return faiss.StandardGpuResources()
 
 
 def _by_torch(rows_SD: torch.Tensor, M: int, niter: int) -> torch.Tensor:

@@ -15,8 +15,8 @@ from .finding import Finding
 
 CGROUP = Path("/sys/fs/cgroup")
 SHARED = Path("/dev/shm")
-LITTLE_SHARED = 1 << 30
-"""Bytes; containers begin with 64 MiB, and a batch of 512 images of 112 px is 20 MB."""
+LITTLE_SHARED = 2 << 30
+"""Bytes; containers begin with 64 MiB. Each of 16 loader processes holds six batches; of 512 images of 112 px one is 20 MB."""
 LITTLE_DISK = 10 << 30
 SIZE = 112
 """Pixels a side of the image that is decoded."""

@@ -28,9 +28,10 @@ def run_stage_together(
 
     Process 0 looks whether there is anything to do, and writes the marker; the others only work.
     """
-    if (
-        os.environ.get("TORCHELASTIC_RUN_ID") is not None
-    ):  # torchrun, which shows all its processes the same GPUs
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    one_each = seen is not None and "," not in seen  # as torchrun --virtual-local-rank shows them
+    # Otherwise torchrun shows all its processes the same GPUs.
+    if os.environ.get("TORCHELASTIC_RUN_ID") is not None and not one_each:
         refuse_shared_gpus(int(os.environ.get("LOCAL_WORLD_SIZE", "1")), options.device)
     with distributed.joined():
         begun = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from subspace.mining import block_sizes
 from subspace.mining.block_sizes import (
     AT_MOST,
     IN_A_CACHE,
@@ -35,5 +36,7 @@ def test_a_gpu_gives_a_power_of_two_below_a_quarter_of_what_is_free(
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 80 * 2**30))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 3 * 2**30 + held)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 3 * 2**30)
+    block_sizes._of_gpu.cache_clear()
     assert similarities_at_a_time(GPU) == expected
     assert rows_at_a_time(4096, 512, GPU) == 4096  # a small batch asks nobody
+    block_sizes._of_gpu.cache_clear()

@@ -18,7 +18,6 @@ from subspace.train.devices import (
     fp32_products,
     numbers_of,
     settled,
-    to_device,
     warn_of_emulated_bf16,
 )
 from subspace.train.training_config import Precision
@@ -110,4 +109,15 @@ def test_scalars_of_all_types_are_read_in_one_copy() -> None:
     assert read == [torch.tensor(0.1).item(), 2.5, 0.1, 3.0]
     assert waits.seen == ["tolist"]
     assert numbers_of([]) == []
-    assert to_device(torch.arange(3), CPU).tolist() == [0, 1, 2]
+
+
+def test_parents_of_the_newer_flags_do_not_bring_tf32_back() -> None:
+    conv, before = torch.backends.cudnn.conv, torch.backends.cudnn.fp32_precision
+    torch.backends.cudnn.fp32_precision = "tf32"
+    try:
+        with fp32_products("ieee"):
+            assert (conv.fp32_precision, torch.backends.cudnn.rnn.fp32_precision) == ("ieee", "ieee")
+        assert conv.fp32_precision == "tf32"
+    finally:
+        torch.backends.cudnn.fp32_precision = before
+        torch.backends.cudnn.allow_tf32 = True

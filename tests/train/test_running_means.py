@@ -128,3 +128,9 @@ def test_they_are_gathered_where_they_are_needed() -> None:
     assert not ReclusterConfig(refresh="extract").needs_running_means
     assert ReclusterConfig(refresh="extract", stale_below=0.8).needs_running_means
     assert ReclusterConfig().needs_running_means
+
+
+def test_what_overflowed_is_not_taken_in() -> None:
+    running = RunningMeans(torch.eye(3), momentum=0.5)
+    running.update(torch.tensor([[torch.inf, 0.0, 0.0], [0.0, 0.0, 1.0]]), torch.tensor([0, 1]))
+    assert running.vector.tolist() == [[1, 0, 0], [0, 0.5, 0.5], [0, 0, 1]]

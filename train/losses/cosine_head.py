@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...mining.device_copies import to_device
 from ...mining.errors import InputError
 from .loss import EmbeddingLoss
 from .unit_length import unit_embeddings
@@ -87,7 +88,7 @@ class CosineClassLoss(EmbeddingLoss):
             InputError: NaN or infinity among the embeddings, or a label outside 0..C-1.
         """
         unit_BD = unit_embeddings(embeddings)
-        labels_B = checked_labels(labels, len(unit_BD), self.num_classes).to(unit_BD.device)
+        labels_B = to_device(checked_labels(labels, len(unit_BD), self.num_classes), unit_BD.device)
         return self.cross_entropy(unit_BD @ unit_rows(self.weight, unit_BD).T, labels_B)
 
     def cross_entropy(self, cosine_BC: Tensor, labels_B: Tensor) -> Tensor:

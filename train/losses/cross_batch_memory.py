@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ...mining.device_copies import to_device
 from ...mining.errors import InputError
 from .loss import EmbeddingLoss, Rung
 from .registry import check_settings
@@ -61,6 +63,7 @@ class CrossBatchMemory(HostCounts, EmbeddingLoss):
             raise InputError(f"embedding_size={embedding_size} must be at least 1")
         check_settings("xbm", {"memory_size": memory_size, "warmup_steps": warmup_steps})
         self.loss, self.memory_size, self.warmup_steps = loss, memory_size, warmup_steps
+        self._host_labels: Tensor | None = None
         self.register_buffer("embedding_memory", torch.zeros(memory_size, embedding_size))
         self.register_buffer("label_memory", torch.zeros(memory_size, dtype=torch.int64))
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
@@ -89,7 +92,7 @@ class CrossBatchMemory(HostCounts, EmbeddingLoss):
         filled = min(self.count("kept"), self.memory_size)
         if filled:
             ref_emb = torch.cat([embeddings, self.embedding_memory[:filled]])
-            ref_labels = torch.cat([labels.to(self.label_memory), self.label_memory[:filled]])
+            ref_labels = torch.cat([labels.cpu(), self._labels()[:filled]])
             value = self.loss(embeddings, labels, ref_emb=ref_emb, ref_labels=ref_labels, own_start=0)
         else:
             value = self.loss(embeddings, labels)
@@ -100,9 +103,24 @@ class CrossBatchMemory(HostCounts, EmbeddingLoss):
             self.advance("step")
         return value
 
+    def _labels(self) -> Tensor:
+        """The labels of the memory on the CPU, where they cost no wait."""
+        if self._host_labels is None:
+            self._host_labels = self.label_memory.cpu().clone()
+        return self._host_labels
+
     def _remember(self, embeddings_BD: Tensor, labels_B: Tensor) -> None:
         newest_BD = unit_embeddings(embeddings_BD)[-self.memory_size :]
-        row = (self.kept + torch.arange(len(newest_BD), device=self.kept.device)) % self.memory_size
-        self.embedding_memory[row] = newest_BD.to(self.embedding_memory.dtype)
-        self.label_memory[row] = labels_B[-self.memory_size :].to(self.label_memory)
+        newest_B = labels_B[-self.memory_size :].to(torch.int64)
+        row = (self.count("kept") + torch.arange(len(newest_BD))) % self.memory_size
+        self._labels()[row] = newest_B.cpu()
+        row = to_device(row, newest_BD.device)
+        # What overflowed would stay until it is the oldest.
+        newest_BD = newest_BD.to(self.embedding_memory.dtype).nan_to_num(0)
+        self.embedding_memory[row] = newest_BD
+        self.label_memory[row] = to_device(newest_B, newest_BD.device)
         self.advance("kept", len(newest_BD))
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._host_labels = None

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ...mining.device_copies import to_device
 from ...mining.errors import InputError
 from .cosine_head import checked_labels
 from .loss import EmbeddingLoss
@@ -104,7 +105,7 @@ class OIMLoss(EmbeddingLoss):
         """
         unit_BD = unit_embeddings(embeddings)
         labels_B = checked_labels(labels, len(unit_BD), self.num_classes, lowest=UNLABELLED)
-        labels_B = labels_B.to(unit_BD.device)
+        labels_B = to_device(labels_B, unit_BD.device)
         fixed_BD = unit_BD.detach()
         value, gradient_BD = self._value_and_gradient(fixed_BD, labels_B)
         if self.training:
@@ -144,7 +145,8 @@ class OIMLoss(EmbeddingLoss):
             moved = self.momentum * self.table[rows] + (1 - self.momentum) * unit_LD[images].to(
                 self.table.dtype
             )
-            self.table[rows] = functional.normalize(moved, dim=1)
+            finite = moved.isfinite().all(dim=1, keepdim=True)  # what overflowed would stay for good
+            self.table[rows] = torch.where(finite, functional.normalize(moved, dim=1), self.table[rows])
 
     @torch.no_grad()
     def _push(self, unit_ND: Tensor) -> None:

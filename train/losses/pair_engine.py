@@ -3,8 +3,8 @@
 A rule says which of the similarities count and how. It is given anchors and references as unit vectors, sorted by label, and
 hands back the loss and dL/ds of every similarity s that has one: of some in tables, or of all, tile by tile. From those
 the engine makes the gradient of anchors and references, (G U, Gᵀ U), and takes it through the normalisation. Backward only
-multiplies by the incoming scalar. The operator is opaque to `torch.compile`, which traces a model with such a
-loss without a graph break, and it waits for the device only where labels lie there.
+multiplies by the incoming scalar. The operator is opaque to `torch.compile`, which traces a model with a
+loss that draws nothing without a graph break, and it waits for the device only where labels lie there.
 
 Shapes: B anchors (the batch), R references (the batch itself unless others are given), D numbers in an embedding, P positives
 of the anchor that has most, T similarities of an anchor.
@@ -17,6 +17,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -94,7 +95,7 @@ def pair_loss(
         -1 if own_start is None else own_start,
         labels_B.new_empty((0, 2)) if never is None else never,
         name,
-        repr(settings),
+        repr(_plain(settings)),
         wanted,
     )
     return loss, statistics
@@ -152,6 +153,33 @@ def fused_pair_loss(
 
     Operators take no None: `ref_emb_RD` is [0, D] where the batch is its own references, `own_start` is -1 for none.
     """
+    with torch.autocast(
+        embeddings_BD.device.type, enabled=False
+    ):  # a loss is computed as it is, wherever it is called
+        return _pair_loss(
+            embeddings_BD,
+            labels_B,
+            ref_emb_RD,
+            ref_labels_R,
+            own_start,
+            never,
+            name,
+            settings,
+            wants_gradient,
+        )
+
+
+def _pair_loss(
+    embeddings_BD: Tensor,
+    labels_B: Tensor,
+    ref_emb_RD: Tensor,
+    ref_labels_R: Tensor,
+    own_start: int,
+    never: Tensor,
+    name: str,
+    settings: str,
+    wants_gradient: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     alone = len(ref_emb_RD) == 0
     unit_BD, length_B1 = unit_and_length(embeddings_BD)
     unit_RD, length_R1 = (unit_BD, length_B1) if alone else unit_and_length(ref_emb_RD.to(unit_BD.dtype))
@@ -199,6 +227,8 @@ def _save_gradients(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...
 def _backward(ctx: Any, loss_slope: Tensor | None, *rest: Tensor | None) -> tuple[Tensor | None, ...]:
     if loss_slope is None:
         return (None,) * 9
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        raise RuntimeError("this loss has no second derivative: call backward without create_graph=True")
     anchors, references = (
         (loss_slope * gradient).to(dtype) if needed else None
         for gradient, dtype, needed in zip(
@@ -209,6 +239,18 @@ def _backward(ctx: Any, loss_slope: Tensor | None, *rest: Tensor | None) -> tupl
 
 
 fused_pair_loss.register_autograd(_backward, setup_context=_save_gradients)
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    """The same without NumPy's numbers, whose text is no number's."""
+    return {
+        key: _plain(value)
+        if isinstance(value, dict)
+        else value.item()
+        if isinstance(value, np.generic)
+        else value
+        for key, value in settings.items()
+    }
 
 
 @lru_cache(maxsize=64)

@@ -209,7 +209,7 @@ def _multi_similarity(
         nearest = nearest_negatives(pairs.anchors_BD, pairs.references_RD, pairs.runs, NegativeRule(1))
         exists_BP = exists_BP & (pairs.positive_cosine - mining_epsilon < nearest.similarity[:, 0])
         above_B = farthest_positive(pairs) - mining_epsilon
-    scale = pairs.anchors_BD.new_tensor(1 / len(pairs.anchors_BD))
+    scale = 1 / len(pairs.anchors_BD)
 
     def formula(total_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         pull_B, share_BP = _logsumexp(-alpha * pairs.positive_cosine, exists_BP)

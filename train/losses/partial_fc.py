@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...mining.device_copies import to_device
 from ...mining.errors import InputError
 from ...mining.randomness import generator
 from .. import distributed
@@ -105,7 +106,7 @@ class PartialClassLoss(EmbeddingLoss):
         """
         unit_BD = unit_embeddings(embeddings)
         rows_R, place_B = self.rows(checked_labels(labels, len(unit_BD), self.head.num_classes))
-        rows_R, place_B = rows_R.to(unit_BD.device), place_B.to(unit_BD.device)
+        rows_R, place_B = to_device(rows_R, unit_BD.device), to_device(place_B, unit_BD.device)
         if distributed.is_shard(self.head.weight):
             return self._over_shards(unit_BD, rows_R, place_B)
         weight_RD = functional.embedding(rows_R, self.head.weight, sparse=self.sparse_gradient)
@@ -241,7 +242,7 @@ class SubspaceSoftmaxLoss(PartialClassLoss):
         self.register_buffer("subspace_of", subspace_of.to(torch.int64, copy=True), persistent=False)
 
     def rows(self, labels_B: Tensor) -> tuple[Tensor, Tensor]:
-        labels_B = labels_B.to(self.subspace_of.device)
+        labels_B = to_device(labels_B, self.subspace_of.device)
         present = self.subspace_of[labels_B].unique()
         rows_R = torch.isin(self.subspace_of, present).nonzero().squeeze(1)
         return rows_R, torch.searchsorted(rows_R, labels_B)

@@ -83,7 +83,7 @@ def semi_hard(pairs: SortedPairs, margin: float, seed: int | None) -> Chosen:
         return chosen._replace(negative_exists=chosen.negative_exists & inside_BP1)
     place_BP, exists_BP = torch.zeros_like(pairs.place_BP), torch.zeros_like(pairs.exists_BP)
     draw_BP = random_numbers(tuple(pairs.place_BP.shape), seed, place_BP.device)
-    blocks = negative_blocks(pairs.anchors_BD, pairs.references_RD, pairs.runs)
+    blocks = negative_blocks(pairs.anchors_BD, pairs.references_RD, pairs.runs, beside=6)
     for anchors, cosine_rR, positive_rP in blocks:
         for p, positive_r in enumerate(positive_rP.unbind(dim=1)):
             inside_rR = cosine_rR < positive_r[:, None]
@@ -103,7 +103,7 @@ def by_distance(pairs: SortedPairs, seed: int) -> Chosen:
     """Every positive with a negative drawn by the `distance_weights`; none for an anchor whose negatives are all too far."""
     place_BP, exists_BP = torch.zeros_like(pairs.place_BP), torch.zeros_like(pairs.exists_BP)
     draw_BP = random_numbers(tuple(pairs.place_BP.shape), seed, place_BP.device)
-    for anchors, cosine_rR, _ in negative_blocks(pairs.anchors_BD, pairs.references_RD, pairs.runs):
+    for anchors, cosine_rR, _ in negative_blocks(pairs.anchors_BD, pairs.references_RD, pairs.runs, beside=6):
         euclidean_rR = (2 - 2 * cosine_rR).clamp_(min=0).sqrt_()
         weight_rR = distance_weights(euclidean_rR, cosine_rR > -torch.inf, pairs.anchors_BD.shape[1])
         whole_rR = (weight_rR * WHOLE).long()

@@ -33,7 +33,7 @@ class VerificationLoss(EmbeddingLoss):
     >>> loss = VerificationLoss(embedding_size=2, dropout=0)
     >>> embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]])
     >>> print(f"{loss(embeddings, labels=torch.tensor([0, 0, 1, 1])):.4f}")
-    0.8016
+    1.2624
 
     Args:
         embedding_size: D.

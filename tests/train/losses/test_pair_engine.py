@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -31,7 +32,6 @@ from subspace.train.losses import (
     RandomTripletLoss,
     SemiHardLoss,
     negative_terms,
-    step_generator,
 )
 from subspace.train.losses.pair_engine import RULES, pair_loss
 from subspace.train.losses.sorted_pairs import SortedPairs
@@ -177,6 +177,35 @@ def test_every_loss_is_the_same_bytes_twice_and_whatever_the_tiles(
     torch.testing.assert_close(found[0], found[2], atol=1e-9, rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", sorted(set(EVERY_RULE) - {"batch_ohnm, in halves"}))
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_inside_autocast_a_loss_is_what_it_is_outside(name: str, half: torch.dtype) -> None:
+    random = torch.Generator().manual_seed(1)
+    embeddings, labels = torch.randn(16, 8, generator=random), torch.arange(16) // 4
+    found = []
+    for enabled in (False, True):
+        leaf = embeddings.clone().requires_grad_()
+        with torch.autocast("cpu", half, enabled=enabled):
+            value, _ = pair_loss(name.split(",")[0], EVERY_RULE[name], leaf, labels)
+        value.backward()
+        found.append((value.detach(), leaf.grad))
+    assert all(torch.equal(plain, inside) for plain, inside in zip(*found, strict=True))
+
+
+def test_settings_may_be_numbers_of_numpy() -> None:
+    embeddings, labels = torch.randn(8, 4, generator=torch.Generator().manual_seed(1)), torch.arange(8) // 2
+    for build in (ContrastiveLoss, BatchOHNMLoss):
+        value = build(margin=np.float64(0.5))(embeddings, labels)  # pyright: ignore[reportArgumentType]
+        assert torch.equal(value, build(margin=0.5)(embeddings, labels))
+
+
+def test_a_second_derivative_is_refused() -> None:
+    embeddings = torch.randn(8, 4, requires_grad=True)
+    value = ContrastiveLoss()(embeddings, torch.arange(8) // 2)
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        torch.autograd.grad(value, embeddings, create_graph=True)
+
+
 def test_tiles_that_do_not_fit_are_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     random = torch.Generator().manual_seed(1)
     labels, found = torch.randint(12, (60,), generator=random), []
@@ -232,15 +261,6 @@ def test_it_compiles_without_a_graph_break(loss: torch.nn.Module) -> None:
 def test_shapes_that_do_not_fit_are_told(arguments: tuple, message: str) -> None:
     with pytest.raises(InputError, match=message):
         pair_loss("contrastive", {"margin": 1.0}, *arguments)
-
-
-def test_random_numbers_are_those_of_the_seed() -> None:
-    first, again, other = (
-        step_generator.random_numbers((3, 4), seed, torch.device("cpu")) for seed in (5, 5, 6)
-    )
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-    assert 0 <= first.min() <= first.max() < 2**31
 
 
 @pytest.mark.slow

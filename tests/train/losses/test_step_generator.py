@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from subspace.mining.errors import InputError
-from subspace.train.losses.step_generator import StepSeeds
+from subspace.train.losses.step_generator import StepSeeds, random_numbers
 
 
 def seeds(steps: StepSeeds, n: int) -> list[int]:
@@ -46,3 +46,30 @@ def test_a_step_does_not_ask_the_device() -> None:
     steps()
     steps.to(torch.device("meta"))  # has no numbers to ask for
     assert steps() == seeds(StepSeeds(3, "a"), 2)[1]
+
+
+def test_random_numbers_are_a_function_of_place_and_seed() -> None:
+    cpu = torch.device("cpu")
+    first, again, other = (random_numbers((30, 4), seed, cpu) for seed in (5, 5, 5 + 2**40))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert torch.equal(random_numbers((3, 4), 5, cpu), first[:3])
+    # By hand, on the steps of MurmurHash3's end.
+    number = 7
+    for key in (5, 0):
+        number = (number * 0x9E3779B1 + key) & 0xFFFFFFFF
+        number = ((number ^ number >> 16) * 0x85EBCA6B) & 0xFFFFFFFF
+        number = ((number ^ number >> 13) * 0xC2B2AE35) & 0xFFFFFFFF
+        number ^= number >> 16
+    assert first.flatten()[7] == number >> 1
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**31 - 2, 2**62 + 3])
+def test_random_numbers_are_uniform_and_independent(seed: int) -> None:
+    """Chi-square over 64 cells of one number, and over 8 x 8 of two that follow each other: below the 0.9999 quantile of 63."""
+    drawn = random_numbers((64_000,), seed, torch.device("cpu"))
+    assert 0 <= drawn.min() <= drawn.max() < 2**31
+    pairs = (drawn[::2] >> 28) * 8 + (drawn[1::2] >> 28)
+    for cells in (drawn >> 25, drawn % 64, pairs):
+        expected = len(cells) / 64
+        assert float(((torch.bincount(cells, minlength=64) - expected) ** 2 / expected).sum()) < 114
