@@ -70,3 +70,26 @@ def test_a_loss_is_that_of_float64_on_the_cpu(expression: str, device: str) -> N
     for place, (one, other) in enumerate(zip(here, exact, strict=True)):
         off = float((one - other).norm() / other.norm().clamp(min=1e-3))
         assert off <= NEAR, f"tensor {place} is off by {off:.1e}"
+
+
+WAITS = ("oim", "subspace_softmax")
+"""How many rows they move, or classes they take, is known to the device alone."""
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("expression", [name for name in CASES if name not in WAITS])
+def test_no_loss_waits_for_a_gpu(expression: str) -> None:
+    rows = torch.randn(P * K, D, generator=torch.Generator().manual_seed(0)).cuda().requires_grad_()
+    labels = torch.arange(P).repeat_interleave(K)
+    means = torch.nn.functional.normalize(torch.randn(CLASSES, D), dim=1)
+    loss = build_loss(
+        expression, CASES[expression], TrainingSet.from_means(means, torch.arange(CLASSES) % 4, seed=0)
+    )
+    loss = loss.cuda().train()
+    for _ in range(2):  # the first step reads counters, and sets up
+        loss(rows, labels).backward()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        loss(rows, labels).backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
