@@ -153,61 +153,41 @@ def fused_pair_loss(
 
     Operators take no None: `ref_emb_RD` is [0, D] where the batch is its own references, `own_start` is -1 for none.
     """
-    with torch.autocast(
-        embeddings_BD.device.type, enabled=False
-    ):  # a loss is computed as it is, wherever it is called
-        return _pair_loss(
-            embeddings_BD,
-            labels_B,
-            ref_emb_RD,
-            ref_labels_R,
-            own_start,
-            never,
-            name,
-            settings,
-            wants_gradient,
+    # A loss is computed as it is, wherever it is called.
+    with torch.autocast(embeddings_BD.device.type, enabled=False):
+        alone = len(ref_emb_RD) == 0
+        unit_BD, length_B1 = unit_and_length(embeddings_BD)
+        unit_RD, length_R1 = (unit_BD, length_B1) if alone else unit_and_length(ref_emb_RD.to(unit_BD.dtype))
+        for unit in (unit_BD,) if alone else (unit_BD, unit_RD):
+            check_finite(unit)
+        runs = LabelRuns.of(
+            labels_B, None if alone else ref_labels_R, None if alone or own_start < 0 else own_start
         )
-
-
-def _pair_loss(
-    embeddings_BD: Tensor,
-    labels_B: Tensor,
-    ref_emb_RD: Tensor,
-    ref_labels_R: Tensor,
-    own_start: int,
-    never: Tensor,
-    name: str,
-    settings: str,
-    wants_gradient: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    alone = len(ref_emb_RD) == 0
-    unit_BD, length_B1 = unit_and_length(embeddings_BD)
-    unit_RD, length_R1 = (unit_BD, length_B1) if alone else unit_and_length(ref_emb_RD.to(unit_BD.dtype))
-    for unit in (unit_BD,) if alone else (unit_BD, unit_RD):
-        check_finite(unit)
-    runs = LabelRuns.of(
-        labels_B, None if alone else ref_labels_R, None if alone or own_start < 0 else own_start
-    )
-    barred = runs.barred(never, labels_B, labels_B if alone else ref_labels_R)
-    pairs = SortedPairs(unit_BD, None if alone else unit_RD, runs, barred)
-    pairs.wants_gradient = wants_gradient
-    outcome = RULES[name](pairs, **_settings(settings))
-    loss = outcome.loss.to(unit_BD.dtype)
-    if unit_BD.device.type != "cpu":  # not looked at above: NaN stays NaN
-        loss = loss + 0 * (unit_BD.sum() + unit_RD.sum())
-    statistics = [value.to(loss) for value in outcome.statistics]
-    statistics += [loss.new_full((), torch.nan)] * (STATISTICS - len(statistics))
-    sides = (
-        (pairs.anchor_slope_BD, pairs.runs.anchor_order, unit_BD, length_B1),
-        (pairs.reference_slope_RD, pairs.runs.reference_order, unit_RD[:0] if alone else unit_RD, length_R1),
-    )
-    gradients = []
-    for slope, order, unit, length in sides:
-        gradients.append(torch.zeros_like(unit) if slope is None else torch.empty_like(unit))
-        if slope is not None:
-            gradients[-1][order] = slope
-            through_normalisation(gradients[-1], unit, length)
-    return loss, gradients[0], gradients[1], torch.stack(statistics)
+        barred = runs.barred(never, labels_B, labels_B if alone else ref_labels_R)
+        pairs = SortedPairs(unit_BD, None if alone else unit_RD, runs, barred)
+        pairs.wants_gradient = wants_gradient
+        outcome = RULES[name](pairs, **_settings(settings))
+        loss = outcome.loss.to(unit_BD.dtype)
+        if unit_BD.device.type != "cpu":  # not looked at above: NaN stays NaN
+            loss = loss + 0 * (unit_BD.sum() + unit_RD.sum())
+        statistics = [value.to(loss) for value in outcome.statistics]
+        statistics += [loss.new_full((), torch.nan)] * (STATISTICS - len(statistics))
+        sides = (
+            (pairs.anchor_slope_BD, pairs.runs.anchor_order, unit_BD, length_B1),
+            (
+                pairs.reference_slope_RD,
+                pairs.runs.reference_order,
+                unit_RD[:0] if alone else unit_RD,
+                length_R1,
+            ),
+        )
+        gradients = []
+        for slope, order, unit, length in sides:
+            gradients.append(torch.zeros_like(unit) if slope is None else torch.empty_like(unit))
+            if slope is not None:
+                gradients[-1][order] = slope
+                through_normalisation(gradients[-1], unit, length)
+        return loss, gradients[0], gradients[1], torch.stack(statistics)
 
 
 @fused_pair_loss.register_fake
