@@ -41,7 +41,7 @@ def clustering_rows(machine: Machine) -> Iterator[Row]:
         return kmeans.assign(means_ND)[1]
 
     def ours(rows: np.ndarray = means_ND) -> Any:
-        return cluster_identities(rows, ids_per_subspace=per, seed=0, gpu=machine.on_gpu)
+        return cluster_identities(rows, ids_per_subspace=per, seed=0, device=machine.device)
 
     ours(means_ND[: 4 * per])  # the first call of each library sets up
     if faiss_on_gpu:

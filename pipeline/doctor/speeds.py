@@ -105,7 +105,7 @@ def clustering(device: str, faiss_sees: int) -> Finding:
         kmeans.index.search(means_ND, 1)
 
     def by_us() -> None:
-        cluster_identities(means_ND, ids_per_subspace=len(means_ND) // M, niter=5, gpu=on_gpu)
+        cluster_identities(means_ND, ids_per_subspace=len(means_ND) // M, niter=5, device=device)
 
     took = {}
     for name, work in (("FAISS", by_faiss), ("subspace", by_us)):

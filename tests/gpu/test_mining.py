@@ -44,7 +44,7 @@ def demo_means() -> np.ndarray:
 
 def plan_of(means: np.ndarray, device: str, folder: Path) -> tuple[bytes, bytes]:
     """Bytes of the subspaces, and of the plan made of them."""
-    found = cluster_identities(means, ids_per_subspace=PER_SUBSPACE, seed=0, gpu=device == "cuda")
+    found = cluster_identities(means, ids_per_subspace=PER_SUBSPACE, seed=0, device=device)
     settings = PlanConfig(steps=30, P=16, K=2)
     images = IdentityImages(
         identity_id=np.arange(len(means), dtype=np.int32),

@@ -51,7 +51,7 @@ class StepSeeds(HostCounts):
     """A seed for every training step of a loss, called as `seed = steps()`.
 
     The step counter is a buffer, so a resumed run draws what the unbroken run would have drawn. In evaluation mode it
-    stands still. What is drawn on the CPU by such a seed is the same on every device.
+    stands still. What `random_numbers` makes of such a seed is the same on every device.
 
     Args:
         seed: 0 or more.

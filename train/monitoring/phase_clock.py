@@ -19,7 +19,7 @@ class Phases:
 
     On the CPU it is the clock. On CUDA, where calls return before their work is done, it is the time between
     two events in the stream, read only in `take`, which waits for the device: phases then split up the device's
-    time, and waiting for data counts only as far as the device waited too. The CUDA way has not been run.
+    time, and waiting for data counts only as far as the device waited too.
     On other devices (mps) it is the clock, so a phase that waits is charged with the work of those before it.
     Phases do not nest: an inner one would count twice.
     """
