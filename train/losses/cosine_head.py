@@ -17,18 +17,14 @@ from .loss import EmbeddingLoss
 from .unit_length import unit_embeddings
 
 
-def checked_labels(labels_B: Tensor, batch_size: int, num_classes: int, *, lowest: int = 0) -> Tensor:
+def checked_labels(labels_B: Tensor, num_classes: int, *, lowest: int = 0) -> Tensor:
     """Return the labels as int64[B], where they lie; a compiled loss trusts their range.
 
     Labels on a GPU are waited for.
 
     Raises:
-        InputError: not one whole number per image, or one outside lowest..num_classes - 1.
+        InputError: one outside lowest..num_classes - 1.
     """
-    if labels_B.shape != (batch_size,):
-        raise InputError(f"labels of shape {list(labels_B.shape)} for {batch_size} embeddings: give one each")
-    if labels_B.is_floating_point() or labels_B.is_complex() or labels_B.dtype == torch.bool:
-        raise InputError(f"labels of type {labels_B.dtype}: give whole numbers")
     labels_B = labels_B.long()
     if torch.compiler.is_compiling():
         return labels_B
@@ -63,7 +59,7 @@ class CosineClassLoss(EmbeddingLoss):
         weight = torch.empty(num_classes, embedding_size)
         nn.init.normal_(weight, std=embedding_size**-0.5, generator=torch.Generator().manual_seed(seed))
         self.weight = nn.Parameter(weight)
-        self.num_classes, self.scale = num_classes, scale
+        self.num_classes, self.embedding_size, self.scale = num_classes, embedding_size, scale
 
     @property
     def labels_are_places(self) -> bool:
@@ -88,7 +84,7 @@ class CosineClassLoss(EmbeddingLoss):
             InputError: NaN or infinity among the embeddings, or a label outside 0..C-1.
         """
         unit_BD = unit_embeddings(embeddings)
-        labels_B = to_device(checked_labels(labels, len(unit_BD), self.num_classes), unit_BD.device)
+        labels_B = to_device(checked_labels(labels, self.num_classes), unit_BD.device)
         return self.cross_entropy(unit_BD @ unit_rows(self.weight, unit_BD).T, labels_B)
 
     def cross_entropy(self, cosine_BC: Tensor, labels_B: Tensor) -> Tensor:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+
+from ...mining.errors import InputError
+from .unit_length import check_images, working_dtype
 
 
 class TripletStatistics(NamedTuple):
@@ -39,6 +42,9 @@ class EmbeddingLoss(nn.Module):
     A subclass defines `forward(self, embeddings, labels)` for float[B, D] embeddings and int[B] labels, which
     may lie on the CPU while the embeddings lie on a GPU: then nothing waits for it. One that compares images takes `ref_emb`, `ref_labels` and `own_start` after them, as `pair_loss` explains.
 
+    Whoever calls it, `forward` gets embeddings in float32 (float64 stays) of a shape that fits the labels, with autocast off;
+    the gradient comes back in the type of the embeddings. Call `backward` outside autocast, as torch advises.
+
     >>> class Spread(EmbeddingLoss):
     ...     def forward(self, embeddings, labels, ref_emb=None, ref_labels=None, own_start=None):
     ...         return embeddings.std()
@@ -49,8 +55,24 @@ class EmbeddingLoss(nn.Module):
 
     takes_references: bool = True
     """Whether positives and negatives may come from elsewhere, such as a memory of past batches."""
+    embedding_size: int | None = None
+    """D, of a loss that was built for it; None: any."""
     statistics: TripletStatistics | None = None
     """Statistics of the latest batch, of a loss over triplets."""
+
+    def __call__(self, embeddings: Tensor, labels: Tensor, *references: Any, **named: Any) -> Tensor:
+        """Return the scalar loss.
+
+        Raises:
+            InputError: no embeddings, or of another shape, type or size than float[B, D]; labels that are no int[B].
+        """
+        check_images("embeddings", embeddings, labels)
+        if self.embedding_size not in (None, embeddings.shape[1]):
+            raise InputError(
+                f"embeddings of {embeddings.shape[1]} numbers, but {type(self).__name__} was built for {self.embedding_size}"
+            )
+        with torch.autocast(embeddings.device.type, enabled=False):
+            return super().__call__(embeddings.to(working_dtype(embeddings)), labels, *references, **named)
 
     @property
     def collapsed_value(self) -> float | None:

@@ -80,7 +80,7 @@ class PartialClassLoss(EmbeddingLoss):
             every = distributed.as_shard(self.head.weight, num_classes)
             own = nn.Parameter(every.detach()[distributed.shard_rows(every)].clone())
             self.head.weight = distributed.as_shard(own, num_classes)
-        self.sparse_gradient = sparse_gradient
+        self.sparse_gradient, self.embedding_size = sparse_gradient, embedding_size
 
     @property
     def labels_are_places(self) -> bool:
@@ -105,7 +105,7 @@ class PartialClassLoss(EmbeddingLoss):
             InputError: NaN or infinity among the embeddings, or a label outside 0..C-1.
         """
         unit_BD = unit_embeddings(embeddings)
-        rows_R, place_B = self.rows(checked_labels(labels, len(unit_BD), self.head.num_classes))
+        rows_R, place_B = self.rows(checked_labels(labels, self.head.num_classes))
         rows_R, place_B = to_device(rows_R, unit_BD.device), to_device(place_B, unit_BD.device)
         if distributed.is_shard(self.head.weight):
             return self._over_shards(unit_BD, rows_R, place_B)

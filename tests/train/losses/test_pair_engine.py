@@ -44,6 +44,7 @@ OHNM: dict[str, Any] = {
     "choose_in": "float32",
     "negatives": {"negatives": 3},
 }
+LABELS = torch.arange(4) // 2
 EVERY_RULE: dict[str, dict[str, Any]] = {
     "batch_ohnm": OHNM,
     "batch_ohnm, in halves": {**OHNM, "choose_in": "bfloat16"},
@@ -249,13 +250,17 @@ def test_it_compiles_without_a_graph_break(loss: torch.nn.Module) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((torch.ones(3), torch.zeros(3)), r"\[3\]"),
-        ((torch.ones(0, 4), torch.zeros(0)), r"\[0, 4\]"),
-        ((torch.ones(3, 4), torch.zeros(2)), r"3 embeddings, but labels of shape \[2\]"),
-        ((torch.ones(3, 4), torch.zeros(3), torch.ones(2, 4)), "go together"),
-        ((torch.ones(3, 4), torch.zeros(3), None, None, 0), "go together"),
-        ((torch.ones(3, 4), torch.zeros(3), torch.ones(2, 5), torch.zeros(2)), "5 numbers, embeddings 4"),
-        ((torch.ones(3, 4), torch.zeros(3), torch.ones(4, 4), torch.zeros(4), 2), "own_start=2"),
+        ((torch.ones(3), LABELS[:3]), r"\[3\]"),
+        ((torch.ones(0, 4), LABELS[:0]), r"\[0, 4\]"),
+        ((torch.ones(3, 4), LABELS[:2]), r"labels of shape \[2\] for 3 embeddings"),
+        ((torch.ones(3, 4), LABELS[:3], torch.ones(2, 4)), "go together"),
+        ((torch.ones(3, 4), LABELS[:3], None, None, 0), "go together"),
+        ((torch.ones(3, 4), LABELS[:3], torch.ones(2, 5), LABELS[:2]), "5 numbers, embeddings 4"),
+        (
+            (torch.ones(3, 4), LABELS[:3], torch.ones(2, 4), LABELS[:3]),
+            r"labels of shape \[3\] for 2 references",
+        ),
+        ((torch.ones(3, 4), LABELS[:3], torch.ones(4, 4), LABELS[:4], 2), "own_start=2"),
     ],
 )
 def test_shapes_that_do_not_fit_are_told(arguments: tuple, message: str) -> None:
