@@ -11,8 +11,7 @@
     pair_losses            contrastive, multi-similarity, circle, pairwise CosFace
     verification           is this pair one identity: cross-entropy
     class_losses           softmax, CosFace, ArcFace, MV-Softmax, CurricularFace, circle
-    cosine_head            the head of the class losses: cross-entropy over scaled cosines
-    cosine_margins         what each margin does to the cosines, as functions
+    cosine_head            the head of the class losses: cross-entropy over scaled cosines, and the margins
     partial_fc             class losses over a part of the classes: Partial FC, subspace softmax
     oim                    online instance matching: a table of running means and a queue
     cross_batch_memory     the embeddings of recent batches as references of a pair or triplet loss

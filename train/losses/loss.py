@@ -93,7 +93,7 @@ class EmbeddingLoss(nn.Module):
 
 
 class TripletLoss(EmbeddingLoss):
-    """A triplet loss: for equal embeddings it rests at its margin, or at ln 2 with a soft margin.
+    """A triplet loss: for equal embeddings it rests at its margin m, or with a soft margin at ln 2 or ln(1 + e^m).
 
     >>> from subspace.train.losses import BatchHardLoss
     >>> isinstance(BatchHardLoss(margin=0.3), TripletLoss), BatchHardLoss(margin=0.3).collapsed_value
@@ -102,11 +102,14 @@ class TripletLoss(EmbeddingLoss):
 
     margin: float
     soft_margin: bool = False
+    margin_inside: bool = False
 
     @property
     def collapsed_value(self) -> float | None:
-        """The margin m, or ln 2."""
-        return math.log(2) if self.soft_margin else self.margin
+        """The value where d_ap = d_an."""
+        if not self.soft_margin:
+            return self.margin
+        return math.log1p(math.exp(self.margin)) if self.margin_inside else math.log(2)
 
 
 class JointLoss(EmbeddingLoss):

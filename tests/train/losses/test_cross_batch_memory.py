@@ -38,7 +38,7 @@ LOSSES: list[Callable[[], nn.Module]] = [
     CirclePairLoss,
     PairwiseCosFaceLoss,
     BatchOHNMLoss,
-    lambda: BatchOHNMLoss(relative_margin=0.0, squared=False, soft_margin=True),
+    lambda: BatchOHNMLoss(absolute_margin=0.0, squared=False, soft_margin=True),
     BatchAllLoss,
     BatchHardLoss,
     SemiHardLoss,
