@@ -9,8 +9,11 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from ...mining.device_copies import to_device
 from ...mining.errors import InputError
-from .unit_length import check_images, working_dtype
+from ..user_functions import blamed
+from .step_generator import StepSeeds, seeded_globally
+from .unit_length import check_finite, check_images, working_dtype
 
 
 class TripletStatistics(NamedTuple):
@@ -84,6 +87,11 @@ class EmbeddingLoss(nn.Module):
         """Whether labels must number the identities 0..C-1; other losses only compare them."""
         return False
 
+    @property
+    def begins_at_means(self) -> bool:
+        """Whether `begin_at` does anything, so that the means are worth reading."""
+        return self.labels_are_places
+
     def begin_at(self, means_CD: Tensor) -> None:
         """Let the vectors of the C identities begin at their means, float[C, D]; nothing without such vectors."""
 
@@ -110,6 +118,90 @@ class TripletLoss(EmbeddingLoss):
         if not self.soft_margin:
             return self.margin
         return math.log1p(math.exp(self.margin)) if self.margin_inside else math.log(2)
+
+
+class OwnLoss(EmbeddingLoss):
+    """A module of the user's own behind the face of a loss: called as `module(embeddings, labels)`, it returns a scalar.
+
+    Labels come on the device of the embeddings, as places 0..C-1 in the training set. torch's and NumPy's global generators
+    are seeded for the call by (seed, step) and left as they were, so that a module that draws from them resumes exactly and
+    draws the same in every process. Parameters are trained and buffers saved as those of any module. An `EmbeddingLoss` keeps
+    its own answers.
+
+    >>> class Pull(nn.Module):
+    ...     def forward(self, embeddings, labels):
+    ...         return (embeddings[0] - embeddings[1]).square().sum()
+    >>> OwnLoss(Pull(), spec="python:mine:pull", seed=0)(torch.eye(2), torch.tensor([0, 0]))
+    tensor(2.)
+
+    Args:
+        spec: what errors call it.
+        miner: of pytorch-metric-learning; what it finds in the batch is the module's third argument.
+
+    Raises:
+        OwnCodeError: the module raised an error; its traceback is the user's part of it.
+        InputError: it returns no scalar, or on the CPU NaN or infinity.
+    """
+
+    def __init__(self, module: nn.Module, spec: str, seed: int, miner: nn.Module | None = None) -> None:
+        super().__init__()
+        self.module, self.miner, self.spec = module, miner, spec
+        self.steps = StepSeeds(seed, f"loss {spec}")
+        self._ours = module if isinstance(module, EmbeddingLoss) else None
+        self.takes_references = self._ours is not None and self._ours.takes_references
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        ref_emb: Tensor | None = None,
+        ref_labels: Tensor | None = None,
+        own_start: int | None = None,
+    ) -> Tensor:
+        """Return what the module returns; references are for an `EmbeddingLoss` that takes them."""
+        references = () if ref_emb is None else (ref_emb, ref_labels, own_start)
+        if embeddings.device.type == "cpu":
+            check_finite(embeddings)
+        labels = labels if self._ours else to_device(labels.long(), embeddings.device)
+        with blamed(self.spec), seeded_globally(self.steps()):
+            more = references if self.miner is None else (self.miner(embeddings, labels),)
+            value = self.module(embeddings, labels, *more)
+        if not isinstance(value, Tensor) or value.ndim != 0:
+            what = (
+                f"shape {list(value.shape)}" if isinstance(value, Tensor) else f"type {type(value).__name__}"
+            )
+            raise InputError(
+                f"{self.spec} returned a value of {what}: return a scalar tensor, such as the mean"
+            )
+        if value.device.type == "cpu" and not torch.isfinite(value):
+            raise InputError(f"{self.spec} returned {value.item()} for embeddings that are finite")
+        self.statistics = self._ours.statistics if self._ours else None
+        return value
+
+    @property
+    def collapsed_value(self) -> float | None:
+        """That of an `EmbeddingLoss`."""
+        return self._ours.collapsed_value if self._ours else None
+
+    @property
+    def labels_are_places(self) -> bool:
+        """True, but for an `EmbeddingLoss` that does without."""
+        return self._ours.labels_are_places if self._ours else True
+
+    @property
+    def begins_at_means(self) -> bool:
+        """That of an `EmbeddingLoss`."""
+        return self._ours is not None and self._ours.begins_at_means
+
+    def begin_at(self, means_CD: Tensor) -> None:
+        """Let an `EmbeddingLoss` begin there."""
+        if self._ours:
+            self._ours.begin_at(means_CD)
+
+    def rungs(self) -> Iterator[Rung]:
+        """Yield those of an `EmbeddingLoss`."""
+        if self._ours:
+            yield from self._ours.rungs()
 
 
 class JointLoss(EmbeddingLoss):

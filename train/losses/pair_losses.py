@@ -59,12 +59,8 @@ class ContrastiveLoss(EmbeddingLoss):
         separate_means: bool = False,
     ) -> None:
         super().__init__()
-        self.settings = {
-            "margin": margin,
-            "pos_margin": pos_margin,
-            "squared": squared,
-            "separate_means": separate_means,
-        }
+        self.settings = {"margin": margin, "pos_margin": pos_margin}
+        self.settings |= {"squared": squared, "separate_means": separate_means}
         check_settings("contrastive", self.settings)
         self.margin = margin
 
