@@ -32,8 +32,6 @@ PML_PREFIX = "pml:"
 _PACKAGE = "pytorch_metric_learning"
 _PARTS = {"distance": "distances", "miner": "miners", "reducer": "reducers"}
 """Arguments that are objects of pytorch-metric-learning, and the module that has them."""
-_SIZES = ("descriptors_dim", "l")
-"""What pytorch-metric-learning's P2SGradLoss and ManifoldLoss call the embedding size."""
 _NO_LOSSES = ("Mixin", "Base", "Generic", "Wrapper", "MultipleLosses", "SelfSupervised", "CrossBatchMemory")
 """What stands in the names of classes that are no loss by themselves."""
 
@@ -131,7 +129,7 @@ def _check_call(function: Callable[..., object], arguments: Mapping[str, Any], w
 
 
 def _answers(function: Callable[..., object], given: Mapping[str, int], *, of_pml: bool) -> dict[str, int]:
-    """Of `given` what the function names, a class also in the constructors above its own.
+    """What the function names of `given`, a class also in the constructors above its own.
 
     pytorch-metric-learning gets what has no default: a number of classes makes another loss of its MarginLoss.
     """
@@ -141,7 +139,7 @@ def _answers(function: Callable[..., object], given: Mapping[str, int], *, of_pm
     for each in callables:
         parameters = {**inspect.signature(each).parameters, **parameters}
     if of_pml:
-        given = {**given, **dict.fromkeys(_SIZES, given["embedding_size"])}
+        given = {**given, "descriptors_dim": given["embedding_size"]}  # so P2SGradLoss calls it
         parameters = {key: each for key, each in parameters.items() if each.default is each.empty}
     return {key: value for key, value in given.items() if key in parameters}
 
