@@ -8,8 +8,9 @@ from collections.abc import Callable
 from torch import nn
 
 from ...mining.errors import InputError
+from ..image_input import ImageInput
 from ..user_functions import current_directory_first, find_function, with_article
-from .backbone import Backbone, ImageInput
+from .backbone import Backbone
 
 
 def build_user_network(spec: str, embedding_size: int | None) -> Backbone:
