@@ -32,8 +32,11 @@ PML_PREFIX = "pml:"
 _PACKAGE = "pytorch_metric_learning"
 _PARTS = {"distance": "distances", "miner": "miners", "reducer": "reducers"}
 """Arguments that are objects of pytorch-metric-learning, and the module that has them."""
-_NO_LOSSES = ("Mixin", "Base", "Generic", "Wrapper", "MultipleLosses", "SelfSupervised", "CrossBatchMemory")
-"""What stands in the names of classes that are no loss by themselves."""
+_NO_LOSSES = (
+    "Mixin", "Base", "GenericPair", "Wrapper", "MultipleLosses", "CrossBatchMemory",
+    "SelfSupervised", "VICReg", "Manifold",
+)  # fmt: skip
+"""What stands in the names of classes that are no loss by themselves, or take no labels."""
 
 
 def is_own(name: str) -> bool:

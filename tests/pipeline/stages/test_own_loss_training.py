@@ -65,7 +65,7 @@ def test_a_training_is_the_same_bytes_again_and_after_a_stop(run: Path, tmp_path
         shutil.rmtree(state)
     resumed = subspace(*words, cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
-    assert f"step {int(states[0].name.split('-')[1])}" in resumed.stdout or "resum" in resumed.stdout
+    assert "round-000/train: resuming at step 3 of 8" in resumed.stdout
     again = {path.name: path.read_bytes() for path in (folder / "checkpoint").glob("*.safetensors")}
     assert again == whole
 

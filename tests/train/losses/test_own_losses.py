@@ -155,7 +155,7 @@ def test_half_precision_and_sums() -> None:
         ("pml:TripletMarginLoss", {"margins": 1}, "train.loss_args.pml:TripletMarginLoss: "),
         ("pml:TripletMarginLoss", {"distance": "LpDistanc"}, "distance=LpDistanc: pytorch-metric-learning has no such distance; did you mean LpDistance?"),
         ("pml:TripletMarginLoss", {"miner": {"epsilon": 1}}, "miner=None: pytorch-metric-learning has no such miner"),
-        ("pml:VICRegLoss", {"distance": "LpDistance"}, "VICRegLoss cannot use a distance function"),
+        ("pml:PNPLoss", {"variant": "x"}, "pml:PNPLoss: variant=x but must be one of"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_built_is_one_line(name: str, settings: dict[str, Any], message: str) -> None:
@@ -174,6 +174,7 @@ def test_what_cannot_be_built_is_one_line(name: str, settings: dict[str, Any], m
         ("pml:", "pytorch-metric-learning has no loss ''; it has AngularLoss, ArcFaceLoss"),
         ("pml:TripletMarginLos", "train.loss=pml:TripletMarginLos: pytorch-metric-learning has no loss 'TripletMarginLos'; did you mean pml:TripletMarginLoss?"),
         ("pml:CrossBatchMemory", "has no loss 'CrossBatchMemory'"),
+        ("pml:VICRegLoss", "has no loss 'VICRegLoss'"),
         ("arcfase", "did you mean arcface?"),
         ("xbm:pml:TripletMarginLoss", "a memory cannot serve 'pml:TripletMarginLoss'"),
     ],
@@ -243,8 +244,6 @@ CLASSES_WANTED = {
     "ArcFaceLoss", "CosFaceLoss", "LargeMarginSoftmaxLoss", "NormalizedSoftmaxLoss", "ProxyAnchorLoss", "ProxyNCALoss",
     "SoftTripleLoss", "SphereFaceLoss", "SubCenterArcFaceLoss",
 }  # fmt: skip
-WITHOUT_LABELS = {"VICRegLoss", "ManifoldLoss"}
-"""Losses for what has none."""
 
 
 def test_the_names_are_those_of_the_package() -> None:
@@ -253,7 +252,7 @@ def test_the_names_are_those_of_the_package() -> None:
     assert {"TripletMarginLoss", "ProxyAnchorLoss", "SubCenterArcFaceLoss", "SupConLoss"} <= set(pml_losses())
 
 
-@pytest.mark.parametrize("name", [name for name in pml_losses() if name not in WITHOUT_LABELS])
+@pytest.mark.parametrize("name", pml_losses())
 def test_a_loss_is_what_it_is_there(name: str) -> None:
     settings = ARGUMENTS.get(name, {})
     loss = build_loss(f"pml:{name}", {f"pml:{name}": settings}, NEW)
