@@ -197,7 +197,8 @@ class PartialFCLoss(HostCounts, PartialClassLoss):
         head |= {"margin_gradient": margin_gradient, "sparse_gradient": sparse_gradient}
         check_settings("partial_fc", {**head, "share": share, "share_of": share_of})
         super().__init__(num_classes, embedding_size, **head, seed=seed)
-        self.share, self.share_of = share, share_of
+        self.share = share
+        self.share_of: ShareOf = share_of
         if seed < 0:
             raise InputError(f"seed={seed} must not be negative")
         self.seed = seed
