@@ -43,7 +43,10 @@ def pretrain_fields(context: Context) -> dict[str, Any]:
             **flat_fields(
                 "pretrain",
                 config.pretrain.model_dump()
-                | {"loss_args": fingerprint_arguments(config.pretrain.loss_args)},
+                | {
+                    "loss_args": fingerprint_arguments(config.pretrain.loss_args),
+                    "augment": config.pretrain.augment.fingerprint_fields(),
+                },
                 without=UNIMPORTANT,
             ),
         }
