@@ -22,7 +22,7 @@ from ..mining.device_copies import to_device
 from ..mining.errors import InputError
 from ..mining.randomness import generator
 from .data import pixel_changes
-from .data.batches import ImageBatch
+from .data.batches import DecodedBatches, ImageBatch
 from .data.drawn_changes import DrawnChanges, Some, draw_changes
 from .data.settings import AugmentConfig
 from .devices import fp32_products
@@ -36,26 +36,35 @@ ImageFunction = Callable[[Tensor, Sequence[np.random.Generator]], object]
 
 
 def augmented_batches(
-    batches: Iterator[ImageBatch],
-    config: AugmentConfig | None,
-    seed: tuple[int, ...],
-    device: torch.device,
+    batches: Iterator[ImageBatch], dataset: DecodedBatches, device: torch.device
 ) -> Iterator[ImageBatch]:
     """Yield the batches with their images changed on `device`, or as they are where nothing is to change.
+
+    Args:
+        dataset: whose batches they are; it knows the settings and the seed.
 
     Raises:
         InputError: kornia is missing, no such function of the user's, or it returns something else than images.
 
     Example:
-        >>> images = torch.full((2, 3, 4, 6), 200, dtype=torch.uint8)
-        >>> batch = ImageBatch(step=0, image_id=np.array([5, 6]), images=images, bad=[])
-        >>> changed = augmented_batches(iter([batch]), AugmentConfig(erase=1), (0,), torch.device("cpu"))
-        >>> next(changed).images.unique()
-        tensor([128, 200], dtype=torch.uint8)
+        >>> import io
+        >>> from pathlib import Path
+        >>> import pyarrow as pa
+        >>> from PIL import Image
+        >>> from subspace.mining import Manifest
+        >>> from subspace.train import DecodedBatches, ImageChunks, ImageStore, load_batches
+        >>> Image.new("RGB", (8, 8), "white").save(png := io.BytesIO(), "PNG")
+        >>> rows = {"image": [png.getvalue()] * 3, "uri": [""] * 3, "offset": [None] * 3, "length": [None] * 3}
+        >>> store = ImageStore(Manifest(Path("white.parquet"), pa.table(rows), fingerprint="0"))
+        >>> chunks = ImageChunks(np.arange(3), size=3)
+        >>> dataset = DecodedBatches(store, chunks, size=8, augment=AugmentConfig(erase=1))
+        >>> loaded = load_batches(dataset, range(1), num_workers=0)
+        >>> next(augmented_batches(loaded, dataset, torch.device("cpu"))).images.unique()
+        tensor([128, 255], dtype=torch.uint8)
     """
-    if config is None or not config.on_device:
+    if dataset.augment is None or not dataset.augment.on_device:
         return batches
-    return _changed(batches, config, seed, device)
+    return _changed(batches, dataset.augment, dataset.seed, device)
 
 
 def _changed(

@@ -154,8 +154,7 @@ class Training:
         """Train on from `step`; return the step of the end, that of the plan or an earlier one."""
         steps = len(self.plan)
         loaded = load_batches(self.dataset, range(step, steps), self.num_workers, pin=device.type == "cuda")
-        data = self.dataset
-        batches = augmented_batches(copied_ahead(loaded, device), data.augment, data.seed, device)
+        batches = augmented_batches(copied_ahead(loaded, device), self.dataset, device)
         if step == 0 and self.guard.goes_back:
             self.states.save(self.states.at(0), 0)
         phases = Phases(device)
@@ -164,8 +163,7 @@ class Training:
         stop.graceful = True
         try:
             with options.console.progress(self.stage.name, steps, "steps", step) as progress:
-                note, records = "", self._records(batches, device, phases)
-                stale = False
+                note, stale, records = "", False, self._records(batches, device, phases)
                 while step < steps and not stale:
                     record = next(records)
                     self._refuse_bad_images(record)
