@@ -17,7 +17,9 @@ from subspace.train.data import pixel_changes
 from subspace.train.data.drawn_changes import gaussian_taps
 
 HEIGHT, WIDTH = 26, 19
-PHOTO = np.random.default_rng(5).integers(0, 256, (6, 3, HEIGHT // 2, WIDTH // 2 + 1)).repeat(2, 2).repeat(2, 3)
+PHOTO = (
+    np.random.default_rng(5).integers(0, 256, (6, 3, HEIGHT // 2, WIDTH // 2 + 1)).repeat(2, 2).repeat(2, 3)
+)
 IMAGES = torch.tensor(PHOTO[:, :, :HEIGHT, :WIDTH], dtype=torch.float32)
 BOXES = torch.tensor(
     [[0, 0, 1, 1], [0, 0, 0.5, 0.5], [0.5, 0.25, 0.5, 0.75], [0.11, 0.3, 0.6, 0.7], [0.9, 0, 0.1, 1], [0.2, 0.2, 0.3, 0.6]]
@@ -40,16 +42,17 @@ def largest_difference(changed: torch.Tensor, wanted: list[Image.Image]) -> floa
 
 
 def test_crops_are_those_of_resize() -> None:
-    """Pillow rounds after each axis."""
+    """A slow loop; and Pillow, which rounds after each axis, apart from the ends: it does not look beyond the box."""
     wanted = []
     for image, (top, left, height, width) in zip(IMAGES, BOXES.tolist(), strict=True):
-        # A margin of edge pixels, since Pillow's interpolation stops at the box and ours looks beyond it.
         corners = (left * WIDTH, top * HEIGHT, (left + width) * WIDTH, (top + height) * HEIGHT)
         wanted.append(bilinear(image.numpy(), corners))
     changed = pixel_changes.crop_and_resize(IMAGES, BOXES)
     assert float((changed - torch.tensor(np.stack(wanted))).abs().max()) <= 0.501
     assert torch.equal(changed[0], IMAGES[0])
-    whole = pillow(IMAGES[1]).resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR, box=(0, 0, WIDTH / 2, HEIGHT / 2))
+    whole = pillow(IMAGES[1]).resize(
+        (WIDTH, HEIGHT), Image.Resampling.BILINEAR, box=(0, 0, WIDTH / 2, HEIGHT / 2)
+    )
     inside = (levels(whole) - changed[1])[:, : HEIGHT - 2, : WIDTH - 2]
     assert float(inside.abs().max()) <= 1
 
@@ -117,7 +120,9 @@ def test_low_resolutions_are_pillows() -> None:
     for image, side in zip(IMAGES, sides.tolist(), strict=True):
         shrunk = np.maximum(np.round(np.float32(side) * np.array([WIDTH, HEIGHT])), 1).astype(int)
         small = average(image.numpy(), *(int(n) for n in shrunk[::-1]))
-        wanted.append(Image.fromarray(small.transpose(1, 2, 0)).resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR))
+        wanted.append(
+            Image.fromarray(small.transpose(1, 2, 0)).resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
+        )
     changed = pixel_changes.low_resolution(IMAGES, sides)
     assert largest_difference(changed, wanted) <= 2
     assert torch.equal(changed[0], IMAGES[0])
@@ -125,7 +130,7 @@ def test_low_resolutions_are_pillows() -> None:
 
 
 def average(image: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Means over areas, a pixel that two share by its parts: through 40 × 40 parts of each pixel."""
+    """Means over areas, in parts so small that each belongs to one."""
     fine = image.repeat(rows, 1).repeat(columns, 2)
     return np.round(fine.reshape(3, rows, HEIGHT, columns, WIDTH).mean(axis=(2, 4))).astype(np.uint8)
 
