@@ -11,7 +11,7 @@ The pixels of a batch are changed before it is cut into chunks, so both passes o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -31,14 +31,14 @@ from .networks.user_modules import user_function
 VALUES_AT_ONCE = {"cpu": 2**21, "cuda": 2**26}
 """Pixel values that are floats at the same time: what stays in a cache, and what bounds memory (a few times 256 MB)."""
 
-ImageFunction = Callable[[Tensor, Sequence[np.random.Generator]], object]
-"""A change of the user's: uint8[b, 3, H, W] on the device and a generator for each image -> the same shape and type."""
-
 
 def augmented_batches(
     batches: Iterator[ImageBatch], dataset: DecodedBatches, device: torch.device
 ) -> Iterator[ImageBatch]:
     """Yield the batches with their images changed on `device`, or as they are where nothing is to change.
+
+    Functions of the user's (`functions`) are called with uint8[b, 3, H, W] on the device and a list of b generators of
+    NumPy, each a function of (seed, step, place), and return images of the same shape and type.
 
     Args:
         dataset: whose batches they are; it knows the settings and the seed.
@@ -64,27 +64,37 @@ def augmented_batches(
     """
     if dataset.augment is None or not dataset.augment.on_device:
         return batches
-    return _changed(batches, dataset.augment, dataset.seed, device)
+    return _changed(batches, dataset, device)
 
 
 def _changed(
-    batches: Iterator[ImageBatch], config: AugmentConfig, seed: tuple[int, ...], device: torch.device
+    batches: Iterator[ImageBatch], dataset: DecodedBatches, device: torch.device
 ) -> Iterator[ImageBatch]:
-    functions = [(spec, _function(spec)) for spec in config.functions]
+    change = ImageChanges(dataset.augment or AugmentConfig(), dataset.seed, device)
     for batch in batches:
+        yield change(batch)
+
+
+class ImageChanges:
+    """The changes that `config` asks for, called with a batch: the same batch with other images."""
+
+    def __init__(self, config: AugmentConfig, seed: tuple[int, ...], device: torch.device) -> None:
+        self._config, self._seed, self._device = config, seed, device
+        self._functions = [(spec, user_function(spec)) for spec in config.functions]
+
+    @torch.no_grad()
+    def __call__(self, batch: ImageBatch) -> ImageBatch:
         places, planned = places_of(batch)
         if len(places) == 0:
-            yield batch
-            continue
-        with torch.no_grad(), fp32_products("ieee"):
-            images = batch.images.to(device, non_blocking=True)
-            images = change_pixels(images, draw_changes(config, seed, batch.step, places, planned))
-            for number, (spec, function) in enumerate(functions):
-                random = [
-                    generator(*seed, "augment", batch.step, "function", number, place) for place in places
-                ]
-                images = _same_kind(spec, function(images, random), images)
-        yield replace(batch, images=images)
+            return batch
+        drawn = draw_changes(self._config, self._seed, batch.step, places, planned)
+        with fp32_products("ieee"):
+            images = change_pixels(batch.images.to(self._device, non_blocking=True), drawn)
+        for number, (spec, function) in enumerate(self._functions):
+            purpose = (*self._seed, "augment", batch.step, "function", number)
+            made = function(images, [generator(*purpose, int(place)) for place in places])
+            images = _same_kind(spec, made, images)
+        return replace(batch, images=images)
 
 
 def places_of(batch: ImageBatch) -> tuple[np.ndarray, int]:
@@ -154,10 +164,6 @@ def _changes(drawn: DrawnChanges, device: torch.device) -> list[Callable[[Tensor
         *(all_of(change, values) for change, values in each if values is not None),
         *(some_of(change, some) for change, some in a_few if some is not None and len(some.rows)),
     ]
-
-
-def _function(spec: str) -> ImageFunction:
-    return user_function(spec)
 
 
 def _same_kind(spec: str, made: object, images: Tensor) -> Tensor:

@@ -120,6 +120,7 @@ def _estimate(context: Context) -> str:
         lambda: build_pretraining_loss(pretrain.loss, pretrain.loss_args, classes),
         pretrain,
         pretrain.optimizer,
+        pretrain.augment,
         context.options,
         steps=pretrain.steps,
         P=P,
