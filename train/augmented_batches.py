@@ -28,7 +28,7 @@ from .data.settings import AugmentConfig
 from .devices import fp32_products
 from .networks.user_modules import user_function
 
-VALUES_AT_ONCE = {"cpu": 2**21, "cuda": 2**26}
+VALUES_AT_ONCE = {"cpu": 2**19, "cuda": 2**26}
 """Pixel values that are floats at the same time: what stays in a cache, and what bounds memory (a few times 256 MB)."""
 
 
@@ -143,7 +143,7 @@ def _changes(drawn: DrawnChanges, device: torch.device) -> list[Callable[[Tensor
             if first == end:
                 return pixels
             own = rows[first:end] - piece.start
-            return pixels.index_copy(0, own, change(pixels.index_select(0, own), values[first:end]))
+            return pixels.index_copy_(0, own, change(pixels.index_select(0, own), values[first:end]))
 
         return changed
 

@@ -51,18 +51,18 @@ def change_contrast(images: Tensor, factors: Tensor) -> Tensor:
     height, width = images.shape[2:]
     total = grey(images)[:, 0].to(torch.int32).sum(dim=(1, 2))  # of whole numbers, so exact
     mean = _each((total / (height * width)).add_(0.5).floor_())
-    return _levels(mean + (images - mean) * _each(factors))
+    return _levels((images - mean).mul_(_each(factors)).add_(mean))
 
 
 def saturate(images: Tensor, factors: Tensor) -> Tensor:
     """Distances to the grey image times a factor, float32[b], as Pillow's ImageEnhance.Color."""
     shades = grey(images)
-    return _levels(shades + (images - shades) * _each(factors))
+    return _levels((images - shades).mul_(_each(factors)).add_(shades))
 
 
 def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
     """Turn the hue of each image by a share of the colour circle, float32[b]; kornia's `adjust_hue`."""
-    return _levels(_kornia("hue").enhance.adjust_hue(images / 255, turns * (2 * math.pi)) * 255)
+    return _levels(_kornia("hue").enhance.adjust_hue(images / 255, turns * (2 * math.pi)).mul_(255))
 
 
 def grey(images: Tensor) -> Tensor:
@@ -90,36 +90,30 @@ def low_resolution(images: Tensor, sides: Tensor) -> Tensor:
     Args:
         sides: float32[b] in (0, 1]; the shrunk image has at least one pixel.
     """
-    height, width = images.shape[2:]
-    for side in (
-        height,
-        width,
-    ):  # rows, then columns: a product from the left and one more after turning the image
-        small = (sides * side).round_().clamp_(min=1)
-        images = _along_rows(shrinking(small, side), images).transpose(2, 3)
-    for side in (height, width):
-        small = (sides * side).round_().clamp_(min=1)
-        images = _along_rows(enlarging(small, side), images).transpose(2, 3)
-    return images.contiguous()
+    down, across = (
+        shrunk_and_enlarged((sides * side).round_().clamp_(min=1), side)[:, None] for side in images.shape[2:]
+    )
+    return _levels(_levels(down @ images) @ across.mT)
 
 
-def shrinking(small: Tensor, side: int) -> Tensor:
-    """Weights [b, side, side] of averages over areas: row i < small[b] of the shrunk, column j of the image; else 0."""
-    length = (side / small)[:, None, None]
-    i = torch.arange(side, device=small.device, dtype=small.dtype)[:, None]
-    j = torch.arange(side, device=small.device, dtype=small.dtype)
-    shared = torch.minimum((i + 1) * length, j + 1) - torch.maximum(i * length, j)
-    return _exact(shared.clamp_(min=0) / length)
+def shrunk_and_enlarged(small: Tensor, side: int) -> Tensor:
+    """Weights [b, side, side] with which `side` pixels become small[b] means of equal lengths, and these `side` pixels again.
 
-
-def enlarging(small: Tensor, side: int) -> Tensor:
-    """Weights [b, side, side] of bilinear interpolation: row i of the image, column j < small[b] of the shrunk; else 0."""
+    Multiples of 2^-16.
+    """
     small = small[:, None, None]
+    length = side / small
     i = torch.arange(side, device=small.device, dtype=small.dtype)[:, None]
     j = torch.arange(side, device=small.device, dtype=small.dtype)
-    at = ((i + 0.5) * small / side - 0.5).clamp_(min=0)
-    at = torch.minimum(at, small - 1)
-    return _exact((1 - (at - j).abs()).clamp_(min=0))
+
+    def mean(k: Tensor) -> Tensor:  # pixel j's part in the k-th of the means
+        return (torch.minimum((k + 1) * length, j + 1) - torch.maximum(k * length, j)).clamp_(min=0)
+
+    between = torch.minimum(((i + 0.5) / length - 0.5).clamp_(min=0), small - 1)
+    first = between.floor()
+    second = torch.minimum(first + 1, small - 1)
+    weights = (mean(first) * (1 - (between - first)) + mean(second) * (between - first)) / length
+    return weights.mul_(2**16).round_().mul_(2**-16)
 
 
 def erase(images: Tensor, boxes: Tensor) -> Tensor:
@@ -131,18 +125,8 @@ def erase(images: Tensor, boxes: Tensor) -> Tensor:
     top, left, height, width = boxes[:, :, None].unbind(1)
     y, x = ((torch.arange(n, device=images.device) + 0.5) / n for n in images.shape[2:])
     rows, columns = (y >= top) & (y < top + height), (x >= left) & (x < left + width)
-    return images.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], ERASED)
-
-
-def _along_rows(weights: Tensor, images: Tensor) -> Tensor:
-    """weights[b, H, H] @ images[b, 3, H, W], the same weights for all channels."""
-    b, channels, rows, columns = images.shape
-    side_by_side = images.transpose(1, 2).reshape(b, rows, channels * columns)
-    return torch.bmm(weights, side_by_side).round_().view(b, rows, channels, columns).transpose(1, 2)
-
-
-def _exact(weights: Tensor) -> Tensor:
-    return (weights * 2**16).round_() / 2**16
+    inside = (rows[:, :, None] & columns[:, None, :])[:, None].to(images.dtype)
+    return images + (ERASED - images) * inside
 
 
 def _each(factors: Tensor) -> Tensor:

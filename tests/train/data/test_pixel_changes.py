@@ -114,7 +114,7 @@ def test_blurs_are_scipys() -> None:
 
 
 def test_low_resolutions_are_pillows() -> None:
-    """Averages over areas down (BOX), bilinear up; rounded after each axis, as Pillow does."""
+    """Averages over areas down, bilinear up; Pillow rounds the shrunk image and after each axis, we once an axis."""
     sides = torch.tensor([1.0, 0.75, 0.5, 0.3, 0.1, 0.01])
     wanted = []
     for image, side in zip(IMAGES, sides.tolist(), strict=True):
@@ -127,6 +127,14 @@ def test_low_resolutions_are_pillows() -> None:
     assert largest_difference(changed, wanted) <= 2
     assert torch.equal(changed[0], IMAGES[0])
     assert len(changed[5].flatten(1).unique(dim=1)[0]) == 1  # one pixel is left
+
+
+@pytest.mark.parametrize("level", [0.0, 255.0])
+def test_a_large_black_or_white_image_stays_so_to_a_level(level: float) -> None:
+    """Rounded weights may sum to more than 1, and 256 would be 0 as a byte."""
+    sides = torch.tensor([1e-3, 0.3, 0.9])
+    found = pixel_changes.low_resolution(torch.full((3, 3, 600, 444), level), sides)
+    assert float((found - level).abs().max()) <= 1
 
 
 def average(image: np.ndarray, rows: int, columns: int) -> np.ndarray:
