@@ -57,7 +57,7 @@ def augmented_batches(
         >>> rows = {"image": [png.getvalue()] * 3, "uri": [""] * 3, "offset": [None] * 3, "length": [None] * 3}
         >>> store = ImageStore(Manifest(Path("white.parquet"), pa.table(rows), fingerprint="0"))
         >>> chunks = ImageChunks(np.arange(3), size=3)
-        >>> dataset = DecodedBatches(store, chunks, size=8, augment=AugmentConfig(erase=1))
+        >>> dataset = DecodedBatches(store, chunks, 8, augment=AugmentConfig(erase=1))
         >>> loaded = load_batches(dataset, range(1), num_workers=0)
         >>> next(augmented_batches(loaded, dataset, torch.device("cpu"))).images.unique()
         tensor([128, 255], dtype=torch.uint8)

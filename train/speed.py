@@ -26,9 +26,10 @@ from torch import nn
 from ..mining.errors import SubspaceWarning
 from .augmented_batches import ImageChanges
 from .data.batches import ImageBatch
-from .data.images import ImageStore, decode_image
+from .data.images import ImageStore, decode_pixels
 from .data.settings import AugmentConfig
 from .devices import Arithmetic, autocast, settled
+from .image_input import ImageInput
 from .networks.backbone import Backbone
 from .training_config import PrecisionSetting, Workers
 from .workers import worker_count
@@ -90,7 +91,7 @@ def forward_seconds(network: Backbone, device: torch.device, arithmetic: Arithme
         with torch.inference_mode(), autocast(device, arithmetic.precision):
             network(images_BCHW.contiguous(memory_format=arithmetic.memory_format))
 
-    return _seconds_of_an_image(embed, network.input.size, device, batch)
+    return _seconds_of_an_image(embed, network.input, device, batch)
 
 
 def embedding_work(
@@ -106,7 +107,7 @@ def embedding_work(
 ) -> LoadedWork:
     """What it takes to read, decode and embed so many images, of which some of `image_id` are decoded here."""
     compute = images * forward_seconds(network, device, settled(device, precision), min(batch_size, images))
-    decode = images * decode_seconds(store, image_id, network.input.size)
+    decode = images * decode_seconds(store, image_id, network.input)
     return LoadedWork(compute, decode, worker_count(num_workers, device), device)
 
 
@@ -133,7 +134,7 @@ def step_speed(
             embeddings_BD = network(images_BCHW.contiguous(memory_format=arithmetic.memory_format))
         embeddings_BD.backward(torch.ones_like(embeddings_BD))
 
-    image = _seconds_of_an_image(both_ways, network.input.size, device, batch, least=2)
+    image = _seconds_of_an_image(both_ways, network.input, device, batch, least=2)
     labels, noise = labels.to(device), torch.Generator().manual_seed(0)
     vectors_BD = torch.randn((len(labels), network.embedding_size), generator=noise)
     vectors_BD = nn.functional.normalize(vectors_BD).to(device)
@@ -151,17 +152,17 @@ def step_speed(
         return StepSpeed(image, _seconds(learn, device))
 
 
-def change_seconds(config: AugmentConfig, size: int, device: torch.device, batch: int) -> float:
+def change_seconds(config: AugmentConfig, input: ImageInput, device: torch.device, batch: int) -> float:
     """Seconds in which an image is changed at random on the device, in batches of at most `batch`."""
     if not config.on_device:
         return 0.0
     change = ImageChanges(config, (0,), device)
     return _seconds_of_an_image(
-        lambda images: change(ImageBatch(0, np.arange(len(images)), images, [])), size, device, batch
+        lambda images: change(ImageBatch(0, np.arange(len(images)), images, [])), input, device, batch
     )
 
 
-def decode_seconds(store: ImageStore, image_id: np.ndarray, size: int) -> float:
+def decode_seconds(store: ImageStore, image_id: np.ndarray, input: ImageInput) -> float:
     """Seconds to read and decode an image, on average over some of `image_id`; unreadable ones take none.
 
     Reading is timed by the clock, as disks are waited for, and by its median, as other work is not.
@@ -174,7 +175,7 @@ def decode_seconds(store: ImageStore, image_id: np.ndarray, size: int) -> float:
             data = store.read(int(image))
             reading.append(time.perf_counter() - began)
             began = time.thread_time()
-            decode_image(data, size)
+            decode_pixels(data, input, jpeg=store.jpeg)
             decoding += time.thread_time() - began
         except Exception:  # damaged files raise nearly any type of error; the stage lists them
             continue
@@ -182,10 +183,10 @@ def decode_seconds(store: ImageStore, image_id: np.ndarray, size: int) -> float:
 
 
 def _seconds_of_an_image(
-    run: Callable[[torch.Tensor], object], size: int, device: torch.device, most: int, least: int = 1
+    run: Callable[[torch.Tensor], object], input: ImageInput, device: torch.device, most: int, least: int = 1
 ) -> float:
     def of_batch(images: int) -> Callable[[], object]:
-        batch_BCHW = torch.zeros((images, 3, size, size), dtype=torch.uint8, device=device)
+        batch_BCHW = torch.zeros((images, 3, input.height, input.width), dtype=torch.uint8, device=device)
         return lambda: run(batch_BCHW)
 
     def timed(images: int) -> float:

@@ -47,7 +47,7 @@ def estimate_training(
     """
     count, device = distributed.count(), pick_device(options.device)
     own = max(2, round(images_per_batch / count))
-    changing = change_seconds(augment, network.input.size, device, own)
+    changing = change_seconds(augment, network.input, device, own)
     learned = loss() if count == 1 else None
     modules: list[nn.Module] = [network, *([learned] if learned is not None else [])]
     speed = step_speed(
@@ -61,7 +61,7 @@ def estimate_training(
     )
     twice = 4 / 3 if loader.chunk_size is not None and loader.chunk_size < own else 1  # forward once more
     compute = steps * (own * (speed.image * twice + changing) + speed.batch)
-    decode = steps * own * decode_seconds(store, sample, network.input.size)
+    decode = steps * own * decode_seconds(store, sample, network.input)
     work = LoadedWork(compute, decode, worker_count(loader.num_workers, device), device)
     weights = sum(parameter.numel() for module in modules for parameter in module.parameters()) * 4
     return (

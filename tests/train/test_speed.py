@@ -136,9 +136,9 @@ def test_a_gpu_that_waits_for_images_is_said() -> None:
 
 
 def test_changes_of_images_are_timed_where_there_are_any() -> None:
-    assert speed.change_seconds(AugmentConfig(flip=0.5, shift=2), 32, CPU, 16) == 0
+    assert speed.change_seconds(AugmentConfig(flip=0.5, shift=2), ImageInput(32), CPU, 16) == 0
     few, many = (
-        speed.change_seconds(config, 32, CPU, 64)
+        speed.change_seconds(config, ImageInput(32), CPU, 64)
         for config in (AugmentConfig(brightness=0.4), AugmentConfig(brightness=0.4, crop=(0.5, 1), blur=1))
     )
     assert 0 < few < many < 0.01

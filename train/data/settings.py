@@ -1,13 +1,15 @@
-"""Settings of how training images change at random; without torch, so that settings are read quickly."""
+"""Settings of how images are decoded, and of how training images change at random; without torch."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from ...mining.settings import Settings
 
+DecoderSetting = Literal["auto", "pillow", "simplejpeg"]
+"""What decodes JPEGs."""
 Share = Annotated[float, Field(gt=0, le=1)]
 Ratio = Annotated[float, Field(gt=0.01, lt=100)]
 Sigma = Annotated[float, Field(gt=0, le=20)]
