@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from waits import CountedWaits
 
 from subspace.mining import InputError
 from subspace.mining.manifest import Manifest
@@ -128,6 +129,34 @@ def test_pieces_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "VALUES_AT_ONCE", {"cpu": 3 * 10 * 14 * 4})
     assert torch.equal(change_pixels(images, drawn), whole)
     assert torch.equal(change_pixels(images.to(memory_format=torch.channels_last), drawn), whole)
+
+
+def batch_of(images: int) -> ImageBatch:
+    pixels = np.random.default_rng(1).integers(0, 256, (images, 3, 30, 22), np.uint8)
+    return ImageBatch(0, np.arange(images), torch.from_numpy(pixels), [])
+
+
+def test_a_gpu_would_not_be_waited_for() -> None:
+    with CountedWaits() as waits:
+        module.ImageChanges(EVERYTHING, (0,), CPU)(batch_of(40))
+    assert waits.seen == []
+
+
+@pytest.mark.cuda
+def test_a_gpu_makes_the_images_of_a_cpu_to_a_level_and_is_not_waited_for() -> None:
+    batch, gpu = batch_of(40), torch.device("cuda")
+    there = replace(batch, images=batch.images.to(gpu))
+    change = module.ImageChanges(EVERYTHING, (0,), gpu)
+    change(there)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        found = change(there).images
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    wanted = module.ImageChanges(EVERYTHING, (0,), CPU)(batch).images
+    apart = (found.cpu().int() - wanted.int()).abs()
+    # A level of a crop that is rounded otherwise goes through all that follows, and hue may double it.
+    assert float((apart > 2).float().mean()) < 1e-3
 
 
 def test_both_passes_of_a_chunked_training_see_the_same_images(store: ImageStore) -> None:

@@ -43,7 +43,7 @@ class DrawnChanges:
     hue: np.ndarray | None = None
     """float32[b], shares of the colour circle."""
     grey: Some | None = None
-    """No values."""
+    """Only whom."""
     blur: Some | None = None
     """[k, 2R+1], a Gaussian in multiples of 2^-16."""
     low_resolution: Some | None = None
@@ -92,7 +92,7 @@ def draw_changes(
         contrast=factor("contrast", config.contrast),
         saturation=factor("saturation", config.saturation),
         hue=each("hue", config.hue, lambda random: random.uniform(-config.hue, config.hue, n)),
-        grey=some("grey", config.grey, lambda _: np.zeros((n, 0))),
+        grey=some("grey", config.grey, lambda _: np.zeros(n)),
         blur=some(
             "blur",
             config.blur,
