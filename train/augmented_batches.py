@@ -34,7 +34,7 @@ VALUES_AT_ONCE = {"cpu": 2**19, "cuda": 2**26}
 """Pixel values that are floats at the same time: what stays in a cache, and what bounds memory (a few times 256 MB)."""
 
 
-def augmented_batches(
+def augment_batches(
     batches: Iterator[ImageBatch], dataset: DecodedBatches, device: torch.device
 ) -> Iterator[ImageBatch]:
     """Yield the batches with their images changed on `device`, or as they are where nothing is to change.
@@ -61,7 +61,7 @@ def augmented_batches(
         >>> chunks = ImageChunks(np.arange(3), size=3)
         >>> dataset = DecodedBatches(store, chunks, 8, augment=AugmentConfig(erase=1))
         >>> loaded = load_batches(dataset, range(1), num_workers=0)
-        >>> next(augmented_batches(loaded, dataset, torch.device("cpu"))).images.unique()
+        >>> next(augment_batches(loaded, dataset, torch.device("cpu"))).images.unique()
         tensor([128, 255], dtype=torch.uint8)
     """
     if dataset.augment is None or not dataset.augment.on_device:

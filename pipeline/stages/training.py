@@ -13,7 +13,7 @@ import torch
 
 from ...mining.errors import StoppedEarly
 from ...train import distributed
-from ...train.augmented_batches import augmented_batches
+from ...train.augmented_batches import augment_batches
 from ...train.checkpoint_meta import CheckpointMeta, read_meta
 from ...train.collapse import Collapse, CollapseGuard
 from ...train.data.batches import DecodedBatches, ImageBatch, load_batches
@@ -154,7 +154,7 @@ class Training:
         """Train on from `step`; return the step of the end, that of the plan or an earlier one."""
         steps = len(self.plan)
         loaded = load_batches(self.dataset, range(step, steps), self.num_workers, pin=device.type == "cuda")
-        batches = augmented_batches(copied_ahead(loaded, device), self.dataset, device)
+        batches = augment_batches(copied_ahead(loaded, device), self.dataset, device)
         if step == 0 and self.guard.goes_back:
             self.states.save(self.states.at(0), 0)
         phases = Phases(device)

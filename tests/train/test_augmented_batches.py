@@ -19,7 +19,7 @@ from waits import CountedWaits
 from subspace.mining import InputError
 from subspace.mining.manifest import Manifest
 from subspace.train import augmented_batches as module
-from subspace.train.augmented_batches import augmented_batches, change_pixels
+from subspace.train.augmented_batches import augment_batches, change_pixels
 from subspace.train.data import drawn_changes, settings
 from subspace.train.data.batches import DecodedBatches, ImageBatch, load_batches
 from subspace.train.data.images import ImageStore
@@ -68,7 +68,7 @@ def changed(
     dataset = DecodedBatches(
         store, batches_of, SIZE, augment=config, seed=seed, keep_repeats=True, process=process
     )
-    return list(augmented_batches(load_batches(dataset, numbers, num_workers), dataset, CPU))
+    return list(augment_batches(load_batches(dataset, numbers, num_workers), dataset, CPU))
 
 
 def by_step(batches: list[ImageBatch]) -> dict[int, Tensor]:
@@ -119,7 +119,7 @@ def test_nothing_to_do_is_nothing_done(store: ImageStore) -> None:
     for config in (AugmentConfig(), AugmentConfig(flip=0.5, shift=2)):
         dataset = DecodedBatches(store, batches_of, SIZE, augment=config)
         batches = iter([dataset[0]])
-        assert augmented_batches(batches, dataset, CPU) is batches  # pyright: ignore[reportArgumentType]
+        assert augment_batches(batches, dataset, CPU) is batches  # pyright: ignore[reportArgumentType]
 
 
 def test_pieces_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
