@@ -29,7 +29,7 @@ class AugmentConfig(Settings):
         description="crop to a random share of the area between these two and resize back, e.g. [0.6, 1]; null: no crop",
     )
     crop_ratio: tuple[Ratio, Ratio] = Field(
-        default=(0.75, 4 / 3),
+        default=(0.75, 1.33),
         description="width over height of the crop, beside that of the image, from the first to the second",
     )
     brightness: float = Field(
