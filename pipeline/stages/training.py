@@ -132,12 +132,11 @@ class Training:
         self.network.to(device)
         self.loss.to(device)
         before = self.states.restore(self.begin_with)
-        step = before.step
-        if step:
-            options.console.say(f"{self.stage.label}: resuming at step {step} of {len(self.plan)}")
+        if before.step:
+            options.console.say(f"{self.stage.label}: resuming at step {before.step} of {len(self.plan)}")
         if not self.checkpoint.exists():
             options.console.say(self._how(before))
-            self.states.save(self.checkpoint, self._train(step, device, options))
+            self.states.save(self.checkpoint, self._train(before.step, device, options))
         self.states.finish()
         return self._summary()
 
