@@ -47,14 +47,15 @@ def current_directory_first() -> Iterator[None]:
 
 
 def find_function(spec: str) -> Callable[..., object]:
-    """The function that `python:module:function` names; call this inside `current_directory_first`.
+    """The function that `python:module:function` names, its module looked for in the current directory, too.
 
     Raises:
         InputError: no such module or function.
     """
     module_name, function_name = module_and_function(spec)
     try:
-        module = importlib.import_module(module_name)
+        with current_directory_first():
+            module = importlib.import_module(module_name)
     except ImportError as error:
         raise InputError(
             f"{spec}: cannot import {module_name!r} ({error}); install it, or run where {module_name} is"

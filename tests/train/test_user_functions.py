@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from subspace.mining.errors import InputError, OwnCodeError
-from subspace.train.user_functions import blamed, current_directory_first, find_function, with_article
+from subspace.train.user_functions import blamed, find_function, with_article
 
 
 @pytest.fixture
@@ -28,8 +28,9 @@ def users_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_the_traceback_begins_in_the_users_code(users_code: str) -> None:
-    with current_directory_first():
-        net = find_function(f"python:{users_code}:Net")()
+    path = list(sys.path)
+    net = find_function(f"python:{users_code}:Net")()
+    assert sys.path == path
     assert isinstance(net, torch.nn.Module)
 
     def call() -> None:

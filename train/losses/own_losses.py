@@ -80,7 +80,7 @@ def find_own(name: str, setting: str = "train.loss") -> Callable[..., object]:
     """
     check_own(name, setting)
     if name.startswith(PYTHON_PREFIX):
-        with current_directory_first(), blamed(name):
+        with blamed(name):
             return find_function(name)
     return getattr(_pml("losses", setting), name.removeprefix(PML_PREFIX))
 
