@@ -147,8 +147,11 @@ class OwnLoss(EmbeddingLoss):
         super().__init__()
         self.module, self.miner, self.spec = module, miner, spec
         self.steps = StepSeeds(seed, f"loss {spec}")
-        self._ours = module if isinstance(module, EmbeddingLoss) else None
         self.takes_references = self._ours is not None and self._ours.takes_references
+
+    @property
+    def _ours(self) -> EmbeddingLoss | None:
+        return self.module if isinstance(self.module, EmbeddingLoss) else None
 
     def forward(
         self,

@@ -51,6 +51,10 @@ class Centres(torch.nn.Module):
 def ohnm(margin=0.3):
     return BatchOHNMLoss(margin)
 
+def softmax(num_classes, embedding_size):
+    from subspace.train.losses import SoftmaxLoss
+    return SoftmaxLoss(num_classes, embedding_size)
+
 def number(): return 3
 def broken(): raise KeyError("in the user's code")
 
@@ -130,6 +134,14 @@ def test_a_loss_of_ours_keeps_its_answers() -> None:
     assert not loss.labels_are_places
     assert [rung.name for rung in loss.rungs()] == [rung.name for rung in plain.rungs()]
     loss(embeddings_of(1), LABELS)  # with references
+
+
+def test_a_class_loss_of_ours_begins_at_the_means_and_is_saved_once() -> None:
+    means = torch.nn.functional.normalize(embeddings_of(5)[:CLASSES], dim=1)
+    identities = TrainingSet.from_means(means, torch.zeros(CLASSES, dtype=torch.int64), seed=0)
+    loss = build_loss("python:users_losses:softmax", {}, identities)
+    assert set(loss.state_dict()) == {"module.weight", "steps.step"}
+    assert torch.equal(loss.module.weight, means)
 
 
 def test_half_precision_and_sums() -> None:
