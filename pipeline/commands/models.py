@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..exporting.request import OLDEST_OPSET, Format, Preprocessing, Quantization
+from ..exporting.request import OLDEST_OPSET, Preprocessing, Quantization
 from .parameters import AsJson, Quiet
 
 commands = typer.Typer()
@@ -21,7 +21,9 @@ def export(
             metavar="CHECKPOINT|RUN", help="Checkpoint folder; or a run, for its best round, else its latest."
         ),
     ],
-    to: Annotated[list[Format], typer.Option(help="What to write; may be given several times.")],
+    to: Annotated[
+        list[str], typer.Option(help="onnx, safetensors or torch (torch.export); may be given several times.")
+    ],
     out: Annotated[
         Path | None, typer.Option(help="Folder to write; by default `export` beside the checkpoint.")
     ] = None,
@@ -31,8 +33,8 @@ def export(
     ] = "inside",
     opset: Annotated[int, typer.Option(help="ONNX operator set, 18 or later.")] = OLDEST_OPSET,
     quantize: Annotated[
-        Quantization, typer.Option(help="int8: also a dynamically quantised ONNX file, its loss measured.")
-    ] = "none",
+        Quantization | None, typer.Option(help="Also a dynamically quantised ONNX file, its loss measured.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier export in that folder.")] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,

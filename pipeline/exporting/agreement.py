@@ -35,9 +35,13 @@ def largest_difference(what: str, network: Backbone, exported: Embedder) -> floa
         )
         expected, found = embed_with_torch(network, images), exported(images)
         if not np.isfinite(expected).all():
-            raise InputError(f"the network of {network.spec} gives NaN for random images; export another checkpoint")
+            raise InputError(
+                f"the network of {network.spec} gives NaN for random images; export another checkpoint"
+            )
         if found.shape != expected.shape:
-            raise InputError(f"{what} gives embeddings of shape {found.shape}, not {expected.shape}; nothing is written")
+            raise InputError(
+                f"{what} gives embeddings of shape {found.shape}, not {expected.shape}; nothing is written"
+            )
         difference = float(np.abs(found - expected).max())
         if not difference <= TOLERANCE:  # NaN too
             raise InputError(

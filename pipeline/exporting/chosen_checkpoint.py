@@ -65,9 +65,7 @@ def choose_checkpoint(path: Path) -> ChosenCheckpoint:
     for index in (*reversed(run.rounds), -1):
         folder = run.round(index)
         if folder.finished("train" if index >= 0 else "pretrain") and folder.checkpoint.is_dir():
-            return _chosen(
-                folder.checkpoint, "the latest finished one, as no round is kept as the best"
-            )
+            return _chosen(folder.checkpoint, "the latest finished one, as no round is kept as the best")
     raise InputError(f"{path} has no finished network yet; make one with: subspace run {path}")
 
 

@@ -70,7 +70,10 @@ def training_rows(chosen: ChosenCheckpoint, config: RunConfig) -> list[tuple[str
     rounds = "rounds" if config.rounds != 1 else "round"
     of_round = f" (round {folder.index}, counted from 0)" if folder is not None else ""
     return [
-        ("strategy", f"{plan.strategy}: groups of {draw.group_size}, {100 * draw.random_fraction:.0f} % random"),
+        (
+            "strategy",
+            f"{plan.strategy}: groups of {draw.group_size}, {100 * draw.random_fraction:.0f} % random",
+        ),
         ("subspaces", f"{config.cluster.ids_per_subspace} identities each"),
         ("rounds", f"{config.rounds} {rounds} of {plan.steps:,} steps{of_round}"),
         ("batches", f"{plan.P} identities × {plan.K} images, {chosen.meta.step:,} steps in the last round"),

@@ -15,6 +15,7 @@ from ..console import amount
 from .chosen_checkpoint import ChosenCheckpoint
 from .description import INPUT, OUTPUT
 from .figures import evaluation_of, metric_rows, split_rows, training_rows
+from .frozen_file import frozen_contents
 from .request import FILES, ExportRequest
 
 
@@ -55,6 +56,7 @@ def model_card(
         files=[(file.name, amount(file.bytes), file.what) for file in files],
         names=FILES,
         config=config,
+        frozen=frozen_contents(network) is not None,
         manifest=manifest,
         manifest_name=Path(config.manifest).name if config is not None else "",
         splits=data,
@@ -63,6 +65,7 @@ def model_card(
         metrics=None if isinstance(evaluation, str) else metric_rows(evaluation),
         input=image_input,
         least=(int(image_input.width / image_input.crop), int(image_input.height / image_input.crop)),
+        programs=[FILES[name] for name in request.formats if name != "safetensors"],
         scale=scale,
         offset=offset,
         INPUT=INPUT,

@@ -51,7 +51,9 @@ def onnx_model(
                 f"torch cannot write this network as ONNX: {first_line(error)}; try another --opset, or --to torch"
             ) from error
     if exported is None:
-        raise InputError(f"torch {torch.__version__} has no ONNX exporter of this kind; it needs 2.6 or later")
+        raise InputError(
+            f"torch {torch.__version__} has no ONNX exporter of this kind; it needs 2.6 or later"
+        )
     model = exported.model_proto
     written = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     if written != opset:
@@ -76,7 +78,9 @@ def write_onnx(path: Path, model: onnx.ModelProto, largest: int = LARGEST_FILE) 
     import onnx
 
     beside = sum(len(weights.raw_data) for weights in model.graph.initializer) > largest
-    onnx.save_model(model, str(path), save_as_external_data=beside, location=WEIGHTS_BESIDE if beside else None)
+    onnx.save_model(
+        model, str(path), save_as_external_data=beside, location=WEIGHTS_BESIDE if beside else None
+    )
 
 
 def run_onnx(path: Path, normalize: ImageInput | None) -> Embedder:

@@ -8,9 +8,8 @@ from typing import Literal
 
 from ...mining.errors import InputError
 
-Format = Literal["onnx", "safetensors", "torch"]
 Preprocessing = Literal["inside", "outside"]
-Quantization = Literal["none", "int8"]
+Quantization = Literal["int8"]
 
 FILES: dict[str, str] = {"onnx": "model.onnx", "safetensors": "model.safetensors", "torch": "model.pt2"}
 """The file of each format."""
@@ -36,16 +35,19 @@ class ExportRequest:
         ('model.onnx', 'model.pt2', 'model.md')
     """
 
-    formats: tuple[Format, ...]
+    formats: tuple[str, ...]
+    """Keys of `FILES`."""
     preprocessing: Preprocessing = "inside"
     """inside: uint8 RGB images are normalised by the file; outside: it takes normalised float32 images."""
     opset: int = OLDEST_OPSET
-    quantize: Quantization = "none"
+    quantize: Quantization | None = None
 
     def __post_init__(self) -> None:
+        if unknown := [name for name in self.formats if name not in FILES]:
+            raise InputError(f"--to {unknown[0]}: give {', '.join(FILES)}")
         if self.opset < OLDEST_OPSET:
             raise InputError(f"--opset {self.opset}: torch writes {OLDEST_OPSET} and later")
-        if self.quantize != "none" and "onnx" not in self.formats:
+        if self.quantize and "onnx" not in self.formats:
             raise InputError(f"--quantize {self.quantize} makes an ONNX file; add --to onnx")
         if "onnx" in self.formats and any(find_spec(name) is None for name in ONNX_PACKAGES):
             raise InputError("ONNX is missing: pip install 'subspace-mining[onnx]'")

@@ -49,9 +49,7 @@ def sample_images(manifest: Manifest, config: RunConfig, input: ImageInput) -> S
     return _decoded(manifest, input, np.concatenate((gallery, probe)), len(gallery))
 
 
-def _decoded(
-    manifest: Manifest, input: ImageInput, image_id: np.ndarray, probes: int | None
-) -> SampleImages:
+def _decoded(manifest: Manifest, input: ImageInput, image_id: np.ndarray, probes: int | None) -> SampleImages:
     """Without what cannot be read."""
     store, images, readable = ImageStore(manifest), [], []
     for place, number in enumerate(image_id.tolist()):

@@ -8,13 +8,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from ...train.image_input import ImageInput
 from .agreement import Embedder
 from .traced_program import quiet
-
-import numpy as np
 
 DESCRIPTION = "description.json"
 """The file within the .pt2 that says what it is; `extra_files` of torch.export.load."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file, save
 
 from ...train.networks.backbone import Backbone
 from ...train.networks.building import build_backbone
+from ...train.preprocess_config import PreprocessConfig
 from .agreement import Embedder, embed_with_torch
 
 
@@ -29,8 +29,8 @@ def write_weights(path: Path, network: Backbone, description: dict[str, str]) ->
 
 def run_weights(path: Path, network: Backbone) -> Embedder:
     """A new network of the same spec with the weights of the file."""
-    again = build_backbone(network.spec, embedding_size=network.embedding_size)
-    again.input = network.input
+    preprocess = PreprocessConfig.model_validate(network.input.to_json())
+    again = build_backbone(network.spec, embedding_size=network.embedding_size, preprocess=preprocess)
     again.body.load_state_dict(load_file(path))
     return lambda images: embed_with_torch(again, images)
 

@@ -17,6 +17,7 @@ from .agreement import largest_difference
 from .chosen_checkpoint import ChosenCheckpoint
 from .description import description_of
 from .figures import manifest_of, settings_of
+from .frozen_file import check_frozen, frozen_contents
 from .int8_file import int8_loss, write_int8
 from .model_card import ExportedFile, model_card
 from .onnx_file import onnx_model, run_onnx, write_onnx
@@ -42,10 +43,13 @@ def export_checkpoint(
     manifest = manifest_of(config)
     network = load_network(f"{CHECKPOINT_PREFIX}{chosen.folder}").eval()
     result: dict[str, Any] = {"checkpoint": str(chosen.folder), "why": chosen.why, "folder": str(out)}
+    frozen = frozen_contents(network)
+    if frozen is not None:
+        check_frozen(network, request)
     with whole_folder(out) as aside:
         writer = _Writer(aside, chosen, network, request, config, manifest)
         for name in request.formats:
-            writer.write(name)
+            writer.write(name) if frozen is None else writer.copy(name, frozen)
         if request.quantize == "int8":
             writer.write_int8()
         card = model_card(chosen, network, request, writer.files, config, manifest)
@@ -106,7 +110,12 @@ class _Writer:
                 write_program(path, program, self.description)
                 exported, what = run_program(path, self.normalize), "torch.export program"
         difference = largest_difference(path.name, self.network, exported)
-        self._add(path, f"{what}; differs from the network by at most {difference:.0e}", difference=difference)
+        self._add(path, f"{what}; {_apart(difference)}", difference=difference)
+
+    def copy(self, name: str, contents: bytes) -> None:
+        path = self.folder / FILES[name]
+        path.write_bytes(contents)
+        self._add(path, f"a copy of the frozen network {self.network.spec}, byte for byte", difference=0.0)
 
     def write_int8(self) -> None:
         source, target = self.folder / FILES["onnx"], self.folder / INT8_FILE
@@ -129,3 +138,11 @@ class _Writer:
             what += f", its weights in {beside.name}"
         self.files.append(ExportedFile(path.name, size, what))
         self.facts["files"][path.name] = {"bytes": size, **facts}
+
+
+def _apart(difference: float) -> str:
+    return (
+        f"embeddings within {difference:.0e} of the network's"
+        if difference
+        else "embeddings equal to the network's"
+    )
