@@ -57,19 +57,31 @@ def traced(network: Backbone, preprocessing: str) -> torch.export.ExportedProgra
     inside = preprocessing == "inside"
     module = (_Normalized if inside else _Plain)(network.cpu().eval())
     example = torch.zeros(shape, dtype=torch.uint8 if inside else torch.float32)
-    with quiet(), torch.no_grad():
+    with quiet(), _plain_attention(), torch.no_grad():
         try:
             program = torch.export.export(
                 module, (example,), dynamic_shapes={"images": {0: torch.export.Dim("batch")}}, strict=False
             )
         except Exception as error:  # whatever a network of the user's own, or torch's tracer, raises
-            raise InputError(
-                f"torch.export cannot trace {network.spec}: {first_line(error)}; "
-                "write its forward without branches on values, or export --to safetensors"
-            ) from error
+            if "specialized it to be a constant" in str(error):
+                why = "its forward fixes the number of images; write images.shape[0], not len(images)"
+            else:
+                why = f"{first_line(error)}; write its forward without branches on values"
+            raise InputError(f"torch.export cannot trace {network.spec}: {why}, or export --to safetensors") from error
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of this machine
     return program
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Without the fused transformer layers that torch takes for inference, which no other format has."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 @contextmanager
