@@ -45,7 +45,14 @@ def before_the_command(
     """Options before the command."""
 
 
-for module in (data_commands, stage_commands, run_commands, model_commands, cluster_commands, machine_commands):
+for module in (
+    data_commands,
+    stage_commands,
+    run_commands,
+    model_commands,
+    cluster_commands,
+    machine_commands,
+):
     app.add_typer(module.commands)
 
 

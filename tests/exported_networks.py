@@ -24,14 +24,14 @@ def saved(folder: Path, network: Backbone) -> Path:
     return folder / "checkpoint"
 
 
-def linear_network(input: ImageInput) -> Backbone:
+def linear_network(input: ImageInput, spec: str = "linear") -> Backbone:
     """The smallest network there is, so that preprocessing is all that matters; drawn by a fixed seed."""
     body = nn.Sequential(nn.Flatten(), nn.Linear(3 * input.height * input.width, 5))
     drawn = np.random.default_rng(1).normal(size=(5, 3 * input.height * input.width))
     with torch.no_grad():
         body[1].weight.copy_(torch.from_numpy(drawn))  # pyright: ignore[reportArgumentType]
         body[1].bias.zero_()  # pyright: ignore[reportCallIssue]
-    return Backbone(body, spec="linear", input=input, embedding_size=5)
+    return Backbone(body, spec=spec, input=input, embedding_size=5)
 
 
 class Transformer(nn.Module):

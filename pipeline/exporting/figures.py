@@ -98,3 +98,16 @@ def evaluation_of(chosen: ChosenCheckpoint) -> dict[str, Any] | str:
 def metric_rows(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
     """Name and `value [low, high]` in percent of each metric."""
     return [(name, in_percent(metric)) for name, metric in evaluation["metrics"].items()]
+
+
+def examined_on(evaluation: dict[str, Any]) -> list[str]:
+    """How many identities, probes, gallery images and distractors; those that the evaluation tells of."""
+    names = {
+        "identities": "identities",
+        "probes": "probes",
+        "gallery": "gallery images",
+        "distractors": "distractors",
+    }
+    return [
+        f"{evaluation[key]:,} {words}" for key, words in names.items() if isinstance(evaluation.get(key), int)
+    ]

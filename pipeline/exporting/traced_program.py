@@ -67,7 +67,9 @@ def traced(network: Backbone, preprocessing: str) -> torch.export.ExportedProgra
                 why = "its forward fixes the number of images; write images.shape[0], not len(images)"
             else:
                 why = f"{first_line(error)}; write its forward without branches on values"
-            raise InputError(f"torch.export cannot trace {network.spec}: {why}, or export --to safetensors") from error
+            raise InputError(
+                f"torch.export cannot trace {network.spec}: {why}, or export --to safetensors"
+            ) from error
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of this machine
     return program

@@ -57,7 +57,9 @@ def test_preprocessing_is_where_it_was_asked_for(preprocessing: str, tmp_path: P
     given = images if preprocessing == "inside" else normalized
     (found,) = ReferenceEvaluator(model).run(None, {"images": given})
     np.testing.assert_allclose(found, embeddings, rtol=0, atol=1e-5)
-    np.testing.assert_allclose(program.module()(torch.from_numpy(given)).detach(), embeddings, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        program.module()(torch.from_numpy(given)).detach(), embeddings, rtol=0, atol=1e-5
+    )
 
     normalize = None if preprocessing == "inside" else network.input
     write_onnx(tmp_path / "model.onnx", model)
@@ -67,7 +69,8 @@ def test_preprocessing_is_where_it_was_asked_for(preprocessing: str, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("branching", "without branches on values"), ("counting", r"images\.shape\[0\], not len")]
+    ("name", "words"),
+    [("branching", "without branches on values"), ("counting", r"images\.shape\[0\], not len")],
 )
 def test_what_cannot_be_traced_is_refused(name: str, words: str) -> None:
     network = build_backbone(f"python:exported_networks:{name}")

@@ -116,8 +116,12 @@ def test_a_folder_is_not_written_over_unasked(checkpoint: Path, tmp_path: Path) 
 def test_a_file_that_differs_is_not_written(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(write_export, "run_onnx", lambda path, normalize: lambda images: np.zeros((len(images), 16)))
-    with pytest.raises(InputError, match=r"model\.onnx differs from the network in torch by 0\.\d+ at a batch of 1"):
+    monkeypatch.setattr(
+        write_export, "run_onnx", lambda path, normalize: lambda images: np.zeros((len(images), 16))
+    )
+    with pytest.raises(
+        InputError, match=r"model\.onnx differs from the network in torch by 0\.\d+ at a batch of 1"
+    ):
         export_checkpoint(choose_checkpoint(checkpoint), ExportRequest(("onnx",)), tmp_path / "out", QUIET)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
 
@@ -126,9 +130,10 @@ def test_a_network_without_images_is_quantised_unmeasured(checkpoint: Path, tmp_
     request = ExportRequest(("onnx",), quantize="int8")
     done = export_checkpoint(choose_checkpoint(checkpoint), request, tmp_path / "out", QUIET)
     assert done["files"]["model.int8.onnx"]["loss"] is None
-    assert "loss not measured, no images: the checkpoint was made outside a run" in (
-        tmp_path / "out" / "model.md"
-    ).read_text()
+    assert (
+        "loss not measured, no images: the checkpoint was made outside a run"
+        in (tmp_path / "out" / "model.md").read_text()
+    )
 
 
 def test_weights_of_another_size_and_input_come_back(tmp_path: Path) -> None:
