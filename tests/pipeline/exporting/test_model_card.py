@@ -32,12 +32,13 @@ INPUTS = {
 
 
 def photos(folder: Path) -> None:
-    """a.jpg, wide, and b.jpg, tall; random pixels enlarged, so that they have shapes in them."""
-    for name, size, seed in (("a", (97, 61), 0), ("b", (50, 83), 1)):
+    """a.jpg, wide, and b.jpg, large and on its side; random pixels enlarged, so that they have shapes in them."""
+    for name, size, seed, turn in (("a", (97, 61), 0, 1), ("b", (431, 283), 1, 6)):
         pixels = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
-        Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC).save(
-            folder / f"{name}.jpg", quality=95
-        )
+        exif = Image.Exif()
+        exif[0x0112] = turn
+        enlarged = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
+        enlarged.save(folder / f"{name}.jpg", quality=95, exif=exif)
 
 
 def expected(network: Backbone, folder: Path) -> np.ndarray:
