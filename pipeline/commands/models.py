@@ -43,11 +43,12 @@ def export(
     from ..console import Console
     from ..exporting.chosen_checkpoint import choose_checkpoint
     from ..exporting.request import ExportRequest
+    from ..stage_folder import EXPORT
 
     request = ExportRequest(tuple(dict.fromkeys(to)), preprocessing, opset, quantize)
     chosen, console = choose_checkpoint(checkpoint), Console(quiet, as_json)
     console.say(f"exporting {chosen.folder} ({chosen.why})")
     from ..exporting.write_export import export_checkpoint
 
-    target = out if out is not None else chosen.folder.parent / "export"
+    target = out if out is not None else chosen.folder.parent / EXPORT
     console.result(export_checkpoint(chosen, request, target, console, force=force))

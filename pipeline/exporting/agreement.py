@@ -16,7 +16,7 @@ from ...train.networks.backbone import Backbone
 
 BATCH_SIZES = (1, 2, 7)
 TOLERANCE = 1e-4
-"""Of any number of an embedding of unit length; float32 arithmetic in another order differs by about 1e-6."""
+"""Allowed for any number of an embedding of unit length; float32 arithmetic in another order differs by about 1e-6."""
 
 Embedder = Callable[[np.ndarray], np.ndarray]
 """uint8 RGB [B, 3, H, W] -> float32 [B, D]."""

@@ -27,10 +27,10 @@ class Int8Loss:
 
     images: int
     mean_cosine: float
-    """Of each image's two embeddings."""
+    """Cosine of each image's two embeddings."""
     worst_cosine: float
     rank_1: tuple[float, float] | None
-    """Of float and of int8, over the same probes and gallery; None where no identity has two images."""
+    """Rank-1 of float and of int8, over the same probes and gallery; None where no identity has two images."""
 
     def in_words(self) -> str:
         """One line for a person."""

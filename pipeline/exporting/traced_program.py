@@ -20,12 +20,15 @@ from ...train.networks.backbone import Backbone
 class _Normalized(nn.Module):
     """uint8 RGB [B, 3, H, W] -> embeddings; constants are buffers, so that the graph is a cast, a product, a difference."""
 
+    scale: Tensor
+    offset: Tensor
+
     def __init__(self, network: Backbone) -> None:
         super().__init__()
         self.network = network
-        scale, offset = network.input.scale_and_offset
-        self.register_buffer("scale", torch.tensor(scale).view(1, 3, 1, 1))
-        self.register_buffer("offset", torch.tensor(offset).view(1, 3, 1, 1))
+        scale, offset = (torch.tensor(values).view(1, 3, 1, 1) for values in network.input.scale_and_offset)
+        self.register_buffer("scale", scale)
+        self.register_buffer("offset", offset)
 
     def forward(self, images: Tensor) -> Tensor:
         if self.network.input.channels == "BGR":

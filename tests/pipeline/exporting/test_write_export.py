@@ -28,6 +28,7 @@ from subspace.pipeline.exporting import write_export
 from subspace.pipeline.exporting.chosen_checkpoint import choose_checkpoint
 from subspace.pipeline.exporting.request import ExportRequest
 from subspace.pipeline.exporting.write_export import export_checkpoint
+from subspace.pipeline.inspection.folders import summarize_folder
 from subspace.train import ImageInput, build_backbone, load_network
 
 QUIET = Console(quiet=True)
@@ -98,6 +99,12 @@ def test_equal_checkpoints_give_equal_bytes_without_paths_of_this_machine(
         content = (exported / name).read_bytes()
         assert content == (tmp_path / "again" / name).read_bytes(), name
         assert not [path for path in here if path.encode() in content], name
+
+
+def test_inspect_knows_an_export(exported: Path) -> None:
+    what = {entry["name"]: entry["what"] for entry in summarize_folder(exported).facts["entries"]}
+    assert what["model.onnx"] == what["model.int8.onnx"] == "network in ONNX"
+    assert "not of a run" not in what.values()
 
 
 def test_a_folder_is_not_written_over_unasked(checkpoint: Path, tmp_path: Path) -> None:
