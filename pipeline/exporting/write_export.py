@@ -13,7 +13,7 @@ from ...train.networks.backbone import Backbone
 from ...train.networks.registry import CHECKPOINT_PREFIX
 from ..config import RunConfig
 from ..console import Console, amount
-from .agreement import largest_difference
+from .agreement import Reference, largest_difference, references
 from .chosen_checkpoint import ChosenCheckpoint
 from .description import description_of
 from .figures import manifest_of, settings_of
@@ -48,10 +48,13 @@ def export_checkpoint(
         check_frozen(network, request)
     with whole_folder(out) as aside:
         writer = _Writer(aside, chosen, network, request, config, manifest)
-        for name in request.formats:
-            writer.write(name) if frozen is None else writer.copy(name, frozen)
-        if request.quantize == "int8":
-            writer.write_int8()
+        with console.progress("export", len(request.files) - 1, "files") as progress:
+            for name in request.formats:
+                writer.write(name) if frozen is None else writer.copy(name, frozen)
+                progress.update(1, FILES[name])
+            if request.quantize == "int8":
+                writer.write_int8()
+                progress.update(1, INT8_FILE)
         card = model_card(chosen, network, request, writer.files, config, manifest)
         write_text(aside / CARD, card)
     for file in writer.files:
@@ -93,11 +96,13 @@ class _Writer:
         self.config, self.manifest = config, manifest
         self.description = description_of(network, chosen.meta, request.preprocessing)
         self.normalize = network.input if request.preprocessing == "outside" else None
+        self.expected: list[Reference] = []
         self.files: list[ExportedFile] = []
         self.facts: dict[str, Any] = {"files": {}}
 
     def write(self, name: str) -> None:
         path, what = self.folder / FILES[name], name
+        self.expected = self.expected or references(self.network)
         if name == "safetensors":
             write_weights(path, self.network, {**self.description, "preprocessing": "none"})
             exported, what = run_weights(path, self.network), "safetensors, weights alone"
@@ -109,7 +114,7 @@ class _Writer:
             else:
                 write_program(path, program, self.description)
                 exported, what = run_program(path, self.normalize), "torch.export program"
-        difference = largest_difference(path.name, self.network, exported)
+        difference = largest_difference(path.name, self.expected, exported)
         self._add(path, f"{what}; {_apart(difference)}", difference=difference)
 
     def copy(self, name: str, contents: bytes) -> None:

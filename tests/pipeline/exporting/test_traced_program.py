@@ -16,7 +16,7 @@ from exported_networks import linear_network, random_images
 from onnx.reference import ReferenceEvaluator
 
 from subspace.mining import InputError
-from subspace.pipeline.exporting.agreement import TOLERANCE, embed_with_torch, largest_difference
+from subspace.pipeline.exporting.agreement import TOLERANCE, embed_with_torch, largest_difference, references
 from subspace.pipeline.exporting.onnx_file import onnx_model, run_onnx, write_onnx
 from subspace.pipeline.exporting.torch_file import run_program, write_program
 from subspace.pipeline.exporting.traced_program import traced
@@ -84,7 +84,10 @@ def test_the_opset_is_the_one_that_was_asked_for(opset: int, tmp_path: Path) -> 
     model = onnx_model(traced(network, "inside"), opset, {"spec": "linear"})
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", opset)]
     write_onnx(tmp_path / "model.onnx", model)
-    assert largest_difference("model.onnx", network, run_onnx(tmp_path / "model.onnx", None)) < TOLERANCE
+    assert (
+        largest_difference("model.onnx", references(network), run_onnx(tmp_path / "model.onnx", None))
+        < TOLERANCE
+    )
 
 
 def test_an_opset_that_onnx_does_not_know_is_refused() -> None:
@@ -97,25 +100,26 @@ def test_weights_that_are_too_large_for_one_file_lie_beside_it(tmp_path: Path) -
     path = tmp_path / "model.onnx"
     write_onnx(path, onnx_model(traced(network, "inside"), 18, {}), largest=1_000_000)
     assert (tmp_path / "model.onnx.data").stat().st_size > 2_000_000 > 100_000 > path.stat().st_size
-    assert largest_difference("model.onnx", network, run_onnx(path, None)) < TOLERANCE
+    assert largest_difference("model.onnx", references(network), run_onnx(path, None)) < TOLERANCE
 
 
 def test_a_difference_is_refused_with_its_size() -> None:
     network = linear_network(UNUSUAL)
+    expected = references(network)
 
     def off(images: np.ndarray) -> np.ndarray:
         return embed_with_torch(network, images) + (0.002 if len(images) == 7 else 0)
 
     with pytest.raises(InputError, match=r"it differs from the network in torch by 0\.002 at a batch of 7"):
-        largest_difference("it", network, off)
+        largest_difference("it", expected, off)
     with pytest.raises(InputError, match=r"differs .* by nan at a batch of 1"):
-        largest_difference("it", network, lambda images: embed_with_torch(network, images) * np.nan)
+        largest_difference("it", expected, lambda images: embed_with_torch(network, images) * np.nan)
     with pytest.raises(InputError, match=r"shape \(1, 4\), not \(1, 5\)"):
-        largest_difference("it", network, lambda images: embed_with_torch(network, images)[:, :4])
+        largest_difference("it", expected, lambda images: embed_with_torch(network, images)[:, :4])
 
 
 def test_a_network_that_gives_nan_is_refused() -> None:
     network = linear_network(UNUSUAL)
     network.body[1].bias.data[0] = torch.nan  # pyright: ignore[reportIndexIssue]
     with pytest.raises(InputError, match="gives NaN for random images"):
-        largest_difference("it", network, lambda images: images)
+        references(network)
