@@ -35,6 +35,9 @@ def ingest(
         float, typer.Option(help="Share of training identities for the softmax start.")
     ] = 0.0,
     min_images: Annotated[int, typer.Option(min=1, help="Leave out identities with fewer images.")] = 1,
+    max_images: Annotated[
+        int | None, typer.Option(min=1, help="Of identities with more images, draw so many by seed.")
+    ] = None,
     on_bad_image: Annotated[
         str, typer.Option(help="Missing or empty image files: fail, or quarantine.")
     ] = "fail",
@@ -57,12 +60,12 @@ def ingest(
         val_fraction=val_fraction,
         pretrain_fraction=pretrain_fraction,
         min_images=min_images,
+        max_images=max_images,
         on_bad_image=on_bad_image,  # pyright: ignore[reportArgumentType]  # checked there
         seed=seed,
     )
     console = Console(quiet, as_json)
-    with console.progress("ingest", None, "files") as progress:
-        summary = ingest_images(source, out, options, progress=progress.over)
+    summary = ingest_images(source, out, options, console.progress)
     for line in summary.lines():
         console.say(line)
     console.say(f"next: subspace init RUN --manifest {out}")

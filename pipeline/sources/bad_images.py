@@ -5,17 +5,14 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from ...mining.errors import InputError
 from ...mining.schemas import QUARANTINE
-from .options import Track
 
 GOOD, MISSING, EMPTY, CUT_OFF = range(4)
 REASONS = ("good", "not an existing file", "zero bytes", "offset and length reach outside the file")
@@ -24,31 +21,35 @@ _FILES_AT_ONCE, _THREADS = 4_096, 32
 _SLOW = 50e-6  # seconds to look a file up, from which on the network is what one waits for
 
 
-def file_sizes(uris: pa.Array, progress: Track = iter) -> np.ndarray:
-    """The size of each file, int64[n]; -1 where there is none.
+def file_sizes(uris: pa.Array, seen: Callable[[int], object] = lambda files: None) -> np.ndarray:
+    """The size of each file, int64[n]; -1 where there is none. `seen` hears how many more are known.
 
     Threads are used where they help: a local disk answers 400,000 times a second to one of them and less to
     several, which get in each other's way, while a network file system answers each in its own time.
     """
-    return np.fromiter(progress(_each_size(uris)), np.int64, len(uris))
+    sizes = [np.zeros(0, np.int64)]
+    for some in _some_sizes(uris):
+        sizes.append(some)
+        seen(len(some))
+    return np.concatenate(sizes)
 
 
-def _each_size(uris: pa.Array) -> Iterator[int]:
+def _some_sizes(uris: pa.Array) -> Iterator[np.ndarray]:
     started = time.perf_counter()
-    yield from _sizes(uris.slice(0, _FILES_AT_ONCE))
+    yield _sizes(uris.slice(0, _FILES_AT_ONCE))
     slow = time.perf_counter() - started > _SLOW * _FILES_AT_ONCE
     with ThreadPoolExecutor(_THREADS if slow else 1) as pool:
         for start in range(_FILES_AT_ONCE, len(uris), _FILES_AT_ONCE * _THREADS):
             stop = min(start + _FILES_AT_ONCE * _THREADS, len(uris))
             tasks = (uris.slice(at, _FILES_AT_ONCE) for at in range(start, stop, _FILES_AT_ONCE))
-            yield from chain.from_iterable(pool.map(_sizes, tasks))
+            yield from pool.map(_sizes, tasks)
 
 
-def _sizes(uris: pa.Array) -> list[int]:
+def _sizes(uris: pa.Array) -> np.ndarray:
     """The size of each file, looked up once where many images lie in one file."""
     distinct = uris.dictionary_encode()
     sizes = np.fromiter(map(_size, distinct.dictionary.to_pylist()), np.int64, len(distinct.dictionary))
-    return sizes[distinct.indices.to_numpy()].tolist()
+    return sizes[distinct.indices.to_numpy()]
 
 
 def _size(uri: str) -> int:
@@ -77,14 +78,11 @@ def reasons_against(rows: pa.Table) -> np.ndarray:
     return reason
 
 
-def bad_image_error(source: Path, rows: pa.Table, reason: np.ndarray) -> InputError:
-    """The one line about bad images; where there are several reasons, about the most basic one."""
-    worst = int(reason[reason != GOOD].min())
-    bad = np.flatnonzero(reason == worst)
-    uri = rows["uri"][int(bad[0])].as_py() or "without a name"
-    root = ", correct the folder that paths start from (--root)" if worst == MISSING else ""
+def bad_image_error(source: str, reason: int, count: int, first: str) -> InputError:
+    """The one line about `count` images that are bad for one reason."""
+    root = ", correct the folder that paths start from (--root)" if reason == MISSING else ""
     return InputError(
-        f"{source}: {len(bad):,} images are bad ({REASONS[worst]}), the first is {uri}; "
+        f"{source}: {count:,} images are bad ({REASONS[reason]}), the first is {first or 'without a name'}; "
         f"restore them{root}, or leave them out (--on-bad-image quarantine)"
     )
 
