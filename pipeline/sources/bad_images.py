@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +16,9 @@ from ...mining.errors import InputError
 from ...mining.schemas import QUARANTINE
 from .options import Track
 
-GOOD, MISSING, EMPTY, CUT_OFF = range(4)
+GOOD, MISSING, EMPTY, CUT_OFF, NO_BOX = range(5)
 REASONS = ("good", "not an existing file", "zero bytes", "offset and length reach outside the file")
+REASONS += ("the box is empty, inverted, incomplete or negative",)
 
 _FILES_AT_ONCE, _THREADS = 4_096, 32
 _SLOW = 50e-6  # seconds to look a file up, from which on the network is what one waits for
@@ -60,13 +60,20 @@ def _size(uri: str) -> int:
 
 
 def reasons_against(rows: pa.Table) -> np.ndarray:
-    """Why each image is bad, int8[n]: GOOD, MISSING, EMPTY or CUT_OFF.
+    """Why each image is bad, int8[n]: GOOD, MISSING, EMPTY, CUT_OFF or NO_BOX.
 
     `size` is that of the file, or of the inline image, and -1 where there is none. `offset` and `length` (absent,
-    or both null where the image is the whole file) must lie inside it.
+    or both null where the image is the whole file) must lie inside it. A box must hold a pixel; whether it lies
+    inside the image shows when that is decoded.
     """
     size = rows["size"].to_numpy()
     reason = np.full(len(size), GOOD, np.int8)
+    if "x_1" in rows.column_names:
+        box = [rows[name] for name in ("x_1", "y_1", "x_2", "y_2")]
+        given = np.stack([side.is_valid().to_numpy() for side in box])
+        x_1, y_1, x_2, y_2 = (side.fill_null(0).to_numpy() for side in box)
+        wrong = (x_1 < 0) | (y_1 < 0) | (x_2 <= x_1) | (y_2 <= y_1) | (np.maximum(x_2, y_2) >= 2**31)
+        reason[given.any(0) & (wrong | ~given.all(0))] = NO_BOX
     if "offset" in rows.column_names:
         part = rows["offset"].is_valid().to_numpy() | rows["length"].is_valid().to_numpy()
         offset, length = (rows[name].fill_null(-1).to_numpy() for name in ("offset", "length"))
@@ -77,20 +84,24 @@ def reasons_against(rows: pa.Table) -> np.ndarray:
     return reason
 
 
-def bad_image_error(source: Path, rows: pa.Table, reason: np.ndarray) -> InputError:
+def bad_image_error(source: str, rows: pa.Table, reason: np.ndarray) -> InputError:
     """The one line about bad images; where there are several reasons, about the most basic one."""
     worst = int(reason[reason != GOOD].min())
     bad = np.flatnonzero(reason == worst)
     uri = rows["uri"][int(bad[0])].as_py() or "without a name"
     root = ", correct the folder that paths start from (--root)" if worst == MISSING else ""
+    mend = "correct" if worst == NO_BOX else "restore"
     return InputError(
         f"{source}: {len(bad):,} images are bad ({REASONS[worst]}), the first is {uri}; "
-        f"restore them{root}, or leave them out (--on-bad-image quarantine)"
+        f"{mend} them{root}, or leave them out (--on-bad-image quarantine)"
     )
 
 
-def quarantine_table(rows: pa.Table, names: pa.Array, reason: np.ndarray) -> pa.Table:
-    """The bad rows as a QUARANTINE table. Their image_id is -1, as they have none in the manifest."""
+def quarantine_table(rows: pa.Table, names: pa.Array, reason: np.ndarray, refused: pa.Table) -> pa.Table:
+    """The bad rows as a QUARANTINE table, after those that the reader `refused` (identity, uri, reason).
+
+    Their image_id is -1, as they have none in the manifest.
+    """
     bad = np.flatnonzero(reason != GOOD)
     columns = (
         pa.array(np.full(len(bad), -1)),
@@ -98,4 +109,6 @@ def quarantine_table(rows: pa.Table, names: pa.Array, reason: np.ndarray) -> pa.
         rows["uri"].take(bad),
         pa.array(REASONS).take(reason[bad]),
     )
-    return pa.table(columns, names=QUARANTINE.columns.names).cast(QUARANTINE.columns)
+    bad_rows = pa.table(columns, names=QUARANTINE.columns.names).cast(QUARANTINE.columns)
+    earlier = refused.add_column(0, "image_id", pa.array(np.full(len(refused), -1)))
+    return pa.concat_tables([earlier.cast(QUARANTINE.columns), bad_rows])

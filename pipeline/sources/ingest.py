@@ -10,7 +10,8 @@ Parquet file, and no image is decoded. About 200 bytes of memory a row, whatever
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ import pyarrow.compute as pc
 from ...mining.errors import InputError
 from .bad_images import GOOD, MISSING, bad_image_error, file_sizes, quarantine_table, reasons_against
 from .image_spool import ImageSpool
+from .listing import Listing, named, refusal
 from .manifest_writer import quarantine_path, write_manifest
 from .options import IngestOptions, Track
-from .readers import reader_of
+from .readers import read_sources
 from .splits import SPLITS, draw_splits, source_splits
 
 
@@ -50,6 +52,8 @@ class IngestSummary:
     """In the order train, pretrain, val, test, then any others."""
     quarantined: int
     """Images that are missing or broken, and so not in the manifest."""
+    reading: str
+    """What the source was read as: which part of it is the identity, the path, the split."""
     notes: tuple[str, ...]
     """What may surprise: where the splits are from, fewer held out than asked for, identities left out."""
 
@@ -60,14 +64,17 @@ class IngestSummary:
     def lines(self) -> list[str]:
         """The summary for a person."""
         return [
+            f"read as {self.reading}",
             f"{self.out}: {self.images:,} images of {self.identities:,} identities, {self.singletons:,} with one image",
             *(f"  {s.split:<9}{s.identities:>11,} identities{s.images:>13,} images" for s in self.splits),
             *(f"  {note}" for note in self.notes),
         ]
 
 
-def ingest_images(source: Path, out: Path, options: IngestOptions, progress: Track = iter) -> IngestSummary:
-    """Write the manifest `out` of the images in `source`: a folder, or a CSV, TSV or Parquet file.
+def ingest_images(
+    source: Path | Sequence[Path], out: Path, options: IngestOptions, progress: Track = iter
+) -> IngestSummary:
+    """Write the manifest `out` of the images in `source`: anything of `READERS`, or several of one kind.
 
     Identities are numbered in the byte order of their names. Rows are ordered by identity, then uri, then all
     else that is known of them. The fingerprint is a hash of the rows' content and of the files' sizes, not of
@@ -77,25 +84,32 @@ def ingest_images(source: Path, out: Path, options: IngestOptions, progress: Tra
     Raises:
         InputError: anything wrong with the source, or `out` cannot be written; an old `out` then stays.
     """
-    if source.resolve() in (out.resolve(), quarantine_path(out).resolve()):
-        raise InputError(f"{source} would be overwritten by its own manifest {out}; write it somewhere else")
+    sources = [source] if isinstance(source, Path) else list(source)
+    name = named(sources)
+    for path in sources:
+        if path.resolve() in (out.resolve(), quarantine_path(out).resolve()):
+            raise InputError(
+                f"{path} would be overwritten by its own manifest {out}; write it somewhere else"
+            )
     with ImageSpool(beside=out) as spool:
-        rows = _read(source, options, spool, progress)
+        listing = _read(sources, options, spool, progress)
+        rows = listing.rows
         images = spool.images()
         rows, names = _in_order(rows, images)
         if not len(images):
-            seen = source.is_dir()  # by the progress of the walk
-            rows = rows.append_column("size", [file_sizes(rows["uri"].chunk(0), iter if seen else progress)])
+            track = iter if listing.counted else progress
+            rows = rows.append_column("size", [file_sizes(rows["uri"].chunk(0), track)])
         reason = reasons_against(rows)
         if (reason != GOOD).any() and (options.on_bad_image == "fail" or (reason == MISSING).all()):
-            raise bad_image_error(source, rows, reason)
-        bad = quarantine_table(rows, names, reason)
+            raise bad_image_error(name, rows, reason)
+        bad = quarantine_table(rows, names, reason, listing.refused)
         rows, names, notes = _with_enough_images(rows.filter(reason == GOOD), names, options.min_images)
         if len(names) < 2:
-            few = f"{source} has {len(names)} identities with {options.min_images} or more good images"
+            few = f"{name} has {len(names)} identities with {options.min_images} or more good images"
             raise InputError(f"{few}; there must be two to tell apart")
         if "split" in rows.column_names:
-            split, more_notes = source_splits(rows, names, source), ["splits are the source's own"]
+            split = source_splits(rows, names, name, listing.split_folders)
+            more_notes = ["splits are the source's own"]
         else:
             split, more_notes = _draw(rows["identity_id"].to_numpy(), options)
         if not pc.any(pc.equal(split, "val")).as_py():
@@ -103,19 +117,25 @@ def ingest_images(source: Path, out: Path, options: IngestOptions, progress: Tra
             more_notes.append(f"nobody to validate on, so `subspace run` keeps no best round: {hint}")
         rows = _with(rows, "split", split)
         fingerprint = write_manifest(out, rows, names, images, bad)
-    return _summary(out, fingerprint, rows, bad.num_rows, (*notes, *more_notes))
+    said = (*listing.notes, *notes, *more_notes)
+    return _summary(out, fingerprint, rows, bad.num_rows, listing.reading, said)
 
 
-def _read(source: Path, options: IngestOptions, spool: ImageSpool, progress: Track) -> pa.Table:
-    """The source's rows, each column in one chunk; its inline images are in `spool`."""
-    rows = reader_of(source)(source, options, spool, progress)
+def _read(sources: list[Path], options: IngestOptions, spool: ImageSpool, progress: Track) -> Listing:
+    """The sources' rows, each column in one chunk; their inline images are in `spool`."""
+    listing = read_sources(sources, options, spool, progress)
+    rows, source = listing.rows, named(sources)
+    if len(listing.refused) and options.on_bad_image == "fail":
+        raise refusal(sources, listing.refused, len(rows))
     if not rows.num_rows:
-        raise InputError(f"{source} lists no images: it has columns and no rows")
+        raise InputError(
+            f"{source} lists no images: {'; '.join(listing.notes) or 'it has columns and no rows'}"
+        )
     blank = pc.index(pc.equal(pc.utf8_trim_whitespace(rows["identity"]), ""), True).as_py()
     if blank >= 0:
         row = f"row {blank + 1} ({rows['uri'][blank]})"
         raise InputError(f"{source}: {row} has an empty identity; name it, or leave the row out")
-    return rows.combine_chunks()
+    return replace(listing, rows=rows.combine_chunks())
 
 
 def _in_order(listed: pa.Table, images: pa.Array) -> tuple[pa.Table, pa.Array]:
@@ -172,7 +192,7 @@ def _with(rows: pa.Table, name: str, column: pa.Array | pa.ChunkedArray) -> pa.T
 
 
 def _summary(
-    out: Path, fingerprint: str, rows: pa.Table, quarantined: int, notes: tuple[str, ...]
+    out: Path, fingerprint: str, rows: pa.Table, quarantined: int, reading: str, notes: tuple[str, ...]
 ) -> IngestSummary:
     """Count what was written."""
     images_I = np.bincount(rows["identity_id"].to_numpy())
@@ -190,5 +210,6 @@ def _summary(
         singletons=int(np.count_nonzero(images_I == 1)),
         splits=tuple(splits),
         quarantined=quarantined,
+        reading=reading,
         notes=notes,
     )

@@ -16,6 +16,7 @@ from ...mining.schemas import MANIFEST, QUARANTINE
 from .content_hash import ContentHash
 
 _COLUMNS = ("identity", "identity_id", "uri", "offset", "length", "image", "split", "keep", "group")
+_WHERE_KNOWN = ("x_1", "y_1", "x_2", "y_2", "is_query", "is_gallery")
 _NOT_CONTENT = ("identity_id", "keep")  # the one follows from identity, the other is true
 
 # A reader decompresses a whole row group to get one image out of it.
@@ -30,7 +31,7 @@ def quarantine_path(out: Path) -> Path:
 def write_manifest(out: Path, rows: pa.Table, names: pa.Array, images: pa.Array, bad: pa.Table) -> str:
     """Write the manifest `out`, and the table of `bad` images if there are any; return their fingerprint.
 
-    `rows` has identity_id (an index into `names`), uri, split and size; offset, length and group where known; and
+    `rows` has identity_id (an index into `names`), uri, split and size; offset, length, group, box and query or gallery where known; and
     `row`, an index into `images`, where these are inline. The fingerprint is a hash of all that, and of nothing
     about this machine's memory or clock. Needs memory for one row group.
     """
@@ -38,7 +39,8 @@ def write_manifest(out: Path, rows: pa.Table, names: pa.Array, images: pa.Array,
     absent = set() if len(images) else {"image"}
     if "group" not in rows.column_names or pc.all(pc.equal(rows["group"], "")).as_py():
         absent.add("group")
-    schema = pa.schema([fields[name] for name in _COLUMNS if name not in absent])
+    known = [name for name in _WHERE_KNOWN if name in rows.column_names and rows[name].null_count < len(rows)]
+    schema = pa.schema([fields[name] for name in (*_COLUMNS, *known) if name not in absent])
     content = ContentHash()
     size = _INLINE_ROW_GROUP if len(images) else _ROW_GROUP
     with parquet_writer(out, MANIFEST, schema) as writer:
