@@ -14,7 +14,14 @@ commands = typer.Typer()
 
 @commands.command(epilog="Example: subspace ingest photos/ --out photos.parquet --test-fraction 0.2")
 def ingest(
-    source: Annotated[Path, typer.Argument(help="Folder per identity, CSV/TSV, or Parquet.")],
+    source: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Folder of images, CSV/TSV/Parquet, .tar (WebDataset), .rec (InsightFace), .npy/.npz, or a folder of "
+            "such shards; several of one kind.",
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Manifest to write.")],
     root: Annotated[
         Path | None, typer.Option(help="Where relative image paths start; the table's folder by default.")
@@ -29,6 +36,30 @@ def ingest(
     group_column: Annotated[
         str | None, typer.Option(help="Column with what a test pair must not share: camera, album, typeface.")
     ] = None,
+    label_regex: Annotated[
+        str | None,
+        typer.Option(
+            help="Pattern for file names (paths, if it has a slash): groups identity, group, split, such as "
+            "'^(?P<identity>-?\\d+)_c(?P<group>\\d+)'."
+        ),
+    ] = None,
+    label_key: Annotated[
+        str | None,
+        typer.Option(help="WebDataset: ending of the labels (cls, txt, json). Arrays: their name."),
+    ] = None,
+    image_key: Annotated[
+        str | None,
+        typer.Option(help="Ending (WebDataset), column or array of the images, where there are several."),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Labels of a .npy of images; NAME_labels.npy by default.")
+    ] = None,
+    junk: Annotated[
+        list[str] | None, typer.Option(help="Identity to leave out, any number of times; -1 by default.")
+    ] = None,
+    redraw_splits: Annotated[
+        bool, typer.Option("--redraw-splits", help="Draw splits even where the source has its own.")
+    ] = False,
     test_fraction: Annotated[float, typer.Option(help="Share of identities held out for testing.")] = 0.1,
     val_fraction: Annotated[float, typer.Option(help="Share of identities held out for validation.")] = 0.0,
     pretrain_fraction: Annotated[
@@ -45,7 +76,7 @@ def ingest(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Turn a folder, CSV or Parquet file into an image manifest. Nothing is copied but inline images."""
+    """Turn images of any common format into an image manifest. Nothing is copied but inline images."""
     from ..console import Console
     from ..sources.ingest import ingest_images
     from ..sources.options import IngestOptions
@@ -56,6 +87,12 @@ def ingest(
         path_column=path_column,
         split_column=split_column,
         group_column=group_column,
+        label_regex=label_regex,
+        label_key=label_key,
+        image_key=image_key,
+        labels=labels,
+        junk=tuple(junk or ("-1",)),
+        redraw_splits=redraw_splits,
         test_fraction=test_fraction,
         val_fraction=val_fraction,
         pretrain_fraction=pretrain_fraction,

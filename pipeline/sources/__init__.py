@@ -2,11 +2,19 @@
 
 options          how a source is read and becomes a manifest
 readers          the kinds of source, and what reads each
-folder           a folder per identity
+listing          what a reader found: a row per image, what was read where, what could not be taken
+folder           a folder per identity, or one with a pattern in the names
+file_names       which files are images, and what a pattern finds in a name
 table            a CSV, TSV or Parquet file that lists images or holds them
+columns          which column of a table says what
+label_text       columns of other people's tables as text, whole numbers and flags
 ingest           any of these to one manifest, ordered by content
 splits           who is trained on and who is held out
 bad_images       images that cannot be there, found from sizes alone
+ingest_summary   what an ingest made, for a person or a program
+row_order        rows in the manifest's order, a range of identities at a time
+row_scratch      rows on disk while they are put in order
+row_selection    which rows go into the manifest
 image_spool      images inside a source, on their way to the manifest
 content_hash     a hash of what a table says
 manifest_writer  sorted rows to the manifest file

@@ -14,8 +14,9 @@ import pyarrow as pa
 from ...mining.errors import InputError
 from ...mining.schemas import QUARANTINE
 
-GOOD, MISSING, EMPTY, CUT_OFF = range(4)
+GOOD, MISSING, EMPTY, CUT_OFF, NO_BOX = range(5)
 REASONS = ("good", "not an existing file", "zero bytes", "offset and length reach outside the file")
+REASONS += ("the box is empty, inverted, incomplete or negative",)
 
 _FILES_AT_ONCE, _THREADS = 4_096, 32
 _SLOW = 50e-6  # seconds to look a file up, from which on the network is what one waits for
@@ -61,13 +62,20 @@ def _size(uri: str) -> int:
 
 
 def reasons_against(rows: pa.Table) -> np.ndarray:
-    """Why each image is bad, int8[n]: GOOD, MISSING, EMPTY or CUT_OFF.
+    """Why each image is bad, int8[n]: GOOD, MISSING, EMPTY, CUT_OFF or NO_BOX.
 
     `size` is that of the file, or of the inline image, and -1 where there is none. `offset` and `length` (absent,
-    or both null where the image is the whole file) must lie inside it.
+    or both null where the image is the whole file) must lie inside it. A box must hold a pixel; whether it lies
+    inside the image shows when that is decoded.
     """
     size = rows["size"].to_numpy()
     reason = np.full(len(size), GOOD, np.int8)
+    if "x_1" in rows.column_names:
+        box = [rows[name] for name in ("x_1", "y_1", "x_2", "y_2")]
+        given = np.stack([side.is_valid().to_numpy() for side in box])
+        x_1, y_1, x_2, y_2 = (side.fill_null(0).to_numpy() for side in box)
+        wrong = (x_1 < 0) | (y_1 < 0) | (x_2 <= x_1) | (y_2 <= y_1) | (np.maximum(x_2, y_2) >= 2**31)
+        reason[given.any(0) & (wrong | ~given.all(0))] = NO_BOX
     if "offset" in rows.column_names:
         part = rows["offset"].is_valid().to_numpy() | rows["length"].is_valid().to_numpy()
         offset, length = (rows[name].fill_null(-1).to_numpy() for name in ("offset", "length"))
@@ -81,9 +89,10 @@ def reasons_against(rows: pa.Table) -> np.ndarray:
 def bad_image_error(source: str, reason: int, count: int, first: str) -> InputError:
     """The one line about `count` images that are bad for one reason."""
     root = ", correct the folder that paths start from (--root)" if reason == MISSING else ""
+    mend = "correct" if reason == NO_BOX else "restore"
     return InputError(
         f"{source}: {count:,} images are bad ({REASONS[reason]}), the first is {first or 'without a name'}; "
-        f"restore them{root}, or leave them out (--on-bad-image quarantine)"
+        f"{mend} them{root}, or leave them out (--on-bad-image quarantine)"
     )
 
 
@@ -97,3 +106,8 @@ def quarantine_table(rows: pa.Table, names: pa.Array, reason: np.ndarray) -> pa.
         pa.array(REASONS).take(reason[bad]),
     )
     return pa.table(columns, names=QUARANTINE.columns.names).cast(QUARANTINE.columns)
+
+
+def refused_images(refused: pa.Table) -> pa.Table:
+    """Images that a reader could not take (identity, uri, reason) as a QUARANTINE table."""
+    return refused.add_column(0, "image_id", pa.array(np.full(len(refused), -1))).cast(QUARANTINE.columns)

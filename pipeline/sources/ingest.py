@@ -7,7 +7,7 @@ Parquet file, and no image is decoded. Memory is bounded: rows wait in scratch f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -21,9 +21,10 @@ from ..console import Console, Progress
 from .bad_images import file_sizes
 from .image_spool import ImageSpool
 from .ingest_summary import IngestSummary, SplitCount
+from .listing import Listing, junk_note, named, not_junk, refusal
 from .manifest_writer import quarantine_path, write_manifest
 from .options import IngestOptions
-from .readers import reader_of
+from .readers import Reader, read_sources
 from .row_order import RowOrder
 from .row_scratch import RowScratch
 from .row_selection import RowSelection
@@ -33,11 +34,11 @@ Bars = Callable[[str, int | None, str], AbstractContextManager[Progress]]
 """Shows one kind of work: what, how much of it (None: unknown), in which unit."""
 NO_BARS: Bars = Console(quiet=True).progress
 
-Listing = Callable[[ImageSpool, Progress], pa.Table | Iterable[pa.Table]]
 
-
-def ingest_images(source: Path, out: Path, options: IngestOptions, bars: Bars = NO_BARS) -> IngestSummary:
-    """Write the manifest `out` of the images in `source`: a folder, or a CSV, TSV or Parquet file.
+def ingest_images(
+    source: Path | Sequence[Path], out: Path, options: IngestOptions, bars: Bars = NO_BARS
+) -> IngestSummary:
+    """Write the manifest `out` of the images in `source`: anything of `READERS`, or several of one kind.
 
     Identities are numbered in the byte order of their names. Rows are ordered by identity, then uri, then all
     else that is known of them. The fingerprint is a hash of the rows' content and of the files' sizes, not of
@@ -47,44 +48,30 @@ def ingest_images(source: Path, out: Path, options: IngestOptions, bars: Bars = 
     Raises:
         InputError: anything wrong with the source, or `out` cannot be written; an old `out` then stays.
     """
-    refuse_overwriting([source], out)
-
-    def listing(spool: ImageSpool, bar: Progress) -> pa.Table | Iterable[pa.Table]:
-        return reader_of(source)(source, options, spool, bar.over)
-
-    return make_manifest(str(source), listing, out, options, bars, split_folders=source.is_dir())
-
-
-def refuse_overwriting(sources: Iterable[Path], out: Path) -> None:
-    """Raise InputError where the manifest `out` would take the place of a source, or is a URL."""
-    refuse_url(out)
-    for source in sources:
-        if source.resolve() in (out.resolve(), quarantine_path(out).resolve()):
-            raise InputError(
-                f"{source} would be overwritten by its own manifest {out}; write it somewhere else"
-            )
+    sources = [source] if isinstance(source, Path) else list(source)
+    return make_manifest(sources, read_sources, out, options, bars)
 
 
 def make_manifest(
-    source: str,
-    listing: Listing,
-    out: Path,
-    options: IngestOptions,
-    bars: Bars,
-    *,
-    split_folders: bool = False,
+    sources: Sequence[Path], reader: Reader, out: Path, options: IngestOptions, bars: Bars
 ) -> IngestSummary:
-    """Write the manifest `out` of the rows that `listing` gives, as `ingest_images` does; `source` is its name.
+    """Write the manifest `out` of the rows that `reader` lists, as `ingest_images` does.
 
     Where a listing has a column `size`, the files are not asked for theirs.
     """
+    _refuse_overwriting(sources, out)
+    source = named(sources)
     with ImageSpool(beside=out) as spool, RowOrder(beside=out) as order, RowScratch(beside=out) as kept:
         with bars("read", None, "images") as bar:
-            for rows in _read(source, listing(spool, bar)):
+            listing = reader(sources, options, spool, bar.over)
+            said, refused = list(listing.notes), listing.refused
+            for rows in _read(sources, listing, options, said, inline=len(spool.images()) > 0):
                 order.add(rows)
+                if not listing.counted:
+                    bar.update(rows.num_rows)
         images = spool.images()
         lengths = pc.binary_length(images)  # pyright: ignore[reportAttributeAccessIssue]
-        selection = RowSelection(source, split_folders, options, kept)
+        selection = RowSelection(source, listing.split_folders, refused, options, kept)
         with bars("check", order.rows, "images") as bar:
             for names, rows in order.ranges(images):
                 if len(images):
@@ -94,7 +81,8 @@ def make_manifest(
                 else:
                     rows = rows.append_column("size", [file_sizes(rows["uri"].chunk(0), bar.update)])
                 selection.add(names, rows)
-        names, images_I, bad, notes = selection.finish()
+        names, images_I, bad, more = selection.finish()
+        notes = [*said, *more]
         if selection.splits:
             split_I = None
             splits = [SplitCount(name, *counts) for name, counts in selection.splits.items()]
@@ -120,23 +108,44 @@ def make_manifest(
         singletons=int(np.count_nonzero(images_I == 1)),
         splits=tuple(splits),
         quarantined=bad.num_rows,
+        reading=listing.reading,
         notes=tuple(notes),
     )
 
 
-def _read(source: str, listed: pa.Table | Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The rows that a reader lists; each has an identity."""
-    seen = 0
-    for rows in [listed] if isinstance(listed, pa.Table) else listed:
+def _refuse_overwriting(sources: Iterable[Path], out: Path) -> None:
+    """Raise InputError where the manifest `out` would take the place of a source, or is a URL."""
+    refuse_url(out)
+    for source in sources:
+        if source.resolve() in (out.resolve(), quarantine_path(out).resolve()):
+            raise InputError(
+                f"{source} would be overwritten by its own manifest {out}; write it somewhere else"
+            )
+
+
+def _read(
+    sources: Sequence[Path], listing: Listing, options: IngestOptions, said: list[str], *, inline: bool
+) -> Iterator[pa.Table]:
+    """The rows that were listed, without those of nobody; each has an identity. What was left out is `said`."""
+    source, seen, kept = named(sources), 0, 0
+    for rows in listing.tables():
         trimmed = pc.utf8_trim_whitespace(rows["identity"])  # pyright: ignore[reportAttributeAccessIssue]
         blank = pc.index(pc.equal(trimmed, ""), True).as_py()  # pyright: ignore[reportAttributeAccessIssue]
         if blank >= 0:
             row = f"row {seen + blank + 1} ({rows['uri'][blank]})"
             raise InputError(f"{source}: {row} has an empty identity; name it, or leave the row out")
         seen += rows.num_rows
+        if not inline:  # readers of images inside a source leave out those of junk themselves
+            rows = rows.filter(not_junk(rows["identity"], options))
+        if options.redraw_splits and "split" in rows.column_names:
+            rows = rows.drop_columns(["split"])
+        kept += rows.num_rows
         yield rows
-    if not seen:
-        raise InputError(f"{source} lists no images: it has columns and no rows")
+    said += junk_note(seen - kept, options)
+    if len(listing.refused) and options.on_bad_image == "fail":
+        raise refusal(sources, listing.refused, kept)
+    if not kept:
+        raise InputError(f"{source} lists no images: {'; '.join(said) or 'it has columns and no rows'}")
 
 
 def _draw(images_I: np.ndarray, options: IngestOptions) -> tuple[np.ndarray, list[str]]:

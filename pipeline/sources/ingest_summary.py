@@ -30,6 +30,8 @@ class IngestSummary:
     """In the order train, pretrain, val, test, then any others."""
     quarantined: int
     """Images that are missing or broken, and so not in the manifest."""
+    reading: str
+    """What the source was read as: which part of it is the identity, the path, the split."""
     notes: tuple[str, ...]
     """What may surprise: where the splits are from, fewer held out than asked for, identities left out."""
 
@@ -40,6 +42,7 @@ class IngestSummary:
     def lines(self) -> list[str]:
         """The summary for a person."""
         return [
+            f"read as {self.reading}",
             f"{self.out}: {self.images:,} images of {self.identities:,} identities, {self.singletons:,} with one image",
             *(f"  {s.split:<9}{s.identities:>11,} identities{s.images:>13,} images" for s in self.splits),
             *(f"  {note}" for note in self.notes),

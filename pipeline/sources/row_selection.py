@@ -12,8 +12,16 @@ import pyarrow.compute as pc
 from ...mining.errors import InputError
 from ...mining.manifest import group_by_identity
 from ...mining.randomness import generator
-from ...mining.schemas import MANIFEST, QUARANTINE
-from .bad_images import GOOD, MISSING, REASONS, bad_image_error, quarantine_table, reasons_against
+from ...mining.schemas import MANIFEST
+from .bad_images import (
+    GOOD,
+    MISSING,
+    REASONS,
+    bad_image_error,
+    quarantine_table,
+    reasons_against,
+    refused_images,
+)
 from .options import IngestOptions
 from .row_scratch import RowScratch
 from .splits import source_splits
@@ -25,15 +33,18 @@ class RowSelection:
     Args:
         source: what messages call it.
         split_folders: its splits are folders, so that no two of them may share an identity.
+        refused: images that its reader could not take.
         kept: where the rows go; `identity_id` then counts through all of them.
     """
 
-    def __init__(self, source: str, split_folders: bool, options: IngestOptions, kept: RowScratch) -> None:
+    def __init__(
+        self, source: str, split_folders: bool, refused: pa.Table, options: IngestOptions, kept: RowScratch
+    ) -> None:
         self._source, self._split_folders, self._options, self._kept = source, split_folders, options, kept
         self._random = generator(options.seed, "max images")
         self._names: list[pa.Array] = []
         self._images: list[np.ndarray] = []
-        self._bad = [QUARANTINE.columns.empty_table()]
+        self._bad = [refused_images(refused)]
         self._reasons = np.zeros(len(REASONS), np.int64)
         self._first_bad: dict[int, str] = {}
         self._few = self._drawn_out = self._crowded = 0

@@ -56,7 +56,9 @@ def source_splits(rows: pa.Table, names: pa.Array, source: str, folders: bool) -
             names[first["identity_id"]].as_py(),
             f"{first['side_min']} and in {first['side_max']}",
         )
-        raise InputError(f"{source}: identity {identity!r} is in {sides}; keep it in one of them")
+        raise InputError(
+            f"{source}: identity {identity!r} is in {sides}; keep it in one of them, or draw the splits anew (--redraw-splits)"
+        )
     return split
 
 

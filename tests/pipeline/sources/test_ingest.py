@@ -106,7 +106,7 @@ def test_folder_gives_one_row_per_image_sorted_by_identity_then_uri(photos: Path
         (None, None, "train", True)
     }
     assert (summary.images, summary.identities, summary.singletons, summary.quarantined) == (6, 3, 1, 0)
-    assert "6 images of 3 identities, 1 with one image" in summary.lines()[0]
+    assert "6 images of 3 identities, 1 with one image" in summary.lines()[1]
 
 
 def test_manifest_has_the_columns_and_types_that_others_rely_on(photos: Path, tmp_path: Path) -> None:
