@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -50,6 +51,13 @@ class Listing:
                 yield self.rows.slice(start, _AT_ONCE)
         else:
             yield from (pa.Table.from_batches([batch]) for batch in self.rows)
+
+
+def streamed(tables: Iterator[pa.Table]) -> pa.RecordBatchReader:
+    """Tables of one schema as a stream of rows; the first is made at once, the others as they are read."""
+    first = next(tables)
+    batches = (batch for table in chain([first], tables) for batch in table.to_batches())
+    return pa.RecordBatchReader.from_batches(first.schema, batches)
 
 
 def refused_rows(rows: Iterable[tuple[str, str, str]]) -> pa.Table:
