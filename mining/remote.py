@@ -72,16 +72,21 @@ def joined_url(folder: str, name: str) -> str:
     return "/".join([f"{scheme}://{host}", *parts]) + ("/" if name.endswith("/") else "")
 
 
+def refuse_unknown_scheme(url: str) -> None:
+    """Raise InputError where the scheme of a URL is not one of those that are read."""
+    if url.partition("://")[0] not in SCHEMES:
+        known = ", ".join(f"{name}://" for name in SCHEMES)
+        raise InputError(f"{url} cannot be read: remote files are read from {known}; copy it to one of them")
+
+
 def file_system(url: str) -> Any:
     """The fsspec file system of a URL, of this process: forked workers ask again and get their own.
 
     Raises:
         InputError: a scheme that is not read, or whose package is not installed.
     """
+    refuse_unknown_scheme(url)
     scheme = url.partition("://")[0]
-    if scheme not in SCHEMES:
-        known = ", ".join(f"{name}://" for name in SCHEMES)
-        raise InputError(f"{url} cannot be read: remote files are read from {known}; copy it to one of them")
     try:
         import fsspec
 

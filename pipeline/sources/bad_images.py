@@ -1,5 +1,8 @@
 """Images that cannot be there, found from sizes alone, before anything is decoded."""
 
+# pyarrow.compute makes its functions when it is imported, out of a type checker's sight.
+# pyright: reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import os
@@ -10,14 +13,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ...mining.errors import InputError
 from ...mining.schemas import QUARANTINE
+from .remote_listing import remote_sizes
 
 GOOD, MISSING, EMPTY, CUT_OFF, NO_BOX = range(5)
 REASONS = ("good", "not an existing file", "zero bytes", "offset and length reach outside the file")
 REASONS += ("the box is empty, inverted, incomplete or negative",)
 
+_URL = r"\A[a-z][a-z0-9+.-]+://"
 _FILES_AT_ONCE, _THREADS = 4_096, 32
 _SLOW = 50e-6  # seconds to look a file up, from which on the network is what one waits for
 
@@ -26,8 +32,18 @@ def file_sizes(uris: pa.Array, seen: Callable[[int], object] = lambda files: Non
     """The size of each file, int64[n]; -1 where there is none. `seen` hears how many more are known.
 
     Threads are used where they help: a local disk answers 400,000 times a second to one of them and less to
-    several, which get in each other's way, while a network file system answers each in its own time.
+    several, which get in each other's way, while a network file system answers each in its own time. Folders of
+    remote files are listed.
     """
+    remote = pc.match_substring_regex(uris, _URL).to_numpy(zero_copy_only=False)
+    if remote.any():
+        found = np.empty(len(uris), np.int64)
+        distinct = uris.filter(pa.array(remote)).dictionary_encode()
+        measured = remote_sizes(distinct.dictionary.to_pylist(), seen)
+        seen(len(distinct) - len(measured))
+        found[remote] = measured[distinct.indices.to_numpy()]
+        found[~remote] = file_sizes(uris.filter(pa.array(~remote)), seen)
+        return found
     sizes = [np.zeros(0, np.int64)]
     for some in _some_sizes(uris):
         sizes.append(some)

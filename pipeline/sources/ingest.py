@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from ...mining.errors import InputError
 from ...mining.local_paths import refuse_url
+from ...mining.remote import is_url
 from ..console import Console, Progress
 from .bad_images import file_sizes
 from .image_spool import ImageSpool
@@ -55,10 +56,7 @@ def ingest_images(
 def make_manifest(
     sources: Sequence[Path], reader: Reader, out: Path, options: IngestOptions, bars: Bars
 ) -> IngestSummary:
-    """Write the manifest `out` of the rows that `reader` lists, as `ingest_images` does.
-
-    Where a listing has a column `size`, the files are not asked for theirs.
-    """
+    """Write the manifest `out` of the rows that `reader` lists, as `ingest_images` does."""
     _refuse_overwriting(sources, out)
     source = named(sources)
     with ImageSpool(beside=out) as spool, RowOrder(beside=out) as order, RowScratch(beside=out) as kept:
@@ -76,7 +74,6 @@ def make_manifest(
             for names, rows in order.ranges(images):
                 if len(images):
                     rows = rows.append_column("size", lengths.take(rows["row"]))
-                if "size" in rows.column_names:
                     bar.update(rows.num_rows)
                 else:
                     rows = rows.append_column("size", [file_sizes(rows["uri"].chunk(0), bar.update)])
@@ -117,7 +114,7 @@ def _refuse_overwriting(sources: Iterable[Path], out: Path) -> None:
     """Raise InputError where the manifest `out` would take the place of a source, or is a URL."""
     refuse_url(out)
     for source in sources:
-        if source.resolve() in (out.resolve(), quarantine_path(out).resolve()):
+        if not is_url(source) and source.resolve() in (out.resolve(), quarantine_path(out).resolve()):
             raise InputError(
                 f"{source} would be overwritten by its own manifest {out}; write it somewhere else"
             )

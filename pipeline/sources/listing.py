@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...mining.errors import InputError
+from ...mining.remote import in_words
 from .options import SourceOptions
 
 REFUSED = pa.schema(
@@ -81,7 +82,7 @@ def refusal(sources: Sequence[Path], refused: pa.Table, taken: int) -> InputErro
 def named(sources: Sequence[Path]) -> str:
     """The sources in a few words: the first, and how many more."""
     more = len(sources) - 1
-    return f"{sources[0]} and {more} more" if more else str(sources[0])
+    return in_words(sources[0]) + (f" and {more} more" if more else "")
 
 
 def joined(sources: Sequence[Path], listings: Sequence[Listing]) -> Listing:

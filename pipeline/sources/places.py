@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...mining.remote import SCHEMES, file_system, is_url, joined_url, open_remote, unreachable, url_of
+from ...mining.remote import is_url, joined_url, open_remote, refuse_unknown_scheme, url_of
 
 _FOLDERS = 2**16
 
@@ -31,20 +31,6 @@ def folder_of(path: Path) -> Path | str:
     return path.parent if url is None else url.rpartition("/")[0]
 
 
-def is_remote_file(url: str) -> bool:
-    """Whether a URL names a file and no folder.
-
-    Raises:
-        InputError: the storage does not answer.
-    """
-    try:
-        return file_system(url).isfile(url)
-    except OSError:
-        return False
-    except Exception as error:  # each storage raises errors of its own library
-        raise unreachable(url, error) from error
-
-
 def placed_from(root: Path | str) -> Callable[[pa.Array], pa.Array]:
     """Make paths whole, from `root`, with their folders resolved; a link at the end keeps its own name.
 
@@ -59,9 +45,7 @@ def placed_from(root: Path | str) -> Callable[[pa.Array], pa.Array]:
     @lru_cache(_FOLDERS)
     def resolve(folder: str) -> str:
         if is_url(folder):
-            scheme = folder.partition("://")[0]
-            if scheme not in SCHEMES:
-                file_system(folder)  # refuses it
+            refuse_unknown_scheme(folder)
             return folder
         if base is not None:
             return joined_url(base, folder if folder.endswith("/") else f"{folder}/")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from ...mining.errors import InputError
-from ...mining.local_paths import refuse_url
+from ...mining.remote import refuse_unknown_scheme, url_of
 from .folder import list_folder
 from .image_spool import ImageSpool
 from .listing import Listing, joined, named
@@ -154,12 +154,16 @@ def reader_of(source: Path) -> Kind:
             f"hf://{name} is not read over the network, as training reads images many times over; download it once "
             "(hf download NAME --repo-type dataset --local-dir FOLDER), and give the folder"
         )
-    refuse_url(source)
+    url = url_of(source)
+    if url is not None:
+        refuse_unknown_scheme(url)
+    if url is not None and source.suffix.lower() not in (*READERS, *_REFUSED):
+        return READERS[FOLDER]  # what it is shows when it is listed
     if source.is_dir():
         return READERS[FOLDER]
     suffixes = " ".join(kind for kind in READERS if kind.startswith("."))
     wanted = f"give a folder of images or a {suffixes} file"
-    if not source.exists():
+    if url is None and not source.exists():
         if re.search(r"[*?\[]", source.name):
             raise InputError(f"{source} does not exist; a pattern is for the shell: write it without quotes")
         raise InputError(f"{source} does not exist; {wanted}")

@@ -3,6 +3,8 @@
 settings       how training images change at random: the part of `subspace.yaml`, without torch
 images         an image by its number, from wherever it lies, to a uint8 array
 image_files    bytes of many images, in the order in which they lie in their files
+remote_files   the same out of remote files, through fsspec
+piece_runs     neighbours in a file, which one read gets
 jpeg           a plain JPEG straight to the decoder
 image_index    where the images of a manifest lie, in a file: no memory per image
 plan_reader    a plan folder, a batch of image ids a step
