@@ -9,6 +9,7 @@ table            a CSV, TSV or Parquet file that lists images or holds them
 columns          which column of a table says what
 label_text       columns of other people's tables as text, whole numbers and flags
 ingest           any of these to one manifest, ordered by content
+merge            several manifests to one
 places           where sources and images are: local, or behind a URL
 remote_listing   folders and sizes of remote files
 splits           who is trained on and who is held out

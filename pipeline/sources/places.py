@@ -48,7 +48,7 @@ def placed_from(root: Path | str) -> Callable[[pa.Array], pa.Array]:
             refuse_unknown_scheme(folder)
             return folder
         if base is not None:
-            return joined_url(base, folder if folder.endswith("/") else f"{folder}/")
+            return joined_url(base, folder or "./")
         whole = os.path.join(root, folder)
         return whole if "\0" in whole else os.path.join(os.path.realpath(whole), "")
 
