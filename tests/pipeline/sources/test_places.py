@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from conftest import QUICK, subspace
@@ -190,7 +190,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
     s3fs.S3FileSystem.clear_instance_cache()
-    s3fs.S3FileSystem().mkdir("photos")
+    s3fs.S3FileSystem().makedirs("photos", exist_ok=True)
     yield "s3://photos"
     s3fs.S3FileSystem.clear_instance_cache()
     server.stop()
@@ -220,14 +220,10 @@ def test_the_command_line_on_s3(bucket: str, small_source: Path, tmp_path: Path)
         assert done.returncode == 0, done.stderr
     found = pq.read_table(tmp_path / "run" / "round-000" / "identities.parquet")
 
-    done = subspace("ingest", small_source, "--out", tmp_path / "local.parquet")
-    done = subspace("init", tmp_path / "local", "--manifest", tmp_path / "local.parquet", *QUICK)
-    for stage in ("pretrain", "extract"):
-        assert subspace(stage, tmp_path / "local").returncode == 0
-    expected = pq.read_table(tmp_path / "local" / "round-000" / "identities.parquet")
-    assert found["identity"].equals(expected["identity"])
-    assert found["images"].equals(expected["images"])
-    assert np.stack(found["mean"].to_pylist()).shape == np.stack(expected["mean"].to_pylist()).shape
+    trained = table.filter(pc.is_in(table["split"].cast(pa.string()), pa.array(["train", "pretrain"])))
+    counts = trained.group_by("identity").aggregate([("split", "count")]).sort_by("identity")
+    assert found["identity"].to_pylist() == counts["identity"].to_pylist()
+    assert found["images"].to_pylist() == counts["split_count"].to_pylist()
 
 
 def test_what_s3_refuses_is_one_line(bucket: str, tmp_path: Path) -> None:
