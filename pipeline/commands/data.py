@@ -17,7 +17,7 @@ def ingest(
     source: Annotated[
         list[Path],
         typer.Argument(
-            metavar="SOURCE...",
+            metavar="SOURCE",
             help="Folder of images, CSV/TSV/Parquet, .tar (WebDataset), .rec (InsightFace), .npy/.npz, or a folder of "
             "such shards; several of one kind.",
         ),

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 
 from ...mining.errors import InputError
 from .options import SourceOptions
+from .splits import canonical_split
 
 REFUSED = pa.schema(
     [("identity", pa.large_string()), ("uri", pa.large_string()), ("reason", pa.large_string())]
@@ -72,6 +74,7 @@ def joined(sources: Sequence[Path], listings: Sequence[Listing]) -> Listing:
     Raises:
         InputError: they have different columns, such as a split in one of them only.
     """
+    listings = _with_splits_by_name(sources, listings)
     first = listings[0]
     if len(listings) == 1:
         return first
@@ -103,3 +106,25 @@ def junk_note(count: int, options: SourceOptions) -> list[str]:
     """What is said of so many images of junk."""
     names = ", ".join(options.junk)
     return [f"{count:,} images of nobody left out (identity {names}; --junk changes that)"] if count else []
+
+
+_SPLIT_NAME = re.compile(r"(train|training|val|valid|validation|dev|test|pretrain)(?=$|[-_.])", re.IGNORECASE)
+
+
+def _with_splits_by_name(sources: Sequence[Path], listings: Sequence[Listing]) -> Sequence[Listing]:
+    """Splits by the names of shards (`train-00000-of-00004.parquet`), where these name several and their rows none."""
+    found = [_SPLIT_NAME.match(source.name) for source in sources]
+    names = [canonical_split(match[1]) for match in found if match]
+    any_own = any("split" in listing.rows.column_names for listing in listings)
+    if any_own or len(names) < len(sources) or len(set(names)) < 2:
+        return listings
+    return [
+        replace(
+            listing,
+            rows=listing.rows.append_column(
+                "split", pa.repeat(pa.scalar(name, pa.large_string()), len(listing.rows))
+            ),
+            reading=listing.reading.replace("split: none", "split: the sources' names"),
+        )
+        for name, listing in zip(names, listings, strict=True)
+    ]

@@ -14,11 +14,14 @@ from pathlib import Path
 
 from ...mining.errors import InputError
 from ...mining.local_paths import refuse_url
+from .arrays import list_npy, list_npz
 from .folder import list_folder
 from .image_spool import ImageSpool
 from .listing import Listing, joined, junk_note, named, not_junk
 from .options import SourceOptions, Track
+from .record_io import list_records
 from .table import list_csv, list_parquet
+from .webdataset import list_webdataset
 
 Reader = Callable[[Sequence[Path], SourceOptions, ImageSpool, Track], Listing]
 OneReader = Callable[[Path, SourceOptions, ImageSpool, Track], Listing]
@@ -55,6 +58,10 @@ READERS: dict[str, Kind] = {
     ".csv": _TABLE,
     ".tsv": _TABLE,
     ".parquet": kind("Parquet files", list_parquet, "root", *_COLUMNS, "image_key"),
+    ".tar": Kind("tars", list_webdataset, frozenset({"label_key", "image_key", *_COLUMNS} - {"path_column"})),
+    ".rec": kind("RecordIO files", list_records),
+    ".npy": kind(".npy files", list_npy, "labels"),
+    ".npz": kind(".npz files", list_npz, "label_key", "image_key"),
 }
 """Kinds by the suffix of a file, such as `.csv`, or by the scheme of a URL, such as `s3:`."""
 
