@@ -110,5 +110,6 @@ def quarantine_table(rows: pa.Table, names: pa.Array, reason: np.ndarray, refuse
         pa.array(REASONS).take(reason[bad]),
     )
     bad_rows = pa.table(columns, names=QUARANTINE.columns.names).cast(QUARANTINE.columns)
+    refused = refused.sort_by([("identity", "ascending"), ("uri", "ascending")])
     earlier = refused.add_column(0, "image_id", pa.array(np.full(len(refused), -1)))
     return pa.concat_tables([earlier.cast(QUARANTINE.columns), bad_rows])

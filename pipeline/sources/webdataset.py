@@ -137,7 +137,7 @@ def _choose(source: Path, options: SourceOptions) -> _Endings:
                 f"{source}: columns are fields of JSON, and labels are .{label}; add --label-key json"
             )
     unused = tuple(ending for ending in counts if ending != label and ending not in images)
-    return _Endings(options.image_key and images[0] or "", label, fields, unused)
+    return _Endings((options.image_key and images[0]) or "", label, fields, unused)
 
 
 def _label_ending(source: Path, counts: Counter[str], options: SourceOptions) -> str:
