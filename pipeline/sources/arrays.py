@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ...mining.errors import InputError
 from .image_spool import ImageSpool
@@ -161,8 +160,7 @@ def _taken(
             yield from range(len(some))
 
     deque(progress(each()), maxlen=0)  # runs through them
-    number = pa.array(kept).cast(_TEXT)
-    uri = pc.binary_join_element_wise(f"{called}[", number, "]", pa.scalar("", _TEXT))
+    uri = pa.array((f"{called}[{at}]" for at in kept), _TEXT)
     rows = pa.table({"identity": identity.take(pa.array(kept)), "uri": uri})
     notes = tuple(junk_note(len(images) - len(kept), options))
     return Listing(rows, f"{what}; split: none; group: none", notes, counted=True)

@@ -172,7 +172,7 @@ def reader_of(source: Path) -> Kind:
     suffixes = " ".join(kind for kind in READERS if kind.startswith("."))
     wanted = f"give a folder of images or a {suffixes} file"
     if not source.exists():
-        if re.search(r"[*?\[]", source.name):
+        if re.search(r"[*?{\[]", str(source)):
             raise InputError(f"{source} does not exist; a pattern is for the shell: write it without quotes")
         raise InputError(f"{source} does not exist; {wanted}")
     suffix = source.suffix.lower()

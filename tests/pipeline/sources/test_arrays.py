@@ -62,7 +62,7 @@ def test_splits_by_the_names_of_arrays(tmp_path: Path, pattern: str) -> None:
     np.savez(tmp_path / "set.npz", **held)
     summary = ingested(tmp_path / "set.npz", tmp_path / "m.parquet")
     assert [(count.split, count.images) for count in summary.splits] == [("train", 4), ("val", 4)]
-    assert "split: train | " in summary.reading
+    assert "split: train; group: none | " in summary.reading
 
 
 def test_junk_of_arrays_is_left_out_and_said(tmp_path: Path) -> None:
