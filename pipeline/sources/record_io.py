@@ -41,9 +41,9 @@ class _Records(NamedTuple):
     """Records in the order of their keys."""
 
     offset: np.ndarray
-    """Of the image, int64."""
+    """Where the image begins, int64."""
     length: np.ndarray
-    """Of the image, int64."""
+    """How long it is, int64."""
     labels: np.ndarray
     """How many labels are in front of the image, int64."""
     label: np.ndarray
