@@ -61,7 +61,7 @@ class Extraction:
         devices = sorted({*devices_of(self.options.device, processes)})
         work = embedding_work(
             self.network,
-            ImageStore(self.manifest),
+            ImageStore(self.manifest, self.config.data.decoder),
             self.identities.image_id,
             images,
             self.device,
@@ -104,7 +104,9 @@ class Extraction:
         """Make the parts one after another, all with the same loader processes."""
         extract, device = self.config.extract, self.device
         image_ids = PartBatches(self.parts, todo, extract, self.config.seed)
-        dataset = DecodedBatches(ImageStore(self.manifest), image_ids, self.network.input.size)
+        dataset = DecodedBatches(
+            ImageStore(self.manifest, self.config.data.decoder), image_ids, self.network.input
+        )
         batches = load_batches(dataset, range(len(image_ids)), self.num_workers, pin=device.type == "cuda")
         embedded = embed(self.network, batches, device, extract.precision)
         for part in todo:
