@@ -6,6 +6,7 @@ listing          what a reader found: a row per image, what was read where, what
 folder           a folder per identity, or one with a pattern in the names
 file_names       which files are images, and what a pattern finds in a name
 table            a CSV, TSV or Parquet file that lists images or holds them
+image_list       InsightFace's and MXNet's .lst
 record_io        InsightFace's .rec and .idx
 webdataset       WebDataset's tars
 tar_members      names and places of the files in a tar

@@ -16,6 +16,7 @@ from ...mining.errors import InputError
 from ...mining.local_paths import refuse_url
 from .arrays import list_npy, list_npz
 from .folder import list_folder
+from .image_list import list_lst
 from .image_spool import ImageSpool
 from .listing import Listing, joined, junk_note, named, not_junk
 from .options import SourceOptions, Track
@@ -59,6 +60,7 @@ READERS: dict[str, Kind] = {
     ".tsv": _TABLE,
     ".parquet": kind("Parquet files", list_parquet, "root", *_COLUMNS, "image_key"),
     ".tar": Kind("tars", list_webdataset, frozenset({"label_key", "image_key", *_COLUMNS} - {"path_column"})),
+    ".lst": kind("lists of images", list_lst, "root"),
     ".rec": kind("RecordIO files", list_records),
     ".npy": kind(".npy files", list_npy, "labels"),
     ".npz": kind(".npz files", list_npz, "label_key", "image_key"),

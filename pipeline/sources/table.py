@@ -60,7 +60,7 @@ def list_csv(source: Path, options: SourceOptions, spool: ImageSpool, progress: 
         raise InputError(f"cannot parse {source}: {_one_line(error)}; {advice}") from error
     rows = columns.typed(table, source)
     rows, notes = _without_point_zero(rows, columns.names["identity"])
-    return Listing(_placed(rows, _places(options.root or source.parent)), columns.reading(), notes)
+    return Listing(_placed(rows, place_of(options.root or source.parent)), columns.reading(), notes)
 
 
 def list_parquet(source: Path, options: SourceOptions, spool: ImageSpool, progress: Track) -> Listing:
@@ -102,7 +102,7 @@ def list_parquet(source: Path, options: SourceOptions, spool: ImageSpool, progre
         deque(progress(each_row()) if image else each_row(), maxlen=0)  # runs through them
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{source} is damaged: {_one_line(error)}; copy or make it again") from error
-    place = _as_it_is if image else _places(options.root or source.parent)
+    place = _as_it_is if image else place_of(options.root or source.parent)
     reading = columns.reading(image) + ("; names of the classes: the file's own" if class_names else "")
     rows = _placed(pa.concat_tables(tables), place)
     return Listing(rows, reading, tuple(junk_note(junk, options)), counted=bool(image))
@@ -154,7 +154,7 @@ def _as_it_is(text: pa.Array) -> pa.Array:
     return text
 
 
-def _places(root: Path) -> Callable[[pa.Array], pa.Array]:
+def place_of(root: Path) -> Callable[[pa.Array], pa.Array]:
     """Make paths absolute, from `root`, with their folders resolved; a link at the end keeps its own name.
 
     The folder is resolved once for all of its images, as `realpath` costs several system calls.

@@ -16,6 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ from .tar_members import Member, tar_members
 _LABELS = ("cls", "txt", "json")
 """Endings that hold labels by custom. cls is a class and nothing else; the others may be captions and notes."""
 _LONGEST_LABEL = 1_000
+_LOOKED_AT = 10_000
+"""Files of the first shard by which endings are chosen."""
 _MANY_BYTES = 1 << 31
 """Bytes of all shards from which on starting other processes is worth its half second."""
 _TEXT = pa.large_string()
@@ -96,9 +99,9 @@ def _run_through(items: Iterable[Any]) -> None:
 
 
 def _choose(source: Path, options: SourceOptions) -> _Endings:
-    """Choose by the files of one shard."""
+    """Choose by the first files of one shard."""
     with _open(source) as data:
-        samples = _samples(tar_members(data, source))[0]
+        samples = _samples(islice(tar_members(data, source), _LOOKED_AT))[0]
         counts = Counter(ending for files in samples.values() for ending in files)
         images = [ending for ending in counts if f".{ending}".endswith(image_suffixes())]
         if options.image_key is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -203,6 +204,23 @@ def test_records_come_back_and_a_cut_anywhere_is_one_line(
     with pytest.raises(InputError) as caught:
         ingested(source, tmp_path / "m.parquet", **options)
     assert "\n" not in str(caught.value)
+
+
+@PATIENT
+@given(place=st.integers(0, 400), value=st.integers(0, 255), index=st.booleans(), header=st.booleans())
+def test_a_changed_byte_is_no_traceback(
+    tmp_path: Path, place: int, value: int, index: bool, header: bool
+) -> None:
+    images = [(number % 2, b"image %d" % number) for number in range(8)]
+    bodies = (
+        insightface(images) if header else [packed([float(label), 0.0], 0, image) for label, image in images]
+    )
+    source = write_rec(tmp_path / f"{index}.rec", bodies, index)
+    content = bytearray(source.read_bytes())
+    content[place % len(content)] = value
+    source.write_bytes(content)
+    with suppress(InputError):
+        ingested(source, tmp_path / "m.parquet")
 
 
 def _ends(bodies: list[bytes]) -> set[int]:

@@ -1,6 +1,6 @@
 """Tables as pandas, polars, DuckDB, Hugging Face datasets and OML write them.
 
-Covers pipeline/sources/columns.py and pipeline/sources/label_text.py too; test_ingest.py has more of
+Covers pipeline/sources/columns.py, pipeline/sources/label_text.py and pipeline/sources/image_list.py too; test_ingest.py has more of
 pipeline/sources/table.py.
 """
 
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from labelled_pictures import Picture, folder_sums, ingested, pictures, pixel_sums, write_folder
+from PIL import Image
 
 from subspace.mining.errors import InputError
 from subspace.mining.manifest import Manifest
@@ -22,6 +23,8 @@ from subspace.mining.parquet_tables import read_parquet
 from subspace.mining.schemas import MANIFEST, QUARANTINE
 from subspace.pipeline.sources.label_text import flag_column, text_column, whole_numbers
 from subspace.pipeline.sources.manifest_writer import quarantine_path
+from subspace.train import ImageStore
+from subspace.train.image_input import ImageInput
 
 Rows = dict[str, list[Any]]
 
@@ -208,6 +211,64 @@ def test_paths_start_from_root(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--root"):
         ingested(tmp_path / "tables" / "df.csv", tmp_path / "m.parquet")
     assert ingested(tmp_path / "tables" / "df.csv", tmp_path / "m.parquet", root=tmp_path).images == 8
+
+
+def test_boxes_are_cropped_when_they_are_decoded(tmp_path: Path) -> None:
+    made = pictures(kind="PNG")
+    oml(made, tmp_path).to_parquet(tmp_path / "df.parquet")
+    ingested(tmp_path / "df.parquet", tmp_path / "m.parquet")
+    manifest = Manifest.open(tmp_path / "m.parquet")
+    store = ImageStore(manifest)
+    for number, row in enumerate(manifest.table.to_pylist()):
+        if row["x_1"] is not None:
+            found = store.decode(number, ImageInput((5, 4)))
+            assert isinstance(found, np.ndarray)
+            assert np.array_equal(
+                found.transpose(1, 2, 0), np.asarray(Image.open(row["uri"]).crop((1, 2, 5, 7)))
+            )
+
+
+# Lists without a header
+
+
+@pytest.mark.parametrize("kind", ["im2rec", "several labels", "InsightFace", "with a box"])
+def test_lst_decodes_as_the_folder_does(tmp_path: Path, kind: str) -> None:
+    made = pictures()
+    rows = paths_of(made, tmp_path)
+    lines = {
+        "im2rec": "{n}\t{label:.6f}\t{path}",
+        "several labels": "{n}\t{label}\t0.5\t{path}",
+        "InsightFace": "1\t{path}\t{label}",
+        "with a box": "0\t{path}\t{label}\t1\t2\t3\t4",
+    }
+    written = [
+        lines[kind].format(n=n, path=path, label=label)
+        for n, (path, label) in enumerate(zip(*rows.values(), strict=True))
+    ]
+    (tmp_path / "train.lst").write_text("\n".join(written) + "\n")
+    summary = ingested(tmp_path / "train.lst", tmp_path / "m.parquet")
+    assert pixel_sums(tmp_path / "m.parquet") == folder_sums(made, tmp_path)
+    assert ("(im2rec)" if kind in ("im2rec", "several labels") else "(InsightFace)") in summary.reading
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"a.jpg 1\n", "neither number, label, path"),
+        (b"", "neither number, label, path"),
+        (b"0\t1\ta.jpg\n1\tx\tb.jpg\n", "cannot parse"),
+        (b"0\t1\ta.jpg\n1\t1\n", "cannot parse"),
+        (b"0\t1.5\ta.jpg\n", "no whole numbers, such as 1.5"),
+        (b"0\t1\t\xff.jpg\n", "is not UTF-8"),
+        (b"0\t1\ta.jpg\n0\t1\t\xff.jpg\n", "cannot parse"),
+    ],
+)
+def test_bad_lst_is_one_line(tmp_path: Path, content: bytes, complaint: str) -> None:
+    (tmp_path / "a.lst").write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        ingested(tmp_path / "a.lst", tmp_path / "m.parquet")
+    assert complaint in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 # Hugging Face
