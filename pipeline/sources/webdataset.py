@@ -69,7 +69,7 @@ def list_webdataset(
 ) -> Listing:
     """List the images of shards: identity, uri, offset, length; split and group where a JSON label has them.
 
-    A million images with their labels take about 15 s on one core; shards of 2 GiB and more together are read by
+    A million images with their labels take about 18 s of one core; shards of 2 GiB and more together are read by
     a process a core. A sample without a label, with two files of one name, or of links is refused.
 
     Raises:
