@@ -17,7 +17,7 @@ def ingest(
     source: Annotated[
         list[Path],
         typer.Argument(
-            metavar="SOURCE...",
+            metavar="SOURCE",
             help="Folder of images, CSV/TSV/Parquet, .tar (WebDataset), .rec (InsightFace), .npy/.npz, or a folder of "
             "such shards; several of one kind.",
         ),
@@ -89,8 +89,8 @@ def ingest(
     """Turn images of any common format into an image manifest. Nothing is copied but inline images."""
     from ...mining.errors import InputError
     from ..console import Console
+    from ..manifests.merge import merge_manifests
     from ..sources.ingest import ingest_images
-    from ..sources.merge import merge_manifests
     from ..sources.options import IngestOptions
 
     options = IngestOptions(

@@ -6,19 +6,18 @@ listing          what a reader found: a row per image, what was read where, what
 folder           a folder per identity, or one with a pattern in the names
 file_names       which files are images, and what a pattern finds in a name
 table            a CSV, TSV or Parquet file that lists images or holds them
+image_list       InsightFace's and MXNet's .lst
+record_io        InsightFace's .rec and .idx
+webdataset       WebDataset's tars
+tar_members      names and places of the files in a tar
+arrays           .npy and .npz of images and labels
 columns          which column of a table says what
 label_text       columns of other people's tables as text, whole numbers and flags
 ingest           any of these to one manifest, ordered by content
-merge            several manifests to one
 places           where sources and images are: local, or behind a URL
 remote_listing   folders and sizes of remote files
 splits           who is trained on and who is held out
 bad_images       images that cannot be there, found from sizes alone
-ingest_summary   what an ingest made, for a person or a program
-row_order        rows in the manifest's order, a range of identities at a time
-row_scratch      rows on disk while they are put in order
 row_selection    which rows go into the manifest
 image_spool      images inside a source, on their way to the manifest
-content_hash     a hash of what a table says
-manifest_writer  sorted rows to the manifest file
 """

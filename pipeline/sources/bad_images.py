@@ -126,4 +126,5 @@ def quarantine_table(rows: pa.Table, names: pa.Array, reason: np.ndarray) -> pa.
 
 def refused_images(refused: pa.Table) -> pa.Table:
     """Images that a reader could not take (identity, uri, reason) as a QUARANTINE table."""
+    refused = refused.sort_by([("identity", "ascending"), ("uri", "ascending")])
     return refused.add_column(0, "image_id", pa.array(np.full(len(refused), -1))).cast(QUARANTINE.columns)

@@ -38,8 +38,9 @@ def suffix_of(name: str) -> str:
 
 def suffix_counts(counts: Counter[str], most: int = 6) -> str:
     """Counts by suffix in words, the most frequent first: ".txt 12, .xml 3"."""
-    said = [f"{suffix} {count:,}" for suffix, count in counts.most_common(most)]
-    rest = sum(counts.values()) - sum(count for _, count in counts.most_common(most))
+    ranked = sorted(counts.items(), key=lambda found: (-found[1], found[0]))
+    said = [f"{suffix} {count:,}" for suffix, count in ranked[:most]]
+    rest = sum(count for _, count in ranked[most:])
     return ", ".join([*said, *([f"others {rest:,}"] if rest else [])])
 
 

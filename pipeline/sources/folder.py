@@ -68,7 +68,7 @@ def list_folder(source: Path, options: SourceOptions, spool: ImageSpool, progres
     return Listing(
         rows=_with_roles(rows),
         reading=_reading(pattern, by_split),
-        notes=tuple(walk.notes()) + tuple(_distractors(rows) if pattern else ()),
+        notes=tuple(walk.notes()) + tuple(_distractors(rows, options.junk) if pattern else ()),
         refused=refused_rows(walk.unmatched) if walk.unmatched else REFUSED.empty_table(),
         split_folders=by_split and not (pattern and pattern.has_identity),
         counted=True,
@@ -167,15 +167,16 @@ def _nothing(folder: str, walk: _Walk) -> InputError:
     return InputError(f"{folder} holds no images{seen} ({kinds}); put those of each identity in a sub-folder")
 
 
-def _distractors(rows: pa.Table) -> Iterator[str]:
+def _distractors(rows: pa.Table, junk: tuple[str, ...]) -> Iterator[str]:
     """Market-1501 and DukeMTMC name no person 0: its images show many people, whom no query asks for."""
     counts = rows["identity"].filter(pc.match_substring_regex(rows["identity"], "^0+$")).value_counts()
     for found in counts.to_pylist():
         name = found["values"]
-        yield (
-            f"identity {name} has {found['counts']:,} images: where it stands for distractors, as in Market-1501, "
-            f"leave it out (--junk -1 --junk {name})"
-        )
+        if name not in junk:
+            yield (
+                f"identity {name} has {found['counts']:,} images: where it stands for distractors, as in Market-1501, "
+                f"leave it out (--junk -1 --junk {name})"
+            )
 
 
 def _with_roles(rows: pa.Table) -> pa.Table:

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import chain
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from ...mining.errors import InputError
 from ...mining.remote import in_words
 from .options import SourceOptions
+from .splits import canonical_split
 
 REFUSED = pa.schema(
     [("identity", pa.large_string()), ("uri", pa.large_string()), ("reason", pa.large_string())]
@@ -54,11 +55,10 @@ class Listing:
             yield from (pa.Table.from_batches([batch]) for batch in self.rows)
 
 
-def streamed(tables: Iterator[pa.Table]) -> pa.RecordBatchReader:
-    """Tables of one schema as a stream of rows; the first is made at once, the others as they are read."""
-    first = next(tables)
-    batches = (batch for table in chain([first], tables) for batch in table.to_batches())
-    return pa.RecordBatchReader.from_batches(first.schema, batches)
+def streamed(schema: pa.Schema, tables: Iterable[pa.Table]) -> pa.RecordBatchReader:
+    """Tables as a stream of rows, which are made as they are read."""
+    batches = (batch for table in tables for batch in table.to_batches())
+    return pa.RecordBatchReader.from_batches(schema, batches)
 
 
 def refused_rows(rows: Iterable[tuple[str, str, str]]) -> pa.Table:
@@ -91,6 +91,7 @@ def joined(sources: Sequence[Path], listings: Sequence[Listing]) -> Listing:
     Raises:
         InputError: they have different columns, such as a split in one of them only.
     """
+    listings = _with_splits_by_name(sources, listings)
     first = listings[0]
     columns = first.rows.schema.names
     if len(listings) == 1:
@@ -103,14 +104,9 @@ def joined(sources: Sequence[Path], listings: Sequence[Listing]) -> Listing:
                 "them only; ingest them one by one, and join the manifests"
             )
     notes = [note for listing in listings for note in listing.notes]
-    batches = (
-        batch
-        for listing in listings
-        for rows in listing.tables()
-        for batch in rows.select(columns).to_batches()
-    )
+    tables = (rows.select(columns) for listing in listings for rows in listing.tables())
     return Listing(
-        rows=pa.RecordBatchReader.from_batches(first.rows.schema, batches),
+        rows=streamed(first.rows.schema, tables),
         reading=" | ".join(dict.fromkeys(listing.reading for listing in listings)),
         notes=tuple(dict.fromkeys(notes)),
         refused=pa.concat_tables([listing.refused for listing in listings]),
@@ -128,3 +124,33 @@ def junk_note(count: int, options: SourceOptions) -> list[str]:
     """What is said of so many images of junk."""
     names = ", ".join(options.junk)
     return [f"{count:,} images of nobody left out (identity {names}; --junk changes that)"] if count else []
+
+
+_SPLIT_NAME = re.compile(r"(train|training|val|valid|validation|dev|test|pretrain)(?=$|[-_.])", re.IGNORECASE)
+
+
+def _with_splits_by_name(sources: Sequence[Path], listings: Sequence[Listing]) -> Sequence[Listing]:
+    """Splits by the names of shards (`train-00000-of-00004.parquet`), where these name several and their rows none."""
+    found = [_SPLIT_NAME.match(source.name) for source in sources]
+    names = [canonical_split(match[1]) for match in found if match]
+    any_own = any("split" in listing.rows.schema.names for listing in listings)
+    if any_own or len(names) < len(sources) or len(set(names)) < 2:
+        return listings
+    return [
+        replace(
+            listing,
+            rows=_in_split(listing, name),
+            reading=listing.reading.replace("split: none", "split: the sources' names"),
+        )
+        for name, listing in zip(names, listings, strict=True)
+    ]
+
+
+def _in_split(listing: Listing, name: str) -> pa.RecordBatchReader:
+    """The rows, all of one split."""
+    split = pa.field("split", pa.large_string())
+    tables = (
+        rows.append_column(split, pa.repeat(pa.scalar(name, split.type), len(rows)))
+        for rows in listing.tables()
+    )
+    return streamed(listing.rows.schema.append(split), tables)

@@ -14,11 +14,15 @@ from pathlib import Path
 
 from ...mining.errors import InputError
 from ...mining.remote import refuse_unknown_scheme, url_of
+from .arrays import list_npy, list_npz
 from .folder import list_folder
+from .image_list import list_lst
 from .image_spool import ImageSpool
 from .listing import Listing, joined, named
 from .options import SourceOptions, Track
+from .record_io import list_records
 from .table import list_csv, list_parquet
+from .webdataset import list_webdataset
 
 Reader = Callable[[Sequence[Path], SourceOptions, ImageSpool, Track], Listing]
 OneReader = Callable[[Path, SourceOptions, ImageSpool, Track], Listing]
@@ -55,6 +59,11 @@ READERS: dict[str, Kind] = {
     ".csv": _TABLE,
     ".tsv": _TABLE,
     ".parquet": kind("Parquet files", list_parquet, "root", *_COLUMNS, "image_key"),
+    ".tar": Kind("tars", list_webdataset, frozenset({"label_key", "image_key", *_COLUMNS} - {"path_column"})),
+    ".lst": kind("lists of images", list_lst, "root"),
+    ".rec": kind("RecordIO files", list_records),
+    ".npy": kind(".npy files", list_npy, "labels"),
+    ".npz": kind(".npz files", list_npz, "label_key", "image_key"),
 }
 """Kinds by the suffix of a file, such as `.csv`, or by the scheme of a URL, such as `s3:`."""
 
@@ -164,7 +173,7 @@ def reader_of(source: Path) -> Kind:
     suffixes = " ".join(kind for kind in READERS if kind.startswith("."))
     wanted = f"give a folder of images or a {suffixes} file"
     if url is None and not source.exists():
-        if re.search(r"[*?\[]", source.name):
+        if re.search(r"[*?{\[]", str(source)):
             raise InputError(f"{source} does not exist; a pattern is for the shell: write it without quotes")
         raise InputError(f"{source} does not exist; {wanted}")
     suffix = source.suffix.lower()
