@@ -49,15 +49,17 @@ class CheckedImages:
 
     def lines(self) -> list[str]:
         """The result for a person."""
-        of = "" if self.checked == self.images else f" of {self.images:,}, drawn at random"
+        tried = f"{self.checked:,} images"
+        if self.checked < self.images:
+            tried = f"{self.checked:,} of {self.images:,} images, drawn at random,"
         if not self.bad.num_rows:
-            return [f"{self.path}: all {self.checked:,} images{of} can be decoded"]
+            return [f"{self.path}: all {tried} can be decoded"]
         reasons = self.reasons()
         rows = [[reason, f"{count:,}", uri] for reason, count, uri in reasons[:_SHOWN]]
         table = aligned([["reason", "images", "the first"], *rows], (0, 2)).splitlines()
         more = len(reasons) - _SHOWN
         return [
-            f"{self.path}: {self.bad.num_rows:,} of {self.checked:,} images{of} cannot be decoded",
+            f"{self.path}: {self.bad.num_rows:,} of {tried} cannot be decoded",
             *(f"  {line}" for line in table),
             *([f"  and {more:,} other reasons"] if more > 0 else []),
         ]
