@@ -41,7 +41,7 @@ class SharedBySplit:
     images: int
     """Images of A whose bytes are in B too."""
     renamed: int
-    """Those of them that have another identity there."""
+    """How many of these images have another identity there."""
 
     @property
     def leaks(self) -> bool:
