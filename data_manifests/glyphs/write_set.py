@@ -99,7 +99,7 @@ def write_set(
     )
     names = pa.array([identity_name(number) for number in code.tolist()])
     no_inline, none_bad = pa.nulls(0, pa.binary()), QUARANTINE.columns.empty_table()
-    write_manifest(out / "manifest.parquet", listed, names, no_inline, none_bad)
+    write_manifest(out / "manifest.parquet", [listed], ["group"], names, no_inline, none_bad)
     return provenance
 
 

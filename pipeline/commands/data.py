@@ -57,6 +57,16 @@ def ingest(
     junk: Annotated[
         list[str] | None, typer.Option(help="Identity to leave out, any number of times; -1 by default.")
     ] = None,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="The sources are manifests: join them; splits are kept.")
+    ] = False,
+    prefix: Annotated[
+        str | None,
+        typer.Option(
+            help="With --merge: what tells equal names of two manifests apart, `stem` for their file names, or a name "
+            "for each, by commas; without it equal names are one identity."
+        ),
+    ] = None,
     redraw_splits: Annotated[
         bool, typer.Option("--redraw-splits", help="Draw splits even where the source has its own.")
     ] = False,
@@ -66,6 +76,9 @@ def ingest(
         float, typer.Option(help="Share of training identities for the softmax start.")
     ] = 0.0,
     min_images: Annotated[int, typer.Option(min=1, help="Leave out identities with fewer images.")] = 1,
+    max_images: Annotated[
+        int | None, typer.Option(min=1, help="Of identities with more images, draw so many by seed.")
+    ] = None,
     on_bad_image: Annotated[
         str, typer.Option(help="Missing or empty image files: fail, or quarantine.")
     ] = "fail",
@@ -74,8 +87,10 @@ def ingest(
     quiet: Quiet = False,
 ) -> None:
     """Turn images of any common format into an image manifest. Nothing is copied but inline images."""
+    from ...mining.errors import InputError
     from ..console import Console
     from ..sources.ingest import ingest_images
+    from ..sources.merge import merge_manifests
     from ..sources.options import IngestOptions
 
     options = IngestOptions(
@@ -94,12 +109,17 @@ def ingest(
         val_fraction=val_fraction,
         pretrain_fraction=pretrain_fraction,
         min_images=min_images,
+        max_images=max_images,
         on_bad_image=on_bad_image,  # pyright: ignore[reportArgumentType]  # checked there
         seed=seed,
     )
     console = Console(quiet, as_json)
-    with console.progress("ingest", None, "files") as progress:
-        summary = ingest_images(source, out, options, progress=progress.over)
+    if merge:
+        summary = merge_manifests(source, out, options, prefix, console.progress)
+    elif prefix is None:
+        summary = ingest_images(source, out, options, console.progress)
+    else:
+        raise InputError(f"--prefix {prefix} says nothing without --merge; leave it out, or join manifests")
     for line in summary.lines():
         console.say(line)
     console.say(f"next: subspace init RUN --manifest {out}")

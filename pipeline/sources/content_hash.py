@@ -40,8 +40,9 @@ class ContentHash:
         """Add rows. Every batch of one hash has the same columns."""
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             self._add(name, "present", column.is_valid().to_numpy(zero_copy_only=False).data)
-            if pa.types.is_integer(column.type) or pa.types.is_boolean(column.type):
-                column = column.cast(pa.int64())
+            if pa.types.is_boolean(column.type):
+                column = column.cast(pa.int8())
+            if pa.types.is_integer(column.type):
                 self._add(name, "values", column.fill_null(0).to_numpy().astype("<i8").data)
             else:
                 lengths, data = flat_bytes(column)

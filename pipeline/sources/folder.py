@@ -15,10 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...mining.errors import InputError
+from ...mining.remote import is_url, url_of
 from .file_names import NamePattern, image_suffixes, suffix_counts, suffix_of
 from .image_spool import ImageSpool
 from .listing import REFUSED, Listing, refused_rows
 from .options import SourceOptions, Track
+from .remote_listing import AT_ONCE, RemoteEntry, RemoteFolders
 from .splits import SPLITS, canonical_split
 
 _COLUMNS = ("identity", "uri", "split", "group", "role")
@@ -38,11 +40,11 @@ def list_folder(source: Path, options: SourceOptions, spool: ImageSpool, progres
     Raises:
         InputError: no images, an image outside any sub-folder, an unreadable folder, a name that is not UTF-8.
     """
-    folder = source.resolve()
+    folder = url_of(source) or str(source.resolve())
     pattern = None if options.label_regex is None else NamePattern(options.label_regex)
     walk = _Walk(folder, pattern)
     try:
-        with os.scandir(folder) as entries:
+        with walk.scan(folder) as entries:
             level = [
                 entry.name for entry in filter(_visible, entries) if entry.is_dir() or walk.is_image(entry)
             ]
@@ -76,19 +78,21 @@ def list_folder(source: Path, options: SourceOptions, spool: ImageSpool, progres
 class _Walk:
     """Goes through a folder, and counts what it sees there."""
 
-    def __init__(self, folder: Path, pattern: NamePattern | None) -> None:
+    def __init__(self, folder: str, pattern: NamePattern | None) -> None:
         self.folder, self.pattern = folder, pattern
+        self._remote = RemoteFolders(folder) if is_url(folder) else None
+        self.scan = os.scandir if self._remote is None else self._remote.scan
         self.other: Counter[str] = Counter()
         """Files that are no images, by suffix."""
         self.unmatched: list[tuple[str, str, str]] = []
         self._suffixes = image_suffixes()
 
-    def is_image(self, entry: os.DirEntry[str]) -> bool:
+    def is_image(self, entry: os.DirEntry[str] | RemoteEntry) -> bool:
         return entry.name.lower().endswith(self._suffixes)
 
     def images(self, split: str, part: str) -> Iterator[tuple[str, str, str, str, str]]:
         """Identity, path, split, group and role of every image below the sub-folder `part`."""
-        for below, entry in self._files(str(self.folder / part)):
+        for below, entry in self._files(f"{self.folder.rstrip('/')}/{part}" if part else self.folder):
             if self.pattern is None:
                 if not below:
                     raise InputError(
@@ -117,12 +121,14 @@ class _Walk:
                 found.role,
             )
 
-    def _files(self, top: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    def _files(self, top: str) -> Iterator[tuple[str, os.DirEntry[str] | RemoteEntry]]:
         """Yield (folder relative to `top`, entry) of every image below `top`."""
         stack: list[tuple[str, str, tuple[str, ...]]] = [("", top, (top,))]
         while stack:
+            if self._remote is not None:
+                self._remote.ahead([waiting for _, waiting, _ in stack[-AT_ONCE:]])
             below, folder, around = stack.pop()
-            with os.scandir(folder) as entries:
+            with self.scan(folder) as entries:
                 for entry in filter(_visible, entries):
                     if entry.is_dir():
                         name = f"{below}/{entry.name}" if below else entry.name
@@ -149,7 +155,7 @@ def _reading(pattern: NamePattern | None, by_split: bool) -> str:
     return f"identity: {identity}; split: {split}; group: {group}"
 
 
-def _nothing(folder: Path, walk: _Walk) -> InputError:
+def _nothing(folder: str, walk: _Walk) -> InputError:
     if walk.unmatched:
         text = walk.pattern.text if walk.pattern else ""
         return InputError(
@@ -185,7 +191,7 @@ def _with_roles(rows: pa.Table) -> pa.Table:
     )
 
 
-def _link(entry: os.DirEntry[str]) -> tuple[str, ...]:
+def _link(entry: os.DirEntry[str] | RemoteEntry) -> tuple[str, ...]:
     """The real folder that `entry` leads to, if it is a symbolic link."""
     return (os.path.realpath(entry.path),) if entry.is_symlink() else ()
 
@@ -195,7 +201,7 @@ def _leads_back(target: str, around: tuple[str, ...]) -> bool:
     return any(path == target or path.startswith(target.rstrip("/") + "/") for path in around)
 
 
-def _visible(entry: os.DirEntry[str]) -> bool:
+def _visible(entry: os.DirEntry[str] | RemoteEntry) -> bool:
     return not entry.name.startswith(".") and entry.name != "__MACOSX"
 
 

@@ -17,7 +17,7 @@ from .image_spool import ImageSpool
 from .label_text import text_column
 from .listing import Listing
 from .options import SourceOptions, Track
-from .table import place_of
+from .places import folder_of, placed_from
 
 _NUMBER = re.compile(r"-?\d+(\.\d*)?")
 
@@ -62,7 +62,7 @@ def list_lst(source: Path, options: SourceOptions, spool: ImageSpool, progress: 
         raise InputError(
             f"cannot parse {source}: {first}; write it again as UTF-8, with lines alike"
         ) from error
-    place = place_of(options.root or source.parent)
+    place = placed_from(options.root or folder_of(source))
     uri = pa.chunked_array(map(place, table[names[path]].chunks), pa.large_string())
     identity = text_column(table[names[label]], f"{source}: {names[label]}")
     kind = "im2rec" if label == 1 else "InsightFace"

@@ -100,7 +100,7 @@ def flag_column(column: pa.ChunkedArray, called: str) -> pa.ChunkedArray:
     words = pc.utf8_lower(text_column(column, called))
     true = pc.is_in(words, value_set=pa.array(_TRUE, TEXT))
     known = pc.or_(true, pc.is_in(words, value_set=pa.array((*_FALSE, ""), TEXT)))
-    if not pc.all(known).as_py():
+    if not pc.all(known, min_count=0).as_py():
         raise InputError(f"{called} holds {words.filter(pc.invert(known))[0]}; write true, false or nothing")
     return pc.if_else(pc.equal(words, ""), pa.scalar(None, pa.bool_()), true)
 

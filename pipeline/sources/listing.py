@@ -6,20 +6,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...mining.errors import InputError
+from ...mining.remote import in_words
 from .options import SourceOptions
 from .splits import canonical_split
 
 REFUSED = pa.schema(
     [("identity", pa.large_string()), ("uri", pa.large_string()), ("reason", pa.large_string())]
 )
+
+_AT_ONCE = 2**17
 
 
 @dataclass(frozen=True)
@@ -28,10 +32,10 @@ class Listing:
 
     `rows` has columns identity and uri (large_string without nulls), and offset and length, split, group, the box
     x_1, y_1, x_2, y_2 (int64), is_query and is_gallery (bool) where the source has them. Images that lie inside the
-    source are in the spool, one per row.
+    source are in the spool, one per row. Other rows may come as a stream, which is read once.
     """
 
-    rows: pa.Table
+    rows: pa.Table | pa.RecordBatchReader
     reading: str
     """What was taken for what: "identity: label; path: path; split: none; group: camera"."""
     notes: tuple[str, ...] = ()
@@ -42,6 +46,21 @@ class Listing:
     """Whether splits are folders, of which none shares an identity with another."""
     counted: bool = False
     """Whether its reader showed progress over the images."""
+
+    def tables(self) -> Iterator[pa.Table]:
+        """The rows, some at a time."""
+        if isinstance(self.rows, pa.Table):
+            for start in range(0, len(self.rows), _AT_ONCE):
+                yield self.rows.slice(start, _AT_ONCE)
+        else:
+            yield from (pa.Table.from_batches([batch]) for batch in self.rows)
+
+
+def streamed(tables: Iterator[pa.Table]) -> pa.RecordBatchReader:
+    """Tables of one schema as a stream of rows; the first is made at once, the others as they are read."""
+    first = next(tables)
+    batches = (batch for table in chain([first], tables) for batch in table.to_batches())
+    return pa.RecordBatchReader.from_batches(first.schema, batches)
 
 
 def refused_rows(rows: Iterable[tuple[str, str, str]]) -> pa.Table:
@@ -65,7 +84,7 @@ def refusal(sources: Sequence[Path], refused: pa.Table, taken: int) -> InputErro
 def named(sources: Sequence[Path]) -> str:
     """The sources in a few words: the first, and how many more."""
     more = len(sources) - 1
-    return f"{sources[0]} and {more} more" if more else str(sources[0])
+    return in_words(sources[0]) + (f" and {more} more" if more else "")
 
 
 def joined(sources: Sequence[Path], listings: Sequence[Listing]) -> Listing:
@@ -76,19 +95,25 @@ def joined(sources: Sequence[Path], listings: Sequence[Listing]) -> Listing:
     """
     listings = _with_splits_by_name(sources, listings)
     first = listings[0]
+    columns = first.rows.schema.names
     if len(listings) == 1:
         return first
     for source, other in zip(sources, listings, strict=True):
-        odd = set(first.rows.column_names) ^ set(other.rows.column_names)
+        odd = set(columns) ^ set(other.rows.schema.names)
         if odd:
             raise InputError(
                 f"{source} and {sources[0]} do not have the same columns: {', '.join(sorted(odd))} is in one of "
                 "them only; ingest them one by one, and join the manifests"
             )
-    columns = first.rows.column_names
     notes = [note for listing in listings for note in listing.notes]
+    batches = (
+        batch
+        for listing in listings
+        for rows in listing.tables()
+        for batch in rows.select(columns).to_batches()
+    )
     return Listing(
-        rows=pa.concat_tables([listing.rows.select(columns) for listing in listings]),
+        rows=pa.RecordBatchReader.from_batches(first.rows.schema, batches),
         reading=" | ".join(dict.fromkeys(listing.reading for listing in listings)),
         notes=tuple(dict.fromkeys(notes)),
         refused=pa.concat_tables([listing.refused for listing in listings]),
@@ -115,16 +140,24 @@ def _with_splits_by_name(sources: Sequence[Path], listings: Sequence[Listing]) -
     """Splits by the names of shards (`train-00000-of-00004.parquet`), where these name several and their rows none."""
     found = [_SPLIT_NAME.match(source.name) for source in sources]
     names = [canonical_split(match[1]) for match in found if match]
-    any_own = any("split" in listing.rows.column_names for listing in listings)
+    any_own = any("split" in listing.rows.schema.names for listing in listings)
     if any_own or len(names) < len(sources) or len(set(names)) < 2:
         return listings
     return [
         replace(
             listing,
-            rows=listing.rows.append_column(
-                "split", pa.repeat(pa.scalar(name, pa.large_string()), len(listing.rows))
-            ),
+            rows=_all_in_split(listing, name),
             reading=listing.reading.replace("split: none", "split: the sources' names"),
         )
         for name, listing in zip(names, listings, strict=True)
     ]
+
+
+def _all_in_split(listing: Listing, name: str) -> pa.Table | pa.RecordBatchReader:
+    if isinstance(listing.rows, pa.Table):
+        return _in_split(listing.rows, name)
+    return streamed(_in_split(rows, name) for rows in listing.tables())
+
+
+def _in_split(rows: pa.Table, name: str) -> pa.Table:
+    return rows.append_column("split", pa.repeat(pa.scalar(name, pa.large_string()), len(rows)))

@@ -75,6 +75,8 @@ class IngestOptions(SourceOptions):
     """What to do about an image that is missing or has no bytes: refuse, or leave it out and list it."""
     min_images: int = 1
     """Identities with fewer images are left out."""
+    max_images: int | None = None
+    """Of identities with more images, so many are drawn by `seed`; None: all stay."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -90,5 +92,7 @@ class IngestOptions(SourceOptions):
             raise InputError(f"--on-bad-image {self.on_bad_image}: give fail or quarantine")
         if self.min_images < 1:
             raise InputError(f"--min-images {self.min_images}: give 1 or more")
+        if self.max_images is not None and self.max_images < self.min_images:
+            raise InputError(f"--max-images {self.max_images}: give --min-images, {self.min_images}, or more")
         if self.seed < 0:
             raise InputError(f"--seed {self.seed}: give 0 or more")

@@ -13,12 +13,12 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from ...mining.errors import InputError
-from ...mining.local_paths import refuse_url
+from ...mining.remote import refuse_unknown_scheme, url_of
 from .arrays import list_npy, list_npz
 from .folder import list_folder
 from .image_list import list_lst
 from .image_spool import ImageSpool
-from .listing import Listing, joined, junk_note, named, not_junk
+from .listing import Listing, joined, named
 from .options import SourceOptions, Track
 from .record_io import list_records
 from .table import list_csv, list_parquet
@@ -88,7 +88,7 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:(?=/)")
 def read_sources(
     sources: Sequence[Path], options: SourceOptions, spool: ImageSpool, progress: Track
 ) -> Listing:
-    """List the images of one source, or of several of one kind; junk is left out, and said.
+    """List the images of one source, or of several of one kind.
 
     Raises:
         InputError: nothing is there, nothing reads it, they are of several kinds, or an option has no meaning there.
@@ -107,14 +107,9 @@ def read_sources(
             option = "--" + field.name.replace("_", "-")
             raise InputError(f"{option} says nothing about {found.name} such as {files[0]}; leave it out")
     listing = found.read(files, options, spool, progress)
-    if not len(spool.images()):  # readers of images inside a source leave out the images of junk themselves
-        people = listing.rows.filter(not_junk(listing.rows["identity"], options))
-        notes = junk_note(len(listing.rows) - len(people), options)
-        listing = replace(listing, rows=people, notes=(*listing.notes, *notes))
-    if options.redraw_splits and "split" in listing.rows.column_names:
+    if options.redraw_splits and "split" in listing.rows.schema.names:
         note = "the source's own splits are left aside (--redraw-splits)"
-        rows = listing.rows.drop_columns(["split"])
-        listing = replace(listing, rows=rows, notes=(*listing.notes, note), split_folders=False)
+        listing = replace(listing, notes=(*listing.notes, note))
     return listing
 
 
@@ -168,12 +163,16 @@ def reader_of(source: Path) -> Kind:
             f"hf://{name} is not read over the network, as training reads images many times over; download it once "
             "(hf download NAME --repo-type dataset --local-dir FOLDER), and give the folder"
         )
-    refuse_url(source)
+    url = url_of(source)
+    if url is not None:
+        refuse_unknown_scheme(url)
+    if url is not None and source.suffix.lower() not in (*READERS, *_REFUSED):
+        return READERS[FOLDER]  # what it is shows when it is listed
     if source.is_dir():
         return READERS[FOLDER]
     suffixes = " ".join(kind for kind in READERS if kind.startswith("."))
     wanted = f"give a folder of images or a {suffixes} file"
-    if not source.exists():
+    if url is None and not source.exists():
         if re.search(r"[*?{\[]", str(source)):
             raise InputError(f"{source} does not exist; a pattern is for the shell: write it without quotes")
         raise InputError(f"{source} does not exist; {wanted}")

@@ -34,10 +34,10 @@ def canonical_split(name: str) -> str:
 
 
 def source_splits(rows: pa.Table, names: pa.Array, source: str, folders: bool) -> pa.ChunkedArray:
-    """The source's own split of each row, made canonical; `folders`: whether folders say it.
+    """The source's own split of each row, made canonical.
 
-    Split folders must not share an identity at all. A split column must not share one between training and the
-    rest, while held-out splits may: a query and its gallery do.
+    Split folders (`folders`) must not share an identity at all. A split column must not share one between training
+    and the rest, while held-out splits may: a query and its gallery do.
 
     Raises:
         InputError: one is shared; the message names it.

@@ -8,10 +8,8 @@ Which column says what is decided in `columns`; images inside the file pass to a
 
 from __future__ import annotations
 
-import os
 from collections import deque
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,13 +18,13 @@ import pyarrow.types as kinds
 from pyarrow import csv
 
 from ...mining.errors import InputError
-from ...mining.local_paths import refuse_url
 from ...mining.parquet_tables import DAMAGE, open_parquet
 from .columns import BOX, Columns
 from .image_spool import ImageSpool
 from .label_text import class_names_of
-from .listing import Listing, junk_note, not_junk
+from .listing import Listing, junk_note, not_junk, streamed
 from .options import SourceOptions, Track
+from .places import folder_of, open_place, placed_from
 
 IMAGE_NAMES = ("image", "img", "image_bytes", "jpg", "jpeg", "png")
 """Names of binary columns that hold images."""
@@ -36,31 +34,47 @@ def list_csv(source: Path, options: SourceOptions, spool: ImageSpool, progress: 
     """Read what a CSV (or TSV) lists: columns identity and uri, and all others of a `Listing` where it has them.
 
     Labels stay as they are written ("007", "NA"), but for a column of nothing than numbers with `.0`, as pandas
-    writes integers beside a missing one; within quotes they may hold commas and newlines. About 200 bytes of memory
-    a row.
+    writes integers beside a missing one; within quotes they may hold commas and newlines. The rows are a stream.
 
     Raises:
         InputError: damaged, not UTF-8, or without a column for the identity or the path.
     """
-    delimiter = "\t" if source.suffix.lower() == ".tsv" else ","
-    parse = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
-    read = csv.ReadOptions(block_size=1 << 24)
-    try:
-        with csv.open_csv(source, read, parse) as reader:
-            columns = Columns.find(reader.schema.names, options, source)
-        types = {name: pa.large_string() for name in columns.names.values()}
-        types |= {columns.names[role]: pa.float64() for role in BOX if role in columns.names}
-        types |= {columns.names[role]: pa.int64() for role in ("offset", "length") if role in columns.names}
-        convert = csv.ConvertOptions(include_columns=list(types), column_types=types)
-        table = csv.read_csv(source, read, parse, convert)
-    except InputError:
-        raise
-    except DAMAGE as error:
-        advice = "save it as UTF-8, with a header and closed quotes"
-        raise InputError(f"cannot parse {source}: {_one_line(error)}; {advice}") from error
-    rows = columns.typed(table, source)
-    rows, notes = _without_point_zero(rows, columns.names["identity"])
-    return Listing(_placed(rows, place_of(options.root or source.parent)), columns.reading(), notes)
+    types: dict[str, pa.DataType] = {}
+
+    def parsed(names: Sequence[str] = ()) -> Iterator[pa.Table]:
+        """The columns of those names (none: of `types`), as they are parsed; first of all a table without rows."""
+        delimiter = "\t" if source.suffix.lower() == ".tsv" else ","
+        read, parse = (
+            csv.ReadOptions(block_size=1 << 24),
+            csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+        )
+        convert = csv.ConvertOptions(include_columns=names or list(types), column_types=types)
+        try:
+            with csv.open_csv(open_place(source), read, parse, convert) as reader:
+                yield reader.schema.empty_table()
+                yield from (pa.Table.from_batches([batch]) for batch in reader)
+        except DAMAGE as error:
+            advice = "save it as UTF-8, with a header and closed quotes"
+            raise InputError(f"cannot parse {source}: {_one_line(error)}; {advice}") from error
+
+    columns = Columns.find(next(parsed()).schema.names, options, source)
+    types |= {name: pa.large_string() for name in columns.names.values()}
+    types |= {columns.names[role]: pa.float64() for role in BOX if role in columns.names}
+    types |= {columns.names[role]: pa.int64() for role in ("offset", "length") if role in columns.names}
+    name = columns.names["identity"]
+    floats = _all_point_zero(table[name] for table in parsed([name]))
+    place = placed_from(options.root or folder_of(source))
+
+    def rows() -> Iterator[pa.Table]:
+        for table in parsed():
+            typed = columns.typed(table, source)
+            if floats:
+                identity = pc.replace_substring_regex(typed["identity"], r"\.0$", "")
+                typed = typed.set_column(typed.schema.get_field_index("identity"), "identity", identity)
+            yield _placed(typed, place)
+
+    note = f"all of '{name}' are numbers with .0, read as integers: 1.0 is 1"
+    return Listing(streamed(rows()), columns.reading(), (note,) if floats else ())
 
 
 def list_parquet(source: Path, options: SourceOptions, spool: ImageSpool, progress: Track) -> Listing:
@@ -102,7 +116,7 @@ def list_parquet(source: Path, options: SourceOptions, spool: ImageSpool, progre
         deque(progress(each_row()) if image else each_row(), maxlen=0)  # runs through them
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{source} is damaged: {_one_line(error)}; copy or make it again") from error
-    place = _as_it_is if image else place_of(options.root or source.parent)
+    place = _as_it_is if image else placed_from(options.root or folder_of(source))
     reading = columns.reading(image) + ("; names of the classes: the file's own" if class_names else "")
     rows = _placed(pa.concat_tables(tables), place)
     return Listing(rows, reading, tuple(junk_note(junk, options)), counted=bool(image))
@@ -129,16 +143,14 @@ def _holds_images(field: pa.Field) -> bool:
     return binary and (field.name.lower() in IMAGE_NAMES or field.name.endswith(".bytes"))
 
 
-def _without_point_zero(rows: pa.Table, name: str) -> tuple[pa.Table, tuple[str, ...]]:
-    """Integers that became 1.0 on their way through a data frame, as integers."""
-    identity = rows["identity"]
-    if not len(rows) or not pc.all(pc.match_substring_regex(identity, r"^(-?\d+\.0)?$")).as_py():
-        return rows, ()
-    if not pc.any(pc.not_equal(identity, "")).as_py():
-        return rows, ()
-    index = rows.schema.get_field_index("identity")
-    rows = rows.set_column(index, "identity", pc.replace_substring_regex(identity, r"\.0$", ""))
-    return rows, (f"all of '{name}' are numbers with .0, read as integers: 1.0 is 1",)
+def _all_point_zero(columns: Iterable[pa.ChunkedArray]) -> bool:
+    """Whether all are integers that became 1.0 on their way through a data frame, or empty; reads no more than it must."""
+    any_number = False
+    for column in columns:
+        if not pc.all(pc.match_substring_regex(column, r"^(-?\d+\.0)?$"), min_count=0).as_py():
+            return False
+        any_number = any_number or pc.any(pc.not_equal(column, ""), min_count=0).as_py()
+    return any_number
 
 
 def _placed(rows: pa.Table, place: Callable[[pa.Array], pa.Array]) -> pa.Table:
@@ -152,28 +164,6 @@ def _placed(rows: pa.Table, place: Callable[[pa.Array], pa.Array]) -> pa.Table:
 
 def _as_it_is(text: pa.Array) -> pa.Array:
     return text
-
-
-def place_of(root: Path) -> Callable[[pa.Array], pa.Array]:
-    """Make paths absolute, from `root`, with their folders resolved; a link at the end keeps its own name.
-
-    The folder is resolved once for all of its images, as `realpath` costs several system calls.
-    """
-
-    @cache
-    def resolve(folder: str) -> str:
-        refuse_url(folder)
-        whole = os.path.join(root, folder)
-        return whole if "\0" in whole else os.path.join(os.path.realpath(whole), "")
-
-    def place(paths: pa.Array) -> pa.Array:
-        folders = pc.replace_substring_regex(paths, r"[^/]*\z", "").dictionary_encode()
-        names = pc.replace_substring_regex(paths, r"(?s)\A.*/", "")
-        resolved = pa.array(map(resolve, folders.dictionary.to_pylist()), pa.large_string())
-        between = pa.scalar("", pa.large_string())
-        return pc.binary_join_element_wise(resolved.take(folders.indices), names, between)
-
-    return place
 
 
 def _one_line(error: Exception) -> str:

@@ -40,10 +40,12 @@ def test_a_new_kind_of_source_is_a_line_of_the_table(tmp_path: Path, monkeypatch
 
 
 def test_a_url_is_read_by_its_scheme_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    bucket = Path("s3://bucket/list.csv")
-    with pytest.raises(InputError, match=r"s3://bucket/list\.csv is a URL"):
+    bucket = Path("ftp://bucket/list.csv")
+    with pytest.raises(
+        InputError, match=r"ftp://bucket/list\.csv cannot be read: remote files are read from s3"
+    ):
         reader_of(bucket)
-    monkeypatch.setitem(READERS, "s3:", lines := kind("lines", list_lines))
+    monkeypatch.setitem(READERS, "ftp:", lines := kind("lines", list_lines))
     assert reader_of(bucket) is lines
 
 
