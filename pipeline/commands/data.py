@@ -89,8 +89,8 @@ def ingest(
     """Turn images of any common format into an image manifest. Nothing is copied but inline images."""
     from ...mining.errors import InputError
     from ..console import Console
+    from ..manifests.merge import merge_manifests
     from ..sources.ingest import ingest_images
-    from ..sources.merge import merge_manifests
     from ..sources.options import IngestOptions
 
     options = IngestOptions(

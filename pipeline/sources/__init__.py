@@ -14,16 +14,10 @@ arrays           .npy and .npz of images and labels
 columns          which column of a table says what
 label_text       columns of other people's tables as text, whole numbers and flags
 ingest           any of these to one manifest, ordered by content
-merge            several manifests to one
 places           where sources and images are: local, or behind a URL
 remote_listing   folders and sizes of remote files
 splits           who is trained on and who is held out
 bad_images       images that cannot be there, found from sizes alone
-ingest_summary   what an ingest made, for a person or a program
-row_order        rows in the manifest's order, a range of identities at a time
-row_scratch      rows on disk while they are put in order
 row_selection    which rows go into the manifest
 image_spool      images inside a source, on their way to the manifest
-content_hash     a hash of what a table says
-manifest_writer  sorted rows to the manifest file
 """

@@ -19,15 +19,15 @@ from ...mining.errors import InputError
 from ...mining.local_paths import refuse_url
 from ...mining.remote import is_url
 from ..console import Console, Progress
+from ..rows.ingest_summary import IngestSummary, SplitCount
+from ..rows.manifest_writer import quarantine_path, write_manifest
+from ..rows.row_order import RowOrder
+from ..rows.row_scratch import RowScratch
 from .bad_images import file_sizes
 from .image_spool import ImageSpool
-from .ingest_summary import IngestSummary, SplitCount
 from .listing import Listing, junk_note, named, not_junk, refusal
-from .manifest_writer import quarantine_path, write_manifest
 from .options import IngestOptions
 from .readers import Reader, read_sources
-from .row_order import RowOrder
-from .row_scratch import RowScratch
 from .row_selection import RowSelection
 from .splits import SPLITS, draw_splits
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -56,11 +55,10 @@ class Listing:
             yield from (pa.Table.from_batches([batch]) for batch in self.rows)
 
 
-def streamed(tables: Iterator[pa.Table]) -> pa.RecordBatchReader:
-    """Tables of one schema as a stream of rows; the first is made at once, the others as they are read."""
-    first = next(tables)
-    batches = (batch for table in chain([first], tables) for batch in table.to_batches())
-    return pa.RecordBatchReader.from_batches(first.schema, batches)
+def streamed(schema: pa.Schema, tables: Iterable[pa.Table]) -> pa.RecordBatchReader:
+    """Tables as a stream of rows, which are made as they are read."""
+    batches = (batch for table in tables for batch in table.to_batches())
+    return pa.RecordBatchReader.from_batches(schema, batches)
 
 
 def refused_rows(rows: Iterable[tuple[str, str, str]]) -> pa.Table:
@@ -106,14 +104,9 @@ def joined(sources: Sequence[Path], listings: Sequence[Listing]) -> Listing:
                 "them only; ingest them one by one, and join the manifests"
             )
     notes = [note for listing in listings for note in listing.notes]
-    batches = (
-        batch
-        for listing in listings
-        for rows in listing.tables()
-        for batch in rows.select(columns).to_batches()
-    )
+    tables = (rows.select(columns) for listing in listings for rows in listing.tables())
     return Listing(
-        rows=pa.RecordBatchReader.from_batches(first.rows.schema, batches),
+        rows=streamed(first.rows.schema, tables),
         reading=" | ".join(dict.fromkeys(listing.reading for listing in listings)),
         notes=tuple(dict.fromkeys(notes)),
         refused=pa.concat_tables([listing.refused for listing in listings]),
@@ -146,18 +139,18 @@ def _with_splits_by_name(sources: Sequence[Path], listings: Sequence[Listing]) -
     return [
         replace(
             listing,
-            rows=_all_in_split(listing, name),
+            rows=_in_split(listing, name),
             reading=listing.reading.replace("split: none", "split: the sources' names"),
         )
         for name, listing in zip(names, listings, strict=True)
     ]
 
 
-def _all_in_split(listing: Listing, name: str) -> pa.Table | pa.RecordBatchReader:
-    if isinstance(listing.rows, pa.Table):
-        return _in_split(listing.rows, name)
-    return streamed(_in_split(rows, name) for rows in listing.tables())
-
-
-def _in_split(rows: pa.Table, name: str) -> pa.Table:
-    return rows.append_column("split", pa.repeat(pa.scalar(name, pa.large_string()), len(rows)))
+def _in_split(listing: Listing, name: str) -> pa.RecordBatchReader:
+    """The rows, all of one split."""
+    split = pa.field("split", pa.large_string())
+    tables = (
+        rows.append_column(split, pa.repeat(pa.scalar(name, split.type), len(rows)))
+        for rows in listing.tables()
+    )
+    return streamed(listing.rows.schema.append(split), tables)

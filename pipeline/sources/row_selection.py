@@ -13,6 +13,7 @@ from ...mining.errors import InputError
 from ...mining.manifest import group_by_identity
 from ...mining.randomness import generator
 from ...mining.schemas import MANIFEST
+from ..rows.row_scratch import RowScratch
 from .bad_images import (
     GOOD,
     MISSING,
@@ -23,7 +24,6 @@ from .bad_images import (
     refused_images,
 )
 from .options import IngestOptions
-from .row_scratch import RowScratch
 from .splits import source_splits
 
 

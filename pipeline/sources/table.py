@@ -74,7 +74,8 @@ def list_csv(source: Path, options: SourceOptions, spool: ImageSpool, progress: 
             yield _placed(typed, place)
 
     note = f"all of '{name}' are numbers with .0, read as integers: 1.0 is 1"
-    return Listing(streamed(rows()), columns.reading(), (note,) if floats else ())
+    tables = rows()
+    return Listing(streamed(next(tables).schema, tables), columns.reading(), (note,) if floats else ())
 
 
 def list_parquet(source: Path, options: SourceOptions, spool: ImageSpool, progress: Track) -> Listing:

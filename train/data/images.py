@@ -70,8 +70,8 @@ class ImageStore:
         self._uri = table["uri"]
         self._offset = table["offset"]
         self._length = table["length"]
-        self._box = [table[name] for name in BOX] if BOX[0] in table.column_names else None
         self.folder = manifest.folder
+        self._box = [table[name] for name in BOX] if BOX[0] in table.column_names else None
 
     def read(self, image_id: int) -> bytes:
         """The encoded bytes of one image.

@@ -15,8 +15,8 @@ from PIL import Image
 from subspace.mining.errors import InputError
 from subspace.mining.parquet_tables import read_parquet
 from subspace.mining.schemas import MANIFEST, QUARANTINE
+from subspace.pipeline.rows.manifest_writer import quarantine_path
 from subspace.pipeline.sources.file_names import NamePattern, image_suffixes, suffix_counts, suffix_of
-from subspace.pipeline.sources.manifest_writer import quarantine_path
 from subspace.pipeline.sources.options import SourceOptions
 
 MARKET = r"^(?P<identity>-?\d+)_c(?P<group>\d+)"

@@ -2,7 +2,7 @@
 
 Covers pipeline/sources/options.py, pipeline/sources/folder.py, pipeline/sources/table.py,
 pipeline/sources/splits.py, pipeline/sources/bad_images.py, pipeline/sources/image_spool.py,
-pipeline/sources/content_hash.py and pipeline/sources/manifest_writer.py too.
+pipeline/rows/content_hash.py and pipeline/rows/manifest_writer.py too.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from subspace.mining.manifest import Manifest
 from subspace.mining.parquet_tables import open_parquet, read_parquet
 from subspace.mining.schemas import MANIFEST, QUARANTINE
 from subspace.pipeline.console import Progress
-from subspace.pipeline.sources.content_hash import ContentHash, flat_bytes
+from subspace.pipeline.rows.content_hash import ContentHash, flat_bytes
+from subspace.pipeline.rows.manifest_writer import quarantine_path
 from subspace.pipeline.sources.image_spool import ImageSpool
 from subspace.pipeline.sources.ingest import IngestSummary, ingest_images
-from subspace.pipeline.sources.manifest_writer import quarantine_path
 from subspace.pipeline.sources.options import IngestOptions
 from subspace.pipeline.sources.splits import SPLITS, canonical_split, draw_splits
 

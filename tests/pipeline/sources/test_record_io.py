@@ -13,7 +13,7 @@ from labelled_pictures import folder_sums, ingested, pictures, pixel_sums
 
 from subspace.mining.errors import InputError
 from subspace.mining.manifest import Manifest
-from subspace.pipeline.sources.manifest_writer import quarantine_path
+from subspace.pipeline.rows.manifest_writer import quarantine_path
 
 MAGIC = struct.pack("<I", 0xCED7230A)
 PATIENT = settings(

@@ -21,8 +21,8 @@ from subspace.mining.errors import InputError
 from subspace.mining.manifest import Manifest
 from subspace.mining.parquet_tables import read_parquet
 from subspace.mining.schemas import MANIFEST, QUARANTINE
+from subspace.pipeline.rows.manifest_writer import quarantine_path
 from subspace.pipeline.sources.label_text import flag_column, text_column, whole_numbers
-from subspace.pipeline.sources.manifest_writer import quarantine_path
 from subspace.train import ImageStore
 from subspace.train.image_input import ImageInput
 

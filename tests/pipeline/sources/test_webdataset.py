@@ -22,8 +22,8 @@ from subspace.mining.errors import InputError
 from subspace.mining.manifest import Manifest
 from subspace.mining.parquet_tables import read_parquet
 from subspace.mining.schemas import QUARANTINE
+from subspace.pipeline.rows.manifest_writer import quarantine_path
 from subspace.pipeline.sources import webdataset
-from subspace.pipeline.sources.manifest_writer import quarantine_path
 from subspace.pipeline.sources.tar_members import tar_members
 
 Files = list[tuple[str, bytes]]

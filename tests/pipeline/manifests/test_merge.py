@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from subspace.mining.errors import InputError
 from subspace.mining.parquet_tables import metadata_of, open_parquet, read_parquet
 from subspace.mining.schemas import MANIFEST
+from subspace.pipeline.manifests.merge import merge_manifests
 from subspace.pipeline.sources.ingest import ingest_images
-from subspace.pipeline.sources.merge import merge_manifests
 from subspace.pipeline.sources.options import IngestOptions
 
 OPTIONS = IngestOptions(test_fraction=0)

@@ -71,7 +71,7 @@ def regrouped(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
 
     Example:
         >>> import pyarrow as pa
-        >>> from subspace.pipeline.sources.row_scratch import regrouped
+        >>> from subspace.pipeline.rows.row_scratch import regrouped
         >>> [len(table) for table in regrouped([pa.table({"a": [1, 2, 3]}), pa.table({"a": [4]})], rows=2)]
         [2, 2]
     """

@@ -1,6 +1,6 @@
 """Rows sorted a range at a time are those of one sort of all of them.
 
-Covers pipeline/sources/row_scratch.py, pipeline/sources/row_selection.py and pipeline/sources/ingest_summary.py too.
+Covers pipeline/rows/row_scratch.py, pipeline/sources/row_selection.py and pipeline/rows/ingest_summary.py too.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 from subspace.mining.errors import InputError
 from subspace.mining.parquet_tables import read_parquet
 from subspace.mining.schemas import MANIFEST
-from subspace.pipeline.sources import ingest, row_order
+from subspace.pipeline.rows import row_order
+from subspace.pipeline.rows.row_order import RowOrder
+from subspace.pipeline.rows.row_scratch import RowScratch, regrouped
+from subspace.pipeline.sources import ingest
 from subspace.pipeline.sources.ingest import ingest_images
 from subspace.pipeline.sources.options import IngestOptions
-from subspace.pipeline.sources.row_order import RowOrder
-from subspace.pipeline.sources.row_scratch import RowScratch, regrouped
 
 PATIENT = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 ROW = st.tuples(

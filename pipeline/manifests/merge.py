@@ -21,12 +21,12 @@ from ...mining.manifest import Manifest
 from ...mining.parquet_tables import row_groups
 from ...mining.remote import in_words
 from ...mining.schemas import MANIFEST
-from .image_spool import ImageSpool
-from .ingest import NO_BARS, Bars, make_manifest
-from .ingest_summary import IngestSummary
-from .listing import Listing, named, streamed
-from .options import IngestOptions, SourceOptions, Track
-from .places import placed_from
+from ..rows.ingest_summary import IngestSummary
+from ..sources.image_spool import ImageSpool
+from ..sources.ingest import NO_BARS, Bars, make_manifest
+from ..sources.listing import Listing, named, streamed
+from ..sources.options import IngestOptions, SourceOptions, Track
+from ..sources.places import placed_from
 
 STEM = "stem"
 """The prefix that stands for each manifest's own name."""
@@ -122,7 +122,7 @@ def _list(paths: Sequence[Path], prefixes: Sequence[str], spool: ImageSpool) -> 
         for table in _rows(manifest, prefix, schema, spool)
     )
     # Images must be in the spool before the rows are read.
-    rows = pa.concat_tables(tables) if inline[0] else streamed(tables)
+    rows = pa.concat_tables(tables) if inline[0] else streamed(schema, tables)
     notes = () if any(prefixes) else (_shared(manifests),)
     return Listing(rows, "manifests: identity, uri, split and all else as they have it", notes)
 
