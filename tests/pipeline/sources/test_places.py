@@ -213,6 +213,9 @@ def test_the_command_line_on_s3(bucket: str, small_source: Path, tmp_path: Path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["images"] == table.num_rows
     files.put_file(str(tmp_path / "m.parquet"), "photos/m.parquet")
+    done = subspace("inspect", f"{bucket}/m.parquet", "--check", "--num-workers", "2")
+    assert done.returncode == 0, done.stderr
+    assert f"{bucket}/m.parquet: all {table.num_rows} images can be decoded" in done.stdout
     done = subspace("init", tmp_path / "run", "--manifest", f"{bucket}/m.parquet", *QUICK)
     assert done.returncode == 0, done.stderr
     workers = ("extract.num_workers=2", "pretrain.num_workers=2")
