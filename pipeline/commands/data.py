@@ -126,6 +126,30 @@ def ingest(
     console.result(summary.to_json())
 
 
+@commands.command(epilog="Example: subspace overlap train.parquet test.parquet --out shared.parquet")
+def overlap(
+    a: Annotated[Path, typer.Argument(metavar="A", help="Image manifest.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Image manifest to compare it with.")],
+    names_only: Annotated[
+        bool, typer.Option("--names-only", help="Compare names of identities, and read no images.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Parquet to write the pairs to.")] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """What two manifests share, by split: identities of equal name, images of equal bytes."""
+    from ..console import Console
+    from ..manifests.overlap import find_overlap
+
+    console = Console(quiet, as_json)
+    found = find_overlap(a, b, images=not names_only, out=out, bars=console.progress)
+    for line in found.lines():
+        console.say(line)
+    if out is not None:
+        console.say(f"  pairs: {out}")
+    console.result(found.to_json())
+
+
 def _list_recipes(asked: bool) -> None:
     if asked:
         from ..new_run.known_recipes import recipes_in_words

@@ -76,7 +76,7 @@ class IngestOptions(SourceOptions):
     min_images: int = 1
     """Identities with fewer images are left out."""
     max_images: int | None = None
-    """Of identities with more images, so many are drawn by `seed`; None: all stay."""
+    """An identity with more images keeps so many, drawn by `seed`; None: all stay."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
