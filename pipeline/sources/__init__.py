@@ -15,6 +15,7 @@ columns          which column of a table says what
 label_text       columns of other people's tables as text, whole numbers and flags
 ingest           any of these to one manifest, ordered by content
 places           where sources and images are: local, or behind a URL
+source_bytes     bytes of a local or remote file by slices
 remote_listing   folders and sizes of remote files
 splits           who is trained on and who is held out
 bad_images       images that cannot be there, found from sizes alone

@@ -1,7 +1,8 @@
 """Arrays of images in .npy and .npz files, with their labels.
 
 Their bytes are pixels, not images that a decoder knows, so they cannot be pointed at: each becomes a PNG inside the
-manifest, without loss. A .npy is mapped and read image by image; an array of a .npz is held in memory.
+manifest, without loss. A .npy of this machine is mapped and read image by image; an array of a .npz or
+behind a URL is held in memory.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import zipfile
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from ...mining.errors import InputError
+from ...mining.remote import is_url, open_remote, url_of
 from .image_spool import ImageSpool
 from .label_text import text_column
 from .listing import Listing, joined, junk_note, not_junk
@@ -35,7 +38,7 @@ def list_npy(source: Path, options: SourceOptions, spool: ImageSpool, progress: 
         InputError: not an array of images, no labels or as many others, Python objects, damaged.
     """
     labels = options.labels or source.with_name(f"{source.stem}_labels.npy")
-    if not labels.exists():
+    if not is_url(labels) and not labels.exists():
         raise InputError(f"{source} has no labels: {labels} does not exist; name the file with --labels")
     what = f"identity: {labels.name}; image: {source.name} as PNG"
     return _taken(source, source.name, _load(source), _load(labels), what, options, spool, progress)
@@ -50,7 +53,7 @@ def list_npz(source: Path, options: SourceOptions, spool: ImageSpool, progress: 
         InputError: no pair of that kind, several and no option, Python objects, damaged.
     """
     try:
-        file = np.load(source, allow_pickle=False)
+        file = np.load(_file(source), allow_pickle=False)
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
         raise _damaged(source, error) from error
     if not isinstance(file, np.lib.npyio.NpzFile):
@@ -113,12 +116,17 @@ def _array(source: Path, file: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
 
 def _load(path: Path) -> np.ndarray:
     try:
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
+        found = np.load(_file(path), mmap_mode=None if is_url(path) else "r", allow_pickle=False)
     except (OSError, ValueError, EOFError, SyntaxError, TypeError) as error:
         raise _damaged(path, error) from error
     if not isinstance(found, np.ndarray):
         raise InputError(f"{path} holds several arrays; name it .npz")
     return found
+
+
+def _file(path: Path) -> Any:
+    url = url_of(path)
+    return path if url is None else open_remote(url)
 
 
 def _damaged(path: Path, error: Exception) -> InputError:

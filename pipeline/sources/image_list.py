@@ -17,7 +17,8 @@ from .image_spool import ImageSpool
 from .label_text import text_column
 from .listing import Listing
 from .options import SourceOptions, Track
-from .places import folder_of, placed_from
+from .places import folder_of, open_place, placed_from
+from .source_bytes import opened
 
 _NUMBER = re.compile(r"-?\d+(\.\d*)?")
 
@@ -32,10 +33,8 @@ def list_lst(source: Path, options: SourceOptions, spool: ImageSpool, progress: 
         InputError: neither of them, damaged, not UTF-8, lines of other lengths.
     """
     try:
-        with source.open("rb") as file:
-            fields = file.readline(1 << 16).rstrip(b"\r\n").decode().split("\t")
-    except OSError as error:
-        raise InputError(f"cannot read {source}: {error.strerror}") from error
+        with opened(source) as data:
+            fields = data[: 1 << 16].partition(b"\n")[0].rstrip(b"\r").decode().split("\t")
     except UnicodeDecodeError as error:
         raise InputError(f"{source} is not UTF-8; write it again as UTF-8") from error
     numeric = [bool(_NUMBER.fullmatch(field)) for field in fields]
@@ -52,7 +51,7 @@ def list_lst(source: Path, options: SourceOptions, spool: ImageSpool, progress: 
     kept = {names[label]: pa.float64(), names[path]: pa.large_string()}
     try:
         table = csv.read_csv(
-            source,
+            open_place(source),
             csv.ReadOptions(column_names=names),
             csv.ParseOptions(delimiter="\t", quote_char=False),
             csv.ConvertOptions(include_columns=list(kept), column_types=kept),

@@ -31,6 +31,11 @@ def folder_of(path: Path) -> Path | str:
     return path.parent if url is None else url.rpartition("/")[0]
 
 
+def whole_uri(path: Path) -> str:
+    """The uri of a file that holds images: its URL, or its path with its folder resolved."""
+    return url_of(path) or os.path.join(os.path.realpath(path.parent), path.name)
+
+
 def placed_from(root: Path | str) -> Callable[[pa.Array], pa.Array]:
     """Make paths whole, from `root`, with their folders resolved; a link at the end keeps its own name.
 

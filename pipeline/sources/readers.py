@@ -140,7 +140,8 @@ def shards_of(source: Path) -> list[Path]:
         folders = [entry.name for entry in visible if entry.is_dir()]
         if folders:
             raise InputError(
-                f"{source} holds {kinds_here[0]} files and folders, such as {min(folders)}; give the files alone"
+                f"{source} holds {kinds_here[0]} files and folders, such as {min(folders)}; give the files by name, "
+                "or move them away to read the folders"
             )
         return found[kinds_here[0]]
     if [entry.name for entry in visible if entry.is_dir()] == ["data"]:

@@ -5,14 +5,13 @@ flag says, and the encoded image; all padded to 4 bytes (dmlc-core, `recordio.h`
 InsightFace's files record 0 has no image: its two labels say that the records from the one on to the other are those
 of identities, which have none either (`face2rec2.py`).
 
-Only headers are read: 4 bytes at a few places of each record, out of a file that is mapped into memory.
+Only headers are read, out of a file that is mapped into memory; one behind a URL passes through memory once.
 """
 
 from __future__ import annotations
 
-import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,19 +21,25 @@ from pyarrow import csv
 
 from ...mining.errors import InputError
 from ...mining.parquet_tables import DAMAGE
+from ...mining.remote import is_url
 from .image_spool import ImageSpool
 from .label_text import text_column
 from .listing import Listing, refused_rows
 from .options import SourceOptions, Track
+from .places import open_place, whole_uri
+from .source_bytes import Sliced, opened
 
 MAGIC = 0xCED7230A
 _LENGTH_BITS = 29
 _HEADER = 24  # bytes of IfQQ
 _EXACT = 2**24  # float32 holds no larger label exactly
-_RECORDS_AT_ONCE = 65_536
+_RECORDS_AT_ONCE = 4_096
 _IN_PARTS = (
     "a record in several parts, as its bytes hold the mark of a record: no one place can be pointed at"
 )
+
+
+Words = Callable[[int, int], np.ndarray]
 
 
 class _Records(NamedTuple):
@@ -63,22 +68,28 @@ def list_records(source: Path, options: SourceOptions, spool: ImageSpool, progre
         InputError: cut, not a .rec, an .idx that belongs to another, labels that are no whole numbers.
     """
     index = source.with_suffix(".idx")
-    try:
-        size = source.stat().st_size
-        if not size or size % 4:
-            raise _cut(source, f"its size of {size:,} bytes is no multiple of 4" if size else "it is empty")
-        words = np.asarray(np.memmap(source, "<u4", "r"))
-    except OSError as error:
-        raise InputError(f"cannot read {source}: {error.strerror}") from error
-    starts = _read_index(index) if index.exists() else np.fromiter(_walk(words, source), np.int64)
-    records = _read(words, starts, source, index, progress)
+    indexed = is_url(source) or index.exists()
+    with opened(source) as data:
+        if len(data) % 4:
+            raise _cut(source, f"its size of {len(data):,} bytes is no multiple of 4")
+        words = _words_of(source, data)
+        starts = _read_index(index) if indexed else np.fromiter(_walk(words(0, len(data)), source), np.int64)
+        records = _read(words, len(data), starts, source, progress)
     images, notes = _images(records, source)
-    return _listing(records, images, source, index.exists(), notes)
+    return _listing(records, images, source, indexed, notes)
+
+
+def _words_of(source: Path, data: Sliced) -> Words:
+    """What gives the words between two bytes: without a copy where the file is mapped."""
+    if is_url(source):
+        return lambda begin, end: np.frombuffer(data[begin:end], "<u4")
+    mapped = np.asarray(np.memmap(source, "<u4", "r"))
+    return lambda begin, end: mapped[begin // 4 : end // 4]
 
 
 def _listing(records: _Records, images: np.ndarray, source: Path, indexed: bool, notes: list[str]) -> Listing:
     text = text_column(pa.chunked_array([records.label[images]]), f"{source}: the label of records")
-    uri = os.path.join(os.path.realpath(source.parent), source.name)
+    uri = whole_uri(source)
     whole = records.whole[images]
     rows = pa.table(
         {
@@ -107,7 +118,7 @@ def _read_index(index: Path) -> np.ndarray:
     names = csv.ReadOptions(column_names=["key", "offset"])
     kinds = csv.ConvertOptions(column_types={"key": pa.int64(), "offset": pa.int64()})
     try:
-        table = csv.read_csv(index, names, csv.ParseOptions(delimiter="\t"), kinds)
+        table = csv.read_csv(open_place(index), names, csv.ParseOptions(delimiter="\t"), kinds)
     except DAMAGE as error:
         raise InputError(f"{index} is no list of keys and places, or was cut; copy or remove it") from error
     if table["key"].null_count or table["offset"].null_count:
@@ -146,43 +157,46 @@ def _next_record(words: np.ndarray, at: int, source: Path) -> int:
         first = False
 
 
-def _read(words: np.ndarray, starts: np.ndarray, source: Path, index: Path, progress: Track) -> _Records:
-    """Read the headers of the records at `starts`, which must fill the file."""
+def _read(words: Words, size: int, starts: np.ndarray, source: Path, progress: Track) -> _Records:
+    """Read the headers of the records at `starts`, which must fill the file of `size` bytes."""
     order = np.argsort(starts, kind="stable")
+    begins = starts[order]
+    ends = np.append(begins[1:], size)
+    if len(starts) == 0 or begins[0] != 0 or (begins % 4).any():
+        raise _other_index(source)
+    if (begins + 8 + _HEADER > size).any():
+        raise _cut(source, f"the record at byte {begins[begins + 8 + _HEADER > size][0]:,} has no end")
     parts: list[_Records] = []
 
     def each() -> Iterator[int]:
-        ends = np.append(starts[order][1:], len(words) * 4)
-        for begin in range(0, len(starts), _RECORDS_AT_ONCE):
-            some = slice(begin, begin + _RECORDS_AT_ONCE)
-            parts.append(_headers(words, starts[order][some], ends[some], source, index))
+        for first in range(0, len(starts), _RECORDS_AT_ONCE):
+            some = slice(first, first + _RECORDS_AT_ONCE)
+            base = int(begins[first])
+            block = words(base, max(int(ends[some][-1]), base + 8 + _HEADER))
+            parts.append(_headers(block, base, size, begins[some], ends[some], source))
             yield from range(len(parts[-1].offset))
 
-    if len(starts) == 0 or starts[order[0]] != 0:
-        raise _other_index(source, index)
     deque(progress(each()), maxlen=0)  # runs through them
     back = np.argsort(order, kind="stable")
     return _Records(*(np.concatenate(column)[back] for column in zip(*parts, strict=True)))
 
 
-def _headers(words: np.ndarray, starts: np.ndarray, ends: np.ndarray, source: Path, index: Path) -> _Records:
-    if (starts % 4).any() or (starts < 0).any():
-        raise _other_index(source, index)
-    outside = starts + 8 + _HEADER > len(words) * 4
-    if outside.any():
-        raise _cut(source, f"a record at byte {starts[outside][0]:,} has no end")
-    at = starts // 4
+def _headers(
+    words: np.ndarray, base: int, size: int, starts: np.ndarray, ends: np.ndarray, source: Path
+) -> _Records:
+    """Headers of neighbours that end where the next one begins; `words` are those from byte `base` on."""
+    at = (starts - base) // 4
     foreign = words[at] != MAGIC
     if foreign.any():
         raise _foreign(source, int(starts[foreign][0]))
-    size = words[at + 1].astype(np.int64)
-    part, length = size >> _LENGTH_BITS, size & ((1 << _LENGTH_BITS) - 1)
+    said = words[at + 1].astype(np.int64)
+    part, length = said >> _LENGTH_BITS, said & ((1 << _LENGTH_BITS) - 1)
     stop = starts + 8 + (length + 3) // 4 * 4
-    if (stop > len(words) * 4).any():
-        raise _cut(source, f"a record at byte {starts[stop > len(words) * 4][0]:,} has no end")
+    if (stop > size).any():
+        raise _cut(source, f"the record at byte {starts[stop > size][0]:,} has no end")
     for odd in np.flatnonzero((stop != ends) | (part != 0)):
-        if _next_record(words, int(at[odd]), source) * 4 != ends[odd]:
-            raise _other_index(source, index)
+        if part[odd] == 0 or _next_record(words, int(at[odd]), source) * 4 + base != ends[odd]:
+            raise _other_index(source)
     labels = words[at + 2].astype(np.int64)
     short = (length < _HEADER) | (_HEADER + 4 * labels > length) & (part == 0)
     if short.any():
@@ -238,7 +252,8 @@ def _foreign(source: Path, place: int) -> InputError:
     )
 
 
-def _other_index(source: Path, index: Path) -> InputError:
+def _other_index(source: Path) -> InputError:
+    index = source.with_suffix(".idx")
     return InputError(
         f"{index} does not list the records of {source}, or was cut; copy it again, or remove it"
     )

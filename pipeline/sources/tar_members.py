@@ -6,12 +6,12 @@ two members for a whole one.
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from ...mining.errors import InputError
+from .source_bytes import Sliced
 
 _BLOCK = 512
 _FILE, _FOLDER, _LINKS = b"0\0007", b"5D", b"12"
@@ -31,7 +31,7 @@ class Member(NamedTuple):
     """Why its bytes cannot be pointed at; empty where they can."""
 
 
-def tar_members(data: mmap.mmap | bytes, source: Path) -> Iterator[Member]:
+def tar_members(data: Sliced, source: Path) -> Iterator[Member]:
     """Yield every file, link and special file; folders are passed over.
 
     Raises:
@@ -137,7 +137,7 @@ def _text(name: bytes, source: Path, at: int) -> str:
         raise _damaged(source, at, f"the name {name!r} is not UTF-8") from error
 
 
-def _refuse_more(data: mmap.mmap | bytes, at: int, source: Path) -> None:
+def _refuse_more(data: Sliced, at: int, source: Path) -> None:
     for begin in range(at, len(data), 1 << 20):
         if data[begin : begin + (1 << 20)].strip(b"\0"):
             raise InputError(

@@ -8,12 +8,10 @@ the same for all shards. Headers and labels are read, images are not; shards are
 from __future__ import annotations
 
 import json
-import mmap
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -24,11 +22,14 @@ from typing import Any
 import pyarrow as pa
 
 from ...mining.errors import InputError
+from ...mining.remote import is_url
 from .columns import Columns
 from .file_names import image_suffixes, suffix_counts
 from .image_spool import ImageSpool
 from .listing import Listing, joined, refused_rows
 from .options import SourceOptions, Track
+from .places import whole_uri
+from .source_bytes import Sliced, opened
 from .tar_members import Member, tar_members
 
 _LABELS = ("cls", "txt", "json")
@@ -85,12 +86,20 @@ def list_webdataset(
             yield from range(len(listing.rows))
 
     workers = min(os.cpu_count() or 1, len(sources))
-    if workers > 1 and sum(os.path.getsize(source) for source in sources) >= _MANY_BYTES:
+    if workers > 1 and _much(sources):
         with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
             _run_through(progress(each_row(pool.map(read, sources))))
     else:
         _run_through(progress(each_row(map(read, sources))))
     return joined(sources, listings)
+
+
+def _much(sources: Sequence[Path]) -> bool:
+    """Whether there is enough to read for other processes; a network is what one waits for."""
+    return (
+        all(map(is_url, sources))
+        or sum(source.stat().st_size for source in sources if source.exists()) >= _MANY_BYTES
+    )
 
 
 def _run_through(items: Iterable[Any]) -> None:
@@ -100,7 +109,7 @@ def _run_through(items: Iterable[Any]) -> None:
 
 def _choose(source: Path, options: SourceOptions) -> _Endings:
     """Choose by the first files of one shard."""
-    with _open(source) as data:
+    with opened(source) as data:
         samples = _samples(islice(tar_members(data, source), _LOOKED_AT))[0]
         counts = Counter(ending for files in samples.values() for ending in files)
         images = [ending for ending in counts if f".{ending}".endswith(image_suffixes())]
@@ -156,20 +165,6 @@ def _label_ending(source: Path, counts: Counter[str], options: SourceOptions) ->
     raise InputError(f"{source} has {has}, {why}; name it with --label-key")
 
 
-@contextmanager
-def _open(source: Path) -> Iterator[mmap.mmap]:
-    """The file mapped into memory."""
-    try:
-        with source.open("rb") as file:
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except OSError as error:
-        raise InputError(f"cannot read {source}: {error.strerror}") from error
-    except ValueError as error:  # an empty file cannot be mapped
-        raise InputError(f"{source} is empty; copy or make it again") from error
-    with data:
-        yield data
-
-
 Samples = dict[str, dict[str, Member]]
 
 
@@ -192,12 +187,12 @@ def _samples(members: Iterable[Member]) -> tuple[Samples, dict[str, str]]:
 
 def _read_shard(source: Path, endings: _Endings) -> Listing:
     """List one shard."""
-    uri = os.path.join(os.path.realpath(source.parent), source.name)
+    uri = whole_uri(source)
     roles = list(endings.fields) or ["identity"]
     rows: list[tuple[Any, ...]] = []
     refused: list[tuple[str, str, str]] = []
     without: Counter[str] = Counter()
-    with _open(source) as data:
+    with opened(source) as data:
         samples, wrong = _samples(tar_members(data, source))
         for name, files in samples.items():
             images = [member for ending, member in files.items() if endings.is_image(ending)]
@@ -221,7 +216,7 @@ def _read_shard(source: Path, endings: _Endings) -> Listing:
     return Listing(table, endings.reading(), tuple(notes), refused_rows(refused), counted=True)
 
 
-def _label(data: mmap.mmap, member: Member, endings: _Endings) -> tuple[list[str], str]:
+def _label(data: Sliced, member: Member, endings: _Endings) -> tuple[list[str], str]:
     """What a label says for each role, and what is wrong with it."""
     if member.length > (1 << 20 if endings.fields else _LONGEST_LABEL):
         return [], f"its .{endings.label} of {member.length:,} bytes is too long for a label"

@@ -1,10 +1,11 @@
 """Sources and images behind URLs: on fsspec's memory, and on an S3 server of this machine through the command line.
 
-Covers pipeline/sources/remote_listing.py and mining/remote.py too.
+Covers pipeline/sources/remote_listing.py, pipeline/sources/source_bytes.py and mining/remote.py too.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import threading
@@ -12,15 +13,20 @@ from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from conftest import QUICK, subspace
+from labelled_pictures import ingested, pictures, pixel_sums
+from PIL import Image
+from written_shards import insightface, write_rec, write_tar
 
 from subspace.mining.errors import InputError
 from subspace.mining.manifest import Manifest
 from subspace.mining.remote import joined_url, url_of
+from subspace.pipeline.sources import source_bytes
 from subspace.pipeline.sources.ingest import ingest_images
 from subspace.pipeline.sources.options import IngestOptions
 from subspace.pipeline.sources.places import placed_from
@@ -237,3 +243,51 @@ def test_what_s3_refuses_is_one_line(bucket: str, tmp_path: Path) -> None:
     done = subspace("ingest", "s3://nowhere/photos", "--out", tmp_path / "m.parquet")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert os.listdir(tmp_path) == []
+
+
+# Shards behind URLs
+
+
+def test_remote_shards_and_arrays_decode_as_local_ones(tmp_path: Path) -> None:
+    made = pictures(kind="PNG")
+    write_tar(
+        tmp_path / "a.tar",
+        [file for one in made for file in ((one.name, one.data), (f"{one.name[:4]}.cls", b"%d" % one.label))],
+    )
+    write_rec(tmp_path / "a.rec", insightface([(one.label, one.data) for one in made]))
+    images = np.stack([np.asarray(Image.open(io.BytesIO(one.data))) for one in made])
+    np.savez(tmp_path / "a.npz", images=images, labels=[one.label for one in made])
+    np.save(tmp_path / "a.npy", images)
+    np.save(tmp_path / "a_labels.npy", [one.label for one in made])
+    files = fsspec.filesystem("memory")
+    for path in tmp_path.iterdir():
+        files.pipe_file(f"/shards/{path.name}", path.read_bytes())
+    sums = set()
+    for name in ("a.tar", "a.rec", "a.npz", "a.npy"):
+        for source in (tmp_path / name, Path(f"memory://shards/{name}")):
+            summary = ingested(source, tmp_path / "m.parquet")
+            sums.add(tuple(pixel_sums(summary.out)))
+            assert (uris(summary.out)[0] == f"memory://shards/{name}") == (
+                name[2] in "tr" and source.parent != tmp_path
+            )
+    assert len(sums) == 1
+    for name in ("a.tar", "a.rec", "a.npz", "a.npy", "a.idx"):
+        whole = files.cat_file(f"/shards/{name}")
+        files.pipe_file(f"/shards/{name}", whole[: len(whole) // 3])
+        with pytest.raises(InputError) as caught:
+            ingested(Path(f"memory://shards/{name.replace('idx', 'rec')}"), tmp_path / "m.parquet")
+        assert "\n" not in str(caught.value)
+        files.pipe_file(f"/shards/{name}", whole)
+    files.rm("/shards", recursive=True)
+
+
+@pytest.mark.parametrize("window", [1, 7, 100])
+def test_windows_give_every_slice(window: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_bytes, "_WINDOW", window)
+    whole = bytes(range(50))
+    fsspec.filesystem("memory").pipe_file("/whole.bin", whole)
+    with source_bytes.opened(Path("memory://whole.bin")) as data:
+        assert len(data) == 50
+        for begin in (0, 3, 49, 50, 60):
+            for end in (0, 4, 50, 99):
+                assert data[begin:end] == whole[begin:end]

@@ -255,7 +255,7 @@ def test_lst_decodes_as_the_folder_does(tmp_path: Path, kind: str) -> None:
     ("content", "complaint"),
     [
         (b"a.jpg 1\n", "neither number, label, path"),
-        (b"", "neither number, label, path"),
+        (b"", "is empty"),
         (b"0\t1\ta.jpg\n1\tx\tb.jpg\n", "cannot parse"),
         (b"0\t1\ta.jpg\n1\t1\n", "cannot parse"),
         (b"0\t1.5\ta.jpg\n", "no whole numbers, such as 1.5"),

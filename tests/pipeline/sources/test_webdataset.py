@@ -5,7 +5,6 @@ Covers pipeline/sources/tar_members.py too.
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 import tarfile
@@ -17,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from labelled_pictures import folder_sums, ingested, pictures, pixel_sums
+from written_shards import Files, write_tar
 
 from subspace.mining.errors import InputError
 from subspace.mining.manifest import Manifest
@@ -26,20 +26,10 @@ from subspace.pipeline.rows.manifest_writer import quarantine_path
 from subspace.pipeline.sources import webdataset
 from subspace.pipeline.sources.tar_members import tar_members
 
-Files = list[tuple[str, bytes]]
 PATIENT = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
 )
 PAIRS: Files = [("0.jpg", b"x"), ("0.cls", b"a"), ("1.jpg", b"y"), ("1.cls", b"b")]
-
-
-def write_tar(source: Path, files: Files, kind: int = tarfile.PAX_FORMAT) -> Path:
-    with tarfile.open(source, "w", format=kind) as tar:
-        for name, data in files:
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            tar.addfile(entry, io.BytesIO(data))
-    return source
 
 
 def refused(source: Path | list[Path], tmp_path: Path, **options: Any) -> str:
