@@ -82,7 +82,6 @@ _REFUSED = {
     ".bin": "InsightFace's .bin of test pairs is a pickle, which runs code when it is read; give the .rec",
     ".idx": "it only says where records begin; give the .rec beside it",
 }
-_ON_DISK = (".tar", ".rec", ".lst", ".npy", ".npz")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:(?=/)")
 
 
@@ -168,11 +167,6 @@ def reader_of(source: Path) -> Kind:
     url = url_of(source)
     if url is not None:
         refuse_unknown_scheme(url)
-        if source.suffix.lower() in _ON_DISK:
-            raise InputError(
-                f"{url}: {READERS[source.suffix.lower()].name} are mapped into memory; copy it to a disk, or mount the "
-                "storage; folders, CSV, TSV and Parquet are read from URLs"
-            )
     if url is not None and source.suffix.lower() not in (*READERS, *_REFUSED):
         return READERS[FOLDER]  # what it is shows when it is listed
     if source.is_dir():

@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow as pa
 
 from ...mining.errors import InputError
-from ...mining.remote import is_url
+from ...mining.remote import in_words, is_url
 from .columns import Columns
 from .file_names import image_suffixes, suffix_counts
 from .image_spool import ImageSpool
@@ -122,14 +122,14 @@ def _choose(source: Path, options: SourceOptions) -> _Endings:
         ]
         has = " ".join(f".{ending}" for ending in counts) or "no files"
         if missing:
-            raise InputError(f"{source} has no .{missing[0].lstrip('.')} files; it has {has}")
+            raise InputError(f"{in_words(source)} has no .{missing[0].lstrip('.')} files; it has {has}")
         if not images:
-            raise InputError(f"{source} holds no images that can be decoded; it has {has}")
+            raise InputError(f"{in_words(source)} holds no images that can be decoded; it has {has}")
         for name, files in samples.items():
             several = [ending for ending in files if ending in images]
             if len(several) > 1:
                 raise InputError(
-                    f"{source}: {name} has several images, .{' and .'.join(several)}; name one with --image-key"
+                    f"{in_words(source)}: {name} has several images, .{' and .'.join(several)}; name one with --image-key"
                 )
         label = _label_ending(source, counts, options)
         fields = {}
@@ -138,15 +138,15 @@ def _choose(source: Path, options: SourceOptions) -> _Endings:
             keys = _json_of(data[first.offset : first.offset + first.length])
             if not isinstance(keys, dict):
                 raise InputError(
-                    f"{source}: {first.name} is no JSON object; name another label with --label-key"
+                    f"{in_words(source)}: {first.name} is no JSON object; name another label with --label-key"
                 )
             fields = Columns.find(
-                list(keys), options, Path(f"{source}: {first.name}"), path_needed=False
+                list(keys), options, Path(f"{in_words(source)}: {first.name}"), path_needed=False
             ).names
             fields = {role: name for role, name in fields.items() if role in ("identity", "split", "group")}
         elif options.identity_column or options.split_column or options.group_column:
             raise InputError(
-                f"{source}: columns are fields of JSON, and labels are .{label}; add --label-key json"
+                f"{in_words(source)}: columns are fields of JSON, and labels are .{label}; add --label-key json"
             )
     unused = tuple(ending for ending in counts if ending != label and ending not in images)
     return _Endings((options.image_key and images[0]) or "", label, fields, unused)
@@ -162,7 +162,7 @@ def _label_ending(source: Path, counts: Counter[str], options: SourceOptions) ->
         return found[0]
     has = " ".join(f".{ending}" for ending in counts)
     why = "either of which may be the label" if found else "none of which is known to be a label"
-    raise InputError(f"{source} has {has}, {why}; name it with --label-key")
+    raise InputError(f"{in_words(source)} has {has}, {why}; name it with --label-key")
 
 
 Samples = dict[str, dict[str, Member]]
@@ -212,7 +212,11 @@ def _read_shard(source: Path, endings: _Endings) -> Listing:
     columns = list(zip(*rows, strict=True)) or [()] * len(types)
     names = [*roles, "uri", "offset", "length"]
     table = pa.table([pa.array(column, kind) for column, kind in zip(columns, types, strict=True)], names)
-    notes = [f"{source}: files without an image left aside: {suffix_counts(without)}"] if without else []
+    notes = (
+        [f"{in_words(source)}: files without an image left aside: {suffix_counts(without)}"]
+        if without
+        else []
+    )
     return Listing(table, endings.reading(), tuple(notes), refused_rows(refused), counted=True)
 
 

@@ -121,7 +121,7 @@ def test_a_remote_manifest_is_read_and_its_uris_start_there(memory: str, tmp_pat
         ("memory://set/nowhere", "memory://set/nowhere does not exist, or is an empty folder"),
         ("memory://set/nowhere.csv", "memory://set/nowhere.csv does not exist"),
         ("memory://set/nowhere.parquet", "memory://set/nowhere.parquet does not exist"),
-        ("memory://set/shard.tar", "memory://set/shard.tar: tars are mapped into memory; copy it to a disk"),
+        ("memory://set/shard.tar", "memory://set/shard.tar does not exist"),
         ("ftp://host/list.csv", "ftp://host/list.csv cannot be read"),
         ("https://example.org/photos", "a web server lists no folders"),
     ],
