@@ -85,6 +85,7 @@ def inspect(
     With --check, bad images are findings and no error (exit code 0), unless all are bad (2).
     """
     from ...mining.errors import InputError
+    from ...mining.remote import in_words, is_url
     from ..console import Console
 
     if check:
@@ -94,8 +95,7 @@ def inspect(
 
         workers = len(os.sched_getaffinity(0)) if num_workers is None else num_workers
         console = Console(quiet, as_json)
-        bar = console.progress("check", None if sample is None else sample, "images")
-        checked = check_images(path, bar, sample=sample, num_workers=workers, out=out)
+        checked = check_images(path, console.progress, sample=sample, num_workers=workers, out=out)
         for line in checked.lines():
             console.say(line)
         if out is not None and checked.bad.num_rows:
@@ -104,6 +104,10 @@ def inspect(
     for option, given in (("--sample", sample), ("--out", out), ("--num-workers", num_workers)):
         if given is not None:
             raise InputError(f"{option} says nothing without --check; leave it out, or add that")
+    if is_url(path):
+        raise InputError(
+            f"{in_words(path)}: only --check reads a manifest from a URL; copy it to a disk to see what it holds"
+        )
     if (path / "subspace.yaml").exists():
         return status(path, None, as_json)
     from ..inspection.summarize import summarize_path

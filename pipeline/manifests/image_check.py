@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from ...mining.parquet_tables import write_parquet
 from ...mining.randomness import generator
 from ...mining.remote import in_words
 from ...mining.schemas import QUARANTINE
-from ..console import Progress, aligned
+from ..console import aligned
+from ..sources.ingest import NO_BARS, Bars
 
 SIZE = 112
 """Pixels a side to which images are decoded: large enough that all of a file is read."""
@@ -78,7 +78,7 @@ class CheckedImages:
 
 def check_images(
     path: Path,
-    bar: AbstractContextManager[Progress],
+    bars: Bars = NO_BARS,
     *,
     sample: int | None = None,
     num_workers: int = 0,
@@ -101,7 +101,7 @@ def check_images(
         image_id = np.sort(generator(0, "check images").choice(image_id, sample, replace=False))
     chunks = ImageChunks(image_id, _BATCH)
     bad: list[tuple[int, str]] = []
-    with bar as progress:
+    with bars("check", len(image_id), "images") as progress:
         for batch in load_batches(
             DecodedBatches(ImageStore(manifest), chunks, SIZE), range(len(chunks)), num_workers
         ):

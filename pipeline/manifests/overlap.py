@@ -138,7 +138,7 @@ def _same_images(first: Manifest, second: Manifest, bars: Bars) -> tuple[pa.Tabl
     uris = [_whole_uris(manifest) for manifest in (first, second)]
     with bars("look up", len(first) + len(second), "images") as bar:
         lengths = [_lengths(m, u, bar.update) for m, u in zip((first, second), uris, strict=True)]
-    alike = [np.isin(own, np.intersect1d(*lengths)) & (own > 0) for own in lengths]
+    alike = [np.isin(own, np.intersect1d(lengths[0], lengths[1])) & (own > 0) for own in lengths]
     tables, read, unreadable = [], sum(int(mask.sum()) for mask in alike), 0
     with bars("read", read, "images") as bar:
         for manifest, whole, mask in zip((first, second), uris, alike, strict=True):

@@ -96,31 +96,38 @@ def list_parquet(source: Path, options: SourceOptions, spool: ImageSpool, progre
     identity = columns.names["identity"]
     class_names = class_names_of(file.schema_arrow, identity)
     class_names = class_names if kinds.is_integer(empty.schema.field(identity).type) else None
-    tables = [columns.typed(empty.select(wanted), source)]
+    place = _as_it_is if image else placed_from(options.root or folder_of(source))
+    nothing = _placed(columns.typed(empty.select(wanted), source), place)
+    reading = columns.reading(image) + ("; names of the classes: the file's own" if class_names else "")
     junk = 0
 
-    def each_row() -> Iterator[int]:
+    def tables() -> Iterator[pa.Table]:
         nonlocal junk
         size = 1_024 if image else 65_536
-        for batch in file.iter_batches(size, columns=[*wanted, image] if image else wanted):
-            table = pa.Table.from_batches([batch]).flatten()
-            rows = columns.typed(table.select(wanted), source, class_names)
-            if image:
-                kept = not_junk(rows["identity"], options)
-                rows = rows.filter(kept)
-                spool.add(table[image].filter(kept).combine_chunks())
-                junk += len(table) - len(rows)
-            tables.append(rows)
+        try:
+            for batch in file.iter_batches(size, columns=[*wanted, image] if image else wanted):
+                table = pa.Table.from_batches([batch]).flatten()
+                rows = columns.typed(table.select(wanted), source, class_names)
+                if image:
+                    kept = not_junk(rows["identity"], options)
+                    rows = rows.filter(kept)
+                    spool.add(table[image].filter(kept).combine_chunks())
+                    junk += len(table) - len(rows)
+                yield _placed(rows, place)
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"{source} is damaged: {_one_line(error)}; copy or make it again") from error
+
+    if not image:
+        return Listing(streamed(nothing.schema, tables()), reading)
+    listed = [nothing]
+
+    def each_row() -> Iterator[int]:
+        for rows in tables():
+            listed.append(rows)
             yield from range(len(rows))
 
-    try:
-        deque(progress(each_row()) if image else each_row(), maxlen=0)  # runs through them
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{source} is damaged: {_one_line(error)}; copy or make it again") from error
-    place = _as_it_is if image else placed_from(options.root or folder_of(source))
-    reading = columns.reading(image) + ("; names of the classes: the file's own" if class_names else "")
-    rows = _placed(pa.concat_tables(tables), place)
-    return Listing(rows, reading, tuple(junk_note(junk, options)), counted=bool(image))
+    deque(progress(each_row()), maxlen=0)  # runs through them
+    return Listing(pa.concat_tables(listed), reading, tuple(junk_note(junk, options)), counted=True)
 
 
 def _image_column(schema: pa.Schema, options: SourceOptions, source: Path) -> str:

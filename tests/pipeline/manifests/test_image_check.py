@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,6 @@ from PIL import Image
 from subspace.mining.errors import InputError
 from subspace.mining.parquet_tables import read_parquet
 from subspace.mining.schemas import QUARANTINE
-from subspace.pipeline.console import Progress
 from subspace.pipeline.manifests.image_check import check_images
 from subspace.pipeline.sources.ingest import ingest_images
 from subspace.pipeline.sources.options import IngestOptions
@@ -27,10 +25,6 @@ def picture(value: int) -> bytes:
     noise = np.random.default_rng(value).integers(0, 256, (32, 32, 3), np.uint8)
     Image.fromarray(noise).save(data := io.BytesIO(), "PNG")
     return data.getvalue()
-
-
-def silent() -> AbstractContextManager[Progress]:
-    return nullcontext(Progress("check", None, "images", 0, show=False))
 
 
 @pytest.fixture
@@ -50,7 +44,7 @@ def photos(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_every_bad_image_is_found_with_its_reason(photos: Path, tmp_path: Path, num_workers: int) -> None:
     out = tmp_path / "bad.parquet"
-    checked = check_images(photos, silent(), num_workers=num_workers, out=out)
+    checked = check_images(photos, num_workers=num_workers, out=out)
     assert (checked.images, checked.checked) == (20, 20)
     found = read_parquet(out, QUARANTINE).to_pylist()
     assert {int(Path(row["uri"]).stem) for row in found} == {3, 4, 5, 7, 8, 9}
@@ -79,7 +73,11 @@ def test_the_command_says_findings_and_fails_only_where_all_are_bad(photos: Path
     done = subspace("inspect", photos, "--check", "--num-workers", "0")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "none of the 20 images can be decoded" in done.stderr
-    for words in (("inspect", photos, "--sample", "5"), ("inspect", tmp_path / "bad.parquet", "--check")):
+    for words in (
+        ("inspect", photos, "--sample", "5"),
+        ("inspect", tmp_path / "bad.parquet", "--check"),
+        ("inspect", "s3://bucket/m.parquet"),
+    ):
         done = subspace(*words)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
 
@@ -89,8 +87,8 @@ def test_good_images_are_no_finding(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "list.parquet")
     made = ingest_images(tmp_path / "list.parquet", tmp_path / "m.parquet", IngestOptions(test_fraction=0))
     out = tmp_path / "bad.parquet"
-    checked = check_images(made.out, silent(), out=out)
+    checked = check_images(made.out, out=out)
     assert checked.lines() == [f"{made.out}: all 8 images can be decoded"]
     assert not out.exists()
     with pytest.raises(InputError, match="does not exist"):
-        check_images(tmp_path / "nowhere.parquet", silent())
+        check_images(tmp_path / "nowhere.parquet")

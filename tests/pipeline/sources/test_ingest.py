@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -698,12 +699,12 @@ def test_order_of_rows_leaves_no_trace(tmp_path: Path, labels: list[str], data: 
     assert len({(row["identity"], row["split"]) for row in table}) == len(labels), "splits share no identity"
 
 
+# -1 stands for nobody, and a column of nothing than 1.0 and the like for integers.
+WRITTEN = LABELS.filter(lambda label: not re.search(r"[\r\0]|^-1$|^-?[0-9]+\.0$", label))
+
+
 @PATIENT
-@given(
-    labels=st.lists(
-        LABELS.filter(lambda label: "\r" not in label and "\0" not in label), min_size=2, unique=True
-    )
-)
+@given(labels=st.lists(WRITTEN, min_size=2, unique=True))
 def test_any_label_passes_through_a_csv(tmp_path: Path, labels: list[str]) -> None:
     rows = [{"path": f"{hashlib.md5(label.encode()).hexdigest()}.jpg", "label": label} for label in labels]
     ingest_images(write_csv(tmp_path / "l.csv", rows), tmp_path / "m.parquet", NO_TEST)

@@ -121,7 +121,8 @@ def test_a_remote_manifest_is_read_and_its_uris_start_there(memory: str, tmp_pat
         ("memory://set/nowhere", "memory://set/nowhere does not exist, or is an empty folder"),
         ("memory://set/nowhere.csv", "memory://set/nowhere.csv does not exist"),
         ("memory://set/nowhere.parquet", "memory://set/nowhere.parquet does not exist"),
-        ("memory://set/shard.tar", "memory://set/shard.tar does not exist"),
+        ("memory://set/nowhere.tar", "memory://set/nowhere.tar"),
+        ("memory://set/nowhere.rec", "memory://set/nowhere.rec"),
         ("ftp://host/list.csv", "ftp://host/list.csv cannot be read"),
         ("https://example.org/photos", "a web server lists no folders"),
     ],
@@ -219,6 +220,9 @@ def test_the_command_line_on_s3(bucket: str, small_source: Path, tmp_path: Path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["images"] == table.num_rows
     files.put_file(str(tmp_path / "m.parquet"), "photos/m.parquet")
+    done = subspace("inspect", f"{bucket}/m.parquet", "--check", "--num-workers", "2")
+    assert done.returncode == 0, done.stderr
+    assert f"{bucket}/m.parquet: all {table.num_rows} images can be decoded" in done.stdout
     done = subspace("init", tmp_path / "run", "--manifest", f"{bucket}/m.parquet", *QUICK)
     assert done.returncode == 0, done.stderr
     workers = ("extract.num_workers=2", "pretrain.num_workers=2")
