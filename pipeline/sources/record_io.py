@@ -216,20 +216,20 @@ def _images(records: _Records, source: Path) -> tuple[np.ndarray, list[str]]:
     everything = np.arange(len(records.offset))
     if records.labels[0] != 2 or records.length[0] or not records.whole[0]:
         return everything, []
-    first, last = float(records.label[0]), float(records.second[0])
-    if not (first.is_integer() and last.is_integer() and 1 <= first <= last == len(everything)):
+    first, last = records.label[0], records.second[0]
+    without = (records.labels == 2) & (records.length == 0)
+    images = (
+        everything[1:] if without.all() else everything[1 : len(everything) - int(np.argmin(without[::-1]))]
+    )
+    identities = len(everything) - 1 - len(images)
+    # Compared as float32, as the header has them; files that were made anew often lack the records of identities.
+    if first != np.float32(len(images) + 1) or (identities and last != np.float32(len(everything))):
         raise InputError(
-            f"{in_words(source)}: its header speaks of identities in records {first:g} to {last:g}, and there are "
-            f"{len(everything):,} records; copy it again, with its .idx"
+            f"{in_words(source)}: its header speaks of images up to record {first - 1:.0f} and identities up to "
+            f"{last - 1:.0f}, and there are {len(images):,} images in {len(everything):,} records; copy it again, with "
+            "its .idx"
         )
-    identities = everything[int(first) :]
-    if records.length[identities].any():
-        raise InputError(
-            f"{in_words(source)}: its header calls records from {first:g} on identities, and they hold images"
-        )
-    return everything[1 : int(first)], [
-        f"1 header and {len(identities):,} records of identities have no images"
-    ]
+    return images, [f"1 header and {identities:,} records of identities have no images"]
 
 
 def _property_note(source: Path, rows: pa.Table) -> list[str]:
