@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from ...mining.errors import InputError
-from ...mining.remote import is_url, open_remote, url_of
+from ...mining.remote import in_words, is_url, open_remote, url_of
 from .image_spool import ImageSpool
 from .label_text import text_column
 from .listing import Listing, joined, junk_note, not_junk
@@ -39,7 +39,9 @@ def list_npy(source: Path, options: SourceOptions, spool: ImageSpool, progress: 
     """
     labels = options.labels or source.with_name(f"{source.stem}_labels.npy")
     if not is_url(labels) and not labels.exists():
-        raise InputError(f"{source} has no labels: {labels} does not exist; name the file with --labels")
+        raise InputError(
+            f"{in_words(source)} has no labels: {in_words(labels)} does not exist; name the file with --labels"
+        )
     what = f"identity: {labels.name}; image: {source.name} as PNG"
     return _taken(source, source.name, _load(source), _load(labels), what, options, spool, progress)
 
@@ -57,7 +59,7 @@ def list_npz(source: Path, options: SourceOptions, spool: ImageSpool, progress: 
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
         raise _damaged(source, error) from error
     if not isinstance(file, np.lib.npyio.NpzFile):
-        raise InputError(f"{source} is no .npz but one array; name it .npy")
+        raise InputError(f"{in_words(source)} is no .npz but one array; name it .npy")
     with file:
         pairs = _pairs(source, file.files, options)
         listings = []
@@ -76,23 +78,27 @@ def list_npz(source: Path, options: SourceOptions, spool: ImageSpool, progress: 
 
 def _pairs(source: Path, names: list[str], options: SourceOptions) -> dict[str, tuple[str, str]]:
     """Names of images and labels by split; the split is empty where there is one pair without."""
-    given = (options.image_key, options.label_key)
-    for name in given:
+    for name in (options.image_key, options.label_key):
         if name is not None and name not in names:
-            raise InputError(f"{source} has no array '{name}'; it has {', '.join(names)}")
+            raise InputError(f"{in_words(source)} has no array '{name}'; it has {', '.join(names)}")
     images, labels = (
-        {_split_of(one, words): one for one in names if _split_of(one, words) is not None}
-        if name is None
-        else {"": name}
-        for name, words in zip(given, (_IMAGES, _LABELS), strict=True)
+        _by_split(names, _IMAGES, options.image_key),
+        _by_split(names, _LABELS, options.label_key),
     )
-    several = len(images) < sum(_split_of(one, _IMAGES) is not None for one in names) and given[0] is None
-    pairs = {split: (images[split], labels[split]) for split in images if split in labels}
-    if not pairs or several or (len(pairs) > 1 and "" in pairs) or pairs.keys() != images.keys():
+    label_of = dict(labels)
+    pairs = {split: (image, label_of[split]) for split, image in images if split in label_of}
+    unclear = len(pairs) < len(images) or len(label_of) < len(labels) or (len(pairs) > 1 and "" in pairs)
+    if unclear or not pairs:
         raise InputError(
-            f"{source} has arrays {', '.join(names)}: name the images and labels with --image-key and --label-key"
+            f"{in_words(source)} has arrays {', '.join(names)}: name the images and labels with --image-key and --label-key"
         )
-    return {str(split): pair for split, pair in pairs.items()}
+    return pairs
+
+
+def _by_split(names: list[str], words: tuple[str, ...], given: str | None) -> list[tuple[str, str]]:
+    """Split and name of each array that is one of `words`, or of the one that is given."""
+    found = [(_split_of(name, words), name) for name in names]
+    return [(split, name) for split, name in found if split is not None] if given is None else [("", given)]
 
 
 def _split_of(name: str, words: tuple[str, ...]) -> str | None:
@@ -120,7 +126,7 @@ def _load(path: Path) -> np.ndarray:
     except (OSError, ValueError, EOFError, SyntaxError, TypeError) as error:
         raise _damaged(path, error) from error
     if not isinstance(found, np.ndarray):
-        raise InputError(f"{path} holds several arrays; name it .npz")
+        raise InputError(f"{in_words(path)} holds several arrays; name it .npz")
     return found
 
 
@@ -134,7 +140,7 @@ def _damaged(path: Path, error: Exception) -> InputError:
         why = "it holds Python objects, which run code when they are read; save arrays of numbers or strings"
     else:
         why = f"{(str(error).splitlines() or [type(error).__name__])[0]}; copy or make it again"
-    return InputError(f"cannot read {path}: {why}")
+    return InputError(f"cannot read {in_words(path)}: {why}")
 
 
 def _taken(
@@ -148,17 +154,17 @@ def _taken(
         or (images.ndim == 4 and images.shape[3] not in (1, 3))
     ):
         raise InputError(
-            f"{source}: {called} is {images.dtype}{list(images.shape)}; images are uint8 [N, height, width] or "
+            f"{in_words(source)}: {called} is {images.dtype}{list(images.shape)}; images are uint8 [N, height, width] or "
             "[N, height, width, 3]"
         )
     if 0 in images.shape[1:]:
-        raise InputError(f"{source}: {called} is uint8{list(images.shape)}, images without a pixel")
+        raise InputError(f"{in_words(source)}: {called} is uint8{list(images.shape)}, images without a pixel")
     labels = labels.reshape(-1) if labels.shape[1:] == (1,) else labels
     if labels.ndim != 1 or len(labels) != len(images):
         raise InputError(
-            f"{source}: labels {list(labels.shape)} are not one for each of {len(images):,} images"
+            f"{in_words(source)}: labels {list(labels.shape)} are not one for each of {len(images):,} images"
         )
-    identity = text_column(pa.chunked_array([_arrow(source, labels)]), f"{source}: the label")
+    identity = text_column(pa.chunked_array([_arrow(source, labels)]), f"{in_words(source)}: the label")
     kept = np.flatnonzero(not_junk(identity, options).to_numpy())
 
     def each() -> Iterator[int]:
@@ -179,13 +185,15 @@ def _arrow(source: Path, labels: np.ndarray) -> pa.Array:
         try:
             labels = np.char.decode(labels, "utf-8")
         except UnicodeDecodeError as error:
-            raise InputError(f"{source}: a label is not UTF-8; write it again as UTF-8") from error
+            raise InputError(f"{in_words(source)}: a label is not UTF-8; write it again as UTF-8") from error
     try:
         if labels.dtype.kind == "U":
             return pa.array(labels.tolist(), _TEXT)
         return pa.array(np.ascontiguousarray(labels).astype(labels.dtype.newbyteorder("=")))
     except (pa.ArrowException, UnicodeEncodeError, ValueError) as error:
-        raise InputError(f"{source}: labels are {labels.dtype}; save integers or strings") from error
+        raise InputError(
+            f"{in_words(source)}: labels are {labels.dtype}; save integers or strings"
+        ) from error
 
 
 def _png(image: np.ndarray) -> bytes:

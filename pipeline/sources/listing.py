@@ -61,6 +61,16 @@ def streamed(schema: pa.Schema, tables: Iterable[pa.Table]) -> pa.RecordBatchRea
     return pa.RecordBatchReader.from_batches(schema, batches)
 
 
+def in_one_file(rows: pa.Table, uri: str) -> pa.RecordBatchReader:
+    """Rows of images of one file, with its uri: it is added as they are read, since it is longer than all the rest."""
+    field = pa.field("uri", pa.large_string())
+    tables = (
+        some.append_column(field, pa.repeat(pa.scalar(uri, field.type), len(some)))
+        for some in Listing(rows, "").tables()
+    )
+    return streamed(rows.schema.append(field), tables)
+
+
 def refused_rows(rows: Iterable[tuple[str, str, str]]) -> pa.Table:
     """(identity, uri, reason) of each image that could not be taken, as a table; bytes of no text become `?`."""
     columns = list(zip(*rows, strict=True)) or [(), (), ()]

@@ -21,10 +21,10 @@ from pyarrow import csv
 
 from ...mining.errors import InputError
 from ...mining.parquet_tables import DAMAGE
-from ...mining.remote import is_url
+from ...mining.remote import in_words, is_url
 from .image_spool import ImageSpool
 from .label_text import text_column
-from .listing import Listing, refused_rows
+from .listing import Listing, in_one_file, refused_rows
 from .options import SourceOptions, Track
 from .places import open_place, whole_uri
 from .source_bytes import Sliced, opened
@@ -60,7 +60,7 @@ class _Records(NamedTuple):
 
 
 def list_records(source: Path, options: SourceOptions, spool: ImageSpool, progress: Track) -> Listing:
-    """List the images of a .rec: identity, uri, offset, length. A million take about a second.
+    """List the images of a .rec: identity, uri, offset, length. A million take about a second and 150 MB.
 
     The places of records are those of the .idx beside it; without one, the .rec is gone through.
 
@@ -88,13 +88,12 @@ def _words_of(source: Path, data: Sliced) -> Words:
 
 
 def _listing(records: _Records, images: np.ndarray, source: Path, indexed: bool, notes: list[str]) -> Listing:
-    text = text_column(pa.chunked_array([records.label[images]]), f"{source}: the label of records")
+    text = text_column(pa.chunked_array([records.label[images]]), f"{in_words(source)}: the label of records")
     uri = whole_uri(source)
     whole = records.whole[images]
     rows = pa.table(
         {
             "identity": text.filter(pa.array(whole)),
-            "uri": pa.repeat(pa.scalar(uri, pa.large_string()), int(whole.sum())),
             "offset": records.offset[images][whole],
             "length": records.length[images][whole],
         }
@@ -110,7 +109,7 @@ def _listing(records: _Records, images: np.ndarray, source: Path, indexed: bool,
     if np.abs(records.label[images]).max(initial=0) > _EXACT:
         notes.append(f"labels beyond {_EXACT:,} are rounded in a .rec, so some identities may be one")
     notes += _property_note(source, rows)
-    return Listing(rows, reading, tuple(notes), refused, counted=True)
+    return Listing(in_one_file(rows, uri), reading, tuple(notes), refused, counted=True)
 
 
 def _read_index(index: Path) -> np.ndarray:
@@ -120,13 +119,15 @@ def _read_index(index: Path) -> np.ndarray:
     try:
         table = csv.read_csv(open_place(index), names, csv.ParseOptions(delimiter="\t"), kinds)
     except DAMAGE as error:
-        raise InputError(f"{index} is no list of keys and places, or was cut; copy or remove it") from error
+        raise InputError(
+            f"{in_words(index)} is no list of keys and places, or was cut; copy or remove it"
+        ) from error
     if table["key"].null_count or table["offset"].null_count:
-        raise InputError(f"{index} was cut, or a line of it is empty; copy or remove it")
+        raise InputError(f"{in_words(index)} was cut, or a line of it is empty; copy or remove it")
     key, offset = table["key"].to_numpy(), table["offset"].to_numpy()
     order = np.argsort(key, kind="stable")
     if (np.diff(key[order]) == 0).any():
-        raise InputError(f"{index} names a record twice; copy it again, or remove it")
+        raise InputError(f"{in_words(index)} names a record twice; copy it again, or remove it")
     return offset[order]
 
 
@@ -201,7 +202,7 @@ def _headers(
     short = (length < _HEADER) | (_HEADER + 4 * labels > length) & (part == 0)
     if short.any():
         raise InputError(
-            f"{source}: the record at byte {starts[short][0]:,} has no header of an image; make it again"
+            f"{in_words(source)}: the record at byte {starts[short][0]:,} has no header of an image; make it again"
         )
     inside = np.minimum(at + 8, len(words) - 1)
     first = np.where(labels > 0, words[inside], words[at + 3]).astype("<u4").view("<f4")
@@ -215,20 +216,20 @@ def _images(records: _Records, source: Path) -> tuple[np.ndarray, list[str]]:
     everything = np.arange(len(records.offset))
     if records.labels[0] != 2 or records.length[0] or not records.whole[0]:
         return everything, []
-    first, last = float(records.label[0]), float(records.second[0])
-    if not (first.is_integer() and last.is_integer() and 1 <= first <= last == len(everything)):
+    first, last = records.label[0], records.second[0]
+    without = (records.labels == 2) & (records.length == 0)
+    images = (
+        everything[1:] if without.all() else everything[1 : len(everything) - int(np.argmin(without[::-1]))]
+    )
+    identities = len(everything) - 1 - len(images)
+    # Compared as float32, as the header has them; files that were made anew often lack the records of identities.
+    if first != np.float32(len(images) + 1) or (identities and last != np.float32(len(everything))):
         raise InputError(
-            f"{source}: its header speaks of identities in records {first:g} to {last:g}, and there are "
-            f"{len(everything):,} records; copy it again, with its .idx"
+            f"{in_words(source)}: its header speaks of images up to record {first - 1:.0f} and identities up to "
+            f"{last - 1:.0f}, and there are {len(images):,} images in {len(everything):,} records; copy it again, with "
+            "its .idx"
         )
-    identities = everything[int(first) :]
-    if records.length[identities].any():
-        raise InputError(
-            f"{source}: its header calls records from {first:g} on identities, and they hold images"
-        )
-    return everything[1 : int(first)], [
-        f"1 header and {len(identities):,} records of identities have no images"
-    ]
+    return images, [f"1 header and {identities:,} records of identities have no images"]
 
 
 def _property_note(source: Path, rows: pa.Table) -> list[str]:
@@ -243,17 +244,17 @@ def _property_note(source: Path, rows: pa.Table) -> list[str]:
 
 
 def _cut(source: Path, why: str) -> InputError:
-    return InputError(f"{source} was cut: {why}; copy it again")
+    return InputError(f"{in_words(source)} was cut: {why}; copy it again")
 
 
 def _foreign(source: Path, place: int) -> InputError:
     return InputError(
-        f"{source} has no record at byte {place:,}: it is damaged, no RecordIO, or has another .idx"
+        f"{in_words(source)} has no record at byte {place:,}: it is damaged, no RecordIO, or has another .idx"
     )
 
 
 def _other_index(source: Path) -> InputError:
     index = source.with_suffix(".idx")
     return InputError(
-        f"{index} does not list the records of {source}, or was cut; copy it again, or remove it"
+        f"{in_words(index)} does not list the records of {in_words(source)}, or was cut; copy it again, or remove it"
     )

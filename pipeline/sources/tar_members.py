@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...mining.errors import InputError
+from ...mining.remote import in_words
 from .source_bytes import Sliced
 
 _BLOCK = 512
@@ -141,9 +142,11 @@ def _refuse_more(data: Sliced, at: int, source: Path) -> None:
     for begin in range(at, len(data), 1 << 20):
         if data[begin : begin + (1 << 20)].strip(b"\0"):
             raise InputError(
-                f"{source} goes on behind its end mark at byte {at:,}, as two tars in one file do; take them apart"
+                f"{in_words(source)} goes on behind its end mark at byte {at:,}, as two tars in one file do; take them apart"
             )
 
 
 def _damaged(source: Path, at: int, why: str) -> InputError:
-    return InputError(f"{source} cannot be read as a tar from byte {at:,} on: {why}; copy or make it again")
+    return InputError(
+        f"{in_words(source)} cannot be read as a tar from byte {at:,} on: {why}; copy or make it again"
+    )

@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from multiprocessing import get_context
@@ -22,11 +23,11 @@ from typing import Any
 import pyarrow as pa
 
 from ...mining.errors import InputError
-from ...mining.remote import is_url
+from ...mining.remote import in_words, is_url
 from .columns import Columns
 from .file_names import image_suffixes, suffix_counts
 from .image_spool import ImageSpool
-from .listing import Listing, joined, refused_rows
+from .listing import Listing, in_one_file, joined, refused_rows
 from .options import SourceOptions, Track
 from .places import whole_uri
 from .source_bytes import Sliced, opened
@@ -39,6 +40,8 @@ _LOOKED_AT = 10_000
 """Files of the first shard by which endings are chosen."""
 _MANY_BYTES = 1 << 31
 """Bytes of all shards from which on starting other processes is worth its half second."""
+_CONNECTIONS = 8
+"""Remote shards that are read at once."""
 _TEXT = pa.large_string()
 
 
@@ -71,7 +74,8 @@ def list_webdataset(
     """List the images of shards: identity, uri, offset, length; split and group where a JSON label has them.
 
     A million images with their labels take about 18 s of one core; shards of 2 GiB and more together are read by
-    a process a core. A sample without a label, with two files of one name, or of links is refused.
+    a process a core. Memory is about 400 bytes a file of the largest shard. A sample without a label, with two files
+    of one name, or of links is refused.
 
     Raises:
         InputError: a shard that cannot be read; several files that may be the label or the image, and no option.
@@ -81,30 +85,30 @@ def list_webdataset(
     listings: list[Listing] = []
 
     def each_row(found: Iterable[Listing]) -> Iterator[int]:
-        for listing in found:
-            listings.append(listing)
+        for source, listing in zip(sources, found, strict=True):
+            listings.append(replace(listing, rows=in_one_file(listing.rows, whole_uri(source))))
             yield from range(len(listing.rows))
 
-    workers = min(os.cpu_count() or 1, len(sources))
-    if workers > 1 and _much(sources):
-        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-            _run_through(progress(each_row(pool.map(read, sources))))
-    else:
-        _run_through(progress(each_row(map(read, sources))))
+    with _shards_at_once(sources) as mapped:
+        for _ in progress(each_row(mapped(read, sources))):
+            pass
     return joined(sources, listings)
 
 
-def _much(sources: Sequence[Path]) -> bool:
-    """Whether there is enough to read for other processes; a network is what one waits for."""
-    return (
-        all(map(is_url, sources))
-        or sum(source.stat().st_size for source in sources if source.exists()) >= _MANY_BYTES
-    )
-
-
-def _run_through(items: Iterable[Any]) -> None:
-    for _ in items:
-        pass
+@contextmanager
+def _shards_at_once(sources: Sequence[Path]) -> Iterator[Callable[..., Iterable[Listing]]]:
+    """A `map` over shards: by threads that wait for a network, by processes where there is much, or one by one."""
+    workers = min(os.cpu_count() or 1, len(sources))
+    remote = any(map(is_url, sources))
+    if remote:
+        pool = ThreadPoolExecutor(min(_CONNECTIONS, len(sources)))
+    elif workers > 1 and sum(source.stat().st_size for source in sources if source.exists()) >= _MANY_BYTES:
+        pool = ProcessPoolExecutor(workers, get_context("spawn"))
+    else:
+        yield map
+        return
+    with pool:
+        yield pool.map
 
 
 def _choose(source: Path, options: SourceOptions) -> _Endings:
@@ -122,14 +126,14 @@ def _choose(source: Path, options: SourceOptions) -> _Endings:
         ]
         has = " ".join(f".{ending}" for ending in counts) or "no files"
         if missing:
-            raise InputError(f"{source} has no .{missing[0].lstrip('.')} files; it has {has}")
+            raise InputError(f"{in_words(source)} has no .{missing[0].lstrip('.')} files; it has {has}")
         if not images:
-            raise InputError(f"{source} holds no images that can be decoded; it has {has}")
+            raise InputError(f"{in_words(source)} holds no images that can be decoded; it has {has}")
         for name, files in samples.items():
             several = [ending for ending in files if ending in images]
             if len(several) > 1:
                 raise InputError(
-                    f"{source}: {name} has several images, .{' and .'.join(several)}; name one with --image-key"
+                    f"{in_words(source)}: {name} has several images, .{' and .'.join(several)}; name one with --image-key"
                 )
         label = _label_ending(source, counts, options)
         fields = {}
@@ -138,15 +142,15 @@ def _choose(source: Path, options: SourceOptions) -> _Endings:
             keys = _json_of(data[first.offset : first.offset + first.length])
             if not isinstance(keys, dict):
                 raise InputError(
-                    f"{source}: {first.name} is no JSON object; name another label with --label-key"
+                    f"{in_words(source)}: {first.name} is no JSON object; name another label with --label-key"
                 )
             fields = Columns.find(
-                list(keys), options, Path(f"{source}: {first.name}"), path_needed=False
+                list(keys), options, Path(f"{in_words(source)}: {first.name}"), path_needed=False
             ).names
             fields = {role: name for role, name in fields.items() if role in ("identity", "split", "group")}
         elif options.identity_column or options.split_column or options.group_column:
             raise InputError(
-                f"{source}: columns are fields of JSON, and labels are .{label}; add --label-key json"
+                f"{in_words(source)}: columns are fields of JSON, and labels are .{label}; add --label-key json"
             )
     unused = tuple(ending for ending in counts if ending != label and ending not in images)
     return _Endings((options.image_key and images[0]) or "", label, fields, unused)
@@ -162,7 +166,7 @@ def _label_ending(source: Path, counts: Counter[str], options: SourceOptions) ->
         return found[0]
     has = " ".join(f".{ending}" for ending in counts)
     why = "either of which may be the label" if found else "none of which is known to be a label"
-    raise InputError(f"{source} has {has}, {why}; name it with --label-key")
+    raise InputError(f"{in_words(source)} has {has}, {why}; name it with --label-key")
 
 
 Samples = dict[str, dict[str, Member]]
@@ -186,7 +190,7 @@ def _samples(members: Iterable[Member]) -> tuple[Samples, dict[str, str]]:
 
 
 def _read_shard(source: Path, endings: _Endings) -> Listing:
-    """List one shard."""
+    """List one shard, without its uri."""
     uri = whole_uri(source)
     roles = list(endings.fields) or ["identity"]
     rows: list[tuple[Any, ...]] = []
@@ -207,12 +211,16 @@ def _read_shard(source: Path, endings: _Endings) -> Listing:
             if problem:
                 refused.append((said[0] if said else "", f"{uri}: {image.name}", problem))
             else:
-                rows.append((*said, uri, image.offset, image.length))
-    types = [_TEXT] * (len(roles) + 1) + [pa.int64()] * 2
+                rows.append((*said, image.offset, image.length))
+    types = [_TEXT] * len(roles) + [pa.int64()] * 2
     columns = list(zip(*rows, strict=True)) or [()] * len(types)
-    names = [*roles, "uri", "offset", "length"]
+    names = [*roles, "offset", "length"]
     table = pa.table([pa.array(column, kind) for column, kind in zip(columns, types, strict=True)], names)
-    notes = [f"{source}: files without an image left aside: {suffix_counts(without)}"] if without else []
+    notes = (
+        [f"{in_words(source)}: files without an image left aside: {suffix_counts(without)}"]
+        if without
+        else []
+    )
     return Listing(table, endings.reading(), tuple(notes), refused_rows(refused), counted=True)
 
 

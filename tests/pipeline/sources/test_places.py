@@ -277,6 +277,9 @@ def test_remote_shards_and_arrays_decode_as_local_ones(tmp_path: Path) -> None:
                 name[2] in "tr" and source.parent != tmp_path
             )
     assert len(sums) == 1
+    files.pipe_file("/shards/b.tar", files.cat_file("/shards/a.tar"))
+    both = ingested([Path(f"memory://shards/{name}.tar") for name in "ab"], tmp_path / "m.parquet")
+    assert both.images == 2 * len(made)
     for name in ("a.tar", "a.rec", "a.npz", "a.npy", "a.idx"):
         whole = files.cat_file(f"/shards/{name}")
         files.pipe_file(f"/shards/{name}", whole[: len(whole) // 3])

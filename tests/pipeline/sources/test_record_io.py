@@ -70,13 +70,29 @@ def test_a_record_in_parts_is_refused_or_quarantined(tmp_path: Path) -> None:
         assert quarantine_path(tmp_path / "m.parquet").exists()
 
 
+@pytest.mark.parametrize("last", [9, 13])
+def test_a_header_at_the_end_and_no_records_of_identities(tmp_path: Path, last: int) -> None:
+    """As arcface_torch's shuffle_rec.py leaves them: key 0 is written last, and its labels are the count of images."""
+    made = pictures()
+    bodies = [packed(float(one.label), number, one.data) for number, one in enumerate(made, 1)]
+    source = write_rec(tmp_path / "a.rec", [*bodies, packed([9.0, float(last)], 0)])
+    index = source.with_suffix(".idx")
+    places = [line.split("\t")[1] for line in index.read_text().splitlines()]
+    index.write_text(
+        "".join(f"{key}\t{place}\n" for key, place in zip([*range(1, 9), 0], places, strict=True))
+    )
+    summary = ingested(source, tmp_path / "m.parquet")
+    assert pixel_sums(tmp_path / "m.parquet") == folder_sums(made, tmp_path)
+    assert "1 header and 0 records of identities have no images" in summary.notes
+
+
 @pytest.mark.parametrize(
     ("bodies", "complaint"),
     [
         ([packed(0.5, 0, b"x"), packed(1.0, 0, b"x")], "no whole numbers, such as 0.5"),
         ([packed(float("nan"), 0, b"x"), packed(1.0, 0, b"x")], "no whole numbers, such as nan"),
-        ([packed([5.0, 9.0], 0), packed(1.0, 1, b"x")], "identities in records 5 to 9, and there are 2 records"),
-        ([packed([1.0, 2.0], 0), packed(1.0, 1, b"x")], "on identities, and they hold images"),
+        ([packed([5.0, 9.0], 0), packed(1.0, 1, b"x")], "images up to record 4 and identities up to 8, and there are 1 images in 2 records"),
+        ([packed([1.0, 2.0], 0), packed(1.0, 1, b"x")], "images up to record 0 and identities up to 1, and there are 1 images"),
         ([packed(0.0, 0, b"x"), b"short"], "was cut|no header of an image"),
         ([packed(0.0, 0, b"x"), packed(1.0, 0, b"x") + bytes(2)], ""),
         ([packed(0.0, 0, b""), packed(1.0, 0, b"x"), packed(2.0, 0, b"x")], "zero bytes"),
