@@ -8,6 +8,7 @@
                    plan/, checkpoint/, metrics.jsonl, validation.json, evaluation.json}
     RUN/round-001/...
     RUN/best -> round-001/checkpoint, RUN/best.json     the network that validates best
+    RUN/lr/{trials.json, lr.svg}                what `subspace lr` tried
     RUN/jobs/001/                               what one `subspace submit` wrote and started
 
 Each folder of a network or a round also holds `done/STAGE.json`, the completion markers. Only this file and
@@ -67,6 +68,16 @@ class RunDirectory:
     def best_record(self) -> Path:
         """Which network validates best, and why."""
         return self.path / "best.json"
+
+    @property
+    def rate_trials(self) -> Path:
+        """What trials of learning rates came to."""
+        return self.path / "lr" / "trials.json"
+
+    @property
+    def rate_plot(self) -> Path:
+        """Figure and loss over the learning rate."""
+        return self.path / "lr" / "lr.svg"
 
     @property
     def jobs(self) -> Path:

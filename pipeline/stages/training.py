@@ -166,7 +166,7 @@ class Training:
                 stale = False
                 while step < steps and not stale:
                     record = next(records)
-                    self._refuse_bad_images(record)
+                    self.refuse_bad_images(record)
                     step = record.step + 1
                     with phases("log"):
                         collapse = self.guard.add(step, record.loss, record.distance)
@@ -268,14 +268,14 @@ class Training:
         options.console.say(f"{say}; back to the weights of step {meta.step}, and on with {rung}")
         self.states.save(self.states.at(step), step)
 
-    def _refuse_bad_images(self, record: StepRecord) -> None:
-        if not (record.unreadable and self.fail_on_bad_image):
-            return
-        own = [
-            f"image {bad.image_id} cannot be read: {bad.reason}; restore it, or set data.on_bad_image=quarantine"
-            for bad in record.bad
-        ]
-        distributed.refuse_if_any(own[0] if own else None)
+    def refuse_bad_images(self, record: StepRecord) -> None:
+        """Refuse the unreadable images of a step, where the settings say fail."""
+        if record.unreadable and self.fail_on_bad_image:
+            own = [
+                f"image {bad.image_id} cannot be read: {bad.reason}; restore it, or set data.on_bad_image=quarantine"
+                for bad in record.bad
+            ]
+            distributed.refuse_if_any(own[0] if own else None)
 
     def _summary(self) -> dict[str, Any]:
         if distributed.rank():
