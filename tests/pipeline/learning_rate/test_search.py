@@ -215,7 +215,7 @@ def test_a_collapse_is_a_row(copy: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     def collapsing(*arguments: Any, **named: Any) -> Any:
         rest = arguments[0].loss.collapsed_value
         for record in real(*arguments, **named):
-            apart = torch.tensor(1.0 if record.step < 2 else 1e-4)
+            apart = torch.tensor(1.0 if record.step < 5 else 1e-4)
             assert isinstance(record, StepRecord)
             yield dataclasses.replace(record, loss=torch.tensor(rest), distance=apart)
 
@@ -223,7 +223,7 @@ def test_a_collapse_is_a_row(copy: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     context = Context.open(copy, ["train.loss=batch_ohnm", "train.collapse.window=5"])
     trial = try_rate(context, 0.004, 40)
     assert (trial.state, trial.steps, trial.metrics) == ("collapsed", 10, {})
-    off = Context.open(copy, ["train.loss=batch_ohnm", "train.collapse.window=5", "train.collapse.action=off"])
+    off = Context.open(copy, ["train.loss=batch_ohnm", "train.collapse.window=5", "train.collapse.action='off'"])
     assert try_rate(off, 0.004, 40).state == "done"
 
 

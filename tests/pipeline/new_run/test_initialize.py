@@ -123,7 +123,7 @@ def test_what_is_given_stays(tmp_path: Path) -> None:
 def test_a_rate_found_with_adamw_is_not_for_another_optimizer(tmp_path: Path, small_manifest: Path) -> None:
     done = begin(tmp_path, small_manifest, "train.optimizer.name=sgd")
     assert done.config.train.optimizer.lr == RunConfig(manifest="").train.optimizer.lr
-    assert any("never searched" in line for line in done.lines())
+    assert any("never searched" in line and f"`subspace lr {done.path.parent}`" in line for line in done.lines())
 
 
 @pytest.mark.parametrize(("spec", "family"), [
