@@ -146,7 +146,11 @@ class RunDirectory:
             }
             file.write(json.dumps(note))
             file.flush()
-            for folder in (self.path, self.rate_trials.parent, *(self.round(index).path for index in (-1, *self.rounds))):
+            for folder in (
+                self.path,
+                self.rate_trials.parent,
+                *(self.round(index).path for index in (-1, *self.rounds)),
+            ):
                 for kind in (".*.tmp", ".*.old", "done/.*.tmp"):
                     for leftover in folder.glob(kind):
                         remove(leftover)

@@ -12,7 +12,9 @@ from .parameters import AsJson, Device, DryRun, Overrides, Quiet, RunPath, worki
 commands = typer.Typer()
 
 
-@commands.command(epilog="Example: subspace lr runs/photos --write; subspace lr runs/photos --rates 1e-4,1e-3,1e-2")
+@commands.command(
+    epilog="Example: subspace lr runs/photos --write; subspace lr runs/photos --rates 1e-4,1e-3,1e-2"
+)
 def lr(
     run: RunPath,
     overrides: Overrides = None,
@@ -23,11 +25,14 @@ def lr(
         ),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=2, help="Steps of a trial; a twentieth of the run's by default, 100 to 500.")
+        int | None,
+        typer.Option(min=2, help="Steps of a trial; a twentieth of the run's by default, 100 to 500."),
     ] = None,
     write: Annotated[
         bool | None,
-        typer.Option("--write/--no-write", help="Keep the best rate as the run's; asked on a terminal by default."),
+        typer.Option(
+            "--write/--no-write", help="Keep the best rate as the run's; asked on a terminal by default."
+        ),
     ] = None,
     device: Device = None,
     dry_run: DryRun = False,

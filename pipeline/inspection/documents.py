@@ -122,7 +122,9 @@ def _submission(path: Path, document: Document) -> Summary:
 
 
 def _rate_trials(path: Path, document: Document) -> Summary:
-    summary = Summary(str(path), "rate_trials", dict(document), title="trials of learning rates by `subspace lr`")
+    summary = Summary(
+        str(path), "rate_trials", dict(document), title="trials of learning rates by `subspace lr`"
+    )
     summary.show("searches", words=f"{len(document['searches']):,}, by the settings that they depend on")
     summary.show("the newest", words=newest_in_words(path))
     for search in document["searches"][-1:]:
@@ -132,7 +134,13 @@ def _rate_trials(path: Path, document: Document) -> Summary:
             found = trial["metrics"].get(metric)
             value = percent(found["value"], 1) if found else ""
             rows.append(
-                [f"{trial['rate']:g}", value, trial["state"], f"{trial['steps']:,}", duration(trial["seconds"])]
+                [
+                    f"{trial['rate']:g}",
+                    value,
+                    trial["state"],
+                    f"{trial['steps']:,}",
+                    duration(trial["seconds"]),
+                ]
             )
         summary.show_table("its trials", rows, text=(0, 2))
     return summary

@@ -38,7 +38,9 @@ def estimate_trials(context: Context, trials: int, steps: int, *, start: bool) -
 
 def cost_in_words(trials: Sequence[Trial]) -> str:
     """What trials took."""
-    steps, images, seconds = (sum(getattr(trial, name) for trial in trials) for name in ("steps", "images", "seconds"))
+    steps, images, seconds = (
+        sum(getattr(trial, name) for trial in trials) for name in ("steps", "images", "seconds")
+    )
     return f"{counted(len(trials), 'trial')}, {steps:,} steps, {images:,} images, {duration(seconds)}"
 
 
@@ -50,7 +52,7 @@ def _examining_seconds(context: Context) -> float:
     images = np.unique(np.concatenate((gallery, probe, distractor)))
     embedding = embedding_work(
         network,
-        ImageStore(context.manifest),
+        ImageStore(context.manifest, context.config.data.decoder),
         images,
         len(images),
         pick_device(context.options.device),

@@ -39,7 +39,9 @@ class _Panel:
         low, high = self.y_range
         return TOP + PANEL_HEIGHT * (1 - (value - low) / (high - low))
 
-    def frame(self, title: str, x_title: str, x_ticks: Sequence[float], y_ticks: Sequence[float], unit: str) -> list[str]:
+    def frame(
+        self, title: str, x_title: str, x_ticks: Sequence[float], y_ticks: Sequence[float], unit: str
+    ) -> list[str]:
         bottom, middle = TOP + PANEL_HEIGHT, self.left + PANEL_WIDTH / 2
         lines = [
             f'<rect x="{self.left}" y="{TOP}" width="{PANEL_WIDTH}" height="{PANEL_HEIGHT}" fill="none" stroke="{GREY}"/>',
@@ -53,7 +55,10 @@ class _Panel:
             lines.append(_text(x, bottom + 16, f"{tick:g}", "end" if turned else "middle", more=turned))
         for tick in y_ticks:
             y = self.y(tick)
-            lines += [_line(self.left, y, self.left + PANEL_WIDTH, y, "#ddd"), _text(self.left - 6, y + 4, f"{tick:g}{unit}", "end")]
+            lines += [
+                _line(self.left, y, self.left + PANEL_WIDTH, y, "#ddd"),
+                _text(self.left - 6, y + 4, f"{tick:g}{unit}", "end"),
+            ]
         return lines
 
 
@@ -81,7 +86,14 @@ def _figures(verdict: Verdict) -> list[str]:
     panel = _Panel(LEFT, (min(rates) / 1.6, max(rates) * 1.6), (low, high), logarithmic=True)
     lines = panel.frame(f"{metric} on validation", "learning rate", rates, _ticks(low, high), " %")
     lines += [
-        _line(panel.x(panel.x_range[0]), panel.y(start), panel.x(panel.x_range[1]), panel.y(start), GREY, dashed=True),
+        _line(
+            panel.x(panel.x_range[0]),
+            panel.y(start),
+            panel.x(panel.x_range[1]),
+            panel.y(start),
+            GREY,
+            dashed=True,
+        ),
         _text(LEFT + 4, panel.y(start) - 4, "start", "start"),
     ]
     points = [(panel.x(trial.rate), panel.y(_interval(trial, metric)[1])) for trial in done]
@@ -90,7 +102,9 @@ def _figures(verdict: Verdict) -> list[str]:
         below, _, above = _interval(trial, metric)
         colour = _colour(verdict.trials, trial)
         lines.append(_line(x, panel.y(below), x, panel.y(above), colour))
-        lines.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{6 if trial is verdict.best else 3.5}" fill="{colour}"/>')
+        lines.append(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{6 if trial is verdict.best else 3.5}" fill="{colour}"/>'
+        )
     for trial in verdict.trials:
         if trial not in done:
             lines.append(_text(panel.x(trial.rate), TOP + PANEL_HEIGHT - 6, f"× {trial.state}", "middle"))
@@ -109,8 +123,14 @@ def _losses(trials: Sequence[Trial]) -> list[str]:
     lines = panel.frame("training loss", "step", _ticks(0, steps), _ticks(low, high), "")
     for place, trial in enumerate(drawn):
         colour = _colour(trials, trial)
-        lines.append(_path([(panel.x(step), panel.y(min(loss, high))) for step, loss in trial.losses], colour))
-        lines.append(_text(panel.left + PANEL_WIDTH - 6, TOP + 14 + 13 * place, f"{trial.rate:g}", "end", colour=colour))
+        lines.append(
+            _path([(panel.x(step), panel.y(min(loss, high))) for step, loss in trial.losses], colour)
+        )
+        lines.append(
+            _text(
+                panel.left + PANEL_WIDTH - 6, TOP + 14 + 13 * place, f"{trial.rate:g}", "end", colour=colour
+            )
+        )
     return lines
 
 
@@ -131,7 +151,11 @@ def _rounded(low: float, high: float) -> tuple[float, float]:
 
 def _ticks(low: float, high: float) -> list[float]:
     step = _step(low, high)
-    return [round(low + number * step, 10) for number in range(round((high - low) / step) + 1) if low + number * step <= high + step / 100]
+    return [
+        round(low + number * step, 10)
+        for number in range(round((high - low) / step) + 1)
+        if low + number * step <= high + step / 100
+    ]
 
 
 def _step(low: float, high: float) -> float:
@@ -156,6 +180,8 @@ def _line(x1: float, y1: float, x2: float, y2: float, colour: str = GREY, *, das
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" stroke-width="1.2"{dashes}/>'
 
 
-def _text(x: float, y: float, words: str, anchor: str, *, bold: bool = False, colour: str = "#222", more: str = "") -> str:
+def _text(
+    x: float, y: float, words: str, anchor: str, *, bold: bool = False, colour: str = "#222", more: str = ""
+) -> str:
     weight = ' font-weight="bold"' if bold else ""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}"{weight}{more}>{escape(words)}</text>'

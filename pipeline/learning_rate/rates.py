@@ -78,7 +78,9 @@ def parse_rates(text: str) -> list[float]:
         except ValueError:
             rate = math.nan
         if not (rate > 0 and math.isfinite(rate)):
-            raise InputError(f"--rates {text}: '{word}' is no learning rate; give numbers above 0, as 1e-4,1e-3,1e-2")
+            raise InputError(
+                f"--rates {text}: '{word}' is no learning rate; give numbers above 0, as 1e-4,1e-3,1e-2"
+            )
         rates.add(_tidy(rate))
     return sorted(rates)
 

@@ -77,7 +77,9 @@ def search_rates(context: Context, rates: Sequence[float] | None, steps: int | N
     """
     check_search(context)
     if not _prepare(context):
-        context.say(f"then {_described(rates) if rates else 'a row of rates'}; what they cost is known once those are done")
+        context.say(
+            f"then {_described(rates) if rates else 'a row of rates'}; what they cost is known once those are done"
+        )
         return None
     from ...train.checkpoint import load_network
     from ...train.data.plan_reader import Plan
@@ -89,7 +91,9 @@ def search_rates(context: Context, rates: Sequence[float] | None, steps: int | N
     plan = Plan(context.folder.plan)
     steps = steps_by_default(context, plan) if steps is None else steps
     if not FEWEST_STEPS <= steps <= len(plan):
-        raise InputError(f"--steps {steps}: a trial takes {FEWEST_STEPS} to {len(plan):,}, the batches of {context.folder.plan}")
+        raise InputError(
+            f"--steps {steps}: a trial takes {FEWEST_STEPS} to {len(plan):,}, the batches of {context.folder.plan}"
+        )
     metric = context.config.early_stop.metric
     network = load_network(f"{CHECKPOINT_PREFIX}{context.before.checkpoint}")
     centre = centre_of(context, network.spec)
@@ -102,7 +106,9 @@ def search_rates(context: Context, rates: Sequence[float] | None, steps: int | N
         context.say(f"lr: {_described(wanted)}{beside}")
         context.say(f"lr: {estimate_trials(context, more, steps, start=search.start is None)}")
     if context.options.dry_run:
-        context.say("dry run: nothing was tried" if more else "all of them are done; dry run: nothing was written")
+        context.say(
+            "dry run: nothing was tried" if more else "all of them are done; dry run: nothing was written"
+        )
         return None
     context.options.on_work()
     if search.start is None:
@@ -142,7 +148,9 @@ def check_search(context: Context) -> None:
     """
     given = [override for override in context.options.overrides if override.split("=")[0] == SETTING]
     if given:
-        raise InputError(f"{given[0]}: `subspace lr` tries rates by itself; give those to try as --rates 1e-4,1e-3,1e-2")
+        raise InputError(
+            f"{given[0]}: `subspace lr` tries rates by itself; give those to try as --rates 1e-4,1e-3,1e-2"
+        )
     problem = HeldOut.validation(context.config).problem(context.manifest)
     if problem is not None:
         raise InputError(

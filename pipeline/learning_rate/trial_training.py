@@ -66,7 +66,9 @@ def try_rate(context: Context, rate: float, steps: int) -> Trial:
         update={"optimizer": shortened(optimizer, steps, context.config.total_steps)}
     )
     # Running means move no weights, so a trial gathers none.
-    config = context.config.model_copy(update={"train": train, "recluster": ReclusterConfig(refresh="extract")})
+    config = context.config.model_copy(
+        update={"train": train, "recluster": ReclusterConfig(refresh="extract")}
+    )
     training = build_round_training(replace(context, config=config), row("train").stage(context))
     ended = _train(training, context, rate, steps)
     metrics: dict[str, Any] = {}
@@ -75,7 +77,9 @@ def try_rate(context: Context, rate: float, steps: int) -> Trial:
         assert isinstance(network, Backbone)
         try:
             metrics = examine_on_validation(context, network)
-        except InputError:  # the start was examined on these images: what is wrong is what the rate did to the network
+        except (
+            InputError
+        ):  # the start was examined on these images: what is wrong is what the rate did to the network
             ended.state = "diverged"
     return Trial(
         rate,
@@ -161,4 +165,8 @@ def _records(training: Training, device: torch.device, steps: int) -> Iterator[A
 
 def _is_finite(network: Backbone) -> bool:
     """Whether all weights and buffers are numbers."""
-    return all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values() if tensor.is_floating_point())
+    return all(
+        bool(tensor.isfinite().all())
+        for tensor in network.state_dict().values()
+        if tensor.is_floating_point()
+    )

@@ -45,10 +45,16 @@ class Verdict:
         """For a person: the winner, and what to think of it."""
         best = self.best
         among = ", ".join(f"{rival.rate:g}" for rival in self.rivals)
-        rivals = f"{counted(len(self.rivals), 'other')} within its interval: {among}" if among else "no other within its interval"
+        rivals = (
+            f"{counted(len(self.rivals), 'other')} within its interval: {among}"
+            if among
+            else "no other within its interval"
+        )
         said = [f"best: {best.rate:g}, {self.metric} {figure_in_words(best.metrics, self.metric)}; {rivals}"]
         if self.at_end:
-            said.append(f"{best.rate:g} is the {self.at_end} rate that was tried: others may be better (--rates)")
+            said.append(
+                f"{best.rate:g} is the {self.at_end} rate that was tried: others may be better (--rates)"
+            )
         if not self.gains:
             said.append(
                 f"no rate gains on the start in so few steps ({figure_in_words(self.start, self.metric)}): "
@@ -94,7 +100,9 @@ def trial_in_words(trial: Trial, metric: str) -> str:
     if trial.state != "done":
         return f"{trial.rate:g}: {trial.state} at step {trial.steps:,}, {duration(trial.seconds)}"
     loss = "" if trial.loss is None else f", loss {trial.loss:.3f}"
-    return f"{trial.rate:g}: {metric} {figure_in_words(trial.metrics, metric)}{loss}, {duration(trial.seconds)}"
+    return (
+        f"{trial.rate:g}: {metric} {figure_in_words(trial.metrics, metric)}{loss}, {duration(trial.seconds)}"
+    )
 
 
 def figure_in_words(metrics: Figures, metric: str) -> str:

@@ -158,7 +158,9 @@ def test_on_a_terminal_it_is_asked(copy: Path) -> None:
         assert (copy / "overrides.json").exists() == kept
 
 
-def test_a_dry_run_lists_trials_and_their_cost_and_does_nothing(manifest: Path, copy: Path, tmp_path: Path) -> None:
+def test_a_dry_run_lists_trials_and_their_cost_and_does_nothing(
+    manifest: Path, copy: Path, tmp_path: Path
+) -> None:
     new = tmp_path / "new"
     assert subspace("init", new, "--manifest", manifest, *SETTINGS).returncode == 0
     before = sorted(new.rglob("*"))
@@ -178,7 +180,9 @@ def test_what_a_trial_depends_on(copy: Path) -> None:
         return search_fields(Context.open(copy, overrides), steps)
 
     ours = fields()
-    assert ours == fields("train.optimizer.lr=0.5", "recluster.refresh=extract", "train.log_every=3", "eval.ks=[2]")
+    assert ours == fields(
+        "train.optimizer.lr=0.5", "recluster.refresh=extract", "train.log_every=3", "eval.ks=[2]"
+    )
     for other in (
         fields("train.loss=batch_ohnm"),
         fields("train.optimizer.weight_decay=0"),
@@ -223,7 +227,9 @@ def test_a_collapse_is_a_row(copy: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     context = Context.open(copy, ["train.loss=batch_ohnm", "train.collapse.window=5"])
     trial = try_rate(context, 0.004, 40)
     assert (trial.state, trial.steps, trial.metrics) == ("collapsed", 10, {})
-    off = Context.open(copy, ["train.loss=batch_ohnm", "train.collapse.window=5", "train.collapse.action='off'"])
+    off = Context.open(
+        copy, ["train.loss=batch_ohnm", "train.collapse.window=5", "train.collapse.action='off'"]
+    )
     assert try_rate(off, 0.004, 40).state == "done"
 
 
@@ -234,7 +240,9 @@ def test_the_schedule_of_a_trial_spans_it() -> None:
     trial = shortened(of_run, 200, 2000)
     assert (trial.warmup_steps, trial.unfreeze.head_steps, trial.unfreeze.block_steps) == (10, 50, 1)
     assert shortened(of_run, 2000, 2000) == of_run
-    for_ever = of_run.model_copy(update={"unfreeze": of_run.unfreeze.model_copy(update={"head_steps": "all"})})
+    for_ever = of_run.model_copy(
+        update={"unfreeze": of_run.unfreeze.model_copy(update={"head_steps": "all"})}
+    )
     assert shortened(for_ever, 200, 2000).unfreeze.head_steps == "all"
 
 
