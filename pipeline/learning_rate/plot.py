@@ -162,7 +162,8 @@ def _step(low: float, high: float) -> float:
     """1, 2 or 5 times a power of ten, of which four to ten fit."""
     span = (high - low) or abs(high) or 1.0
     power = 10.0 ** math.floor(math.log10(span / 4))
-    return max(factor * power for factor in (1, 2, 5) if factor * power <= span / 4)
+    # A span that is four powers of ten but for the last bit has room for one of them.
+    return max((factor * power for factor in (2, 5) if factor * power <= span / 4), default=power)
 
 
 def _colour(trials: Sequence[Trial], trial: Trial) -> str:

@@ -17,7 +17,6 @@ from ...mining.errors import InputError
 from ...mining.fingerprints import CODE_VERSION
 from ..best import metric_is_known
 from ..console import counted
-from ..new_run.choices import SEARCHED_RATES, family_of
 from ..overrides import keep_overrides
 from ..rounds import check_identities
 from ..stages.context import Context
@@ -25,6 +24,7 @@ from ..stages.evaluate import validate_fields
 from ..stages.graph import row, rows_of
 from ..stages.held_out import HeldOut
 from ..stages.stage import flat_fields
+from .families import SEARCHED_RATES, family_of
 from .rates import CENTRES, first_rates, next_rate
 from .trials import Figures, Trial, Trials
 from .verdict import Verdict, figure_in_words, judge, trial_in_words
@@ -41,7 +41,7 @@ class Found:
     trials: Path
     plot: Path
     new: list[Trial]
-    """Those that this command made."""
+    """What this command made of them."""
 
     def to_json(self) -> dict[str, Any]:
         """For a program."""

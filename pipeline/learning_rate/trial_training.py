@@ -30,7 +30,7 @@ from ..stages.training import Training, training_device
 from .trials import State, Trial
 
 POINTS = 40
-"""Of a loss curve."""
+"""How many a loss curve has, about."""
 
 
 def shortened(optimizer: OptimizerConfig, steps: int, of: int) -> OptimizerConfig:

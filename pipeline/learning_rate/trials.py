@@ -37,10 +37,10 @@ class Trial:
     images: int
     """Images that it was trained on."""
     seconds: float
-    """Of training and validation."""
+    """Training and validation together."""
     device: str
     metrics: Figures = field(default_factory=dict)
-    """Of the validation identities; empty unless it is done."""
+    """What the validation identities say; empty unless it is done."""
     losses: list[list[float]] = field(default_factory=list)
     """Pairs of a step and the mean loss since the pair before."""
 

@@ -23,7 +23,7 @@ class Verdict:
     metric: str
     best: Trial
     rivals: list[Trial]
-    """Those whose figure is at least the lower end of the best one's interval, the best left out; rising."""
+    """Trials whose figure is at least the lower end of the best one's interval, the best left out; rising."""
     trials: list[Trial]
     start: Figures
 

@@ -272,10 +272,8 @@ class Training:
     def refuse_bad_images(self, record: StepRecord) -> None:
         """Refuse the unreadable images of a step, where the settings say fail."""
         if record.unreadable and self.fail_on_bad_image:
-            own = [
-                f"image {bad.image_id} cannot be read: {bad.reason}; restore it, or set data.on_bad_image=quarantine"
-                for bad in record.bad
-            ]
+            fix = "restore it, or set data.on_bad_image=quarantine"
+            own = [f"image {bad.image_id} cannot be read: {bad.reason}; {fix}" for bad in record.bad[:1]]
             distributed.refuse_if_any(own[0] if own else None)
 
     def _summary(self) -> dict[str, Any]:

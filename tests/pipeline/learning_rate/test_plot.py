@@ -6,8 +6,10 @@ import math
 import xml.etree.ElementTree as ET
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from subspace.pipeline.learning_rate.plot import draw
+from subspace.pipeline.learning_rate.plot import _rounded, _ticks, draw
 from subspace.pipeline.learning_rate.trials import Trial
 from subspace.pipeline.learning_rate.verdict import judge
 
@@ -41,6 +43,17 @@ def test_all_rates_are_on_it_on_a_log_axis() -> None:
     assert y[1] < y[2] < y[0]  # higher is better, and higher up
     assert y[0] - y[1] == pytest.approx(2 * (y[2] - y[1]), abs=0.3)
     assert len(list(root.iter(f"{SVG}polyline"))) == 1 + 4  # the figures, and a loss curve each
+
+
+@given(low=st.integers(0, 990), height=st.integers(1, 10), digits=st.integers(0, 3))
+def test_ticks_are_round_and_inside_and_neither_few_nor_many(low: int, height: int, digits: int) -> None:
+    """Also where a span is a power of ten but for the last bit, as of 0.1 + 0.2."""
+    bottom, top = _rounded(low / 10**digits, (low + height) / 10**digits)
+    ticks = _ticks(bottom, top)
+    assert 4 <= len(ticks) <= 13
+    assert ticks[0] == pytest.approx(bottom)
+    assert bottom <= ticks[-1] <= top + 1e-9
+    assert all(len(f"{tick:g}") <= 6 for tick in ticks)
 
 
 @pytest.mark.parametrize("values", [{0.1: 0.5}, {0.1: 0.5, 1.0: 0.5}, {0.1: 1.0, 1.0: 0.0}])
