@@ -50,7 +50,9 @@ def lr(
         with shortages_in_words("train", context.config):
             found = search_rates(context.at_round(0), given, steps)
         if found is None:
+            context.options.console.result({"dry_run": True})
             return
+        write = write if found.verdict.gains else False
         rate, before = found.verdict.best.rate, context.config.train.optimizer.lr
         if rate == before:
             context.say(f"{SETTING} is {before:g} already")
@@ -59,6 +61,14 @@ def lr(
             write = typer.confirm(f"{SETTING} is {before:g}; keep {rate:g} for this run?", default=True)
         if write:
             keep_rate(context.at_round(0), rate)
-        context.options.console.result({**found.to_json(), "kept": bool(write)})
+        context.options.console.result({**found.to_json(), "kept": bool(write) or rate == before})
+        if not found.verdict.gains:
+            longer = min(2 * found.steps, found.most_steps)
+            context.say(
+                f"next: subspace lr {run} --steps {longer}"
+                if longer > found.steps
+                else "next: a larger plan.steps"
+            )
+            return
         setting = "" if write or rate == before else f" {SETTING}={rate:g}"
         context.say(f"next: subspace run {run}{setting}")

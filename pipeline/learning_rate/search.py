@@ -42,6 +42,10 @@ class Found:
     plot: Path
     new: list[Trial]
     """What this command made of them."""
+    steps: int
+    """How many each trial took."""
+    most_steps: int
+    """The batches that there are for one."""
 
     def to_json(self) -> dict[str, Any]:
         """For a program."""
@@ -137,7 +141,7 @@ def search_rates(context: Context, rates: Sequence[float] | None, steps: int | N
     context.say("\n".join(verdict.lines()))
     context.say(f"cost: {cost_in_words(new)}" if new else "cost: nothing, all trials were done before")
     context.say(f"plot: {context.run.rate_plot}")
-    return Found(verdict, context.run.rate_trials, context.run.rate_plot, new)
+    return Found(verdict, context.run.rate_trials, context.run.rate_plot, new, steps, len(plan))
 
 
 def check_search(context: Context) -> None:

@@ -29,9 +29,9 @@ class Verdict:
 
     @property
     def gains(self) -> bool:
-        """Whether the best is better than the network that all began with."""
-        before, after = self.start[self.metric]["value"], self.best.figure(self.metric)
-        return before is None or after is None or after > before
+        """Whether the best is better than the network that all began with, by more than its interval."""
+        before, low = self.start[self.metric]["value"], floor_of(self.best, self.metric)
+        return before is None or low > before
 
     @property
     def at_end(self) -> str:
@@ -57,8 +57,8 @@ class Verdict:
             )
         if not self.gains:
             said.append(
-                f"no rate gains on the start in so few steps ({figure_in_words(self.start, self.metric)}): "
-                "give trials more of them (--steps)"
+                f"no rate surely gains on the start ({figure_in_words(self.start, self.metric)}) in so few steps, so none "
+                "is kept: give trials more of them (--steps)"
             )
         return said
 
@@ -88,11 +88,16 @@ def judge(trials: Sequence[Trial], metric: str, start: Figures) -> Verdict:
             "give lower rates (--rates)"
         )
     best = next(trial for trial in trials if trial.rate == rate)
-    low = best.metrics[metric]["low"]
-    floor = best.figure(metric) if low is None else low
-    assert floor is not None  # the best has a figure
+    floor = floor_of(best, metric)
     rivals = [trial for trial in trials if trial is not best and (trial.figure(metric) or -1) >= floor]
     return Verdict(metric, best, rivals, list(trials), start)
+
+
+def floor_of(trial: Trial, metric: str) -> float:
+    """The lower end of a trial's interval; its figure where it has none."""
+    found = trial.metrics[metric]
+    value, low = found["value"], found["low"]
+    return (value or 0.0) if low is None else low
 
 
 def trial_in_words(trial: Trial, metric: str) -> str:

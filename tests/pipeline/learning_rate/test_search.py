@@ -138,6 +138,14 @@ def test_the_winner_is_kept_for_all_later_commands(copy: Path) -> None:
     assert "stale" not in status.stdout
 
 
+def test_a_rate_that_does_not_surely_gain_is_not_kept(copy: Path) -> None:
+    done = subspace("lr", copy, "--rates", "1e-7", "--steps", "2", "--write")
+    assert done.returncode == 0, done.stderr
+    assert "no rate surely gains on the start" in done.stdout
+    assert not (copy / "overrides.json").exists()
+    assert done.stdout.endswith(f"next: subspace lr {copy} --steps 4\n")
+
+
 def test_on_a_terminal_it_is_asked(copy: Path) -> None:
     for answer, kept in (("n", False), ("y", True)):
         ours, theirs = pty.openpty()

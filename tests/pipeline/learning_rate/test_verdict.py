@@ -39,7 +39,8 @@ def test_trials_too_short_to_gain_are_said() -> None:
     found = verdict(of(0.1, 0.5), of(1, 0.6), of(2, 0.5), start=0.7)
     assert not found.gains
     assert "--steps" in found.lines()[-1]
-    assert verdict(of(0.1, 0.5), of(1, 0.6), of(2, 0.5), start=0.5).gains
+    assert not verdict(of(0.1, 0.5), of(1, 0.6), of(2, 0.5), start=0.56).gains  # within the interval
+    assert verdict(of(0.1, 0.5), of(1, 0.6), of(2, 0.5), start=0.54).gains
 
 
 def test_no_trial_came_through() -> None:
