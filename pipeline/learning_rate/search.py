@@ -31,6 +31,8 @@ from .verdict import Verdict, figure_in_words, judge, trial_in_words
 
 SETTING = "train.optimizer.lr"
 FEWEST_STEPS = 2
+LIKELY_MORE = 2
+"""Trials after the coarse row: one on either side of the best."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,9 @@ def search_rates(context: Context, rates: Sequence[float] | None, steps: int | N
     from ...train.checkpoint import load_network
     from ...train.data.plan_reader import Plan
     from ...train.networks.registry import CHECKPOINT_PREFIX
-    from .cost import cost_in_words, estimate_trials, steps_by_default
+    from .cost import cost_in_words, steps_by_default
     from .plot import draw
-    from .trial_training import examine_on_validation, try_rate
+    from .trial_training import examine_on_validation
 
     plan = Plan(context.folder.plan)
     steps = steps_by_default(context, plan) if steps is None else steps
@@ -98,32 +100,65 @@ def search_rates(context: Context, rates: Sequence[float] | None, steps: int | N
         raise InputError(
             f"--steps {steps}: a trial takes {FEWEST_STEPS} to {len(plan):,}, the batches of {context.folder.plan}"
         )
-    metric = context.config.early_stop.metric
+    say, metric = context.say, context.config.early_stop.metric
     network = load_network(f"{CHECKPOINT_PREFIX}{context.before.checkpoint}")
     centre = centre_of(context, network.spec)
     search = Trials.open(context.run.rate_trials, search_fields(context, steps))
     wanted = list(rates) if rates is not None else first_rates(centre)
-    missing = [rate for rate in wanted if search.of(rate) is None]
-    more = len(missing) + (2 if rates is None and missing else 0)
-    if more:
-        beside = ", then two beside the best or more where it is at an end" if rates is None else ""
-        context.say(f"lr: {_described(wanted)}{beside}")
-        context.say(f"lr: {estimate_trials(context, more, steps, start=search.start is None)}")
+    _announce(context, search, wanted, steps, goes_on=rates is None)
     if context.options.dry_run:
-        context.say(
-            "dry run: nothing was tried" if more else "all of them are done; dry run: nothing was written"
-        )
         return None
     context.options.on_work()
     if search.start is None:
         search.start = examine_on_validation(context, network)
         _check_figure(context, search.start)
         search.save()
-    context.say(f"lr: start: {metric} {figure_in_words(search.start, metric)}")
+    say(f"lr: start: {metric} {figure_in_words(search.start, metric)}")
+    new = _make_trials(context, search, wanted, steps, centre if rates is None else None)
+    verdict = judge(search.trials, metric, search.start)
+    search.keep_best(metric, verdict.best)
+    title = f"{context.run.path.resolve().name}: {counted(len(search.trials), 'rate')}, {steps:,} steps each"
+    write_text(context.run.rate_plot, draw(verdict, title))
+    say("\n" + verdict.table() + "\n")
+    say("\n".join(verdict.lines()))
+    say(f"cost: {cost_in_words(new)}" if new else "cost: nothing, all trials were done before")
+    say(f"plot: {context.run.rate_plot}")
+    return Found(verdict, context.run.rate_trials, context.run.rate_plot, new, steps, len(plan))
+
+
+def _announce(
+    context: Context, search: Trials, wanted: Sequence[float], steps: int, *, goes_on: bool
+) -> None:
+    """Say what is left to try and what it will cost."""
+    from .cost import estimate_trials
+
+    missing = [rate for rate in wanted if search.of(rate) is None]
+    if missing:
+        more = len(missing) + (LIKELY_MORE if goes_on else 0)
+        beside = ", then two beside the best, or more where it is at an end" if goes_on else ""
+        context.say(f"lr: {_described(wanted)}{beside}")
+        context.say(f"lr: {estimate_trials(context, more, steps, start=search.start is None)}")
+    if context.options.dry_run:
+        context.say(
+            "dry run: nothing was tried" if missing else "dry run: all of these rates are tried already"
+        )
+
+
+def _make_trials(
+    context: Context, search: Trials, wanted: Sequence[float], steps: int, centre: float | None
+) -> list[Trial]:
+    """Make the trials of a search that are missing; return the new ones.
+
+    Args:
+        centre: of the coarse row; None: nothing but the wanted rates is tried.
+    """
+    from .trial_training import try_rate
+
+    metric, left = context.config.early_stop.metric, list(wanted)
     new: list[Trial] = []
     figures: dict[float, float | None] = {}
-    while wanted:
-        rate = wanted.pop(0)
+    while left:
+        rate = left.pop(0)
         trial = search.of(rate)
         if trial is None:
             trial = try_rate(context, rate, steps)
@@ -131,17 +166,9 @@ def search_rates(context: Context, rates: Sequence[float] | None, steps: int | N
             new.append(trial)
             context.say(f"lr: {trial_in_words(trial, metric)}")
         figures[rate] = trial.figure(metric)
-        if not wanted and rates is None and (further := next_rate(figures, centre)) is not None:
-            wanted.append(further)
-    verdict = judge(search.trials, metric, search.start)
-    search.keep_best(metric, verdict.best)
-    title = f"{context.run.path.resolve().name}: {counted(len(search.trials), 'rate')}, {steps:,} steps each"
-    write_text(context.run.rate_plot, draw(verdict, title))
-    context.say("\n" + verdict.table() + "\n")
-    context.say("\n".join(verdict.lines()))
-    context.say(f"cost: {cost_in_words(new)}" if new else "cost: nothing, all trials were done before")
-    context.say(f"plot: {context.run.rate_plot}")
-    return Found(verdict, context.run.rate_trials, context.run.rate_plot, new, steps, len(plan))
+        if not left and centre is not None and (further := next_rate(figures, centre)) is not None:
+            left.append(further)
+    return new
 
 
 def check_search(context: Context) -> None:
