@@ -59,6 +59,7 @@ def _estimated(context: Context, estimate: Callable[..., T], steps: int, images_
         lambda: build_loss(train.loss, train.loss_args, _training_set(context)),
         train,
         train.optimizer,
+        train.augment,
         context.options,
         steps=steps,
         P=context.config.plan.P,
