@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any
-
-import torch
 
 from ...mining.errors import InputError
 from ...train.collapse import CollapseGuard
-from ...train.data.batches import load_batches
-from ...train.data.device_copies import copied_ahead
 from ...train.devices import numbers_of
-from ...train.loop import train_steps
 from ...train.losses.unit_length import NOT_FINITE
+from ...train.monitoring.phase_clock import Phases
 from ...train.networks.backbone import Backbone
 from ...train.optimizer_config import OptimizerConfig
 from ...train.training_config import CollapseConfig, ReclusterConfig
@@ -61,15 +55,18 @@ def try_rate(context: Context, rate: float, steps: int) -> Trial:
         InputError: an image that cannot be read, where the settings say fail.
     """
     began = time.monotonic()
-    optimizer = context.config.train.optimizer.model_copy(update={"lr": rate})
-    train = context.config.train.model_copy(
-        update={"optimizer": shortened(optimizer, steps, context.config.total_steps)}
+    config = context.config
+    optimizer = config.train.optimizer.model_copy(update={"lr": rate})
+    optimizer = shortened(optimizer, steps, config.total_steps)
+    of_trial = config.model_copy(
+        update={
+            "rounds": 1,  # of so many steps: the schedule spans them
+            "plan": config.plan.model_copy(update={"steps": steps}),
+            "train": config.train.model_copy(update={"optimizer": optimizer}),
+            "recluster": ReclusterConfig(refresh="extract"),  # running means move no weights
+        }
     )
-    # Running means move no weights, so a trial gathers none.
-    config = context.config.model_copy(
-        update={"train": train, "recluster": ReclusterConfig(refresh="extract")}
-    )
-    training = build_round_training(replace(context, config=config), row("train").stage(context))
+    training = build_round_training(replace(context, config=of_trial), row("train").stage(context))
     ended = _train(training, context, rate, steps)
     metrics: dict[str, Any] = {}
     if ended.state == "done":
@@ -77,9 +74,8 @@ def try_rate(context: Context, rate: float, steps: int) -> Trial:
         assert isinstance(network, Backbone)
         try:
             metrics = examine_on_validation(context, network)
-        except (
-            InputError
-        ):  # the start was examined on these images: what is wrong is what the rate did to the network
+        except InputError:
+            # The start was examined on these images: what is wrong is what the rate did to the network.
             ended.state = "diverged"
     return Trial(
         rate,
@@ -118,7 +114,7 @@ def _train(training: Training, context: Context, rate: float, steps: int) -> _En
     ended, losses, every = _Ended("done", 0, 0, []), [], max(1, steps // POINTS)
     with context.options.console.progress(f"lr {rate:g}", steps, "steps") as progress:
         try:
-            for record in _records(training, device, steps):
+            for record in training.records(training.batches(range(steps), device), device, Phases(device)):
                 training.refuse_bad_images(record)
                 ended.steps, ended.images = record.step + 1, ended.images + record.images
                 losses += [record.loss] if record.loss is not None else []
@@ -141,26 +137,6 @@ def _train(training: Training, context: Context, rate: float, steps: int) -> _En
         ended.state = "diverged"
     ended.losses = [point for point in ended.losses if math.isfinite(point[1])]  # JSON knows no NaN
     return ended
-
-
-def _records(training: Training, device: torch.device, steps: int) -> Iterator[Any]:
-    loaded = load_batches(training.dataset, range(steps), training.num_workers, pin=device.type == "cuda")
-    return islice(
-        train_steps(
-            training.state,
-            copied_ahead(loaded, device),
-            training.labels_of,
-            training.optimizer_config,
-            training.loader,
-            first_step=0,
-            total_steps=steps,
-            device=device,
-            seed=training.seed,
-            last_step=steps - 1,
-            unfreezing=training.unfreezing,
-        ),
-        steps,
-    )
 
 
 def _is_finite(network: Backbone) -> bool:

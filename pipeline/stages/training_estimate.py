@@ -47,7 +47,7 @@ def estimate_training(
 ) -> str:
     """Steps, time and disk, from `training_work`, in a line."""
     work, weights = training_work(
-        network, loss, loader, optimizer, options,
+        network, loss, loader, optimizer, augment, options,
         steps=steps, P=P, images_per_batch=images_per_batch, store=store, sample=sample,
     )  # fmt: skip
     return (
@@ -61,6 +61,7 @@ def training_work(
     loss: Callable[[], nn.Module],
     loader: LoaderConfig,
     optimizer: OptimizerConfig,
+    augment: AugmentConfig,
     options: Options,
     *,
     steps: int,

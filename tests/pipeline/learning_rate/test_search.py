@@ -207,7 +207,7 @@ def test_what_a_trial_depends_on(copy: Path) -> None:
 
 def test_a_trial_trains_as_the_run_does(copy: Path) -> None:
     """A trial as long as the run has the weights of `subspace train`, hence its figures."""
-    run = ["rounds=1", "plan.steps=20", "train.optimizer.lr=0.004", "recluster.refresh=extract"]
+    run = ["rounds=1", "plan.steps=20", "train.optimizer.lr=0.004", "train.augment.shift=2"]
     done = subspace("run", copy, *run, "--force")
     assert done.returncode == 0, done.stderr
     trial = try_rate(Context.open(copy), 0.004, 20)
@@ -219,10 +219,10 @@ def test_a_trial_trains_as_the_run_does(copy: Path) -> None:
 
 def test_a_collapse_is_a_row(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that makes one point of everything: batch OHNM rests at its margin."""
-    from subspace.pipeline.learning_rate import trial_training
+    from subspace.pipeline.stages import training
     from subspace.train.step_record import StepRecord
 
-    real = trial_training.train_steps
+    real = training.train_steps
 
     def collapsing(*arguments: Any, **named: Any) -> Any:
         rest = arguments[0].loss.collapsed_value
@@ -231,7 +231,7 @@ def test_a_collapse_is_a_row(copy: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             assert isinstance(record, StepRecord)
             yield dataclasses.replace(record, loss=torch.tensor(rest), distance=apart)
 
-    monkeypatch.setattr(trial_training, "train_steps", collapsing)
+    monkeypatch.setattr(training, "train_steps", collapsing)
     context = Context.open(copy, ["train.loss=batch_ohnm", "train.collapse.window=5"])
     trial = try_rate(context, 0.004, 40)
     assert (trial.state, trial.steps, trial.metrics) == ("collapsed", 10, {})
