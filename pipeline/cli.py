@@ -14,6 +14,7 @@ from .commands import data as data_commands
 from .commands import jobs as cluster_commands
 from .commands import learning_rate as learning_rate_commands
 from .commands import machine as machine_commands
+from .commands import models as model_commands
 from .commands import runs as run_commands
 from .commands import stages as stage_commands
 
@@ -50,6 +51,7 @@ for module in (
     stage_commands,
     learning_rate_commands,
     run_commands,
+    model_commands,
     cluster_commands,
     machine_commands,
 ):

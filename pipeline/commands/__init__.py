@@ -5,6 +5,7 @@ data        ingest and init: from images to a run
 stages      one command a stage, made from the table of stages, and eval
 learning_rate  lr: short trials of a run at several rates
 runs        run, status, inspect, demo
+models      export: a network as a file for other programs
 jobs        submit, logs, cancel
 machine     doctor: what this machine is good for
 """
