@@ -31,9 +31,15 @@ class Backbone(nn.Module):
         True
     """
 
-    def __init__(self, body: nn.Module, *, spec: str, input: ImageInput, embedding_size: int) -> None:
+    def __init__(
+        self, body: nn.Module, *, spec: str, input: ImageInput, embedding_size: int, published: str = ""
+    ) -> None:
+        """`published` is the part of the body that files of weights name, where it is not all of it."""
         super().__init__()
         self.body = body
+        self._published = published
+        self.remarks: tuple[str, ...] = ()
+        """What is to be said of how it came about: layers added, weights loaded."""
         self.spec = spec
         self.input = input
         self.embedding_size = embedding_size
@@ -50,6 +56,11 @@ class Backbone(nn.Module):
         # float32 even under autocast: bfloat16 has 8 bits, and lengths would be off by 0.4 %.
         # eps bounds the gradient of an all-zero embedding, which a dead network produces.
         return functional.normalize(self.body(images_BCHW).float(), dim=1, eps=1e-6)
+
+    @property
+    def published(self) -> nn.Module:
+        """The module whose names files of weights have."""
+        return self.body.get_submodule(self._published)
 
     def extra_repr(self) -> str:
         return f"spec={self.spec!r}, input={self.input}, embedding_size={self.embedding_size}"

@@ -27,15 +27,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-FACENET_INPUT_SIZES: dict[str, int | tuple[int, int]] = {
-    "nn1": 220,
-    "nn2": 224,
-    "nn3": 160,
-    "nn4": 96,
-    "nns1": 165,
+FACENET_INPUT_SIZES: dict[str, tuple[int, int]] = {
+    "nn1": (220, 220),
+    "nn2": (224, 224),
+    "nn3": (160, 160),
+    "nn4": (96, 96),
+    "nns1": (165, 165),
     "nns2": (140, 116),
 }
-"""Pixels; two numbers are height and width."""
+"""Height and width in pixels."""
 
 
 class Branches(NamedTuple):
@@ -93,7 +93,7 @@ class NN1(nn.Module):
     Eleven convolutions, each 3x3 after a 1x1, then two layers of 4,096 maxout units over 2 inputs each.
     """
 
-    def __init__(self, embedding_size: int = 128) -> None:
+    def __init__(self, embedding_size: int = 128, *, input_size: tuple[int, int] = (220, 220)) -> None:
         super().__init__()
         self.convolutions = nn.Sequential(
             nn.Conv2d(3, 64, 7, stride=2, padding=3),  # 110 px
@@ -110,7 +110,7 @@ class NN1(nn.Module):
             *_one_then_three(256, 256),
             _halving_pool(),  # 7 px
         )
-        self.fc1 = nn.Linear(7 * 7 * 256, 2 * 4096)
+        self.fc1 = nn.Linear(256 * _places(input_size, halvings=5), 2 * 4096)
         self.fc2 = nn.Linear(4096, 2 * 4096)
         self.fc = nn.Linear(4096, embedding_size)
         _draw_weights(self)
@@ -170,7 +170,7 @@ class InceptionNetwork(nn.Module):
         rows: tuple[Branches, ...],
         embedding_size: int = 128,
         *,
-        input_size: int | tuple[int, int],
+        input_size: tuple[int, int],
         stem: tuple[int, int, int] = (64, 64, 192),
         hidden: int = 0,
     ) -> None:
@@ -187,9 +187,7 @@ class InceptionNetwork(nn.Module):
             layers.append(Inception(channels, row))
             channels = row.channels(channels)
         self.convolutions = nn.Sequential(*layers)
-        sides = (input_size, input_size) if isinstance(input_size, int) else input_size
-        halvings = 3 + sum(row.stride == 2 for row in rows)
-        places = math.prod(-(-side // 2**halvings) for side in sides)
+        places = _places(input_size, 3 + sum(row.stride == 2 for row in rows))
         self.hidden = _hidden(channels * places, hidden) if hidden else nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(hidden or channels, embedding_size)
         _draw_weights(self)
@@ -198,17 +196,19 @@ class InceptionNetwork(nn.Module):
         return self.fc(self.hidden(self.convolutions(images_BCHW)).flatten(1)).float()
 
 
-def build_facenet(name: str, embedding_size: int = 128) -> nn.Module:
-    """The network called `name`, a key of `FACENET_INPUT_SIZES`.
+def build_facenet(
+    name: str, embedding_size: int = 128, input_size: tuple[int, int] | None = None
+) -> nn.Module:
+    """The network called `name`, a key of `FACENET_INPUT_SIZES`, for images of the paper's size unless one is given.
 
     Example:
         >>> from subspace.train.networks.facenet import build_facenet
         >>> sum(parameter.numel() for parameter in build_facenet("nn2").parameters()) / 1e6 > 7.4
         True
     """
-    size = FACENET_INPUT_SIZES[name]
+    size = input_size or FACENET_INPUT_SIZES[name]
     if name == "nn1":
-        return NN1(embedding_size)
+        return NN1(embedding_size, input_size=size)
     if name == "nns1":
         return InceptionNetwork(NNS1, embedding_size, input_size=size, stem=(32, 32, 96), hidden=1344)
     if name == "nns2":
@@ -237,6 +237,11 @@ def _one_then_three(in_channels: int, channels: int) -> tuple[nn.Module, ...]:
         nn.Conv2d(in_channels, channels, 3, padding=1),
         nn.ReLU(inplace=True),
     )
+
+
+def _places(input_size: tuple[int, int], halvings: int) -> int:
+    """Pixels of a map after so many layers that halve height and width, and round them up."""
+    return math.prod(-(-side // 2**halvings) for side in input_size)
 
 
 def _halving_pool() -> nn.MaxPool2d:

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from .sizes import multiples_of
+
 STAGES = ((128, 128, 128, 4), (256, 256, 256, 6), (256, 512, 256, 2))
 """Channels, width of the halving bottleneck, width of the others, and how many others there are."""
-SIDE = 7
-"""Pixels of the last maps, a sixteenth of 112."""
 
 
 class MobileFaceNet(nn.Module):
@@ -27,8 +27,9 @@ class MobileFaceNet(nn.Module):
     At D = 512: 2.1M parameters and 0.44G multiply-adds.
     """
 
-    def __init__(self, embedding_size: int = 512) -> None:
+    def __init__(self, embedding_size: int = 512, *, input_size: tuple[int, int] = (112, 112)) -> None:
         super().__init__()
+        height, width = multiples_of(16, input_size, "mobilefacenet")
         channels = STAGES[0][0]
         layers: list[nn.Module] = [
             _Layers(*_convolution(3, channels, 3, stride=2), nn.PReLU(channels)),
@@ -42,7 +43,9 @@ class MobileFaceNet(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.conv_sep = _Layers(*_convolution(channels, 512, 1), nn.PReLU(512))
         self.features = _Layers(
-            _Layers(nn.Conv2d(512, 512, SIDE, groups=512, bias=False), nn.BatchNorm2d(512)),
+            _Layers(
+                nn.Conv2d(512, 512, (height // 16, width // 16), groups=512, bias=False), nn.BatchNorm2d(512)
+            ),
             nn.Flatten(),
             nn.Linear(512, embedding_size, bias=False),
             nn.BatchNorm1d(embedding_size),
