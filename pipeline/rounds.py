@@ -17,6 +17,7 @@ from ..train.monitoring.open_trackers import check_trackers
 from .best import Standing, metric_is_known
 from .config import RunConfig
 from .console import counted
+from .network_identity import refuse_frozen
 from .stages.context import Context
 from .stages.evaluate import evaluation_table, evaluations
 from .stages.graph import row, rows_of, steps_taken
@@ -72,9 +73,10 @@ def check_run(context: Context) -> _Rounds:
     """Say what is not examined, and refuse now what would be wrong hours later.
 
     Raises:
-        InputError: a tracker or metric that is not there, or fewer identities than a batch holds.
+        InputError: a network that does not train, a tracker or metric that is not there, or fewer identities than a batch holds.
     """
     config = context.config
+    refuse_frozen(config.model)
     check_trackers((*config.pretrain.trackers, *config.train.trackers))
     check_identities(config, context.manifest)
     rounds = _Rounds(context)

@@ -64,18 +64,38 @@ def status(run: RunPath, overrides: Overrides = None, as_json: AsJson = False) -
 
 @commands.command(epilog="Example: subspace inspect runs/photos/round-000/subspaces.parquet")
 def inspect(
-    path: Annotated[Path, typer.Argument(help="Any file or folder of a run, or the run.")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH", help="Any file or folder of a run, the run, or a network as --model names it."
+        ),
+    ],
+    overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Summarise any file or folder of a run: what it is, how much it holds, how it is spread."""
+    """Summarise any file or folder of a run, or a network: what it is, how much it holds, how it is spread."""
+    from ...mining.errors import InputError
     from ..console import Console
 
+    path, console = Path(what), Console(as_json=as_json)
+    if not path.exists():
+        from ..inspection.network import names_network, summarize_network
+
+        if names_network(what):
+            summary = summarize_network(what, overrides or [])
+            console.result(summary.to_json())
+            if not as_json:
+                console.say("\n".join(summary.lines()))
+            return None
+    if overrides:
+        raise InputError(
+            f"{' '.join(overrides)}: settings go with a network, such as iresnet50, and {path} is none"
+        )
     if (path / "subspace.yaml").exists():
         return status(path, None, as_json)
     from ..inspection.summarize import summarize_path
 
     summary = summarize_path(path)
-    console = Console(as_json=as_json)
     console.result(summary.to_json())
     if not as_json:
         console.say("\n".join(summary.lines()))

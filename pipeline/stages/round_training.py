@@ -15,13 +15,13 @@ from ...mining.randomness import derived_seed
 from ...mining.schemas import MANIFEST
 from ...train import distributed
 from ...train.checkpoint import load_network
-from ...train.checkpoint_meta import CheckpointMeta
+from ...train.checkpoint_meta import CheckpointMeta, read_meta
 from ...train.data.batches import DecodedBatches
 from ...train.data.image_index import training_images
 from ...train.data.images import ImageStore
 from ...train.data.plan_reader import Plan
 from ...train.losses.building import TrainingSet, build_loss
-from ...train.networks.registry import CHECKPOINT_PREFIX
+from ...train.networks.registry import CHECKPOINT_PREFIX, refuse_training
 from ...train.optimizers import build_optimizer
 from ...train.running_means import RunningMeans, Staleness
 from .cluster import RECALL_AT, recall_seed
@@ -35,6 +35,7 @@ from .training_estimate import estimate_training
 
 def round_estimate(context: Context) -> str:
     """Steps, time and disk of the training, in a line."""
+    refuse_training(read_meta(context.before.checkpoint).spec)
     plan, train, manifest = Plan(context.folder.plan), context.config.train, context.manifest
     some = [np.unique(plan[step]) for step in range(min(8, len(plan)))]
     first = next(
@@ -58,6 +59,7 @@ def build_round_training(context: Context, stage: Stage) -> Training:
     """The training of a round on its plan; `Training.run` does it."""
     config, before = context.config, context.before.checkpoint
     network = load_network(f"{CHECKPOINT_PREFIX}{before}")
+    refuse_training(network.spec)
     loss = build_loss(config.train.loss, config.train.loss_args, _training_set(context))
     plan = Plan(context.folder.plan)
     return Training(

@@ -133,7 +133,11 @@ def _input(takes: Signature, path: Path, said: Mapping[str, str], preprocess: Pr
                 f"{path} does not say how its images are prepared; give {', '.join(missing)}"
                 + ("" if inside else "; InsightFace's networks have mean 0.5, std 0.5 (of x / 255) and RGB")
             )
-        own = ImageInput(takes.size or given["size"], **(AS_THEY_ARE if inside else {}))
+        height, width = takes.size or (0, 0)
+        own = ImageInput(
+            given["size"] if takes.size is None else height if height == width else (height, width),
+            **(AS_THEY_ARE if inside else {}),
+        )
     if inside and any(given.get(name, value) != value for name, value in AS_THEY_ARE.items()):
         raise InputError(
             f"{path} takes uint8 images and normalises them itself; leave preprocess.mean and .std null"

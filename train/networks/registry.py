@@ -93,6 +93,10 @@ KINDS: dict[str, Kind] = {
 }
 """By prefix."""
 
+SPECS_IN_WORDS = (
+    "small, iresnet18|34|50|100|200, mobilefacenet, nn1|2|3|4, nns1|2, timm:NAME, insightface:FILE.pth, "
+    "python:module:function, checkpoint:DIR; frozen: onnx:FILE, torchscript:FILE, exported:FILE.pt2"
+)
 KNOWN_SPECS = (*NETWORKS, *(kind.example for kind in KINDS.values()))
 
 
