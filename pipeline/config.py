@@ -123,10 +123,7 @@ class RunConfig(Settings):
 
     manifest: str = Field(description="image manifest, written by `subspace ingest`")
     model: str = Field(default="small", description=SPECS_IN_WORDS)
-    weights: str | None = Field(
-        default=None,
-        description="file of published weights to begin with, .pth or .safetensors; pretrained: timm fetches them",
-    )
+    weights: str | None = Field(default=None, description="file of published weights; timm: also pretrained")
     embedding_size: int | None = Field(default=None, ge=1, description="null: the network's own")
     seed: int = Field(default=0, ge=0, description="every random choice derives from it")
     rounds: int = Field(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from ...train.networks.registry import NETWORKS, kind_of
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def names_network(text: str) -> bool:
-    """Whether this is a spec, as `--model` takes it, rather than a path."""
-    return text in NETWORKS or kind_of(text) is not None
+    """Whether this is a spec, as `--model` takes it, or nearly one, rather than a path."""
+    return text in NETWORKS or kind_of(text) is not None or bool(get_close_matches(text, NETWORKS, 1, 0.8))
 
 
 def summarize_network(spec: str, overrides: Sequence[str] = ()) -> Summary:
@@ -59,12 +60,14 @@ def summarize_network(spec: str, overrides: Sequence[str] = ()) -> Summary:
 def multiply_adds(body: torch.nn.Module, image: torch.Tensor) -> int | None:
     """Multiply-adds of convolutions and matrix products for one image; None where they cannot be counted."""
     import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     from ...train.networks.onnx_file import OnnxNetwork, onnx_multiply_adds
 
     if isinstance(body, OnnxNetwork):
         return onnx_multiply_adds(body.contents)
-    with torch.no_grad(), FlopCounterMode(display=False) as counted:
+    # The plain backend makes the products of attention in the open; the fused ones are not counted.
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counted:
         body.eval()(image)
     return counted.get_total_flops() // 2 or None  # torch counts a multiplication and an addition
