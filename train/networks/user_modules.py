@@ -126,8 +126,9 @@ def _arguments(spec: str, function: Callable[..., object], asked: dict[str, obje
     except ValueError:  # some callables written in C have none
         return asked
     parameters = signature.parameters.values()
-    anything = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    arguments = {name: value for name, value in asked.items() if anything or name in signature.parameters}
+    # **kwargs are older than input_size: they take embedding_size alone.
+    named = {*signature.parameters, *(["embedding_size"] if any(p.kind is p.VAR_KEYWORD for p in parameters) else [])}
+    arguments = {name: value for name, value in asked.items() if name in named}
     try:
         signature.bind(**arguments)
     except TypeError as error:
