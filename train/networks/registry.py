@@ -159,7 +159,9 @@ def check_network(spec: str, weights: str | None = None) -> None:
     if found is None:
         if spec not in NETWORKS:
             prefix, colon, _ = spec.partition(":")
-            near = get_close_matches(spec, NETWORKS, 1) or get_close_matches(prefix + colon, KINDS, 1)
+            near = (
+                get_close_matches(prefix + colon, KINDS, 1) if colon else get_close_matches(spec, NETWORKS, 1)
+            )
             meant = KINDS[near[0]].example if near and near[0] in KINDS else "".join(near)
             guess = f"did you mean {meant}? " if near else ""
             raise InputError(f"unknown network {spec!r}; {guess}use one of {', '.join(KNOWN_SPECS)}")

@@ -127,7 +127,10 @@ def _arguments(spec: str, function: Callable[..., object], asked: dict[str, obje
         return asked
     parameters = signature.parameters.values()
     # **kwargs are older than input_size: they take embedding_size alone.
-    named = {*signature.parameters, *(["embedding_size"] if any(p.kind is p.VAR_KEYWORD for p in parameters) else [])}
+    named = {
+        *signature.parameters,
+        *(["embedding_size"] if any(p.kind is p.VAR_KEYWORD for p in parameters) else []),
+    }
     arguments = {name: value for name, value in asked.items() if name in named}
     try:
         signature.bind(**arguments)

@@ -66,7 +66,9 @@ def test_parameters_and_multiply_adds_are_within_5_percent_of_the_published(name
 
 
 @pytest.mark.parametrize(("place", "row"), list(enumerate(ROWS)), ids=[row[0] for row in ROWS])
-def test_every_row_of_table_2_costs_what_it_says(place: int, row: tuple[str, int, int, int, int, float, float]) -> None:
+def test_every_row_of_table_2_costs_what_it_says(
+    place: int, row: tuple[str, int, int, int, int, float, float]
+) -> None:
     _, channels, side, channels_out, side_out, parameters, multiply_adds = row
     with torch.device("meta"):
         module = Inception(channels, NN2[place]).eval()
@@ -104,10 +106,8 @@ def test_maxout_takes_the_larger_of_two() -> None:
     assert _maxout(torch.tensor([[1.0, 3.0, 5.0, -2.0]])).tolist() == [[3.0, 5.0]]
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", ["nn2", "nn4", "nns1", "nns2"])  # the others train in a slow test
 def test_output_is_128_numbers_of_unit_length(name: str) -> None:
-    if name == "nn1":
-        pytest.skip("140 million weights are drawn in the slow test")
     network = build_backbone(name).eval()
     assert network.input == NETWORKS[name].input
     with torch.no_grad():
