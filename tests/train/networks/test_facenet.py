@@ -10,9 +10,8 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 from counted_multiply_adds import counted_by_hooks
+from few_steps import losses_of
 
-from subspace.train.losses.pair_losses import MultiSimilarityLoss
-from subspace.train.networks.backbone import Backbone
 from subspace.train.networks.building import build_backbone
 from subspace.train.networks.facenet import (
     FACENET_INPUT_SIZES,
@@ -129,25 +128,7 @@ def test_other_sizes_make_other_hidden_layers() -> None:
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_few_steps_lower_the_loss(name: str) -> None:
     network = build_backbone(name, seed=1).train()
-    losses = losses_of(network, steps=12 if name != "nn1" else 6, lr=0.02 if name != "nn1" else 0.01)
+    steps, lr = (6, 0.01) if name == "nn1" else (12, 0.02)
+    losses = losses_of(network, torch.optim.SGD(network.parameters(), lr=lr, momentum=0.9), steps)
     assert all(map(math.isfinite, losses))
     assert min(losses[-2:]) < 0.9 * losses[0], losses
-
-
-def losses_of(network: Backbone, steps: int, lr: float) -> list[float]:
-    """Six identities, each a picture of its own with noise, in the same batch at every step."""
-    generator = torch.Generator().manual_seed(0)
-    height, width = network.input.height, network.input.width
-    ids = torch.arange(6).repeat_interleave(2)
-    pictures = functional.interpolate(torch.rand(6, 3, 8, 8, generator=generator), (height, width))[ids]
-    noise = torch.rand(pictures.shape, generator=generator)
-    images = ((0.8 * pictures + 0.2 * noise) * 255).to(torch.uint8)
-    loss, optimizer = MultiSimilarityLoss(), torch.optim.SGD(network.parameters(), lr=lr, momentum=0.9)
-    losses = []
-    for _ in range(steps):
-        optimizer.zero_grad()
-        value = loss(network(images), ids)
-        value.backward()
-        optimizer.step()
-        losses.append(value.item())
-    return losses
