@@ -38,6 +38,10 @@ class OnnxNetwork(FrozenNetwork):
         weights = sum(math.prod(tensor.dims) for tensor in model.graph.initializer)
         super().__init__(model.SerializeToString(), signature, weights)
         self.input_name = model.graph.input[0].name
+        operators = {node.op_type for node in model.graph.node}
+        self._weights_alone_are_quantised = (
+            "DequantizeLinear" in operators and "QuantizeLinear" not in operators
+        )
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
 
     def run(self, images: Tensor) -> Tensor:
@@ -62,6 +66,10 @@ class OnnxNetwork(FrozenNetwork):
             options = onnxruntime.SessionOptions()
             options.log_severity_level = 3
             options.intra_op_num_threads = torch.get_num_threads()
+            if (
+                self._weights_alone_are_quantised
+            ):  # unpacked once, not at every batch: SFace in 2/3 of the time
+                options.add_session_config_entry("session.disable_quant_qdq", "1")
             self._sessions[key] = onnxruntime.InferenceSession(self.contents, options, providers=providers)
         return self._sessions[key]
 
