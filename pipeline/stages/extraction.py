@@ -59,9 +59,10 @@ class Extraction:
         images, D = self.parts.images(range(len(self.parts))), self.network.embedding_size
         processes = self.processes
         devices = sorted({*devices_of(self.options.device, processes)})
+        store = ImageStore(self.manifest, self.config.data.decoder)
         work = embedding_work(
             self.network,
-            ImageStore(self.manifest, self.config.data.decoder),
+            store,
             self.identities.image_id,
             images,
             self.device,
@@ -74,7 +75,8 @@ class Extraction:
         memory = self.manifest.table.nbytes * (processes + (processes > 1)) + part * processes
         return (
             f"{images:,} images of {len(self.identities):,} identities on {', '.join(devices)} "
-            f"({self.arithmetic}, {counted(self.num_workers, 'loader process', 'loader processes')}) "
+            f"({self.arithmetic}, {counted(self.num_workers, 'loader process', 'loader processes')}, "
+            f"JPEGs by {store.jpeg}) "
             f"in {counted(len(self.parts), 'part')}"
             + (f" by {processes} processes" if processes > 1 else "")
             + f", {about(work.seconds / len(devices))}{work.slow_decoding}, {amount(memory)} of memory, {amount(2 * means + kept)} of disk"

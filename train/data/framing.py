@@ -70,12 +70,16 @@ def scaled_box(
     return box[0] * x, box[1] * y, box[2] * x, box[3] * y
 
 
-def framed(rgb: Image.Image, input: ImageInput, box: tuple[float, float, float, float] | None) -> np.ndarray:
-    """The pixels of an RGB image, inside `box` if there is one: uint8[H, W, 3], which may not be written to."""
-    left, top, right, bottom = (0, 0, *rgb.size) if box is None else box
+def framed(
+    rgb: Image.Image | np.ndarray, input: ImageInput, box: tuple[float, float, float, float] | None
+) -> np.ndarray:
+    """The pixels of an RGB image (uint8[h, w, 3]), inside `box` if there is one: uint8[H, W, 3], not to be written to."""
+    size = rgb.shape[1::-1] if isinstance(rgb, np.ndarray) else rgb.size
+    left, top, right, bottom = (0, 0, *size) if box is None else box
     width, height = max(1, round(right - left)), max(1, round(bottom - top))
     wanted = resized_shape(width, height, input)
-    if wanted != rgb.size or box is not None:
+    if wanted != size or box is not None:
+        rgb = Image.fromarray(rgb) if isinstance(rgb, np.ndarray) else rgb
         gap = None if input.interpolation == "nearest" else _REDUCING_GAP
         rgb = rgb.resize(wanted, _FILTERS[input.interpolation], box, reducing_gap=gap)
     pixels = np.asarray(rgb)
