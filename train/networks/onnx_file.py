@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LARGEST = 2**31 - 1
 """Bytes of one ONNX file, with its weights."""
 DTYPES = {1: torch.float32, 2: torch.uint8, 10: torch.float16}
-"""By the number that ONNX gives them."""
+"""Types that images can have, by the number that ONNX gives them."""
 
 
 class OnnxNetwork(FrozenNetwork):

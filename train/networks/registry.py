@@ -91,7 +91,7 @@ KINDS: dict[str, Kind] = {
     PYTHON_PREFIX: Kind("python:module:function", "user_modules", "build_user_network"),
     CHECKPOINT_PREFIX: Kind("checkpoint:DIR"),
 }
-"""By prefix."""
+"""What each prefix names."""
 
 SPECS_IN_WORDS = (
     "small, iresnet18|34|50|100|200, mobilefacenet, nn1|2|3|4, nns1|2, timm:NAME, insightface:FILE.pth, "

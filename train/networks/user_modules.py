@@ -120,7 +120,7 @@ def _is_number(value: object) -> bool:
 
 
 def _arguments(spec: str, function: Callable[..., object], asked: dict[str, object]) -> dict[str, object]:
-    """Those that are asked for and that the function takes."""
+    """What is asked for and the function takes."""
     try:
         signature = inspect.signature(function)
     except ValueError:  # some callables written in C have none

@@ -6,11 +6,11 @@ import math
 
 import pytest
 import torch
+from counted_multiply_adds import counted_by_hooks
+from few_steps import losses_of
 from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
-from counted_multiply_adds import counted_by_hooks
-from few_steps import losses_of
 
 from subspace.train.networks.building import build_backbone
 from subspace.train.networks.facenet import (

@@ -142,7 +142,7 @@ def test_uint8_onnx_normalises_itself(body: Body, expected: torch.Tensor, tmp_pa
     ):
         opened(f"onnx:{tmp_path}/b.onnx", PreprocessConfig())
     with pytest.raises(
-        InputError, match="takes uint8 images and normalises them itself; leave preprocess.mean"
+        InputError, match=r"takes uint8 images and normalises them itself; leave preprocess.mean"
     ):
         opened(f"onnx:{tmp_path}/a.onnx", PreprocessConfig(mean=0.5))
 
