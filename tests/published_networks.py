@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
 Weights = Mapping[str, Tensor]
 

@@ -14,7 +14,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ from .backbone import Backbone
 
 DESCRIPTION = "description.json"
 """The file inside a TorchScript or .pt2 file that says what it is; ONNX has metadata for it."""
-AS_THEY_ARE = {"mean": 0.0, "std": 1 / 255}
+AS_THEY_ARE: dict[str, Any] = {"mean": 0.0, "std": 1 / 255}
 """Values 0..255 stay what they are."""
 
 

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from torch import nn
 
@@ -81,17 +82,14 @@ def _as_backbone(spec: str, made: object) -> Backbone:
         return made
     if not isinstance(made, nn.Module):
         raise InputError(f"{spec} returned {_article(made)}; return a Backbone or an nn.Module")
-    embedding_size, size = getattr(made, "embedding_size", None), getattr(made, "input_size", None)
+    embedding_size: Any = getattr(made, "embedding_size", None)
     if not _is_positive(embedding_size):
         raise InputError(
             f"{spec}: the module's embedding_size is {embedding_size!r}; set self.embedding_size to a positive integer"
         )
-    sides = list(size) if isinstance(size, (tuple, list)) else [size]
-    if (
-        not all(map(_is_positive, sides))
-        or len(sides) > 2
-        or (isinstance(size, (tuple, list)) and len(sides) < 2)
-    ):
+    size: Any = getattr(made, "input_size", None)
+    sides = size if isinstance(size, (tuple, list)) and len(size) == 2 else [size]
+    if not all(map(_is_positive, sides)):
         raise InputError(
             f"{spec}: the module's input_size is {size!r}; set self.input_size to a positive integer, or (height, width)"
         )
