@@ -11,5 +11,7 @@ plan_sampler   the same as a batch sampler for anybody's data loader
 batches        batches of decoded images, made ahead by worker processes
 device_copies  each batch on its way to a GPU while the network works on the one before it
 augmentation   mirrored and moved images, drawn for each place in a batch
+drawn_changes  what else is drawn for the images of a batch: crops, colours, blurs, as numbers
+pixel_changes  these changes in torch, on any device
 shares         a batch that several processes share, and how their rows come together
 """

@@ -48,6 +48,16 @@ def build_user_network(name: str, *, embedding_size: int | None, preprocess: Pre
     return backbone
 
 
+def user_function(spec: str) -> Callable[..., object]:
+    """The function that `python:module:function` names.
+
+    Raises:
+        InputError: no such module or function.
+    """
+    with _current_directory_first():
+        return _find_function(spec)
+
+
 @contextmanager
 def _current_directory_first() -> Iterator[None]:
     """Imports look in the current directory too, which an installed command does not do by itself."""

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from subspace.mining.errors import InputError
 from subspace.mining.manifest import Manifest
+from subspace.train.data.augmentation import augmented
 from subspace.train.data.batches import DecodedBatches, ImageBatch, load_batches
 from subspace.train.data.images import BadImage, ImageStore
 from subspace.train.data.settings import AugmentConfig
@@ -109,6 +110,19 @@ def test_augmented_images_are_mirrored_and_moved(store: ImageStore, config: Augm
             seen[image_id].add(view)
     for image_id in (8, 9):
         assert len(seen[image_id]) > 0.9 * len(expected[image_id])
+
+
+def test_images_that_are_not_square_move_along_both_sides() -> None:
+    image = np.arange(5 * 8, dtype=np.uint8).reshape(1, 5, 8, 1).repeat(3, 3)
+    moved = augmented(
+        image.repeat(200, 0), AugmentConfig(shift=2), np.random.default_rng(0), np.arange(200), 200
+    )
+    views = set()
+    for down in range(-2, 3):
+        for right in range(-2, 3):
+            rows, columns = np.clip(np.arange(5) + down, 0, 4), np.clip(np.arange(8) + right, 0, 7)
+            views.add(image[0][rows][:, columns].tobytes())
+    assert {view.tobytes() for view in moved} == views
 
 
 def test_augmentation_is_a_function_of_seed_and_number(store: ImageStore) -> None:
