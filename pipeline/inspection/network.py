@@ -63,6 +63,7 @@ def multiply_adds(body: torch.nn.Module, image: torch.Tensor) -> int | None:
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
+    from ...train.networks.frozen import FrozenNetwork
     from ...train.networks.onnx_file import OnnxNetwork, onnx_multiply_adds
 
     if isinstance(body, OnnxNetwork):
@@ -70,4 +71,5 @@ def multiply_adds(body: torch.nn.Module, image: torch.Tensor) -> int | None:
     # The plain backend makes the products of attention in the open; the fused ones are not counted.
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counted:
         body.eval()(image)
-    return counted.get_total_flops() // 2 or None  # torch counts a multiplication and an addition
+    images = (body.signature.batch or 1) if isinstance(body, FrozenNetwork) else 1
+    return counted.get_total_flops() // (2 * images) or None  # torch counts a multiplication and an addition

@@ -13,6 +13,7 @@ from torch import nn
 
 from subspace.mining.errors import InputError
 from subspace.pipeline.inspection.network import multiply_adds, names_network, summarize_network
+from subspace.train import build_backbone
 
 
 def inspect(*words: str) -> subprocess.CompletedProcess[str]:
@@ -43,6 +44,15 @@ def test_products_of_attention_are_counted() -> None:
 
     own = tokens * D * 3 * D + 2 * tokens * tokens * D + tokens * D * D
     assert multiply_adds(Attention().train(), torch.zeros(1, tokens * D)) == own
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_program_of_a_fixed_batch_is_counted_for_one_image(batch: int, tmp_path: Path) -> None:
+    program = torch.export.export(build_backbone("small").eval().body, (torch.zeros(batch, 3, 32, 32),))
+    torch.export.save(program, tmp_path / "a.pt2")
+    said = ["preprocess.mean=0.5", "preprocess.std=0.5", "preprocess.channels=RGB"]
+    facts = summarize_network(f"exported:{tmp_path}/a.pt2", said).facts
+    assert (facts["multiply_adds"], facts["weights"]) == (5_685_248, 585_232)
 
 
 def test_command_says_it_and_gives_json() -> None:
