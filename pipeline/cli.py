@@ -13,6 +13,7 @@ import typer
 from .commands import data as data_commands
 from .commands import jobs as cluster_commands
 from .commands import machine as machine_commands
+from .commands import models as model_commands
 from .commands import runs as run_commands
 from .commands import stages as stage_commands
 
@@ -44,7 +45,14 @@ def before_the_command(
     """Options before the command."""
 
 
-for module in (data_commands, stage_commands, run_commands, cluster_commands, machine_commands):
+for module in (
+    data_commands,
+    stage_commands,
+    run_commands,
+    model_commands,
+    cluster_commands,
+    machine_commands,
+):
     app.add_typer(module.commands)
 
 
