@@ -171,19 +171,23 @@ def onnx_multiply_adds(contents: bytes) -> int | None:
     import onnx
 
     model = onnx.load_from_string(contents)
-    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
-    graph = onnx.shape_inference.infer_shapes(model).graph
+    images = model.graph.input[0].type.tensor_type.shape.dim[0]
+    images.dim_value = images.dim_value or 1
+    del model.graph.value_info[:]  # shapes of any number of images, with names for numbers
+    for value in model.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     shapes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
     for value in (*graph.value_info, *graph.output, *graph.input):
-        shapes[value.name] = [d.dim_value for d in value.type.tensor_type.shape.dim]
+        shapes[value.name] = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
     total = 0
     for node in graph.node:
         if node.op_type not in ("Conv", "Gemm", "MatMul"):
             continue
         out, weight = shapes.get(node.output[0], []), shapes.get(node.input[1], [])
-        if not out or not weight or 0 in weight or 0 in out[1:]:
+        if not out or not weight or 0 in (*out, *weight):
             return None
-        flipped = any(a.name == "transB" and a.i for a in node.attribute)
+        flipped = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
         sums = math.prod(weight[1:]) if node.op_type == "Conv" else weight[-1] if flipped else weight[-2]
-        total += math.prod(out[1:] if out[0] in (0, 1) else out) * sums
-    return total
+        total += math.prod(out) * sums
+    return total // images.dim_value
