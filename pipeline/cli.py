@@ -58,7 +58,7 @@ for module in (
 
 def main() -> None:
     """Run the command line; every error meant for the user is one line on standard error and its exit code."""
-    from ..mining.errors import StoppedEarly, SubspaceError
+    from ..mining.errors import OwnCodeError, StoppedEarly, SubspaceError
     from ..mining.local_paths import refuse_url
 
     warnings.showwarning = _say_warning
@@ -67,6 +67,9 @@ def main() -> None:
             if "://" in word:  # and not checkpoint:/folder
                 refuse_url(word.partition("=")[2] if word.startswith("--") else word)
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+    except OwnCodeError as error:
+        print(error.traceback, end="", file=sys.stderr)
+        _fail(str(error), error.exit_code)
     except (SubspaceError, StoppedEarly) as error:
         _fail(str(error), error.exit_code)
     except SystemExit as error:  # of processes that were started, or of one whose error process 0 says

@@ -28,7 +28,7 @@ from .data.batches import DecodedBatches, ImageBatch
 from .data.drawn_changes import DrawnChanges, Some, draw_changes
 from .data.settings import AugmentConfig
 from .devices import fp32_products
-from .networks.user_modules import user_function
+from .user_functions import find_function
 
 VALUES_AT_ONCE = {"cpu": 2**19, "cuda": 2**26}
 """Pixel values that are floats at the same time: what stays in a cache, and what bounds memory (a few times 256 MB)."""
@@ -82,7 +82,7 @@ class ImageChanges:
 
     def __init__(self, config: AugmentConfig, seed: tuple[int, ...], device: torch.device) -> None:
         self._config, self._seed, self._device = config, seed, device
-        self._functions = [(spec, user_function(spec)) for spec in config.functions]
+        self._functions = [(spec, find_function(spec)) for spec in config.functions]
 
     @torch.no_grad()
     def __call__(self, batch: ImageBatch) -> ImageBatch:

@@ -104,9 +104,15 @@ def embedding_work(
     *,
     batch_size: int,
     num_workers: Workers,
+    flip: bool = False,
 ) -> LoadedWork:
-    """What it takes to read, decode and embed so many images, of which some of `image_id` are decoded here."""
-    compute = images * forward_seconds(network, device, settled(device, precision), min(batch_size, images))
+    """What it takes to read, decode and embed so many images, of which some of `image_id` are decoded here.
+
+    Args:
+        flip: their mirror images are embedded, too.
+    """
+    passes = images * (1 + flip)
+    compute = passes * forward_seconds(network, device, settled(device, precision), min(batch_size, images))
     decode = images * decode_seconds(store, image_id, network.input)
     return LoadedWork(compute, decode, worker_count(num_workers, device), device)
 

@@ -18,8 +18,8 @@ from typing import Any
 
 from ...mining.errors import InputError
 from ..image_input import ImageInput
+from ..user_functions import PYTHON_PREFIX, module_and_function
 
-PYTHON_PREFIX = "python:"
 CHECKPOINT_PREFIX = "checkpoint:"
 TIMM_PREFIX = "timm:"
 PRETRAINED = "pretrained"
@@ -176,15 +176,3 @@ def check_network(spec: str, weights: str | None = None) -> None:
         raise InputError(f"weights={weights}: {spec} brings weights of its own; leave one of the two out")
     if weights == PRETRAINED and not spec.startswith(TIMM_PREFIX):
         raise InputError(f"weights={weights} is for timm:NAME; give {spec} a file: --weights FILE")
-
-
-def module_and_function(spec: str) -> tuple[str, str]:
-    """The two names in `python:module:function`.
-
-    Raises:
-        InputError: one is missing, or the module is relative.
-    """
-    module, colon, function = spec.removeprefix(PYTHON_PREFIX).partition(":")
-    if not (module and colon and function) or module.startswith("."):
-        raise InputError(f"{spec!r} is incomplete; write python:module:function, such as python:my_nets:tiny")
-    return module, function

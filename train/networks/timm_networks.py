@@ -56,7 +56,7 @@ def build_timm_network(
     other_size = None if wanted.height_and_width == own.height_and_width else wanted.height_and_width
     if pretrained or other_size is not None:
         model = _created(timm, name, pretrained=pretrained, size=other_size)
-    features = int(getattr(model, "head_hidden_size", None) or model.num_features)
+    features: int = getattr(model, "head_hidden_size", None) or model.num_features
     body, part, added = model, "", ()
     if embedding_size not in (None, features):
         body = nn.Sequential(OrderedDict(features=model, embedding=nn.Linear(features, embedding_size)))

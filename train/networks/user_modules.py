@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
@@ -15,8 +11,8 @@ from torch import nn
 from ...mining.errors import InputError
 from ..image_input import ImageInput
 from ..preprocess_config import PreprocessConfig
+from ..user_functions import PYTHON_PREFIX, current_directory_first, find_function, with_article
 from .backbone import Backbone
-from .registry import PYTHON_PREFIX, module_and_function
 
 PREPARED_BY = ("mean", "std", "resize", "crop", "interpolation", "channels")
 """Attributes of a module that say how its images are prepared, as `ImageInput` names them."""
@@ -35,8 +31,8 @@ def build_user_network(name: str, *, embedding_size: int | None, preprocess: Pre
     """
     spec = f"{PYTHON_PREFIX}{name}"
     asked: dict[str, object] = {"embedding_size": embedding_size, "input_size": preprocess.size}
-    with _current_directory_first():
-        function = _find_function(spec)
+    with current_directory_first():
+        function = find_function(spec)
         made = function(**_arguments(spec, function, {k: v for k, v in asked.items() if v is not None}))
     backbone = _as_backbone(spec, made)
     backbone.input = preprocess.applied_to(backbone.input)
@@ -48,58 +44,20 @@ def build_user_network(name: str, *, embedding_size: int | None, preprocess: Pre
     return backbone
 
 
-def user_function(spec: str) -> Callable[..., object]:
-    """The function that `python:module:function` names.
-
-    Raises:
-        InputError: no such module or function.
-    """
-    with _current_directory_first():
-        return _find_function(spec)
-
-
-@contextmanager
-def _current_directory_first() -> Iterator[None]:
-    """Imports look in the current directory too, which an installed command does not do by itself."""
-    here = os.getcwd()
-    sys.path.insert(0, here)
-    try:
-        yield
-    finally:
-        with suppress(ValueError):  # the user's module may have edited the path itself
-            sys.path.remove(here)
-
-
-def _find_function(spec: str) -> Callable[..., object]:
-    module_name, function_name = module_and_function(spec)
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise InputError(
-            f"{spec}: cannot import {module_name!r} ({error}); install it, or run where {module_name} is"
-        ) from error
-    function = getattr(module, function_name, None)
-    if function is None:
-        raise InputError(f"{spec}: module {module_name!r} ({module.__file__}) has no {function_name!r}")
-    if not callable(function):
-        raise InputError(f"{spec}: {function_name!r} is {_article(function)}, not a function")
-    return function
-
-
 def _as_backbone(spec: str, made: object) -> Backbone:
     if isinstance(made, Backbone):
         made.spec = spec
         return made
     if not isinstance(made, nn.Module):
-        raise InputError(f"{spec} returned {_article(made)}; return a Backbone or an nn.Module")
+        raise InputError(f"{spec} returned {with_article(made)}; return a Backbone or an nn.Module")
     embedding_size: Any = getattr(made, "embedding_size", None)
     if not _is_positive(embedding_size):
         raise InputError(
             f"{spec}: the module's embedding_size is {embedding_size!r}; set self.embedding_size to a positive integer"
         )
     size: Any = getattr(made, "input_size", None)
-    sides = size if isinstance(size, (tuple, list)) and len(size) == 2 else [size]
-    if not all(map(_is_positive, sides)):
+    pair = isinstance(size, (tuple, list)) and len(size) == 2
+    if not (all(map(_is_positive, size)) if pair else _is_positive(size)):
         raise InputError(
             f"{spec}: the module's input_size is {size!r}; set self.input_size to a positive integer, or (height, width)"
         )
@@ -113,7 +71,7 @@ def _as_backbone(spec: str, made: object) -> Backbone:
                 f"{spec}: the module's {name} is {values!r}; set self.{name} to one number, or one for each channel"
             )
     try:
-        image_input = ImageInput(size, **given)
+        image_input = ImageInput(tuple(size) if pair else size, **given)  # pyright: ignore[reportArgumentType]
     except (InputError, TypeError) as error:
         raise InputError(f"{spec}: {error}") from error
     return Backbone(made, spec=spec, input=image_input, embedding_size=embedding_size)
@@ -147,8 +105,3 @@ def _arguments(spec: str, function: Callable[..., object], asked: dict[str, obje
             f"{spec}: {error}; the function is called with embedding_size=, input_size= or nothing, give the rest defaults"
         ) from error
     return arguments
-
-
-def _article(value: object) -> str:
-    name = type(value).__name__
-    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
