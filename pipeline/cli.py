@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 import warnings
+from itertools import pairwise
 from typing import Annotated, NoReturn, TextIO
 
 import typer
@@ -63,8 +64,10 @@ def main() -> None:
 
     warnings.showwarning = _say_warning
     try:
-        for word in sys.argv[1:]:  # before a Path of it loses a slash, and a folder "s3:" is made
-            if "://" in word:  # and not checkpoint:/folder
+        for before, word in pairwise(
+            sys.argv
+        ):  # before a Path of it loses a slash, and a folder "s3:" is made
+            if "://" in word and not _is_read(before, word):  # and not checkpoint:/folder
                 refuse_url(word.partition("=")[2] if word.startswith("--") else word)
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except OwnCodeError as error:
@@ -87,6 +90,14 @@ def main() -> None:
             f"{error.strerror}: {error.filename or 'a file of the run'}; free space or check permissions", 2
         )
     _leave(code if isinstance(code, int) else 0)
+
+
+def _is_read(before: str, word: str) -> bool:
+    """Whether a word of the command line is what a command only reads, so that it may be a URL."""
+    option = word.partition("=")[0] if word.startswith("--") else before
+    if option in ("--root", "--manifest", "--labels"):
+        return True
+    return option != "--out" and sys.argv[1] in ("ingest", "inspect", "overlap")
 
 
 def _leave(code: int) -> NoReturn:

@@ -126,7 +126,7 @@ def begin_run(
         raise InputError(f"{run.config} exists; change it with an editor, or write it anew with --force")
     method = load_recipe(recipe)
     manifest = Manifest.open(manifest_path)
-    basis = {"manifest": str(manifest.path.resolve()), "model": model, "weights": weights}
+    basis = {"manifest": manifest.address, "model": model, "weights": weights}
     parse_config(basis, overrides, WHERE)  # says what is wrong with the overrides by themselves
     given = keys_of(_nested(overrides))
     by_recipe = _without(method.settings, {fallen for key in given for fallen in FALLS_WITH.get(key, ())})
@@ -148,7 +148,7 @@ def begin_run(
     config = parse_config(_merged(basis, by_recipe, chosen), overrides, WHERE)
     config = config.model_copy(
         update={
-            "manifest": str(Path(config.manifest).resolve()),
+            "manifest": Manifest(Path(config.manifest), None, "").address,
             "model": _resolved(config.model),
             "weights": _resolved_file(config.weights),
         }

@@ -206,11 +206,11 @@ def test_signals_to_the_group_are_not_for_workers(store: ImageStore) -> None:
 )
 def test_a_remote_image_is_told_in_one_line(num_workers: int) -> None:
     nothing = pa.nulls(1, pa.int64())
-    table = pa.table({"uri": ["s3://bucket/a.png"], "offset": nothing, "length": nothing})
+    table = pa.table({"uri": ["ftp://bucket/a.png"], "offset": nothing, "length": nothing})
     dataset = DecodedBatches(
         ImageStore(Manifest(Path("m.parquet"), table, "f")), lambda _: np.array([0]), SIZE
     )
-    with pytest.raises(InputError, match="only local files") as error:
+    with pytest.raises(InputError, match="remote files are read from") as error:
         list(load_batches(dataset, [0], num_workers))
     assert "\n" not in str(error.value)
 
