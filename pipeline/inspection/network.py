@@ -7,7 +7,6 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from ...train.networks.registry import NETWORKS, kind_of
-from ..config import parse_config
 from .summary import Summary
 
 if TYPE_CHECKING:
@@ -31,6 +30,7 @@ def summarize_network(spec: str, overrides: Sequence[str] = ()) -> Summary:
     import torch
 
     from ...train.checkpoint import load_network
+    from ..config import parse_config
     from ..new_run.network_facts import examine_network
 
     config = parse_config({"manifest": "", "model": spec}, overrides, "subspace inspect")

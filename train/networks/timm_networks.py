@@ -50,7 +50,7 @@ def build_timm_network(
             f"timm:{name}: timm {timm.__version__} has no {architecture}"
             + (f"; did you mean timm:{near[0]}?" if near else "")
         )
-    model = _created(timm, name, pretrained=False)
+    model: Any = _created(timm, name, pretrained=False)
     own = _input(name, timm.data.resolve_model_data_config(model))
     wanted = preprocess.applied_to(own)
     other_size = None if wanted.height_and_width == own.height_and_width else wanted.height_and_width
