@@ -60,23 +60,26 @@ class Names:
         keys = [name_key(one.name) for one in self.by_code.values()]
         told_twice = {key for key, count in zip(keys, map(keys.count, keys), strict=True) if count > 1}
         self.by_name = {
-            key: one
-            for key, one in zip(keys, self.by_code.values(), strict=True)
-            if key not in told_twice
+            key: one for key, one in zip(keys, self.by_code.values(), strict=True) if key not in told_twice
         }
 
     @classmethod
     def of_table(cls, rows: Iterable[Mapping[str, str]]) -> Names:
         """The emoji of OpenMoji's table: columns `hexcode`, `annotation` and `group`."""
         return cls(
-            Emoji("-".join(part for part in row["hexcode"].lower().split("-") if part != "fe0f"), row["annotation"])
+            Emoji(
+                "-".join(part for part in row["hexcode"].lower().split("-") if part != "fe0f"),
+                row["annotation"],
+            )
             for row in rows
             if row["group"] not in NOT_EMOJI
         )
 
     def find(self, code: str | None = None, name: str | None = None) -> Emoji | None:
         """The emoji of these code points, or of this name; None where Unicode has none, or names two so."""
-        return self.by_code.get(code_key(code)) if code is not None else self.by_name.get(name_key(name or ""))
+        return (
+            self.by_code.get(code_key(code)) if code is not None else self.by_name.get(name_key(name or ""))
+        )
 
 
 def _parts(code: str) -> list[str]:

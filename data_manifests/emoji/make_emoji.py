@@ -14,8 +14,8 @@ import argparse
 import csv
 import hashlib
 import importlib.metadata
+import importlib.util
 import io
-import json
 import os
 import sys
 import tarfile
@@ -98,7 +98,11 @@ def collect(
 
 
 def write_set(
-    out: Path, styles: dict[str, dict[str, Any]], found: dict[Emoji, dict[str, bytes]], processes: int, console: Console
+    out: Path,
+    styles: dict[str, dict[str, Any]],
+    found: dict[Emoji, dict[str, bytes]],
+    processes: int,
+    console: Console,
 ) -> list[Row]:
     """Draw and write all pictures of emoji that two vendors have, and the table of them; return its rows."""
     kept = {
@@ -112,7 +116,9 @@ def write_set(
         for style in styles:
             if style in pictures:
                 path = f"{style}/{emoji.code}.png"
-                rows.append(Row(emoji.name, path, styles[style]["vendor"], split[emoji.base], style, emoji.code))
+                rows.append(
+                    Row(emoji.name, path, styles[style]["vendor"], split[emoji.base], style, emoji.code)
+                )
                 undrawn.append(pictures[style])
     hashed = hashlib.sha256()
     with whole_folder(out) as aside, ProcessPoolExecutor(processes) as pool:
@@ -127,7 +133,10 @@ def write_set(
             writer = csv.writer(file)
             writer.writerows([Row._fields, *rows])
         provenance = {
-            "styles": {name: {**told, "images": sum(row.style == name for row in rows)} for name, told in styles.items()},
+            "styles": {
+                name: {**told, "images": sum(row.style == name for row in rows)}
+                for name, told in styles.items()
+            },
             "pillow": PIL.__version__,
             "resvg-py": importlib.metadata.version("resvg-py"),
             "sha256 of all pictures": hashed.hexdigest(),
@@ -149,11 +158,15 @@ def tell(rows: list[Row], styles: dict[str, dict[str, Any]], unknown: Counter[st
         )
     most = max(map(len, vendors.values()), default=0)
     head = " | ".join(f"≥ {least}" for least in range(LEAST_VENDORS, most + 1))
-    counts = (sum(len(which) >= least for which in vendors.values()) for least in range(LEAST_VENDORS, most + 1))
+    counts = (
+        sum(len(which) >= least for which in vendors.values()) for least in range(LEAST_VENDORS, most + 1)
+    )
     console.say(f"\n| vendors | {head} |\n|{'---|' * most}")
     console.say(f"| identities | {' | '.join(f'{count:,}' for count in counts)} |")
-    of_split = Counter(dict((row.code, row.split) for row in rows).values())
-    console.say("\nidentities by split: " + ", ".join(f"{name} {count:,}" for name, count in of_split.items()))
+    of_split = Counter({row.code: row.split for row in rows}.values())
+    console.say(
+        "\nidentities by split: " + ", ".join(f"{name} {count:,}" for name, count in of_split.items())
+    )
 
 
 def run(options: argparse.Namespace, console: Console) -> None:
@@ -161,6 +174,8 @@ def run(options: argparse.Namespace, console: Console) -> None:
     started = time.monotonic()
     if options.processes < 1:
         raise InputError(f"--processes is {options.processes}; give 1 or more")
+    if importlib.util.find_spec("resvg_py") is None:
+        raise InputError("resvg-py is missing, which draws SVG: pip install resvg-py")
     told = yaml.safe_load(STYLES.read_text(encoding="utf-8"))
     styles = {**told["free"], **(told["restricted"] if options.restricted else {})}
     packages = options.packages or options.out.parent / "packages"

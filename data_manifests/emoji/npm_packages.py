@@ -62,7 +62,9 @@ def _download(package: Package, folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as aside:
         wanted = f"{package.name}@{package.version}"
         command = ["npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", aside, wanted]
-        done = subprocess.run(command, cwd=aside, capture_output=True, text=True, errors="replace", check=False)
+        done = subprocess.run(
+            command, cwd=aside, capture_output=True, text=True, errors="replace", check=False
+        )
         if done.returncode != 0 or not Path(aside, package.file).exists():
             lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
             raise InputError(f"npm pack {wanted} failed: {lines[0]}; the same command goes on from here")

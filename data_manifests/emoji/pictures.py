@@ -33,9 +33,17 @@ def read_pictures(archive: Path, style: dict[str, Any]) -> Iterator[tuple[dict[s
             for name in sorted(members):
                 found = re.fullmatch(style["pictures"], name)
                 if found:
-                    yield found.groupdict(), _file(tar, members[name]).read()
+                    says = {kind: _mended(text, style) for kind, text in found.groupdict().items()}
+                    yield says, _file(tar, members[name]).read()
     except (tarfile.TarError, EOFError, OSError) as error:
         raise InputError(f"{archive} is damaged: {error}; delete it and run this again") from error
+
+
+def _mended(text: str, style: dict[str, Any]) -> str:
+    one, other = style.get("exchanged", ("", ""))
+    if not one:
+        return text
+    return re.sub(f"{one}|{other}", lambda found: other if found[0] == one else one, text)
 
 
 def _file(tar: tarfile.TarFile, member: tarfile.TarInfo | str) -> io.BufferedIOBase:
