@@ -119,7 +119,7 @@ def measure(case: str, folder: Path, identities: int) -> dict[str, float]:
     # As in `subspace train`: identity ids, or their places, which here are the same numbers.
     labels = places_of(identities, plan) if loss.labels_are_places else plan.identities_of
     batches = load_batches(
-        DecodedBatches(store, plan.__getitem__, network.input.size), range(WARM_UP + TIMED), num_workers=1
+        DecodedBatches(store, plan.__getitem__, network.input), range(WARM_UP + TIMED), num_workers=1
     )
     steps = train_steps(
         TrainingState(network, loss, build_optimizer([network, loss], config)),

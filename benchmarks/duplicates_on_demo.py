@@ -25,7 +25,7 @@ def embed(checkpoint: str, manifest: Manifest, image_id: np.ndarray) -> np.ndarr
     """Unit embeddings of these images, float32[n, D]."""
     network = load_network(f"checkpoint:{checkpoint}").eval()
     chunks = ImageChunks(image_id, 512)
-    batches = DecodedBatches(ImageStore(manifest), chunks, network.input.size)
+    batches = DecodedBatches(ImageStore(manifest), chunks, network.input)
     with torch.inference_mode():
         found = [
             torch.nn.functional.normalize(network(batches[i].images).float()) for i in range(len(chunks))

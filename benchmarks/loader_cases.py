@@ -237,7 +237,7 @@ def run_loop(case: str, folder: Path, workers: int) -> dict[str, float]:
 
 
 def resident(files: Path, network: Backbone, batch: int) -> torch.Tensor:
-    return DecodedBatches(store_of(files), ImageChunks(order_of(1), batch), network.input.size)[
+    return DecodedBatches(store_of(files), ImageChunks(order_of(1), batch), network.input)[
         0
     ].images.contiguous()
 
@@ -272,7 +272,7 @@ def training(network: Backbone, files: Path, batch: int, steps: int) -> Iterator
     """As `subspace train` with its defaults: running means too."""
     loss, config = MultiSimilarityLoss(), OptimizerConfig()
     chunks = ImageChunks(order_of(1 + steps * batch // IMAGES), batch)
-    dataset = DecodedBatches(store_of(files), chunks, network.input.size)
+    dataset = DecodedBatches(store_of(files), chunks, network.input)
     running = RunningMeans(torch.zeros(batch, network.embedding_size))
     state = TrainingState(network, loss, build_optimizer([network, loss], config), running=running)
     for _ in train_steps(
@@ -285,7 +285,7 @@ def training(network: Backbone, files: Path, batch: int, steps: int) -> Iterator
 def extraction(network: Backbone, files: Path, batch: int, steps: int) -> Iterator[None]:
     """As `subspace extract`, without what it does with the embeddings."""
     chunks = ImageChunks(order_of(1 + steps * batch // IMAGES), batch)
-    dataset = DecodedBatches(store_of(files), chunks, network.input.size)
+    dataset = DecodedBatches(store_of(files), chunks, network.input)
     for _ in embed(network, load_batches(dataset, range(steps), 0), CPU):
         yield
 

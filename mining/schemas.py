@@ -59,7 +59,17 @@ MANIFEST = TableKind(
         ]
     ),
     # group: what an evaluation pair must not share (a camera, an album, a type family).
-    optional=pa.schema([("image", pa.binary()), ("group", _TEXT)]),
+    # x_1 to y_2: the part of the upright image that counts, x_2 and y_2 exclusive; null: all of it.
+    # is_query, is_gallery: what an image of a held-out split is for, where the source says so.
+    optional=pa.schema(
+        [
+            ("image", pa.binary()),
+            ("group", _TEXT),
+            *((name, pa.int32()) for name in ("x_1", "y_1", "x_2", "y_2")),
+            ("is_query", pa.bool_()),
+            ("is_gallery", pa.bool_()),
+        ]
+    ),
 )
 
 

@@ -20,11 +20,12 @@ from ..mining.errors import InputError, SubspaceWarning
 from ..mining.evaluation.settings import EvalConfig, ValidationConfig
 from ..mining.planning.settings import PlanConfig
 from ..mining.settings import Settings
-from ..train.data.settings import AugmentConfig
+from ..train.data.settings import AugmentConfig, DecoderSetting
 from ..train.losses.building import check_loss, check_pretraining_loss
 from ..train.losses.registry import renamed_arguments
 from ..train.networks.registry import check_network
 from ..train.optimizer_config import OptimizerConfig
+from ..train.preprocess_config import PreprocessConfig
 from ..train.training_config import LoaderConfig, PrecisionSetting, ReclusterConfig, TrainConfig, Workers
 from .early_stop import EarlyStopConfig
 from .schedule_config import ScheduleConfig
@@ -51,6 +52,10 @@ class DataConfig(Settings):
     )
     on_bad_image: Literal["quarantine", "fail"] = Field(
         default="quarantine", description="unreadable images: list them and go on, or stop"
+    )
+    decoder: DecoderSetting = Field(
+        default="auto",
+        description="of JPEGs: pillow or simplejpeg, whose pixels are equal; auto: the fastest that is installed",
     )
 
     @model_validator(mode="after")
@@ -128,6 +133,7 @@ class RunConfig(Settings):
         description="extract, cluster, plan, train, this many times; with recluster.stale_below more often, for "
         "rounds * plan.steps steps in all",
     )
+    preprocess: PreprocessConfig = Field(default_factory=PreprocessConfig)
     data: DataConfig = Field(default_factory=DataConfig)
     pretrain: PretrainConfig = Field(default_factory=PretrainConfig)
     extract: ExtractConfig = Field(default_factory=ExtractConfig)

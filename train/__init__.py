@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # the same names once more, for type checkers and editors
     from .devices import pick_device as pick_device
     from .embedder import EmbeddedBatch as EmbeddedBatch
     from .embedder import embed as embed
+    from .image_input import ImageInput as ImageInput
     from .losses.batch_ohnm import BatchOHNMLoss as BatchOHNMLoss
     from .losses.building import build_loss as build_loss
     from .losses.class_losses import ArcFaceLoss as ArcFaceLoss
@@ -33,7 +34,6 @@ if TYPE_CHECKING:  # the same names once more, for type checkers and editors
     from .losses.pair_losses import MultiSimilarityLoss as MultiSimilarityLoss
     from .losses.partial_fc import PartialFCLoss as PartialFCLoss
     from .networks.backbone import Backbone as Backbone
-    from .networks.backbone import ImageInput as ImageInput
     from .networks.building import build_backbone as build_backbone
 
 _NAMES = {
@@ -46,13 +46,14 @@ _NAMES = {
     "data.shares": ["gather_batch"],
     "devices": ["pick_device"],
     "embedder": ["EmbeddedBatch", "embed"],
+    "image_input": ["ImageInput"],
     "losses.batch_ohnm": ["BatchOHNMLoss"],
     "losses.building": ["build_loss"],
     "losses.class_losses": ["ArcFaceLoss", "CosFaceLoss", "SoftmaxLoss"],
     "losses.cross_batch_memory": ["CrossBatchMemory"],
     "losses.pair_losses": ["MultiSimilarityLoss"],
     "losses.partial_fc": ["PartialFCLoss"],
-    "networks.backbone": ["Backbone", "ImageInput"],
+    "networks.backbone": ["Backbone"],
     "networks.building": ["build_backbone"],
 }
 __getattr__, __dir__, __all__ = import_on_first_use(__name__, _NAMES)

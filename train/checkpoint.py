@@ -18,6 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -29,6 +30,7 @@ from .checkpoint_meta import CheckpointMeta, read_meta
 from .networks.backbone import Backbone
 from .networks.building import build_backbone
 from .networks.registry import CHECKPOINT_PREFIX
+from .preprocess_config import PreprocessConfig
 from .running_means import RunningMeans
 from .training_state import TrainingState
 
@@ -67,6 +69,8 @@ def save_checkpoint(folder: Path, state: TrainingState | Backbone, meta: Checkpo
     with whole_folder(folder) as aside:
         for name, tensors in files.items():
             save_file(tensors, aside / f"{name}.safetensors")
+        network = state if isinstance(state, Backbone) else state.network
+        meta = replace(meta, input=network.input.to_json())
         (aside / "meta.json").write_text(
             json.dumps(asdict(meta), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
         )
@@ -145,8 +149,16 @@ def load_running_means(folder: Path) -> RunningMeans:
         raise InputError(f"cannot load {path}: {' '.join(str(error).split())[:300]}") from error
 
 
-def load_network(spec: str, *, embedding_size: int | None = None, seed: int = 0) -> Backbone:
+def load_network(
+    spec: str,
+    *,
+    embedding_size: int | None = None,
+    seed: int = 0,
+    preprocess: PreprocessConfig | None = None,
+) -> Backbone:
     """The network that `spec` names: built with fresh weights, or opened from `checkpoint:DIR`, averaged ones if any.
+
+    `preprocess` lies over what the network, or its checkpoint, says of its images.
 
     Raises:
         InputError: unknown spec, no such checkpoint, or another embedding size than the checkpoint has.
@@ -163,14 +175,21 @@ def load_network(spec: str, *, embedding_size: int | None = None, seed: int = 0)
         ('small', 8, True)
     """
     if not spec.startswith(CHECKPOINT_PREFIX):
-        return build_backbone(spec, embedding_size=embedding_size, seed=seed)
+        return build_backbone(spec, embedding_size=embedding_size, seed=seed, preprocess=preprocess)
     folder = Path(spec.removeprefix(CHECKPOINT_PREFIX))
     meta = read_meta(folder)
     if embedding_size not in (None, meta.embedding_size):
         raise InputError(
             f"embedding_size={embedding_size}, but {folder} has {meta.embedding_size}; leave it null"
         )
-    network = build_backbone(meta.spec, embedding_size=meta.embedding_size)
+    try:
+        own = PreprocessConfig.model_validate(meta.input)
+    except ValidationError as error:
+        raise InputError(f"{folder}/meta.json has an input that describes no images: {meta.input}") from error
+    over = (preprocess or PreprocessConfig()).given
+    network = build_backbone(
+        meta.spec, embedding_size=meta.embedding_size, preprocess=own.model_copy(update=over)
+    )
     averaged = folder / "ema.safetensors"
     try:
         network.load_state_dict(load_file(averaged if averaged.exists() else folder / "model.safetensors"))

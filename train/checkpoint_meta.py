@@ -40,6 +40,8 @@ class CheckpointMeta:
     """What the settings came to on the device that trained: `device`, `precision`, `channels_last`."""
     scaler: dict[str, Any] = field(default_factory=dict)
     """State of the loss scale of fp16 training."""
+    input: dict[str, Any] = field(default_factory=dict)
+    """What its images become, as `ImageInput.to_json` has it; empty in older checkpoints: what the network says of itself."""
     created_by: str = CREATED_BY
 
 

@@ -24,8 +24,9 @@ import torch
 from torch import nn
 
 from ..mining.errors import SubspaceWarning
-from .data.images import ImageStore, decode_image
+from .data.images import ImageStore, decode_pixels
 from .devices import Arithmetic, autocast, settled
+from .image_input import ImageInput
 from .networks.backbone import Backbone
 from .training_config import PrecisionSetting, Workers
 from .workers import worker_count
@@ -87,7 +88,7 @@ def forward_seconds(network: Backbone, device: torch.device, arithmetic: Arithme
         with torch.inference_mode(), autocast(device, arithmetic.precision):
             network(images_BCHW.contiguous(memory_format=arithmetic.memory_format))
 
-    return _seconds_of_an_image(embed, network.input.size, device, batch)
+    return _seconds_of_an_image(embed, network.input, device, batch)
 
 
 def embedding_work(
@@ -103,7 +104,7 @@ def embedding_work(
 ) -> LoadedWork:
     """What it takes to read, decode and embed so many images, of which some of `image_id` are decoded here."""
     compute = images * forward_seconds(network, device, settled(device, precision), min(batch_size, images))
-    decode = images * decode_seconds(store, image_id, network.input.size)
+    decode = images * decode_seconds(store, image_id, network.input)
     return LoadedWork(compute, decode, worker_count(num_workers, device), device)
 
 
@@ -130,7 +131,7 @@ def step_speed(
             embeddings_BD = network(images_BCHW.contiguous(memory_format=arithmetic.memory_format))
         embeddings_BD.backward(torch.ones_like(embeddings_BD))
 
-    image = _seconds_of_an_image(both_ways, network.input.size, device, batch, least=2)
+    image = _seconds_of_an_image(both_ways, network.input, device, batch, least=2)
     labels, noise = labels.to(device), torch.Generator().manual_seed(0)
     vectors_BD = torch.randn((len(labels), network.embedding_size), generator=noise)
     vectors_BD = nn.functional.normalize(vectors_BD).to(device)
@@ -148,7 +149,7 @@ def step_speed(
         return StepSpeed(image, _seconds(learn, device))
 
 
-def decode_seconds(store: ImageStore, image_id: np.ndarray, size: int) -> float:
+def decode_seconds(store: ImageStore, image_id: np.ndarray, input: ImageInput) -> float:
     """Seconds to read and decode an image, on average over some of `image_id`; unreadable ones take none.
 
     Reading is timed by the clock, as disks are waited for, and by its median, as other work is not.
@@ -161,7 +162,7 @@ def decode_seconds(store: ImageStore, image_id: np.ndarray, size: int) -> float:
             data = store.read(int(image))
             reading.append(time.perf_counter() - began)
             began = time.thread_time()
-            decode_image(data, size)
+            decode_pixels(data, input, jpeg=store.jpeg)
             decoding += time.thread_time() - began
         except Exception:  # damaged files raise nearly any type of error; the stage lists them
             continue
@@ -169,10 +170,10 @@ def decode_seconds(store: ImageStore, image_id: np.ndarray, size: int) -> float:
 
 
 def _seconds_of_an_image(
-    run: Callable[[torch.Tensor], None], size: int, device: torch.device, most: int, least: int = 1
+    run: Callable[[torch.Tensor], None], input: ImageInput, device: torch.device, most: int, least: int = 1
 ) -> float:
     def of_batch(images: int) -> Callable[[], None]:
-        batch_BCHW = torch.zeros((images, 3, size, size), dtype=torch.uint8, device=device)
+        batch_BCHW = torch.zeros((images, 3, input.height, input.width), dtype=torch.uint8, device=device)
         return lambda: run(batch_BCHW)
 
     def timed(images: int) -> float:

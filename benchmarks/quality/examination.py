@@ -83,7 +83,7 @@ def embedded(checkpoint: Path, wide: Manifest, image_id: np.ndarray) -> np.ndarr
     """float32[n, D] for image ids that rise."""
     network = load_network(f"checkpoint:{checkpoint}")
     chunks = ImageChunks(image_id, BATCH)
-    dataset = DecodedBatches(ImageStore(wide), chunks, network.input.size)
+    dataset = DecodedBatches(ImageStore(wide), chunks, network.input)
     batches = load_batches(dataset, range(len(chunks)), num_workers=1)
     with torch.inference_mode():
         parts = [part.embeddings for part in embed(network, batches, pick_device())]

@@ -133,7 +133,7 @@ def begin_run(
 
     trained = config.model.startswith(CHECKPOINT_PREFIX)
     check_requests(config.schedule)
-    network = load_network(config.model, embedding_size=config.embedding_size)
+    network = load_network(config.model, embedding_size=config.embedding_size, preprocess=config.preprocess)
     choices = list(choices_for(config, given, keys_of(by_recipe), manifest, network.spec, trained=trained))
     chosen = settings_of({choice.setting: choice.value for choice in choices})
     config = parse_config(_merged(basis, by_recipe, chosen), overrides, WHERE)

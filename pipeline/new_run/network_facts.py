@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,9 +25,9 @@ class NetworkFacts:
     """The network's own, never `checkpoint:`."""
     weights: int
     embedding_size: int
-    input_size: int
-    mean: float
-    std: float
+    input: dict[str, Any]
+    """What its images become, as `ImageInput.to_json` has it."""
+    input_in_words: str
     head: list[str]
     """Modules; empty where there is none."""
     head_weights: int
@@ -40,8 +41,7 @@ class NetworkFacts:
         head = f"{', '.join(self.head)}: {_counted(self.head_weights)}; " if self.head else ""
         return [
             f"network     {name}, {_counted(self.weights)}, embeddings of {self.embedding_size} numbers",
-            f"input       every image is resized to {self.input_size} × {self.input_size} px, whatever its size and shape; "
-            f"pixel values (x / 255 - {self.mean:g}) / {self.std:g}",
+            f"input       every image is {self.input_in_words}",
             f"head        {head}{self.training}",
         ]
 
@@ -73,9 +73,8 @@ def examine_network(network: Backbone, config: RunConfig) -> NetworkFacts:
         network.spec,
         sum(p.numel() for p in network.parameters()),
         network.embedding_size,
-        network.input.size,
-        network.input.mean,
-        network.input.std,
+        network.input.to_json(),
+        network.input.in_words(),
         modules,
         sum(p.numel() for name, p in network.named_parameters() if name in head),
         _training_in_words(bool(head), dividing),
@@ -93,14 +92,16 @@ def _optimizers(config: RunConfig) -> list[OptimizerConfig]:
 
 
 def _embeds(network: Backbone) -> None:
-    size, D = network.input.size, network.embedding_size
+    (height, width), D = network.input.height_and_width, network.embedding_size
     network.eval()
     try:
         with torch.inference_mode():
-            shape = list(network(torch.zeros((1, 3, size, size), dtype=torch.uint8)).shape)
+            shape = list(network(torch.zeros((1, 3, height, width), dtype=torch.uint8)).shape)
     except (RuntimeError, ValueError, IndexError) as error:  # what torch raises for shapes that do not fit
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{network.spec} cannot embed an image of {size} × {size} px: {reason}") from error
+        raise InputError(
+            f"{network.spec} cannot embed an image of {height} × {width} px: {reason}"
+        ) from error
     if shape != [1, D]:
         raise InputError(
             f"{network.spec} makes {shape} of one image, not [1, {D}]; let it end in a layer that gives "

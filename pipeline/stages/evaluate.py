@@ -70,7 +70,7 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
         network = load_network(f"{CHECKPOINT_PREFIX}{stage.folder.checkpoint}")
         embedding = embedding_work(
             network,
-            ImageStore(context.manifest),
+            ImageStore(context.manifest, config.data.decoder),
             images,
             len(images),
             pick_device(context.options.device),

@@ -71,7 +71,7 @@ def _embeddings_of(
     image_id: np.ndarray, network: Backbone, config: RunConfig, manifest: Manifest, options: Options
 ) -> _Rows:
     chunks = ImageChunks(image_id, config.extract.batch_size)
-    dataset = DecodedBatches(ImageStore(manifest), chunks, network.input.size)
+    dataset = DecodedBatches(ImageStore(manifest, config.data.decoder), chunks, network.input)
     device = pick_device(options.device)
     workers = worker_count(config.extract.num_workers, device)
     batches = load_batches(dataset, range(len(chunks)), workers, pin=device.type == "cuda")

@@ -59,9 +59,10 @@ class Extraction:
         images, D = self.parts.images(range(len(self.parts))), self.network.embedding_size
         processes = self.processes
         devices = sorted({*devices_of(self.options.device, processes)})
+        store = ImageStore(self.manifest, self.config.data.decoder)
         work = embedding_work(
             self.network,
-            ImageStore(self.manifest),
+            store,
             self.identities.image_id,
             images,
             self.device,
@@ -74,7 +75,8 @@ class Extraction:
         memory = self.manifest.table.nbytes * (processes + (processes > 1)) + part * processes
         return (
             f"{images:,} images of {len(self.identities):,} identities on {', '.join(devices)} "
-            f"({self.arithmetic}, {counted(self.num_workers, 'loader process', 'loader processes')}) "
+            f"({self.arithmetic}, {counted(self.num_workers, 'loader process', 'loader processes')}, "
+            f"JPEGs by {store.jpeg}) "
             f"in {counted(len(self.parts), 'part')}"
             + (f" by {processes} processes" if processes > 1 else "")
             + f", {about(work.seconds / len(devices))}{work.slow_decoding}, {amount(memory)} of memory, {amount(2 * means + kept)} of disk"
@@ -104,7 +106,9 @@ class Extraction:
         """Make the parts one after another, all with the same loader processes."""
         extract, device = self.config.extract, self.device
         image_ids = PartBatches(self.parts, todo, extract, self.config.seed)
-        dataset = DecodedBatches(ImageStore(self.manifest), image_ids, self.network.input.size)
+        dataset = DecodedBatches(
+            ImageStore(self.manifest, self.config.data.decoder), image_ids, self.network.input
+        )
         batches = load_batches(dataset, range(len(image_ids)), self.num_workers, pin=device.type == "cuda")
         embedded = embed(self.network, batches, device, extract.precision)
         for part in todo:

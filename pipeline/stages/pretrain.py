@@ -35,6 +35,7 @@ def pretrain_fields(context: Context) -> dict[str, Any]:
         "embedding_size": config.embedding_size,
         "seed": config.seed,
         "pretrain.steps": config.pretrain.steps,
+        **flat_fields("preprocess", config.preprocess.given),
     }
     if config.pretrain.steps:
         fields |= {
@@ -108,7 +109,7 @@ def _estimate(context: Context) -> str:
     config, pretrain = context.config, context.config.pretrain
     if pretrain.steps == 0:
         return f"the starting network is {config.model}, as it is"
-    network = load_network(config.model, embedding_size=config.embedding_size)
+    network = load_network(config.model, embedding_size=config.embedding_size, preprocess=config.preprocess)
     images = pretrain_identities(config, context.manifest)
     some = images.rows(slice(0, 1000)).at_most(pretrain.K, generator(config.seed, "pretrain estimate"))
     P, classes = min(pretrain.P, len(images)), NewClasses(len(images), network.embedding_size, 0)
@@ -121,7 +122,7 @@ def _estimate(context: Context) -> str:
         steps=pretrain.steps,
         P=P,
         images_per_batch=P * len(some.image_id) / len(some),
-        store=ImageStore(context.manifest),
+        store=ImageStore(context.manifest, config.data.decoder),
         sample=some.image_id,
     )
     return f"{pretrain.loss} on {' and '.join(config.data.pretrain_splits)}, {takes}"
@@ -132,7 +133,10 @@ def _work(context: Context, stage: Stage) -> dict[str, Any]:
 
     config = context.config
     network = load_network(
-        config.model, embedding_size=config.embedding_size, seed=derived_seed(config.seed, "network")
+        config.model,
+        embedding_size=config.embedding_size,
+        seed=derived_seed(config.seed, "network"),
+        preprocess=config.preprocess,
     )
     meta = CheckpointMeta(
         network.spec,
@@ -172,9 +176,9 @@ def _training(context: Context, stage: Stage, network: Backbone, meta: Checkpoin
         stage=stage,
         plan=plan,
         dataset=DecodedBatches(
-            ImageStore(context.manifest),
+            ImageStore(context.manifest, config.data.decoder),
             plan.__getitem__,
-            network.input.size,
+            network.input,
             process=(distributed.rank(), distributed.count()),
             augment=pretrain.augment,
             seed=(derived_seed(config.seed, "pretrain", "augment"),),

@@ -49,7 +49,7 @@ def round_estimate(context: Context) -> str:
         steps=len(plan),
         P=context.config.plan.P,
         images_per_batch=float(np.mean([len(images) for images in some])),
-        store=ImageStore(Manifest(manifest.path, first, manifest.fingerprint)),
+        store=ImageStore(Manifest(manifest.path, first, manifest.fingerprint), context.config.data.decoder),
         sample=np.arange(len(first)),
     )
 
@@ -66,7 +66,7 @@ def build_round_training(context: Context, stage: Stage) -> Training:
         dataset=DecodedBatches(
             _images(context),
             plan.__getitem__,
-            network.input.size,
+            network.input,
             augment=config.train.augment,
             seed=(config.seed, context.round_index),
             keep_repeats=config.plan.singletons == "augment",
@@ -121,11 +121,11 @@ def _images(context: Context) -> ImageStore:
     problem = None
     if distributed.rank() == 0:
         try:
-            training_images(context.manifest, context.run.image_index)
+            training_images(context.manifest, context.run.image_index, context.config.data.decoder)
         except InputError as error:
             problem = str(error)
     distributed.refuse_if_any(problem)
-    return training_images(context.manifest, context.run.image_index)
+    return training_images(context.manifest, context.run.image_index, context.config.data.decoder)
 
 
 def _labels(context: Context, plan: Plan, *, places: bool) -> Callable[[int, np.ndarray], np.ndarray]:

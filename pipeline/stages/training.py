@@ -143,6 +143,7 @@ class Training:
     def _how(self, before: CheckpointMeta) -> str:
         """Device, arithmetic and loader in a line, and what was otherwise in the weights' training so far."""
         loading = counted(self.num_workers, "loader process", "loader processes")
+        loading += f", JPEGs by {self.dataset.store.jpeg}"
         means = f", running means on {self.staleness.running.place}" if self.staleness else ""
         then, now = before.arithmetic, asdict(self.arithmetic)
         changed = [f"{name} was {then[name]}" for name in now if name in then and then[name] != now[name]]

@@ -58,7 +58,7 @@ def estimate_training(
     )
     twice = 4 / 3 if loader.chunk_size is not None and loader.chunk_size < own else 1  # forward once more
     compute = steps * (own * speed.image * twice + speed.batch)
-    decode = steps * own * decode_seconds(store, sample, network.input.size)
+    decode = steps * own * decode_seconds(store, sample, network.input)
     work = LoadedWork(compute, decode, worker_count(loader.num_workers, device), device)
     weights = sum(parameter.numel() for module in modules for parameter in module.parameters()) * 4
     return (

@@ -22,6 +22,7 @@ from subspace.mining.errors import InputError
 from subspace.train.checkpoint import load_network, load_state, save_checkpoint
 from subspace.train.checkpoint_meta import CheckpointMeta, read_meta
 from subspace.train.data.batches import ImageBatch
+from subspace.train.image_input import ImageInput
 from subspace.train.loop import train_steps
 from subspace.train.losses.batch_ohnm import BatchOHNMLoss
 from subspace.train.losses.class_losses import SoftmaxLoss
@@ -189,9 +190,9 @@ def test_others_read_the_weights_and_people_the_meta(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "c").iterdir()) == ["meta.json", "model.safetensors"]
     assert_same(dict(network.state_dict()), load_file(tmp_path / "c" / "model.safetensors"))
     text = (tmp_path / "c" / "meta.json").read_text(encoding="utf-8")
-    assert json.loads(text) == asdict(META)
+    assert json.loads(text) == asdict(replace(META, input=ImageInput(32).to_json()))
     assert "zoë" in text
-    assert read_meta(tmp_path / "c") == META
+    assert read_meta(tmp_path / "c") == replace(META, input=ImageInput(32).to_json())
 
 
 def test_saving_does_not_change_what_is_saved_and_replaces_what_was_there(tmp_path: Path) -> None:

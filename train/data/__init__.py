@@ -1,7 +1,8 @@
 """Planned batches: read by step, shared out, decoded, changed at random.
 
-settings       how training images change at random: the part of `subspace.yaml`, without torch
+settings       what decodes images, and how training images change at random: settings, without torch
 images         an image by its number, from wherever it lies, to a uint8 array
+framing        an image of any size to the pixels of a network: its box, resized, cropped or padded
 image_files    bytes of many images, in the order in which they lie in their files
 jpeg           a plain JPEG straight to the decoder
 image_index    where the images of a manifest lie, in a file: no memory per image

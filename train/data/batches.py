@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from ...mining.errors import InputError
 from ...mining.randomness import generator
 from ..distributed import share
+from ..image_input import ImageInput
 from .augmentation import augmented
 from .images import BadImage, ImageStore
 from .plan_reader import each_once
@@ -85,6 +86,7 @@ class DecodedBatches(Dataset[ImageBatch | InputError]):
     positive pair and serves as a negative only; with `keep_repeats` every copy is augmented by itself.
 
     Args:
+        input: what images are fitted to; an int stretches them to so many pixels a side.
         process: (number, of how many) processes that share every batch; this one decodes its `share`.
 
     Example:
@@ -98,7 +100,7 @@ class DecodedBatches(Dataset[ImageBatch | InputError]):
         >>> Image.new("RGB", (8, 8), "red").save(png := io.BytesIO(), "PNG")
         >>> rows = {"image": [png.getvalue()] * 3, "uri": [""] * 3, "offset": [None] * 3, "length": [None] * 3}
         >>> store = ImageStore(Manifest(Path("red.parquet"), pa.table(rows), fingerprint="0"))
-        >>> batches = DecodedBatches(store, ImageChunks(np.arange(3), size=2), size=4)
+        >>> batches = DecodedBatches(store, ImageChunks(np.arange(3), size=2), 4)
         >>> batches[1].image_id.tolist(), batches[1].images.shape
         ([2], torch.Size([1, 3, 4, 4]))
     """
@@ -107,14 +109,15 @@ class DecodedBatches(Dataset[ImageBatch | InputError]):
         self,
         store: ImageStore,
         image_ids_of: Callable[[int], np.ndarray],
-        size: int,
+        input: int | ImageInput,
         *,
         augment: AugmentConfig | None = None,
         seed: tuple[int, ...] = (0,),
         keep_repeats: bool = False,
         process: tuple[int, int] = (0, 1),
     ) -> None:
-        self.store, self.image_ids_of, self.size, self.process = store, image_ids_of, size, process
+        self.store, self.image_ids_of, self.process = store, image_ids_of, process
+        self.input = ImageInput.of(input)
         self.augment = augment if augment and augment.active else None
         self.seed, self.keep_repeats = seed, keep_repeats
 
@@ -123,7 +126,7 @@ class DecodedBatches(Dataset[ImageBatch | InputError]):
         return self.decode(index, fresh_memory)
 
     def decode(self, index: int, memory_of: Callable[[tuple[int, ...]], Tensor]) -> ImageBatch | InputError:
-        """The same, decoded into what `memory_of` gives for a shape: uint8[b, S, S, 3]."""
+        """The same, decoded into what `memory_of` gives for a shape: uint8[b, H, W, 3]."""
         try:
             return self._decode(index, memory_of)
         except InputError as error:
@@ -134,9 +137,9 @@ class DecodedBatches(Dataset[ImageBatch | InputError]):
         if not self.keep_repeats:
             planned = each_once(planned)
         own = share(len(planned), *self.process)
-        memory = memory_of((own.stop - own.start, self.size, self.size, 3))
+        memory = memory_of((own.stop - own.start, self.input.height, self.input.width, 3))
         pixels = memory.numpy()
-        bad = self.store.decode_into(pixels, planned[own])
+        bad = self.store.decode_into(pixels, planned[own], self.input)
         readable = np.ones(len(pixels), bool)
         readable[list(bad)] = False
         if bad:
@@ -176,7 +179,7 @@ def load_batches(
         >>> rows = {"image": [png.getvalue()] * 3, "uri": [""] * 3, "offset": [None] * 3, "length": [None] * 3}
         >>> store = ImageStore(Manifest(Path("red.parquet"), pa.table(rows), fingerprint="0"))
         >>> chunks = ImageChunks(np.arange(3), size=2)
-        >>> batches = load_batches(DecodedBatches(store, chunks, size=4), range(len(chunks)), num_workers=0)
+        >>> batches = load_batches(DecodedBatches(store, chunks, 4), range(len(chunks)), num_workers=0)
         >>> [batch.image_id.tolist() for batch in batches]
         [[0, 1], [2]]
     """

@@ -1,6 +1,6 @@
 """Images from wherever they lie (inline, plain file, byte range of a larger file) to uint8 arrays.
 
-Shapes: b images, 3 channels, S pixels a side.
+Shapes: b images, 3 channels, H × W pixels.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -17,14 +18,20 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ...mining.errors import InputError
 from ...mining.manifest import Manifest
+from ..image_input import ImageInput
+from .framing import Box, clipped, detail_wanted, framed, scaled_box
 from .image_files import Piece, read_pieces
-from .jpeg import plain_jpeg
+from .jpeg import JpegDecoder, jpeg_decoder, plain_jpeg
+from .settings import DecoderSetting
 
 MAX_PIXELS = 50_000_000
 """Larger images are refused before they are decoded: a 1 kB file can claim to be 100 gigapixels."""
 
 ORIENTATION = 0x0112
 """EXIF tag; 1 is upright."""
+_ON_ITS_SIDE = (5, 6, 7, 8)
+BOX = ("x_1", "y_1", "x_2", "y_2")
+"""Columns of the box of an image: left, top, right, bottom."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,9 @@ class BadImage:
 class ImageStore:
     """Reads the images of a manifest by `image_id`. Cheap to copy into loader workers: Arrow, no Python lists.
 
+    Args:
+        decoder: of JPEGs: pillow, simplejpeg, or auto for the fastest that is installed. Their pixels are equal.
+
     Example:
         >>> import io
         >>> from pathlib import Path
@@ -48,16 +58,18 @@ class ImageStore:
         >>> Image.new("RGB", (8, 8), "red").save(png := io.BytesIO(), "PNG")
         >>> rows = {"image": [png.getvalue()] * 3, "uri": [""] * 3, "offset": [None] * 3, "length": [None] * 3}
         >>> store = ImageStore(Manifest(Path("red.parquet"), pa.table(rows), fingerprint="0"))
-        >>> store.decode(2, size=4).shape, store.decode(2, size=4)[:, 0, 0].tolist()
+        >>> store.decode(2, 4).shape, store.decode(2, 4)[:, 0, 0].tolist()
         ((3, 4, 4), [255, 0, 0])
     """
 
-    def __init__(self, manifest: Manifest) -> None:
+    def __init__(self, manifest: Manifest, decoder: DecoderSetting = "auto") -> None:
         table = manifest.table
+        self.jpeg = jpeg_decoder(decoder)
         self._image = table["image"] if "image" in table.column_names else None
         self._uri = table["uri"]
         self._offset = table["offset"]
         self._length = table["length"]
+        self._box = [table[name] for name in BOX] if BOX[0] in table.column_names else None
         self.folder = str(manifest.path.resolve().parent)
 
     def read(self, image_id: int) -> bytes:
@@ -67,27 +79,30 @@ class ImageStore:
             OSError: the file is missing or shorter than the manifest says.
             InputError: a URI scheme that is not a local file.
         """
-        _, data = next(self._read_all(np.array([image_id])))
+        _, data, _ = next(self._read_all(np.array([image_id])))
         if isinstance(data, OSError):
             raise data
         return data
 
-    def _read_all(self, image_id: np.ndarray) -> Iterator[tuple[int, bytes | OSError]]:
-        """Place among `image_id` and bytes of each, in the order in which they lie in files, or what is wrong with it."""
+    def _read_all(self, image_id: np.ndarray) -> Iterator[tuple[int, bytes | OSError, Box | None]]:
+        """Place among `image_id`, bytes and box of each, in the order in which they lie in files; or what is wrong with it."""
         pieces: list[Piece] = []
+        boxes: dict[int, Box | None] = {}
         for place, number in enumerate(image_id.tolist()):
             try:
-                image, uri, offset, length = self._row(number)
+                image, uri, offset, length, box = self._row(number)
             except OSError as error:
-                yield place, error
+                yield place, error, None
                 continue
             if image is not None:
-                yield place, image
+                yield place, image, box
             elif not uri:
-                yield place, OSError("the manifest gives neither bytes nor a uri")
+                yield place, OSError("the manifest gives neither bytes nor a uri"), None
             else:
+                boxes[place] = box
                 pieces.append(Piece(self._path(uri), offset or 0, length, place))
-        yield from read_pieces(pieces)
+        for place, data in read_pieces(pieces):
+            yield place, data, boxes[place]
 
     def _path(self, uri: str) -> str:
         scheme, separator, _ = uri.partition("://")
@@ -95,29 +110,39 @@ class ImageStore:
             raise InputError(f"cannot read {uri}: only local files are supported, not {scheme}://")
         return os.path.join(self.folder, unquote(urlsplit(uri).path) if separator else uri)
 
-    def _row(self, image_id: int) -> tuple[bytes | None, str | None, int | None, int | None]:
-        """What the manifest says of one image: image, uri, offset, length."""
+    def _row(self, image_id: int) -> tuple[bytes | None, str | None, int | None, int | None, Box | None]:
+        """What the manifest says of one image: image, uri, offset, length, box."""
         return (
             None if self._image is None else self._image[image_id].as_py(),
             self._uri[image_id].as_py(),
             self._offset[image_id].as_py(),
             self._length[image_id].as_py(),
+            self._box_of(image_id),
         )
 
-    def decode(self, image_id: int, size: int) -> np.ndarray | BadImage:
-        """One image as uint8[3, size, size], or what is wrong with it."""
-        pixels = np.empty((1, size, size, 3), np.uint8)
-        bad = self.decode_into(pixels, np.array([image_id]))
+    def _box_of(self, image_id: int) -> Box | None:
+        if self._box is None or not self._box[0][image_id].is_valid:
+            return None
+        left, top, right, bottom = (side[image_id].as_py() for side in self._box)
+        return left, top, right, bottom
+
+    def decode(self, image_id: int, input: int | ImageInput) -> np.ndarray | BadImage:
+        """One image as uint8[3, H, W], or what is wrong with it; an int stretches it to so many pixels a side."""
+        input = ImageInput.of(input)
+        pixels = np.empty((1, input.height, input.width, 3), np.uint8)
+        bad = self.decode_into(pixels, np.array([image_id]), input)
         return bad[0] if bad else np.ascontiguousarray(pixels[0].transpose(2, 0, 1))
 
-    def decode_into(self, pixels_bSS3: np.ndarray, image_id: np.ndarray) -> dict[int, BadImage]:
-        """Decode the images int64[b] into their places of a uint8[b, S, S, 3]; return what is wrong, by place."""
+    def decode_into(
+        self, pixels_bHW3: np.ndarray, image_id: np.ndarray, input: ImageInput
+    ) -> dict[int, BadImage]:
+        """Decode the images int64[b] into their places of a uint8[b, H, W, 3]; return what is wrong, by place."""
         bad: dict[int, BadImage] = {}
-        for place, data in self._read_all(image_id):
+        for place, data, box in self._read_all(image_id):
             try:
                 if isinstance(data, OSError):
                     raise data
-                pixels_bSS3[place] = decode_pixels(data, pixels_bSS3.shape[1])
+                pixels_bHW3[place] = decode_pixels(data, input, box, self.jpeg)
             except InputError:
                 raise
             except UnidentifiedImageError:
@@ -127,44 +152,67 @@ class ImageStore:
         return bad
 
 
-def decode_image(data: bytes, size: int) -> np.ndarray:
-    """Decode an image file to RGB, upright, stretched to `size` × `size`: uint8[3, size, size].
+def decode_image(data: bytes, input: int | ImageInput) -> np.ndarray:
+    """Decode an image file to RGB, upright, fitted to `input` (an int: stretched to a square): uint8[3, H, W].
 
-    Grey images get three equal channels, transparent ones a white ground, 16-bit ones their high byte.
+    Grey images get three equal channels, transparent ones a white ground, 16-bit ones their high byte; of an animation
+    the first frame counts.
 
     Raises:
         ValueError: empty, or more than `MAX_PIXELS` pixels.
         OSError: not an image, or damaged.
     """
-    return np.ascontiguousarray(decode_pixels(data, size).transpose(2, 0, 1))
+    return np.ascontiguousarray(decode_pixels(data, ImageInput.of(input)).transpose(2, 0, 1))
 
 
-def decode_pixels(data: bytes, size: int) -> np.ndarray:
-    """As `decode_image`, the channels last: uint8[size, size, 3], which may not be written to."""
+def decode_pixels(
+    data: bytes, input: ImageInput, box: Box | None = None, jpeg: JpegDecoder | None = None
+) -> np.ndarray:
+    """As `decode_image`, of the part inside `box`, the channels last: uint8[H, W, 3], which may not be written to."""
     if not data:
         raise ValueError("the file is empty")
-    plain = plain_jpeg(data, size, MAX_PIXELS)
+    plain = plain_jpeg(data, input, box, MAX_PIXELS, jpeg or jpeg_decoder())
     if plain is not None:
-        return _pixels(plain, size)
+        return plain
+    with _opened(data) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
+        turn = image.getexif().get(ORIENTATION, 1)
+        side = turn in _ON_ITS_SIDE
+        width, height = (image.height, image.width) if side else image.size
+        part = None if box is None else clipped(box, width, height)
+        wanted = detail_wanted(width, height, input, part)
+        image.draft(
+            "RGB", wanted[::-1] if side else wanted
+        )  # lets the JPEG decoder skip detail that is scaled away
+        upright = ImageOps.exif_transpose(image) if turn != 1 else image  # it copies, turned or not
+        return framed(_to_rgb(upright), input, part and scaled_box(part, (width, height), upright.size))
+
+
+def _opened(data: bytes) -> Image.Image:
+    """The image, its pixels not yet decoded."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is stricter
-            opened = Image.open(io.BytesIO(data))
+            try:
+                return Image.open(io.BytesIO(data))
+            except UnidentifiedImageError:
+                if not _heif_is_known():
+                    raise
+                return Image.open(io.BytesIO(data))
     except Image.DecompressionBombError as error:
         raise ValueError(f"more than {MAX_PIXELS} pixels") from error
-    with opened as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
-        image.draft("RGB", (size, size))  # lets the JPEG decoder skip detail that is scaled away
-        turned = image.getexif().get(ORIENTATION, 1) != 1
-        return _pixels(ImageOps.exif_transpose(image) if turned else image, size)  # it copies, turned or not
 
 
-def _pixels(image: Image.Image, size: int) -> np.ndarray:
-    rgb = _to_rgb(image)
-    if rgb.size != (size, size):
-        rgb = rgb.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3.0)
-    return np.asarray(rgb)
+@cache
+def _heif_is_known() -> bool:
+    """Let Pillow open HEIC and HEIF, if pillow-heif is installed."""
+    try:
+        from pillow_heif import register_heif_opener  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -1,10 +1,15 @@
-"""Settings of how training images change at random; without torch, so that settings are read quickly."""
+"""Settings of how images are decoded, and of how training images change at random; without torch."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from pydantic import Field
 
 from ...mining.settings import Settings
+
+DecoderSetting = Literal["auto", "pillow", "simplejpeg"]
+"""What decodes JPEGs."""
 
 
 class AugmentConfig(Settings):

@@ -5,42 +5,15 @@ B batch, C channels (3: red, green, blue), H height, W width, D embedding size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ...mining.errors import InputError
-
-
-@dataclass(frozen=True)
-class ImageInput:
-    """What a network expects: square RGB images, pixel values (x / 255 - mean) / std.
-
-    The defaults map 0..255 to -1..1, as InsightFace's networks do.
-
-    Example:
-        >>> import torch
-        >>> from subspace.train import ImageInput
-        >>> black = torch.zeros(1, 3, 2, 2, dtype=torch.uint8)
-        >>> ImageInput(2).normalize(black).unique()
-        tensor([-1.])
-    """
-
-    size: int
-    """Height and width in pixels."""
-    mean: float = 0.5
-    """Subtracted from x / 255, in all three channels."""
-    std: float = 0.5
-    """Divides what is left; positive."""
-
-    def normalize(self, images_BCHW: Tensor) -> Tensor:
-        """uint8 images -> float32 images of the same shape, memory format and device."""
-        return images_BCHW.float().mul(1 / (255 * self.std)).sub_(self.mean / self.std)
+from ..image_input import ImageInput
 
 
 class Backbone(nn.Module):
-    """Images [B, 3, size, size] -> float32 embeddings [B, D] of unit length.
+    """Images [B, 3, H, W] -> float32 embeddings [B, D] of unit length.
 
     uint8 images are normalised here, on their device, so that a quarter of the bytes travels there;
     floating-point images are taken as normalised already. `body` holds the weights; loading published
@@ -66,11 +39,11 @@ class Backbone(nn.Module):
         self.embedding_size = embedding_size
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        expected = (3, self.input.size, self.input.size)
+        expected = (3, *self.input.height_and_width)
         if images_BCHW.ndim != 4 or tuple(images_BCHW.shape[1:]) != expected:
             raise InputError(
                 f"{self.spec} takes images of shape [B, {', '.join(map(str, expected))}], "
-                f"got {list(images_BCHW.shape)}; resize them to {self.input.size} px"
+                f"got {list(images_BCHW.shape)}; resize them to {self.input.height} × {self.input.width} px"
             )
         if not images_BCHW.is_floating_point():
             images_BCHW = self.input.normalize(images_BCHW)

@@ -12,7 +12,11 @@ B batch, C channels, H height, W width, D embedding size.
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
+
+from .sizes import multiples_of
 
 IRESNET_INPUT_SIZE = 112
 IRESNET_BLOCKS: dict[str, tuple[int, int, int, int]] = {
@@ -67,10 +71,11 @@ class IResNet(nn.Module):
         blocks: tuple[int, int, int, int],
         embedding_size: int = 512,
         *,
-        input_size: int = IRESNET_INPUT_SIZE,
+        input_size: int | tuple[int, int] = IRESNET_INPUT_SIZE,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        height, width = multiples_of(_TOTAL_STRIDE, input_size, "an IResNet")
         stem = _STAGE_CHANNELS[0]
         self.conv1 = nn.Conv2d(3, stem, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(stem, eps=_BN_EPS)
@@ -81,7 +86,9 @@ class IResNet(nn.Module):
         self.layer4 = _stage(_STAGE_CHANNELS[2], _STAGE_CHANNELS[3], blocks[3])
         self.bn2 = nn.BatchNorm2d(_STAGE_CHANNELS[3], eps=_BN_EPS)
         self.dropout = nn.Dropout(dropout)
-        self.fc = nn.Linear(_STAGE_CHANNELS[3] * (input_size // _TOTAL_STRIDE) ** 2, embedding_size)
+        self.fc = nn.Linear(
+            _STAGE_CHANNELS[3] * (height // _TOTAL_STRIDE) * (width // _TOTAL_STRIDE), embedding_size
+        )
         self.features = nn.BatchNorm1d(embedding_size, eps=_BN_EPS)
         # The length is divided out later: a learned scale per dimension would only let dimensions die.
         self.features.weight.requires_grad_(False)
@@ -97,9 +104,9 @@ class IResNet(nn.Module):
         return self.features(self.fc(flat_BF).float())
 
 
-def build_iresnet(name: str, embedding_size: int = 512) -> IResNet:
-    """The network called `name`, a key of `IRESNET_BLOCKS`, for 112 px images."""
-    return IResNet(IRESNET_BLOCKS[name], embedding_size)
+def build_iresnet(name: str, embedding_size: int = 512, **settings: Any) -> IResNet:
+    """The network called `name`, a key of `IRESNET_BLOCKS`, for 112 px images unless `input_size` is given."""
+    return IResNet(IRESNET_BLOCKS[name], embedding_size, **settings)
 
 
 def _stage(in_channels: int, channels: int, blocks: int) -> nn.Sequential:

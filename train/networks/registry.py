@@ -16,6 +16,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from ...mining.errors import InputError
+from ..image_input import ImageInput
 
 PYTHON_PREFIX = "python:"
 CHECKPOINT_PREFIX = "checkpoint:"
@@ -23,21 +24,23 @@ CHECKPOINT_PREFIX = "checkpoint:"
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """How a network is made: `function(embedding_size=..., **arguments)` of a module of this folder."""
+    """How a network is made: `function(embedding_size=..., **arguments)` of a module of this folder.
+
+    Where another size than its own is asked for, `input_size=(height, width)` is given as well."""
 
     module: str
     function: str
-    input_size: int
-    """Height and width of its images, pixels."""
+    input: ImageInput
+    """What its images become."""
     embedding_size: int
     """Where none is asked for."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 NETWORKS: dict[str, NetworkSpec] = {
-    "small": NetworkSpec("small", "SmallNetwork", 32, 128),
+    "small": NetworkSpec("small", "SmallNetwork", ImageInput(32), 128),
     **{
-        name: NetworkSpec("iresnet", "build_iresnet", 112, 512, {"name": name})
+        name: NetworkSpec("iresnet", "build_iresnet", ImageInput(112), 512, {"name": name})
         for name in ("iresnet18", "iresnet34", "iresnet50", "iresnet100")
     },
 }

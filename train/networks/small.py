@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .sizes import multiples_of
+
 SMALL_INPUT_SIZE = 32
 
 
@@ -20,8 +22,11 @@ class SmallNetwork(nn.Module):
     (max-pooled afterwards, not strided), and the linear layer sees where things are, on an 8x8 grid.
     """
 
-    def __init__(self, embedding_size: int = 128) -> None:
+    def __init__(
+        self, embedding_size: int = 128, *, input_size: int | tuple[int, int] = SMALL_INPUT_SIZE
+    ) -> None:
         super().__init__()
+        height, width = multiples_of(4, input_size, "small")
         self.convolutions = nn.Sequential(
             *_convolution(3, 16),  # 32 px
             nn.MaxPool2d(2),
@@ -29,7 +34,7 @@ class SmallNetwork(nn.Module):
             *_convolution(32, 64, stride=2),  # 8 px
             *_convolution(64, 64),
         )
-        self.fc = nn.Linear(64 * (SMALL_INPUT_SIZE // 4) ** 2, embedding_size, bias=False)
+        self.fc = nn.Linear(64 * (height // 4) * (width // 4), embedding_size, bias=False)
         self.features = nn.BatchNorm1d(embedding_size)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

@@ -12,7 +12,8 @@ from contextlib import contextmanager, suppress
 from torch import nn
 
 from ...mining.errors import InputError
-from .backbone import Backbone, ImageInput
+from ..image_input import ImageInput
+from .backbone import Backbone
 from .registry import module_and_function
 
 

@@ -287,7 +287,7 @@ def test_the_command_says_it_to_people_and_programs(tmp_path: Path, small_manife
     run = tmp_path / "run"
     done = subspace("init", run, "--manifest", small_manifest, "--recipe", "paper")
     assert done.returncode == 0, done.stderr
-    assert "every image is resized to 32 × 32 px" in done.stdout
+    assert "every image is stretched to 32 × 32 px, bilinear; RGB, (x / 255 - 0.5) / 0.5" in done.stdout
     assert "each training image about 666.7 times" in done.stdout  # 2,000 steps of 48 x 2 images over 288
     done = subspace("init", run, "--manifest", small_manifest, "--force", "--json")
     told = json.loads(done.stdout)
@@ -295,4 +295,4 @@ def test_the_command_says_it_to_people_and_programs(tmp_path: Path, small_manife
     assert {"setting": "plan.P", "value": 48, "before": 128}.items() <= next(
         choice for choice in told["choices"] if choice["setting"] == "plan.P"
     ).items()
-    assert told["network"]["input_size"] == 32
+    assert told["network"]["input"]["size"] == 32

@@ -52,7 +52,7 @@ def test_another_device_goes_on_with_a_line_and_nothing_is_stale(finished_run: P
 
     assert done.returncode == 0, done.stderr
     assert (
-        "round-000/train: on cpu, 32-true, contiguous, 0 loader processes; "
+        "round-000/train: on cpu, 32-true, contiguous, 0 loader processes, JPEGs by simplejpeg 1.9.0; "
         "on cuda before, precision was bf16-mixed, channels_last was True" in done.stdout
     )
     assert json.loads((folder / "checkpoint" / "meta.json").read_text())["arithmetic"] == meta["arithmetic"]

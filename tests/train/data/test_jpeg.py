@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import io
+from importlib.metadata import PackageNotFoundError as NoPackage
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from subspace.train.data.jpeg import plain_jpeg
+from subspace.mining.errors import InputError
+from subspace.train.data.jpeg import JpegDecoder, jpeg_decoder, plain_jpeg
+from subspace.train.image_input import ImageInput
 
 MANY = 10**8
+DECODERS = [jpeg_decoder("pillow"), jpeg_decoder("simplejpeg")]
+
+
+def plain(data: bytes, size: int, most: int = MANY, decoder: JpegDecoder = DECODERS[0]) -> np.ndarray | None:
+    return plain_jpeg(data, ImageInput(size), None, most, decoder)
 
 
 def picture(width: int, height: int, mode: str = "RGB") -> Image.Image:
@@ -25,25 +33,43 @@ def jpeg(image: Image.Image, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def by_pillow(data: bytes, size: int) -> Image.Image:
+def by_pillow(data: bytes, size: int) -> np.ndarray:
     image = Image.open(io.BytesIO(data))
     image.draft("RGB", (size, size))
-    image.load()
-    return image
+    rgb = image.convert("RGB")
+    if rgb.size != (size, size):
+        rgb = rgb.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    return np.asarray(rgb)
 
 
+@pytest.mark.parametrize("decoder", DECODERS, ids=str)
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.parametrize(
     ("width", "height"), [(8, 8), (32, 32), (113, 90), (224, 250), (700, 1000), (9, 700)]
 )
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"quality": 30, "subsampling": 0}, {"optimize": True, "comment": b"x" * 300}])  # fmt: skip
-def test_pixels_are_those_of_pillow(mode: str, width: int, height: int, options: dict[str, Any]) -> None:
+def test_pixels_are_those_of_pillow(
+    mode: str, width: int, height: int, options: dict[str, Any], decoder: JpegDecoder
+) -> None:
     data = jpeg(picture(width, height, mode), **options)
     for size in (8, 32, 112):
-        found, expected = plain_jpeg(data, size, MANY), by_pillow(data, size)
+        found = plain(data, size, decoder=decoder)
         assert found is not None
-        assert (found.mode, found.size) == (expected.mode, expected.size)
-        assert found.tobytes() == expected.tobytes()
+        np.testing.assert_array_equal(found, by_pillow(data, size))
+
+
+def test_the_fastest_decoder_that_is_installed_is_taken_unless_another_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert jpeg_decoder().name == "simplejpeg"
+    assert jpeg_decoder("pillow").name == "pillow"
+    assert str(jpeg_decoder()).startswith("simplejpeg 1.")
+    monkeypatch.setattr("subspace.train.data.jpeg.version", lambda name: (_ for _ in ()).throw(NoPackage))
+    jpeg_decoder.cache_clear()
+    assert jpeg_decoder().name == "pillow"
+    with pytest.raises(InputError, match=r"subspace-mining\[jpeg\]"):
+        jpeg_decoder("simplejpeg")
+    jpeg_decoder.cache_clear()
 
 
 def turned() -> bytes:
@@ -64,25 +90,27 @@ WHOLE = jpeg(picture(40, 40))
     turned(), png(), jpeg(picture(20, 20, "CMYK")), b"", b"\xff", b"\xff\xd8", b"\xff\xd8\xff", WHOLE[:100], WHOLE[:-200],
     WHOLE[:2] + b"\x00" + WHOLE[2:], WHOLE[:2] + b"\xff\xff\xff\xff" + WHOLE[2:],
 ])  # fmt: skip
-def test_what_is_not_plain_is_left_to_pillow(data: bytes) -> None:
-    assert plain_jpeg(data, 16, MANY) is None
+@pytest.mark.parametrize("decoder", DECODERS, ids=str)
+def test_what_is_not_plain_is_left_to_pillow(data: bytes, decoder: JpegDecoder) -> None:
+    assert plain(data, 16, decoder=decoder) is None
 
 
 def test_a_size_is_refused_before_anything_is_decoded() -> None:
-    assert plain_jpeg(WHOLE, 16, 40 * 40) is not None
-    assert plain_jpeg(WHOLE, 16, 40 * 40 - 1) is None
+    assert plain(WHOLE, 16, 40 * 40) is not None
+    assert plain(WHOLE, 16, 40 * 40 - 1) is None
     at = WHOLE.index(b"\xff\xc0") + 5
     for shape in (b"\xff\xff\xff\xff", b"\x00\x00\x00\x28", b"\x00\x28\x00\x00"):
-        assert plain_jpeg(WHOLE[:at] + shape + WHOLE[at + 4 :], 16, 50_000_000) is None
+        assert plain(WHOLE[:at] + shape + WHOLE[at + 4 :], 16, 50_000_000) is None
 
 
 def test_a_frame_that_lies_about_its_size_gives_nothing_or_what_pillow_gives() -> None:
     at = WHOLE.index(b"\xff\xc0") + 5
     for height, width in ((41, 40), (400, 400), (8, 8), (40, 9)):
         lying = WHOLE[:at] + height.to_bytes(2, "big") + width.to_bytes(2, "big") + WHOLE[at + 4 :]
-        found = plain_jpeg(lying, 16, MANY)
-        if found is not None:
-            assert found.tobytes() == by_pillow(lying, 16).tobytes()
+        for decoder in DECODERS:
+            found = plain(lying, 16, decoder=decoder)
+            if found is not None:
+                np.testing.assert_array_equal(found, by_pillow(lying, 16))
 
 
 def test_bytes_at_random_break_nothing() -> None:
@@ -91,5 +119,6 @@ def test_bytes_at_random_break_nothing() -> None:
         data = bytearray(WHOLE)
         for at in random.integers(2, len(data), 3):
             data[at] = random.integers(256)
-        found = plain_jpeg(bytes(data), 16, 50_000_000)
-        assert found is None or found.width * found.height <= 50_000_000
+        for decoder in DECODERS:
+            found = plain(bytes(data), 16, 50_000_000, decoder)
+            assert found is None or found.shape == (16, 16, 3)

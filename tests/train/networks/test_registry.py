@@ -18,7 +18,7 @@ from subspace.train.networks.registry import KNOWN_SPECS, NETWORKS, check_networ
 def test_a_network_has_the_sizes_of_its_line(name: str) -> None:
     with torch.device("meta"):
         network = build_backbone(name).eval()
-        images = torch.zeros((1, 3, NETWORKS[name].input_size, NETWORKS[name].input_size))
+        images = torch.zeros((1, 3, *NETWORKS[name].input.height_and_width))
         assert network(images).shape == (1, NETWORKS[name].embedding_size)
 
 
