@@ -36,7 +36,9 @@ def main(round_folder: Path, out: Path) -> None:
     subspace = np.array([home[identity] for identity in table["identity_id"].to_pylist()])
     picture = {
         name: Path(uri)
-        for name, uri in zip(manifest.table["identity"].to_pylist(), manifest.table["uri"].to_pylist(), strict=True)
+        for name, uri in zip(
+            manifest.table["identity"].to_pylist(), manifest.table["uri"].to_pylist(), strict=True
+        )
         if Path(uri).parent.name == SHOWN
     }
     names = table["identity"].to_pylist()
@@ -44,7 +46,9 @@ def main(round_folder: Path, out: Path) -> None:
     similarity = means @ means.T
     np.fill_diagonal(similarity, -1)
     nearest = np.argsort(-similarity, axis=1)[:, :10]
-    print(f"of the 10 nearest of {len(names):,} emoji, {(base[nearest] == base[:, None]).mean():.0%} are variants of")
+    print(
+        f"of the 10 nearest of {len(names):,} emoji, {(base[nearest] == base[:, None]).mean():.0%} are variants of"
+    )
     print(f"its drawing and {(subspace[nearest] == subspace[:, None]).mean():.0%} are in its subspace;")
     print(f"the nearest of all is a variant for {(base[nearest[:, 0]] == base).mean():.0%}")
 

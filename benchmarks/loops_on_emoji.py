@@ -17,7 +17,7 @@ from typing import Any
 
 METRICS = ("Rank-1", "Rank-5", "TAR@FAR=1e-2", "TAR@FAR=1e-3", "TAR@FAR=1e-4")
 START = ("pretrain.steps=300", "pretrain.P=32", "early_stop.metric=TAR@FAR=1e-3")
-ROUNDS = ("plan.steps=200", "plan.P=32", "plan.K=4", "eval.probes_per_identity=null")
+ROUNDS = ("plan.steps=100", "plan.P=32", "plan.K=4", "eval.probes_per_identity=null")
 
 
 def subspace(*words: str | Path, run: Path | None = None) -> None:
