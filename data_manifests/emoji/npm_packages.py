@@ -34,8 +34,11 @@ class Package(NamedTuple):
 
 def integrity_of(path: Path) -> str:
     """SHA-512 of a file as npm writes it."""
+    hashed = hashlib.sha512()
     with path.open("rb") as file:
-        return "sha512-" + base64.b64encode(hashlib.file_digest(file, "sha512").digest()).decode()
+        while block := file.read(1 << 20):
+            hashed.update(block)
+    return "sha512-" + base64.b64encode(hashed.digest()).decode()
 
 
 def fetch(package: Package, folder: Path) -> Path:
