@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 METRICS = ("Rank-1", "Rank-5", "TAR@FAR=1e-2", "TAR@FAR=1e-3", "TAR@FAR=1e-4")
-START = ("pretrain.steps=300", "pretrain.P=32", "early_stop.metric=TAR@FAR=1e-3")
-ROUNDS = ("plan.steps=100", "plan.P=32", "plan.K=4", "eval.probes_per_identity=null")
+START = ("pretrain.steps=300", "pretrain.P=32")
+ROUNDS = ("rounds=2", "plan.steps=100", "plan.P=32", "plan.K=4", "eval.probes_per_identity=null")
 
 
 def subspace(*words: str | Path, run: Path | None = None) -> None:
@@ -44,7 +44,7 @@ def main(images: Path, out: Path, model: str, settings: list[str]) -> None:
     subspace("init", first, "--model", model, *shared, *START, *settings, run=first)
     subspace("run", first)
     start = f"checkpoint:{first / 'start' / 'checkpoint'}"
-    later = ("pretrain.steps=0", START[-1], *settings)
+    later = ("pretrain.steps=0", *settings)
     subspace("init", second, "--recipe", "random", "--model", start, *shared, *later, run=second)
     subspace("run", second)
     print(f"| network | batches | {' | '.join(METRICS)} | training s | mining s |")
