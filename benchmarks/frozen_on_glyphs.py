@@ -21,7 +21,7 @@ METRICS = ("Rank-1", "Rank-5", "TAR@FAR=1e-2", "TAR@FAR=1e-3", "TAR@FAR=1e-4")
 GLYPHS = Path(__file__).resolve().parent.parent / "data_manifests" / "demo.parquet"
 SETTINGS = (
     "pretrain.steps=0",
-    "extract.max_images=2",
+    "extract.max_images=1",
     "plan.steps=100",
     "plan.P=40",
     "eval.probes_per_identity=1",

@@ -1,10 +1,10 @@
-"""The commands one after another on the emoji set: ingest, init, run, eval; random batches beside subspaces.
+"""The commands one after another on the emoji set: ingest, init, run, eval, export; random batches beside subspaces.
 
     python data_manifests/emoji/make_emoji.py --out data/emoji
     python benchmarks/loops_on_emoji.py data/emoji/images.csv runs/emoji small [SECTION.KEY=VALUE ...]
 
-Prints a row for each network. Both arms begin with one network and differ in the recipe alone. What is done in the
-folder is not done again.
+Prints a row for each network. Both arms begin with one network and differ in the recipe alone; the last row is the exported
+ONNX file of the subspaces, in onnxruntime. What is done in the folder is not done again.
 """
 
 from __future__ import annotations
@@ -44,21 +44,37 @@ def main(images: Path, out: Path, model: str, settings: list[str]) -> None:
     subspace("init", first, "--model", model, *shared, *START, *settings, run=first)
     subspace("run", first)
     start = f"checkpoint:{first / 'start' / 'checkpoint'}"
-    later = ("pretrain.steps=0", *settings)
+    later = (*settings, "pretrain.steps=0")
     subspace("init", second, "--recipe", "random", "--model", start, *shared, *later, run=second)
     subspace("run", second)
     print(f"| network | batches | {' | '.join(METRICS)} | training s | mining s |")
     print("|" + "---|" * (len(METRICS) + 4))
     rows = {"": first / "start", **{arm: run / "round-001" for arm, run in reversed(arms.items())}}
+    exported = out / f"{name}-exported"
+    subspace("export", first / "round-001" / "checkpoint", "--to", "onnx", "--out", exported, run=exported)
+    rows["subspaces, exported"] = _as_a_frozen_network(
+        out / f"{name}-onnx", exported / "model.onnx", manifest
+    )
     for arm, network in rows.items():
-        subspace("eval", network / "checkpoint", "--quiet")
         metrics = evaluation(network)
         cells = [f"{100 * metrics[metric]['value']:.1f}" for metric in METRICS]
         print(f"| {model} | {arm or 'start'} | {' | '.join(cells)} | {_seconds(network.parent, arm)} |")
 
 
+def _as_a_frozen_network(run: Path, file: Path, manifest: Path) -> Path:
+    """The exported file tested on the same images; its folder in `run`."""
+    subspace(
+        "init", run, "--model", f"onnx:{file}", "--manifest", manifest, *ROUNDS, "pretrain.steps=0", run=run
+    )
+    subspace("pretrain", run)
+    subspace("eval", run)
+    return run / "start"
+
+
 def _seconds(run: Path, arm: str) -> str:
     """What all rounds took: training, and everything else."""
+    if run.name.endswith("-onnx"):
+        return " | "
     if not arm:
         return f"{_took(run / 'start', 'pretrain'):.0f} |"
     folders = sorted(run.glob("round-*"))
