@@ -2,6 +2,7 @@
 
     SubspaceError             1  (a bug, unless one of the below)
     ├── InputError            2  the user's input is wrong: what, where, what to do
+    │   └── OwnCodeError      2  code of the user's own raised an error: its traceback, then one line
     └── StaleArtifactError    3  an artifact was made from other settings or inputs, or by another program
     StoppedEarly              4  stopped by a signal or a guard; the same command continues
 
@@ -36,6 +37,20 @@ class InputError(SubspaceError, ValueError):
     """
 
     exit_code = 2
+
+
+class OwnCodeError(InputError):
+    """An error inside a function or module of the user's own, such as a loss; `traceback` begins where their code does.
+
+    Example:
+        >>> from subspace.mining.errors import OwnCodeError
+        >>> OwnCodeError("python:mine:loss raised KeyError: 'x'").exit_code
+        2
+    """
+
+    def __init__(self, message: str, traceback: str = "") -> None:
+        super().__init__(message)
+        self.traceback = traceback
 
 
 class StaleArtifactError(SubspaceError):

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from .errors import InputError
-from .local_paths import refuse_url
 from .parquet_tables import fingerprint_in, open_parquet, read_parquet, row_groups
+from .remote import url_of
 from .schemas import MANIFEST
 
 
@@ -114,11 +114,12 @@ class Manifest:
     def open(cls, path: Path | str) -> Manifest:
         """Check a manifest written by `subspace ingest`; its columns are read when they are needed.
 
+        It may be a URL; then every pass over its columns is read from there.
+
         Raises:
-            InputError: missing, truncated, wrong columns, rows not sorted by identity, or a URL.
+            InputError: missing, truncated, wrong columns, rows not sorted by identity, or a URL that is not read.
             StaleArtifactError: no fingerprint, or a later schema version.
         """
-        refuse_url(path)
         path = Path(path)
         manifest = cls(path, None, fingerprint_in(path, MANIFEST))
         if len(manifest) == 0:
@@ -135,6 +136,16 @@ class Manifest:
                 raise InputError(f"{path} is not sorted by identity; write it with `subspace ingest`")
             last = identity_id[-1]
         return manifest
+
+    @property
+    def address(self) -> str:
+        """Its absolute path, or its URL."""
+        return url_of(self.path) or str(self.path.resolve())
+
+    @property
+    def folder(self) -> str:
+        """Where its relative uris start: the folder that it lies in, or that folder's URL."""
+        return self.address.rpartition("/")[0] or "/"
 
     @cached_property
     def table(self) -> pa.Table:

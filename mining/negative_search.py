@@ -32,22 +32,49 @@ class NegativeRule:
 
     negatives: int = 3
     """k: the nearest that are allowed. One alone may be mislabelled or indistinguishable and lead to collapse."""
-    skip: int = 0
-    """Leave out this many of the nearest first: ranks skip+1 to skip+k serve."""
+    range_min: int = 0
+    """Leave out this many of the nearest that are allowed: ranks range_min+1 to range_min+k of them serve."""
     max_similarity: float | None = None
     """Leave out images with a higher cosine: probably the same identity under another name."""
-    relative_margin: float | None = None
+    absolute_margin: float | None = None
     """Only images with cosine < cos(anchor, positive) - this; 0 is FaceNet's semi-hard rule."""
+    share_of_positive: float | None = None
+    """Only images with cosine < this · cos(anchor, positive)."""
+    range_max: int | None = None
+    """Look at this many of the nearest and no further, whatever the rules above leave of them; None: at all."""
 
     def __post_init__(self) -> None:
-        if self.negatives < 1 or self.skip < 0:
-            raise InputError(f"negatives={self.negatives} must be at least 1 and skip={self.skip} at least 0")
+        if self.negatives < 1 or self.range_min < 0:
+            raise InputError(
+                f"negatives={self.negatives} must be at least 1 and range_min={self.range_min} at least 0"
+            )
+        if self.range_max is not None and self.range_max <= self.range_min:
+            raise InputError(
+                f"range_max={self.range_max} must be above range_min={self.range_min}, or no negative is left"
+            )
+
+    @property
+    def per_positive(self) -> bool:
+        """Whether each positive has negatives of its own, and not all of an anchor the same."""
+        return self.absolute_margin is not None or self.share_of_positive is not None
+
+    @property
+    def ranks(self) -> int:
+        """How many of the nearest that are allowed are found, those that are left out counted."""
+        wanted = self.range_min + self.negatives
+        return wanted if self.range_max is None else min(wanted, self.range_max)
+
+    def limit(self, positive: Tensor) -> Tensor:
+        """Cosine that a negative stays below, by the cosine of the positive."""
+        limit = torch.full_like(positive, torch.inf)
+        if self.absolute_margin is not None:
+            limit = positive - self.absolute_margin
+        return limit if self.share_of_positive is None else limit.minimum(self.share_of_positive * positive)
 
     def nearest(self, similarity_rR: Tensor) -> tuple[Tensor, Tensor]:
         """Values and columns of the ranks that serve, -inf where a row has fewer: float[r, k], int64[r, k]."""
-        wanted = min(self.skip + self.negatives, similarity_rR.shape[1])
-        values, columns = largest(similarity_rR, wanted)
-        return values[:, self.skip :], columns[:, self.skip :]
+        values, columns = largest(similarity_rR, min(self.ranks, similarity_rR.shape[1]))
+        return values[:, self.range_min :], columns[:, self.range_min :]
 
 
 class Negatives(NamedTuple):
@@ -128,7 +155,7 @@ def nearest_negatives(
     """Search the negatives that `rule` allows. Call it without gradients.
 
     Cost: one B × R × D matrix product and one look at it, of a large batch that is its own references half the product;
-    with `relative_margin` a whole one and as many looks as P.
+    with `range_max` a whole one, with a limit by the positive also as many looks as P.
 
     Args:
         anchors_BD: float[B, D], unit length, sorted by label.
@@ -136,10 +163,11 @@ def nearest_negatives(
         barred: of `LabelRuns.barred`.
     """
     tiling = Tiling(anchors_BD, references_RD, runs)
-    if rule.relative_margin is None and tiling.symmetric and len(tiling) >= FEWEST_TILES:
+    whole = rule.per_positive or rule.range_max is not None
+    if not whole and tiling.symmetric and len(tiling) >= FEWEST_TILES:
         return _in_tiles(tiling, rule, barred or ())
-    B, width = len(anchors_BD), max(0, min(rule.skip + rule.negatives, len(references_RD)) - rule.skip)
-    shape = (B, 1 if rule.relative_margin is None else runs.most, width)
+    B, width = len(anchors_BD), max(0, min(rule.ranks, len(references_RD)) - rule.range_min)
+    shape = (B, runs.most if rule.per_positive else 1, width)
     found = Negatives(
         anchors_BD.new_empty(shape),
         torch.empty(shape, dtype=torch.int64, device=anchors_BD.device),
@@ -147,21 +175,25 @@ def nearest_negatives(
     )
     for anchors, similarity_rR, positive_rP in negative_blocks(anchors_BD, references_RD, runs, barred):
         found.positive_similarity[anchors] = positive_rP
+        candidate_rn = None
+        if rule.range_max is not None and rule.range_max < similarity_rR.shape[1]:
+            similarity_rR, candidate_rn = largest(similarity_rR, rule.range_max)
         if rule.max_similarity is not None:
             similarity_rR.masked_fill_(similarity_rR > rule.max_similarity, -torch.inf)
-        if rule.relative_margin is None:
-            found.similarity[anchors, 0], found.place[anchors, 0] = rule.nearest(similarity_rR)
-            continue
-        for q, limit_r in enumerate((positive_rP - rule.relative_margin).unbind(dim=1)):
-            below_rR = similarity_rR.masked_fill(similarity_rR >= limit_r[:, None], -torch.inf)
-            found.similarity[anchors, q], found.place[anchors, q] = rule.nearest(below_rR)
+        limits = rule.limit(positive_rP).unbind(dim=1) if rule.per_positive else (None,)
+        for q, limit_r in enumerate(limits):
+            below_rR = similarity_rR
+            if limit_r is not None:
+                below_rR = similarity_rR.masked_fill(similarity_rR >= limit_r[:, None], -torch.inf)
+            found.similarity[anchors, q], place_rk = rule.nearest(below_rR)
+            found.place[anchors, q] = place_rk if candidate_rn is None else candidate_rn.gather(1, place_rk)
     return found
 
 
 def _in_tiles(tiling: Tiling, rule: NegativeRule, barred: Sequence[tuple[slice, slice]]) -> Negatives:
     """The same for a batch that is its own references, from half of its similarities."""
     anchors_BD, runs = tiling.anchors_BD, tiling.runs
-    ranks = min(rule.skip + rule.negatives, len(anchors_BD))
+    ranks = min(rule.ranks, len(anchors_BD))
     best_Bk = anchors_BD.new_full((len(anchors_BD), ranks), -torch.inf)
     place_Bk = torch.zeros(best_Bk.shape, dtype=torch.int64, device=best_Bk.device)
     for tile in tiling:
@@ -179,7 +211,7 @@ def _in_tiles(tiling: Tiling, rule: NegativeRule, barred: Sequence[tuple[slice, 
             best_Bk[anchors], kept_ik = value_in.topk(ranks, dim=1)
             place_Bk[anchors] = place_in.gather(1, kept_ik)
     positive_BP = similarities_at(anchors_BD, anchors_BD, runs.positives[0])
-    return Negatives(best_Bk[:, None, rule.skip :], place_Bk[:, None, rule.skip :], positive_BP)
+    return Negatives(best_Bk[:, None, rule.range_min :], place_Bk[:, None, rule.range_min :], positive_BP)
 
 
 def _inside(range_: slice, of: slice) -> slice:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from .artifacts import whole_file
 from .errors import InputError, StaleArtifactError
 from .fingerprints import CREATED_BY
+from .remote import open_remote, url_of
 from .schemas import SCHEMA_VERSION, TableKind
 
 DAMAGE = (OSError, ValueError, pa.ArrowException)
@@ -55,19 +56,24 @@ def write_parquet(path: Path, kind: TableKind, table: pa.Table, fingerprint: str
 
 
 def open_parquet(path: Path, kind: TableKind | None = None) -> pq.ParquetFile:
-    """Open a Parquet file and check that it is a table of `kind`; its columns are read on demand.
+    """Open a Parquet file, perhaps behind a URL, and check that it is a table of `kind`; its columns are read on demand.
 
     Raises:
         InputError: missing, truncated, not Parquet, or with other columns.
     """
-    if not path.exists():
+    remote = url_of(path)
+    if remote is None and not path.exists():
         raise InputError(f"{path} does not exist")
     if path.is_dir():
         raise InputError(
             f"{path} is a folder, not a Parquet file; `subspace ingest {path} --out FILE` lists its images"
         )
     try:
-        file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
+        file = pq.ParquetFile(
+            path if remote is None else open_remote(remote),
+            memory_map=remote is None,
+            page_checksum_verification=True,
+        )
         problem = kind.problem_with(file.schema_arrow) if kind else None
     except DAMAGE as error:
         raise InputError(
@@ -103,7 +109,10 @@ def row_groups(path: Path, kind: TableKind, columns: list[str]) -> Iterator[pa.T
     """
     open_parquet(path, kind)
     try:
-        file = pq.ParquetFile(path, page_checksum_verification=True)
+        remote = url_of(path)
+        file = pq.ParquetFile(
+            path if remote is None else open_remote(remote), page_checksum_verification=True
+        )
         for group in range(file.num_row_groups):
             yield file.read_row_group(group, columns=columns)
     except DAMAGE as error:

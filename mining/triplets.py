@@ -75,7 +75,7 @@ def mine_batch_ohnm(
     found = nearest_negatives(unit_BD, unit_BD, runs, rule, barred=barred)
     exists_BPk = exists_BP[:, :, None] & (found.similarity > -torch.inf)
     anchor, pair, rank = exists_BPk.nonzero(as_tuple=True)
-    row = pair if rule.relative_margin is not None else torch.zeros_like(pair)
+    row = pair if rule.per_positive else torch.zeros_like(pair)
     places = (anchor, place_BP[anchor, pair], found.place[anchor, row, rank])
     return Triplets(*(runs.anchor_order[place] for place in places))
 

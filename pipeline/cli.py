@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 import warnings
+from itertools import pairwise
 from typing import Annotated, NoReturn, TextIO
 
 import typer
@@ -13,6 +14,7 @@ import typer
 from .commands import data as data_commands
 from .commands import jobs as cluster_commands
 from .commands import machine as machine_commands
+from .commands import models as model_commands
 from .commands import runs as run_commands
 from .commands import stages as stage_commands
 
@@ -44,21 +46,33 @@ def before_the_command(
     """Options before the command."""
 
 
-for module in (data_commands, stage_commands, run_commands, cluster_commands, machine_commands):
+for module in (
+    data_commands,
+    stage_commands,
+    run_commands,
+    model_commands,
+    cluster_commands,
+    machine_commands,
+):
     app.add_typer(module.commands)
 
 
 def main() -> None:
     """Run the command line; every error meant for the user is one line on standard error and its exit code."""
-    from ..mining.errors import StoppedEarly, SubspaceError
+    from ..mining.errors import OwnCodeError, StoppedEarly, SubspaceError
     from ..mining.local_paths import refuse_url
 
     warnings.showwarning = _say_warning
     try:
-        for word in sys.argv[1:]:  # before a Path of it loses a slash, and a folder "s3:" is made
-            if "://" in word:  # and not checkpoint:/folder
+        for before, word in pairwise(
+            sys.argv
+        ):  # before a Path of it loses a slash, and a folder "s3:" is made
+            if "://" in word and not _is_read(before, word):  # and not checkpoint:/folder
                 refuse_url(word.partition("=")[2] if word.startswith("--") else word)
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+    except OwnCodeError as error:
+        print(error.traceback, end="", file=sys.stderr)
+        _fail(str(error), error.exit_code)
     except (SubspaceError, StoppedEarly) as error:
         _fail(str(error), error.exit_code)
     except SystemExit as error:  # of processes that were started, or of one whose error process 0 says
@@ -76,6 +90,14 @@ def main() -> None:
             f"{error.strerror}: {error.filename or 'a file of the run'}; free space or check permissions", 2
         )
     _leave(code if isinstance(code, int) else 0)
+
+
+def _is_read(before: str, word: str) -> bool:
+    """Whether a word of the command line is what a command only reads, so that it may be a URL."""
+    option = word.partition("=")[0] if word.startswith("--") else before
+    if option in ("--root", "--manifest", "--labels"):
+        return True
+    return option != "--out" and sys.argv[1] in ("ingest", "inspect", "overlap")
 
 
 def _leave(code: int) -> NoReturn:

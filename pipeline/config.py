@@ -115,6 +115,7 @@ class ExtractConfig(Settings):
         description="unit of resuming and of --shard; one Parquet part each; with max_images, each part draws its own "
         "images, so another number draws others",
     )
+    flip: bool = Field(default=False, description="add the mirror image of each, for twice the time")
     keep_embeddings: bool = Field(default=False, description="also write every image's embedding, as float16")
 
 

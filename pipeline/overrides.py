@@ -52,7 +52,8 @@ def kept_overrides(run: RunDirectory, given: Sequence[str] = ()) -> list[str]:
 
 def keep_overrides(run: RunDirectory, given: Sequence[str]) -> list[str]:
     """Keep settings for the next commands; return those that were not kept before."""
-    newest = {_key(override): override for override in given if _key(override).split(".")[0] != UNKEPT}
+    pairs = ((_key(override), override.split("=", 1)[1]) for override in given)
+    newest = {key: f"{key}={value}" for key, value in pairs if key.split(".")[0] != UNKEPT}
     before = kept_overrides(run)
     new = [override for override in newest.values() if override not in before]
     if new:

@@ -13,6 +13,7 @@ import numpy as np
 from ..mining.clustering.settings import subspace_count
 from ..mining.errors import InputError
 from ..mining.manifest import Manifest
+from ..train.losses.building import find_own_losses
 from ..train.monitoring.open_trackers import check_trackers
 from .best import Standing, metric_is_known
 from .config import RunConfig
@@ -72,9 +73,11 @@ def check_run(context: Context) -> _Rounds:
     """Say what is not examined, and refuse now what would be wrong hours later.
 
     Raises:
-        InputError: a tracker or metric that is not there, or fewer identities than a batch holds.
+        InputError: a tracker, a metric or a loss of one's own that is not there, or fewer identities than a batch holds.
     """
     config = context.config
+    find_own_losses(config.train.loss)
+    find_own_losses(config.pretrain.loss, "pretrain.loss")
     check_trackers((*config.pretrain.trackers, *config.train.trackers))
     check_identities(config, context.manifest)
     rounds = _Rounds(context)

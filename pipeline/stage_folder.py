@@ -26,6 +26,7 @@ TENSORBOARD = "tensorboard"
 TRACKERS = "trackers.json"
 VALIDATION = "validation.json"
 EVALUATION = "evaluation.json"
+EXPORT = "export"
 
 
 @dataclass(frozen=True)

@@ -27,28 +27,35 @@ def slow_loss(
             if positive != label or (own_start is not None and p == own_start + a):
                 continue
             s_ap, allowed = unit_a[a] @ unit_r[p], []
-            for n, other in enumerate(ref_labels):
-                s_an = unit_a[a] @ unit_r[n]
-                if other == label or frozenset((label, other)) in barred:
-                    continue
+            others = [
+                unit_a[a] @ unit_r[n]
+                for n, other in enumerate(ref_labels)
+                if other != label and frozenset((label, other)) not in barred
+            ]
+            others.sort(key=lambda s: -s.item())
+            for s_an in others[: rule.range_max]:
                 if rule.max_similarity is not None:
                     kinks.append(abs(s_an.item() - rule.max_similarity))
                     if s_an > rule.max_similarity:
                         continue
-                if rule.relative_margin is not None:
-                    kinks.append(abs((s_an - s_ap).item() + rule.relative_margin))
-                    if s_an >= s_ap - rule.relative_margin:
+                if rule.absolute_margin is not None:
+                    kinks.append(abs((s_an - s_ap).item() + rule.absolute_margin))
+                    if s_an >= s_ap - rule.absolute_margin:
+                        continue
+                if rule.share_of_positive is not None:
+                    kinks.append(abs((s_an - rule.share_of_positive * s_ap).item()))
+                    if s_an >= rule.share_of_positive * s_ap:
                         continue
                 allowed.append(s_an)
-            allowed.sort(key=lambda s: -s.item())
-            for s_an in allowed[rule.skip : rule.skip + rule.negatives]:
+            for s_an in allowed[rule.range_min : rule.range_min + rule.negatives]:
                 d_ap, d_an = 2 - 2 * s_ap, 2 - 2 * s_an
                 triplets.append((d_ap, d_an) if loss.squared else (d_ap.sqrt(), d_an.sqrt()))
     violations = [d_ap - d_an + loss.margin for d_ap, d_an in triplets]
     active = [violation for violation in violations if violation > 0]
     kinks += [abs(violation.item()) for violation in violations]
     if loss.soft_margin:
-        terms = [torch.nn.functional.softplus(d_ap - d_an) for d_ap, d_an in triplets]
+        inside = loss.margin if loss.margin_inside else 0
+        terms = [torch.nn.functional.softplus(d_ap - d_an + inside) for d_ap, d_an in triplets]
     else:
         terms = active
     if not triplets:

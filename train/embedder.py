@@ -14,7 +14,7 @@ import torch
 from .data.batches import ImageBatch
 from .data.device_copies import copied_ahead
 from .devices import Arithmetic, autocast, settled
-from .networks.backbone import Backbone
+from .networks.backbone import Backbone, at_unit_length
 from .training_config import PrecisionSetting
 
 
@@ -43,8 +43,14 @@ def embed(
     batches: Iterable[ImageBatch],
     device: torch.device,
     precision: PrecisionSetting = "32-true",
+    *,
+    flip: bool = False,
 ) -> Iterator[EmbeddedBatch]:
     """Yield each batch with its embeddings; the network is put in evaluation mode and on `device`.
+
+    Args:
+        flip: embed the mirror image, too, and take the mean of both before it gets unit length, for twice the time: the flip
+            test of face recognition (InsightFace's verification.py adds the two likewise).
 
     Example:
         >>> import numpy as np
@@ -62,7 +68,7 @@ def embed(
         network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     ahead: _Computed | None = None
     for batch in copied_ahead(batches, device):
-        computed = _Computed(network, batch, device, arithmetic)
+        computed = _Computed(network, batch, device, arithmetic, flip)
         if ahead is not None:
             yield ahead.read()
         ahead = computed
@@ -77,7 +83,7 @@ class _Computed:
     """A batch whose embeddings a GPU may still be at work on, or copying."""
 
     def __init__(
-        self, network: Backbone, batch: ImageBatch, device: torch.device, arithmetic: Arithmetic
+        self, network: Backbone, batch: ImageBatch, device: torch.device, arithmetic: Arithmetic, flip: bool
     ) -> None:
         self.batch, self._copied = batch, None
         if len(batch.image_id) == 0:
@@ -85,7 +91,7 @@ class _Computed:
             return
         with torch.inference_mode(), autocast(device, arithmetic.precision):
             images = batch.images.to(device, non_blocking=True)
-            embeddings = network(images.contiguous(memory_format=arithmetic.memory_format))
+            embeddings = _embedded(network, images, arithmetic, flip)
             self._embeddings = embeddings.to("cpu", non_blocking=device.type == "cuda")
         if device.type == "cuda":
             self._copied = torch.cuda.Event()
@@ -96,3 +102,11 @@ class _Computed:
         if self._copied is not None:
             self._copied.synchronize()
         return EmbeddedBatch(self.batch, self._embeddings.numpy())
+
+
+def _embedded(network: Backbone, images: torch.Tensor, arithmetic: Arithmetic, flip: bool) -> torch.Tensor:
+    images = images.contiguous(memory_format=arithmetic.memory_format)
+    if not flip:
+        return network(images)
+    mirrored = images.flip(3).contiguous(memory_format=arithmetic.memory_format)
+    return at_unit_length(network.features(images) + network.features(mirrored))

@@ -24,7 +24,10 @@ import torch
 from torch import nn
 
 from ..mining.errors import SubspaceWarning
+from .augmented_batches import ImageChanges
+from .data.batches import ImageBatch
 from .data.images import ImageStore, decode_pixels
+from .data.settings import AugmentConfig
 from .devices import Arithmetic, autocast, settled
 from .image_input import ImageInput
 from .networks.backbone import Backbone
@@ -101,9 +104,15 @@ def embedding_work(
     *,
     batch_size: int,
     num_workers: Workers,
+    flip: bool = False,
 ) -> LoadedWork:
-    """What it takes to read, decode and embed so many images, of which some of `image_id` are decoded here."""
-    compute = images * forward_seconds(network, device, settled(device, precision), min(batch_size, images))
+    """What it takes to read, decode and embed so many images, of which some of `image_id` are decoded here.
+
+    Args:
+        flip: their mirror images are embedded, too.
+    """
+    passes = images * (1 + flip)
+    compute = passes * forward_seconds(network, device, settled(device, precision), min(batch_size, images))
     decode = images * decode_seconds(store, image_id, network.input)
     return LoadedWork(compute, decode, worker_count(num_workers, device), device)
 
@@ -149,6 +158,16 @@ def step_speed(
         return StepSpeed(image, _seconds(learn, device))
 
 
+def change_seconds(config: AugmentConfig, input: ImageInput, device: torch.device, batch: int) -> float:
+    """Seconds in which an image is changed at random on the device, in batches of at most `batch`."""
+    if not config.on_device:
+        return 0.0
+    change = ImageChanges(config, (0,), device)
+    return _seconds_of_an_image(
+        lambda images: change(ImageBatch(0, np.arange(len(images)), images, [])), input, device, batch
+    )
+
+
 def decode_seconds(store: ImageStore, image_id: np.ndarray, input: ImageInput) -> float:
     """Seconds to read and decode an image, on average over some of `image_id`; unreadable ones take none.
 
@@ -170,9 +189,9 @@ def decode_seconds(store: ImageStore, image_id: np.ndarray, input: ImageInput) -
 
 
 def _seconds_of_an_image(
-    run: Callable[[torch.Tensor], None], input: ImageInput, device: torch.device, most: int, least: int = 1
+    run: Callable[[torch.Tensor], object], input: ImageInput, device: torch.device, most: int, least: int = 1
 ) -> float:
-    def of_batch(images: int) -> Callable[[], None]:
+    def of_batch(images: int) -> Callable[[], object]:
         batch_BCHW = torch.zeros((images, 3, input.height, input.width), dtype=torch.uint8, device=device)
         return lambda: run(batch_BCHW)
 
@@ -209,14 +228,14 @@ def _seconds(run: Callable[[], None], device: torch.device) -> float:
         return min(together, _median(run, device))
 
 
-def _median(run: Callable[[], None], device: torch.device) -> float:
+def _median(run: Callable[[], object], device: torch.device) -> float:
     until, took = time.perf_counter() + MOST_SECONDS, [_once(run, device)]
     while len(took) < LEAST_PASSES or (len(took) < MOST_PASSES and time.perf_counter() < until):
         took.append(_once(run, device))
     return median(took)
 
 
-def _once(run: Callable[[], None], device: torch.device) -> float:
+def _once(run: Callable[[], object], device: torch.device) -> float:
     began = _clock(device)
     run()
     return _clock(device) - began

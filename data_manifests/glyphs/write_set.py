@@ -32,7 +32,7 @@ from write_shards import rows_path
 
 from subspace.mining.artifacts import whole_file, write_json, write_text
 from subspace.mining.schemas import QUARANTINE
-from subspace.pipeline.sources.manifest_writer import write_manifest
+from subspace.pipeline.rows.manifest_writer import write_manifest
 from subspace.pipeline.sources.splits import SPLITS
 
 AT_LEAST = (1, 2, 3, 5, 8, 10, 15, 20)
@@ -99,7 +99,7 @@ def write_set(
     )
     names = pa.array([identity_name(number) for number in code.tolist()])
     no_inline, none_bad = pa.nulls(0, pa.binary()), QUARANTINE.columns.empty_table()
-    write_manifest(out / "manifest.parquet", listed, names, no_inline, none_bad)
+    write_manifest(out / "manifest.parquet", [listed], ["group"], names, no_inline, none_bad)
     return provenance
 
 

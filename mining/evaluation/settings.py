@@ -30,6 +30,10 @@ class EvalConfig(Settings):
     ks: tuple[int, ...] = Field(default=(1, 5), min_length=1, description="k of Rank-k")
     fars: tuple[float, ...] = Field(default=(1e-2, 1e-3, 1e-4), min_length=1, description="FAR of TAR@FAR")
     bootstrap: int = Field(default=200, ge=10, description="resamplings of the identities for 95 % intervals")
+    flip: bool = Field(
+        default=False,
+        description="embed each image with its mirror image, the mean of both at unit length, for twice the time",
+    )
 
     @field_validator("metrics")
     @classmethod

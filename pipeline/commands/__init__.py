@@ -4,6 +4,7 @@ parameters  options that commands share, and how a command opens its run
 data        ingest and init: from images to a run
 stages      one command a stage, made from the table of stages, and eval
 runs        run, status, inspect, demo
+models      export: a network as a file for other programs
 jobs        submit, logs, cancel
 machine     doctor: what this machine is good for
 """

@@ -14,7 +14,14 @@ commands = typer.Typer()
 
 @commands.command(epilog="Example: subspace ingest photos/ --out photos.parquet --test-fraction 0.2")
 def ingest(
-    source: Annotated[Path, typer.Argument(help="Folder per identity, CSV/TSV, or Parquet.")],
+    source: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SOURCE",
+            help="Folder of images, CSV/TSV/Parquet, .tar (WebDataset), .rec (InsightFace), .npy/.npz, or a folder of "
+            "such shards; several of one kind.",
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Manifest to write.")],
     root: Annotated[
         Path | None, typer.Option(help="Where relative image paths start; the table's folder by default.")
@@ -29,12 +36,49 @@ def ingest(
     group_column: Annotated[
         str | None, typer.Option(help="Column with what a test pair must not share: camera, album, typeface.")
     ] = None,
+    label_regex: Annotated[
+        str | None,
+        typer.Option(
+            help="Pattern for file names (paths, if it has a slash): groups identity, group, split, such as "
+            "'^(?P<identity>-?\\d+)_c(?P<group>\\d+)'."
+        ),
+    ] = None,
+    label_key: Annotated[
+        str | None,
+        typer.Option(help="WebDataset: ending of the labels (cls, txt, json). Arrays: their name."),
+    ] = None,
+    image_key: Annotated[
+        str | None,
+        typer.Option(help="Ending (WebDataset), column or array of the images, where there are several."),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Labels of a .npy of images; NAME_labels.npy by default.")
+    ] = None,
+    junk: Annotated[
+        list[str] | None, typer.Option(help="Identity to leave out, any number of times; -1 by default.")
+    ] = None,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="The sources are manifests: join them; splits are kept.")
+    ] = False,
+    prefix: Annotated[
+        str | None,
+        typer.Option(
+            help="With --merge: what tells equal names of two manifests apart, `stem` for their file names, or a name "
+            "for each, by commas; without it equal names are one identity."
+        ),
+    ] = None,
+    redraw_splits: Annotated[
+        bool, typer.Option("--redraw-splits", help="Draw splits even where the source has its own.")
+    ] = False,
     test_fraction: Annotated[float, typer.Option(help="Share of identities held out for testing.")] = 0.1,
     val_fraction: Annotated[float, typer.Option(help="Share of identities held out for validation.")] = 0.0,
     pretrain_fraction: Annotated[
         float, typer.Option(help="Share of training identities for the softmax start.")
     ] = 0.0,
     min_images: Annotated[int, typer.Option(min=1, help="Leave out identities with fewer images.")] = 1,
+    max_images: Annotated[
+        int | None, typer.Option(min=1, help="Of identities with more images, draw so many by seed.")
+    ] = None,
     on_bad_image: Annotated[
         str, typer.Option(help="Missing or empty image files: fail, or quarantine.")
     ] = "fail",
@@ -42,8 +86,10 @@ def ingest(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Turn a folder, CSV or Parquet file into an image manifest. Nothing is copied but inline images."""
+    """Turn images of any common format into an image manifest. Nothing is copied but inline images."""
+    from ...mining.errors import InputError
     from ..console import Console
+    from ..manifests.merge import merge_manifests
     from ..sources.ingest import ingest_images
     from ..sources.options import IngestOptions
 
@@ -53,20 +99,55 @@ def ingest(
         path_column=path_column,
         split_column=split_column,
         group_column=group_column,
+        label_regex=label_regex,
+        label_key=label_key,
+        image_key=image_key,
+        labels=labels,
+        junk=tuple(junk or ("-1",)),
+        redraw_splits=redraw_splits,
         test_fraction=test_fraction,
         val_fraction=val_fraction,
         pretrain_fraction=pretrain_fraction,
         min_images=min_images,
+        max_images=max_images,
         on_bad_image=on_bad_image,  # pyright: ignore[reportArgumentType]  # checked there
         seed=seed,
     )
     console = Console(quiet, as_json)
-    with console.progress("ingest", None, "files") as progress:
-        summary = ingest_images(source, out, options, progress=progress.over)
+    if merge:
+        summary = merge_manifests(source, out, options, prefix, console.progress)
+    elif prefix is None:
+        summary = ingest_images(source, out, options, console.progress)
+    else:
+        raise InputError(f"--prefix {prefix} says nothing without --merge; leave it out, or join manifests")
     for line in summary.lines():
         console.say(line)
     console.say(f"next: subspace init RUN --manifest {out}")
     console.result(summary.to_json())
+
+
+@commands.command(epilog="Example: subspace overlap train.parquet test.parquet --out shared.parquet")
+def overlap(
+    a: Annotated[Path, typer.Argument(metavar="A", help="Image manifest.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Image manifest to compare it with.")],
+    names_only: Annotated[
+        bool, typer.Option("--names-only", help="Compare names of identities, and read no images.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Parquet to write the pairs to.")] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """What two manifests share, by split: identities of equal name, images of equal bytes."""
+    from ..console import Console
+    from ..manifests.overlap import find_overlap
+
+    console = Console(quiet, as_json)
+    found = find_overlap(a, b, images=not names_only, out=out, bars=console.progress)
+    for line in found.lines():
+        console.say(line)
+    if out is not None:
+        console.say(f"  pairs: {out}")
+    console.result(found.to_json())
 
 
 def _list_recipes(asked: bool) -> None:

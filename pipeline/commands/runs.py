@@ -65,11 +65,49 @@ def status(run: RunPath, overrides: Overrides = None, as_json: AsJson = False) -
 @commands.command(epilog="Example: subspace inspect runs/photos/round-000/subspaces.parquet")
 def inspect(
     path: Annotated[Path, typer.Argument(help="Any file or folder of a run, or the run.")],
+    check: Annotated[
+        bool, typer.Option("--check", help="Of a manifest: decode its images, and list what cannot be.")
+    ] = False,
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="With --check: only so many images, drawn at random.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="With --check: Parquet to write the bad images to, if there are any.")
+    ] = None,
+    num_workers: Annotated[
+        int | None, typer.Option(min=0, help="With --check: processes that decode; a core each by default.")
+    ] = None,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Summarise any file or folder of a run: what it is, how much it holds, how it is spread."""
+    """Summarise any file or folder of a run: what it is, how much it holds, how it is spread.
+
+    With --check, bad images are findings and no error (exit code 0), unless all are bad (2).
+    """
+    from ...mining.errors import InputError
+    from ...mining.remote import in_words, is_url
     from ..console import Console
 
+    if check:
+        import os
+
+        from ..manifests.image_check import check_images
+
+        workers = len(os.sched_getaffinity(0)) if num_workers is None else num_workers
+        console = Console(quiet, as_json)
+        checked = check_images(path, console.progress, sample=sample, num_workers=workers, out=out)
+        for line in checked.lines():
+            console.say(line)
+        if out is not None and checked.bad.num_rows:
+            console.say(f"  listed in {out}")
+        return console.result(checked.to_json())
+    for option, given in (("--sample", sample), ("--out", out), ("--num-workers", num_workers)):
+        if given is not None:
+            raise InputError(f"{option} says nothing without --check; leave it out, or add that")
+    if is_url(path):
+        raise InputError(
+            f"{in_words(path)}: only --check reads a manifest from a URL; copy it to a disk to see what it holds"
+        )
     if (path / "subspace.yaml").exists():
         return status(path, None, as_json)
     from ..inspection.summarize import summarize_path

@@ -36,6 +36,7 @@ FOLDER_WORDS = {
     RUN.best.name: "the checkpoint that validates best",
     RUN.jobs.name: "submissions",
     files.CHECKPOINT: "checkpoint",
+    files.EXPORT: "network for other programs",
     files.IDENTITY_PARTS: "parts of an extraction under way",
     files.PLAN: "batch plan",
     files.RESUME: "states to resume from",
@@ -50,7 +51,10 @@ FOLDER_WORDS = {
 NUMBERED = {files.ROUND: "round", "step-": "state to resume from"}
 SUFFIX_WORDS = {
     ".log": "what a job said",
+    ".md": "model card",
+    ".onnx": "network in ONNX",
     ".out": "what a job said",
+    ".pt2": "network as a program of torch",
     ".sh": "script of a job",
     ".yaml": "objects for Kubernetes",
 }

@@ -125,7 +125,7 @@ def begin_run(
         raise InputError(f"{run.config} exists; change it with an editor, or write it anew with --force")
     method = load_recipe(recipe)
     manifest = Manifest.open(manifest_path)
-    basis = {"manifest": str(manifest.path.resolve()), "model": model}
+    basis = {"manifest": manifest.address, "model": model}
     parse_config(basis, overrides, WHERE)  # says what is wrong with the overrides by themselves
     given = keys_of(_nested(overrides))
     by_recipe = _without(method.settings, {fallen for key in given for fallen in FALLS_WITH.get(key, ())})
@@ -138,7 +138,10 @@ def begin_run(
     chosen = settings_of({choice.setting: choice.value for choice in choices})
     config = parse_config(_merged(basis, by_recipe, chosen), overrides, WHERE)
     config = config.model_copy(
-        update={"manifest": str(Path(config.manifest).resolve()), "model": _resolved(config.model)}
+        update={
+            "manifest": Manifest(Path(config.manifest), None, "").address,
+            "model": _resolved(config.model),
+        }
     )
     check_identities(config, manifest)
     facts = examine_network(network, config)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ...mining.artifacts import write_text
+from ...mining.remote import is_url
 from ..console import counted
 from ..run_directory import RunDirectory
 from ..schedule_config import ScheduleConfig
@@ -155,7 +156,7 @@ def asking_kubectl(submission: Submission) -> str:
 def _unseen_manifest(context: Context) -> str | None:
     """What is wrong if the pods cannot see the run's manifest of images; None if they can."""
     path, mount = Path(context.config.manifest), mount_of(context.run, context.config.schedule)
-    if path.resolve().is_relative_to(mount):
+    if is_url(path) or path.resolve().is_relative_to(mount):
         return None
     return f"{path} is not below {mount}, which is all that the pods see; set schedule.kubernetes.mount to a folder above both"
 

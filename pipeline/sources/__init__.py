@@ -2,12 +2,23 @@
 
 options          how a source is read and becomes a manifest
 readers          the kinds of source, and what reads each
-folder           a folder per identity
+listing          what a reader found: a row per image, what was read where, what could not be taken
+folder           a folder per identity, or one with a pattern in the names
+file_names       which files are images, and what a pattern finds in a name
 table            a CSV, TSV or Parquet file that lists images or holds them
+image_list       InsightFace's and MXNet's .lst
+record_io        InsightFace's .rec and .idx
+webdataset       WebDataset's tars
+tar_members      names and places of the files in a tar
+arrays           .npy and .npz of images and labels
+columns          which column of a table says what
+label_text       columns of other people's tables as text, whole numbers and flags
 ingest           any of these to one manifest, ordered by content
+places           where sources and images are: local, or behind a URL
+source_bytes     bytes of a local or remote file by slices
+remote_listing   folders and sizes of remote files
 splits           who is trained on and who is held out
 bad_images       images that cannot be there, found from sizes alone
+row_selection    which rows go into the manifest
 image_spool      images inside a source, on their way to the manifest
-content_hash     a hash of what a table says
-manifest_writer  sorted rows to the manifest file
 """

@@ -2,72 +2,44 @@
 
 The manifest depends on what the source says and on nothing else: rows are ordered by their content, so a shuffled
 CSV or another file system gives the same file, byte for byte. Nothing is copied but images that were inside a
-Parquet file, and no image is decoded. About 200 bytes of memory a row, whatever the size of the images.
+Parquet file, and no image is decoded. Memory is bounded: rows wait in scratch files beside the manifest.
 """
-
-# pyarrow.compute makes its functions when it is imported, out of a type checker's sight.
-# pyright: reportAttributeAccessIssue=false
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...mining.errors import InputError
-from .bad_images import GOOD, MISSING, bad_image_error, file_sizes, quarantine_table, reasons_against
+from ...mining.local_paths import refuse_url
+from ...mining.remote import is_url
+from ..console import Console, Progress
+from ..rows.ingest_summary import IngestSummary, SplitCount
+from ..rows.manifest_writer import quarantine_path, write_manifest
+from ..rows.row_order import RowOrder
+from ..rows.row_scratch import RowScratch
+from .bad_images import file_sizes
 from .image_spool import ImageSpool
-from .manifest_writer import quarantine_path, write_manifest
-from .options import IngestOptions, Track
-from .readers import reader_of
-from .splits import SPLITS, draw_splits, source_splits
+from .listing import Listing, junk_note, named, not_junk, refusal
+from .options import IngestOptions
+from .readers import Reader, read_sources
+from .row_selection import RowSelection
+from .splits import SPLITS, draw_splits
+
+Bars = Callable[[str, int | None, str], AbstractContextManager[Progress]]
+"""Shows one kind of work: what, how much of it (None: unknown), in which unit."""
+NO_BARS: Bars = Console(quiet=True).progress
 
 
-@dataclass(frozen=True)
-class SplitCount:
-    """How much of a manifest one split has."""
-
-    split: str
-    identities: int
-    images: int
-
-
-@dataclass(frozen=True)
-class IngestSummary:
-    """What a manifest holds, and what was left out of it."""
-
-    out: Path
-    fingerprint: str
-    images: int
-    identities: int
-    singletons: int
-    """Identities with one image."""
-    splits: tuple[SplitCount, ...]
-    """In the order train, pretrain, val, test, then any others."""
-    quarantined: int
-    """Images that are missing or broken, and so not in the manifest."""
-    notes: tuple[str, ...]
-    """What may surprise: where the splits are from, fewer held out than asked for, identities left out."""
-
-    def to_json(self) -> dict[str, Any]:
-        """The summary for a program."""
-        return {**asdict(self), "out": str(self.out)}
-
-    def lines(self) -> list[str]:
-        """The summary for a person."""
-        return [
-            f"{self.out}: {self.images:,} images of {self.identities:,} identities, {self.singletons:,} with one image",
-            *(f"  {s.split:<9}{s.identities:>11,} identities{s.images:>13,} images" for s in self.splits),
-            *(f"  {note}" for note in self.notes),
-        ]
-
-
-def ingest_images(source: Path, out: Path, options: IngestOptions, progress: Track = iter) -> IngestSummary:
-    """Write the manifest `out` of the images in `source`: a folder, or a CSV, TSV or Parquet file.
+def ingest_images(
+    source: Path | Sequence[Path], out: Path, options: IngestOptions, bars: Bars = NO_BARS
+) -> IngestSummary:
+    """Write the manifest `out` of the images in `source`: anything of `READERS`, or several of one kind.
 
     Identities are numbered in the byte order of their names. Rows are ordered by identity, then uri, then all
     else that is known of them. The fingerprint is a hash of the rows' content and of the files' sizes, not of
@@ -77,82 +49,104 @@ def ingest_images(source: Path, out: Path, options: IngestOptions, progress: Tra
     Raises:
         InputError: anything wrong with the source, or `out` cannot be written; an old `out` then stays.
     """
-    if source.resolve() in (out.resolve(), quarantine_path(out).resolve()):
-        raise InputError(f"{source} would be overwritten by its own manifest {out}; write it somewhere else")
-    with ImageSpool(beside=out) as spool:
-        rows = _read(source, options, spool, progress)
+    sources = [source] if isinstance(source, Path) else list(source)
+    return make_manifest(sources, read_sources, out, options, bars)
+
+
+def make_manifest(
+    sources: Sequence[Path], reader: Reader, out: Path, options: IngestOptions, bars: Bars
+) -> IngestSummary:
+    """Write the manifest `out` of the rows that `reader` lists, as `ingest_images` does."""
+    _refuse_overwriting(sources, out)
+    source = named(sources)
+    with ImageSpool(beside=out) as spool, RowOrder(beside=out) as order, RowScratch(beside=out) as kept:
+        with bars("read", None, "images") as bar:
+            listing = reader(sources, options, spool, bar.over)
+            said, refused = list(listing.notes), listing.refused
+            for rows in _read(sources, listing, options, said, inline=len(spool.images()) > 0):
+                order.add(rows)
+                if not listing.counted:
+                    bar.update(rows.num_rows)
         images = spool.images()
-        rows, names = _in_order(rows, images)
-        if not len(images):
-            seen = source.is_dir()  # by the progress of the walk
-            rows = rows.append_column("size", [file_sizes(rows["uri"].chunk(0), iter if seen else progress)])
-        reason = reasons_against(rows)
-        if (reason != GOOD).any() and (options.on_bad_image == "fail" or (reason == MISSING).all()):
-            raise bad_image_error(source, rows, reason)
-        bad = quarantine_table(rows, names, reason)
-        rows, names, notes = _with_enough_images(rows.filter(reason == GOOD), names, options.min_images)
-        if len(names) < 2:
-            few = f"{source} has {len(names)} identities with {options.min_images} or more good images"
-            raise InputError(f"{few}; there must be two to tell apart")
-        if "split" in rows.column_names:
-            split, more_notes = source_splits(rows, names, source), ["splits are the source's own"]
+        lengths = pc.binary_length(images)  # pyright: ignore[reportAttributeAccessIssue]
+        selection = RowSelection(source, listing.split_folders, refused, options, kept)
+        with bars("check", order.rows, "images") as bar:
+            for names, rows in order.ranges(images):
+                if len(images):
+                    rows = rows.append_column("size", lengths.take(rows["row"]))
+                    bar.update(rows.num_rows)
+                else:
+                    rows = rows.append_column("size", [file_sizes(rows["uri"].chunk(0), bar.update)])
+                selection.add(names, rows)
+        names, images_I, bad, more = selection.finish()
+        notes = [*said, *more]
+        if selection.splits:
+            split_I = None
+            splits = [SplitCount(name, *counts) for name, counts in selection.splits.items()]
+            notes.append("splits are the source's own")
         else:
-            split, more_notes = _draw(rows["identity_id"].to_numpy(), options)
-        if not pc.any(pc.equal(split, "val")).as_py():
-            hint = "give some the split val" if "split" in rows.column_names else "add --val-fraction 0.05"
-            more_notes.append(f"nobody to validate on, so `subspace run` keeps no best round: {hint}")
-        rows = _with(rows, "split", split)
-        fingerprint = write_manifest(out, rows, names, images, bad)
-    return _summary(out, fingerprint, rows, bad.num_rows, (*notes, *more_notes))
+            split_I, more = _draw(images_I, options)
+            splits, notes = _count(split_I, images_I), [*notes, *more]
+        if "val" not in {count.split for count in splits}:
+            hint = "add --val-fraction 0.05" if split_I is not None else "give some the split val"
+            notes.append(f"nobody to validate on, so `subspace run` keeps no best round: {hint}")
+        with bars("write", kept.rows, "images") as bar:
+            rows = _with_splits(kept.tables(), split_I)
+            fingerprint = write_manifest(out, rows, selection.optional, names, images, bad, bar.update)
+    known = {name: index for index, name in enumerate(SPLITS)}
+    splits.sort(key=lambda count: (known.get(count.split, len(SPLITS)), count.split))
+    if bad.num_rows:
+        notes.insert(0, f"{bad.num_rows:,} bad images left out, listed in {quarantine_path(out)}")
+    return IngestSummary(
+        out=out,
+        fingerprint=fingerprint,
+        images=int(images_I.sum()),
+        identities=len(images_I),
+        singletons=int(np.count_nonzero(images_I == 1)),
+        splits=tuple(splits),
+        quarantined=bad.num_rows,
+        reading=listing.reading,
+        notes=tuple(notes),
+    )
 
 
-def _read(source: Path, options: IngestOptions, spool: ImageSpool, progress: Track) -> pa.Table:
-    """The source's rows, each column in one chunk; its inline images are in `spool`."""
-    rows = reader_of(source)(source, options, spool, progress)
-    if not rows.num_rows:
-        raise InputError(f"{source} lists no images: it has columns and no rows")
-    blank = pc.index(pc.equal(pc.utf8_trim_whitespace(rows["identity"]), ""), True).as_py()
-    if blank >= 0:
-        row = f"row {blank + 1} ({rows['uri'][blank]})"
-        raise InputError(f"{source}: {row} has an empty identity; name it, or leave the row out")
-    return rows.combine_chunks()
+def _refuse_overwriting(sources: Iterable[Path], out: Path) -> None:
+    """Raise InputError where the manifest `out` would take the place of a source, or is a URL."""
+    refuse_url(out)
+    for source in sources:
+        if not is_url(source) and source.resolve() in (out.resolve(), quarantine_path(out).resolve()):
+            raise InputError(
+                f"{source} would be overwritten by its own manifest {out}; write it somewhere else"
+            )
 
 
-def _in_order(listed: pa.Table, images: pa.Array) -> tuple[pa.Table, pa.Array]:
-    """Sort rows by all that is known of them; return them with the names of the identities.
-
-    `identity` becomes `identity_id`, the rank of the name in byte order. Inline images stay where they are, and
-    are compared only where all else is equal; `row` says which one belongs to a row, `size` how large it is.
-    """
-    identity = listed["identity"].chunk(0).dictionary_encode()
-    by_bytes = pc.sort_indices(identity.dictionary).to_numpy()
-    rank = np.empty(len(by_bytes), np.int32)
-    rank[by_bytes] = np.arange(len(by_bytes))
-    rows = listed.drop_columns(["identity"]).add_column(0, "identity_id", [rank[identity.indices.to_numpy()]])
-
-    compared = rows.append_column("image", images) if len(images) else rows
-    order = pc.sort_indices(compared, [(name, "ascending") for name in compared.column_names])
-    rows = rows.take(order)
-    if len(images):
-        rows = rows.append_column("size", pc.binary_length(images).take(order)).append_column("row", order)
-    return rows, identity.dictionary.take(by_bytes)
-
-
-def _with_enough_images(rows: pa.Table, names: pa.Array, least: int) -> tuple[pa.Table, pa.Array, list[str]]:
-    """Leave out identities with fewer than `least` images, and number the others without gaps."""
-    identity_id = rows["identity_id"].to_numpy()
-    kept_I = np.bincount(identity_id, minlength=len(names)) >= least
-    if kept_I.all():
-        return rows, names, []
-    number_I = np.cumsum(kept_I, dtype=np.int32) - 1
-    rows = _with(rows, "identity_id", pa.array(number_I[identity_id])).filter(kept_I[identity_id])
-    note = f"{np.count_nonzero(~kept_I):,} identities left out: they have fewer than {least} good images"
-    return rows, names.filter(kept_I), [note]
+def _read(
+    sources: Sequence[Path], listing: Listing, options: IngestOptions, said: list[str], *, inline: bool
+) -> Iterator[pa.Table]:
+    """The rows that were listed, without those of nobody; each has an identity. What was left out is `said`."""
+    source, seen, kept = named(sources), 0, 0
+    for rows in listing.tables():
+        trimmed = pc.utf8_trim_whitespace(rows["identity"])  # pyright: ignore[reportAttributeAccessIssue]
+        blank = pc.index(pc.equal(trimmed, ""), True).as_py()  # pyright: ignore[reportAttributeAccessIssue]
+        if blank >= 0:
+            row = f"row {seen + blank + 1} ({rows['uri'][blank]})"
+            raise InputError(f"{source}: {row} has an empty identity; name it, or leave the row out")
+        seen += rows.num_rows
+        if not inline:  # readers of images inside a source leave out those of junk themselves
+            rows = rows.filter(not_junk(rows["identity"], options))
+        if options.redraw_splits and "split" in rows.column_names:
+            rows = rows.drop_columns(["split"])
+        kept += rows.num_rows
+        yield rows
+    said += junk_note(seen - kept, options)
+    if len(listing.refused) and options.on_bad_image == "fail":
+        raise refusal(sources, listing.refused, kept)
+    if not kept:
+        raise InputError(f"{source} lists no images: {'; '.join(said) or 'it has columns and no rows'}")
 
 
-def _draw(identity_id: np.ndarray, options: IngestOptions) -> tuple[pa.Array, list[str]]:
-    """Draw the split of each row; say where there are fewer identities to hold out than asked for."""
-    images_I = np.bincount(identity_id)
+def _draw(images_I: np.ndarray, options: IngestOptions) -> tuple[np.ndarray, list[str]]:
+    """Draw the split of each identity; say where there are fewer to hold out than asked for."""
     held_out = {"test": options.test_fraction, "val": options.val_fraction}
     split_I = draw_splits(images_I, **held_out, pretrain=options.pretrain_fraction, seed=options.seed)
     notes = []
@@ -162,33 +156,20 @@ def _draw(identity_id: np.ndarray, options: IngestOptions) -> tuple[pa.Array, li
             notes.append(f"{split} has {drawn:,} of {wanted:,} identities, for want of any with two images")
     if split_I.min() >= SPLITS.index("val"):
         raise InputError(f"{held_out} of {len(images_I)} identities leave none to train on; hold out less")
-    return pa.array(SPLITS, pa.large_string()).take(split_I[identity_id]), notes
+    return split_I, notes
 
 
-def _with(rows: pa.Table, name: str, column: pa.Array | pa.ChunkedArray) -> pa.Table:
-    """`rows` with that column in place of the one of the same name, or as its last."""
-    index = rows.schema.get_field_index(name)
-    return rows.append_column(name, column) if index < 0 else rows.set_column(index, name, column)
+def _count(split_I: np.ndarray, images_I: np.ndarray) -> list[SplitCount]:
+    """How much each split that somebody was drawn for has."""
+    identities = np.bincount(split_I, minlength=len(SPLITS)).tolist()
+    images = np.bincount(split_I, images_I, minlength=len(SPLITS)).astype(int).tolist()
+    return [SplitCount(*count) for count in zip(SPLITS, identities, images, strict=True) if count[1]]
 
 
-def _summary(
-    out: Path, fingerprint: str, rows: pa.Table, quarantined: int, notes: tuple[str, ...]
-) -> IngestSummary:
-    """Count what was written."""
-    images_I = np.bincount(rows["identity_id"].to_numpy())
-    counts = rows.group_by("split").aggregate([("identity_id", "count_distinct"), ("identity_id", "count")])
-    splits = [SplitCount(*count.values()) for count in counts.to_pylist()]
-    known = {name: index for index, name in enumerate(SPLITS)}
-    splits.sort(key=lambda count: (known.get(count.split, len(SPLITS)), count.split))
-    if quarantined:
-        notes = (f"{quarantined:,} bad images left out, listed in {quarantine_path(out)}", *notes)
-    return IngestSummary(
-        out=out,
-        fingerprint=fingerprint,
-        images=rows.num_rows,
-        identities=len(images_I),
-        singletons=int(np.count_nonzero(images_I == 1)),
-        splits=tuple(splits),
-        quarantined=quarantined,
-        notes=notes,
-    )
+def _with_splits(tables: Iterable[pa.Table], split_I: np.ndarray | None) -> Iterator[pa.Table]:
+    """The rows, with the split that was drawn for their identity."""
+    names = pa.array(SPLITS, pa.large_string())
+    for rows in tables:
+        if split_I is not None:
+            rows = rows.append_column("split", names.take(pa.array(split_I[rows["identity_id"].to_numpy()])))
+        yield rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,33 @@ class SourceOptions:
     """Column of split names; an empty one is train."""
     group_column: str | None = None
     """Column of what an evaluation pair must not share, such as a camera; empty where unknown."""
+    label_regex: str | None = None
+    """Pattern searched in the names of the files of a folder, with groups identity, group or split by name; in
+    their paths below the folder where it has a slash."""
+    label_key: str | None = None
+    """WebDataset: ending of the files with labels, such as cls or json. Arrays: name of the array of labels."""
+    image_key: str | None = None
+    """WebDataset: ending of the images, such as jpg. Arrays and Parquet: name of the images."""
+    labels: Path | None = None
+    """File of the labels of a .npy of images; NAME_labels.npy beside it when None."""
+    junk: tuple[str, ...] = ("-1",)
+    """Identities that are left out: -1 is nobody in Market-1501 and in Hugging Face data sets."""
+    redraw_splits: bool = False
+    """Whether splits are drawn although the source has its own."""
+
+    def __post_init__(self) -> None:
+        if self.label_regex is None:
+            return
+        try:
+            groups = set(re.compile(self.label_regex).groupindex)
+        except re.error as error:
+            raise InputError(f"--label-regex {self.label_regex}: {error}; correct the pattern") from error
+        known = ("identity", "group", "split")
+        if not groups or not groups <= set(known):
+            has = f"groups named {', '.join(sorted(groups))}" if groups else "no named group"
+            raise InputError(
+                f"--label-regex {self.label_regex} has {has}; name its groups {', '.join(known)}, as in (?P<identity>\\d+)"
+            )
 
 
 @dataclass(frozen=True)
@@ -47,8 +75,11 @@ class IngestOptions(SourceOptions):
     """What to do about an image that is missing or has no bytes: refuse, or leave it out and list it."""
     min_images: int = 1
     """Identities with fewer images are left out."""
+    max_images: int | None = None
+    """An identity with more images keeps so many, drawn by `seed`; None: all stay."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("test_fraction", "val_fraction", "pretrain_fraction"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(
@@ -61,5 +92,7 @@ class IngestOptions(SourceOptions):
             raise InputError(f"--on-bad-image {self.on_bad_image}: give fail or quarantine")
         if self.min_images < 1:
             raise InputError(f"--min-images {self.min_images}: give 1 or more")
+        if self.max_images is not None and self.max_images < self.min_images:
+            raise InputError(f"--max-images {self.max_images}: give --min-images, {self.min_images}, or more")
         if self.seed < 0:
             raise InputError(f"--seed {self.seed}: give 0 or more")

@@ -1,40 +1,155 @@
 """The kinds of source, and what reads each.
 
-A reader gets (source, options, spool, progress) and returns a row per image: columns identity and uri, and offset
-and length, split, group where the source has them. Bytes of images that lie inside the source go to the spool, one
-per row. A new kind of source is a file of this folder and a line of `READERS`.
+A reader gets (sources, options, spool, progress) and returns a `Listing`, a row per image. Bytes of images that lie
+inside a source go to the spool, one per row. A new kind of source is a file of this folder and a line of `READERS`.
 """
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-import pyarrow as pa
-
 from ...mining.errors import InputError
-from ...mining.local_paths import refuse_url
+from ...mining.remote import refuse_unknown_scheme, url_of
+from .arrays import list_npy, list_npz
 from .folder import list_folder
+from .image_list import list_lst
 from .image_spool import ImageSpool
+from .listing import Listing, joined, named
 from .options import SourceOptions, Track
+from .record_io import list_records
 from .table import list_csv, list_parquet
+from .webdataset import list_webdataset
 
-Reader = Callable[[Path, SourceOptions, ImageSpool, Track], pa.Table]
+Reader = Callable[[Sequence[Path], SourceOptions, ImageSpool, Track], Listing]
+OneReader = Callable[[Path, SourceOptions, ImageSpool, Track], Listing]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of source."""
+
+    name: str
+    """In the plural, for messages."""
+    read: Reader
+    options: frozenset[str]
+    """The fields of SourceOptions that say something about it."""
+
+
+def kind(name: str, read: OneReader, *options: str) -> Kind:
+    """A kind whose sources are read one by one."""
+
+    def read_each(
+        sources: Sequence[Path], options: SourceOptions, spool: ImageSpool, progress: Track
+    ) -> Listing:
+        return joined(sources, [read(source, options, spool, progress) for source in sources])
+
+    return Kind(name, read_each, frozenset(options))
+
+
+_COLUMNS = ("identity_column", "path_column", "split_column", "group_column")
+_TABLE = kind("tables", list_csv, "root", *_COLUMNS)
 
 FOLDER = "folder"
-READERS: dict[str, Reader] = {
-    FOLDER: list_folder,
-    ".csv": list_csv,
-    ".tsv": list_csv,
-    ".parquet": list_parquet,
+READERS: dict[str, Kind] = {
+    FOLDER: kind("folders", list_folder, "label_regex"),
+    ".csv": _TABLE,
+    ".tsv": _TABLE,
+    ".parquet": kind("Parquet files", list_parquet, "root", *_COLUMNS, "image_key"),
+    ".tar": Kind("tars", list_webdataset, frozenset({"label_key", "image_key", *_COLUMNS} - {"path_column"})),
+    ".lst": kind("lists of images", list_lst, "root"),
+    ".rec": kind("RecordIO files", list_records),
+    ".npy": kind(".npy files", list_npy, "labels"),
+    ".npz": kind(".npz files", list_npz, "label_key", "image_key"),
 }
-"""Readers by the suffix of a file, such as `.csv`, or by the scheme of a URL, such as `s3:`."""
+"""Kinds by the suffix of a file, such as `.csv`, or by the scheme of a URL, such as `s3:`."""
 
+_SHARDS = (".parquet", ".tar", ".rec")
+"""Files of which a folder may hold many in place of images."""
+_COMPRESSED = "no place in it can be pointed at, so it would be unpacked for every image; unpack it once"
+_REFUSED = {
+    ".gz": _COMPRESSED,
+    ".tgz": _COMPRESSED,
+    ".bz2": _COMPRESSED,
+    ".xz": _COMPRESSED,
+    ".zst": _COMPRESSED,
+    ".zip": "its members are compressed; unpack it to a folder",
+    ".pkl": "a pickle runs code when it is read; save it as .npz or Parquet",
+    ".pickle": "a pickle runs code when it is read; save it as .npz or Parquet",
+    ".bin": "InsightFace's .bin of test pairs is a pickle, which runs code when it is read; give the .rec",
+    ".idx": "it only says where records begin; give the .rec beside it",
+}
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:(?=/)")
 
 
-def reader_of(source: Path) -> Reader:
+def read_sources(
+    sources: Sequence[Path], options: SourceOptions, spool: ImageSpool, progress: Track
+) -> Listing:
+    """List the images of one source, or of several of one kind.
+
+    Raises:
+        InputError: nothing is there, nothing reads it, they are of several kinds, or an option has no meaning there.
+    """
+    files = [file for source in sources for file in shards_of(source)]
+    kinds = {id(found): found for found in map(reader_of, files)}
+    if len(kinds) != 1:
+        names = " and ".join(found.name for found in kinds.values())
+        raise InputError(
+            f"{named(sources)}: these are {names}; ingest one kind at a time, and join the manifests"
+        )
+    (found,) = kinds.values()
+    for field in fields(SourceOptions):
+        given = getattr(options, field.name) != field.default
+        if given and field.name not in {*found.options, "junk", "redraw_splits"}:
+            option = "--" + field.name.replace("_", "-")
+            raise InputError(f"{option} says nothing about {found.name} such as {files[0]}; leave it out")
+    listing = found.read(files, options, spool, progress)
+    if options.redraw_splits and "split" in listing.rows.schema.names:
+        note = "the source's own splits are left aside (--redraw-splits)"
+        listing = replace(listing, notes=(*listing.notes, note))
+    return listing
+
+
+def shards_of(source: Path) -> list[Path]:
+    """The files that are read: those inside of a folder of shards, else `source` itself.
+
+    A folder of shards holds .parquet, .tar or .rec files of one kind and no images; a download from Hugging Face has
+    them in its folder `data`.
+    """
+    if not source.is_dir():
+        return [source]
+    try:
+        with os.scandir(source) as entries:
+            visible = [entry for entry in entries if not entry.name.startswith(".")]
+            found = {
+                suffix: sorted(
+                    source / entry.name for entry in visible if entry.name.lower().endswith(suffix)
+                )
+                for suffix in _SHARDS
+            }
+    except OSError as error:
+        raise InputError(f"cannot read {source}: {error.strerror}; check its permissions") from error
+    kinds_here = [suffix for suffix, paths in found.items() if paths]
+    if len(kinds_here) > 1:
+        raise InputError(f"{source} holds {' and '.join(kinds_here)} files; give those of one kind")
+    if kinds_here:
+        folders = [entry.name for entry in visible if entry.is_dir()]
+        if folders:
+            raise InputError(
+                f"{source} holds {kinds_here[0]} files and folders, such as {min(folders)}; give the files by name, "
+                "or move them away to read the folders"
+            )
+        return found[kinds_here[0]]
+    if [entry.name for entry in visible if entry.is_dir()] == ["data"]:
+        below = shards_of(source / "data")
+        return [source] if below == [source / "data"] else below
+    return [source]
+
+
+def reader_of(source: Path) -> Kind:
     """What reads `source`.
 
     Raises:
@@ -43,13 +158,28 @@ def reader_of(source: Path) -> Reader:
     scheme = _SCHEME.match(str(source))
     if scheme and scheme[0] in READERS:
         return READERS[scheme[0]]
-    refuse_url(source)
+    if scheme and scheme[0] == "hf:":
+        name = str(source).removeprefix("hf:").strip("/").removeprefix("datasets/")
+        raise InputError(
+            f"hf://{name} is not read over the network, as training reads images many times over; download it once "
+            "(hf download NAME --repo-type dataset --local-dir FOLDER), and give the folder"
+        )
+    url = url_of(source)
+    if url is not None:
+        refuse_unknown_scheme(url)
+    if url is not None and source.suffix.lower() not in (*READERS, *_REFUSED):
+        return READERS[FOLDER]  # what it is shows when it is listed
     if source.is_dir():
         return READERS[FOLDER]
     suffixes = " ".join(kind for kind in READERS if kind.startswith("."))
     wanted = f"give a folder of images or a {suffixes} file"
-    if not source.exists():
+    if url is None and not source.exists():
+        if re.search(r"[*?{\[]", str(source)):
+            raise InputError(f"{source} does not exist; a pattern is for the shell: write it without quotes")
         raise InputError(f"{source} does not exist; {wanted}")
-    if source.suffix.lower() not in READERS:
+    suffix = source.suffix.lower()
+    if suffix in _REFUSED:
+        raise InputError(f"{source} is refused: {_REFUSED[suffix]}")
+    if suffix not in READERS:
         raise InputError(f"{source} cannot be read as a source; {wanted}")
-    return READERS[source.suffix.lower()]
+    return READERS[suffix]

@@ -13,8 +13,6 @@ seen, and a test on other photographs of the training identities would flatter i
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -35,11 +33,11 @@ def canonical_split(name: str) -> str:
     return lower if lower in SPLITS else name
 
 
-def source_splits(rows: pa.Table, names: pa.Array, source: Path) -> pa.ChunkedArray:
+def source_splits(rows: pa.Table, names: pa.Array, source: str, folders: bool) -> pa.ChunkedArray:
     """The source's own split of each row, made canonical.
 
-    Split folders must not share an identity at all. A split column must not share one between training and the
-    rest, while held-out splits may: a query and its gallery do.
+    Split folders (`folders`) must not share an identity at all. A split column must not share one between training
+    and the rest, while held-out splits may: a query and its gallery do.
 
     Raises:
         InputError: one is shared; the message names it.
@@ -48,7 +46,7 @@ def source_splits(rows: pa.Table, names: pa.Array, source: Path) -> pa.ChunkedAr
     canonical = pa.array(map(canonical_split, distinct.to_pylist()), pa.large_string())
     split = canonical.take(pc.index_in(rows["split"], value_set=distinct))
     trained = pc.is_in(split, pa.array(TRAINING, pa.large_string()))
-    side = split if source.is_dir() else pc.if_else(trained, "a training split", "a held-out split")
+    side = split if folders else pc.if_else(trained, "a training split", "a held-out split")
 
     ends = pa.table({"identity_id": rows["identity_id"], "side": side}).group_by("identity_id")
     ends = ends.aggregate([("side", "min"), ("side", "max")])
@@ -58,7 +56,9 @@ def source_splits(rows: pa.Table, names: pa.Array, source: Path) -> pa.ChunkedAr
             names[first["identity_id"]].as_py(),
             f"{first['side_min']} and in {first['side_max']}",
         )
-        raise InputError(f"{source}: identity {identity!r} is in {sides}; keep it in one of them")
+        raise InputError(
+            f"{source}: identity {identity!r} is in {sides}; keep it in one of them, or draw the splits anew (--redraw-splits)"
+        )
     return split
 
 

@@ -77,6 +77,7 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
             config.extract.precision,
             batch_size=config.extract.batch_size,
             num_workers=config.extract.num_workers,
+            flip=held.settings.flip,
         )
         pairs = len(probe) * (len(gallery) + len(distractor))
         seconds = embedding.seconds + pairs * (

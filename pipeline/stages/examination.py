@@ -43,7 +43,7 @@ def examine(
     """
     gallery, probe, distractor = held.choose_images(manifest)
     wanted = np.unique(np.concatenate((gallery, probe, distractor)))
-    rows = _embeddings_of(wanted, network, config, manifest, options)
+    rows = _embeddings_of(wanted, network, config, manifest, options, flip=held.settings.flip)
     gallery, probe, distractor = _readable(rows, gallery, probe, distractor, manifest.identity_id)
 
     identity_id, settings = manifest.identity_id, held.settings
@@ -68,7 +68,13 @@ class _Rows:
 
 
 def _embeddings_of(
-    image_id: np.ndarray, network: Backbone, config: RunConfig, manifest: Manifest, options: Options
+    image_id: np.ndarray,
+    network: Backbone,
+    config: RunConfig,
+    manifest: Manifest,
+    options: Options,
+    *,
+    flip: bool,
 ) -> _Rows:
     chunks = ImageChunks(image_id, config.extract.batch_size)
     dataset = DecodedBatches(ImageStore(manifest, config.data.decoder), chunks, network.input)
@@ -77,7 +83,7 @@ def _embeddings_of(
     batches = load_batches(dataset, range(len(chunks)), workers, pin=device.type == "cuda")
     ids, rows = [], []
     with options.console.progress("eval", len(image_id), "images") as progress:
-        for embedded in embed(network, batches, device, config.extract.precision):
+        for embedded in embed(network, batches, device, config.extract.precision, flip=flip):
             if embedded.batch.bad and config.data.on_bad_image == "fail":
                 bad = embedded.batch.bad[0]
                 raise InputError(

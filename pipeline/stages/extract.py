@@ -25,11 +25,13 @@ def extract_fields(context: Context) -> dict[str, Any]:
         fields["recluster.refresh"] = "running"
     if config.extract.max_images is not None:
         fields["seed"] = config.seed
+    # runs made before there was such a setting keep their fingerprints
+    unset = () if config.extract.flip else ("flip",)
     return {
         **fields,
         "data.train_splits": list(config.data.train_splits),
         "data.on_bad_image": config.data.on_bad_image,
-        **flat_fields("extract", config.extract.model_dump(), without=("num_workers",)),
+        **flat_fields("extract", config.extract.model_dump(), without=("num_workers", *unset)),
     }
 
 

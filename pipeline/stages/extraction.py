@@ -69,6 +69,7 @@ class Extraction:
             self.config.extract.precision,
             batch_size=self.config.extract.batch_size,
             num_workers=self.num_workers,
+            flip=self.config.extract.flip,
         )
         means, kept = len(self.identities) * D * 4, images * D * 2 * self.config.extract.keep_embeddings
         part = min(len(self.identities), self.config.extract.identities_per_part) * D * 4
@@ -110,7 +111,7 @@ class Extraction:
             ImageStore(self.manifest, self.config.data.decoder), image_ids, self.network.input
         )
         batches = load_batches(dataset, range(len(image_ids)), self.num_workers, pin=device.type == "cuda")
-        embedded = embed(self.network, batches, device, extract.precision)
+        embedded = embed(self.network, batches, device, extract.precision, flip=extract.flip)
         for part in todo:
             self._extract_part(part, islice(embedded, image_ids.of(part)), progress)
 

@@ -55,8 +55,8 @@ class HeldOut:
     def fields(self) -> dict[str, Any]:
         """What the choice of images and the metrics are a function of, beside the manifest."""
         section = "validation" if isinstance(self.settings, ValidationConfig) else "eval"
-        # left out while it is null: runs made before there was such a setting keep their fingerprints
-        unset = ("metrics",) if self.settings.metrics is None else ()
+        # left out while they are not set: runs made before there were such settings keep their fingerprints
+        unset = tuple(name for name in ("metrics", "flip") if not getattr(self.settings, name))
         return {
             "seed": self.seed,
             self.setting: list(self.splits),

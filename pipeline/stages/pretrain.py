@@ -44,7 +44,10 @@ def pretrain_fields(context: Context) -> dict[str, Any]:
             **flat_fields(
                 "pretrain",
                 config.pretrain.model_dump()
-                | {"loss_args": fingerprint_arguments(config.pretrain.loss_args)},
+                | {
+                    "loss_args": fingerprint_arguments(config.pretrain.loss_args),
+                    "augment": config.pretrain.augment.fingerprint_fields(),
+                },
                 without=UNIMPORTANT,
             ),
         }
@@ -118,6 +121,7 @@ def _estimate(context: Context) -> str:
         lambda: build_pretraining_loss(pretrain.loss, pretrain.loss_args, classes),
         pretrain,
         pretrain.optimizer,
+        pretrain.augment,
         context.options,
         steps=pretrain.steps,
         P=P,

@@ -45,6 +45,7 @@ def round_estimate(context: Context) -> str:
         lambda: build_loss(train.loss, train.loss_args, _training_set(context)),
         train,
         train.optimizer,
+        train.augment,
         context.options,
         steps=len(plan),
         P=context.config.plan.P,

@@ -23,7 +23,11 @@ def train_fields(context: Context) -> dict[str, Any]:
         "plan.singletons": config.plan.singletons,
         **flat_fields(
             "train",
-            config.train.model_dump() | {"loss_args": fingerprint_arguments(config.train.loss_args)},
+            config.train.model_dump()
+            | {
+                "loss_args": fingerprint_arguments(config.train.loss_args),
+                "augment": config.train.augment.fingerprint_fields(),
+            },
             without=(*UNIMPORTANT, "collapse"),
         ),
     }

@@ -13,6 +13,7 @@ import torch
 
 from ...mining.errors import StoppedEarly
 from ...train import distributed
+from ...train.augmented_batches import augment_batches
 from ...train.checkpoint_meta import CheckpointMeta, read_meta
 from ...train.collapse import Collapse, CollapseGuard
 from ...train.data.batches import DecodedBatches, ImageBatch, load_batches
@@ -131,12 +132,11 @@ class Training:
         self.network.to(device)
         self.loss.to(device)
         before = self.states.restore(self.begin_with)
-        step = before.step
-        if step:
-            options.console.say(f"{self.stage.label}: resuming at step {step} of {len(self.plan)}")
+        if before.step:
+            options.console.say(f"{self.stage.label}: resuming at step {before.step} of {len(self.plan)}")
         if not self.checkpoint.exists():
             options.console.say(self._how(before))
-            self.states.save(self.checkpoint, self._train(step, device, options))
+            self.states.save(self.checkpoint, self._train(before.step, device, options))
         self.states.finish()
         return self._summary()
 
@@ -154,7 +154,7 @@ class Training:
         """Train on from `step`; return the step of the end, that of the plan or an earlier one."""
         steps = len(self.plan)
         loaded = load_batches(self.dataset, range(step, steps), self.num_workers, pin=device.type == "cuda")
-        batches = copied_ahead(loaded, device)
+        batches = augment_batches(copied_ahead(loaded, device), self.dataset, device)
         if step == 0 and self.guard.goes_back:
             self.states.save(self.states.at(0), 0)
         phases = Phases(device)
@@ -163,8 +163,7 @@ class Training:
         stop.graceful = True
         try:
             with options.console.progress(self.stage.name, steps, "steps", step) as progress:
-                note, records = "", self._records(batches, device, phases)
-                stale = False
+                note, stale, records = "", False, self._records(batches, device, phases)
                 while step < steps and not stale:
                     record = next(records)
                     self._refuse_bad_images(record)

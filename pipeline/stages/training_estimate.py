@@ -10,11 +10,12 @@ from torch import nn
 
 from ...train import distributed
 from ...train.data.images import ImageStore
+from ...train.data.settings import AugmentConfig
 from ...train.devices import pick_device, settled
 from ...train.networks.backbone import Backbone
 from ...train.optimizer_config import OptimizerConfig
 from ...train.optimizers import build_optimizer
-from ...train.speed import LoadedWork, decode_seconds, step_speed
+from ...train.speed import LoadedWork, change_seconds, decode_seconds, step_speed
 from ...train.training_config import LoaderConfig
 from ...train.workers import worker_count
 from ..console import about, amount
@@ -26,6 +27,7 @@ def estimate_training(
     loss: Callable[[], nn.Module],
     loader: LoaderConfig,
     optimizer: OptimizerConfig,
+    augment: AugmentConfig,
     options: Options,
     *,
     steps: int,
@@ -45,6 +47,7 @@ def estimate_training(
     """
     count, device = distributed.count(), pick_device(options.device)
     own = max(2, round(images_per_batch / count))
+    changing = change_seconds(augment, network.input, device, own)
     learned = loss() if count == 1 else None
     modules: list[nn.Module] = [network, *([learned] if learned is not None else [])]
     speed = step_speed(
@@ -57,7 +60,7 @@ def estimate_training(
         min(own, loader.chunk_size or own),
     )
     twice = 4 / 3 if loader.chunk_size is not None and loader.chunk_size < own else 1  # forward once more
-    compute = steps * (own * speed.image * twice + speed.batch)
+    compute = steps * (own * (speed.image * twice + changing) + speed.batch)
     decode = steps * own * decode_seconds(store, sample, network.input)
     work = LoadedWork(compute, decode, worker_count(loader.num_workers, device), device)
     weights = sum(parameter.numel() for module in modules for parameter in module.parameters()) * 4

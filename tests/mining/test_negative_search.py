@@ -65,7 +65,10 @@ def test_blocks_hold_all_but_the_own_identity(monkeypatch: pytest.MonkeyPatch) -
 @given(
     labels=st.lists(st.integers(0, 9), min_size=1, max_size=40),
     rule=st.builds(
-        NegativeRule, st.integers(1, 5), skip=st.integers(0, 3), max_similarity=st.sampled_from([None, 0.5])
+        NegativeRule,
+        st.integers(1, 5),
+        range_min=st.integers(0, 3),
+        max_similarity=st.sampled_from([None, 0.5]),
     ),
     side=st.integers(1, 12),
     seed=st.integers(0, 99),
@@ -91,6 +94,46 @@ def test_half_of_the_similarities_say_what_all_say(
     torch.testing.assert_close(half.positive_similarity[is_positive], whole.positive_similarity[is_positive])
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    range_min=st.integers(0, 3),
+    range_max=st.integers(4, 30),
+    max_score=st.sampled_from([None, 0.6]),
+    absolute_margin=st.sampled_from([None, 0.0, 0.1]),
+    relative_margin=st.sampled_from([None, 0.05, 0.5]),
+    seed=st.integers(0, 99),
+)
+def test_the_rules_are_those_of_mine_hard_negatives(
+    range_min: int,
+    range_max: int,
+    max_score: float | None,
+    absolute_margin: float | None,
+    relative_margin: float | None,
+    seed: int,
+) -> None:
+    """sentence-transformers' order of work, for queries with one positive each: the nearest `range_max` are candidates, margins
+    and scores take some away, `range_min` of what is left are skipped, and the next three serve."""
+    random = torch.Generator().manual_seed(seed)
+    rows = torch.randn(24, 4, generator=random, dtype=torch.float64) + 0.5
+    rows, labels = torch.nn.functional.normalize(rows), torch.arange(24) // 2
+    share = None if relative_margin is None else 1 - relative_margin
+    rule = NegativeRule(3, range_min, max_score, absolute_margin, share, range_max)
+    found = nearest_negatives(rows, rows, LabelRuns.of(labels), rule)
+    for query in range(24):
+        scores, positive = rows @ rows[query], float(rows[query ^ 1] @ rows[query])
+        scores[labels == labels[query]] = -torch.inf
+        kept, corpus = scores.topk(min(range_max, 22))
+        if absolute_margin is not None:
+            kept[kept + absolute_margin >= positive] = -torch.inf
+        if relative_margin is not None:
+            kept[kept >= positive * (1 - relative_margin)] = -torch.inf
+        if max_score is not None:
+            kept[kept > max_score] = -torch.inf
+        kept, order = kept.sort(descending=True, stable=True)
+        wanted = corpus[order][range_min : range_min + 3][kept[range_min : range_min + 3] > -torch.inf]
+        assert found.place[query, 0][found.similarity[query, 0] > -torch.inf].tolist() == wanted.tolist()
+
+
 def test_half_precision_finds_almost_the_nearest() -> None:
     random = torch.Generator().manual_seed(0)
     rows = torch.nn.functional.normalize(torch.randn(400, 32, generator=random))
@@ -105,5 +148,7 @@ def test_half_precision_finds_almost_the_nearest() -> None:
 def test_no_negatives_are_refused() -> None:
     with pytest.raises(InputError, match="negatives=0"):
         NegativeRule(0)
-    with pytest.raises(InputError, match="skip=-1"):
-        NegativeRule(1, skip=-1)
+    with pytest.raises(InputError, match="range_min=-1"):
+        NegativeRule(1, range_min=-1)
+    with pytest.raises(InputError, match="range_max=2 must be above range_min=2"):
+        NegativeRule(1, range_min=2, range_max=2)

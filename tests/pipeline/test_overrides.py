@@ -165,3 +165,10 @@ def test_a_notebook_has_the_kept_settings_too(new_run: Path) -> None:
     context = Context.open(new_run)
     assert (context.config.plan.steps, context.kept) == (4, ("plan.steps=4",))
     assert Context.open(new_run, ["plan.steps=6"]).config.plan.steps == 6
+
+
+def test_an_older_name_is_kept_once_under_the_name_of_today(new_run: Path) -> None:
+    today = "train.loss_args.batch_ohnm.absolute_margin=0.1"
+    assert keep(new_run, "train.loss_args.batch_ohnm.relative_margin=0.1") == [today]
+    assert keep(new_run, "train.loss_args.batch_ohnm.relative_margin=0.1") == []
+    assert kept(new_run) == [today]

@@ -119,15 +119,15 @@ def test_steps_that_learned_nothing_do_not_count() -> None:
 
 
 def test_the_ladder_takes_more_negatives_then_semi_hard_ones_then_lower_rates() -> None:
-    loss = BatchOHNMLoss(0.3, 1, skip=2)
+    loss = BatchOHNMLoss(0.3, 1, range_min=2)
     guard = CollapseGuard(loss, WINDOW)
     said, taken = [], []
     while (rung := guard.soften(7)) is not None:
         said.append(rung)
-        taken.append((loss.negatives, loss.rule.relative_margin, guard.lr_factor))
+        taken.append((loss.negatives, loss.rule.absolute_margin, guard.lr_factor))
     assert taken == [(10, None, 1), (10, 0.0, 1), (10, 0.0, 0.3), (10, 0.0, 0.1), (10, 0.0, 0.03)]
     assert said[0] == "10 negatives instead of 1"
-    assert (loss.rule.skip, guard.level, guard.sound_step) == (2, 5, 7)
+    assert (loss.rule.range_min, guard.level, guard.sound_step) == (2, 5, 7)
 
 
 def test_the_ladder_of_other_losses_lowers_the_rate() -> None:

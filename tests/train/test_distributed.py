@@ -22,6 +22,10 @@ from subspace.train.losses import LOSSES
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in LOSSES if name not in ("xbm", "offline")},
     "batch_ohnm": ("batch_ohnm", {"batch_ohnm": {"margin": 1.0}}),
+    "of others": (
+        "pml:ArcFaceLoss + pml:TripletMarginLoss",
+        {"pml:TripletMarginLoss": {"triplets_per_anchor": 2}, "pml:ArcFaceLoss": {"scale": 16}},
+    ),
     "xbm:batch_ohnm": (
         "xbm:batch_ohnm",
         {"batch_ohnm": {"margin": 1.0}, "xbm": {"memory_size": 50, "warmup_steps": 0}},

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from subspace.mining import Manifest
 from subspace.train import build_backbone, speed
 from subspace.train.data.images import ImageStore
+from subspace.train.data.settings import AugmentConfig
 from subspace.train.devices import PLAIN
 from subspace.train.losses.batch_ohnm import BatchOHNMLoss
 from subspace.train.networks.backbone import Backbone, ImageInput
@@ -132,3 +133,12 @@ def test_a_gpu_that_waits_for_images_is_said() -> None:
     )
     assert speed.LoadedWork(compute=10, decode=80, num_workers=8, device=gpu).slow_decoding == ""
     assert speed.LoadedWork(compute=10, decode=95, num_workers=1, device=CPU).slow_decoding == ""
+
+
+def test_changes_of_images_are_timed_where_there_are_any() -> None:
+    assert speed.change_seconds(AugmentConfig(flip=0.5, shift=2), ImageInput(32), CPU, 16) == 0
+    few, many = (
+        speed.change_seconds(config, ImageInput(32), CPU, 64)
+        for config in (AugmentConfig(brightness=0.4), AugmentConfig(brightness=0.4, crop=(0.5, 1), blur=1))
+    )
+    assert 0 < few < many < 0.01

@@ -4,6 +4,8 @@ settings       what decodes images, and how training images change at random: se
 images         an image by its number, from wherever it lies, to a uint8 array
 framing        an image of any size to the pixels of a network: its box, resized, cropped or padded
 image_files    bytes of many images, in the order in which they lie in their files
+remote_files   the same out of remote files, through fsspec
+piece_runs     neighbours in a file, which one read gets
 jpeg           a plain JPEG straight to the decoder
 image_index    where the images of a manifest lie, in a file: no memory per image
 plan_reader    a plan folder, a batch of image ids a step
@@ -11,5 +13,7 @@ plan_sampler   the same as a batch sampler for anybody's data loader
 batches        batches of decoded images, made ahead by worker processes
 device_copies  each batch on its way to a GPU while the network works on the one before it
 augmentation   mirrored and moved images, drawn for each place in a batch
+drawn_changes  what else is drawn for the images of a batch: crops, colours, blurs, as numbers
+pixel_changes  these changes in torch, on any device
 shares         a batch that several processes share, and how their rows come together
 """

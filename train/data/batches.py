@@ -73,6 +73,8 @@ class ImageBatch:
     bad: list[BadImage]
     share: BatchShare | None = None
     """Where these images stand in the whole batch; None: they are the whole."""
+    places: np.ndarray | None = None
+    """int64[b], place of each image in the whole batch, unreadable ones counted; None: they are the whole, and readable."""
 
     def pin_memory(self) -> ImageBatch:
         """The same with its images in pinned memory; torch's loader calls it."""
@@ -87,6 +89,7 @@ class DecodedBatches(Dataset[ImageBatch | InputError]):
 
     Args:
         input: what images are fitted to; an int stretches them to so many pixels a side.
+        augment: its `flip` and `shift` are done here, the rest by `train.augmented_batches`, with the same seed.
         process: (number, of how many) processes that share every batch; this one decodes its `share`.
 
     Example:
@@ -145,13 +148,14 @@ class DecodedBatches(Dataset[ImageBatch | InputError]):
         if bad:
             pixels[: readable.sum()] = pixels[readable]
             memory, pixels = memory[: readable.sum()], pixels[: readable.sum()]
-        if self.augment:
-            places = np.arange(own.start, own.stop)[readable]
+        places = np.arange(own.start, own.stop)[readable]
+        if self.augment and self.augment.while_loading:
             random = generator(*self.seed, "augment", index)
             augmented(pixels, self.augment, random, places, len(planned))
         part = BatchShare(planned, own.start, readable) if self.process[1] > 1 else None
         images = memory.permute(0, 3, 1, 2)
-        return ImageBatch(index, planned[own][readable], images, [bad[place] for place in sorted(bad)], part)
+        unreadable = [bad[place] for place in sorted(bad)]
+        return ImageBatch(index, planned[own][readable], images, unreadable, part, places)
 
 
 def load_batches(

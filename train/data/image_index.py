@@ -48,8 +48,8 @@ class IndexedImages(ImageStore):
 
     def __init__(self, index: Path, manifest: Manifest, decoder: DecoderSetting = "auto") -> None:
         self.index, self.images = index, len(manifest)
+        self.folder = manifest.folder
         self.jpeg, self._boxes = jpeg_decoder(decoder), _boxes(manifest)
-        self.folder = str(manifest.path.resolve().parent)
         self._file = open(index, "rb", buffering=0)  # noqa: SIM115  (lives as long as the store)
 
     def __getstate__(self) -> dict[str, Any]:

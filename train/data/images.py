@@ -18,6 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ...mining.errors import InputError
 from ...mining.manifest import Manifest
+from ...mining.remote import is_url, joined_url
 from ..image_input import ImageInput
 from .framing import Box, clipped, detail_wanted, framed, scaled_box
 from .image_files import Piece, read_pieces
@@ -69,15 +70,15 @@ class ImageStore:
         self._uri = table["uri"]
         self._offset = table["offset"]
         self._length = table["length"]
+        self.folder = manifest.folder
         self._box = [table[name] for name in BOX] if BOX[0] in table.column_names else None
-        self.folder = str(manifest.path.resolve().parent)
 
     def read(self, image_id: int) -> bytes:
         """The encoded bytes of one image.
 
         Raises:
             OSError: the file is missing or shorter than the manifest says.
-            InputError: a URI scheme that is not a local file.
+            InputError: a URI of a scheme that is not read.
         """
         _, data, _ = next(self._read_all(np.array([image_id])))
         if isinstance(data, OSError):
@@ -105,10 +106,12 @@ class ImageStore:
             yield place, data, boxes[place]
 
     def _path(self, uri: str) -> str:
-        scheme, separator, _ = uri.partition("://")
-        if separator and scheme != "file":
-            raise InputError(f"cannot read {uri}: only local files are supported, not {scheme}://")
-        return os.path.join(self.folder, unquote(urlsplit(uri).path) if separator else uri)
+        """The absolute path of an image's file, or its URL."""
+        if uri.startswith("file://"):
+            return unquote(urlsplit(uri).path)
+        if is_url(uri):
+            return uri
+        return joined_url(self.folder, uri) if is_url(self.folder) else os.path.join(self.folder, uri)
 
     def _row(self, image_id: int) -> tuple[bytes | None, str | None, int | None, int | None, Box | None]:
         """What the manifest says of one image: image, uri, offset, length, box."""

@@ -3,7 +3,8 @@
     registry               every loss that a run can name, a row each with its settings as data; no torch
     setting_rules          which values a setting may have: a number in a range, a word, a flag; no torch
     building               an expression such as batch_ohnm + 0.5*arcface, checked without torch, then built
-    loss                   what every loss answers besides its value, and a weighted sum of losses
+    own_losses             losses from elsewhere: python:module:function and pml:NAME
+    loss                   what every loss answers besides its value, a module of one's own as a loss, and a weighted sum
     batch_ohnm             every anchor-positive pair with the anchor's k nearest negatives, the paper's loss
     triplet_rules          batch all, batch hard, semi-hard
     random_triplets        negatives drawn uniformly (OHNM), or by distance
@@ -11,8 +12,7 @@
     pair_losses            contrastive, multi-similarity, circle, pairwise CosFace
     verification           is this pair one identity: cross-entropy
     class_losses           softmax, CosFace, ArcFace, MV-Softmax, CurricularFace, circle
-    cosine_head            the head of the class losses: cross-entropy over scaled cosines
-    cosine_margins         what each margin does to the cosines, as functions
+    cosine_head            the head of the class losses: cross-entropy over scaled cosines, and the margins
     partial_fc             class losses over a part of the classes: Partial FC, subspace softmax
     oim                    online instance matching: a table of running means and a queue
     cross_batch_memory     the embeddings of recent batches as references of a pair or triplet loss
@@ -49,6 +49,7 @@ if TYPE_CHECKING:  # the same names once more, for type checkers and editors
     from .cross_batch_memory import CrossBatchMemory as CrossBatchMemory
     from .loss import EmbeddingLoss as EmbeddingLoss
     from .loss import JointLoss as JointLoss
+    from .loss import OwnLoss as OwnLoss
     from .loss import TripletLoss as TripletLoss
     from .loss import TripletStatistics as TripletStatistics
     from .offline_triplets import OfflineTripletLoss as OfflineTripletLoss
@@ -86,7 +87,7 @@ _NAMES = {
         "SoftmaxLoss",
     ],
     "cross_batch_memory": ["CrossBatchMemory"],
-    "loss": ["EmbeddingLoss", "JointLoss", "TripletLoss", "TripletStatistics"],
+    "loss": ["EmbeddingLoss", "JointLoss", "OwnLoss", "TripletLoss", "TripletStatistics"],
     "offline_triplets": ["OfflineTripletLoss"],
     "oim": ["OIMLoss"],
     "pair_losses": ["CirclePairLoss", "ContrastiveLoss", "MultiSimilarityLoss", "PairwiseCosFaceLoss"],

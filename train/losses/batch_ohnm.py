@@ -17,7 +17,7 @@ from ...mining.errors import SubspaceWarning
 from ...mining.negative_search import NegativeRule
 from .loss import Rung, TripletLoss, TripletStatistics
 from .pair_engine import Outcome, pair_loss, rule
-from .registry import check_settings
+from .registry import check_settings, with_older_names
 from .sorted_pairs import SortedPairs
 from .triplet_choice import hinge, nearest
 
@@ -44,17 +44,23 @@ class BatchOHNMLoss(TripletLoss):
         squared: False takes the Euclidean distance, 0 to 2.
         soft_margin: softplus(d_ap - d_an) instead of the hinge (Hermans et al. 2017), mean over all triplets;
             m then only decides which triplets count as active in the statistics.
+        margin_inside: softplus(d_ap - d_an + m), the soft margin of pytorch-metric-learning (`smooth_loss`).
         mean_over_active: False divides the hinge by all mined triplets, so that the gradient fades as they
             are learned.
-        skip: leave out the nearest negatives up to this rank.
-        max_similarity: leave out negatives with a higher cosine (likely the same identity, mislabelled).
-        relative_margin: only negatives with cosine below the positive's minus this; 0 is the semi-hard rule of
+        range_min: leave out the nearest negatives up to this rank, of those that the rules below allow.
+        range_max: look at the negatives up to this rank and no further, even if the rules below leave few of them.
+        max_similarity: leave out negatives with a higher cosine (likely the same identity, mislabelled); the `max_score` of
+            sentence-transformers' mine_hard_negatives, whose names the other three are.
+        absolute_margin: only negatives with cosine below the positive's minus this; 0 is the semi-hard rule of
             FaceNet (Schroff et al. 2015).
+        share_of_positive: only negatives with cosine below this share of the positive's; 0.95 is their relative_margin=0.05,
+            NV-Retriever's TopK-PercPos (Moreira et al. 2024).
         choose_in: bfloat16 finds the negatives in half precision, which a GPU does ten times as fast; negatives that are
             almost equally near may change places. Their cosines are exact all the same.
         never: int[p, 2] pairs of labels that are never each other's negatives (known or suspected duplicates).
     """
 
+    @with_older_names("batch_ohnm")
     def __init__(
         self,
         margin: float = 0.3,
@@ -62,10 +68,13 @@ class BatchOHNMLoss(TripletLoss):
         *,
         squared: bool = True,
         soft_margin: bool = False,
+        margin_inside: bool = False,
         mean_over_active: bool = True,
-        skip: int = 0,
+        range_min: int = 0,
+        range_max: int | None = None,
         max_similarity: float | None = None,
-        relative_margin: float | None = None,
+        absolute_margin: float | None = None,
+        share_of_positive: float | None = None,
         choose_in: Literal["float32", "bfloat16"] = "float32",
         never: Tensor | None = None,
     ) -> None:
@@ -77,16 +86,22 @@ class BatchOHNMLoss(TripletLoss):
                 "negatives": negatives,
                 "squared": squared,
                 "soft_margin": soft_margin,
+                "margin_inside": margin_inside,
                 "mean_over_active": mean_over_active,
-                "skip": skip,
+                "range_min": range_min,
+                "range_max": range_max,
                 "max_similarity": max_similarity,
-                "relative_margin": relative_margin,
+                "absolute_margin": absolute_margin,
+                "share_of_positive": share_of_positive,
                 "choose_in": choose_in,
             },
         )
         self.margin = margin
-        self.rule = NegativeRule(negatives, skip, max_similarity, relative_margin)
+        self.rule = NegativeRule(
+            negatives, range_min, max_similarity, absolute_margin, share_of_positive, range_max
+        )
         self.squared, self.soft_margin, self.mean_over_active = squared, soft_margin, mean_over_active
+        self.margin_inside = margin_inside
         self.choose_in = choose_in
         self.never = torch.empty((0, 2), dtype=torch.int64) if never is None else never.reshape(-1, 2).cpu()
 
@@ -104,8 +119,8 @@ class BatchOHNMLoss(TripletLoss):
         """Yield: at least 10 negatives and three times as many; then semi-hard negatives only."""
         more = max(10, 3 * self.negatives)
         yield Rung(f"{more} negatives instead of {self.negatives}", self._with_rule(negatives=more))
-        if self.rule.relative_margin is None:
-            yield Rung("semi-hard negatives only", self._with_rule(relative_margin=0.0))
+        if not self.rule.per_positive:
+            yield Rung("semi-hard negatives only", self._with_rule(absolute_margin=0.0))
 
     def _with_rule(self, **changed: Any) -> Callable[[], None]:
         def take() -> None:
@@ -137,6 +152,7 @@ class BatchOHNMLoss(TripletLoss):
             "margin": self.margin,
             "squared": self.squared,
             "soft_margin": self.soft_margin,
+            "margin_inside": self.margin_inside,
             "mean_over_active": self.mean_over_active,
             "choose_in": self.choose_in,
             "negatives": asdict(self.rule),

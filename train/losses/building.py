@@ -3,6 +3,7 @@
 batch_ohnm                          one loss
 batch_ohnm + 0.5*arcface            a weighted sum of any
 xbm:multi_similarity                a loss with a memory of past batches (cross-batch memory)
+python:module:function              the user's own; pml:NAME is pytorch-metric-learning's
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...mining.errors import InputError
-from .registry import LOSSES, check_settings, renamed_arguments
+from .own_losses import PML_PREFIX, build_own, check_own, find_own, is_own
+from .registry import LOSSES, LossRow, check_settings, renamed_arguments
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +32,7 @@ _UNASKED = (
     ("batch_ohnm", {"margin": 0.3, "negatives": 3}),
 )
 """What `subspace.yaml` has, or had when it was written, whatever its loss."""
-_TERM = re.compile(r"^(?:(?P<weight>[0-9.eE+-]+)\*)?(?P<memory>xbm:)?(?P<name>[a-z_]+)$")
+_TERM = re.compile(r"^(?:(?P<weight>[0-9.eE+-]+)\*)?(?P<memory>xbm:)?(?P<name>[a-z_]+|pml:\w*|python:.*)$")
 _PRETRAINING = "pretrain.loss"
 CLASS_LOSSES = tuple(name for name, row in LOSSES.items() if row.needs_classes and not row.too_early)
 """Losses that can train a starting network by themselves."""
@@ -85,6 +88,11 @@ class _Term(NamedTuple):
     def names(self) -> tuple[str, ...]:
         return ("xbm", self.name) if self.memory else (self.name,)
 
+    @property
+    def row(self) -> LossRow | None:
+        """None of a loss that is not of this folder."""
+        return LOSSES.get(self.name)
+
 
 def check_loss(
     expression: str, arguments: Mapping[str, Mapping[str, Any]], setting: str = "train.loss"
@@ -116,12 +124,12 @@ def check_pretraining_loss(expression: str, arguments: Mapping[str, Mapping[str,
     """
     terms = _parse(expression, _PRETRAINING)
     for term in terms:
-        if LOSSES[term.name].too_early:
+        if term.row and term.row.too_early:
             raise InputError(
-                f"{_PRETRAINING}={expression}: {LOSSES[term.name].too_early}; use {', '.join(CLASS_LOSSES)}"
+                f"{_PRETRAINING}={expression}: {term.row.too_early}; use {', '.join(CLASS_LOSSES)}"
             )
     _check(terms, expression, renamed_arguments(arguments, _PRETRAINING), _PRETRAINING)
-    if not any(term.name in CLASS_LOSSES for term in terms):
+    if not any(term.name in CLASS_LOSSES or is_own(term.name) for term in terms):
         raise InputError(
             f"{_PRETRAINING}={expression} has no class loss, and a network that knows nothing learns little from "
             f"pairs; use {', '.join(CLASS_LOSSES)}, alone or in a sum"
@@ -156,13 +164,24 @@ def build_loss(
     _check(terms, expression, arguments, setting)
     parts = []
     for term in terms:
-        part = _build(term.name, arguments, training_set)
-        parts.append(_build("xbm", arguments, training_set, loss=part) if term.memory else part)
+        part = _build(term.name, arguments, training_set, setting)
+        parts.append(_build("xbm", arguments, training_set, setting, loss=part) if term.memory else part)
     weights = [term.weight for term in terms]
     loss = parts[0] if weights == [1.0] else JointLoss(parts, weights)
-    if loss.labels_are_places and isinstance(training_set, TrainingSet):
+    if isinstance(training_set, TrainingSet) and any(part.begins_at_means for part in parts):
         loss.begin_at(training_set.means())
     return loss
+
+
+def find_own_losses(expression: str, setting: str = "train.loss") -> None:
+    """Import what an expression names beside the losses of this folder, so that what is missing is known hours earlier.
+
+    Raises:
+        InputError: there is no such module, function or package.
+    """
+    for term in _parse(expression, setting):
+        if is_own(term.name):
+            find_own(term.name, setting)
 
 
 def build_pretraining_loss(
@@ -187,9 +206,14 @@ def _parse(expression: str, setting: str) -> list[_Term]:
     terms = []
     for text in re.sub(r"\s*\+\s*(?=[0-9.]*[*a-z]|[0-9])", "|", expression.strip()).split("|"):
         match = _TERM.match(text.replace(" ", ""))
-        if match is None or match["name"] not in LOSSES or match["name"] == "xbm":
+        if match is not None and is_own(match["name"]):
+            check_own(match["name"], f"{setting}={expression}")
+        elif match is None or match["name"] not in LOSSES or match["name"] == "xbm":
+            near = get_close_matches(match["name"], LOSSES, 1) if match else []
+            guess = f"did you mean {near[0]}? " if near else ""
             raise InputError(
-                f"unknown loss '{text.strip()}' in {setting}={expression}; use {', '.join(LOSSES)}"
+                f"unknown loss '{text.strip()}' in {setting}={expression}; {guess}use {', '.join(LOSSES)}, "
+                "python:module:function or pml:NAME"
             )
         try:
             weight = float(match["weight"] or 1)
@@ -203,13 +227,17 @@ def _check(
     terms: list[_Term], expression: str, arguments: Mapping[str, Mapping[str, Any]], setting: str
 ) -> None:
     for term in terms:
-        if term.memory and not LOSSES[term.name].takes_references:
+        if term.memory and not (
+            term.row.takes_references if term.row else not term.name.startswith(PML_PREFIX)
+        ):
             raise InputError(
                 f"{setting}={expression}: a memory cannot serve '{term.name}', which takes no references (ref_emb, "
                 f"ref_labels)"
             )
     used = dict.fromkeys(name for term in terms for name in term.names())
     for name in used:
+        if is_own(name):  # it checks its own
+            continue
         own, settings = arguments.get(name, {}), LOSSES[name].settings
         wrong = next((key for key in own if key not in settings), None)
         if wrong is not None:
@@ -228,8 +256,12 @@ def _build(
     name: str,
     arguments: Mapping[str, Mapping[str, Any]],
     training_set: TrainingSet | NewClasses,
+    setting: str,
     **given: EmbeddingLoss,
 ) -> EmbeddingLoss:
+    if is_own(name):
+        about = {key: getattr(training_set, key) for key in ("num_classes", "embedding_size", "seed")}
+        return build_own(name, arguments.get(name, {}), about, setting)
     row = LOSSES[name]
     kind = getattr(import_module(f".{row.module}", __package__), row.class_name)
     answers: dict[str, Any] = dict(given)

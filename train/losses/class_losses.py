@@ -14,15 +14,17 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .cosine_head import CosineClassLoss
-from .cosine_margins import (
+from .cosine_head import (
+    CosineClassLoss,
     adaptive_emphasis,
     arcface_target,
     circle_others,
     circle_own,
     cosface_target,
     curricular_emphasis,
+    easy_target,
     fixed_emphasis,
+    straight_through,
     widened_angle,
 )
 from .registry import check_settings
@@ -95,6 +97,8 @@ class ArcFaceLoss(CosineClassLoss):
 
     Args:
         margin: m in radians, 0.3 to 0.5; pytorch-metric-learning takes degrees, its 28.6 is 0.5 here.
+        margin_gradient: `constant` is InsightFace's (arcface_torch, CombinedMarginLoss): the target is cos(theta_y + m) at
+            every angle, and its gradient that of c_y, as if the margin were a constant. `exact` is that of the formula.
         scale: s; 64, or 32 for small networks.
     """
 
@@ -104,14 +108,17 @@ class ArcFaceLoss(CosineClassLoss):
         embedding_size: int,
         *,
         margin: float = 0.5,
+        margin_gradient: Literal["exact", "constant"] = "exact",
         scale: float = 64.0,
         seed: int = 0,
     ) -> None:
-        check_settings("arcface", {"margin": margin, "scale": scale})
+        check_settings("arcface", {"margin": margin, "margin_gradient": margin_gradient, "scale": scale})
         super().__init__(num_classes, embedding_size, scale=scale, seed=seed)
-        self.m = margin
+        self.m, self.margin_gradient = margin, margin_gradient
 
     def margin(self, own_B1: Tensor, cosine_BC: Tensor) -> tuple[Tensor, Tensor]:
+        if self.margin_gradient == "constant":
+            return straight_through(widened_angle(own_B1, self.m), own_B1), cosine_BC
         return arcface_target(own_B1, self.m), cosine_BC
 
 
@@ -129,6 +136,7 @@ class MVSoftmaxLoss(CosineClassLoss):
 
     Args:
         margin: m; None is the paper's: 0.35 for 'am', 0.5 for 'arc'.
+        easy_margin: no margin for images of c_y <= m ('am') or c_y <= 0 ('arc'), as in FaceX-Zoo and the authors' own code.
         t: 0.1 to 0.3; 0 leaves CosFace or ArcFace.
         scale: s; 32.
     """
@@ -141,23 +149,25 @@ class MVSoftmaxLoss(CosineClassLoss):
         kind: Literal["am", "arc"] = "am",
         weighting: Literal["fixed", "adaptive"] = "adaptive",
         margin: float | None = None,
+        easy_margin: bool = False,
         t: float = 0.2,
         scale: float = 32.0,
         seed: int = 0,
     ) -> None:
-        check_settings(
-            "mv_softmax", {"kind": kind, "weighting": weighting, "margin": margin, "t": t, "scale": scale}
-        )
+        how = {"kind": kind, "weighting": weighting, "margin": margin, "easy_margin": easy_margin}
+        check_settings("mv_softmax", {**how, "t": t, "scale": scale})
         super().__init__(num_classes, embedding_size, scale=scale, seed=seed)
         usual = 0.35 if kind == "am" else 0.5
         self.m = usual if margin is None else margin
-        self.t, self.kind, self.weighting = t, kind, weighting
+        self.t, self.kind, self.weighting, self.easy_margin = t, kind, weighting, easy_margin
 
     def margin(self, own_B1: Tensor, cosine_BC: Tensor) -> tuple[Tensor, Tensor]:
         if self.kind == "am":
             threshold_B1 = target_B1 = cosface_target(own_B1, self.m)
         else:
             threshold_B1, target_B1 = widened_angle(own_B1, self.m), arcface_target(own_B1, self.m)
+        if self.easy_margin:
+            target_B1 = easy_target(own_B1, threshold_B1, self.m if self.kind == "am" else 0.0)
         emphasis = fixed_emphasis if self.weighting == "fixed" else adaptive_emphasis
         return target_B1, torch.where(cosine_BC > threshold_B1, emphasis(cosine_BC, self.t), cosine_BC)
 

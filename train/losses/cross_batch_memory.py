@@ -62,7 +62,8 @@ class CrossBatchMemory(HostCounts, EmbeddingLoss):
         if embedding_size < 1:
             raise InputError(f"embedding_size={embedding_size} must be at least 1")
         check_settings("xbm", {"memory_size": memory_size, "warmup_steps": warmup_steps})
-        self.loss, self.memory_size, self.warmup_steps = loss, memory_size, warmup_steps
+        self.loss, self.embedding_size = loss, embedding_size
+        self.memory_size, self.warmup_steps = memory_size, warmup_steps
         self._host_labels: Tensor | None = None
         self.register_buffer("embedding_memory", torch.zeros(memory_size, embedding_size))
         self.register_buffer("label_memory", torch.zeros(memory_size, dtype=torch.int64))
@@ -84,11 +85,6 @@ class CrossBatchMemory(HostCounts, EmbeddingLoss):
         Raises:
             InputError: another embedding size than the memory's, NaN or infinity; nothing is kept then.
         """
-        if embeddings.ndim != 2 or embeddings.shape[1] != self.embedding_memory.shape[1]:
-            raise InputError(
-                f"embeddings of shape {list(embeddings.shape)}, but the memory holds "
-                f"{self.embedding_memory.shape[1]} numbers each"
-            )
         filled = min(self.count("kept"), self.memory_size)
         if filled:
             ref_emb = torch.cat([embeddings, self.embedding_memory[:filled]])

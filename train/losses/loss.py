@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+
+from ...mining.device_copies import to_device
+from ...mining.errors import InputError
+from ..user_functions import blamed
+from .step_generator import StepSeeds, seeded_globally
+from .unit_length import check_finite, check_images, working_dtype
 
 
 class TripletStatistics(NamedTuple):
@@ -39,6 +45,9 @@ class EmbeddingLoss(nn.Module):
     A subclass defines `forward(self, embeddings, labels)` for float[B, D] embeddings and int[B] labels, which
     may lie on the CPU while the embeddings lie on a GPU: then nothing waits for it. One that compares images takes `ref_emb`, `ref_labels` and `own_start` after them, as `pair_loss` explains.
 
+    Whoever calls it, `forward` gets embeddings in float32 (float64 stays) of a shape that fits the labels, with autocast off;
+    the gradient comes back in the type of the embeddings. Call `backward` outside autocast, as torch advises.
+
     >>> class Spread(EmbeddingLoss):
     ...     def forward(self, embeddings, labels, ref_emb=None, ref_labels=None, own_start=None):
     ...         return embeddings.std()
@@ -49,8 +58,24 @@ class EmbeddingLoss(nn.Module):
 
     takes_references: bool = True
     """Whether positives and negatives may come from elsewhere, such as a memory of past batches."""
+    embedding_size: int | None = None
+    """D, of a loss that was built for it; None: any."""
     statistics: TripletStatistics | None = None
     """Statistics of the latest batch, of a loss over triplets."""
+
+    def __call__(self, embeddings: Tensor, labels: Tensor, *references: Any, **named: Any) -> Tensor:
+        """Return the scalar loss.
+
+        Raises:
+            InputError: no embeddings, or of another shape, type or size than float[B, D]; labels that are no int[B].
+        """
+        check_images("embeddings", embeddings, labels)
+        if self.embedding_size not in (None, embeddings.shape[1]):
+            raise InputError(
+                f"embeddings of {embeddings.shape[1]} numbers, but {type(self).__name__} was built for {self.embedding_size}"
+            )
+        with torch.autocast(embeddings.device.type, enabled=False):
+            return super().__call__(embeddings.to(working_dtype(embeddings)), labels, *references, **named)
 
     @property
     def collapsed_value(self) -> float | None:
@@ -62,6 +87,11 @@ class EmbeddingLoss(nn.Module):
         """Whether labels must number the identities 0..C-1; other losses only compare them."""
         return False
 
+    @property
+    def begins_at_means(self) -> bool:
+        """Whether `begin_at` does anything, so that the means are worth reading."""
+        return self.labels_are_places
+
     def begin_at(self, means_CD: Tensor) -> None:
         """Let the vectors of the C identities begin at their means, float[C, D]; nothing without such vectors."""
 
@@ -71,7 +101,7 @@ class EmbeddingLoss(nn.Module):
 
 
 class TripletLoss(EmbeddingLoss):
-    """A triplet loss: for equal embeddings it rests at its margin, or at ln 2 with a soft margin.
+    """A triplet loss: for equal embeddings it rests at its margin m, or with a soft margin at ln 2 or ln(1 + e^m).
 
     >>> from subspace.train.losses import BatchHardLoss
     >>> isinstance(BatchHardLoss(margin=0.3), TripletLoss), BatchHardLoss(margin=0.3).collapsed_value
@@ -80,11 +110,101 @@ class TripletLoss(EmbeddingLoss):
 
     margin: float
     soft_margin: bool = False
+    margin_inside: bool = False
 
     @property
     def collapsed_value(self) -> float | None:
-        """The margin m, or ln 2."""
-        return math.log(2) if self.soft_margin else self.margin
+        """The value where d_ap = d_an."""
+        if not self.soft_margin:
+            return self.margin
+        return math.log1p(math.exp(self.margin)) if self.margin_inside else math.log(2)
+
+
+class OwnLoss(EmbeddingLoss):
+    """A module of the user's own behind the face of a loss: called as `module(embeddings, labels)`, it returns a scalar.
+
+    Labels come on the device of the embeddings, as places 0..C-1 in the training set. torch's and NumPy's global generators
+    are seeded for the call by (seed, step) and left as they were, so that a module that draws from them resumes exactly and
+    draws the same in every process. Parameters are trained and buffers saved as those of any module. An `EmbeddingLoss` keeps
+    its own answers.
+
+    >>> class Pull(nn.Module):
+    ...     def forward(self, embeddings, labels):
+    ...         return (embeddings[0] - embeddings[1]).square().sum()
+    >>> OwnLoss(Pull(), spec="python:mine:pull", seed=0)(torch.eye(2), torch.tensor([0, 0]))
+    tensor(2.)
+
+    Args:
+        spec: what errors call it.
+        miner: of pytorch-metric-learning; what it finds in the batch is the module's third argument.
+
+    Raises:
+        OwnCodeError: the module raised an error; its traceback is the user's part of it.
+        InputError: it returns no scalar, or on the CPU NaN or infinity.
+    """
+
+    def __init__(self, module: nn.Module, spec: str, seed: int, miner: nn.Module | None = None) -> None:
+        super().__init__()
+        self.module, self.miner, self.spec = module, miner, spec
+        self.steps = StepSeeds(seed, f"loss {spec}")
+        self.takes_references = self._ours is not None and self._ours.takes_references
+
+    @property
+    def _ours(self) -> EmbeddingLoss | None:
+        return self.module if isinstance(self.module, EmbeddingLoss) else None
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        ref_emb: Tensor | None = None,
+        ref_labels: Tensor | None = None,
+        own_start: int | None = None,
+    ) -> Tensor:
+        """Return what the module returns; references are for an `EmbeddingLoss` that takes them."""
+        references = () if ref_emb is None else (ref_emb, ref_labels, own_start)
+        if embeddings.device.type == "cpu":
+            check_finite(embeddings)
+        labels = labels if self._ours else to_device(labels.long(), embeddings.device)
+        with blamed(self.spec), seeded_globally(self.steps()):
+            more = references if self.miner is None else (self.miner(embeddings, labels),)
+            value = self.module(embeddings, labels, *more)
+        if not isinstance(value, Tensor) or value.ndim != 0:
+            what = (
+                f"shape {list(value.shape)}" if isinstance(value, Tensor) else f"type {type(value).__name__}"
+            )
+            raise InputError(
+                f"{self.spec} returned a value of {what}: return a scalar tensor, such as the mean"
+            )
+        if value.device.type == "cpu" and not torch.isfinite(value):
+            raise InputError(f"{self.spec} returned {value.item()} for embeddings that are finite")
+        self.statistics = self._ours.statistics if self._ours else None
+        return value
+
+    @property
+    def collapsed_value(self) -> float | None:
+        """That of an `EmbeddingLoss`."""
+        return self._ours.collapsed_value if self._ours else None
+
+    @property
+    def labels_are_places(self) -> bool:
+        """True, but for an `EmbeddingLoss` that does without."""
+        return self._ours.labels_are_places if self._ours else True
+
+    @property
+    def begins_at_means(self) -> bool:
+        """That of an `EmbeddingLoss`."""
+        return self._ours is not None and self._ours.begins_at_means
+
+    def begin_at(self, means_CD: Tensor) -> None:
+        """Let an `EmbeddingLoss` begin there."""
+        if self._ours:
+            self._ours.begin_at(means_CD)
+
+    def rungs(self) -> Iterator[Rung]:
+        """Yield those of an `EmbeddingLoss`."""
+        if self._ours:
+            yield from self._ours.rungs()
 
 
 class JointLoss(EmbeddingLoss):

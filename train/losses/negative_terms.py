@@ -162,12 +162,14 @@ class LogSumExp:
         return ways[0] + ways[1].T if tile.mirrored else ways[0]
 
 
-class SquaredHinges:
-    """Σ [m - d]+², d the Euclidean distance of unit vectors."""
+class Hinges:
+    """Σ [m - d]+ or its square, d the Euclidean distance of unit vectors, and on demand how many are above 0."""
 
-    def __init__(self, pairs: SortedPairs, margin: float) -> None:
-        self.margin = margin
+    def __init__(self, pairs: SortedPairs, margin: float, squared: bool, counted: bool) -> None:
+        self.margin, self.squared, self.counted = margin, squared, counted
         self.sum_B = pairs.anchors_BD.new_zeros(len(pairs.anchors_BD))
+        self.active_B = torch.zeros(len(self.sum_B), dtype=torch.int64, device=self.sum_B.device)
+        """Negatives nearer than the margin, where they are counted."""
 
     def begin(self, tile: Tile) -> None:
         """Put what is no negative far away."""
@@ -180,7 +182,14 @@ class SquaredHinges:
 
     def look(self, tile: Tile) -> None:
         """Add up."""
-        hinge = self._distance(tile).neg_().add_(self.margin).clamp_(min=0).square_()
+        hinge = self._distance(tile).neg_().add_(self.margin).clamp_(min=0)
+        if self.counted:
+            active = hinge > 0
+            self.active_B[tile.rows] += active.sum(dim=1)
+            if tile.mirrored:
+                self.active_B[tile.columns] += active.sum(dim=0)
+        if self.squared:
+            hinge.square_()
         self.sum_B[tile.rows] += hinge.sum(dim=1)
         if tile.mirrored:
             self.sum_B[tile.columns] += hinge.sum(dim=0)
@@ -190,9 +199,10 @@ class SquaredHinges:
         return self.sum_B
 
     def slope(self, tile: Tile, slope_B: Tensor) -> Tensor:
-        """2 [m - d]+ / d, and 0 where d is held at its least."""
+        """2 [m - d]+ / d, or 1 / d where d is below m; 0 where d is held at its least."""
         distance = self._distance(tile)
-        slope = functional.relu(self.margin - distance).mul_(2).div_(distance)
+        slope = functional.relu(self.margin - distance)
+        slope = (slope.mul_(2) if self.squared else slope.gt_(0)).div_(distance)
         slope.mul_(distance > 1.0001e-6)
         factor = slope_B[tile.rows, None]
         return slope.mul_(factor + slope_B[tile.columns] if tile.mirrored else factor)

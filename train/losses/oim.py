@@ -79,7 +79,7 @@ class OIMLoss(EmbeddingLoss):
             {"queue_size": queue_size, "temperature": temperature, "momentum": momentum, "start": start},
         )
         self.temperature, self.momentum = temperature, momentum
-        self.num_classes, self.queue_size = num_classes, queue_size
+        self.num_classes, self.embedding_size, self.queue_size = num_classes, embedding_size, queue_size
         table = torch.zeros(num_classes, embedding_size)
         if start == "random":
             table.normal_(generator=torch.Generator().manual_seed(seed))
@@ -104,7 +104,7 @@ class OIMLoss(EmbeddingLoss):
             InputError: NaN or infinity among the embeddings, or a label outside -1..C-1.
         """
         unit_BD = unit_embeddings(embeddings)
-        labels_B = checked_labels(labels, len(unit_BD), self.num_classes, lowest=UNLABELLED)
+        labels_B = checked_labels(labels, self.num_classes, lowest=UNLABELLED)
         labels_B = to_device(labels_B, unit_BD.device)
         fixed_BD = unit_BD.detach()
         value, gradient_BD = self._value_and_gradient(fixed_BD, labels_B)

@@ -24,7 +24,7 @@ from torch import Tensor
 from ...mining.errors import InputError
 from ...mining.label_runs import LabelRuns
 from .sorted_pairs import SortedPairs
-from .unit_length import check_finite, through_normalisation, unit_and_length, working_dtype
+from .unit_length import check_finite, check_images, through_normalisation, unit_and_length, working_dtype
 
 STATISTICS = 6
 """Numbers that a rule hands back for the log; those that it has not are NaN."""
@@ -113,28 +113,19 @@ def check_pairs(
     Raises:
         InputError: as `pair_loss` says.
     """
-    _check("embeddings", embeddings_BD, labels_B)
+    check_images("embeddings", embeddings_BD, labels_B)
     if ref_emb is None or ref_labels is None:
         if ref_emb is not None or ref_labels is not None or own_start is not None:
             raise InputError(
                 "ref_emb and ref_labels go together, and own_start goes with them: give all or none"
             )
         return
-    _check("references", ref_emb, ref_labels)
+    check_images("references", ref_emb, ref_labels)
     B, R = len(embeddings_BD), len(ref_emb)
     if ref_emb.shape[1] != embeddings_BD.shape[1]:
         raise InputError(f"references have {ref_emb.shape[1]} numbers, embeddings {embeddings_BD.shape[1]}")
     if own_start is not None and not 0 <= own_start <= R - B:
         raise InputError(f"own_start={own_start}: a batch of {B} does not fit in {R} references there")
-
-
-def _check(name: str, embeddings: Tensor, labels: Tensor) -> None:
-    if embeddings.ndim != 2 or len(embeddings) == 0:
-        raise InputError(
-            f"{name} of shape {list(embeddings.shape)}: expected [images, numbers], one image or more"
-        )
-    if labels.shape != embeddings.shape[:1]:
-        raise InputError(f"{len(embeddings)} {name}, but labels of shape {list(labels.shape)}")
 
 
 @torch.library.custom_op("subspace::pair_loss", mutates_args=())

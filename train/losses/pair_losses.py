@@ -18,14 +18,15 @@ from .negative_terms import (
     LARGEST_EXPONENT,
     NOTHING,
     Exponentials,
+    Hinges,
     LogSumExp,
     NegativeTerms,
-    SquaredHinges,
     loss_of_totals,
 )
 from .pair_engine import Outcome, pair_loss, rule
 from .registry import check_settings
 from .sorted_pairs import SortedPairs
+from .triplet_choice import distance
 
 
 class ContrastiveLoss(EmbeddingLoss):
@@ -40,13 +41,27 @@ class ContrastiveLoss(EmbeddingLoss):
     >>> print(f"{loss(embeddings, labels=torch.tensor([0, 0, 1, 1])):.4f}")
     0.1114
 
+    pytorch-metric-learning's ContrastiveLoss is `squared=False, separate_means=True`; its neg_margin is m here.
+
     Args:
         margin: m; 0.5 to 1.4, where 1.41 is the distance of unrelated directions.
+        pos_margin: p; same-identity pairs nearer than this cost nothing: [d - p]+ in place of d.
+        squared: False takes [d - p]+ and [m - d]+ themselves, neither squared nor halved.
+        separate_means: the mean over the same-identity pairs that cost something, plus that over the others that do.
     """
 
-    def __init__(self, margin: float = 1.0) -> None:
+    def __init__(
+        self,
+        margin: float = 1.0,
+        pos_margin: float = 0.0,
+        *,
+        squared: bool = True,
+        separate_means: bool = False,
+    ) -> None:
         super().__init__()
-        check_settings("contrastive", {"margin": margin})
+        self.settings = {"margin": margin, "pos_margin": pos_margin}
+        self.settings |= {"squared": squared, "separate_means": separate_means}
+        check_settings("contrastive", self.settings)
         self.margin = margin
 
     def forward(
@@ -58,9 +73,7 @@ class ContrastiveLoss(EmbeddingLoss):
         own_start: int | None = None,
     ) -> Tensor:
         """Return the scalar loss; 0 with a zero gradient without pairs or with one identity."""
-        return pair_loss(
-            "contrastive", {"margin": self.margin}, embeddings, labels, ref_emb, ref_labels, own_start
-        )[0]
+        return pair_loss("contrastive", self.settings, embeddings, labels, ref_emb, ref_labels, own_start)[0]
 
 
 class MultiSimilarityLoss(EmbeddingLoss):
@@ -188,16 +201,31 @@ class PairwiseCosFaceLoss(EmbeddingLoss):
 
 
 @rule("contrastive")
-def _contrastive(pairs: SortedPairs, margin: float) -> Outcome:
+def _contrastive(
+    pairs: SortedPairs, margin: float, pos_margin: float, squared: bool, separate_means: bool
+) -> Outcome:
     exists_BP = pairs.exists_BP
-    count = (exists_BP.sum() + pairs.negatives_B.sum()).clamp(min=1)
+    terms = Hinges(pairs, margin, squared, counted=separate_means)
 
     def formula(total_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        same = ((2 - 2 * pairs.positive_cosine) * exists_BP).sum()
-        each = 1 / (2 * count).to(total_B)
-        return (same + total_B.sum()) * each, each.expand_as(total_B), -2 * each * exists_BP
+        if squared and pos_margin == 0:  # by the cosine alone: no root whose slope has no end
+            same_BP = 2 - 2 * pairs.positive_cosine
+            slope_BP = torch.full_like(same_BP, -2.0)
+        else:
+            d_BP, d_slope_BP = distance(pairs.positive_cosine, squared=False)
+            same_BP = functional.relu(d_BP - pos_margin)
+            slope_BP = d_slope_BP * (2 * same_BP if squared else same_BP > 0)
+            same_BP = same_BP.square() if squared else same_BP
+        each_p = each_n = 1 / ((1 + squared) * (exists_BP.sum() + pairs.negatives_B.sum()).clamp(min=1))
+        if separate_means:
+            costing = ((same_BP > 0) & exists_BP).sum(), terms.active_B.sum()
+            each_p, each_n = (1 / ((1 + squared) * count.clamp(min=1)) for count in costing)
+        each_p, each_n = each_p.to(total_B), each_n.to(total_B)
+        same, other = (same_BP * exists_BP).sum(), total_B.sum()
+        loss = same * each_p + other * each_n if separate_means else (same + other) * each_n
+        return loss, each_n.expand_as(total_B), slope_BP * exists_BP * each_p
 
-    return Outcome(loss_of_totals(pairs, SquaredHinges(pairs, margin), formula))
+    return Outcome(loss_of_totals(pairs, terms, formula))
 
 
 @rule("multi_similarity")

@@ -30,6 +30,8 @@ from .step_generator import HostCounts
 from .unit_length import unit_embeddings
 
 Kind = Literal["softmax", "cosface", "arcface"]
+MarginGradient = Literal["exact", "constant"]
+ShareOf = Literal["others", "all"]
 HEADS: dict[Kind, type[SoftmaxLoss | CosFaceLoss | ArcFaceLoss]] = {
     "softmax": SoftmaxLoss,
     "cosface": CosFaceLoss,
@@ -37,8 +39,19 @@ HEADS: dict[Kind, type[SoftmaxLoss | CosFaceLoss | ArcFaceLoss]] = {
 }
 
 
-def sample_others(present_P: np.ndarray, classes: int, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Draw ceil(share·(C - P)) different classes among those not in the batch, as int64, in no order.
+def others_wanted(present: int, classes: int, share: float, share_of: ShareOf) -> int:
+    """How many classes join the P of the batch: ceil(r·(C - P)), or with `all` so many that they are max(P, floor(r·C)).
+
+    >>> others_wanted(present=10, classes=100, share=0.1, share_of="others"), others_wanted(10, 100, 0.1, "all")
+    (9, 0)
+    """
+    if share_of == "all":
+        return max(0, math.floor(share * classes) - present)
+    return math.ceil(share * (classes - present))
+
+
+def sample_others(present_P: np.ndarray, classes: int, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw so many different classes among those not in the batch, as int64, in no order.
 
     Args:
         present_P: the classes of the batch, rising, each once. For a shard of the classes: its own, counted
@@ -48,7 +61,7 @@ def sample_others(present_P: np.ndarray, classes: int, share: float, rng: np.ran
     Cost: O(C) at most, whatever the batch size.
     """
     absent = classes - len(present_P)
-    rank = rng.choice(absent, math.ceil(share * absent), replace=False, shuffle=False).astype(np.int64)
+    rank = rng.choice(absent, count, replace=False, shuffle=False).astype(np.int64)
     # The absent class of rank r has r absent classes before it, and as many present ones as have at most r.
     return rank + np.searchsorted(present_P - np.arange(len(present_P)), rank, side="right")
 
@@ -69,18 +82,21 @@ class PartialClassLoss(EmbeddingLoss):
         *,
         kind: Kind,
         margin: float | None,
+        margin_gradient: MarginGradient,
         scale: float,
         sparse_gradient: bool,
         seed: int,
     ) -> None:
         super().__init__()
-        given = {} if margin is None else {"margin": margin}
+        given: dict[str, Any] = {} if margin is None else {"margin": margin}
+        if kind == "arcface":
+            given["margin_gradient"] = margin_gradient
         self.head: CosineClassLoss = HEADS[kind](num_classes, embedding_size, scale=scale, seed=seed, **given)
         if distributed.count() > 1:
             every = distributed.as_shard(self.head.weight, num_classes)
             own = nn.Parameter(every.detach()[distributed.shard_rows(every)].clone())
             self.head.weight = distributed.as_shard(own, num_classes)
-        self.sparse_gradient = sparse_gradient
+        self.sparse_gradient, self.embedding_size = sparse_gradient, embedding_size
 
     @property
     def labels_are_places(self) -> bool:
@@ -105,7 +121,7 @@ class PartialClassLoss(EmbeddingLoss):
             InputError: NaN or infinity among the embeddings, or a label outside 0..C-1.
         """
         unit_BD = unit_embeddings(embeddings)
-        rows_R, place_B = self.rows(checked_labels(labels, len(unit_BD), self.head.num_classes))
+        rows_R, place_B = self.rows(checked_labels(labels, self.head.num_classes))
         rows_R, place_B = to_device(rows_R, unit_BD.device), to_device(place_B, unit_BD.device)
         if distributed.is_shard(self.head.weight):
             return self._over_shards(unit_BD, rows_R, place_B)
@@ -139,7 +155,7 @@ class PartialClassLoss(EmbeddingLoss):
 class PartialFCLoss(HostCounts, PartialClassLoss):
     """Margin softmax over the batch's own classes and a random share of the others (Partial FC, An et al. 2021).
 
-    Cost: a [B, D] x [D, R] product, R = P + ceil(r·(C - P)), and [B, R] tables. Only the R rows get a
+    Cost: a [B, D] x [D, R] product, R = P + ceil(r·(C - P)) by default, and [B, R] tables. Only the R rows get a
     gradient; with r = 1 the loss is the full one. In a dense gradient the rest is zero, and an optimiser
     with momentum or weight decay still moves those rows and touches all C; see `sparse_gradient`.
 
@@ -153,7 +169,10 @@ class PartialFCLoss(HostCounts, PartialClassLoss):
     Args:
         kind: which margin.
         share: r in (0, 1]; the paper's 0.1 is meant for very many identities, small sets want more.
+        share_of: `others`, those beside the batch's own; or `all`, as InsightFace counts (arcface_torch, PartialFC_V2):
+            R = max(P, floor(r·C)), so that a batch of r·C classes or more has no others.
         margin: m; None is the default of `CosFaceLoss` or `ArcFaceLoss`.
+        margin_gradient: of `ArcFaceLoss`; the other margins are constants anyway.
         scale: s; 64, or 32 for small networks.
         sparse_gradient: give the weights a sparse gradient of R rows, for SGD without weight decay, or SparseAdam.
     """
@@ -167,16 +186,19 @@ class PartialFCLoss(HostCounts, PartialClassLoss):
         *,
         kind: Kind = "arcface",
         share: float = 0.1,
+        share_of: ShareOf = "others",
         margin: float | None = None,
+        margin_gradient: MarginGradient = "exact",
         scale: float = 64.0,
         sparse_gradient: bool = False,
         seed: int = 0,
     ) -> None:
         head: dict[str, Any] = {"kind": kind, "margin": margin, "scale": scale}
-        head["sparse_gradient"] = sparse_gradient
-        check_settings("partial_fc", {**head, "share": share})
+        head |= {"margin_gradient": margin_gradient, "sparse_gradient": sparse_gradient}
+        check_settings("partial_fc", {**head, "share": share, "share_of": share_of})
         super().__init__(num_classes, embedding_size, **head, seed=seed)
         self.share = share
+        self.share_of: ShareOf = share_of
         if seed < 0:
             raise InputError(f"seed={seed} must not be negative")
         self.seed = seed
@@ -186,7 +208,9 @@ class PartialFCLoss(HostCounts, PartialClassLoss):
         # Found and drawn on the CPU: a GPU would be waited for, and would draw other classes.
         present_P, place_B = labels_B.cpu().unique(return_inverse=True)
         rng = generator(self.seed, "partial fc", self.count("step"))
-        others = sample_others(present_P.numpy(), self.head.num_classes, self.share, rng)
+        classes = self.head.num_classes
+        count = others_wanted(len(present_P), classes, self.share, self.share_of)
+        others = sample_others(present_P.numpy(), classes, count, rng)
         if self.training:
             self.advance("step")
         return torch.cat([present_P, torch.from_numpy(others)]), place_B
@@ -211,6 +235,7 @@ class SubspaceSoftmaxLoss(PartialClassLoss):
         subspace_of: int[C], the subspace of every class. It is not saved: a later round brings its own.
         kind: which margin.
         margin: m; None is the default of `CosFaceLoss` or `ArcFaceLoss`.
+        margin_gradient: of `ArcFaceLoss`; the other margins are constants anyway.
         scale: s; 64, or 32 for small networks.
         sparse_gradient: give the weights a sparse gradient of R rows, for SGD without weight decay, or SparseAdam.
     """
@@ -225,12 +250,13 @@ class SubspaceSoftmaxLoss(PartialClassLoss):
         subspace_of: Tensor,
         kind: Kind = "softmax",
         margin: float | None = None,
+        margin_gradient: MarginGradient = "exact",
         scale: float = 64.0,
         sparse_gradient: bool = False,
         seed: int = 0,
     ) -> None:
         head: dict[str, Any] = {"kind": kind, "margin": margin, "scale": scale}
-        head["sparse_gradient"] = sparse_gradient
+        head |= {"margin_gradient": margin_gradient, "sparse_gradient": sparse_gradient}
         check_settings("subspace_softmax", head)
         super().__init__(num_classes, embedding_size, **head, seed=seed)
         if subspace_of.shape != (num_classes,):

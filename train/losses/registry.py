@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, NamedTuple
 
 from ...mining.errors import InputError, SubspaceWarning
-from .setting_rules import Choice, Flag, MarginOfKind, Number, Rule
+from .setting_rules import Above, Choice, Flag, MarginOfKind, Needs, Number, Rule
 
 
 class Setting(NamedTuple):
@@ -60,13 +61,16 @@ COSINE = Number(0, 2, "a difference of cosines, 0.35 to 0.4 is usual")
 ANGLE = Number(0, math.pi / 2, "an angle in radians, 0.3 to 0.5 is usual")
 MARGIN = MarginOfKind({"softmax": None, "cosface": COSINE, "arcface": ANGLE})
 KIND = Choice(("softmax", "cosface", "arcface"))
+MARGIN_GRADIENT = Choice(("exact", "constant"))
 
 LOSSES = {
     "batch_ohnm": LossRow("batch_ohnm", "BatchOHNMLoss", {
         "margin": Setting(0.3, Number(0)), "negatives": Setting(3, COUNT), "squared": Setting(True, FLAG),
-        "soft_margin": Setting(False, FLAG), "mean_over_active": Setting(True, FLAG),
-        "skip": Setting(0, COUNT_OR_0), "max_similarity": Setting(None, NUMBER_OR_NONE),
-        "relative_margin": Setting(None, NUMBER_OR_NONE),
+        "soft_margin": Setting(False, FLAG), "margin_inside": Setting(False, Needs("soft_margin", True)),
+        "mean_over_active": Setting(True, FLAG),
+        "range_min": Setting(0, COUNT_OR_0), "range_max": Setting(None, Above("range_min")),
+        "max_similarity": Setting(None, NUMBER_OR_NONE), "absolute_margin": Setting(None, NUMBER_OR_NONE),
+        "share_of_positive": Setting(None, Number(0, 1, "0.95 is usual", optional=True)),
         "choose_in": Setting("float32", Choice(("float32", "bfloat16"))),
     }),
     "ohnm": LossRow("random_triplets", "RandomTripletLoss", {"margin": Setting(0.3, POSITIVE)}, ("seed",)),
@@ -77,6 +81,7 @@ LOSSES = {
     "batch_all": LossRow("triplet_rules", "BatchAllLoss", {"margin": Setting(0.3, POSITIVE)}),
     "batch_hard": LossRow("triplet_rules", "BatchHardLoss", {
         "margin": Setting(0.3, POSITIVE), "squared": Setting(True, FLAG), "soft_margin": Setting(False, FLAG),
+        "margin_inside": Setting(False, Needs("soft_margin", True)),
     }),
     "semi_hard": LossRow("triplet_rules", "SemiHardLoss", {
         "margin": Setting(0.2, POSITIVE), "negative": Setting("hardest", Choice(("hardest", "random"))),
@@ -87,6 +92,8 @@ LOSSES = {
         too_early="its batches pair look-alikes, and they are not known before the first round"),
     "contrastive": LossRow("pair_losses", "ContrastiveLoss", {
         "margin": Setting(1.0, Number(0, 2, "a Euclidean distance", above=True)),
+        "pos_margin": Setting(0.0, Number(0, 2, "a Euclidean distance", below=True)),
+        "squared": Setting(True, FLAG), "separate_means": Setting(False, FLAG),
     }),
     "multi_similarity": LossRow("pair_losses", "MultiSimilarityLoss", {
         "alpha": Setting(2.0, POSITIVE), "beta": Setting(50.0, POSITIVE),
@@ -106,13 +113,15 @@ LOSSES = {
         "margin": Setting(0.4, COSINE), "scale": Setting(64.0, SCALE),
     }),
     "arcface": _class_loss("class_losses", "ArcFaceLoss", {
-        "margin": Setting(0.5, ANGLE), "scale": Setting(64.0, SCALE),
+        "margin": Setting(0.5, ANGLE), "margin_gradient": Setting("exact", MARGIN_GRADIENT),
+        "scale": Setting(64.0, SCALE),
     }),
     "mv_softmax": _class_loss("class_losses", "MVSoftmaxLoss", {
         "kind": Setting("am", Choice(("am", "arc"))),
         "weighting": Setting("adaptive", Choice(("fixed", "adaptive"))),
         "margin": Setting(None, MarginOfKind({"am": COSINE, "arc": ANGLE})),
-        "t": Setting(0.2, Number(0, 2, "0.2 is usual")), "scale": Setting(32.0, SCALE),
+        "easy_margin": Setting(False, FLAG), "t": Setting(0.2, Number(0, 2, "0.2 is usual")),
+        "scale": Setting(32.0, SCALE),
     }),
     "curricularface": _class_loss("class_losses", "CurricularFaceLoss", {
         "margin": Setting(0.5, ANGLE), "scale": Setting(64.0, SCALE),
@@ -124,10 +133,13 @@ LOSSES = {
     "partial_fc": _class_loss("partial_fc", "PartialFCLoss", {
         "kind": Setting("arcface", KIND),
         "share": Setting(0.1, Number(1e-9, 1, "0.1 is usual, 1 takes every class")),
-        "margin": Setting(None, MARGIN), "scale": Setting(64.0, SCALE), "sparse_gradient": Setting(False, FLAG),
+        "share_of": Setting("others", Choice(("others", "all"))),
+        "margin": Setting(None, MARGIN), "margin_gradient": Setting("exact", MARGIN_GRADIENT),
+        "scale": Setting(64.0, SCALE), "sparse_gradient": Setting(False, FLAG),
     }),
     "subspace_softmax": _class_loss("partial_fc", "SubspaceSoftmaxLoss", {
-        "kind": Setting("softmax", KIND), "margin": Setting(None, MARGIN), "scale": Setting(64.0, SCALE),
+        "kind": Setting("softmax", KIND), "margin": Setting(None, MARGIN),
+        "margin_gradient": Setting("exact", MARGIN_GRADIENT), "scale": Setting(64.0, SCALE),
         "sparse_gradient": Setting(False, FLAG),
     }, "subspace_of", too_early="there are no subspaces before the first round"),
     "oim": _class_loss("oim", "OIMLoss", {
@@ -141,7 +153,15 @@ LOSSES = {
 }  # fmt: skip
 """The losses by name; `xbm` wraps another."""
 
-_NEW_NAMES = {"multi_similarity": {"threshold": "base"}, "xbm": {"size": "memory_size"}}
+_NEW_NAMES = {
+    "multi_similarity": {"threshold": "base"},
+    "xbm": {"size": "memory_size"},
+    "batch_ohnm": {"skip": "range_min", "relative_margin": "absolute_margin"},
+}
+_MORE_OF_OLD_NAMES = {
+    ("batch_ohnm", "relative_margin"): " (sentence-transformers' relative_margin=r is share_of_positive=1-r)",
+}
+"""What a warning adds where another project uses the old name for something else."""
 
 
 def check_settings(name: str, settings: Mapping[str, Any], where: str = "") -> None:
@@ -178,16 +198,30 @@ def renamed_arguments(
     Raises:
         InputError: a setting under its old and its new name.
     """
-    renamed: dict[str, dict[str, Any]] = {}
-    for name, own in arguments.items():
-        news = _NEW_NAMES.get(name, {})
-        for old in (key for key in own if key in news):
-            where = f"{setting}_args.{name}.{old}"
-            if news[old] in own:
-                raise InputError(f"{where} is the old name of {news[old]}, and both are given: leave it out")
-            warnings.warn(f"{where} is now called {news[old]}", SubspaceWarning, stacklevel=2)
-        renamed[name] = {news.get(key, key): value for key, value in own.items()}
-    return renamed
+    return {name: _renamed(name, own, f"{setting}_args.{name}.") for name, own in arguments.items()}
+
+
+def _renamed(name: str, own: Mapping[str, Any], where: str) -> dict[str, Any]:
+    news = _NEW_NAMES.get(name, {})
+    for old in (key for key in own if key in news):
+        if news[old] in own:
+            raise InputError(f"{where}{old} is the old name of {news[old]}, and both are given: leave it out")
+        more = _MORE_OF_OLD_NAMES.get((name, old), "")
+        warnings.warn(f"{where}{old} is now called {news[old]}{more}", SubspaceWarning, stacklevel=3)
+    return {news.get(key, key): value for key, value in own.items()}
+
+
+def with_older_names(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Let the constructor of the loss `name` take older names of its settings, with a SubspaceWarning for each."""
+
+    def wrap(constructor: Callable[..., None]) -> Callable[..., None]:
+        @wraps(constructor)
+        def construct(self: Any, *values: Any, **settings: Any) -> None:
+            constructor(self, *values, **_renamed(name, settings, f"{type(self).__name__}: "))
+
+        return construct
+
+    return wrap
 
 
 def current_name(field: str) -> str:

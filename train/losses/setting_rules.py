@@ -99,3 +99,34 @@ class MarginOfKind:
             having = ", ".join(each for each, its in self.kinds.items() if its)
             return f" with kind={kind!r}: leave it out, or choose {having}"
         return rule.problem(value, others)
+
+
+@dataclass(frozen=True)
+class Needs:
+    """A flag that means something only where another setting has one value."""
+
+    other: str
+    value: Any
+
+    def problem(self, value: Any, others: Mapping[str, Any]) -> str | None:
+        """Say what is wrong, or None."""
+        if not isinstance(value, bool):
+            return Flag().problem(value, others)
+        if value and others.get(self.other) != self.value:
+            return f" is for {self.other}={str(self.value).lower()} alone"
+        return None
+
+
+@dataclass(frozen=True)
+class Above:
+    """A whole number above that of another setting, or null."""
+
+    other: str
+
+    def problem(self, value: Any, others: Mapping[str, Any]) -> str | None:
+        """Say what is wrong, or None; a wrong value of the other is refused as such, not here."""
+        wrong = Number(1, whole=True, optional=True).problem(value, others)
+        low = others.get(self.other)
+        if wrong or value is None or not isinstance(low, Integral):
+            return wrong
+        return None if value > int(low) else f" must be above {self.other}={low}, or no negative is left"

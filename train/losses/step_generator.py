@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -74,6 +77,19 @@ class StepSeeds(HostCounts):
         if self.training:
             self.advance("step")
         return seed
+
+
+@contextmanager
+def seeded_globally(seed: int) -> Iterator[None]:
+    """Seed torch's and NumPy's global generators inside the block: for code that is not ours and draws from them."""
+    numpy_state = np.random.get_state()  # noqa: NPY002  the user's code has no other
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            np.random.set_state(numpy_state)  # noqa: NPY002
 
 
 def random_numbers(shape: tuple[int, ...], seed: int, device: torch.device) -> Tensor:

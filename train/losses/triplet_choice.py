@@ -78,7 +78,7 @@ def hardest_positive(chosen: Chosen) -> Chosen:
 def semi_hard(pairs: SortedPairs, margin: float, seed: int | None) -> Chosen:
     """Every positive with a negative that is farther, but by less than the margin: the nearest, or any with a seed."""
     if seed is None:
-        chosen = nearest(pairs, NegativeRule(1, relative_margin=0.0))
+        chosen = nearest(pairs, NegativeRule(1, absolute_margin=0.0))
         inside_BP1 = chosen.negative_cosine > (chosen.positive_cosine - margin / 2)[:, :, None]
         return chosen._replace(negative_exists=chosen.negative_exists & inside_BP1)
     place_BP, exists_BP = torch.zeros_like(pairs.place_BP), torch.zeros_like(pairs.exists_BP)
@@ -147,9 +147,15 @@ def hinge(
     *,
     squared: bool = True,
     soft_margin: bool = False,
+    margin_inside: bool = False,
     mean_over_active: bool = True,
 ) -> Outcome:
-    """Mean over triplets of [d_ap - d_an + m]+, or of softplus(d_ap - d_an), and the share that violates, mean d_ap, mean d_an."""
+    """Mean over triplets of [d_ap - d_an + m]+ or a softplus, and the share that violates, mean d_ap, mean d_an.
+
+    Args:
+        soft_margin: softplus(d_ap - d_an).
+        margin_inside: with it, softplus(d_ap - d_an + m).
+    """
     exists_BPk = chosen.exists
     d_ap_BP1, slope_ap_BP = distance(chosen.positive_cosine, squared)
     d_ap_BP1 = d_ap_BP1[:, :, None]
@@ -158,8 +164,9 @@ def hinge(
     active_BPk = (violation_BPk > 0) & exists_BPk
     count, active = exists_BPk.sum(), active_BPk.sum()
     if soft_margin:
-        total = (functional.softplus(d_ap_BP1 - d_an_BQk) * exists_BPk).sum()
-        weight_BPk = (d_ap_BP1 - d_an_BQk).sigmoid() * exists_BPk
+        beyond_BPk = violation_BPk if margin_inside else d_ap_BP1 - d_an_BQk
+        total = (functional.softplus(beyond_BPk) * exists_BPk).sum()
+        weight_BPk = beyond_BPk.sigmoid() * exists_BPk
     else:
         total = (violation_BPk * active_BPk).sum()
         weight_BPk = active_BPk.to(violation_BPk)

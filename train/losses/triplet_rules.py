@@ -90,12 +90,22 @@ class BatchHardLoss(TripletLoss):
         margin: m, in units of d; 0.1 to 0.5.
         squared: False takes the Euclidean distance, 0 to 2.
         soft_margin: softplus(d_ap - d_an), mean over all anchors, instead of the hinge; m is unused.
+        margin_inside: softplus(d_ap - d_an + m), the soft margin of pytorch-metric-learning (`smooth_loss`).
     """
 
-    def __init__(self, margin: float = 0.3, *, squared: bool = True, soft_margin: bool = False) -> None:
+    def __init__(
+        self,
+        margin: float = 0.3,
+        *,
+        squared: bool = True,
+        soft_margin: bool = False,
+        margin_inside: bool = False,
+    ) -> None:
         super().__init__()
-        check_settings("batch_hard", {"margin": margin, "squared": squared, "soft_margin": soft_margin})
-        self.margin, self.squared, self.soft_margin = margin, squared, soft_margin
+        how = {"squared": squared, "soft_margin": soft_margin, "margin_inside": margin_inside}
+        check_settings("batch_hard", {"margin": margin, **how})
+        self.margin, self.squared = margin, squared
+        self.soft_margin, self.margin_inside = soft_margin, margin_inside
 
     def forward(
         self,
@@ -106,7 +116,12 @@ class BatchHardLoss(TripletLoss):
         own_start: int | None = None,
     ) -> Tensor:
         """Return the scalar loss; 0 with a zero gradient where the batch has no triplet or none violates."""
-        settings = {"margin": self.margin, "squared": self.squared, "soft_margin": self.soft_margin}
+        settings = {
+            "margin": self.margin,
+            "squared": self.squared,
+            "soft_margin": self.soft_margin,
+            "margin_inside": self.margin_inside,
+        }
         loss, statistics = pair_loss(
             "batch_hard", settings, embeddings, labels, ref_emb, ref_labels, own_start
         )
@@ -196,9 +211,8 @@ def _cosines_to_negatives(pairs: SortedPairs) -> Tensor:
 
 
 @rule("batch_hard")
-def _batch_hard(pairs: SortedPairs, margin: float, squared: bool, soft_margin: bool) -> Outcome:
-    chosen = hardest_positive(nearest(pairs, NegativeRule(1)))
-    return hinge(pairs, chosen, margin, squared=squared, soft_margin=soft_margin)
+def _batch_hard(pairs: SortedPairs, margin: float, **how: bool) -> Outcome:
+    return hinge(pairs, hardest_positive(nearest(pairs, NegativeRule(1))), margin, **how)
 
 
 @rule("semi_hard")

@@ -1,4 +1,4 @@
-"""The first step of every loss: unit vectors, or an error that says what to do."""
+"""The first steps of every loss: shapes that fit, unit vectors, or an error that says what to do."""
 
 from __future__ import annotations
 
@@ -11,6 +11,32 @@ from ...mining.errors import InputError
 SHORTEST = 1e-6
 """Embeddings shorter than this are divided by it: it bounds the gradient of an all-zero embedding."""
 NOT_FINITE = "the embeddings hold NaN or infinity: lower the learning rate or lengthen its warm-up"
+
+
+def check_images(name: str, embeddings: Tensor, labels: Tensor) -> None:
+    """Refuse what is not float[B, D] with int[B]; only shapes and types are looked at, which waits for no device.
+
+    Args:
+        name: what errors call them, such as `embeddings`.
+
+    Raises:
+        InputError: no tensors, other shapes or types, or no images at all.
+    """
+    if not (isinstance(embeddings, Tensor) and isinstance(labels, Tensor)):
+        kinds = f"{type(embeddings).__name__} and {type(labels).__name__}"
+        raise InputError(f"{name} and labels are {kinds}: give two torch tensors")
+    if embeddings.ndim != 2 or 0 in embeddings.shape:
+        raise InputError(
+            f"{name} of shape {list(embeddings.shape)}: expected [images, numbers], one image or more"
+        )
+    if not embeddings.is_floating_point():
+        raise InputError(f"{name} of type {embeddings.dtype}: give floating-point numbers")
+    if labels.shape != embeddings.shape[:1]:
+        raise InputError(
+            f"labels of shape {list(labels.shape)} for {len(embeddings)} {name}: give one each, [{len(embeddings)}]"
+        )
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise InputError(f"labels of type {labels.dtype}: give whole numbers")
 
 
 def unit_embeddings(embeddings_BD: Tensor) -> Tensor:

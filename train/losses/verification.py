@@ -49,7 +49,7 @@ class VerificationLoss(EmbeddingLoss):
         self.steps = StepSeeds(seed, "verification pairs")
         self.weight = nn.Parameter(torch.tensor([[2.0], [-2.0]]).repeat(1, embedding_size) / embedding_size)
         self.bias = nn.Parameter(torch.tensor([-2.0, 2.0]))
-        self.dropout = dropout
+        self.dropout, self.embedding_size = dropout, embedding_size
 
     def forward(
         self,
@@ -64,10 +64,6 @@ class VerificationLoss(EmbeddingLoss):
         The arguments are those of `pair_loss`.
         """
         check_pairs(embeddings, labels, ref_emb, ref_labels, own_start)
-        if embeddings.shape[1] != self.weight.shape[1]:
-            raise InputError(
-                f"embeddings have {embeddings.shape[1]} numbers, but the loss was built for {self.weight.shape[1]}"
-            )
         unit_BD = unit_embeddings(embeddings)
         unit_RD = unit_BD if ref_emb is None else unit_embeddings(ref_emb).to(unit_BD)
         runs = LabelRuns.of(labels, ref_labels, own_start).on(unit_BD.device)

@@ -39,6 +39,10 @@ class Backbone(nn.Module):
         self.embedding_size = embedding_size
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
+        return at_unit_length(self.features(images_BCHW))
+
+    def features(self, images_BCHW: Tensor) -> Tensor:
+        """What becomes the embeddings once it has unit length: float32[B, D]."""
         expected = (3, *self.input.height_and_width)
         if images_BCHW.ndim != 4 or tuple(images_BCHW.shape[1:]) != expected:
             raise InputError(
@@ -48,8 +52,13 @@ class Backbone(nn.Module):
         if not images_BCHW.is_floating_point():
             images_BCHW = self.input.normalize(images_BCHW)
         # float32 even under autocast: bfloat16 has 8 bits, and lengths would be off by 0.4 %.
-        # eps bounds the gradient of an all-zero embedding, which a dead network produces.
-        return functional.normalize(self.body(images_BCHW).float(), dim=1, eps=1e-6)
+        return self.body(images_BCHW).float()
 
     def extra_repr(self) -> str:
         return f"spec={self.spec!r}, input={self.input}, embedding_size={self.embedding_size}"
+
+
+def at_unit_length(features_BD: Tensor) -> Tensor:
+    """The rows at unit length."""
+    # eps bounds the gradient of an all-zero embedding, which a dead network produces.
+    return functional.normalize(features_BD, dim=1, eps=1e-6)

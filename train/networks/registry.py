@@ -17,8 +17,8 @@ from typing import Any
 
 from ...mining.errors import InputError
 from ..image_input import ImageInput
+from ..user_functions import PYTHON_PREFIX, module_and_function
 
-PYTHON_PREFIX = "python:"
 CHECKPOINT_PREFIX = "checkpoint:"
 
 
@@ -63,15 +63,3 @@ def check_network(spec: str) -> None:
         near = get_close_matches(spec, NETWORKS, 1)
         guess = f"did you mean {near[0]}? " if near else ""
         raise InputError(f"unknown network {spec!r}; {guess}use one of {', '.join(KNOWN_SPECS)}")
-
-
-def module_and_function(spec: str) -> tuple[str, str]:
-    """The two names in `python:module:function`.
-
-    Raises:
-        InputError: one is missing, or the module is relative.
-    """
-    module, colon, function = spec.removeprefix(PYTHON_PREFIX).partition(":")
-    if not (module and colon and function) or module.startswith("."):
-        raise InputError(f"{spec!r} is incomplete; write python:module:function, such as python:my_nets:tiny")
-    return module, function

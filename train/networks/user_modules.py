@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 
 from torch import nn
 
 from ...mining.errors import InputError
 from ..image_input import ImageInput
+from ..user_functions import current_directory_first, find_function, with_article
 from .backbone import Backbone
-from .registry import module_and_function
 
 
 def build_user_network(spec: str, embedding_size: int | None) -> Backbone:
@@ -23,8 +19,8 @@ def build_user_network(spec: str, embedding_size: int | None) -> Backbone:
     Raises:
         InputError: no such module or function, or it returns no network of that size.
     """
-    with _current_directory_first():
-        function = _find_function(spec)
+    with current_directory_first():
+        function = find_function(spec)
         made = function(**_arguments(spec, function, embedding_size))
     backbone = _as_backbone(spec, made)
     if embedding_size not in (None, backbone.embedding_size):
@@ -35,40 +31,12 @@ def build_user_network(spec: str, embedding_size: int | None) -> Backbone:
     return backbone
 
 
-@contextmanager
-def _current_directory_first() -> Iterator[None]:
-    """Imports look in the current directory too, which an installed command does not do by itself."""
-    here = os.getcwd()
-    sys.path.insert(0, here)
-    try:
-        yield
-    finally:
-        with suppress(ValueError):  # the user's module may have edited the path itself
-            sys.path.remove(here)
-
-
-def _find_function(spec: str) -> Callable[..., object]:
-    module_name, function_name = module_and_function(spec)
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise InputError(
-            f"{spec}: cannot import {module_name!r} ({error}); install it, or run where {module_name} is"
-        ) from error
-    function = getattr(module, function_name, None)
-    if function is None:
-        raise InputError(f"{spec}: module {module_name!r} ({module.__file__}) has no {function_name!r}")
-    if not callable(function):
-        raise InputError(f"{spec}: {function_name!r} is {_article(function)}, not a function")
-    return function
-
-
 def _as_backbone(spec: str, made: object) -> Backbone:
     if isinstance(made, Backbone):
         made.spec = spec
         return made
     if not isinstance(made, nn.Module):
-        raise InputError(f"{spec} returned {_article(made)}; return a Backbone or an nn.Module")
+        raise InputError(f"{spec} returned {with_article(made)}; return a Backbone or an nn.Module")
     size, embedding_size = (_positive_int(spec, made, name) for name in ("input_size", "embedding_size"))
     mean, std = (_number(spec, made, name) for name in ("mean", "std"))
     if std <= 0:
@@ -112,8 +80,3 @@ def _arguments(spec: str, function: Callable[..., object], embedding_size: int |
             f"{spec}: {error}; the function is called with embedding_size= or nothing, give the rest defaults"
         ) from error
     return arguments
-
-
-def _article(value: object) -> str:
-    name = type(value).__name__
-    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"

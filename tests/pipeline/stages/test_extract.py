@@ -1,6 +1,6 @@
 """Means equal those of embeddings made one image at a time; damaged images are listed and left out.
 
-Covers pipeline/stages/extraction.py and train/embedder.py as well.
+Covers pipeline/stages/extraction.py as well.
 """
 
 from __future__ import annotations

@@ -132,3 +132,5 @@ def test_the_fingerprint_has_metrics_only_where_they_are_named() -> None:
     asked = {"metrics": ["Rank-1", "coverage@P=0.95"]}
     fields = HeldOut.test(config_of(Path("m.parquet"), eval=asked)).fields
     assert fields == HeldOut.test(config).fields | {"eval.metrics": ["Rank-1", "coverage@P=0.95"]}
+    fields = HeldOut.test(config_of(Path("m.parquet"), eval={"flip": True})).fields
+    assert fields == HeldOut.test(config).fields | {"eval.flip": True}

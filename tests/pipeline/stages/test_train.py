@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from conftest import subspace
 
 from subspace.pipeline.config import parse_config
@@ -59,6 +60,56 @@ def test_another_device_goes_on_with_a_line_and_nothing_is_stale(finished_run: P
     marker = json.loads((folder / "done" / "train.json").read_text())
     assert (marker["fields"]["train.precision"], marker["summary"]["precision"]) == ("auto", "32-true")
     assert (marker["fields"]["train.channels_last"], marker["summary"]["channels_last"]) == ("auto", False)
+
+
+AUGMENT = [
+    "train.augment.crop=[0.6,1]", "train.augment.brightness=0.4", "train.augment.contrast=0.4",
+    "train.augment.saturation=0.4", "train.augment.grey=0.2", "train.augment.low_resolution=0.3",
+    "train.augment.erase=0.3", "train.augment.functions=[python:my_changes:darker]",
+]  # fmt: skip
+DARKER = """
+import torch
+def darker(images, random):
+    by = torch.tensor([own.random() for own in random]).view(-1, 1, 1, 1)
+    return (images * by).to(torch.uint8)
+"""
+
+
+def first_loss(folder: Path) -> float:
+    return json.loads((folder / "metrics.jsonl").read_text().partition("\n")[0])["loss"]
+
+
+def test_a_training_with_changed_images_ends_with_the_same_bytes_after_a_stop_and_with_workers(
+    finished_run: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    (tmp_path / "my_changes.py").write_text(DARKER)
+    shutil.copytree(finished_run, run)
+    folder, weights = run / "round-000", Path("checkpoint", "model.safetensors")
+    plain = (folder / weights).read_bytes()
+    command = ("train", run, "--round", "0", "train.keep_last=9", "train.log_every=1", *AUGMENT)
+    stale = subspace(*command, cwd=tmp_path)
+    assert stale.returncode == 3
+    assert "train.augment.crop=not set, now it is [0.6, 1.0]" in stale.stderr
+
+    done = subspace(*command, "--force", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    whole, loss = (folder / weights).read_bytes(), first_loss(folder)
+    assert whole != plain
+
+    (folder / "done" / "train.json").unlink()  # as if it had been killed after its first save
+    shutil.rmtree(folder / "checkpoint")
+    shutil.rmtree(folder / "resume" / "step-00000006")
+    done = subspace(*command, "train.num_workers=2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "resuming at step 3 of 8" in done.stdout
+    assert (folder / weights).read_bytes() == whole
+
+    done = subspace(*command, "train.num_workers=0", "--processes", "2", "--force", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert first_loss(folder) == pytest.approx(
+        loss, rel=1e-4
+    )  # later ones part, by rounding and hard triplets
 
 
 def test_weights_that_diverge_end_in_a_line_and_are_not_saved(finished_run: Path, tmp_path: Path) -> None:

@@ -10,32 +10,36 @@ from subspace.pipeline.console import Console
 from subspace.pipeline.options import Options
 from subspace.pipeline.stages import training_estimate
 from subspace.train import build_backbone
+from subspace.train.data.settings import AugmentConfig
 from subspace.train.optimizer_config import OptimizerConfig
 from subspace.train.speed import StepSpeed
 from subspace.train.training_config import LoaderConfig
 
 
 @pytest.mark.parametrize(
-    ("chunk_size", "steps", "expected"),
+    ("chunk_size", "steps", "changes", "expected"),
     [
         (
             None,
             1000,
+            0.0,
             "1,000 steps of about 16 images, about 5 minutes",
         ),  # 1000 · (16 · (10 + 2) + 100) ms = 292 s
-        (8, 1000, "about 6 minutes"),  # the forward pass once more: 16 · 10 · 4/3 ms, 345 s
-        (None, 100, "about 29 seconds"),
-        (None, 1_000_000, "about 3 days"),
+        (8, 1000, 0.0, "about 6 minutes"),  # the forward pass once more: 16 · 10 · 4/3 ms, 345 s
+        (None, 100, 0.0, "about 29 seconds"),
+        (None, 1_000_000, 0.0, "about 3 days"),
+        (8, 1000, 0.02, "about 11 minutes"),  # images are changed once: 16 · 20 ms more, 665 s
     ],
 )
 def test_seconds_are_those_of_the_steps(
-    monkeypatch: pytest.MonkeyPatch, chunk_size: int | None, steps: int, expected: str
+    monkeypatch: pytest.MonkeyPatch, chunk_size: int | None, steps: int, changes: float, expected: str
 ) -> None:
     monkeypatch.setattr(training_estimate, "step_speed", lambda *_: StepSpeed(0.010, 0.100))
     monkeypatch.setattr(training_estimate, "decode_seconds", lambda *_: 0.002)
+    monkeypatch.setattr(training_estimate, "change_seconds", lambda *_: changes)
     loader = LoaderConfig(num_workers=0, chunk_size=chunk_size)
     text = training_estimate.estimate_training(
-        build_backbone("small"), nn.Identity, loader, OptimizerConfig(), Options(Console(), "cpu"),
+        build_backbone("small"), nn.Identity, loader, OptimizerConfig(), AugmentConfig(), Options(Console(), "cpu"),
         steps=steps, P=8, images_per_batch=16, store=None, sample=np.arange(3),  # pyright: ignore[reportArgumentType]
     )  # fmt: skip
     assert expected in text

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from subspace.mining.errors import InputError
 from subspace.mining.manifest import Manifest
+from subspace.train.data.augmentation import augmented
 from subspace.train.data.batches import DecodedBatches, ImageBatch, load_batches
 from subspace.train.data.images import BadImage, ImageStore
 from subspace.train.data.settings import AugmentConfig
@@ -111,6 +112,19 @@ def test_augmented_images_are_mirrored_and_moved(store: ImageStore, config: Augm
         assert len(seen[image_id]) > 0.9 * len(expected[image_id])
 
 
+def test_images_that_are_not_square_move_along_both_sides() -> None:
+    image = np.arange(5 * 8, dtype=np.uint8).reshape(1, 5, 8, 1).repeat(3, 3)
+    moved = augmented(
+        image.repeat(200, 0), AugmentConfig(shift=2), np.random.default_rng(0), np.arange(200), 200
+    )
+    views = set()
+    for down in range(-2, 3):
+        for right in range(-2, 3):
+            rows, columns = np.clip(np.arange(5) + down, 0, 4), np.clip(np.arange(8) + right, 0, 7)
+            views.add(image[0][rows][:, columns].tobytes())
+    assert {view.tobytes() for view in moved} == views
+
+
 def test_augmentation_is_a_function_of_seed_and_number(store: ImageStore) -> None:
     def images(number: int, seed: tuple[int, ...] = (0, 0)) -> torch.Tensor:
         dataset = DecodedBatches(store, lambda _: BATCHES[3], SIZE, augment=AUGMENT, seed=seed)
@@ -192,11 +206,11 @@ def test_signals_to_the_group_are_not_for_workers(store: ImageStore) -> None:
 )
 def test_a_remote_image_is_told_in_one_line(num_workers: int) -> None:
     nothing = pa.nulls(1, pa.int64())
-    table = pa.table({"uri": ["s3://bucket/a.png"], "offset": nothing, "length": nothing})
+    table = pa.table({"uri": ["ftp://bucket/a.png"], "offset": nothing, "length": nothing})
     dataset = DecodedBatches(
         ImageStore(Manifest(Path("m.parquet"), table, "f")), lambda _: np.array([0]), SIZE
     )
-    with pytest.raises(InputError, match="only local files") as error:
+    with pytest.raises(InputError, match="remote files are read from") as error:
         list(load_batches(dataset, [0], num_workers))
     assert "\n" not in str(error.value)
 

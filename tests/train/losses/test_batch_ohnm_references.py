@@ -29,10 +29,13 @@ EVERY_RULE: list[dict[str, Any]] = [
     {"squared": False},
     {"soft_margin": True},
     {"mean_over_active": False},
-    {"skip": 2},
+    {"range_min": 2},
+    {"range_min": 1, "range_max": 4},
+    {"range_max": 5, "share_of_positive": 0.95},
+    {"soft_margin": True, "margin_inside": True},
     {"max_similarity": 0.6},
-    {"relative_margin": 0.0},
-    {"relative_margin": -0.2, "squared": False, "skip": 1},
+    {"absolute_margin": 0.0},
+    {"absolute_margin": -0.2, "squared": False, "range_min": 1},
     {"never": torch.tensor([[0, 1], [3, 7], [2, 9]])},
 ]
 
@@ -54,9 +57,11 @@ losses = st.builds(
     squared=st.booleans(),
     soft_margin=st.booleans(),
     mean_over_active=st.booleans(),
-    skip=st.sampled_from([0, 0, 1, 3]),
+    range_min=st.sampled_from([0, 0, 1, 3]),
+    range_max=st.sampled_from([None, None, 4]),
+    share_of_positive=st.sampled_from([None, None, 0.9]),
     max_similarity=st.sampled_from([None, 0.4, 0.8]),
-    relative_margin=st.sampled_from([None, 0.0, 0.2, -0.3]),
+    absolute_margin=st.sampled_from([None, 0.0, 0.2, -0.3]),
     never=st.sampled_from([None, torch.tensor([[0, 1]]), torch.tensor([[2, 0], [3, 4], [9, 9]])]),
 )
 labels_lists = st.lists(st.integers(0, 4), min_size=1, max_size=8)
@@ -126,10 +131,10 @@ def test_gradcheck_for_anchors_and_references(rule: dict[str, Any]) -> None:
 def test_all_negatives_are_the_triplet_loss_without_mining(power: int, soft_margin: bool, seed: int) -> None:
     embeddings, references = embeddings_of(len(LABELS), seed), embeddings_of(len(REFERENCES), seed + 50)
     distance = LpDistance(normalize_embeddings=True, p=2, power=power)
-    margin = 0.0 if soft_margin else 0.3  # pytorch-metric-learning adds the margin inside the softplus
-    peer = TripletMarginLoss(margin, smooth_loss=soft_margin, distance=distance)
+    peer = TripletMarginLoss(0.3, smooth_loss=soft_margin, distance=distance)
     expected = peer(embeddings, LABELS, ref_emb=references, ref_labels=REFERENCES)
-    loss = BatchOHNMLoss(0.3, negatives=50, squared=power == 2, soft_margin=soft_margin)
+    how = {"squared": power == 2, "soft_margin": soft_margin, "margin_inside": soft_margin}
+    loss = BatchOHNMLoss(0.3, negatives=50, **how)
     value = loss(embeddings, LABELS, references, REFERENCES)
     assert 0 < value.item() == pytest.approx(expected.item(), abs=1e-6)
     for found, wanted in zip(

@@ -11,15 +11,19 @@ from slow_batch_ohnm import slow_loss
 from subspace.train import BatchOHNMLoss
 
 losses = st.builds(
-    BatchOHNMLoss,
+    lambda *values, soft_margin, **rules: BatchOHNMLoss(
+        *values, soft_margin=bool(soft_margin), margin_inside=soft_margin == "inside", **rules
+    ),
     st.sampled_from([0.05, 0.3, 1.0]),
     st.integers(1, 5),
     squared=st.booleans(),
-    soft_margin=st.booleans(),
+    soft_margin=st.sampled_from(["", "outside", "inside"]),
     mean_over_active=st.booleans(),
-    skip=st.integers(0, 3),
+    range_min=st.integers(0, 3),
+    range_max=st.sampled_from([None, 4, 6]),
+    share_of_positive=st.sampled_from([None, None, 0.95, 0.5]),
     max_similarity=st.sampled_from([None, 0.4, 0.8]),
-    relative_margin=st.sampled_from([None, 0.0, 0.2]),
+    absolute_margin=st.sampled_from([None, 0.0, 0.2]),
     never=st.sampled_from([None, torch.tensor([[0, 1]]), torch.tensor([[2, 0], [3, 4], [9, 9]])]),
 )
 
@@ -38,7 +42,7 @@ def test_every_rule_follows_its_definition(labels: list[int], loss: BatchOHNMLos
     torch.testing.assert_close(torch.autograd.grad(value, embeddings)[0], wanted, atol=1e-9, rtol=1e-6)
 
 
-@pytest.mark.parametrize("variant", [{}, {"squared": False}, {"soft_margin": True}, {"relative_margin": 0.0}])
+@pytest.mark.parametrize("variant", [{}, {"squared": False}, {"soft_margin": True}, {"absolute_margin": 0.0}])
 def test_gradcheck(variant: dict[str, bool]) -> None:
     random = torch.Generator().manual_seed(3)
     embeddings = torch.randn(10, 5, generator=random, dtype=torch.float64).requires_grad_()

@@ -74,9 +74,11 @@ def test_a_sum_is_weighted() -> None:
 
 
 def test_settings_reach_the_loss() -> None:
-    loss = build_loss("batch_ohnm", {"batch_ohnm": {"margin": 0.1, "negatives": 7, "skip": 1}}, TRAINING_SET)
+    loss = build_loss(
+        "batch_ohnm", {"batch_ohnm": {"margin": 0.1, "negatives": 7, "range_min": 1}}, TRAINING_SET
+    )
     assert isinstance(loss, BatchOHNMLoss)
-    assert (loss.margin, loss.negatives, loss.rule.skip) == (0.1, 7, 1)
+    assert (loss.margin, loss.negatives, loss.rule.range_min) == (0.1, 7, 1)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """The class losses, against slow loops in float64 and against pytorch-metric-learning's given the same weights.
 
-Covers train/losses/cosine_head.py and train/losses/cosine_margins.py, too.
+Covers train/losses/cosine_head.py, too.
 """
 
 from __future__ import annotations
@@ -33,8 +33,7 @@ from subspace.train.losses.class_losses import (
     MVSoftmaxLoss,
     SoftmaxLoss,
 )
-from subspace.train.losses.cosine_head import CosineClassLoss
-from subspace.train.losses.cosine_margins import arcface_target, cosface_target
+from subspace.train.losses.cosine_head import CosineClassLoss, arcface_target, cosface_target
 
 
 def embeddings_of(n: int, d: int = 6, seed: int = 0) -> Tensor:
@@ -108,6 +107,8 @@ def slow_target(kind: str, cosine: Tensor, m: float) -> Tensor:
     if kind == "am":
         return cosine - m
     angle = torch.arccos(cosine)
+    if kind == "constant":  # InsightFace changes the angle of the own class where no gradient sees it
+        return cosine + (torch.cos(angle + m) - cosine).detach()
     return torch.cos(angle + m) if angle < math.pi - m else cosine - m * math.sin(math.pi - m)
 
 
@@ -120,11 +121,14 @@ def slow_logits(loss: CosineClassLoss, cosines: Tensor, y: int) -> Tensor:
                 value = cosine
             case CosFaceLoss():
                 value = slow_target("am", own, loss.m) if k == y else cosine
-            case ArcFaceLoss():
-                value = slow_target("arc", own, loss.m) if k == y else cosine
+            case ArcFaceLoss(margin_gradient=gradient):
+                kind = "arc" if gradient == "exact" else gradient
+                value = slow_target(kind, own, loss.m) if k == y else cosine
             case MVSoftmaxLoss(kind=kind, weighting=weighting, t=t):
                 g = own - loss.m if kind == "am" else torch.cos(torch.arccos(own) + loss.m)
-                if k == y:
+                if k == y and loss.easy_margin:  # FaceX-Zoo's lines
+                    value = g if own > (loss.m if kind == "am" else 0) else own
+                elif k == y:
                     value = slow_target(kind, own, loss.m)
                 elif cosine > g:
                     value = cosine + t if weighting == "fixed" else (1 + t) * cosine + t
@@ -162,6 +166,9 @@ LOSSES: dict[str, Build] = {
     "softmax": SoftmaxLoss,
     "cosface": CosFaceLoss,
     "arcface": ArcFaceLoss,
+    "arcface constant": partial(ArcFaceLoss, margin_gradient="constant"),
+    "mv am easy": partial(MVSoftmaxLoss, kind="am", easy_margin=True),
+    "mv arc easy": partial(MVSoftmaxLoss, kind="arc", easy_margin=True),
     "mv am fixed": partial(MVSoftmaxLoss, kind="am", weighting="fixed"),
     "mv am adaptive": partial(MVSoftmaxLoss, kind="am", weighting="adaptive"),
     "mv arc fixed": partial(MVSoftmaxLoss, kind="arc", weighting="fixed"),
@@ -202,10 +209,12 @@ def test_value_and_gradients_follow_the_definition(
 
 
 @pytest.mark.parametrize(
-    "build", [build for name, build in LOSSES.items() if name != "circle"], ids=lambda build: str(build)[:40]
+    "build",
+    [build for name, build in LOSSES.items() if name not in ("circle", "arcface constant")],
+    ids=lambda build: str(build)[:40],
 )
 def test_gradcheck(build: Build) -> None:
-    """Circle has none: its weights are held constant on purpose; the slow loop and its peer cover it."""
+    """Circle and InsightFace's ArcFace have none: what they hold constant is so on purpose; the slow loops cover them."""
     loss = build(4, 3).double().eval()
     labels = torch.tensor([0, 3, 3, 1, 2])
     embeddings = embeddings_of(5, 3, seed=2).detach().double().requires_grad_()

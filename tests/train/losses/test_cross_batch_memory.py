@@ -38,7 +38,7 @@ LOSSES: list[Callable[[], nn.Module]] = [
     CirclePairLoss,
     PairwiseCosFaceLoss,
     BatchOHNMLoss,
-    lambda: BatchOHNMLoss(relative_margin=0.0, squared=False, soft_margin=True),
+    lambda: BatchOHNMLoss(absolute_margin=0.0, squared=False, soft_margin=True),
     BatchAllLoss,
     BatchHardLoss,
     SemiHardLoss,
@@ -217,5 +217,5 @@ def test_bad_settings_are_named() -> None:
             CrossBatchMemory(BatchAllLoss(), **{"embedding_size": D, **arguments})
     with pytest.raises(InputError, match="cannot serve SoftmaxLoss, which takes no references"):
         CrossBatchMemory(SoftmaxLoss(2, D), D)
-    with pytest.raises(InputError, match=r"\[3, 4\], but the memory holds 5"):
+    with pytest.raises(InputError, match="of 4 numbers, but CrossBatchMemory was built for 5"):
         CrossBatchMemory(BatchAllLoss(), D)(torch.ones(3, 4), torch.arange(3))

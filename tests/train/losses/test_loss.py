@@ -51,7 +51,7 @@ def test_vectors_of_identities_begin_at_the_means_inside_a_sum() -> None:
 
 
 def test_what_softens_a_loss_softens_it_inside_a_sum_and_a_memory() -> None:
-    inside, alone = BatchOHNMLoss(0.3, 5), BatchOHNMLoss(0.3, 1, relative_margin=0.1)
+    inside, alone = BatchOHNMLoss(0.3, 5), BatchOHNMLoss(0.3, 1, absolute_margin=0.1)
     loss = JointLoss([CrossBatchMemory(inside, 4), alone, ContrastiveLoss()], [1.0, 1.0, 1.0])
     rungs = list(loss.rungs())
     assert [rung.name for rung in rungs] == [
@@ -61,8 +61,8 @@ def test_what_softens_a_loss_softens_it_inside_a_sum_and_a_memory() -> None:
     ]
     for rung in rungs:
         rung.take()
-    assert (inside.negatives, inside.rule.relative_margin) == (15, 0.0)
-    assert (alone.negatives, alone.rule.relative_margin) == (10, 0.1)
+    assert (inside.negatives, inside.rule.absolute_margin) == (15, 0.0)
+    assert (alone.negatives, alone.rule.absolute_margin) == (10, 0.1)
 
 
 def test_statistics_of_a_sum_are_those_of_the_first_part_that_has_any() -> None:

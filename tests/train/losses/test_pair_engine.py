@@ -44,17 +44,20 @@ OHNM: dict[str, Any] = {
     "choose_in": "float32",
     "negatives": {"negatives": 3},
 }
+LABELS = torch.arange(4) // 2
+CONTRASTIVE = {"margin": 1.0, "pos_margin": 0.0, "squared": True, "separate_means": False}
 EVERY_RULE: dict[str, dict[str, Any]] = {
     "batch_ohnm": OHNM,
     "batch_ohnm, in halves": {**OHNM, "choose_in": "bfloat16"},
-    "batch_ohnm, semi-hard": {**OHNM, "negatives": {"negatives": 3, "relative_margin": 0.0}},
+    "batch_ohnm, semi-hard": {**OHNM, "negatives": {"negatives": 3, "absolute_margin": 0.0}},
     "batch_all": {"margin": 0.3},
     "batch_hard": {"margin": 0.3, "squared": False, "soft_margin": True},
     "semi_hard": {"margin": 0.3, "seed": None},
     "semi_hard, random": {"margin": 0.3, "seed": 7},
     "ohnm": {"margin": 0.3, "seed": 7},
     "distance_weighted": {"margin": 0.3, "boundary": None, "seed": 7},
-    "contrastive": {"margin": 1.0},
+    "contrastive": CONTRASTIVE,
+    "contrastive, separate": {**CONTRASTIVE, "pos_margin": 0.2, "squared": False, "separate_means": True},
     "multi_similarity": {"alpha": 2.0, "beta": 50.0, "base": 0.5, "mining_epsilon": None},
     "multi_similarity, mined": {"alpha": 2.0, "beta": 50.0, "base": 0.5, "mining_epsilon": 0.1},
     "circle_pair": {"margin": 0.25, "gamma": 256.0},
@@ -152,6 +155,7 @@ def test_what_waits_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
         RandomTripletLoss(),
         DistanceWeightedLoss(),
         ContrastiveLoss(),
+        ContrastiveLoss(pos_margin=0.2, squared=False, separate_means=True),
         MultiSimilarityLoss(),
         MultiSimilarityLoss(mining_epsilon=0.1),
         CirclePairLoss(),
@@ -249,18 +253,22 @@ def test_it_compiles_without_a_graph_break(loss: torch.nn.Module) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((torch.ones(3), torch.zeros(3)), r"\[3\]"),
-        ((torch.ones(0, 4), torch.zeros(0)), r"\[0, 4\]"),
-        ((torch.ones(3, 4), torch.zeros(2)), r"3 embeddings, but labels of shape \[2\]"),
-        ((torch.ones(3, 4), torch.zeros(3), torch.ones(2, 4)), "go together"),
-        ((torch.ones(3, 4), torch.zeros(3), None, None, 0), "go together"),
-        ((torch.ones(3, 4), torch.zeros(3), torch.ones(2, 5), torch.zeros(2)), "5 numbers, embeddings 4"),
-        ((torch.ones(3, 4), torch.zeros(3), torch.ones(4, 4), torch.zeros(4), 2), "own_start=2"),
+        ((torch.ones(3), LABELS[:3]), r"\[3\]"),
+        ((torch.ones(0, 4), LABELS[:0]), r"\[0, 4\]"),
+        ((torch.ones(3, 4), LABELS[:2]), r"labels of shape \[2\] for 3 embeddings"),
+        ((torch.ones(3, 4), LABELS[:3], torch.ones(2, 4)), "go together"),
+        ((torch.ones(3, 4), LABELS[:3], None, None, 0), "go together"),
+        ((torch.ones(3, 4), LABELS[:3], torch.ones(2, 5), LABELS[:2]), "5 numbers, embeddings 4"),
+        (
+            (torch.ones(3, 4), LABELS[:3], torch.ones(2, 4), LABELS[:3]),
+            r"labels of shape \[3\] for 2 references",
+        ),
+        ((torch.ones(3, 4), LABELS[:3], torch.ones(4, 4), LABELS[:4], 2), "own_start=2"),
     ],
 )
 def test_shapes_that_do_not_fit_are_told(arguments: tuple, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        pair_loss("contrastive", {"margin": 1.0}, *arguments)
+        pair_loss("contrastive", CONTRASTIVE, *arguments)
 
 
 @pytest.mark.slow

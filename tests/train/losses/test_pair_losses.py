@@ -25,6 +25,8 @@ from subspace.train.losses.pair_losses import (
 
 LOSSES: dict[str, Callable[[], nn.Module]] = {
     "contrastive": ContrastiveLoss,
+    "contrastive, linear": lambda: ContrastiveLoss(pos_margin=0.1, squared=False, separate_means=True),
+    "contrastive, separate": lambda: ContrastiveLoss(pos_margin=0.2, separate_means=True),
     "multi-similarity": MultiSimilarityLoss,
     "mined": lambda: MultiSimilarityLoss(mining_epsilon=0.1),
     "circle": CirclePairLoss,
@@ -166,6 +168,28 @@ class TestPytorchMetricLearningHasIt:
         squares = torch.cat([terms["pos_loss"]["losses"], terms["neg_loss"]["losses"]]).square()
         assert_same(ContrastiveLoss(1.2)(embeddings, UNEQUAL, **more), squares.mean() / 2, embeddings)
 
+    @pytest.mark.parametrize("pos_margin", [0.0, 0.6])
+    def test_contrastive_as_it_is_there(self, seed: int, references: bool, pos_margin: float) -> None:
+        embeddings, more = batch(references, seed)
+        peer = pml.ContrastiveLoss(pos_margin=pos_margin, neg_margin=1.2)
+        loss = ContrastiveLoss(1.2, pos_margin, squared=False, separate_means=True)
+        assert_same(loss(embeddings, UNEQUAL, **more), peer(embeddings, UNEQUAL, **more), embeddings)
+
+    @pytest.mark.parametrize("separate", [False, True])
+    @pytest.mark.parametrize("squared", [False, True])
+    def test_contrastive_with_a_margin_for_positives(
+        self, seed: int, references: bool, squared: bool, separate: bool
+    ) -> None:
+        embeddings, more = batch(references, seed)
+        peer = pml.ContrastiveLoss(pos_margin=0.6, neg_margin=1.2, reducer=DoNothingReducer())
+        found = peer(embeddings, UNEQUAL, **more)
+        terms = [found[name]["losses"] for name in ("pos_loss", "neg_loss")]
+        if squared:
+            terms = [term.square() / 2 for term in terms]
+        expected = sum(term[term > 0].mean() for term in terms) if separate else torch.cat(terms).mean()
+        loss = ContrastiveLoss(1.2, 0.6, squared=squared, separate_means=separate)
+        assert_same(loss(embeddings, UNEQUAL, **more), expected, embeddings)
+
 
 # Circle's weights are cut from the graph, so its gradient is not that of its value: compared above instead.
 @pytest.mark.parametrize("name", ["contrastive", "multi-similarity", "mined", "cosface"])
@@ -236,6 +260,7 @@ def test_there_is_nothing_to_save_and_no_triplet_statistics(build: Callable[[], 
     [
         (lambda: ContrastiveLoss(0.0), "margin=0.0"),
         (lambda: ContrastiveLoss(math.nan), "margin=nan"),
+        (lambda: ContrastiveLoss(pos_margin=2), "pos_margin=2"),
         (lambda: MultiSimilarityLoss(alpha=-1), "alpha=-1"),
         (lambda: MultiSimilarityLoss(beta=0), "beta=0"),
         (lambda: MultiSimilarityLoss(base=2), "base=2"),

@@ -22,7 +22,9 @@ from subspace.train.losses.partial_fc import (
     Kind,
     PartialClassLoss,
     PartialFCLoss,
+    ShareOf,
     SubspaceSoftmaxLoss,
+    others_wanted,
     sample_others,
 )
 
@@ -73,19 +75,25 @@ def assert_equal_on(
 @given(
     present=st.sets(st.integers(0, 29), min_size=1),
     share=st.floats(0.01, 1),
+    share_of=st.sampled_from(["others", "all"]),
     seed=st.integers(0, 999),
 )
 def test_sampled_classes_are_distinct_absent_from_the_batch_and_as_many_as_asked(
-    present: set[int], share: float, seed: int
+    present: set[int], share: float, share_of: ShareOf, seed: int
 ) -> None:
-    others = sample_others(np.array(sorted(present)), 30, share, generator(seed)).tolist()
-    assert len(set(others)) == len(others) == math.ceil(share * (30 - len(present)))
+    count = others_wanted(len(present), 30, share, share_of)
+    others = sample_others(np.array(sorted(present)), 30, count, generator(seed)).tolist()
+    if share_of == "others":
+        assert count == math.ceil(share * (30 - len(present)))
+    else:  # InsightFace's num_sample = int(sample_rate * num_local), and positives alone where there are more
+        assert len(present) + count == max(len(present), int(share * 30))
+    assert len(set(others)) == len(others) == count
     assert set(others) <= set(range(30)) - present
 
 
 def test_every_absent_class_is_drawn_equally_often() -> None:
     rng, present = generator(0), np.array([0, 3, 4, 9])
-    draws = np.concatenate([sample_others(present, 10, 0.5, rng) for _ in range(4000)])
+    draws = np.concatenate([sample_others(present, 10, 3, rng) for _ in range(4000)])
     counts = np.bincount(draws, minlength=10)
     assert not counts[present].any()
     assert np.abs(np.delete(counts, present) - 2000).max() < 150  # 4.7 standard deviations
@@ -117,14 +125,16 @@ def test_the_draw_is_a_function_of_seed_and_training_step() -> None:
 @given(
     labels=st.lists(st.integers(0, 11), min_size=1, max_size=6),
     share=st.sampled_from([0.05, 0.3, 1.0]),
+    share_of=st.sampled_from(["others", "all"]),
     seed=st.integers(0, 99),
 )
 def test_partial_fc_is_the_loss_over_the_drawn_classes(
-    kind: Kind, labels: list[int], share: float, seed: int
+    kind: Kind, labels: list[int], share: float, share_of: ShareOf, seed: int
 ) -> None:
-    loss = PartialFCLoss(12, 6, kind=kind, share=share, seed=seed).double()
+    loss = PartialFCLoss(12, 6, kind=kind, share=share, share_of=share_of, seed=seed).double()
     present = sorted(set(labels))
-    others = sample_others(np.array(present), 12, share, generator(seed, "partial fc", 0)).tolist()
+    count = others_wanted(len(present), 12, share, share_of)
+    others = sample_others(np.array(present), 12, count, generator(seed, "partial fc", 0)).tolist()
     assert_equal_on(loss, kind, labels, present + others, seed)
 
 

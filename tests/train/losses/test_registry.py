@@ -16,10 +16,10 @@ import pytest
 import torch
 
 from subspace.mining.errors import InputError, SubspaceWarning
-from subspace.train.losses import LOSSES, BatchAllLoss, TrainingSet, build_loss, check_loss
+from subspace.train.losses import LOSSES, BatchAllLoss, BatchOHNMLoss, TrainingSet, build_loss, check_loss
 from subspace.train.losses.building import CLASS_LOSSES
 from subspace.train.losses.registry import fingerprint_arguments, renamed_arguments
-from subspace.train.losses.setting_rules import Choice, Flag, MarginOfKind, Number
+from subspace.train.losses.setting_rules import Above, Choice, Flag, MarginOfKind, Needs, Number
 
 TENSORS = {"never"}
 """Arguments of constructors that no file can hold."""
@@ -33,7 +33,7 @@ ANSWERS = {
 VALUES: tuple[Any, ...] = (
     -1, 0, 1, 2, 3, 7, -1.5, -1.0, -0.1, 0.0, 1e-9, 1e-3, 9e-4, 0.3, 0.5, 1.0, 1.4, 1.5, 1.6, math.pi / 2,
     1.99, 2.0, 2.1, 100.0, 101.0, 1e4, 1.1e4, math.inf, -math.inf, math.nan, None, True, False, "", "x",
-    "hardest", "random", "zeros", "am", "arc", "fixed", "adaptive", "softmax", "cosface", "arcface",
+    "exact", "constant", "others", "all", "hardest", "random", "zeros", "am", "arc", "fixed", "adaptive", "softmax", "cosface", "arcface",
     "float32", "bfloat16", "0.3", [1],
 )  # fmt: skip
 SETTINGS = [(name, key) for name, row in LOSSES.items() for key in row.settings]
@@ -118,6 +118,17 @@ def test_a_margin_follows_its_kind() -> None:
     assert rule.problem(1, {"kind": "flat"}) == " with kind='flat': leave it out, or choose wide, narrow"
 
 
+def test_a_flag_may_need_another_setting_and_a_number_be_above_one() -> None:
+    flag, above = Needs("soft", True), Above("low")
+    assert [flag.problem(value, {"soft": True}) for value in (True, False)] == [None, None]
+    assert flag.problem(True, {"soft": False}) == " is for soft=true alone"
+    assert flag.problem(1, {"soft": True}) == " must be true or false"
+    assert [above.problem(value, {"low": 2}) for value in (None, 3)] == [None, None]
+    assert above.problem(2, {"low": 2}) == " must be above low=2, or no negative is left"
+    assert above.problem(0.5, {"low": 2}) == " must be a whole number of at least 1, or null"
+    assert above.problem(3, {"low": "x"}) is None
+
+
 def test_losses_are_checked_without_torch() -> None:
     script = (
         "import sys\n"
@@ -132,15 +143,22 @@ def test_losses_are_checked_without_torch() -> None:
 
 
 def test_older_names_of_settings_are_read_with_one_line() -> None:
-    old = {"multi_similarity": {"threshold": 0.7, "beta": 9.0}, "xbm": {"size": 8}, "batch_ohnm": {"skip": 1}}
+    old = {
+        "multi_similarity": {"threshold": 0.7, "beta": 9.0}, "xbm": {"size": 8},
+        "batch_ohnm": {"skip": 1, "relative_margin": 0.1},
+    }  # fmt: skip
     with pytest.warns(SubspaceWarning) as said:
         new = renamed_arguments(old)
     assert new == {
-        "multi_similarity": {"base": 0.7, "beta": 9.0}, "xbm": {"memory_size": 8}, "batch_ohnm": {"skip": 1}
+        "multi_similarity": {"base": 0.7, "beta": 9.0}, "xbm": {"memory_size": 8},
+        "batch_ohnm": {"range_min": 1, "absolute_margin": 0.1},
     }  # fmt: skip
     assert [str(each.message) for each in said] == [
         "train.loss_args.multi_similarity.threshold is now called base",
         "train.loss_args.xbm.size is now called memory_size",
+        "train.loss_args.batch_ohnm.skip is now called range_min",
+        "train.loss_args.batch_ohnm.relative_margin is now called absolute_margin (sentence-transformers' "
+        "relative_margin=r is share_of_positive=1-r)",
     ]
     assert renamed_arguments(new) == new
     assert fingerprint_arguments(new) == fingerprint_arguments(old) == old
@@ -156,6 +174,16 @@ def test_a_loss_of_older_names_is_that_of_the_new_ones() -> None:
     assert (loss.memory_size, loss.loss.base) == (8, 0.7)
     with pytest.warns(SubspaceWarning, match="now called"), pytest.raises(InputError, match="base=3 must be"):
         check_loss("multi_similarity", {"multi_similarity": {"threshold": 3}})
+
+
+def test_the_constructor_takes_older_names_with_one_line() -> None:
+    with pytest.warns(SubspaceWarning) as said:
+        loss = BatchOHNMLoss(0.2, skip=1, relative_margin=0.1)
+    assert (loss.rule.range_min, loss.rule.absolute_margin) == (1, 0.1)
+    assert str(said[0].message) == "BatchOHNMLoss: skip is now called range_min"
+    assert said[0].filename == __file__
+    with pytest.raises(InputError, match="relative_margin is the old name of absolute_margin, and both"):
+        BatchOHNMLoss(relative_margin=0.1, absolute_margin=0.1)
 
 
 def test_a_setting_under_two_names_is_refused() -> None:

@@ -195,12 +195,13 @@ class TestPytorchMetricLearningHasIt:
         value = BatchHardLoss(margin, squared=power == 2)(embeddings, UNEQUAL, **more)
         assert_same(value, expected, embeddings)
 
-    def test_batch_hard_soft_margin(self, seed: int, references: bool) -> None:
+    @pytest.mark.parametrize("inside", [False, True])
+    def test_batch_hard_soft_margin(self, seed: int, references: bool, inside: bool) -> None:
         embeddings, more = batch(references, seed)
         distance = LpDistance(power=2)
         mined = BatchHardMiner(distance=distance)(embeddings, UNEQUAL, **more)
-        peer = TripletMarginLoss(0.0, smooth_loss=True, distance=distance)
-        value = BatchHardLoss(soft_margin=True)(embeddings, UNEQUAL, **more)
+        peer = TripletMarginLoss(0.4 * inside, smooth_loss=True, distance=distance)
+        value = BatchHardLoss(0.4, soft_margin=True, margin_inside=inside)(embeddings, UNEQUAL, **more)
         assert_same(value, peer(embeddings, UNEQUAL, mined, **more), embeddings)
 
     def test_batch_all(self, seed: int, references: bool) -> None:

@@ -1,0 +1,113 @@
+"""Data, training and figures of a checkpoint, as rows for its model card, from the files of its run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...mining.artifacts import read_json
+from ...mining.errors import SubspaceError
+from ...mining.manifest import Manifest
+from ..config import DataConfig, RunConfig, parse_config
+from ..stages.evaluate import in_percent
+from .chosen_checkpoint import ChosenCheckpoint
+
+ROLES = {
+    "pretrain_splits": "the start is trained on it",
+    "train_splits": "mined and trained on",
+    "val_splits": "rounds are chosen by it",
+    "test_splits": "tested on",
+}
+
+
+def settings_of(chosen: ChosenCheckpoint) -> RunConfig | None:
+    """The settings that the checkpoint was made with; None where it was made outside a run."""
+    if not chosen.meta.config:
+        return None
+    return parse_config(chosen.meta.config, [], where=f"{chosen.folder}/meta.json")
+
+
+def manifest_of(config: RunConfig | None) -> Manifest | str:
+    """The run's manifest, or why there is none."""
+    if config is None:
+        return "the checkpoint was made outside a run"
+    if not Path(config.manifest).is_file():
+        return f"{Path(config.manifest).name} is not there any more"
+    try:
+        return Manifest.open(config.manifest)
+    except SubspaceError as error:
+        return str(error).replace(config.manifest, Path(config.manifest).name)
+
+
+def split_rows(manifest: Manifest, data: DataConfig) -> list[tuple[str, str, str, str]]:
+    """Name, images, identities and use of each split; images that cleaning dropped are not counted."""
+    rows = []
+    for split in manifest.splits:
+        identities = manifest.identity_id[manifest.in_splits([split])]
+        uses = [words for setting, words in ROLES.items() if split in getattr(data, setting)]
+        rows.append(
+            (split, f"{len(identities):,}", f"{len(np.unique(identities)):,}", ", ".join(uses) or "not used")
+        )
+    return rows
+
+
+def training_rows(chosen: ChosenCheckpoint, config: RunConfig) -> list[tuple[str, str]]:
+    """What was trained, as names and values."""
+    folder = chosen.stage_folder
+    if folder is not None and folder.index == -1:
+        start = config.pretrain
+        return [
+            ("trained as", "the starting network"),
+            ("batches", f"{start.P} identities × {start.K} images, {chosen.meta.step:,} steps"),
+            ("loss", start.loss if start.steps else "none: the weights that the network came with"),
+            ("optimiser", f"{start.optimizer.name}, learning rate {start.optimizer.lr:g}"),
+            ("seed", str(config.seed)),
+        ]
+    plan, train = config.plan, config.train
+    draw = plan.draw
+    rounds = "rounds" if config.rounds != 1 else "round"
+    of_round = f" (round {folder.index}, counted from 0)" if folder is not None else ""
+    return [
+        (
+            "strategy",
+            f"{plan.strategy}: groups of {draw.group_size}, {100 * draw.random_fraction:.0f} % random",
+        ),
+        ("subspaces", f"{config.cluster.ids_per_subspace} identities each"),
+        ("rounds", f"{config.rounds} {rounds} of {plan.steps:,} steps{of_round}"),
+        ("batches", f"{plan.P} identities × {plan.K} images, {chosen.meta.step:,} steps in the last round"),
+        ("loss", train.loss),
+        ("optimiser", f"{train.optimizer.name}, learning rate {train.optimizer.lr:g}"),
+        ("seed", str(config.seed)),
+    ]
+
+
+def evaluation_of(chosen: ChosenCheckpoint) -> dict[str, Any] | str:
+    """The evaluation of this very network, or why there is none."""
+    folder = chosen.stage_folder
+    if folder is None:
+        return "the checkpoint lies outside a run"
+    if not folder.evaluation.is_file() or not folder.finished("eval"):
+        return f"`subspace eval` has not been run on {folder.name}"
+    if folder.record("eval").get("fields", {}).get("network") != chosen.meta.fingerprint:
+        return f"the evaluation of {folder.name} is of an earlier network; `subspace eval` makes it anew"
+    return read_json(folder.evaluation)
+
+
+def metric_rows(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
+    """Name and `value [low, high]` in percent of each metric."""
+    return [(name, in_percent(metric)) for name, metric in evaluation["metrics"].items()]
+
+
+def examined_on(evaluation: dict[str, Any]) -> list[str]:
+    """How many identities, probes, gallery images and distractors; those that the evaluation tells of."""
+    names = {
+        "identities": "identities",
+        "probes": "probes",
+        "gallery": "gallery images",
+        "distractors": "distractors",
+    }
+    return [
+        f"{evaluation[key]:,} {words}" for key, words in names.items() if isinstance(evaluation.get(key), int)
+    ]

@@ -1,0 +1,232 @@
+"""`subspace overlap A B`: identities of equal name and images of equal bytes in two manifests, by split."""
+
+# pyarrow.compute makes its functions when it is imported, out of a type checker's sight.
+# pyright: reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ...mining.artifacts import whole_file
+from ...mining.local_paths import refuse_url
+from ...mining.manifest import Manifest
+from ...mining.remote import in_words
+from ..console import aligned
+from ..sources.bad_images import file_sizes
+from ..sources.ingest import NO_BARS, Bars
+from ..sources.places import placed_from
+from ..sources.splits import TRAINING
+
+_AT_ONCE, _THREADS = 256, 4
+
+
+@dataclass(frozen=True)
+class SharedBySplit:
+    """What a split of A shares with a split of B."""
+
+    split_a: str
+    split_b: str
+    identities: int
+    """With equal names."""
+    images: int
+    """Images of A whose bytes are in B too."""
+    renamed: int
+    """How many of these images have another identity there."""
+
+    @property
+    def leaks(self) -> bool:
+        """Whether one side is trained on and the other held out."""
+        return (self.split_a in TRAINING) != (self.split_b in TRAINING)
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What two manifests share."""
+
+    a: str
+    b: str
+    identities: int
+    images: int | None
+    """Images of A whose bytes are in B too; None where images were not compared."""
+    splits: tuple[SharedBySplit, ...]
+    hashed: int
+    """Images whose bytes were read, as another has the same length."""
+    unreadable: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The result for a program."""
+        return {**asdict(self), "splits": [{**asdict(s), "leaks": s.leaks} for s in self.splits]}
+
+    def lines(self) -> list[str]:
+        """The result for a person."""
+        compared = "" if self.images is None else f", {self.images:,} images of the first are in the second"
+        lines = [f"{self.a} and {self.b}: {self.identities:,} identities by name are in both{compared}"]
+        if self.splits:
+            rows = [["split of A", "split of B", "identities", "images", "renamed", ""]]
+            for s in self.splits:
+                leak = "trained on and held out" if s.leaks else ""
+                rows.append(
+                    [s.split_a, s.split_b, f"{s.identities:,}", f"{s.images:,}", f"{s.renamed:,}", leak]
+                )
+            lines += [f"  {line}".rstrip() for line in aligned(rows, (0, 1, 5)).splitlines()]
+        if self.unreadable:
+            lines.append(f"  {self.unreadable:,} images could not be read, and were not compared")
+        return lines
+
+
+def find_overlap(
+    a: Path, b: Path, *, images: bool = True, out: Path | None = None, bars: Bars = NO_BARS
+) -> Overlap:
+    """Compare two manifests: identities by name, images by a hash of their bytes.
+
+    Only images whose length in bytes occurs on both sides are read. Memory: the manifests, and 16 bytes for each
+    image that is read.
+
+    Args:
+        images: compare images too.
+        out: where the pairs are written as Parquet: `shared` (identity or image), and of both sides identity, split,
+            and for images image_id and uri. Of images in B with equal bytes, the first of each split stands there.
+
+    Raises:
+        InputError: no manifests, or `out` cannot be written.
+    """
+    if out is not None:
+        refuse_url(out)
+    first, second = Manifest.open(a), Manifest.open(b)
+    people = _people(first).join(
+        _people(second), "identity", join_type="inner", left_suffix="_a", right_suffix="_b"
+    )
+    people = people.append_column("identity_b", people["identity"]).rename_columns(
+        ["identity_a", *people.column_names[1:], "identity_b"]
+    )
+    same, hashed, unreadable = _same_images(first, second, bars) if images else (None, 0, 0)
+    if out is not None:
+        kinds = [("identity", people), ("image", same)]
+        tables = [t.append_column("shared", pa.repeat(name, len(t))) for name, t in kinds if t is not None]
+        with whole_file(out) as aside:
+            pq.write_table(pa.concat_tables(tables, promote_options="default"), aside, compression="zstd")
+    return Overlap(
+        a=in_words(a),
+        b=in_words(b),
+        identities=len(people["identity_a"].unique()),
+        images=None if same is None else len(same["image_id_a"].unique()),
+        splits=tuple(_by_split(people, same)),
+        hashed=hashed,
+        unreadable=unreadable,
+    )
+
+
+def _people(manifest: Manifest) -> pa.Table:
+    """Each identity with each of its splits."""
+    table = manifest.table
+    plain = pa.table({name: table[name].cast(pa.string()) for name in ("identity", "split")})
+    return plain.group_by(["identity", "split"]).aggregate([]).sort_by("identity")
+
+
+def _same_images(first: Manifest, second: Manifest, bars: Bars) -> tuple[pa.Table, int, int]:
+    """Pairs of images with equal bytes, how many images were read, and how many could not be."""
+    uris = [_whole_uris(manifest) for manifest in (first, second)]
+    with bars("look up", len(first) + len(second), "images") as bar:
+        lengths = [_lengths(m, u, bar.update) for m, u in zip((first, second), uris, strict=True)]
+    alike = [np.isin(own, np.intersect1d(lengths[0], lengths[1])) & (own > 0) for own in lengths]
+    tables, read, unreadable = [], sum(int(mask.sum()) for mask in alike), 0
+    with bars("read", read, "images") as bar:
+        for manifest, whole, mask in zip((first, second), uris, alike, strict=True):
+            image_id = np.flatnonzero(mask)
+            digests = []
+            for some in _digests(manifest, whole, image_id):
+                digests += some
+                bar.update(len(some))
+            rows = manifest.table.select(["identity", "split"]).take(pa.array(image_id))
+            table = pa.table({
+                "digest": pa.array(digests, pa.binary()), "identity": rows["identity"].cast(pa.string()),
+                "split": rows["split"].cast(pa.string()), "image_id": image_id,
+                "uri": whole.take(pa.array(image_id)).cast(pa.string()),
+            })  # fmt: skip
+            unreadable += table["digest"].null_count
+            tables.append(table.filter(table["digest"].is_valid()))
+    ours, theirs = tables
+    once = theirs.group_by(["digest", "split"]).aggregate([("image_id", "min")])["image_id_min"]
+    theirs = theirs.filter(pc.is_in(theirs["image_id"], value_set=once))
+    pairs = ours.join(theirs, "digest", join_type="inner", left_suffix="_a", right_suffix="_b")
+    pairs = pairs.sort_by([("image_id_a", "ascending"), ("image_id_b", "ascending")])
+    return pairs.drop_columns(["digest"]), read, unreadable
+
+
+def _whole_uris(manifest: Manifest) -> pa.ChunkedArray:
+    uri = manifest.table["uri"].cast(pa.large_string()).fill_null("")
+    if "image" in manifest.columns:
+        return uri
+    place = placed_from(manifest.folder)
+    return pa.chunked_array([place(chunk) for chunk in uri.chunks], pa.large_string())
+
+
+def _lengths(manifest: Manifest, uris: pa.ChunkedArray, seen: Any) -> np.ndarray:
+    """Bytes of each image, int64[n]; -1 where there is none."""
+    if "image" in manifest.columns:
+        seen(len(manifest))
+        return pc.binary_length(manifest.table["image"]).cast(pa.int64()).fill_null(-1).to_numpy()
+    length = manifest.table["length"]
+    whole = length.is_null().to_numpy()
+    found = length.fill_null(-1).to_numpy().copy()
+    seen(len(found) - int(whole.sum()))
+    if whole.any():
+        found[whole] = file_sizes(uris.filter(pa.array(whole)).combine_chunks(), seen)
+    return found
+
+
+def _digests(manifest: Manifest, uris: pa.ChunkedArray, image_id: np.ndarray) -> Iterator[list[bytes | None]]:
+    """BLAKE2b of the bytes of each image, some at a time; None where they cannot be read."""
+    from ...train.data.image_files import Piece, read_pieces
+
+    table = manifest.table
+
+    def hashes(start: int) -> list[bytes | None]:
+        rows = pa.array(image_id[start : start + _AT_ONCE])
+        if "image" in table.column_names:
+            return [_hash(image) for image in table["image"].take(rows).to_pylist()]
+        where = (uris.take(rows), table["offset"].take(rows), table["length"].take(rows))
+        pieces = [
+            Piece(uri, offset or 0, length, place)
+            for place, (uri, offset, length) in enumerate(zip(*(c.to_pylist() for c in where), strict=True))
+        ]
+        found = dict(read_pieces(pieces))
+        return [None if isinstance(d := found[place], OSError) else _hash(d) for place in range(len(pieces))]
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for block in range(0, len(image_id), _AT_ONCE * _THREADS):
+            stop = min(block + _AT_ONCE * _THREADS, len(image_id))
+            yield from pool.map(hashes, range(block, stop, _AT_ONCE))
+
+
+def _hash(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def _by_split(people: pa.Table, same: pa.Table | None) -> list[SharedBySplit]:
+    """What each pair of splits shares, where it is anything; training against held out first."""
+    counts: dict[tuple[str, str], list[int]] = {}
+    for place, table, column in ((0, people, "identity_a"), (1, same, "image_id_a")):
+        if table is not None:
+            found = table.group_by(["split_a", "split_b"]).aggregate([(column, "count_distinct")])
+            for row in found.to_pylist():
+                key = (row["split_a"], row["split_b"])
+                counts.setdefault(key, [0, 0, 0])[place] = row[f"{column}_count_distinct"]
+    if same is not None:
+        other = same.filter(pc.not_equal(same["identity_a"], same["identity_b"]))
+        for row in (
+            other.group_by(["split_a", "split_b"]).aggregate([("image_id_a", "count_distinct")]).to_pylist()
+        ):
+            counts[row["split_a"], row["split_b"]][2] = row["image_id_a_count_distinct"]
+    shared = [SharedBySplit(*key, *count) for key, count in counts.items()]
+    return sorted(shared, key=lambda one: (not one.leaks, one.split_a, one.split_b))

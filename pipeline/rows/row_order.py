@@ -1,0 +1,134 @@
+"""Rows of a source in the manifest's order, however many there are: sorted a range of identities at a time."""
+
+# pyarrow.compute makes its functions when it is imported, out of a type checker's sight.
+# pyright: reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from .row_scratch import RowScratch, regrouped
+
+RANGE = 2**19
+"""Rows sorted at once, about: some 300 MB while it lasts."""
+MOST_RANGES = 256
+"""Each is an open file; of more than 134 million rows, ranges are larger instead."""
+_BATCH = 2**17
+_SAMPLED = 256
+"""Names kept of each table that is added, to cut ranges by."""
+
+
+class RowOrder:
+    """Rows in the order of a manifest: by identity in byte order, then by all else that is known of them.
+
+    Rows are written to a scratch file as they come, then shared out among ranges of identities (a file each), and
+    every range is sorted by itself. An identity is never in two ranges, and where a range ends leaves no trace.
+    Memory: one range, and 256 names for each table added. Disk: the rows twice, compressed.
+    """
+
+    def __init__(self, beside: Path, range_rows: int = RANGE) -> None:
+        self._beside, self._range_rows = beside, range_rows
+        self._files = ExitStack()
+        self._came = self._files.enter_context(RowScratch(beside))
+        self._sample: list[pa.Array] = []
+
+    def __enter__(self) -> RowOrder:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._files.close()
+
+    @property
+    def rows(self) -> int:
+        """How many were added."""
+        return self._came.rows
+
+    def add(self, rows: pa.Table) -> None:
+        """Add rows, in any order: columns identity (large_string) and all others that tell them apart."""
+        self._came.add(rows)
+        every = max(1, rows.num_rows // _SAMPLED)
+        self._sample.append(
+            rows["identity"].take(pa.array(np.arange(0, rows.num_rows, every))).combine_chunks()
+        )
+
+    def ranges(self, images: pa.Array) -> Iterator[tuple[pa.Array, pa.Table]]:
+        """Yield, range after range, the names of its identities, and its rows in order.
+
+        `identity` becomes `identity_id`, which counts within the range. `images`, when there are any, are those of
+        the rows in the order in which they were added: they decide only where all else is equal, and `row` says
+        which one belongs to a row.
+        """
+        came = self._numbered() if len(images) else self._came.tables()
+        ends = self._ends()
+        if not len(ends):
+            yield _in_order(pa.concat_tables(list(came)), images)
+            return
+        scratches = [self._files.enter_context(RowScratch(self._beside)) for _ in range(len(ends) + 1)]
+        for rows in regrouped(came, _BATCH):
+            number = np.zeros(rows.num_rows, np.int64)
+            for end in ends:
+                number += pc.greater_equal(rows["identity"].chunk(0), end).to_numpy(zero_copy_only=False)
+            order = np.argsort(number, kind="stable")
+            shared = rows.take(pa.array(order))
+            stops = np.searchsorted(number[order], np.arange(len(scratches)), side="right")
+            for scratch, start, stop in zip(
+                scratches, [0, *stops[:-1].tolist()], stops.tolist(), strict=True
+            ):
+                scratch.add(shared.slice(start, stop - start))
+        self._came.__exit__()
+        for scratch in scratches:
+            if scratch.rows:
+                yield _in_order(pa.concat_tables(list(scratch.tables())), images)
+            scratch.__exit__()  # its space is free again
+
+    def _numbered(self) -> Iterator[pa.Table]:
+        """The rows with their number, by which their inline images are found."""
+        start = 0
+        for rows in self._came.tables():
+            yield rows.append_column("row", pa.array(np.arange(start, start + rows.num_rows)))
+            start += rows.num_rows
+
+    def _ends(self) -> pa.Array:
+        """The first names of all ranges but the first, ascending: quantiles of the names that were kept."""
+        wanted = min(-(-self.rows // self._range_rows), MOST_RANGES)
+        names = pa.concat_arrays(self._sample)
+        names = names.take(pc.sort_indices(names))
+        return names.take(pa.array(len(names) * np.arange(1, wanted) // wanted)).unique()
+
+
+def _in_order(rows: pa.Table, images: pa.Array) -> tuple[pa.Array, pa.Table]:
+    """Sort the rows of one range; return the names of its identities, and the rows."""
+    identity = rows["identity"].combine_chunks().dictionary_encode()
+    by_bytes = pc.sort_indices(identity.dictionary).to_numpy()
+    rank = np.empty(len(by_bytes), np.int32)
+    rank[by_bytes] = np.arange(len(by_bytes))
+    rows = rows.drop_columns(["identity"]).add_column(0, "identity_id", [rank[identity.indices.to_numpy()]])
+    keys = [name for name in rows.column_names if name != "row"]
+    rows = rows.take(pc.sort_indices(rows, [(name, "ascending") for name in keys])).combine_chunks()
+    if len(images):
+        rows = rows.take(_by_image(rows.select(keys), rows["row"], images)).combine_chunks()
+    return identity.dictionary.take(by_bytes), rows
+
+
+def _by_image(keys: pa.Table, row: pa.ChunkedArray, images: pa.Array) -> pa.Array:
+    """The order in which rows with equal keys, which are neighbours, have ascending images.
+
+    Only the images of one run of equals are in memory at once.
+    """
+    order = np.arange(keys.num_rows)
+    same = np.ones(max(0, keys.num_rows - 1), bool)
+    for name in keys.column_names:
+        here, there = keys[name].slice(1), keys[name].slice(0, keys.num_rows - 1)
+        equal = pc.or_(pc.fill_null(pc.equal(here, there), False), pc.and_(here.is_null(), there.is_null()))
+        same &= equal.to_numpy()
+    edges = np.diff(np.concatenate(([0], same, [0])).astype(np.int8))
+    for start, stop in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) + 1, strict=True):
+        some = images.take(row.slice(start, stop - start).combine_chunks())
+        order[start:stop] = start + pc.sort_indices(some).to_numpy()
+    return pa.array(order)

@@ -1,0 +1,107 @@
+"""What names of image files say: whether it is an image, and by a pattern whose it is, from which camera and split."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from functools import cache
+from typing import NamedTuple
+
+from .splits import canonical_split
+
+_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
+_SUFFIXES += (".pgm", ".ppm", ".pbm", ".pnm", ".tga", ".jp2", ".j2k")
+_WHERE_INSTALLED = (".avif", ".heic", ".heif")
+
+QUERY_SPLITS = {"query": "test", "image_query": "test"}
+"""Splits of re-identification sets whose images are asked for, and what each is here."""
+GALLERY_SPLITS = {"gallery": "test", "bounding_box_test": "test", "image_test": "test"}
+"""Splits whose images are searched."""
+TRAIN_SPLITS = {"bounding_box_train": "train", "image_train": "train"}
+
+
+@cache
+def image_suffixes() -> tuple[str, ...]:
+    """Endings of the images that this installation decodes, with their dots."""
+    from PIL import Image
+
+    Image.init()
+    known = {suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN}
+    return tuple(suffix for suffix in (*_SUFFIXES, *_WHERE_INSTALLED) if suffix in known)
+
+
+def suffix_of(name: str) -> str:
+    """The ending of a file's name in small letters, such as `.jpg`, or "no suffix"."""
+    stem, dot, suffix = name.rpartition(".")
+    return f".{suffix.lower()}" if dot and stem else "no suffix"
+
+
+def suffix_counts(counts: Counter[str], most: int = 6) -> str:
+    """Counts by suffix in words, the most frequent first: ".txt 12, .xml 3"."""
+    ranked = sorted(counts.items(), key=lambda found: (-found[1], found[0]))
+    said = [f"{suffix} {count:,}" for suffix, count in ranked[:most]]
+    rest = sum(count for _, count in ranked[most:])
+    return ", ".join([*said, *([f"others {rest:,}"] if rest else [])])
+
+
+class NameParts(NamedTuple):
+    """What a pattern found in a name; None where the pattern has no such group."""
+
+    identity: str | None
+    group: str | None
+    split: str | None
+    role: str
+    """query, gallery, or empty where the split does not say."""
+
+
+class NamePattern:
+    """A regular expression with groups `identity`, `group` and `split`, in any number of names.
+
+    It is searched in the name of a file; in the path below the source where the pattern has a slash, so that
+    `^(?P<split>bounding_box_train|query)/(?P<identity>\\d+)_c(?P<group>\\d+)` reads Market-1501 as it is unpacked.
+
+    Example:
+        >>> pattern = NamePattern(r"^(?P<identity>-?\\d+)_c(?P<group>\\d+)")
+        >>> pattern.parts("query", "0002_c1s1_000451_03.jpg")
+        NameParts(identity='0002', group='1', split=None, role='')
+        >>> pattern.parts("", "Thumbs.jpg") is None
+        True
+    """
+
+    def __init__(self, text: str) -> None:
+        self._search = re.compile(text).search
+        self._groups = tuple(name in re.compile(text).groupindex for name in ("identity", "group", "split"))
+        self.text = text
+        self.by_path = "/" in text
+
+    @property
+    def has_split(self) -> bool:
+        """Whether it finds splits."""
+        return self._groups[2]
+
+    @property
+    def has_group(self) -> bool:
+        """Whether it finds groups."""
+        return self._groups[1]
+
+    @property
+    def has_identity(self) -> bool:
+        """Whether it finds identities; folders name them where it does not."""
+        return self._groups[0]
+
+    def parts(self, folder: str, name: str) -> NameParts | None:
+        """What is said by the name of a file in `folder`, which is relative to the source; None where nothing fits.
+
+        A group that took no part in the match is an empty text.
+        """
+        match = self._search(f"{folder}/{name}" if self.by_path and folder else name)
+        if match is None:
+            return None
+        found = match.groupdict("")
+        split, role = found.get("split"), ""
+        if split is not None:
+            low = split.lower()
+            role = "query" if low in QUERY_SPLITS else "gallery" if low in GALLERY_SPLITS else ""
+            own = {**QUERY_SPLITS, **GALLERY_SPLITS, **TRAIN_SPLITS}
+            split = own.get(low) or canonical_split(split)
+        return NameParts(found.get("identity"), found.get("group"), split, role)

@@ -1,0 +1,166 @@
+"""What a reader found in a source: a row per image, what was read where, and what it could not take."""
+
+# pyarrow.compute makes its functions when it is imported, out of a type checker's sight.
+# pyright: reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ...mining.errors import InputError
+from ...mining.remote import in_words
+from .options import SourceOptions
+from .splits import canonical_split
+
+REFUSED = pa.schema(
+    [("identity", pa.large_string()), ("uri", pa.large_string()), ("reason", pa.large_string())]
+)
+
+_AT_ONCE = 2**17
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Images of one source, or of several of one kind.
+
+    `rows` has columns identity and uri (large_string without nulls), and offset and length, split, group, the box
+    x_1, y_1, x_2, y_2 (int64), is_query and is_gallery (bool) where the source has them. Images that lie inside the
+    source are in the spool, one per row. Other rows may come as a stream, which is read once.
+    """
+
+    rows: pa.Table | pa.RecordBatchReader
+    reading: str
+    """What was taken for what: "identity: label; path: path; split: none; group: camera"."""
+    notes: tuple[str, ...] = ()
+    """What may surprise: files of other kinds, labels that were changed."""
+    refused: pa.Table = field(default_factory=REFUSED.empty_table)
+    """Images that could not be taken, each with its reason; never silently fewer."""
+    split_folders: bool = False
+    """Whether splits are folders, of which none shares an identity with another."""
+    counted: bool = False
+    """Whether its reader showed progress over the images."""
+
+    def tables(self) -> Iterator[pa.Table]:
+        """The rows, some at a time."""
+        if isinstance(self.rows, pa.Table):
+            for start in range(0, len(self.rows), _AT_ONCE):
+                yield self.rows.slice(start, _AT_ONCE)
+        else:
+            yield from (pa.Table.from_batches([batch]) for batch in self.rows)
+
+
+def streamed(schema: pa.Schema, tables: Iterable[pa.Table]) -> pa.RecordBatchReader:
+    """Tables as a stream of rows, which are made as they are read."""
+    batches = (batch for table in tables for batch in table.to_batches())
+    return pa.RecordBatchReader.from_batches(schema, batches)
+
+
+def in_one_file(rows: pa.Table, uri: str) -> pa.RecordBatchReader:
+    """Rows of images of one file, with its uri: it is added as they are read, since it is longer than all the rest."""
+    field = pa.field("uri", pa.large_string())
+    tables = (
+        some.append_column(field, pa.repeat(pa.scalar(uri, field.type), len(some)))
+        for some in Listing(rows, "").tables()
+    )
+    return streamed(rows.schema.append(field), tables)
+
+
+def refused_rows(rows: Iterable[tuple[str, str, str]]) -> pa.Table:
+    """(identity, uri, reason) of each image that could not be taken, as a table; bytes of no text become `?`."""
+    columns = list(zip(*rows, strict=True)) or [(), (), ()]
+    cleaned = [[text.encode("utf-8", "replace").decode() for text in column] for column in columns]
+    return pa.table([pa.array(column, pa.large_string()) for column in cleaned], schema=REFUSED)
+
+
+def refusal(sources: Sequence[Path], refused: pa.Table, taken: int) -> InputError:
+    """The one line about images that could not be taken: how many, why, and the first."""
+    reason = refused["reason"].value_counts().to_pylist()
+    first = refused.slice(0, 1).to_pylist()[0]
+    several = "" if len(reason) == 1 else f" and {len(reason) - 1} other reasons"
+    return InputError(
+        f"{named(sources)}: {len(refused):,} of {len(refused) + taken:,} images cannot be taken, the first is "
+        f"{first['uri']}: {first['reason']}{several}; correct that, or leave them out (--on-bad-image quarantine)"
+    )
+
+
+def named(sources: Sequence[Path]) -> str:
+    """The sources in a few words: the first, and how many more."""
+    more = len(sources) - 1
+    return in_words(sources[0]) + (f" and {more} more" if more else "")
+
+
+def joined(sources: Sequence[Path], listings: Sequence[Listing]) -> Listing:
+    """Listings of several sources of one kind as one.
+
+    Raises:
+        InputError: they have different columns, such as a split in one of them only.
+    """
+    listings = _with_splits_by_name(sources, listings)
+    first = listings[0]
+    columns = first.rows.schema.names
+    if len(listings) == 1:
+        return first
+    for source, other in zip(sources, listings, strict=True):
+        odd = set(columns) ^ set(other.rows.schema.names)
+        if odd:
+            raise InputError(
+                f"{source} and {sources[0]} do not have the same columns: {', '.join(sorted(odd))} is in one of "
+                "them only; ingest them one by one, and join the manifests"
+            )
+    notes = [note for listing in listings for note in listing.notes]
+    tables = (rows.select(columns) for listing in listings for rows in listing.tables())
+    return Listing(
+        rows=streamed(first.rows.schema, tables),
+        reading=" | ".join(dict.fromkeys(listing.reading for listing in listings)),
+        notes=tuple(dict.fromkeys(notes)),
+        refused=pa.concat_tables([listing.refused for listing in listings]),
+        split_folders=any(listing.split_folders for listing in listings),
+        counted=any(listing.counted for listing in listings),
+    )
+
+
+def not_junk(identity: pa.Array | pa.ChunkedArray, options: SourceOptions) -> pa.Array | pa.ChunkedArray:
+    """Whether each identity is somebody, and none of `options.junk`."""
+    return pc.invert(pc.is_in(identity, value_set=pa.array(options.junk, pa.large_string())))
+
+
+def junk_note(count: int, options: SourceOptions) -> list[str]:
+    """What is said of so many images of junk."""
+    names = ", ".join(options.junk)
+    return [f"{count:,} images of nobody left out (identity {names}; --junk changes that)"] if count else []
+
+
+_SPLIT_NAME = re.compile(r"(train|training|val|valid|validation|dev|test|pretrain)(?=$|[-_.])", re.IGNORECASE)
+
+
+def _with_splits_by_name(sources: Sequence[Path], listings: Sequence[Listing]) -> Sequence[Listing]:
+    """Splits by the names of shards (`train-00000-of-00004.parquet`), where these name several and their rows none."""
+    found = [_SPLIT_NAME.match(source.name) for source in sources]
+    names = [canonical_split(match[1]) for match in found if match]
+    any_own = any("split" in listing.rows.schema.names for listing in listings)
+    if any_own or len(names) < len(sources) or len(set(names)) < 2:
+        return listings
+    return [
+        replace(
+            listing,
+            rows=_in_split(listing, name),
+            reading=listing.reading.replace("split: none", "split: the sources' names"),
+        )
+        for name, listing in zip(names, listings, strict=True)
+    ]
+
+
+def _in_split(listing: Listing, name: str) -> pa.RecordBatchReader:
+    """The rows, all of one split."""
+    split = pa.field("split", pa.large_string())
+    tables = (
+        rows.append_column(split, pa.repeat(pa.scalar(name, split.type), len(rows)))
+        for rows in listing.tables()
+    )
+    return streamed(listing.rows.schema.append(split), tables)

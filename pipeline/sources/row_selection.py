@@ -1,0 +1,145 @@
+"""Which rows of a source go into its manifest: those of good images, of identities with enough of them."""
+
+# pyarrow.compute makes its functions when it is imported, out of a type checker's sight.
+# pyright: reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ...mining.errors import InputError
+from ...mining.manifest import group_by_identity
+from ...mining.randomness import generator
+from ...mining.schemas import MANIFEST
+from ..rows.row_scratch import RowScratch
+from .bad_images import (
+    GOOD,
+    MISSING,
+    REASONS,
+    bad_image_error,
+    quarantine_table,
+    reasons_against,
+    refused_images,
+)
+from .options import IngestOptions
+from .splits import source_splits
+
+
+class RowSelection:
+    """Takes rows in order, a range of identities at a time, and passes on those that the manifest shall have.
+
+    Args:
+        source: what messages call it.
+        split_folders: its splits are folders, so that no two of them may share an identity.
+        refused: images that its reader could not take.
+        kept: where the rows go; `identity_id` then counts through all of them.
+    """
+
+    def __init__(
+        self, source: str, split_folders: bool, refused: pa.Table, options: IngestOptions, kept: RowScratch
+    ) -> None:
+        self._source, self._split_folders, self._options, self._kept = source, split_folders, options, kept
+        self._random = generator(options.seed, "max images")
+        self._names: list[pa.Array] = []
+        self._images: list[np.ndarray] = []
+        self._bad = [refused_images(refused)]
+        self._reasons = np.zeros(len(REASONS), np.int64)
+        self._first_bad: dict[int, str] = {}
+        self._few = self._drawn_out = self._crowded = 0
+        self.splits: dict[str, tuple[int, int]] = {}
+        """Identities and images of each split that the source names."""
+        self.optional: set[str] = set()
+        """Columns that manifests may have, of which some row has a value."""
+
+    def add(self, names: pa.Array, rows: pa.Table) -> None:
+        """Select among all rows of some identities, whose `identity_id` is an index into `names`.
+
+        Raises:
+            InputError: an identity in two splits that may not share it.
+        """
+        reason = reasons_against(rows)
+        self._reasons += np.bincount(reason, minlength=len(REASONS))
+        if (reason != GOOD).any():
+            for number in np.unique(reason[reason != GOOD]).tolist():
+                self._first_bad.setdefault(number, rows["uri"][int(np.argmax(reason == number))].as_py())
+            self._bad.append(quarantine_table(rows, names, reason))
+            rows = rows.filter(pa.array(reason == GOOD))
+        rows, names = self._with_enough_images(rows, names)
+        if not rows.num_rows:
+            return
+        rows = self._with_few_enough(rows)
+        if "split" in rows.column_names:
+            split = source_splits(rows, names, self._source, self._split_folders)
+            rows = rows.set_column(rows.schema.get_field_index("split"), "split", split)
+            self._count(rows)
+        for name in MANIFEST.optional.names:
+            if name in rows.column_names and _says_anything(rows[name]):
+                self.optional.add(name)
+        identity_id = rows["identity_id"].to_numpy()
+        first = sum(map(len, self._names))
+        self._names.append(names)
+        self._images.append(np.bincount(identity_id, minlength=len(names)))
+        self._kept.add(rows.set_column(0, "identity_id", pa.array(identity_id + np.int32(first))))
+
+    def finish(self) -> tuple[pa.Array, np.ndarray, pa.Table, list[str]]:
+        """Names of the identities, images of each (int64[I]), the QUARANTINE table, and what else to say.
+
+        Raises:
+            InputError: bad images where none may be; all of them missing; fewer than two identities left.
+        """
+        bad = int(self._reasons.sum() - self._reasons[GOOD])
+        if bad and (self._options.on_bad_image == "fail" or self._reasons[MISSING] == self._reasons.sum()):
+            worst = min(self._first_bad)
+            raise bad_image_error(self._source, worst, int(self._reasons[worst]), self._first_bad[worst])
+        names = pa.concat_arrays([pa.array([], pa.large_string()), *self._names])
+        least, most = self._options.min_images, self._options.max_images
+        if len(names) < 2:
+            few = f"{self._source} has {len(names)} identities with {least} or more good images"
+            raise InputError(f"{few}; there must be two to tell apart")
+        notes = []
+        if self._few:
+            notes.append(f"{self._few:,} identities left out: they have fewer than {least} good images")
+        if self._drawn_out:
+            drawn = f"{self._drawn_out:,} images left out by seed {self._options.seed}"
+            notes.append(f"{drawn}: {self._crowded:,} identities have more than {most}")
+        return names, np.concatenate(self._images), pa.concat_tables(self._bad), notes
+
+    def _with_enough_images(self, rows: pa.Table, names: pa.Array) -> tuple[pa.Table, pa.Array]:
+        """Leave out identities with fewer than `min_images`, and number the others without gaps."""
+        identity_id = rows["identity_id"].to_numpy()
+        kept_I = np.bincount(identity_id, minlength=len(names)) >= self._options.min_images
+        if kept_I.all():
+            return rows, names
+        self._few += int(np.count_nonzero(~kept_I))
+        number_I = np.cumsum(kept_I, dtype=np.int32) - np.int32(1)
+        rows = rows.set_column(0, "identity_id", pa.array(number_I[identity_id]))
+        return rows.filter(pa.array(kept_I[identity_id])), names.filter(pa.array(kept_I))
+
+    def _with_few_enough(self, rows: pa.Table) -> pa.Table:
+        """Draw `max_images` of identities with more; one stream of numbers, so ranges leave no trace."""
+        most = self._options.max_images
+        if most is None:
+            return rows
+        whose = group_by_identity(rows["identity_id"].to_numpy(), np.ones(rows.num_rows, bool))
+        drawn = whose.at_most(most, self._random)
+        self._crowded += int(np.count_nonzero(whose.count > most))
+        self._drawn_out += rows.num_rows - len(drawn.image_id)
+        return rows.take(pa.array(drawn.image_id))
+
+    def _count(self, rows: pa.Table) -> None:
+        counts = rows.group_by("split").aggregate(
+            [("identity_id", "count_distinct"), ("identity_id", "count")]
+        )
+        for split, identities, images in zip(*(column.to_pylist() for column in counts.columns), strict=True):
+            before = self.splits.get(split, (0, 0))
+            self.splits[split] = (before[0] + identities, before[1] + images)
+
+
+def _says_anything(column: pa.ChunkedArray) -> bool:
+    """Whether a value is there; an empty text is none."""
+    if pa.types.is_large_string(column.type):
+        column = pc.equal(column, "")
+        return bool(pc.any(pc.invert(column)).as_py())
+    return column.null_count < len(column)

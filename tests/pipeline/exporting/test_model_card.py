@@ -1,0 +1,136 @@
+"""The card tells what the files of the run tell, and its code runs. Covers pipeline/exporting/figures.py, too."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import subspace
+from exported_networks import linear_network, saved
+from PIL import Image
+
+from subspace.pipeline.console import Console
+from subspace.pipeline.exporting.chosen_checkpoint import choose_checkpoint
+from subspace.pipeline.exporting.figures import evaluation_of, training_rows
+from subspace.pipeline.exporting.request import ExportRequest
+from subspace.pipeline.exporting.write_export import export_checkpoint
+from subspace.train import Backbone, ImageInput, build_backbone
+from subspace.train.data.images import decode_pixels
+from subspace.train.preprocess_config import PreprocessConfig
+
+CODE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+INPUTS = {
+    "stretch": PreprocessConfig(size=(32, 48), interpolation="bicubic"),
+    "crop": PreprocessConfig(size=48, resize="crop", crop=0.875, mean=(0.4, 0.5, 0.6), std=0.25),
+    "letterbox": PreprocessConfig(size=(48, 32), resize="letterbox", channels="BGR", interpolation="lanczos"),
+}
+
+
+def photos(folder: Path) -> None:
+    """a.jpg, wide, and b.jpg, large and on its side; random pixels enlarged, so that they have shapes in them."""
+    for name, size, seed, turn in (("a", (97, 61), 0, 1), ("b", (431, 283), 1, 6)):
+        pixels = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+        exif = Image.Exif()
+        exif[0x0112] = turn
+        enlarged = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
+        enlarged.save(folder / f"{name}.jpg", quality=95, exif=exif)
+
+
+def expected(network: Backbone, folder: Path) -> np.ndarray:
+    """As the package itself decodes and embeds."""
+    pixels = [decode_pixels((folder / name).read_bytes(), network.input) for name in ("a.jpg", "b.jpg")]
+    images = np.stack([np.asarray(image).transpose(2, 0, 1) for image in pixels])
+    return network.eval()(torch.from_numpy(np.ascontiguousarray(images))).detach().numpy()
+
+
+@pytest.mark.parametrize("preprocessing", ["inside", "outside"])
+@pytest.mark.parametrize("rule", INPUTS)
+def test_the_code_of_the_card_gives_the_network_s_embeddings(
+    rule: str, preprocessing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = build_backbone("small", embedding_size=8, seed=1, preprocess=INPUTS[rule])
+    request = ExportRequest(("onnx", "torch", "safetensors"), preprocessing)  # pyright: ignore[reportArgumentType]
+    export_checkpoint(
+        choose_checkpoint(saved(tmp_path, network)), request, tmp_path / "out", Console(quiet=True)
+    )
+    photos(tmp_path / "out")
+    monkeypatch.chdir(tmp_path / "out")
+    preparation, *uses = CODE.findall(Path("model.md").read_text())
+    assert len(uses) == 3
+    for code in uses:
+        names: dict[str, np.ndarray] = {}
+        exec(preparation + code, names)  # noqa: S102  # as a reader of the card does
+        np.testing.assert_allclose(names["embeddings"], expected(network, Path()), rtol=0, atol=1e-4)
+
+
+def test_the_card_has_the_figures_data_and_training_of_its_round(exported: Path, finished_run: Path) -> None:
+    card = (exported / "model.md").read_text()
+    best = json.loads((finished_run / "best.json").read_text())
+    folder = finished_run / best["network"]
+    for name, metric in json.loads((folder / "evaluation.json").read_text())["metrics"].items():
+        value, low, high = (f"{100 * metric[key]:.1f}" for key in ("value", "low", "high"))
+        assert f"| {name} | {value} [{low}, {high}] |" in card
+    assert "(16 identities, 63 probes, 16 gallery images, 6 distractors)" in card
+    assert "| train | 192 | 32 | mined and trained on |" in card
+    assert "| test | 96 | 16 | tested on |" in card
+    assert f"it validates best: Rank-1 {best['value']:.4f}" in card
+    assert "stretched to 32 × 32 px, bilinear; RGB, (x / 255 - 0.5) / 0.5" in card
+    assert "cosine to the float embeddings" in card
+
+
+def test_the_plan_of_a_round_and_of_the_start_are_told(finished_run: Path) -> None:
+    from subspace.pipeline.config import load_config
+
+    config = load_config(finished_run / "subspace.yaml")
+    start, second = (
+        dict(training_rows(choose_checkpoint(finished_run / name / "checkpoint"), config))
+        for name in ("start", "round-001")
+    )
+    assert start["trained as"] == "the starting network"
+    assert start["loss"] == "softmax"
+    assert second["rounds"] == "2 rounds of 8 steps (round 1, counted from 0)"
+    assert second["batches"] == "8 identities × 2 images, 8 steps in the last round"
+    assert second["loss"] == "batch_ohnm"
+
+
+def test_figures_of_another_network_are_not_told(finished_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(finished_run, tmp_path / "run", symlinks=True)
+    chosen = choose_checkpoint(run / "round-000" / "checkpoint")
+    assert isinstance(evaluation_of(chosen), dict)
+    shutil.copy(run / "round-001" / "checkpoint" / "meta.json", chosen.folder / "meta.json")
+    assert "is of an earlier network" in str(evaluation_of(choose_checkpoint(chosen.folder)))
+    (run / "round-000" / "done" / "eval.json").unlink()
+    assert evaluation_of(chosen) == "`subspace eval` has not been run on round-000"
+
+
+def test_what_is_not_known_is_said(finished_run: Path, tmp_path: Path) -> None:
+    away = shutil.copytree(finished_run / "round-000" / "checkpoint", tmp_path / "faces")
+    meta = json.loads((away / "meta.json").read_text())
+    meta["config"]["manifest"] = "/somewhere/else/faces.parquet"
+    (away / "meta.json").write_text(json.dumps(meta))
+    done = subspace("export", away, "--to", "safetensors")
+    assert done.returncode == 0, done.stderr
+    card = (tmp_path / "export" / "model.md").read_text()
+    assert "Not known: faces.parquet is not there any more." in card
+    assert "None: the checkpoint lies outside a run." in card
+    assert "| loss | batch_ohnm |" in card
+    assert "/somewhere" not in card
+
+
+def test_a_frozen_network_is_copied_and_its_card_has_no_code_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = linear_network(ImageInput(4), spec="onnx:faces.onnx")
+    network.body.contents = b"a graph"  # pyright: ignore[reportAttributeAccessIssue]
+    monkeypatch.setattr("subspace.pipeline.exporting.write_export.load_network", lambda spec: network)
+    chosen = choose_checkpoint(saved(tmp_path, network))
+    export_checkpoint(chosen, ExportRequest(("onnx",)), tmp_path / "out", Console(quiet=True))
+    assert (tmp_path / "out" / "model.onnx").read_bytes() == b"a graph"
+    card = (tmp_path / "out" / "model.md").read_text()
+    assert "a copy of the frozen network onnx:faces.onnx, byte for byte" in card
+    assert not CODE.findall(card)

@@ -1,0 +1,172 @@
+"""Joined manifests hold all rows of each, whatever their order; who is in several is said, conflicts are refused."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import subspace
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from subspace.mining.errors import InputError
+from subspace.mining.parquet_tables import metadata_of, open_parquet, read_parquet
+from subspace.mining.schemas import MANIFEST
+from subspace.pipeline.manifests.merge import merge_manifests
+from subspace.pipeline.sources.ingest import ingest_images
+from subspace.pipeline.sources.options import IngestOptions
+
+OPTIONS = IngestOptions(test_fraction=0)
+PATIENT = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+
+
+def manifest(folder: Path, name: str, /, **columns: Any) -> Path:
+    """A manifest of a table with those columns, and a `label`."""
+    pq.write_table(pa.table(columns), folder / f"{name}.list.parquet")
+    return ingest_images(folder / f"{name}.list.parquet", folder / f"{name}.parquet", OPTIONS).out
+
+
+def pack(folder: Path, name: str, labels: str, **columns: Any) -> Path:
+    """A manifest of a byte for each letter of `labels`, its identity, in a packed file."""
+    (folder / f"{name}.bin").write_bytes(labels.encode())
+    count = len(labels)
+    uri = [f"{name}.bin"] * count
+    return manifest(
+        folder, name, label=list(labels), uri=uri, offset=range(count), length=[1] * count, **columns
+    )
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    return read_parquet(path, MANIFEST).to_pylist()
+
+
+LABELS = st.text("abcdef", min_size=2, max_size=9).filter(lambda text: len(set(text)) > 1)
+
+
+@PATIENT
+@given(sets=st.lists(LABELS, min_size=2, max_size=4), data=st.data(), inline=st.booleans())
+def test_merging_is_counting_rows(tmp_path: Path, sets: list[str], data: st.DataObject, inline: bool) -> None:
+    paths = []
+    for place, labels in enumerate(sets):
+        if inline:
+            images = [label.encode() for label in labels]
+            paths.append(manifest(tmp_path, f"m{place}", label=list(labels), image=images))
+        else:
+            paths.append(pack(tmp_path, f"m{place}", labels))
+    out, again = tmp_path / "all.parquet", tmp_path / "again.parquet"
+    summary = merge_manifests(paths, out, OPTIONS)
+    merge_manifests(data.draw(st.permutations(paths)), again, OPTIONS)
+    assert out.read_bytes() == again.read_bytes()
+
+    def content(path: Path) -> Counter[Any]:
+        columns = ("identity", "uri", "offset", "length", "split", "image")
+        return Counter(tuple(row.get(name) for name in columns) for row in rows_of(path))
+
+    assert content(out) == sum((content(path) for path in paths), Counter())
+    owners = Counter(label for labels in sets for label in set(labels))
+    shared = sum(count > 1 for count in owners.values())
+    assert summary.identities == len(owners)
+    assert any(note.startswith(f"{shared} identities are in several manifests") for note in summary.notes)
+    found = [(row["identity"], row["identity_id"]) for row in rows_of(out)]
+    assert found == sorted(found)
+    assert sorted({number for _, number in found}) == list(range(len(owners)))
+
+    apart = merge_manifests(paths, tmp_path / "apart.parquet", OPTIONS, prefix="stem")
+    assert apart.identities == sum(owners.values())
+    assert apart.images == summary.images
+
+    steps = merge_manifests(paths[:2], tmp_path / "steps.parquet", OPTIONS)
+    for path in paths[2:]:
+        steps = merge_manifests([steps.out, path], tmp_path / f"{path.stem}.steps.parquet", OPTIONS)
+    assert steps.out.read_bytes() == out.read_bytes()
+
+
+def test_what_manifests_say_of_images_is_kept(tmp_path: Path) -> None:
+    one = pack(
+        tmp_path, "one", "ab", split=["train", "test"], camera=["1", "2"], is_query=[None, True], is_gallery=[None, False],
+        x_1=[0, None], y_1=[0, None], x_2=[3, None], y_2=[4, None],
+    )  # fmt: skip
+    two = pack(tmp_path, "two", "bc", split=["test", "val"])
+    table = pq.read_table(two)
+    index = table.schema.get_field_index("keep")
+    metadata = {"kind": "manifest", "schema_version": "1", "fingerprint": metadata_of(open_parquet(two))["fingerprint"]}  # fmt: skip
+    dropped = table.set_column(index, "keep", pa.array([True, False])).replace_schema_metadata(metadata)
+    pq.write_table(dropped, two)
+    summary = merge_manifests([one, two], tmp_path / "m.parquet", OPTIONS, prefix="x, y")
+    found = [
+        (r["identity"], r["split"], r["keep"], r["group"], r["is_query"], r["is_gallery"], r["x_2"], r["y_2"])
+        for r in rows_of(summary.out)
+    ]
+    assert found == [
+        ("x/a", "train", True, "1", None, None, 3, 4),
+        ("x/b", "test", True, "2", True, False, None, None),
+        ("y/b", "test", True, None, None, None, None, None),
+        ("y/c", "val", False, None, None, None, None, None),
+    ]
+    again = merge_manifests([two, one], tmp_path / "again.parquet", OPTIONS, prefix="y,x")
+    assert again.fingerprint == summary.fingerprint
+
+
+def test_an_identity_that_is_trained_on_in_one_and_tested_in_another_is_refused(tmp_path: Path) -> None:
+    one = pack(tmp_path, "one", "aab", split=["train"] * 3)
+    two = pack(tmp_path, "two", "aac", split=["test", "test", "train"])
+    with pytest.raises(InputError, match="identity 'a' is in a held-out split and in a training split"):
+        merge_manifests([one, two], tmp_path / "m.parquet", OPTIONS)
+    assert merge_manifests([one, two], tmp_path / "m.parquet", OPTIONS, prefix="stem").identities == 4
+    redrawn = replace(OPTIONS, redraw_splits=True)
+    assert [s.split for s in merge_manifests([one, two], tmp_path / "m.parquet", redrawn).splits] == ["train"]
+
+
+def test_few_and_many_images_count_after_the_merge(tmp_path: Path) -> None:
+    paths = [pack(tmp_path, "one", "aaab"), pack(tmp_path, "two", "aabc")]
+    summary = merge_manifests(paths, tmp_path / "m.parquet", IngestOptions(min_images=2, max_images=4))
+    assert [row["identity"] for row in rows_of(summary.out)] == ["a"] * 4 + ["b"] * 2
+    assert "1 identities left out: they have fewer than 2 good images" in summary.notes
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "complaint"),
+    [
+        (["one"], {}, "joins two manifests or more"),
+        (["one", "one"], {"prefix": "stem"}, "'one' cannot tell manifests apart"),
+        (["one", "two"], {"prefix": "a"}, "has 1 names for 2 manifests"),
+        (["one", "two"], {"prefix": "a,"}, "'' cannot tell manifests apart"),
+        (["one", "inline"], {}, "inline.parquet holds its images and"),
+        (["one", "one.list"], {}, "is not a manifest table"),
+        (["one", "nowhere"], {}, "nowhere.parquet does not exist"),
+    ],
+)
+def test_what_cannot_be_joined_is_one_line(
+    tmp_path: Path, names: list[str], options: dict[str, str], complaint: str
+) -> None:
+    pack(tmp_path, "one", "ab")
+    pack(tmp_path, "two", "ab")
+    manifest(tmp_path, "inline", label=["a", "b"], image=[b"x", b"y"])
+    with pytest.raises(InputError, match=complaint) as error:
+        merge_manifests(
+            [tmp_path / f"{n}.parquet" for n in names], tmp_path / "m.parquet", OPTIONS, **options
+        )
+    assert "\n" not in str(error.value)
+
+
+def test_the_command_line_joins(tmp_path: Path) -> None:
+    one, two = pack(tmp_path, "one", "aab"), pack(tmp_path, "two", "abb")
+    out = tmp_path / "m.parquet"
+    done = subspace("ingest", "--merge", one, two, "--out", out, "--prefix", "stem", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["identities"] == 4
+    assert {row["identity"] for row in rows_of(out)} == {"one/a", "one/b", "two/a", "two/b"}
+    for words, complaint in [
+        (("--merge", one, two, "--root", "x"), "--root says nothing about manifests"),
+        ((one, "--prefix", "stem"), "--prefix stem says nothing without --merge"),
+        (("--merge", one, two, "--out", one), "would be overwritten"),
+    ]:
+        done = subspace("ingest", "--out", out, *words)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert complaint in done.stderr

@@ -1,0 +1,422 @@
+"""Tables as pandas, polars, DuckDB, Hugging Face datasets and OML write them.
+
+Covers pipeline/sources/columns.py, pipeline/sources/label_text.py and pipeline/sources/image_list.py too; test_ingest.py has more of
+pipeline/sources/table.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from labelled_pictures import Picture, folder_sums, ingested, pictures, pixel_sums, write_folder
+from PIL import Image
+
+from subspace.mining.errors import InputError
+from subspace.mining.manifest import Manifest
+from subspace.mining.parquet_tables import read_parquet
+from subspace.mining.schemas import MANIFEST, QUARANTINE
+from subspace.pipeline.rows.manifest_writer import quarantine_path
+from subspace.pipeline.sources.label_text import flag_column, text_column, whole_numbers
+from subspace.train import ImageStore
+from subspace.train.image_input import ImageInput
+
+Rows = dict[str, list[Any]]
+
+
+def with_pandas(rows: Rows, path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(rows)
+    frame["path"] = frame["path"].astype("string")
+    frame.to_parquet(path)
+
+
+def with_pandas_categories(rows: Rows, path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    pandas.DataFrame(rows).astype({"label": "category", "path": "category"}).to_parquet(path)
+
+
+def with_pandas_missing(rows: Rows, path: Path) -> None:
+    """Integers beside a missing one become floats."""
+    pandas = pytest.importorskip("pandas")
+    pandas.DataFrame(rows | {"label": [*rows["label"][:-1], None]}).iloc[:-1].to_parquet(path)
+
+
+def with_polars(rows: Rows, path: Path) -> None:
+    pytest.importorskip("polars").DataFrame(rows).write_parquet(path)
+
+
+def with_polars_categories(rows: Rows, path: Path) -> None:
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame(rows | {"label": [str(label) for label in rows["label"]]})
+    enum = polars.Enum(sorted(set(frame["label"].to_list())))
+    frame.with_columns(
+        polars.col("label").cast(enum), polars.col("path").cast(polars.Categorical)
+    ).write_parquet(path)
+
+
+def with_polars_views(rows: Rows, path: Path) -> None:
+    """polars' own Arrow type of strings."""
+    polars = pytest.importorskip("polars")
+    table = polars.DataFrame(rows | {"label": [str(label) for label in rows["label"]]}).to_arrow(
+        compat_level=polars.CompatLevel.newest()
+    )
+    assert pa.types.is_string_view(table["path"].type)
+    pq.write_table(table, path)
+
+
+def with_duckdb(rows: Rows, path: Path) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    frame = pa.table(rows)  # noqa: F841  # DuckDB finds it by its name
+    database = duckdb.connect()
+    database.execute("CREATE TYPE who AS ENUM ('0', '1', '2', '3')")
+    database.execute(
+        f"COPY (SELECT path, label::VARCHAR::who AS label FROM frame) TO '{path}' (FORMAT parquet)"
+    )
+
+
+def with_duckdb_decimals(rows: Rows, path: Path) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    frame = pa.table(rows)  # noqa: F841
+    duckdb.connect().execute(
+        f"COPY (SELECT path, label::DOUBLE AS label FROM frame) TO '{path}' (FORMAT parquet)"
+    )
+
+
+WRITERS = [with_pandas, with_pandas_categories, with_polars, with_polars_categories, with_polars_views]
+WRITERS += [with_duckdb, with_duckdb_decimals]
+
+
+def paths_of(made: list[Picture], tmp_path: Path) -> Rows:
+    write_folder(tmp_path / "images", made)
+    return {"path": [f"images/{one.label}/{one.name}" for one in made], "label": [one.label for one in made]}
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_tables_of_data_frames_decode_as_the_folder_does(
+    tmp_path: Path, write: Callable[[Rows, Path], None]
+) -> None:
+    made = pictures()
+    write(paths_of(made, tmp_path), tmp_path / "list.parquet")
+    summary = ingested(tmp_path / "list.parquet", tmp_path / "m.parquet")
+    assert pixel_sums(tmp_path / "m.parquet") == folder_sums(made, tmp_path)
+    assert summary.reading == "identity: label; path: path; split: none; group: none"
+
+
+def test_floats_of_a_frame_with_a_missing_label(tmp_path: Path) -> None:
+    made = pictures(9)
+    with_pandas_missing(paths_of(made, tmp_path), tmp_path / "list.parquet")
+    ingested(tmp_path / "list.parquet", tmp_path / "m.parquet")
+    assert pixel_sums(tmp_path / "m.parquet") == folder_sums(made[:-1], tmp_path)
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(paths_of(made, tmp_path)).astype({"label": float})
+    frame.to_csv(tmp_path / "list.csv", index=False)
+    summary = ingested(tmp_path / "list.csv", tmp_path / "m.parquet")
+    assert {identity for identity, _ in pixel_sums(tmp_path / "m.parquet")} == set("0123")
+    assert "all of 'label' are numbers with .0, read as integers: 1.0 is 1" in summary.notes
+    (tmp_path / "list.csv").write_text("path,label\nimages/0/0000.jpg,1.0\nimages/0/0000.jpg,1.5\n")
+    ingested(tmp_path / "list.csv", tmp_path / "m.parquet")
+    assert [identity for identity, _ in pixel_sums(tmp_path / "m.parquet")] == ["1.0", "1.5"]
+
+
+# OML
+
+
+def oml(made: list[Picture], tmp_path: Path) -> Any:
+    """A table with the columns of OML's documentation, as pandas keeps it: floats and objects where some are missing."""
+    pandas = pytest.importorskip("pandas")
+    rows = paths_of(made, tmp_path)
+    held_out = [label >= 2 for label in rows["label"]]
+    return pandas.DataFrame(
+        rows
+        | {
+            "split": ["validation" if held else "train" for held in held_out],
+            "is_query": [place % 8 < 4 if held else None for place, held in enumerate(held_out)],
+            "is_gallery": [place % 8 >= 4 if held else None for place, held in enumerate(held_out)],
+            "category": ["shoes"] * len(made),
+            "x_1": [1.0 if held else None for held in held_out],
+            "y_1": [2.0 if held else None for held in held_out],
+            "x_2": [5.0 if held else None for held in held_out],
+            "y_2": [7.0 if held else None for held in held_out],
+        }
+    )
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_oml_tables_keep_boxes_and_parts_in_the_evaluation(tmp_path: Path, suffix: str) -> None:
+    frame = oml(pictures(), tmp_path)
+    source = tmp_path / f"df.{suffix}"
+    frame.to_csv(source, index=False) if suffix == "csv" else frame.to_parquet(source)
+    summary = ingested(source, tmp_path / "m.parquet")
+    assert summary.reading == (
+        "identity: label; path: path; split: split; group: none; box: x_1 y_1 x_2 y_2; query: is_query; "
+        "gallery: is_gallery; not used: category"
+    )
+    assert [(count.split, count.images) for count in summary.splits] == [("train", 4), ("val", 4)]
+    table = read_parquet(tmp_path / "m.parquet", MANIFEST)
+    assert [table.schema.field(name).type for name in ("x_1", "y_2", "is_query")] == [
+        pa.int32(),
+        pa.int32(),
+        pa.bool_(),
+    ]
+    for row in table.to_pylist():
+        box = tuple(row[name] for name in ("x_1", "y_1", "x_2", "y_2"))
+        held = int(row["identity"]) >= 2
+        assert box == ((1, 2, 5, 7) if held else (None,) * 4)
+        query = int(Path(row["uri"]).stem) % 8 < 4
+        assert (row["is_query"], row["is_gallery"]) == ((query, not query) if held else (None, None))
+    again = ingested(tmp_path / "m.parquet", tmp_path / "again.parquet")
+    assert (tmp_path / "again.parquet").read_bytes() == (tmp_path / "m.parquet").read_bytes()
+    assert again.fingerprint == summary.fingerprint
+
+
+@pytest.mark.parametrize("change", [{"x_1": 3.0}, {"is_query": True}, {"is_gallery": None}, {"y_2": 8.0}])
+def test_the_fingerprint_follows_boxes_and_flags(tmp_path: Path, change: dict[str, Any]) -> None:
+    frame = oml(pictures(), tmp_path)
+    frame.to_parquet(tmp_path / "df.parquet")
+    before = ingested(tmp_path / "df.parquet", tmp_path / "m.parquet").fingerprint
+    ((name, value),) = change.items()
+    frame.loc[7, name] = value
+    frame.to_parquet(tmp_path / "df.parquet")
+    assert ingested(tmp_path / "df.parquet", tmp_path / "m.parquet").fingerprint != before
+
+
+@pytest.mark.parametrize(
+    "box", [(5, 2, 5, 7), (6, 2, 5, 7), (-1, 2, 5, 7), (1, 2, None, 7), (1, 9, 5, 7), (0, 0, 2**31, 1)]
+)
+def test_boxes_without_a_pixel_are_refused_or_quarantined(tmp_path: Path, box: tuple[Any, ...]) -> None:
+    frame = oml(pictures(), tmp_path)
+    frame.loc[7, ["x_1", "y_1", "x_2", "y_2"]] = box
+    frame.to_parquet(tmp_path / "df.parquet")
+    with pytest.raises(
+        InputError, match=r"1 images are bad \(the box is empty, inverted, incomplete or negative\)"
+    ):
+        ingested(tmp_path / "df.parquet", tmp_path / "m.parquet")
+    summary = ingested(tmp_path / "df.parquet", tmp_path / "m.parquet", on_bad_image="quarantine")
+    assert (summary.images, summary.quarantined) == (7, 1)
+    (bad,) = read_parquet(quarantine_path(tmp_path / "m.parquet"), QUARANTINE).to_pylist()
+    assert Path(bad["uri"]).name == "0007.jpg"
+
+
+def test_paths_start_from_root(tmp_path: Path) -> None:
+    made = pictures()
+    frame = oml(made, tmp_path)
+    (tmp_path / "tables").mkdir()
+    frame.to_csv(tmp_path / "tables" / "df.csv", index=False)
+    with pytest.raises(InputError, match="--root"):
+        ingested(tmp_path / "tables" / "df.csv", tmp_path / "m.parquet")
+    assert ingested(tmp_path / "tables" / "df.csv", tmp_path / "m.parquet", root=tmp_path).images == 8
+
+
+def test_boxes_are_cropped_when_they_are_decoded(tmp_path: Path) -> None:
+    made = pictures(kind="PNG")
+    oml(made, tmp_path).to_parquet(tmp_path / "df.parquet")
+    ingested(tmp_path / "df.parquet", tmp_path / "m.parquet")
+    manifest = Manifest.open(tmp_path / "m.parquet")
+    store = ImageStore(manifest)
+    for number, row in enumerate(manifest.table.to_pylist()):
+        if row["x_1"] is not None:
+            found = store.decode(number, ImageInput((5, 4)))
+            assert isinstance(found, np.ndarray)
+            assert np.array_equal(
+                found.transpose(1, 2, 0), np.asarray(Image.open(row["uri"]).crop((1, 2, 5, 7)))
+            )
+
+
+# Lists without a header
+
+
+@pytest.mark.parametrize("kind", ["im2rec", "several labels", "InsightFace", "with a box"])
+def test_lst_decodes_as_the_folder_does(tmp_path: Path, kind: str) -> None:
+    made = pictures()
+    rows = paths_of(made, tmp_path)
+    lines = {
+        "im2rec": "{n}\t{label:.6f}\t{path}",
+        "several labels": "{n}\t{label}\t0.5\t{path}",
+        "InsightFace": "1\t{path}\t{label}",
+        "with a box": "0\t{path}\t{label}\t1\t2\t3\t4",
+    }
+    written = [
+        lines[kind].format(n=n, path=path, label=label)
+        for n, (path, label) in enumerate(zip(*rows.values(), strict=True))
+    ]
+    (tmp_path / "train.lst").write_text("\n".join(written) + "\n")
+    summary = ingested(tmp_path / "train.lst", tmp_path / "m.parquet")
+    assert pixel_sums(tmp_path / "m.parquet") == folder_sums(made, tmp_path)
+    assert ("(im2rec)" if kind in ("im2rec", "several labels") else "(InsightFace)") in summary.reading
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"a.jpg 1\n", "neither number, label, path"),
+        (b"", "is empty"),
+        (b"0\t1\ta.jpg\n1\tx\tb.jpg\n", "cannot parse"),
+        (b"0\t1\ta.jpg\n1\t1\n", "cannot parse"),
+        (b"0\t1.5\ta.jpg\n", "no whole numbers, such as 1.5"),
+        (b"0\t1\t\xff.jpg\n", "is not UTF-8"),
+        (b"0\t1\ta.jpg\n0\t1\t\xff.jpg\n", "cannot parse"),
+    ],
+)
+def test_bad_lst_is_one_line(tmp_path: Path, content: bytes, complaint: str) -> None:
+    (tmp_path / "a.lst").write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        ingested(tmp_path / "a.lst", tmp_path / "m.parquet")
+    assert complaint in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+# Hugging Face
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_hugging_face_shards_decode_as_the_folder_does(tmp_path: Path, shards: int) -> None:
+    datasets = pytest.importorskip("datasets")
+    made = pictures(9, people=3)
+    features = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=["ant", "bee", "cow"])}
+    )
+    rows = {
+        "image": [{"bytes": one.data, "path": one.name} for one in made],
+        "label": [one.label for one in made],
+    }
+    whole = datasets.Dataset.from_dict(rows, features=features)
+    folder = tmp_path / "set"
+    (folder / "data").mkdir(parents=True)
+    (folder / "README.md").write_text("a card")
+    for number in range(shards):
+        whole.shard(shards, number).to_parquet(folder / "data" / f"train-{number:05}-of-{shards:05}.parquet")
+    summary = ingested(folder, tmp_path / "m.parquet")
+    names = dict(zip("012", ("ant", "bee", "cow"), strict=True))
+    assert pixel_sums(tmp_path / "m.parquet") == sorted(
+        (names[label], total) for label, total in folder_sums(made, tmp_path)
+    )
+    assert (
+        summary.reading
+        == "identity: label; image: image.bytes; split: none; group: none; names of the classes: the file's own"
+    )
+    files = sorted((folder / "data").iterdir())
+    assert ingested(files, tmp_path / "m2.parquet").fingerprint == summary.fingerprint
+
+
+def test_labels_of_nobody_and_null_bytes_of_a_shard(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    made = pictures()
+    features = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=list("abcd"))}
+    )
+    rows = {
+        "image": [{"bytes": one.data, "path": None} for one in made],
+        "label": [-1, *(one.label for one in made[1:])],
+    }
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "a.parquet")
+    summary = ingested(tmp_path / "a.parquet", tmp_path / "m.parquet")
+    assert (summary.images, summary.notes[0].split(" left")[0]) == (7, "1 images of nobody")
+    assert [identity for identity, _ in pixel_sums(tmp_path / "m.parquet")] == list("abbccdd")
+    rows["image"][3] = {"bytes": None, "path": "gone.jpg"}
+    table = pa.table({"image": pa.array(rows["image"]), "label": rows["label"]})
+    pq.write_table(table, tmp_path / "b.parquet")
+    with pytest.raises(InputError, match=r"1 images are bad \(zero bytes\), the first is gone.jpg"):
+        ingested(tmp_path / "b.parquet", tmp_path / "m.parquet")
+    assert (
+        ingested(tmp_path / "b.parquet", tmp_path / "m.parquet", on_bad_image="quarantine").quarantined == 1
+    )
+
+
+def test_images_in_two_columns_are_named(tmp_path: Path) -> None:
+    made = pictures()
+    columns = {
+        "img": [one.data for one in made],
+        "mask": [{"bytes": b"", "path": ""}] * 8,
+        "label": [one.label for one in made],
+    }
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=r"images in img and in mask\.bytes; name one with --image-key"):
+        ingested(tmp_path / "a.parquet", tmp_path / "m.parquet")
+    ingested(tmp_path / "a.parquet", tmp_path / "m.parquet", image_key="img")
+    assert pixel_sums(tmp_path / "m.parquet") == folder_sums(made, tmp_path)
+    with pytest.raises(InputError, match="no column 'depth' of images"):
+        ingested(tmp_path / "a.parquet", tmp_path / "m.parquet", image_key="depth")
+
+
+# What is no label
+
+
+def not_utf8(values: list[bytes]) -> pa.Array:
+    raw = pa.array(values, pa.binary())
+    return pa.Array.from_buffers(pa.string(), len(raw), raw.buffers())
+
+
+BAD_LABELS = [
+    (pa.array([[1], [2]]), "column 'label' is list<"),
+    (pa.array([{"a": 1}, {"a": 2}]), "has no identity column among"),
+    (pa.array([1.0, 1.5]), "no whole numbers, such as 1.5"),
+    (pa.array([1.0, float("inf")]), "no whole numbers, such as inf"),
+    (pa.array([1.0, 1e300]), "no whole numbers, such as 1e+300"),
+    (not_utf8([b"a", b"\xff\xfe"]), "column 'label' is not UTF-8"),
+    (pa.array([True, False]), "column 'label' is bool"),
+    (pa.array([2**64 - 1, 1], pa.uint64()), "numbers beyond 64 bits"),
+]
+
+
+@pytest.mark.parametrize(("labels", "complaint"), BAD_LABELS)
+def test_what_is_no_label_is_one_line(tmp_path: Path, labels: pa.Array, complaint: str) -> None:
+    pq.write_table(pa.table({"image": [b"x", b"y"], "label": labels}), tmp_path / "a.parquet")
+    with pytest.raises(InputError) as caught:
+        ingested(tmp_path / "a.parquet", tmp_path / "m.parquet")
+    assert complaint in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "m.parquet").exists()
+
+
+def test_a_class_without_a_name_is_one_line() -> None:
+    with pytest.raises(InputError, match="label holds 2, and there are names of 2 classes"):
+        text_column(pa.chunked_array([[0, 2]]), "label", ["a", "b"])
+
+
+def test_whole_numbers_and_flags() -> None:
+    assert whole_numbers(pa.chunked_array([[1.0, None]]), "x").to_pylist() == [1, None]
+    for column in ([1, 0, None], ["True", "no", ""], [True, False, None], [1.0, 0.0, None]):
+        assert flag_column(pa.chunked_array([pa.array(column)]), "x").to_pylist() == [True, False, None]
+    for column in ([1, 2], ["perhaps"], [0.5]):
+        with pytest.raises(InputError):
+            flag_column(pa.chunked_array([pa.array(column)]), "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("path,label,x_1,y_1\na,b,1,1\n", "has a part of a box, without x_2, y_2"),
+        (
+            "path,label,x_1,y_1,x_2,y_2\na,b,1,1,2,2.5\n",
+            "column 'y_2' is double with values that are no whole numbers, such as 2.5",
+        ),
+        ("path,label,x_1,y_1,x_2,y_2\na,b,1,1,2,z\n", "cannot parse"),
+        ("path,label,is_query\na,b,maybe\n", "column 'is_query' holds maybe; write true, false or nothing"),
+    ],
+)
+def test_bad_boxes_and_flags_of_a_csv_are_one_line(tmp_path: Path, text: str, complaint: str) -> None:
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(InputError) as caught:
+        ingested(tmp_path / "a.csv", tmp_path / "m.parquet")
+    assert complaint in str(caught.value)
+
+
+def test_several_tables_have_the_same_columns(tmp_path: Path) -> None:
+    rows = paths_of(pictures(), tmp_path)
+    for name, columns in (("a", rows), ("b", rows | {"group": ["g"] * 8})):
+        pq.write_table(pa.table(columns), tmp_path / f"{name}.parquet")
+    with pytest.raises(InputError, match="do not have the same columns: group is in one of them only"):
+        ingested([tmp_path / "a.parquet", tmp_path / "b.parquet"], tmp_path / "m.parquet")
+
+
+def test_manifests_without_boxes_look_as_before(tmp_path: Path) -> None:
+    write_folder(tmp_path / "images", pictures())
+    ingested(tmp_path / "images", tmp_path / "m.parquet")
+    assert Manifest.open(tmp_path / "m.parquet").table.column_names == list(MANIFEST.columns.names)
+    assert np.all(Manifest.open(tmp_path / "m.parquet").table["keep"].to_numpy(zero_copy_only=False))
