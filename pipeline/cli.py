@@ -13,6 +13,7 @@ import typer
 
 from .commands import data as data_commands
 from .commands import jobs as cluster_commands
+from .commands import learning_rate as learning_rate_commands
 from .commands import machine as machine_commands
 from .commands import models as model_commands
 from .commands import runs as run_commands
@@ -49,6 +50,7 @@ def before_the_command(
 for module in (
     data_commands,
     stage_commands,
+    learning_rate_commands,
     run_commands,
     model_commands,
     cluster_commands,

@@ -11,7 +11,7 @@ from ..mining.errors import InputError
 from ..mining.manifest import Manifest
 from .config import RunConfig, load_config, parse_config, write_config
 from .console import aligned
-from .new_run.choices import SEARCHED_RATES
+from .learning_rate.families import SEARCHED_RATES
 from .options import Options
 from .rounds import run_rounds
 from .run_directory import RunDirectory

@@ -8,6 +8,7 @@
                    plan/, checkpoint/, metrics.jsonl, validation.json, evaluation.json}
     RUN/round-001/...
     RUN/best -> round-001/checkpoint, RUN/best.json     the network that validates best
+    RUN/lr/{trials.json, lr.svg}                what `subspace lr` tried
     RUN/jobs/001/                               what one `subspace submit` wrote and started
 
 Each folder of a network or a round also holds `done/STAGE.json`, the completion markers. Only this file and
@@ -67,6 +68,16 @@ class RunDirectory:
     def best_record(self) -> Path:
         """Which network validates best, and why."""
         return self.path / "best.json"
+
+    @property
+    def rate_trials(self) -> Path:
+        """What trials of learning rates came to."""
+        return self.path / "lr" / "trials.json"
+
+    @property
+    def rate_plot(self) -> Path:
+        """Figure and loss over the learning rate."""
+        return self.path / "lr" / "lr.svg"
 
     @property
     def jobs(self) -> Path:
@@ -135,7 +146,11 @@ class RunDirectory:
             }
             file.write(json.dumps(note))
             file.flush()
-            for folder in (self.path, *(self.round(index).path for index in (-1, *self.rounds))):
+            for folder in (
+                self.path,
+                self.rate_trials.parent,
+                *(self.round(index).path for index in (-1, *self.rounds)),
+            ):
                 for kind in (".*.tmp", ".*.old", "done/.*.tmp"):
                     for leftover in folder.glob(kind):
                         remove(leftover)

@@ -16,6 +16,7 @@ from ..train.monitoring.phase_seconds import sum_phases
 from .best import kept_best
 from .config import RunConfig
 from .console import aligned, duration, percent
+from .learning_rate.trials import newest_in_words
 from .run_directory import RunDirectory
 from .stage_folder import StageFolder
 from .stage_words import PHASE_WORDS, metric_in_words, summary_in_words
@@ -154,6 +155,8 @@ def describe(run: RunDirectory, statuses: list[StageStatus]) -> str:
         lines.append(
             f"best: {best['network']}, {metric_in_words(best['metric'], best['value'])} on validation"
         )
+    if tried := newest_in_words(run.rate_trials):
+        lines.append(f"learning rate: {tried} ({run.rate_trials})")
     note, alive = run.activity()
     if note:
         ago = duration(time.time() - note["since"])

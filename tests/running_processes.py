@@ -32,7 +32,7 @@ class Slow(nn.Module):
 PATIENCE = 300.0
 """Seconds after which what has not happened is taken never to happen; a busy machine needs many."""
 
-PROGRESS = re.compile(r"^[\w ,-]+: [\d,]+(/[\d,]+)? \w+, [\d.,]+/s.*\n", re.MULTILINE)
+PROGRESS = re.compile(r"^[\w ,.-]+: [\d,]+(/[\d,]+)? \w+, [\d.,]+/s.*\n", re.MULTILINE)
 
 
 def start(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Popen[str]:

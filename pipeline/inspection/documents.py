@@ -9,6 +9,7 @@ from typing import Any
 from ...mining.artifacts import read_json
 from ...mining.errors import InputError
 from ..console import duration, percent
+from ..learning_rate.trials import newest_in_words
 from ..stage_words import metric_in_words, summary_in_words
 from .checkpoint import summarize_meta
 from .settings_file import written
@@ -120,6 +121,31 @@ def _submission(path: Path, document: Document) -> Summary:
     return summary
 
 
+def _rate_trials(path: Path, document: Document) -> Summary:
+    summary = Summary(
+        str(path), "rate_trials", dict(document), title="trials of learning rates by `subspace lr`"
+    )
+    summary.show("searches", words=f"{len(document['searches']):,}, by the settings that they depend on")
+    summary.show("the newest", words=newest_in_words(path))
+    for search in document["searches"][-1:]:
+        metric = search["best"]["metric"] if search["best"] else next(iter(search["start"]))
+        rows = [["lr", metric, "result", "steps", "took"]]
+        for trial in search["trials"]:
+            found = trial["metrics"].get(metric)
+            value = percent(found["value"], 1) if found else ""
+            rows.append(
+                [
+                    f"{trial['rate']:g}",
+                    value,
+                    trial["state"],
+                    f"{trial['steps']:,}",
+                    duration(trial["seconds"]),
+                ]
+            )
+        summary.show_table("its trials", rows, text=(0, 2))
+    return summary
+
+
 def _meta(path: Path, document: Document) -> Summary:
     return summarize_meta(path)
 
@@ -130,6 +156,7 @@ DESCRIBERS: dict[tuple[str, ...], Callable[[Path, Document], Summary]] = {
     ("network", "checkpoint", "metric", "validations"): _best,
     ("fingerprint", "ids"): _trackers,
     ("scheduler", "tasks", "run"): _submission,
+    ("searches",): _rate_trials,
     ("spec", "embedding_size", "step"): _meta,
 }
 """Describers by the keys that a document has at least."""

@@ -24,6 +24,8 @@ FILE_WORDS = {
     RUN.config.name: "settings of the run",
     RUN.image_index.name: "where the images lie",
     RUN.overrides.name: "settings given on the command line",
+    RUN.rate_plot.name: "figure and loss over the learning rate",
+    RUN.rate_trials.name: "what trials of learning rates came to",
     files.EVALUATION: "evaluation on the test identities",
     files.METRICS: "log of a training",
     files.TRACKERS: "runs of a training elsewhere",
@@ -35,6 +37,7 @@ FILE_WORDS = {
 FOLDER_WORDS = {
     RUN.best.name: "the checkpoint that validates best",
     RUN.jobs.name: "submissions",
+    RUN.rate_trials.parent.name: "trials of learning rates",
     files.CHECKPOINT: "checkpoint",
     files.EXPORT: "network for other programs",
     files.IDENTITY_PARTS: "parts of an extraction under way",

@@ -1,4 +1,4 @@
-"""What a run has beside its results: the lock, the image index, TensorBoard's files, logs, job scripts."""
+"""What a run has beside its results: the lock, the image index, TensorBoard's files, plots, logs, job scripts."""
 
 from __future__ import annotations
 
@@ -108,6 +108,20 @@ def summarize_text_log(path: Path) -> Summary:
     if any(last):
         summary.facts["last_lines"] = last
         summary.show_list("last lines", last)
+    return summary
+
+
+def summarize_plot(path: Path) -> Summary:
+    """Summarise a plot of `subspace lr`.
+
+    Raises:
+        InputError: missing, or no SVG.
+    """
+    if not _read(path, 4) == b"<svg":
+        raise InputError(f"{path} is no plot of `subspace lr`")
+    summary = Summary(str(path), "plot", title="figure and loss over the learning rate, of `subspace lr`")
+    summary.add_bytes(path.stat().st_size)
+    summary.show("to see it", words="any browser shows it")
     return summary
 
 

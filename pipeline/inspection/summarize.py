@@ -17,6 +17,7 @@ from .side_files import (
     summarize_events,
     summarize_index,
     summarize_lock,
+    summarize_plot,
     summarize_script,
     summarize_text_log,
 )
@@ -43,12 +44,13 @@ BY_SUFFIX: dict[str, Reader] = {
     ".log": summarize_text_log,
     ".out": summarize_text_log,
     ".sh": summarize_script,
+    ".svg": summarize_plot,
 }
 BY_START: dict[str, Reader] = {"events.out.tfevents.": summarize_events}
 """Readers by how the name of a file begins."""
 READS = (
     "a run or a folder of it, Parquet tables, checkpoints, safetensors, JSON, metrics.jsonl, YAML, logs, job scripts, "
-    "images.index, .lock, TensorBoard's event files"
+    "plots, images.index, .lock, TensorBoard's event files"
 )
 
 

@@ -9,9 +9,8 @@ from typing import Any
 from ...mining.errors import InputError
 from ...mining.manifest import Manifest
 from ..config import RunConfig
+from ..learning_rate.families import SEARCHED_RATES, family_of
 
-SEARCHED_RATES = {"small": 0.016}
-"""Peak learning rate of AdamW in training, by family of networks, where it has been searched; see BENCHMARKS.md."""
 HELD_OUT = ("test", "val", "query", "gallery")
 """Splits that are never trained on unless the settings say so."""
 
@@ -31,16 +30,6 @@ class Choice:
     def __str__(self) -> str:
         before = f"{'recipe' if self.by_recipe else 'default'} {_shown(self.before)}"
         return f"{self.setting} = {_shown(self.value)} ({before}): {self.why}"
-
-
-def family_of(spec: str) -> str | None:
-    """The family of the network with this spec of its own (`small`, `iresnet50`, ...); None where it is the user's.
-
-    A checkpoint has the family of the spec in its `meta.json`.
-    """
-    if spec.partition(":")[1]:
-        return None
-    return "iresnet" if spec.startswith("iresnet") else spec
 
 
 def choices_for(

@@ -103,7 +103,7 @@ class Initialized:
             return []
         origin = "given"
         if optimizer.lr == OptimizerConfig().lr:
-            origin = f"the default; it was never searched for this network and optimizer, so search {setting} first"
+            origin = f"the default; it was never searched for this network and optimizer: `subspace lr {self.path.parent}` does"
         return [f"  rate        {optimizer.lr:g} with {optimizer.name}: {origin}"]
 
 

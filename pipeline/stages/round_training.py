@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -24,35 +25,53 @@ from ...train.losses.building import TrainingSet, build_loss
 from ...train.networks.registry import CHECKPOINT_PREFIX
 from ...train.optimizers import build_optimizer
 from ...train.running_means import RunningMeans, Staleness
+from ...train.speed import LoadedWork
 from .cluster import RECALL_AT, recall_seed
 from .context import Context
 from .graph import steps_taken
 from .round_tables import read_identities, read_subspaces
 from .stage import Stage
 from .training import Training
-from .training_estimate import estimate_training
+from .training_estimate import estimate_training, training_work
+
+T = TypeVar("T")
 
 
 def round_estimate(context: Context) -> str:
     """Steps, time and disk of the training, in a line."""
-    plan, train, manifest = Plan(context.folder.plan), context.config.train, context.manifest
-    some = [np.unique(plan[step]) for step in range(min(8, len(plan)))]
+    plan = Plan(context.folder.plan)
+    return _estimated(context, estimate_training, len(plan), _images_per_batch(plan))
+
+
+def round_work(context: Context, steps: int) -> tuple[LoadedWork, float]:
+    """What the first `steps` steps of the round take, and how many images each has, repeats not counted."""
+    images = _images_per_batch(Plan(context.folder.plan))
+    return _estimated(context, training_work, steps, images).loaded, images
+
+
+def _estimated(context: Context, estimate: Callable[..., T], steps: int, images_per_batch: float) -> T:
+    train, manifest = context.config.train, context.manifest
     first = next(
         row_groups(manifest.path, MANIFEST, manifest.columns)
     )  # memory is not to grow with the images
-    return estimate_training(
+    return estimate(
         load_network(f"{CHECKPOINT_PREFIX}{context.before.checkpoint}"),
         lambda: build_loss(train.loss, train.loss_args, _training_set(context)),
         train,
         train.optimizer,
         train.augment,
         context.options,
-        steps=len(plan),
+        steps=steps,
         P=context.config.plan.P,
-        images_per_batch=float(np.mean([len(images) for images in some])),
+        images_per_batch=images_per_batch,
         store=ImageStore(Manifest(manifest.path, first, manifest.fingerprint), context.config.data.decoder),
         sample=np.arange(len(first)),
     )
+
+
+def _images_per_batch(plan: Plan) -> float:
+    """How many images a batch has, repeats not counted: those of the first few, on average."""
+    return float(np.mean([len(np.unique(plan[step])) for step in range(min(8, len(plan)))]))
 
 
 def build_round_training(context: Context, stage: Stage) -> Training:

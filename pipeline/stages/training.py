@@ -152,21 +152,19 @@ class Training:
 
     def _train(self, step: int, device: torch.device, options: Options) -> int:
         """Train on from `step`; return the step of the end, that of the plan or an earlier one."""
-        steps = len(self.plan)
-        loaded = load_batches(self.dataset, range(step, steps), self.num_workers, pin=device.type == "cuda")
-        batches = augment_batches(copied_ahead(loaded, device), self.dataset, device)
+        steps, phases = len(self.plan), Phases(device)
+        batches = self.batches(range(step, steps), device)
         if step == 0 and self.guard.goes_back:
             self.states.save(self.states.at(0), 0)
-        phases = Phases(device)
         log = self._log(step, phases, options) if distributed.rank() == 0 else None
         stop, clock = options.stop, SaveClock(self.loader.save_minutes)
         stop.graceful = True
         try:
             with options.console.progress(self.stage.name, steps, "steps", step) as progress:
-                note, stale, records = "", False, self._records(batches, device, phases)
+                note, stale, records = "", False, self.records(batches, device, phases)
                 while step < steps and not stale:
                     record = next(records)
-                    self._refuse_bad_images(record)
+                    self.refuse_bad_images(record)
                     step = record.step + 1
                     with phases("log"):
                         collapse = self.guard.add(step, record.loss, record.distance)
@@ -190,7 +188,7 @@ class Training:
                     if collapse:
                         self._answer(collapse, step, options)
                         if self.guard.goes_back:
-                            records = self._records(batches, device, phases)
+                            records = self.records(batches, device, phases)
                     if saving:
                         if not (collapse and self.guard.goes_back):  # that has saved
                             with phases("checkpoint"):
@@ -224,7 +222,12 @@ class Training:
         )
         return stale
 
-    def _records(
+    def batches(self, steps: range, device: torch.device) -> Iterator[ImageBatch]:
+        """The batches of these steps, decoded ahead, on the device, and augmented there."""
+        loaded = load_batches(self.dataset, steps, self.num_workers, pin=device.type == "cuda")
+        return augment_batches(copied_ahead(loaded, device), self.dataset, device)
+
+    def records(
         self, batches: Iterator[ImageBatch], device: torch.device, phases: Phases
     ) -> Iterator[StepRecord]:
         """Train on the batches that are left, with the learning rate that the guard allows."""
@@ -268,14 +271,11 @@ class Training:
         options.console.say(f"{say}; back to the weights of step {meta.step}, and on with {rung}")
         self.states.save(self.states.at(step), step)
 
-    def _refuse_bad_images(self, record: StepRecord) -> None:
-        if not (record.unreadable and self.fail_on_bad_image):
-            return
-        own = [
-            f"image {bad.image_id} cannot be read: {bad.reason}; restore it, or set data.on_bad_image=quarantine"
-            for bad in record.bad
-        ]
-        distributed.refuse_if_any(own[0] if own else None)
+    def refuse_bad_images(self, record: StepRecord) -> None:
+        """Refuse the unreadable images of a step, where the settings say fail."""
+        if record.unreadable and self.fail_on_bad_image:
+            bad, fix = next(iter(record.bad), None), "restore it, or set data.on_bad_image=quarantine"
+            distributed.refuse_if_any(bad and f"image {bad.image_id} cannot be read: {bad.reason}; {fix}")
 
     def _summary(self) -> dict[str, Any]:
         if distributed.rank():

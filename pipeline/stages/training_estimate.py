@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +23,14 @@ from ..console import about, amount
 from ..options import Options
 
 
+class TrainingWork(NamedTuple):
+    """What a training takes."""
+
+    loaded: LoadedWork
+    weights: int
+    """Bytes of the weights of network and loss."""
+
+
 def estimate_training(
     network: Backbone,
     loss: Callable[[], nn.Module],
@@ -36,7 +45,32 @@ def estimate_training(
     store: ImageStore,
     sample: np.ndarray,
 ) -> str:
-    """Steps, time and disk, from a few steps that are timed here and the decoding of some images.
+    """Steps, time and disk, from `training_work`, in a line."""
+    work, weights = training_work(
+        network, loss, loader, optimizer, augment, options,
+        steps=steps, P=P, images_per_batch=images_per_batch, store=store, sample=sample,
+    )  # fmt: skip
+    return (
+        f"{steps:,} steps of about {images_per_batch:,.0f} images, {about(work.seconds)}{work.slow_decoding}, "
+        f"{amount(4 * weights)} of weights, gradients and optimiser state, {amount(9 * weights)} of disk"
+    )
+
+
+def training_work(
+    network: Backbone,
+    loss: Callable[[], nn.Module],
+    loader: LoaderConfig,
+    optimizer: OptimizerConfig,
+    augment: AugmentConfig,
+    options: Options,
+    *,
+    steps: int,
+    P: int,
+    images_per_batch: float,
+    store: ImageStore,
+    sample: np.ndarray,
+) -> TrainingWork:
+    """What a training takes, from a few steps that are timed here and the decoding of some images.
 
     Args:
         network: a copy, which is changed.
@@ -64,7 +98,4 @@ def estimate_training(
     decode = steps * own * decode_seconds(store, sample, network.input)
     work = LoadedWork(compute, decode, worker_count(loader.num_workers, device), device)
     weights = sum(parameter.numel() for module in modules for parameter in module.parameters()) * 4
-    return (
-        f"{steps:,} steps of about {images_per_batch:,.0f} images, {about(work.seconds)}{work.slow_decoding}, "
-        f"{amount(4 * weights)} of weights, gradients and optimiser state, {amount(9 * weights)} of disk"
-    )
+    return TrainingWork(work, weights)

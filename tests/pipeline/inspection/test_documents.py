@@ -10,6 +10,7 @@ import pytest
 
 from subspace.mining import InputError
 from subspace.pipeline.inspection.documents import summarize_document
+from subspace.pipeline.learning_rate.trials import Trial, Trials
 
 
 def written(folder: Path, name: str, document: Any) -> Path:
@@ -96,3 +97,18 @@ def test_other_documents_are_refused(tmp_path: Path, text: str, says: str) -> No
     (tmp_path / "some.json").write_text(text)
     with pytest.raises(InputError, match=says):
         summarize_document(tmp_path / "some.json")
+
+
+def test_trials_of_learning_rates(tmp_path: Path) -> None:
+    search = Trials(
+        tmp_path / "trials.json", {"steps": 40}, {"Rank-1": {"value": 0.5, "low": 0.4, "high": 0.6}}
+    )
+    figures = {"Rank-1": {"value": 0.9, "low": 0.85, "high": 0.95}}
+    search.add(Trial(0.004, "done", 40, 1920, 12.0, "cpu", figures, [[40, 0.5]]))
+    search.add(Trial(1e30, "diverged", 1, 48, 0.1, "cpu"))
+    shown = words(search.path)
+    assert "the newest 2 rates tried so far" in shown
+    assert "0.004 90.0 % done 40 12 s" in shown
+    assert "1e+30 diverged 1 0.1 s" in shown
+    search.keep_best("Rank-1", search.trials[0])
+    assert "the newest 0.004 is the best of 2 rates, Rank-1 90.0 % on validation" in words(search.path)

@@ -18,6 +18,7 @@ from subspace.pipeline.inspection.side_files import (
     summarize_events,
     summarize_index,
     summarize_lock,
+    summarize_plot,
     summarize_script,
     summarize_text_log,
 )
@@ -99,3 +100,11 @@ def test_a_script_of_slurm(tmp_path: Path) -> None:
     path.write_text("echo no\n")
     with pytest.raises(InputError, match="none of `subspace submit`"):
         summarize_script(path)
+
+
+def test_a_plot(tmp_path: Path) -> None:
+    (tmp_path / "lr.svg").write_text("<svg/>")
+    assert "any browser" in "\n".join(summarize_plot(tmp_path / "lr.svg").lines())
+    (tmp_path / "lr.svg").write_text("<html/>")
+    with pytest.raises(InputError, match="no plot"):
+        summarize_plot(tmp_path / "lr.svg")

@@ -18,7 +18,7 @@ from subspace.mining import InputError
 from subspace.mining.parquet_tables import write_parquet
 from subspace.mining.schemas import MANIFEST
 from subspace.pipeline.config import RunConfig, load_config
-from subspace.pipeline.new_run.choices import SEARCHED_RATES, family_of
+from subspace.pipeline.learning_rate.families import SEARCHED_RATES
 from subspace.pipeline.new_run.initialize import Initialized, begin_run
 from subspace.pipeline.run_directory import RunDirectory
 from subspace.train import build_backbone
@@ -123,14 +123,9 @@ def test_what_is_given_stays(tmp_path: Path) -> None:
 def test_a_rate_found_with_adamw_is_not_for_another_optimizer(tmp_path: Path, small_manifest: Path) -> None:
     done = begin(tmp_path, small_manifest, "train.optimizer.name=sgd")
     assert done.config.train.optimizer.lr == RunConfig(manifest="").train.optimizer.lr
-    assert any("never searched" in line for line in done.lines())
-
-
-@pytest.mark.parametrize(("spec", "family"), [
-    ("small", "small"), ("iresnet18", "iresnet"), ("iresnet100", "iresnet"), ("python:my:small", None),
-])  # fmt: skip
-def test_families(spec: str, family: str | None) -> None:
-    assert family_of(spec) == family
+    assert any(
+        "never searched" in line and f"`subspace lr {done.path.parent}`" in line for line in done.lines()
+    )
 
 
 def test_a_checkpoint_has_the_rate_of_its_family_and_no_pretraining(

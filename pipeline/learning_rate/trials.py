@@ -1,0 +1,152 @@
+"""RUN/lr/trials.json: what each trial came to, by all that it depends on.
+
+    {"searches": [{"fingerprint": ..., "fields": {...}, "start": {metric: {value, low, high}},
+                   "best": {"rate", "metric", "value"},
+                   "trials": [{"rate", "state", "steps", "metrics", "losses", "images", "seconds", "device"}]}]}
+
+Trials with other settings, another plan or another start are another search: they stay, and count again once the settings
+are set back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from ...mining.artifacts import read_json, write_json
+from ...mining.errors import InputError
+from ...mining.fingerprints import fingerprint_of
+from ..console import counted
+from ..stage_words import metric_in_words
+
+Figures = Mapping[str, Mapping[str, float | None]]
+"""Metrics by name, each with value, low and high, as validation.json has them."""
+State = Literal["done", "diverged", "collapsed"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training with one learning rate, and what the validation identities say of it."""
+
+    rate: float
+    state: State
+    steps: int
+    """Steps that it took; fewer than it was to take where it diverged or collapsed."""
+    images: int
+    """Images that it was trained on."""
+    seconds: float
+    """Training and validation together."""
+    device: str
+    metrics: Figures = field(default_factory=dict)
+    """What the validation identities say; empty unless it is done."""
+    losses: list[list[float]] = field(default_factory=list)
+    """Pairs of a step and the mean loss since the pair before."""
+
+    def figure(self, metric: str) -> float | None:
+        """The value of a metric; None where the trial has none."""
+        return self.metrics[metric]["value"] if metric in self.metrics else None
+
+    @property
+    def loss(self) -> float | None:
+        """The mean loss of its last steps; None where it has none."""
+        return self.losses[-1][1] if self.losses and self.state == "done" else None
+
+
+@dataclass
+class Trials:
+    """The trials of one search, in the file of all searches of a run."""
+
+    path: Path
+    fields: Mapping[str, Any]
+    """All that a trial depends on besides its rate."""
+    start: Figures | None = None
+    """What the validation identities say of the network that every trial begins with."""
+    trials: list[Trial] = field(default_factory=list)
+    best: Mapping[str, Any] | None = None
+    """Rate, metric and value of the winner, once all trials are done."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the fields."""
+        return fingerprint_of(self.fields)
+
+    @classmethod
+    def open(cls, path: Path, fields: Mapping[str, Any]) -> Trials:
+        """Open the search with these fields; empty where there was none.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        search = cls(path, fields)
+        for entry in read_searches(path):
+            if entry["fingerprint"] == search.fingerprint:
+                search.start, search.best = entry["start"], entry["best"]
+                search.trials = [Trial(**trial) for trial in entry["trials"]]
+        return search
+
+    def of(self, rate: float) -> Trial | None:
+        """The trial of a rate; None where it has not been made."""
+        return next((trial for trial in self.trials if trial.rate == rate), None)
+
+    def add(self, trial: Trial) -> None:
+        """Keep a trial, by rising rate, at once on disk."""
+        self.trials = sorted([*self.trials, trial], key=lambda trial: trial.rate)
+        self.save()
+
+    def keep_best(self, metric: str, trial: Trial) -> None:
+        """Keep the winner, unless it is kept already."""
+        best = {"rate": trial.rate, "metric": metric, "value": trial.figure(metric)}
+        if best != self.best:
+            self.best = best
+            self.save()
+
+    def save(self) -> None:
+        """Write the file: this search last, as the newest, after those with other fields."""
+        others = [entry for entry in read_searches(self.path) if entry["fingerprint"] != self.fingerprint]
+        own = {
+            "fingerprint": self.fingerprint,
+            "fields": dict(self.fields),
+            "start": self.start,
+            "best": self.best,
+            "trials": [asdict(trial) for trial in self.trials],
+        }
+        write_json(self.path, {"searches": [*others, own]})
+
+
+def read_searches(path: Path) -> list[dict[str, Any]]:
+    """All searches of a file, the newest last; none where there is no file.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    if not path.exists():
+        return []
+    document = read_json(path)
+    searches = document.get("searches") if isinstance(document, dict) else None
+    if not isinstance(searches, list) or not all(map(_is_whole, searches)):
+        raise InputError(f"{path} was not written by this program; remove it, the trials are made again")
+    return searches
+
+
+def newest_in_words(path: Path) -> str:
+    """The newest search in a line: its winner, or how far it is; empty where there was none."""
+    if not (searches := read_searches(path)):
+        return ""
+    newest = searches[-1]
+    count = counted(len(newest["trials"]), "rate")
+    if not (best := newest["best"]):
+        return f"{count} tried so far"
+    return f"{best['rate']:g} is the best of {count}, {metric_in_words(best['metric'], best['value'])} on validation"
+
+
+def _is_whole(entry: Any) -> bool:
+    """Whether an entry has the keys of a search, and its trials those of a `Trial`."""
+    names = {known.name for known in fields(Trial)}
+    return (
+        isinstance(entry, dict)
+        and entry.keys() == {"fingerprint", "fields", "start", "best", "trials"}
+        and isinstance(entry["trials"], list)
+        and all(isinstance(trial, dict) and trial.keys() == names for trial in entry["trials"])
+    )
