@@ -53,7 +53,7 @@ def main(images: Path, out: Path, model: str, settings: list[str]) -> None:
     exported = out / f"{name}-exported"
     subspace("export", first / "round-001" / "checkpoint", "--to", "onnx", "--out", exported, run=exported)
     rows["subspaces, exported"] = _as_a_frozen_network(
-        out / f"{name}-onnx", exported / "model.onnx", manifest
+        out / f"{name}-onnx", exported / "model.onnx", manifest, settings
     )
     for arm, network in rows.items():
         metrics = evaluation(network)
@@ -61,11 +61,10 @@ def main(images: Path, out: Path, model: str, settings: list[str]) -> None:
         print(f"| {model} | {arm or 'start'} | {' | '.join(cells)} | {_seconds(network.parent, arm)} |")
 
 
-def _as_a_frozen_network(run: Path, file: Path, manifest: Path) -> Path:
+def _as_a_frozen_network(run: Path, file: Path, manifest: Path, settings: list[str]) -> Path:
     """The exported file tested on the same images; its folder in `run`."""
-    subspace(
-        "init", run, "--model", f"onnx:{file}", "--manifest", manifest, *ROUNDS, "pretrain.steps=0", run=run
-    )
+    tested = (*ROUNDS, *(setting for setting in settings if setting.startswith("eval.")), "pretrain.steps=0")
+    subspace("init", run, "--model", f"onnx:{file}", "--manifest", manifest, *tested, run=run)
     subspace("pretrain", run)
     subspace("eval", run)
     return run / "start"
