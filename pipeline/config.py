@@ -23,7 +23,7 @@ from ..mining.settings import Settings
 from ..train.data.settings import AugmentConfig, DecoderSetting
 from ..train.losses.building import check_loss, check_pretraining_loss
 from ..train.losses.registry import renamed_arguments
-from ..train.networks.registry import check_network
+from ..train.networks.registry import SPECS_IN_WORDS, check_network
 from ..train.optimizer_config import OptimizerConfig
 from ..train.preprocess_config import PreprocessConfig
 from ..train.training_config import LoaderConfig, PrecisionSetting, ReclusterConfig, TrainConfig, Workers
@@ -123,9 +123,8 @@ class RunConfig(Settings):
     """A whole run."""
 
     manifest: str = Field(description="image manifest, written by `subspace ingest`")
-    model: str = Field(
-        default="small", description="small, iresnet18|34|50|100, python:module:function, checkpoint:DIR"
-    )
+    model: str = Field(default="small", description=SPECS_IN_WORDS)
+    weights: str | None = Field(default=None, description="file of published weights; timm: also pretrained")
     embedding_size: int | None = Field(default=None, ge=1, description="null: the network's own")
     seed: int = Field(default=0, ge=0, description="every random choice derives from it")
     rounds: int = Field(
@@ -205,7 +204,7 @@ def parse_config(values: Any, overrides: Sequence[str], where: str) -> RunConfig
         given = OmegaConf.from_dotlist(list(overrides))
         merged = OmegaConf.merge(with_new_names(values), with_new_names(given))
         config = RunConfig.model_validate(_without_gone(OmegaConf.to_container(merged, resolve=True), where))
-        check_network(config.model)
+        check_network(config.model, config.weights)
         check_loss(config.train.loss, config.train.loss_args)
         check_pretraining_loss(config.pretrain.loss, config.pretrain.loss_args)
         return config

@@ -18,6 +18,7 @@ from ..train.monitoring.open_trackers import check_trackers
 from .best import Standing, metric_is_known
 from .config import RunConfig
 from .console import counted
+from .network_identity import refuse_frozen
 from .stages.context import Context
 from .stages.evaluate import evaluation_table, evaluations
 from .stages.graph import row, rows_of, steps_taken
@@ -73,9 +74,11 @@ def check_run(context: Context) -> _Rounds:
     """Say what is not examined, and refuse now what would be wrong hours later.
 
     Raises:
-        InputError: a tracker, a metric or a loss of one's own that is not there, or fewer identities than a batch holds.
+        InputError: a network that does not train, a tracker, a metric or a loss of one's own that is not there, or
+            fewer identities than a batch holds.
     """
     config = context.config
+    refuse_frozen(config.model)
     find_own_losses(config.train.loss)
     find_own_losses(config.pretrain.loss, "pretrain.loss")
     check_trackers((*config.pretrain.trackers, *config.train.trackers))

@@ -187,7 +187,10 @@ def _check_setting(key: str) -> None:
         if not _is_section(model, name):
             rest = parts[place + 1 :]
             if name == "loss_args":
-                if rest and rest[0] in ("pml", "python"):  # pml:NAME, python:...: the arguments of another's code
+                if rest and rest[0] in (
+                    "pml",
+                    "python",
+                ):  # pml:NAME, python:...: the arguments of another's code
                     return
                 assert not rest or rest[0] in LOSSES, f"no loss {key}"
                 assert len(rest) < 2 or rest[1] in LOSSES[rest[0]].settings, f"no setting {key}"

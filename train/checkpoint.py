@@ -1,6 +1,6 @@
 """Checkpoints: a folder of safetensors and readable JSON, whole or absent.
 
-model.safetensors      weights and buffers of the network
+model.safetensors      weights and buffers of the network; of a frozen one none, as a copy of its file lies beside it
 optimizer.safetensors  optimiser state, one tensor per `PARAMETER.NAME` (absent in a starting network)
 loss.safetensors       weights of a loss that has any
 ema.safetensors        averaged weights and buffers, where they are asked for: what the network is used with
@@ -29,7 +29,8 @@ from . import distributed
 from .checkpoint_meta import CheckpointMeta, read_meta
 from .networks.backbone import Backbone
 from .networks.building import build_backbone
-from .networks.registry import CHECKPOINT_PREFIX
+from .networks.frozen import FrozenNetwork
+from .networks.registry import CHECKPOINT_PREFIX, check_network, kept_as, spec_in
 from .preprocess_config import PreprocessConfig
 from .running_means import RunningMeans
 from .training_state import TrainingState
@@ -70,6 +71,8 @@ def save_checkpoint(folder: Path, state: TrainingState | Backbone, meta: Checkpo
         for name, tensors in files.items():
             save_file(tensors, aside / f"{name}.safetensors")
         network = state if isinstance(state, Backbone) else state.network
+        if isinstance(network.body, FrozenNetwork):
+            (aside / kept_as(network.spec)).write_bytes(network.body.contents)
         meta = replace(meta, input=network.input.to_json())
         (aside / "meta.json").write_text(
             json.dumps(asdict(meta), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
@@ -155,10 +158,12 @@ def load_network(
     embedding_size: int | None = None,
     seed: int = 0,
     preprocess: PreprocessConfig | None = None,
+    weights: str | None = None,
 ) -> Backbone:
-    """The network that `spec` names: built with fresh weights, or opened from `checkpoint:DIR`, averaged ones if any.
+    """The network that `spec` names: built by `build_backbone`, or opened from `checkpoint:DIR`, averaged weights if any.
 
-    `preprocess` lies over what the network, or its checkpoint, says of its images.
+    `preprocess` lies over what the network, or its checkpoint, says of its images. `weights` is for networks that are
+    built.
 
     Raises:
         InputError: unknown spec, no such checkpoint, or another embedding size than the checkpoint has.
@@ -175,7 +180,10 @@ def load_network(
         ('small', 8, True)
     """
     if not spec.startswith(CHECKPOINT_PREFIX):
-        return build_backbone(spec, embedding_size=embedding_size, seed=seed, preprocess=preprocess)
+        return build_backbone(
+            spec, embedding_size=embedding_size, seed=seed, preprocess=preprocess, weights=weights
+        )
+    check_network(spec, weights)
     folder = Path(spec.removeprefix(CHECKPOINT_PREFIX))
     meta = read_meta(folder)
     if embedding_size not in (None, meta.embedding_size):
@@ -188,8 +196,9 @@ def load_network(
         raise InputError(f"{folder}/meta.json has an input that describes no images: {meta.input}") from error
     over = (preprocess or PreprocessConfig()).given
     network = build_backbone(
-        meta.spec, embedding_size=meta.embedding_size, preprocess=own.model_copy(update=over)
+        spec_in(folder, meta.spec), embedding_size=meta.embedding_size, preprocess=own.model_copy(update=over)
     )
+    network.spec, network.remarks = meta.spec, ()
     averaged = folder / "ema.safetensors"
     try:
         network.load_state_dict(load_file(averaged if averaged.exists() else folder / "model.safetensors"))

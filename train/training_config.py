@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ..mining.settings import Settings
 from .data.settings import AugmentConfig
@@ -27,6 +27,12 @@ class CollapseConfig(Settings):
         "lower lr; or stop (exit 4); or only say so",
     )
     window: int = Field(default=50, ge=1, description="steps over which loss and distances are averaged")
+
+    @field_validator("action", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, action: Any) -> Any:
+        """YAML reads a bare `off` as false."""
+        return "off" if action is False else action
 
 
 class ReclusterConfig(Settings):

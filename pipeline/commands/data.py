@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ...train.networks.registry import SPECS_IN_WORDS
 from .parameters import AsJson, Overrides, Quiet, RunPath
 
 commands = typer.Typer()
@@ -165,8 +166,15 @@ def init(
     run: RunPath,
     manifest: Annotated[Path, typer.Option(help="Image manifest, written by `subspace ingest`.")],
     model: Annotated[
-        str, typer.Option(help="small, iresnet18|34|50|100, python:module:function or checkpoint:DIR.")
+        str,
+        typer.Option(help=f"{SPECS_IN_WORDS}; see docs/networks.md."),
     ] = "small",
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="Published weights for it, .pth or .safetensors; pretrained: those that timm fetches."
+        ),
+    ] = None,
     recipe: Annotated[str, typer.Option(help="A known method; see --list-recipes.")] = "default",
     overrides: Overrides = None,
     force: Annotated[bool, typer.Option("--force", help="Write the settings anew.")] = False,
@@ -188,7 +196,7 @@ def init(
     from ..run_directory import RunDirectory
 
     directory, console = RunDirectory(run), Console(quiet, as_json)
-    done = begin_run(directory, manifest, model, overrides or [], recipe=recipe, force=force)
+    done = begin_run(directory, manifest, model, overrides or [], recipe=recipe, weights=weights, force=force)
     for line in done.lines():
         console.say(line)
     console.say(f"next: subspace run {run}")

@@ -64,7 +64,13 @@ def status(run: RunPath, overrides: Overrides = None, as_json: AsJson = False) -
 
 @commands.command(epilog="Example: subspace inspect runs/photos/round-000/subspaces.parquet")
 def inspect(
-    path: Annotated[Path, typer.Argument(help="Any file or folder of a run, or the run.")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH", help="Any file or folder of a run, the run, or a network as --model names it."
+        ),
+    ],
+    overrides: Overrides = None,
     check: Annotated[
         bool, typer.Option("--check", help="Of a manifest: decode its images, and list what cannot be.")
     ] = False,
@@ -80,21 +86,22 @@ def inspect(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Summarise any file or folder of a run: what it is, how much it holds, how it is spread.
+    """Summarise any file or folder of a run, or a network: what it is, how much it holds, how it is spread.
 
     With --check, bad images are findings and no error (exit code 0), unless all are bad (2).
     """
     from ...mining.errors import InputError
     from ...mining.remote import in_words, is_url
     from ..console import Console
+    from ..inspection.network import names_network, summarize_network
 
+    path, console = Path(what), Console(quiet, as_json)
     if check:
         import os
 
         from ..manifests.image_check import check_images
 
         workers = len(os.sched_getaffinity(0)) if num_workers is None else num_workers
-        console = Console(quiet, as_json)
         checked = check_images(path, console.progress, sample=sample, num_workers=workers, out=out)
         for line in checked.lines():
             console.say(line)
@@ -104,6 +111,14 @@ def inspect(
     for option, given in (("--sample", sample), ("--out", out), ("--num-workers", num_workers)):
         if given is not None:
             raise InputError(f"{option} says nothing without --check; leave it out, or add that")
+    if names_network(what) and not path.exists():
+        summary = summarize_network(what, overrides or [])
+        console.result(summary.to_json())
+        return None if as_json else console.say("\n".join(summary.lines()))
+    if overrides:
+        raise InputError(
+            f"{' '.join(overrides)}: settings go with a network, such as iresnet50, and {path} is none"
+        )
     if is_url(path):
         raise InputError(
             f"{in_words(path)}: only --check reads a manifest from a URL; copy it to a disk to see what it holds"
@@ -113,7 +128,6 @@ def inspect(
     from ..inspection.summarize import summarize_path
 
     summary = summarize_path(path)
-    console = Console(as_json=as_json)
     console.result(summary.to_json())
     if not as_json:
         console.say("\n".join(summary.lines()))

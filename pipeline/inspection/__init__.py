@@ -5,6 +5,7 @@ summary        what a reader finds: facts for programs, aligned lines for people
 tables         Parquet: manifest, identities, embeddings, quarantine, subspaces, centroids, duplicates
 plan_table     Parquet: a batch plan, one file or all of a folder
 checkpoint     a checkpoint folder, and its meta.json
+network        a network by its spec, as --model takes it
 weights        safetensors: the tensors, by the header alone
 documents      JSON: completion markers, evaluations, best.json, trackers.json, submission.json
 training_log   metrics.jsonl

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...mining.errors import InputError
 from ...train.checkpoint_meta import read_meta
+from ...train.networks.registry import KINDS
 from ..console import amount
 from .summary import Summary
 from .weights import TITLES, read_tensor_headers
@@ -24,6 +25,13 @@ WORDS = {
 """What the keys of meta.json are called, and their units, in the order in which they are shown."""
 
 TYPES = {"spec": str, "embedding_size": int, "step": int, "collapse": dict, "scaler": dict}
+
+
+_WITHOUT_TENSORS = {
+    "meta.json": "network, step, fingerprints, settings",
+    **{kind.kept_as: "the program of a frozen network" for kind in KINDS.values() if kind.kept_as},
+}
+"""What files without tensors of ours are, by name."""
 
 
 def summarize_checkpoint(folder: Path) -> Summary:
@@ -78,7 +86,7 @@ def _show_guards(summary: Summary, meta: dict[str, Any]) -> None:
 def _contents(path: Path) -> tuple[str, str]:
     """What a file of a checkpoint is, and how many numbers it holds."""
     if path.suffix != ".safetensors":
-        return ("network, step, fingerprints, settings" if path.name == "meta.json" else "unknown"), ""
+        return _WITHOUT_TENSORS.get(path.name, "unknown"), ""
     try:
         count = sum(tensor.numbers for tensor in read_tensor_headers(path))
     except InputError:

@@ -39,7 +39,7 @@ def choices_for(
     manifest: Manifest,
     own_spec: str,
     *,
-    trained: bool,
+    as_it_is: str | None,
 ) -> Iterator[Choice]:
     """Yield what has to change in `config`, each setting once.
 
@@ -48,7 +48,7 @@ def choices_for(
         given: settings that the overrides give; they stay as they are.
         by_recipe: settings that the recipe gives; they change only where the data has not enough identities.
         own_spec: the network's own spec, never `checkpoint:`.
-        trained: it comes from a checkpoint.
+        as_it_is: why the network needs no pretraining, if so.
 
     Raises:
         InputError: the manifest has nothing to train on.
@@ -81,8 +81,8 @@ def choices_for(
             setting = "cluster.ids_per_subspace"
             yield Choice(setting, fitting, n, why, by_recipe=setting in by_recipe)
     given = given | by_recipe
-    if trained and config.pretrain.steps and "pretrain.steps" not in given:
-        yield Choice("pretrain.steps", 0, config.pretrain.steps, "the checkpoint is trained already")
+    if as_it_is and config.pretrain.steps and "pretrain.steps" not in given:
+        yield Choice("pretrain.steps", 0, config.pretrain.steps, as_it_is)
     rate = SEARCHED_RATES.get(family_of(own_spec) or "")
     if (
         rate is not None

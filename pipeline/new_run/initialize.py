@@ -13,7 +13,7 @@ from ...mining.clustering.settings import subspace_count
 from ...mining.errors import InputError
 from ...mining.manifest import Manifest
 from ...train.checkpoint import load_network
-from ...train.networks.registry import CHECKPOINT_PREFIX
+from ...train.networks.registry import CHECKPOINT_PREFIX, PRETRAINED, file_of, kept_as, path_and_part
 from ...train.optimizer_config import OptimizerConfig
 from ..config import RunConfig, parse_config, write_config
 from ..console import counted
@@ -114,6 +114,7 @@ def begin_run(
     overrides: Sequence[str],
     *,
     recipe: str = "default",
+    weights: str | None = None,
     force: bool,
 ) -> Initialized:
     """Write `RUN/subspace.yaml`: the recipe, changed where data and network ask for it, and overrides on top.
@@ -125,22 +126,31 @@ def begin_run(
         raise InputError(f"{run.config} exists; change it with an editor, or write it anew with --force")
     method = load_recipe(recipe)
     manifest = Manifest.open(manifest_path)
-    basis = {"manifest": manifest.address, "model": model}
+    basis = {"manifest": manifest.address, "model": model, "weights": weights}
     parse_config(basis, overrides, WHERE)  # says what is wrong with the overrides by themselves
     given = keys_of(_nested(overrides))
     by_recipe = _without(method.settings, {fallen for key in given for fallen in FALLS_WITH.get(key, ())})
     config = parse_config(_merged(basis, by_recipe), overrides, WHERE)
 
-    trained = config.model.startswith(CHECKPOINT_PREFIX)
     check_requests(config.schedule)
-    network = load_network(config.model, embedding_size=config.embedding_size, preprocess=config.preprocess)
-    choices = list(choices_for(config, given, keys_of(by_recipe), manifest, network.spec, trained=trained))
+    network = load_network(
+        config.model,
+        embedding_size=config.embedding_size,
+        preprocess=config.preprocess,
+        weights=config.weights,
+    )
+    choices = list(
+        choices_for(
+            config, given, keys_of(by_recipe), manifest, network.spec, as_it_is=_used_as_it_is(config)
+        )
+    )
     chosen = settings_of({choice.setting: choice.value for choice in choices})
     config = parse_config(_merged(basis, by_recipe, chosen), overrides, WHERE)
     config = config.model_copy(
         update={
             "manifest": Manifest(Path(config.manifest), None, "").address,
             "model": _resolved(config.model),
+            "weights": _resolved_file(config.weights),
         }
     )
     check_identities(config, manifest)
@@ -215,8 +225,29 @@ def _without(nested: dict[str, Any], dropped: set[str], prefix: str = "") -> dic
     }
 
 
+def _used_as_it_is(config: RunConfig) -> str | None:
+    """Why the network needs no classifier to begin with; None where its weights are drawn."""
+    if config.model.startswith(CHECKPOINT_PREFIX):
+        return "the checkpoint is trained already"
+    if kept_as(config.model):
+        return "the network is frozen"
+    if config.weights is not None or file_of(config.model) is not None:
+        return "the network begins with published weights"
+    return None
+
+
 def _resolved(spec: str) -> str:
-    """`checkpoint:DIR` with an absolute folder, so that the run works from anywhere."""
+    """Files and folders in a spec as absolute paths, so that the run works from anywhere."""
+    file = file_of(spec)
+    if file is not None:
+        return spec.replace(file, str(Path(file).resolve()), 1)
     if not spec.startswith(CHECKPOINT_PREFIX):
         return spec
     return f"{CHECKPOINT_PREFIX}{Path(spec.removeprefix(CHECKPOINT_PREFIX)).resolve()}"
+
+
+def _resolved_file(weights: str | None) -> str | None:
+    if weights is None or weights == PRETRAINED:
+        return weights
+    path, part = path_and_part(weights)
+    return str(Path(path).resolve()) + (f"#{part}" if part else "")

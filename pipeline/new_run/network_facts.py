@@ -10,6 +10,7 @@ from torch import nn
 
 from ...mining.errors import InputError
 from ...train.networks.backbone import Backbone
+from ...train.networks.frozen import FrozenNetwork
 from ...train.networks.head import head_parameters
 from ...train.optimizer_config import OptimizerConfig
 from ..config import RunConfig
@@ -33,6 +34,8 @@ class NetworkFacts:
     head_weights: int
     training: str
     """How the head trains, in words."""
+    remarks: list[str] = field(default_factory=list)
+    """How the network came about: layers added, weights loaded."""
     warnings: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
@@ -42,6 +45,7 @@ class NetworkFacts:
         return [
             f"network     {name}, {_counted(self.weights)}, embeddings of {self.embedding_size} numbers",
             f"input       every image is {self.input_in_words}",
+            *(f"            {remark}" for remark in self.remarks),
             f"head        {head}{self.training}",
         ]
 
@@ -53,6 +57,7 @@ def examine_network(network: Backbone, config: RunConfig) -> NetworkFacts:
         InputError: it cannot embed an image of its own size, or the settings divide it and it has no usable head.
     """
     _embeds(network)
+    frozen = isinstance(network.body, FrozenNetwork)
     dividing = next((o for o in _optimizers(config) if divides(o)), None)
     head: frozenset[str] = frozenset()
     try:
@@ -71,15 +76,23 @@ def examine_network(network: Backbone, config: RunConfig) -> NetworkFacts:
     return NetworkFacts(
         config.model,
         network.spec,
-        sum(p.numel() for p in network.parameters()),
+        weight_count(network),
         network.embedding_size,
         network.input.to_json(),
         network.input.in_words(),
         modules,
         sum(p.numel() for name, p in network.named_parameters() if name in head),
-        _training_in_words(bool(head), dividing),
+        "nothing of a frozen network trains" if frozen else _training_in_words(bool(head), dividing),
+        list(network.remarks),
         warnings,
     )
+
+
+def weight_count(network: Backbone) -> int:
+    """Numbers that the network has learnt, those of a frozen one too."""
+    if isinstance(network.body, FrozenNetwork):
+        return network.body.weights
+    return sum(p.numel() for p in network.parameters())
 
 
 def divides(optimizer: OptimizerConfig) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,12 +10,11 @@ from ...mining.errors import InputError
 from ...mining.fingerprints import fingerprint_of
 from ...mining.manifest import IdentityImages, Manifest
 from ...mining.randomness import derived_seed, generator
-from ...train.checkpoint_meta import CheckpointMeta, read_meta
+from ...train.checkpoint_meta import CheckpointMeta
 from ...train.losses.registry import fingerprint_arguments
-from ...train.networks.registry import CHECKPOINT_PREFIX
 from ...train.training_config import UNIMPORTANT
 from ..config import RunConfig
-from ..run_directory import RunDirectory
+from ..network_identity import network_fields, network_files, refuse_frozen
 from .context import Context
 from .graph import row
 from .stage import Stage, flat_fields
@@ -31,7 +29,7 @@ def pretrain_fields(context: Context) -> dict[str, Any]:
     """What the starting network depends on. With `pretrain.steps=0` that is nothing but the network."""
     config = context.config
     fields: dict[str, Any] = {
-        "model": _network_identity(config.model, context.run),
+        **network_fields(config, context.run),
         "embedding_size": config.embedding_size,
         "seed": config.seed,
         "pretrain.steps": config.pretrain.steps,
@@ -52,19 +50,6 @@ def pretrain_fields(context: Context) -> dict[str, Any]:
             ),
         }
     return fields
-
-
-def _network_identity(spec: str, run: RunDirectory) -> str:
-    """`checkpoint:DIR` as the fingerprint of that checkpoint, so that a moved folder is the same network.
-
-    A folder that is gone after it has served is what it was.
-    """
-    if not spec.startswith(CHECKPOINT_PREFIX):
-        return spec
-    folder = Path(spec.removeprefix(CHECKPOINT_PREFIX))
-    if run.start.finished("pretrain") and not folder.exists():
-        return str(run.start.record("pretrain")["fields"]["model"])
-    return f"{CHECKPOINT_PREFIX}{read_meta(folder).fingerprint}"
 
 
 def pretrain_identities(config: RunConfig, manifest: Manifest) -> IdentityImages:
@@ -111,8 +96,15 @@ def _estimate(context: Context) -> str:
 
     config, pretrain = context.config, context.config.pretrain
     if pretrain.steps == 0:
-        return f"the starting network is {config.model}, as it is"
-    network = load_network(config.model, embedding_size=config.embedding_size, preprocess=config.preprocess)
+        origin = f"with the weights of {config.weights}" if config.weights else "as it is"
+        return f"the starting network is {config.model}, {origin}"
+    refuse_frozen(config.model)
+    network = load_network(
+        config.model,
+        embedding_size=config.embedding_size,
+        preprocess=config.preprocess,
+        weights=config.weights,
+    )
     images = pretrain_identities(config, context.manifest)
     some = images.rows(slice(0, 1000)).at_most(pretrain.K, generator(config.seed, "pretrain estimate"))
     P, classes = min(pretrain.P, len(images)), NewClasses(len(images), network.embedding_size, 0)
@@ -141,7 +133,10 @@ def _work(context: Context, stage: Stage) -> dict[str, Any]:
         embedding_size=config.embedding_size,
         seed=derived_seed(config.seed, "network"),
         preprocess=config.preprocess,
+        weights=config.weights,
     )
+    for remark in network.remarks:
+        context.say(f"{stage.label}: {remark}")
     meta = CheckpointMeta(
         network.spec,
         network.embedding_size,
@@ -152,8 +147,8 @@ def _work(context: Context, stage: Stage) -> dict[str, Any]:
     )
     if config.pretrain.steps == 0:
         save_checkpoint(stage.folder.checkpoint, network, meta)
-        return {"steps": 0}
-    return _training(context, stage, network, meta).run(context.options)
+        return {"steps": 0, **network_files(config)}
+    return {**_training(context, stage, network, meta).run(context.options), **network_files(config)}
 
 
 def _training(context: Context, stage: Stage, network: Backbone, meta: CheckpointMeta) -> Training:

@@ -16,13 +16,13 @@ from ...mining.randomness import derived_seed
 from ...mining.schemas import MANIFEST
 from ...train import distributed
 from ...train.checkpoint import load_network
-from ...train.checkpoint_meta import CheckpointMeta
+from ...train.checkpoint_meta import CheckpointMeta, read_meta
 from ...train.data.batches import DecodedBatches
 from ...train.data.image_index import training_images
 from ...train.data.images import ImageStore
 from ...train.data.plan_reader import Plan
 from ...train.losses.building import TrainingSet, build_loss
-from ...train.networks.registry import CHECKPOINT_PREFIX
+from ...train.networks.registry import CHECKPOINT_PREFIX, refuse_training
 from ...train.optimizers import build_optimizer
 from ...train.running_means import RunningMeans, Staleness
 from ...train.speed import LoadedWork
@@ -50,6 +50,7 @@ def round_work(context: Context, steps: int) -> tuple[LoadedWork, float]:
 
 
 def _estimated(context: Context, estimate: Callable[..., T], steps: int, images_per_batch: float) -> T:
+    refuse_training(read_meta(context.before.checkpoint).spec)
     train, manifest = context.config.train, context.manifest
     first = next(
         row_groups(manifest.path, MANIFEST, manifest.columns)
@@ -78,6 +79,7 @@ def build_round_training(context: Context, stage: Stage) -> Training:
     """The training of a round on its plan; `Training.run` does it."""
     config, before = context.config, context.before.checkpoint
     network = load_network(f"{CHECKPOINT_PREFIX}{before}")
+    refuse_training(network.spec)
     loss = build_loss(config.train.loss, config.train.loss_args, _training_set(context))
     plan = Plan(context.folder.plan)
     return Training(

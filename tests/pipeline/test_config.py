@@ -120,3 +120,11 @@ def test_broken_files(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError) as error:
         load_config(path)
     assert "\n" not in str(error.value)
+
+
+def test_off_is_a_word_on_the_command_line_though_yaml_reads_false(tmp_path: Path) -> None:
+    path = tmp_path / "subspace.yaml"
+    path.write_text("manifest: m.parquet\ntrain: {collapse: {action: off}}\n")
+    assert load_config(path).train.collapse.action == "off"
+    assert load_config(path, ["train.collapse.action=off"]).train.collapse.action == "off"
+    assert load_config(path, ["train.collapse.action=warn"]).train.collapse.action == "warn"

@@ -74,14 +74,16 @@ def framed(
     rgb: Image.Image | np.ndarray, input: ImageInput, box: tuple[float, float, float, float] | None
 ) -> np.ndarray:
     """The pixels of an RGB image (uint8[h, w, 3]), inside `box` if there is one: uint8[H, W, 3], not to be written to."""
+    if box is not None and all(side == int(side) for side in box):
+        # Cut first, as others do: a filter over the whole image would see what lies beside the box.
+        left, top, right, bottom = map(int, box)
+        rgb, box = _image(rgb).crop((left, top, right, bottom)), None
     size = rgb.shape[1::-1] if isinstance(rgb, np.ndarray) else rgb.size
-    left, top, right, bottom = (0, 0, *size) if box is None else box
-    width, height = max(1, round(right - left)), max(1, round(bottom - top))
-    wanted = resized_shape(width, height, input)
+    width, height = size if box is None else (round(box[2] - box[0]), round(box[3] - box[1]))
+    wanted = resized_shape(max(1, width), max(1, height), input)
     if wanted != size or box is not None:
-        rgb = Image.fromarray(rgb) if isinstance(rgb, np.ndarray) else rgb
         gap = None if input.interpolation == "nearest" else _REDUCING_GAP
-        rgb = rgb.resize(wanted, _FILTERS[input.interpolation], box, reducing_gap=gap)
+        rgb = _image(rgb).resize(wanted, _FILTERS[input.interpolation], box, reducing_gap=gap)
     pixels = np.asarray(rgb)
     if input.resize == "crop":
         top, left = round((wanted[1] - input.height) / 2), round((wanted[0] - input.width) / 2)
@@ -92,3 +94,7 @@ def framed(
         canvas[top : top + wanted[1], left : left + wanted[0]] = pixels
         return canvas
     return pixels
+
+
+def _image(rgb: Image.Image | np.ndarray) -> Image.Image:
+    return Image.fromarray(rgb) if isinstance(rgb, np.ndarray) else rgb

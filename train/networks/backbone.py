@@ -31,9 +31,15 @@ class Backbone(nn.Module):
         True
     """
 
-    def __init__(self, body: nn.Module, *, spec: str, input: ImageInput, embedding_size: int) -> None:
+    def __init__(
+        self, body: nn.Module, *, spec: str, input: ImageInput, embedding_size: int, published: str = ""
+    ) -> None:
+        """`published` is the part of the body that files of weights name, where it is not all of it."""
         super().__init__()
         self.body = body
+        self._published = published
+        self.remarks: tuple[str, ...] = ()
+        """What is to be said of how it came about: layers added, weights loaded."""
         self.spec = spec
         self.input = input
         self.embedding_size = embedding_size
@@ -53,6 +59,11 @@ class Backbone(nn.Module):
             images_BCHW = self.input.normalize(images_BCHW)
         # float32 even under autocast: bfloat16 has 8 bits, and lengths would be off by 0.4 %.
         return self.body(images_BCHW).float()
+
+    @property
+    def published(self) -> nn.Module:
+        """The module whose names files of weights have."""
+        return self.body.get_submodule(self._published)
 
     def extra_repr(self) -> str:
         return f"spec={self.spec!r}, input={self.input}, embedding_size={self.embedding_size}"

@@ -1,4 +1,4 @@
-"""From `--model SPEC` to a network with weights drawn by seed."""
+"""From `--model SPEC` to a network with weights drawn by seed, or taken from a file."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 from ...mining.errors import InputError
 from ..preprocess_config import PreprocessConfig
 from .backbone import Backbone
-from .registry import CHECKPOINT_PREFIX, NETWORKS, check_network
-from .user_modules import build_user_network
+from .registry import CHECKPOINT_PREFIX, NETWORKS, PRETRAINED, check_network, kind_of
+from .weights_file import load_weights
 
 
 def build_backbone(
@@ -21,20 +21,23 @@ def build_backbone(
     embedding_size: int | None = None,
     seed: int = 0,
     preprocess: PreprocessConfig | None = None,
+    weights: str | None = None,
 ) -> Backbone:
-    """The network that `spec` names, on the CPU, its weights a function of (spec, embedding_size, seed).
+    """The network that `spec` names, on the CPU, its weights a function of (spec, embedding_size, seed, weights).
 
     `embedding_size` defaults to the network's own. For `python:module:function` the module is looked up
     like any import, the current directory first; the function is called with `embedding_size=` when one
-    is given and it takes one, and returns a `Backbone`, or an `nn.Module` with attributes `input_size`
-    and `embedding_size` and, optionally, `mean` and `std`. `load_network` opens `checkpoint:DIR` as well.
+    is given and it takes one, and returns a `Backbone`, or an `nn.Module` that says of itself what
+    `user_modules` reads. `load_network` opens `checkpoint:DIR` as well.
 
-    `preprocess` lies over what the network says of its images; another size is given to its builder.
+    `preprocess` lies over what the network says of its images; another size is given to its builder. `weights` is a
+    file of published weights, see `load_weights`, or `pretrained` for those that timm fetches.
 
     Weights are drawn from torch's CPU generator, seeded for the call and left as it was.
 
     Raises:
-        InputError: the spec names nothing, or its function returns something else; says which.
+        InputError: the spec names nothing, its function returns something else, or the weights are of another
+            network; says which.
 
     Example:
         >>> from subspace.train import build_backbone
@@ -42,23 +45,33 @@ def build_backbone(
         >>> network.input.size, network.embedding_size
         (32, 64)
     """
-    check_network(spec)
+    check_network(spec, weights)
     if spec.startswith(CHECKPOINT_PREFIX):
         raise InputError(f"{spec} is not built but opened; call load_network({spec!r})")
     if embedding_size is not None and embedding_size < 1:
         raise InputError(f"embedding_size is {embedding_size}; give a positive number, such as 128 or 512")
-    preprocess = preprocess or PreprocessConfig()
     with _seeded(seed):
-        if spec not in NETWORKS:
-            backbone = build_user_network(spec, embedding_size)
-            backbone.input = preprocess.applied_to(backbone.input)
-            return backbone
-        known = NETWORKS[spec]
-        build = getattr(import_module(f".{known.module}", __package__), known.function)
-        size, image_input = embedding_size or known.embedding_size, preprocess.applied_to(known.input)
-        shape = {} if image_input.size == known.input.size else {"input_size": image_input.height_and_width}
-        body = build(embedding_size=size, **known.arguments, **shape)
-        return Backbone(body, spec=spec, input=image_input, embedding_size=size)
+        backbone = _built(spec, embedding_size, preprocess or PreprocessConfig(), weights == PRETRAINED)
+    if weights not in (None, PRETRAINED):
+        backbone.remarks += (f"weights: {load_weights(backbone.published, weights)}",)
+    return backbone
+
+
+def _built(spec: str, embedding_size: int | None, preprocess: PreprocessConfig, pretrained: bool) -> Backbone:
+    found = kind_of(spec)
+    if found is not None:
+        prefix, kind = found
+        build = getattr(import_module(f".{kind.module}", __package__), kind.function)
+        fetched = {"pretrained": True} if pretrained else {}
+        name = spec.removeprefix(prefix)
+        return build(name, embedding_size=embedding_size, preprocess=preprocess, **fetched)
+    known = NETWORKS[spec]
+    build = getattr(import_module(f".{known.module}", __package__), known.function)
+    size, image_input = embedding_size or known.embedding_size, preprocess.applied_to(known.input)
+    same = image_input.height_and_width == known.input.height_and_width
+    shape = {} if same else {"input_size": image_input.height_and_width}
+    body = build(embedding_size=size, **known.arguments, **shape)
+    return Backbone(body, spec=spec, input=image_input, embedding_size=size)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""IResNet-18/34/50/100: the residual networks that face-recognition weights are published for.
+"""IResNet-18/34/50/100/200: the residual networks that face-recognition weights are published for.
 
 Source: the "improved residual" unit and the E head of Deng et al., "ArcFace" (CVPR 2019), section 3.1,
 over He et al., "Identity Mappings in Deep Residual Networks" (ECCV 2016). Parameter names are those of
@@ -24,6 +24,7 @@ IRESNET_BLOCKS: dict[str, tuple[int, int, int, int]] = {
     "iresnet34": (3, 4, 6, 3),
     "iresnet50": (3, 4, 14, 3),
     "iresnet100": (3, 13, 30, 3),
+    "iresnet200": (6, 26, 60, 6),
 }
 
 _STAGE_CHANNELS = (64, 128, 256, 512)
@@ -62,8 +63,8 @@ class IResNet(nn.Module):
     """[B, 3, S, S] normalised images -> [B, D] float32 embeddings, not yet of unit length.
 
     S must be a multiple of 16; the weights published by InsightFace need S = 112. At 112 px and D = 512,
-    parameters and multiply-adds are 24.0M / 2.6G (18), 34.1M / 4.5G (34), 43.6M / 6.3G (50) and
-    65.2M / 12.1G (100).
+    parameters and multiply-adds are 24.0M / 2.6G (18), 34.1M / 4.5G (34), 43.6M / 6.3G (50),
+    65.2M / 12.1G (100) and 118.8M / 23.4G (200).
     """
 
     def __init__(

@@ -4,25 +4,38 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 
 from ...mining.errors import InputError
 from ..image_input import ImageInput
-from ..user_functions import current_directory_first, find_function, with_article
+from ..preprocess_config import PreprocessConfig
+from ..user_functions import PYTHON_PREFIX, current_directory_first, find_function, with_article
 from .backbone import Backbone
 
+PREPARED_BY = ("mean", "std", "resize", "crop", "interpolation", "channels")
+"""Attributes of a module that say how its images are prepared, as `ImageInput` names them."""
 
-def build_user_network(spec: str, embedding_size: int | None) -> Backbone:
+
+def build_user_network(name: str, *, embedding_size: int | None, preprocess: PreprocessConfig) -> Backbone:
     """Call the user's function; errors raised inside it pass through, with their traceback.
+
+    It returns a `Backbone`, or an `nn.Module` with the attributes `input_size`, a number of pixels or (height, width),
+    and `embedding_size`, and perhaps `mean`, `std` (of x / 255, one number or one a channel), `resize`, `crop`,
+    `interpolation` and `channels`. It is called with `embedding_size=` where one is asked for, and with `input_size=`
+    where another is, if it takes them.
 
     Raises:
         InputError: no such module or function, or it returns no network of that size.
     """
+    spec = f"{PYTHON_PREFIX}{name}"
+    asked: dict[str, object] = {"embedding_size": embedding_size, "input_size": preprocess.size}
     with current_directory_first():
         function = find_function(spec)
-        made = function(**_arguments(spec, function, embedding_size))
+        made = function(**_arguments(spec, function, {k: v for k, v in asked.items() if v is not None}))
     backbone = _as_backbone(spec, made)
+    backbone.input = preprocess.applied_to(backbone.input)
     if embedding_size not in (None, backbone.embedding_size):
         raise InputError(
             f"{spec} made a network of embedding_size {backbone.embedding_size}, not {embedding_size}; "
@@ -37,46 +50,58 @@ def _as_backbone(spec: str, made: object) -> Backbone:
         return made
     if not isinstance(made, nn.Module):
         raise InputError(f"{spec} returned {with_article(made)}; return a Backbone or an nn.Module")
-    size, embedding_size = (_positive_int(spec, made, name) for name in ("input_size", "embedding_size"))
-    mean, std = (_number(spec, made, name) for name in ("mean", "std"))
-    if std <= 0:
-        raise InputError(f"{spec}: std is {std}; it divides the pixel values and must be positive")
-    image_input = ImageInput(size, mean=mean, std=std)
+    embedding_size: Any = getattr(made, "embedding_size", None)
+    if not _is_positive(embedding_size):
+        raise InputError(
+            f"{spec}: the module's embedding_size is {embedding_size!r}; set self.embedding_size to a positive integer"
+        )
+    size: Any = getattr(made, "input_size", None)
+    pair = isinstance(size, (tuple, list)) and len(size) == 2
+    if not (all(map(_is_positive, size)) if pair else _is_positive(size)):
+        raise InputError(
+            f"{spec}: the module's input_size is {size!r}; set self.input_size to a positive integer, or (height, width)"
+        )
+    given = {name: getattr(made, name) for name in PREPARED_BY if hasattr(made, name)}
+    for name in ("mean", "std"):
+        values = given.get(name, 0.5)
+        if not all(
+            _is_number(value) for value in (values if isinstance(values, (tuple, list)) else [values])
+        ):
+            raise InputError(
+                f"{spec}: the module's {name} is {values!r}; set self.{name} to one number, or one for each channel"
+            )
+    try:
+        image_input = ImageInput(tuple(size) if pair else size, **given)  # pyright: ignore[reportArgumentType]
+    except (InputError, TypeError) as error:
+        raise InputError(f"{spec}: {error}") from error
     return Backbone(made, spec=spec, input=image_input, embedding_size=embedding_size)
 
 
-def _positive_int(spec: str, module: nn.Module, name: str) -> int:
-    value = getattr(module, name, None)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(f"{spec}: the module's {name} is {value!r}; set self.{name} to a positive integer")
-    return value
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def _number(spec: str, module: nn.Module, name: str) -> float:
-    value = getattr(module, name, 0.5)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise InputError(
-            f"{spec}: the module's {name} is {value!r}; set self.{name} to one number for all channels"
-        )
-    return float(value)
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _arguments(spec: str, function: Callable[..., object], embedding_size: int | None) -> dict[str, int]:
-    """`embedding_size`, if there is one and the function takes it."""
+def _arguments(spec: str, function: Callable[..., object], asked: dict[str, object]) -> dict[str, object]:
+    """What is asked for and the function takes."""
     try:
         signature = inspect.signature(function)
     except ValueError:  # some callables written in C have none
-        return {} if embedding_size is None else {"embedding_size": embedding_size}
-    arguments: dict[str, int] = {}
+        return asked
     parameters = signature.parameters.values()
-    if embedding_size is not None and any(
-        p.name == "embedding_size" or p.kind is p.VAR_KEYWORD for p in parameters
-    ):
-        arguments["embedding_size"] = embedding_size
+    # **kwargs are older than input_size: they take embedding_size alone.
+    named = {
+        *signature.parameters,
+        *(["embedding_size"] if any(p.kind is p.VAR_KEYWORD for p in parameters) else []),
+    }
+    arguments = {name: value for name, value in asked.items() if name in named}
     try:
         signature.bind(**arguments)
     except TypeError as error:
         raise InputError(
-            f"{spec}: {error}; the function is called with embedding_size= or nothing, give the rest defaults"
+            f"{spec}: {error}; the function is called with embedding_size=, input_size= or nothing, give the rest defaults"
         ) from error
     return arguments

@@ -117,6 +117,21 @@ def test_a_box_is_cut_out_pixel_for_pixel(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("format", ["PNG", "JPEG"])
+def test_a_box_is_cut_before_it_is_resized(format: str, tmp_path: Path) -> None:
+    """As Open Metric Learning does: no pixel beside the box reaches the result."""
+    noise = Image.fromarray(np.random.default_rng(3).integers(0, 256, (60, 50, 3), np.uint8))
+    data = encoded(noise, format)
+    with Image.open(io.BytesIO(data)) as image:
+        cut = (
+            image.convert("RGB")
+            .crop((7, 9, 40, 50))
+            .resize((20, 20), Image.Resampling.BILINEAR, reducing_gap=3)
+        )
+    found = store_of(tmp_path, data, (7, 9, 40, 50)).decode(0, 20)
+    np.testing.assert_array_equal(found.transpose(1, 2, 0), np.asarray(cut))  # pyright: ignore
+
+
 def test_a_box_outside_its_image_is_a_bad_image(tmp_path: Path) -> None:
     for format in ("PNG", "JPEG"):
         store = store_of(tmp_path, encoded(smooth(100, 80), format), (100, 0, 120, 80), (0, 90, 5, 95))

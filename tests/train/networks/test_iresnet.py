@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from published_networks import IRESNET_DEPTHS, iresnet, random_weights
 from torch import nn
 
 from subspace.train.networks.iresnet import IRESNET_BLOCKS, IBasicBlock, IResNet, build_iresnet
@@ -13,6 +14,7 @@ PARAMETERS = {  # InsightFace's networks at 112 px and 512-d
     "iresnet34": 34_139_328,
     "iresnet50": 43_590_848,
     "iresnet100": 65_156_160,
+    "iresnet200": 118_833_920,
 }
 
 
@@ -113,3 +115,15 @@ def test_block_is_its_definition(in_channels: int, stride: int) -> None:
         shortcut, bn = block.downsample
         expected = expected + norm(bn, convolve(x, shortcut.weight, stride, 0))
     torch.testing.assert_close(block(x), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("depth", IRESNET_DEPTHS)
+def test_a_published_state_dict_gives_the_outputs_of_its_architecture(depth: int) -> None:
+    network = build_iresnet(f"iresnet{depth}").eval()
+    weights = random_weights(network.state_dict())
+    network.load_state_dict(weights, strict=True)
+    images = torch.randn(1, 3, 112, 112, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        outputs = network(images)
+        assert (outputs - iresnet(weights, images, depth)).abs().max() == 0.0
+    assert torch.isfinite(outputs).all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,14 @@ import torch
 from subspace.mining.errors import InputError
 from subspace.train.networks.building import build_backbone
 from subspace.train.networks.iresnet import IRESNET_BLOCKS
-from subspace.train.networks.registry import KNOWN_SPECS, NETWORKS, check_network
+from subspace.train.networks.registry import (
+    KNOWN_SPECS,
+    NETWORKS,
+    check_network,
+    file_of,
+    refuse_training,
+    spec_in,
+)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -27,7 +35,15 @@ def test_every_depth_has_a_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "spec", [*NETWORKS, "python:my_nets:tiny", "python:a.b:c", "checkpoint:runs/x/start"]
+    "spec",
+    [
+        *NETWORKS,
+        "python:my_nets:tiny",
+        "python:a.b:c",
+        "checkpoint:runs/x/start",
+        "timm:resnet18",
+        "onnx:a.onnx",
+    ],
 )
 def test_good_names_pass(spec: str) -> None:
     check_network(spec)
@@ -43,6 +59,11 @@ def test_good_names_pass(spec: str) -> None:
         ("vit_base_patch16", "unknown network 'vit_base_patch16'; use one of"),
         ("python:my_nets", "'python:my_nets' is incomplete"),
         ("checkpoint:", "'checkpoint:' is incomplete"),
+        ("mobilefacenets", "did you mean mobilefacenet?"),
+        ("tim:resnet18", "did you mean timm:NAME?"),
+        ("onx:a.onnx", "did you mean onnx:FILE?"),
+        ("timm:", "'timm:' is incomplete; write timm:NAME"),
+        ("onnx:", "'onnx:' is incomplete; write onnx:FILE"),
     ],
 )
 def test_wrong_names_are_one_line(spec: str, message: str) -> None:
@@ -54,6 +75,36 @@ def test_wrong_names_are_one_line(spec: str, message: str) -> None:
         assert all(known in str(caught.value) for known in KNOWN_SPECS)
     with pytest.raises(InputError):
         build_backbone(spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "weights", "message"),
+    [
+        ("checkpoint:a", "b.pth", "weights=b.pth: checkpoint:a brings weights of its own"),
+        ("onnx:a.onnx", "b.pth", "brings weights of its own"),
+        ("iresnet50", "pretrained", "weights=pretrained is for timm:NAME; give iresnet50 a file"),
+    ],
+)
+def test_weights_where_none_are_wanted(spec: str, weights: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        check_network(spec, weights)
+    assert message in str(caught.value)
+
+
+def test_files_of_specs() -> None:
+    assert [file_of(spec) for spec in ("onnx:a/b.onnx#out", "insightface:c.pth", "iresnet50", "checkpoint:d")] == [
+        "a/b.onnx", "c.pth", None, None,
+    ]  # fmt: skip
+    assert spec_in(Path("run/checkpoint"), "onnx:b.onnx") == "onnx:run/checkpoint/model.onnx"
+    assert spec_in(Path("run/checkpoint"), "timm:resnet18") == "timm:resnet18"
+
+
+def test_a_frozen_network_says_what_it_can_do() -> None:
+    refuse_training("timm:resnet18")
+    with pytest.raises(
+        InputError, match=r"^exported:a.pt2 is frozen: `subspace extract`, `cluster`, `plan` and"
+    ):
+        refuse_training("exported:a.pt2")
 
 
 def test_a_checkpoint_is_opened_not_built() -> None:

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from subspace.mining.errors import InputError
-from subspace.train.networks.backbone import ImageInput
+from subspace.train.image_input import ImageInput
 from subspace.train.networks.building import build_backbone
+from subspace.train.preprocess_config import PreprocessConfig
 
 USERS_MODULE = """
 import torch
@@ -36,7 +37,12 @@ def nothing(): return None
 def no_size(): net = Net(); del net.input_size; return net
 def text_size(): return Net(input_size="8")
 def zero_size(): net = Net(); net.embedding_size = 0; return net
-def three_means(): return Net(mean=[0.5, 0.5, 0.5])
+def prepared(): return Net(mean=[0.1, 0.2, 0.3], std=(1, 2, 3), resize="crop", crop=0.9, interpolation="bicubic", channels="BGR")
+def oblong(input_size=(8, 8)): net = Net(input_size=input_size); net.fc = nn.LazyLinear(6); return net
+def two_means(): return Net(mean=[0.5, 0.5])
+def text_mean(): return Net(mean="0.5")
+def three_sides(): return Net(input_size=(8, 8, 8))
+def no_rule(): return Net(resize="squash")
 def zero_std(): return Net(std=0)
 def broken(): raise ZeroDivisionError("in the user's code")
 constant = 3
@@ -72,6 +78,16 @@ def test_python_spec_finds_a_module_in_the_current_directory(users_module: str) 
     for name in ("good", "takes_anything"):
         assert build_backbone(f"python:{users_module}:{name}", embedding_size=9).embedding_size == 9
     assert build_backbone(f"python:{users_module}:scaled").input == ImageInput(8, mean=0.0, std=1.0)
+
+
+def test_attributes_say_how_images_are_prepared(users_module: str) -> None:
+    assert build_backbone(f"python:{users_module}:prepared").input == ImageInput(
+        8, (0.1, 0.2, 0.3), (1, 2, 3), "crop", 0.9, "bicubic", "BGR"
+    )
+    over = PreprocessConfig(mean=0.5, size=(8, 6))
+    network = build_backbone(f"python:{users_module}:oblong", preprocess=over)
+    assert network.input == ImageInput((8, 6))
+    assert network(torch.zeros(2, 3, 8, 6, dtype=torch.uint8)).shape == (2, 6)
 
 
 def test_python_spec_may_return_a_backbone(users_module: str) -> None:
@@ -111,8 +127,14 @@ def test_python_spec_is_seeded(users_module: str) -> None:
         ("python:users_networks:no_size", "input_size is None"),
         ("python:users_networks:text_size", "input_size is '8'"),
         ("python:users_networks:zero_size", "embedding_size is 0"),
-        ("python:users_networks:three_means", r"mean is [0.5, 0.5, 0.5]"),
-        ("python:users_networks:zero_std", "std is 0.0"),
+        (
+            "python:users_networks:two_means",
+            "image mean [0.5, 0.5]: give one number, or one for each of three",
+        ),
+        ("python:users_networks:text_mean", "mean is '0.5'"),
+        ("python:users_networks:zero_std", "image std 0: it divides"),
+        ("python:users_networks:three_sides", "input_size is (8, 8, 8)"),
+        ("python:users_networks:no_rule", "image resize 'squash': give stretch, crop, letterbox"),
     ],
 )
 def test_bad_spec_is_one_clear_line(users_module: str, spec: str, message: str) -> None:

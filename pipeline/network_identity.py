@@ -1,0 +1,102 @@
+"""Which network a run begins with, as the start's fingerprint has it: by content, so that a moved file is the same network.
+
+A file or folder that is gone, or as old as it was when it served, is what it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from ..mining.errors import InputError
+from ..train.checkpoint_meta import read_meta
+from ..train.networks.registry import (
+    CHECKPOINT_PREFIX,
+    PRETRAINED,
+    file_of,
+    path_and_part,
+    refuse_training,
+)
+from .config import RunConfig
+from .run_directory import RunDirectory
+
+FILES = "network_files"
+"""The key of the start's summary that has what is known of the files."""
+
+
+def network_fields(config: RunConfig, run: RunDirectory) -> dict[str, Any]:
+    """`model` and, where they are given, `weights` of the starting network, files by the hash of their content.
+
+    Raises:
+        InputError: a file or a checkpoint is not there.
+    """
+    record = run.start.record("pretrain") if run.start.finished("pretrain") else {}
+    before, known = record.get("fields", {}), record.get("summary", {}).get(FILES, {})
+    spec, file = config.model, file_of(config.model)
+    fields: dict[str, Any] = {"model": spec}
+    if spec.startswith(CHECKPOINT_PREFIX):
+        folder = Path(spec.removeprefix(CHECKPOINT_PREFIX))
+        gone = before and not folder.exists()
+        fields["model"] = (
+            str(before["model"]) if gone else f"{CHECKPOINT_PREFIX}{read_meta(folder).fingerprint}"
+        )
+    elif file is not None:
+        rest = spec.partition(file)
+        fields["model"] = _by_content(rest[0], file, rest[2], before.get("model"), known)
+    if config.weights is not None:
+        path, part = path_and_part(config.weights)
+        part = f"#{part}" if part else ""
+        named = config.weights == PRETRAINED
+        fields["weights"] = PRETRAINED if named else _by_content("", path, part, before.get("weights"), known)
+    return fields
+
+
+def network_files(config: RunConfig) -> dict[str, Any]:
+    """What the start's summary keeps of the files that the network came from."""
+    files = [file_of(config.model), config.weights and path_and_part(config.weights)[0]]
+    known = {
+        file: {**_age(Path(file)), "sha256": _hash(Path(file))}
+        for file in files
+        if file and file != PRETRAINED
+    }
+    return {FILES: known} if known else {}
+
+
+def refuse_frozen(spec: str) -> None:
+    """Nothing, for a network that trains; a checkpoint is what its meta.json says.
+
+    Raises:
+        InputError: it is frozen.
+    """
+    if spec.startswith(CHECKPOINT_PREFIX):
+        folder = Path(spec.removeprefix(CHECKPOINT_PREFIX))
+        spec = read_meta(folder).spec if folder.exists() else ""
+    refuse_training(spec)
+
+
+def _by_content(prefix: str, file: str, part: str, before: Any, known: dict[str, Any]) -> str:
+    path = Path(file)
+    if not path.exists():
+        if before is None:
+            raise InputError(f"{prefix}{file}: no such file")
+        return str(before)
+    then = known.get(file, {})
+    same = {key: then.get(key) for key in ("bytes", "mtime_ns")} == _age(path)
+    return f"{prefix}{then['sha256'] if same else _hash(path)}{part}"
+
+
+def _age(path: Path) -> dict[str, int]:
+    stat = path.stat()
+    return {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+def _hash(path: Path) -> str:
+    found = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                found.update(block)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    return found.hexdigest()
