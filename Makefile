@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 # cpu or gpu: which FAISS.
 EXTRA ?= cpu
 
-.PHONY: install demo test test-slow slurm-test gpu-check check format docs bench demo-data glyphs clean
+.PHONY: install demo test test-slow slurm-test gpu-check check format docs bench demo-data glyphs emoji clean
 
 install: $(INSTALLED)
 
@@ -56,6 +56,9 @@ docs: install
 
 bench: install
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+emoji: install
+	$(BIN)/python data_manifests/emoji/make_emoji.py --out data/emoji
 
 demo-data: install
 	$(BIN)/python data_manifests/make_demo.py
