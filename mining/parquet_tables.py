@@ -13,7 +13,7 @@ from .artifacts import whole_file
 from .errors import InputError, StaleArtifactError
 from .fingerprints import CREATED_BY
 from .remote import open_remote, url_of
-from .schemas import SCHEMA_VERSION, TableKind
+from .schemas import MANIFEST, SCHEMA_VERSION, TableKind
 
 DAMAGE = (OSError, ValueError, pa.ArrowException)
 """What Arrow raises on damaged files; a UnicodeDecodeError in a footer is a ValueError."""
@@ -55,6 +55,13 @@ def write_parquet(path: Path, kind: TableKind, table: pa.Table, fingerprint: str
         writer.write_table(table)
 
 
+def _made_by_ingest(path: Path, kind: TableKind | None) -> str:
+    """What to do about a list of images that was given for a manifest."""
+    if kind is not MANIFEST or path.suffix.lower() == ".parquet":
+        return ""
+    return f"; `subspace ingest {path} --out FILE` makes a manifest of a list of images"
+
+
 def open_parquet(path: Path, kind: TableKind | None = None) -> pq.ParquetFile:
     """Open a Parquet file, perhaps behind a URL, and check that it is a table of `kind`; its columns are read on demand.
 
@@ -77,7 +84,7 @@ def open_parquet(path: Path, kind: TableKind | None = None) -> pq.ParquetFile:
         problem = kind.problem_with(file.schema_arrow) if kind else None
     except DAMAGE as error:
         raise InputError(
-            f"{path} is not a readable Parquet file (truncated?): {_first_line(error)}"
+            f"{path} is not a readable Parquet file (truncated?): {_first_line(error)}{_made_by_ingest(path, kind)}"
         ) from error
     if kind and problem:
         raise InputError(f"{path} is not a {kind.name} table: it {problem}")

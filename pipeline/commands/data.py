@@ -199,5 +199,5 @@ def init(
     done = begin_run(directory, manifest, model, overrides or [], recipe=recipe, weights=weights, force=force)
     for line in done.lines():
         console.say(line)
-    console.say(f"next: subspace run {run}")
+    console.say(f"next: {done.next_command}")
     console.result(done.to_json())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -60,10 +61,7 @@ class Initialized:
             f"  validation  {self.validation}",
             f"  test        {self.test}",
             *(f"  {line}" for line in self.network.lines()),
-            self._start(),
-            *self._rate(),
-            f"  steps       {counted(config.rounds, 'round')} of {config.plan.steps:,} batches of {config.plan.P * config.plan.K:,} images: "
-            f"each training image about {self.times_shown:,.1f} times",
+            *([] if self.network.frozen else self._training()),
             *(f"  {choice}" for choice in self.choices),
             *(f"  warning: {warning}" for warning in self.warnings),
         ]
@@ -86,6 +84,24 @@ class Initialized:
             "test": self.test,
             "warnings": self.warnings,
         }
+
+    @property
+    def next_command(self) -> str:
+        """What comes after `subspace init`."""
+        if self.network.frozen:
+            run = shlex.quote(str(self.path.parent))
+            return f"for stage in pretrain extract cluster plan eval; do subspace $stage {run} || break; done"
+        return f"subspace run {self.path.parent}"
+
+    def _training(self) -> list[str]:
+        """Start, rate and steps."""
+        config = self.config
+        return [
+            self._start(),
+            *self._rate(),
+            f"  steps       {counted(config.rounds, 'round')} of {config.plan.steps:,} batches of {config.plan.P * config.plan.K:,} images: "
+            f"each training image about {self.times_shown:,.1f} times",
+        ]
 
     def _start(self) -> str:
         pretrain = self.config.pretrain

@@ -37,6 +37,8 @@ class NetworkFacts:
     remarks: list[str] = field(default_factory=list)
     """How the network came about: layers added, weights loaded."""
     warnings: list[str] = field(default_factory=list)
+    frozen: bool = False
+    """Whether nothing of it trains."""
 
     def lines(self) -> list[str]:
         """For a person."""
@@ -85,6 +87,7 @@ def examine_network(network: Backbone, config: RunConfig) -> NetworkFacts:
         "nothing of a frozen network trains" if frozen else _training_in_words(bool(head), dividing),
         list(network.remarks),
         warnings,
+        frozen,
     )
 
 

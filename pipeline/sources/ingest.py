@@ -83,7 +83,7 @@ def make_manifest(
         if selection.splits:
             split_I = None
             splits = [SplitCount(name, *counts) for name, counts in selection.splits.items()]
-            notes.append("splits are the source's own")
+            notes.append("splits are the source's own: no fraction is drawn (--redraw-splits does)")
         else:
             split_I, more = _draw(images_I, options)
             splits, notes = _count(split_I, images_I), [*notes, *more]

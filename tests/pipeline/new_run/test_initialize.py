@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from conftest import subspace
 from torch import Tensor, nn
 
@@ -291,3 +292,27 @@ def test_the_command_says_it_to_people_and_programs(tmp_path: Path, small_manife
         choice for choice in told["choices"] if choice["setting"] == "plan.P"
     ).items()
     assert told["network"]["input"]["size"] == 32
+
+
+def test_a_frozen_network_is_offered_what_it_can_do(tmp_path: Path, small_manifest: Path) -> None:
+    body = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 4))
+    torch.jit.script(body).save(str(tmp_path / "net.ts"))
+    settings = [f"preprocess.{s}" for s in ("size=8", "mean=0.5", "std=0.5", "channels=RGB")]
+    run = tmp_path / "a run"
+    done = subspace(
+        "init", run, "--manifest", small_manifest, "--model", f"torchscript:{tmp_path}/net.ts", *settings
+    )
+    assert done.returncode == 0, done.stderr
+    assert "nothing of a frozen network trains" in done.stdout
+    assert not [
+        line for line in done.stdout.splitlines() if line.lstrip().startswith(("rate ", "steps ", "start "))
+    ]
+    loop = f"for stage in pretrain extract cluster plan eval; do subspace $stage '{run}' || break; done"
+    assert f"next: {loop}" in done.stdout
+
+
+def test_a_list_of_images_is_no_manifest_yet(tmp_path: Path) -> None:
+    (tmp_path / "images.csv").write_text("label,path\na,a.png\n")
+    done = subspace("init", tmp_path / "run", "--manifest", tmp_path / "images.csv")
+    assert done.returncode == 2
+    assert f"`subspace ingest {tmp_path}/images.csv --out FILE` makes a manifest" in done.stderr
