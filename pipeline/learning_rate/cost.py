@@ -26,12 +26,12 @@ def estimate_trials(context: Context, trials: int, steps: int, *, start: bool) -
     Args:
         start: whether the starting network is still to be examined, too.
     """
-    training, images_per_batch = round_work(context, steps)
+    work = round_work(context, steps)
     examining = _examining_seconds(context)
-    seconds = trials * (training.seconds + examining) + start * examining
+    seconds = trials * (work.loaded.seconds + examining) + start * examining
     return (
         f"{counted(trials, 'trial')} of {counted(steps, 'step')}: {trials * steps:,} steps, about "
-        f"{trials * steps * images_per_batch:,.0f} images, {about(seconds)}{training.slow_decoding}, each examined on "
+        f"{trials * steps * work.images_per_batch:,.0f} images, {about(seconds)}{work.loaded.slow_decoding}, each examined on "
         f"the validation identities ({about(examining)})"
     )
 

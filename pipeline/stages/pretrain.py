@@ -92,7 +92,7 @@ def _estimate(context: Context) -> str:
     from ...train.checkpoint import load_network
     from ...train.data.images import ImageStore
     from ...train.losses.building import NewClasses, build_pretraining_loss
-    from .training_estimate import estimate_training
+    from .training_estimate import training_work
 
     config, pretrain = context.config, context.config.pretrain
     if pretrain.steps == 0:
@@ -108,7 +108,7 @@ def _estimate(context: Context) -> str:
     images = pretrain_identities(config, context.manifest)
     some = images.rows(slice(0, 1000)).at_most(pretrain.K, generator(config.seed, "pretrain estimate"))
     P, classes = min(pretrain.P, len(images)), NewClasses(len(images), network.embedding_size, 0)
-    takes = estimate_training(
+    takes = training_work(
         network,
         lambda: build_pretraining_loss(pretrain.loss, pretrain.loss_args, classes),
         pretrain,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -25,46 +24,32 @@ from ...train.losses.building import TrainingSet, build_loss
 from ...train.networks.registry import CHECKPOINT_PREFIX, refuse_training
 from ...train.optimizers import build_optimizer
 from ...train.running_means import RunningMeans, Staleness
-from ...train.speed import LoadedWork
 from .cluster import RECALL_AT, recall_seed
 from .context import Context
 from .graph import steps_taken
 from .round_tables import read_identities, read_subspaces
 from .stage import Stage
 from .training import Training
-from .training_estimate import estimate_training, training_work
-
-T = TypeVar("T")
+from .training_estimate import TrainingWork, training_work
 
 
-def round_estimate(context: Context) -> str:
-    """Steps, time and disk of the training, in a line."""
-    plan = Plan(context.folder.plan)
-    return _estimated(context, estimate_training, len(plan), _images_per_batch(plan))
-
-
-def round_work(context: Context, steps: int) -> tuple[LoadedWork, float]:
-    """What the first `steps` steps of the round take, and how many images each has, repeats not counted."""
-    images = _images_per_batch(Plan(context.folder.plan))
-    return _estimated(context, training_work, steps, images).loaded, images
-
-
-def _estimated(context: Context, estimate: Callable[..., T], steps: int, images_per_batch: float) -> T:
+def round_work(context: Context, steps: int | None = None) -> TrainingWork:
+    """What the first `steps` steps of the round take, or all of them."""
     refuse_training(read_meta(context.before.checkpoint).spec)
-    train, manifest = context.config.train, context.manifest
+    plan, train, manifest = Plan(context.folder.plan), context.config.train, context.manifest
     first = next(
         row_groups(manifest.path, MANIFEST, manifest.columns)
     )  # memory is not to grow with the images
-    return estimate(
+    return training_work(
         load_network(f"{CHECKPOINT_PREFIX}{context.before.checkpoint}"),
         lambda: build_loss(train.loss, train.loss_args, _training_set(context)),
         train,
         train.optimizer,
         train.augment,
         context.options,
-        steps=steps,
+        steps=len(plan) if steps is None else steps,
         P=context.config.plan.P,
-        images_per_batch=images_per_batch,
+        images_per_batch=_images_per_batch(plan),
         store=ImageStore(Manifest(manifest.path, first, manifest.fingerprint), context.config.data.decoder),
         sample=np.arange(len(first)),
     )

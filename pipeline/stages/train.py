@@ -51,11 +51,11 @@ def train_round(context: Context) -> dict[str, Any]:
     if options.processes > 1:
         arguments = ["train", str(context.run.path), "--round", str(context.round_index)]
         return train_together(stage, arguments, options)
-    from .round_training import build_round_training, round_estimate
+    from .round_training import build_round_training, round_work
 
     return run_stage_together(
         stage,
         options,
-        lambda: round_estimate(context),
+        lambda: str(round_work(context)),
         lambda: build_round_training(context, stage).run(options),
     )

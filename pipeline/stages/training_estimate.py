@@ -24,36 +24,21 @@ from ..options import Options
 
 
 class TrainingWork(NamedTuple):
-    """What a training takes."""
+    """What a training takes; as text, a line for a person."""
 
     loaded: LoadedWork
     weights: int
     """Bytes of the weights of network and loss."""
+    steps: int
+    images_per_batch: float
+    """On average; repeats, which are embedded once, not counted."""
 
-
-def estimate_training(
-    network: Backbone,
-    loss: Callable[[], nn.Module],
-    loader: LoaderConfig,
-    optimizer: OptimizerConfig,
-    augment: AugmentConfig,
-    options: Options,
-    *,
-    steps: int,
-    P: int,
-    images_per_batch: float,
-    store: ImageStore,
-    sample: np.ndarray,
-) -> str:
-    """Steps, time and disk, from `training_work`, in a line."""
-    work, weights = training_work(
-        network, loss, loader, optimizer, augment, options,
-        steps=steps, P=P, images_per_batch=images_per_batch, store=store, sample=sample,
-    )  # fmt: skip
-    return (
-        f"{steps:,} steps of about {images_per_batch:,.0f} images, {about(work.seconds)}{work.slow_decoding}, "
-        f"{amount(4 * weights)} of weights, gradients and optimiser state, {amount(9 * weights)} of disk"
-    )
+    def __str__(self) -> str:
+        return (
+            f"{self.steps:,} steps of about {self.images_per_batch:,.0f} images, {about(self.loaded.seconds)}"
+            f"{self.loaded.slow_decoding}, {amount(4 * self.weights)} of weights, gradients and optimiser state, "
+            f"{amount(9 * self.weights)} of disk"
+        )
 
 
 def training_work(
@@ -76,7 +61,7 @@ def training_work(
         network: a copy, which is changed.
         loss: makes a copy of the loss, whose labels may be 0..P-1. Left out where several processes train, since those
             would have to meet in it.
-        images_per_batch: on average; repeats, which are embedded once, not counted.
+        images_per_batch: as `TrainingWork` has it.
         sample: image ids, int64[n], of which some are decoded.
     """
     count, device = distributed.count(), pick_device(options.device)
@@ -98,4 +83,4 @@ def training_work(
     decode = steps * own * decode_seconds(store, sample, network.input)
     work = LoadedWork(compute, decode, worker_count(loader.num_workers, device), device)
     weights = sum(parameter.numel() for module in modules for parameter in module.parameters()) * 4
-    return TrainingWork(work, weights)
+    return TrainingWork(work, weights, steps, images_per_batch)

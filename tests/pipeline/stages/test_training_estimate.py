@@ -38,9 +38,10 @@ def test_seconds_are_those_of_the_steps(
     monkeypatch.setattr(training_estimate, "decode_seconds", lambda *_: 0.002)
     monkeypatch.setattr(training_estimate, "change_seconds", lambda *_: changes)
     loader = LoaderConfig(num_workers=0, chunk_size=chunk_size)
-    text = training_estimate.estimate_training(
+    work = training_estimate.training_work(
         build_backbone("small"), nn.Identity, loader, OptimizerConfig(), AugmentConfig(), Options(Console(), "cpu"),
         steps=steps, P=8, images_per_batch=16, store=None, sample=np.arange(3),  # pyright: ignore[reportArgumentType]
     )  # fmt: skip
+    text = str(work)
     assert expected in text
     assert "9.4 MB of weights" in text  # 0.59 million numbers: weights, gradients, two of AdamW
