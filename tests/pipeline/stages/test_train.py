@@ -14,18 +14,19 @@ import pytest
 from conftest import subspace
 
 from subspace.pipeline.config import parse_config
+from subspace.pipeline.run_directory import RunDirectory
 from subspace.pipeline.stages.pretrain import pretrain_fields
 from subspace.pipeline.stages.train import train_fields
 
 
-def test_fields_keep_the_older_names_of_loss_settings() -> None:
+def test_fields_keep_the_older_names_of_loss_settings(tmp_path: Path) -> None:
     settings = {
         "manifest": "images.parquet",
         "pretrain": {"loss": "softmax + xbm:batch_all", "loss_args": {"xbm": {"memory_size": 9}}},
     }
     context: Any = SimpleNamespace(
         config=parse_config(settings, [], "test"),
-        run=None,
+        run=RunDirectory(tmp_path),
         manifest=SimpleNamespace(fingerprint="f"),
         round_index=0,
     )
