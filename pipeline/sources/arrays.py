@@ -56,6 +56,8 @@ def list_npz(source: Path, options: SourceOptions, spool: ImageSpool, progress: 
     """
     try:
         file = np.load(_file(source), allow_pickle=False)
+    except InputError:
+        raise
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
         raise _damaged(source, error) from error
     if not isinstance(file, np.lib.npyio.NpzFile):
@@ -114,6 +116,8 @@ def _split_of(name: str, words: tuple[str, ...]) -> str | None:
 def _array(source: Path, file: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
     try:
         return file[name]
+    except InputError:
+        raise
     except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError, MemoryError) as error:
         raise _damaged(source, error) from error
     except Exception as error:  # zlib.error and others have no base of their own
@@ -123,6 +127,8 @@ def _array(source: Path, file: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
 def _load(path: Path) -> np.ndarray:
     try:
         found = np.load(_file(path), mmap_mode=None if is_url(path) else "r", allow_pickle=False)
+    except InputError:
+        raise
     except (OSError, ValueError, EOFError, SyntaxError, TypeError) as error:
         raise _damaged(path, error) from error
     if not isinstance(found, np.ndarray):

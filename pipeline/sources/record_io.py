@@ -118,6 +118,8 @@ def _read_index(index: Path) -> np.ndarray:
     kinds = csv.ConvertOptions(column_types={"key": pa.int64(), "offset": pa.int64()})
     try:
         table = csv.read_csv(open_place(index), names, csv.ParseOptions(delimiter="\t"), kinds)
+    except InputError:
+        raise
     except DAMAGE as error:
         raise InputError(
             f"{in_words(index)} is no list of keys and places, or was cut; copy or remove it"

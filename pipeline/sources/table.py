@@ -19,6 +19,7 @@ from pyarrow import csv
 
 from ...mining.errors import InputError
 from ...mining.parquet_tables import DAMAGE, open_parquet
+from ...mining.remote import in_words
 from .columns import BOX, Columns
 from .image_spool import ImageSpool
 from .label_text import class_names_of
@@ -53,9 +54,11 @@ def list_csv(source: Path, options: SourceOptions, spool: ImageSpool, progress: 
             with csv.open_csv(open_place(source), read, parse, convert) as reader:
                 yield reader.schema.empty_table()
                 yield from (pa.Table.from_batches([batch]) for batch in reader)
+        except InputError:
+            raise
         except DAMAGE as error:
             advice = "save it as UTF-8, with a header and closed quotes"
-            raise InputError(f"cannot parse {source}: {_one_line(error)}; {advice}") from error
+            raise InputError(f"cannot parse {in_words(source)}: {_one_line(error)}; {advice}") from error
 
     columns = Columns.find(next(parsed()).schema.names, options, source)
     types |= {name: pa.large_string() for name in columns.names.values()}
@@ -115,7 +118,9 @@ def list_parquet(source: Path, options: SourceOptions, spool: ImageSpool, progre
                     junk += len(table) - len(rows)
                 yield _placed(rows, place)
         except (OSError, pa.ArrowException) as error:
-            raise InputError(f"{source} is damaged: {_one_line(error)}; copy or make it again") from error
+            raise InputError(
+                f"{in_words(source)} is damaged: {_one_line(error)}; copy or make it again"
+            ) from error
 
     if not image:
         return Listing(streamed(nothing.schema, tables()), reading)
