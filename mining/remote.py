@@ -181,7 +181,9 @@ def open_remote(url: str) -> RemoteFile:
 def web_refusal(error: FileNotFoundError) -> BaseException | None:
     """What a web server or the network said, where fsspec says of any failure that the file is not found; else None."""
     cause = error.__cause__
-    return cause if cause is not None and type(cause).__module__.startswith("aiohttp") else None
+    if cause is None or not type(cause).__module__.startswith("aiohttp"):
+        return None
+    return None if getattr(cause, "status", None) in (404, 410) else cause
 
 
 def unreachable(url: str, error: BaseException) -> InputError:

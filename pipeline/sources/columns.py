@@ -17,7 +17,7 @@ IDENTITY_NAMES = ("identity", "label", "person_id", "person", "subject_id", "sub
 IDENTITY_NAMES += ("class", "class_name", "class_id", "target", "id")
 PATH_NAMES = ("uri", "path", "file", "filename", "file_name", "filepath", "file_path", "image_path", "image")
 PATH_NAMES += ("image.path", "img.path")
-SPLIT_NAMES = ("split", "subset", "partition", "fold")
+SPLIT_NAMES = ("split", "subset", "partition")
 GROUP_NAMES = ("group", "camera", "camera_id", "camid", "family")
 BOX = ("x_1", "y_1", "x_2", "y_2")
 """The columns of a box, as OML names them: pixels of the upright image, the last two not included."""
