@@ -13,6 +13,9 @@ _SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", 
 _SUFFIXES += (".pgm", ".ppm", ".pbm", ".pnm", ".tga", ".jp2", ".j2k")
 _WHERE_INSTALLED = (".avif", ".heic", ".heif")
 
+SHARDS = (".parquet", ".tar", ".rec")
+"""Endings of files of which a folder may hold many in place of images."""
+
 QUERY_SPLITS = {"query": "test", "image_query": "test"}
 """Splits of re-identification sets whose images are asked for, and what each is here."""
 GALLERY_SPLITS = {"gallery": "test", "bounding_box_test": "test", "image_test": "test"}

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from ...mining.errors import InputError
 from ...mining.remote import is_url, url_of
-from .file_names import NamePattern, image_suffixes, suffix_counts, suffix_of
+from .file_names import SHARDS, NamePattern, image_suffixes, suffix_counts, suffix_of
 from .image_spool import ImageSpool
 from .listing import REFUSED, Listing, refused_rows
 from .options import SourceOptions, Track
@@ -84,6 +84,8 @@ class _Walk:
         self.scan = os.scandir if self._remote is None else self._remote.scan
         self.other: Counter[str] = Counter()
         """Files that are no images, by suffix."""
+        self.shard: tuple[str, str] | None = None
+        """The folder and the ending of a file that is a source of its own."""
         self.unmatched: list[tuple[str, str, str]] = []
         self._suffixes = image_suffixes()
 
@@ -139,6 +141,8 @@ class _Walk:
                         yield below, entry
                     else:
                         self.other[suffix_of(entry.name)] += 1
+                        if entry.name.lower().endswith(SHARDS):
+                            self.shard = self.shard or (below, suffix_of(entry.name))
 
     def notes(self) -> Iterator[str]:
         """What was left aside."""
@@ -163,6 +167,13 @@ def _nothing(folder: str, walk: _Walk) -> InputError:
             f"{walk.unmatched[0][1]}; correct the pattern"
         )
     seen = f" but {suffix_counts(walk.other)}" if walk.other else ""
+    if walk.shard is not None:
+        below, suffix = walk.shard
+        where = "/".join(filter(None, (folder, below, f"*{suffix}")))
+        return InputError(
+            f"{folder} holds no images{seen}; shards so deep in it, or tables of this program, are not looked for: give "
+            f"the files, as in subspace ingest {where}"
+        )
     kinds = " ".join(image_suffixes())
     return InputError(f"{folder} holds no images{seen} ({kinds}); put those of each identity in a sub-folder")
 

@@ -29,6 +29,7 @@ from .listing import Listing, junk_note, named, not_junk, refusal
 from .options import IngestOptions
 from .readers import Reader, read_sources
 from .row_selection import RowSelection
+from .shard_folder import all_shards_of
 from .splits import SPLITS, draw_splits
 
 Bars = Callable[[str, int | None, str], AbstractContextManager[Progress]]
@@ -113,7 +114,7 @@ def make_manifest(
 def _refuse_overwriting(sources: Iterable[Path], out: Path) -> None:
     """Raise InputError where the manifest `out` would take the place of a source, or is a URL."""
     refuse_url(out)
-    for source in sources:
+    for source in all_shards_of(sources).files:
         if not is_url(source) and source.resolve() in (out.resolve(), quarantine_path(out).resolve()):
             raise InputError(
                 f"{source} would be overwritten by its own manifest {out}; write it somewhere else"

@@ -1,6 +1,6 @@
 """Flat folders with a pattern in the names, as re-identification sets come; test_ingest.py has folders per identity.
 
-Covers pipeline/sources/file_names.py and pipeline/sources/listing.py too.
+Covers pipeline/sources/file_names.py, pipeline/sources/listing.py and pipeline/sources/shard_folder.py too.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from labelled_pictures import folder_sums, ingested, pictures, pixel_sums
 from PIL import Image
@@ -158,6 +160,53 @@ def test_a_folder_of_shards_is_of_one_kind(tmp_path: Path) -> None:
         ingested(tmp_path / "more", tmp_path / "m.parquet")
     with pytest.raises(InputError, match="these are tars and Parquet files"):
         ingested([tmp_path / "set/a.tar", tmp_path / "set/b.parquet"], tmp_path / "m.parquet")
+
+
+def table_of(folder: Path, name: str, *who: str, images: int = 2) -> Path:
+    """A Parquet file of images inside `folder`, so many of each identity."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [{"image": f"{name}{one}{k}".encode(), "label": one} for one in who for k in range(images)]
+    pq.write_table(pa.Table.from_pylist(rows), folder / name)
+    return folder
+
+
+def test_a_manifest_in_its_own_folder_is_no_shard(tmp_path: Path) -> None:
+    folder = table_of(tmp_path / "set", "a.parquet", "ann", "bob")
+    sums = [ingested(folder, folder / "m.parquet") for _ in range(3)]
+    assert [one.images for one in sums] == [4, 4, 4]
+    assert len({one.fingerprint for one in sums}) == 1
+    assert f"left aside in {folder}, as they are tables of this program: m.parquet" in sums[1].notes
+    with pytest.raises(InputError, match=r"a\.parquet would be overwritten by its own manifest"):
+        ingested(folder, folder / "a.parquet")
+    photos = write(tmp_path / "photos", "ann/1.jpg", "bob/1.jpg")
+    assert [ingested(photos, photos / "m.parquet").images for _ in range(2)] == [2, 2]
+
+
+@pytest.mark.parametrize("other", ["1.jpg", "b.tar.gz", "ok.npz", "b.zip"])
+def test_shards_hide_nothing_that_may_hold_images(tmp_path: Path, other: str) -> None:
+    folder = table_of(tmp_path / "set", "a.parquet", "ann", "bob")
+    write(folder, other)
+    with pytest.raises(InputError, match=rf"holds \.parquet files and other files .*, such as {other}; give"):
+        ingested(folder, tmp_path / "m.parquet")
+    (folder / other).rename(folder / "notes.txt")
+    summary = ingested(folder, tmp_path / "m.parquet")
+    assert (summary.images, summary.notes[0]) == (4, "1 files beside the shards left aside: .txt 1")
+
+
+def test_shards_deeper_down_are_to_be_given(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    table_of(folder / "data" / "sub", "0.parquet", "ann", "bob")
+    with pytest.raises(
+        InputError, match=rf"give the files, as in subspace ingest {folder}/data/sub/\*\.parquet$"
+    ):
+        ingested(folder, tmp_path / "m.parquet")
+
+
+def test_a_folder_that_holds_itself_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "data").symlink_to(".")
+    with pytest.raises(InputError, match="set holds no images"):
+        ingested(tmp_path / "set", tmp_path / "m.parquet")
 
 
 @pytest.mark.parametrize(
