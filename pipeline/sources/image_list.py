@@ -28,7 +28,8 @@ def list_lst(source: Path, options: SourceOptions, spool: ImageSpool, progress: 
     """List the images of a .lst: identity and uri.
 
     Fields are apart by tabs: number, label and perhaps more labels, path (im2rec); or whether it is aligned, path,
-    label and perhaps a box (InsightFace). Which it is shows the first line.
+    label and perhaps a box (InsightFace). Which it is shows the first line. Further labels and the box are not used,
+    which is said.
 
     Raises:
         InputError: neither of them, damaged, not UTF-8, lines of other lengths.
@@ -69,4 +70,6 @@ def list_lst(source: Path, options: SourceOptions, spool: ImageSpool, progress: 
     identity = text_column(table[names[label]], f"{source}: {names[label]}")
     kind = "im2rec" if label == 1 else "InsightFace"
     reading = f"identity: {names[label]}; path: {names[path]} ({kind}); split: none; group: none"
+    if others := [name for place, name in enumerate(names) if place not in (0, label, path)]:
+        reading += f"; not used: {', '.join(others[:6])}{' and more' if len(others) > 6 else ''}"
     return Listing(pa.table({"identity": identity, "uri": uri}), reading)

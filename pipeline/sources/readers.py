@@ -51,7 +51,7 @@ def kind(name: str, read: OneReader, *options: str) -> Kind:
 
 
 _COLUMNS = ("identity_column", "path_column", "split_column", "group_column")
-_TABLE = kind("tables", list_csv, "root", *_COLUMNS)
+_TABLE = Kind("tables", list_csv, frozenset({"root", *_COLUMNS}))
 
 FOLDER = "folder"
 READERS: dict[str, Kind] = {
