@@ -12,6 +12,7 @@ import re
 import zipfile
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,8 @@ def list_npz(source: Path, options: SourceOptions, spool: ImageSpool, progress: 
         raise InputError(f"{in_words(source)} is no .npz but one array; name it .npy")
     with file:
         pairs = _pairs(source, file.files, options)
+        others = [name for name in file.files if all(name not in pair for pair in pairs.values())]
+        unused = f"; not used: {', '.join(others)}" if others else ""
         listings = []
         for split, (image, label) in pairs.items():
             images, labels = (_array(source, file, name) for name in (image, label))
@@ -74,7 +77,7 @@ def list_npz(source: Path, options: SourceOptions, spool: ImageSpool, progress: 
                 column = pa.repeat(pa.scalar(split, _TEXT), len(taken.rows))
                 reading = taken.reading.replace("split: none", f"split: {split}")
                 taken = Listing(taken.rows.append_column("split", column), reading, taken.notes, counted=True)
-            listings.append(taken)
+            listings.append(replace(taken, reading=taken.reading + unused))
     return joined([source] * len(listings), listings)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -66,6 +66,35 @@ def text_column(
         )
     place = pc.if_else(pc.equal(numbers, -1), len(class_names), numbers)
     return pc.take(pa.array([*class_names, "-1"], TEXT), place).fill_null("")
+
+
+def single_label(value: Any) -> str | None:
+    """One label that JSON or a file of text holds, as `text_column` writes it; None where it is none.
+
+    Example:
+        >>> single_label(b" ann "), single_label(7.0), single_label(0.5), single_label(True), single_label(None)
+        ('ann', '7', None, None, '')
+    """
+    if isinstance(value, bytes):
+        try:
+            return value.decode().strip()
+        except UnicodeDecodeError:
+            return None
+    if isinstance(value, str):
+        return value if _is_utf8(value) else None
+    if isinstance(value, bool) or not isinstance(value, int | float | None):
+        return None
+    if value is None:
+        return ""
+    return str(int(value)) if value == value and abs(value) < 2**63 and value == int(value) else None
+
+
+def _is_utf8(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half a pair of surrogates, which JSON can say
+        return False
+    return True
 
 
 def whole_numbers(column: pa.ChunkedArray, called: str) -> pa.ChunkedArray:
