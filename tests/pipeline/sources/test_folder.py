@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -87,6 +88,53 @@ def test_market_as_it_is_unpacked(tmp_path: Path) -> None:
     assert "1 images of nobody left out (identity -1; --junk changes that)" in notes
     summary = ingested(folder, tmp_path / "m.parquet", label_regex=pattern, junk=("-1", "0000"))
     assert (summary.images, "distractors" in "".join(summary.notes)) == (4, False)
+
+
+MARKET_FILES = (
+    "bounding_box_train/0002_c1s1_1.jpg", "bounding_box_train/0007_c1s1_1.jpg", "query/0001_c1s1_1.jpg",
+    "bounding_box_test/0001_c2s1_1.jpg",
+)  # fmt: skip
+MARKET_ROLES = [
+    ("0001", "test", False, True),
+    ("0001", "test", True, False),
+    ("0002", "train", None, None),
+    ("0007", "train", None, None),
+]
+
+
+def roles_of(manifest: Path) -> list[tuple[Any, ...]]:
+    rows = read_parquet(manifest, MANIFEST).to_pylist()
+    return sorted(
+        ((row["identity"], row["split"], row["is_query"], row["is_gallery"]) for row in rows), key=str
+    )
+
+
+def test_folders_of_market_say_the_splits(tmp_path: Path) -> None:
+    folder = write(tmp_path / "Market", *MARKET_FILES)
+    summary = ingested(folder, tmp_path / "m.parquet", label_regex=MARKET)
+    assert "split: first folder level" in summary.reading
+    assert roles_of(tmp_path / "m.parquet") == MARKET_ROLES
+    parts = [folder / name for name in ("bounding_box_train", "bounding_box_test", "query")]
+    summary = ingested(parts, tmp_path / "m.parquet", label_regex=MARKET)
+    assert "split: the sources' names" in summary.reading
+    assert roles_of(tmp_path / "m.parquet") == MARKET_ROLES
+
+
+def test_splits_of_market_are_no_people(tmp_path: Path) -> None:
+    folder = write(tmp_path / "Market", *MARKET_FILES, "gt_bbox/0001_c1s1_1.jpg")
+    with pytest.raises(
+        InputError, match=r"bounding_box_test and .* and query, which are splits and not identities"
+    ):
+        ingested(folder, tmp_path / "m.parquet")
+    by_person = write(tmp_path / "set", "image_train/ann/1.jpg", "query/bob/1.jpg", "gallery/bob/2.jpg")
+    ingested(by_person, tmp_path / "m.parquet")
+    assert roles_of(tmp_path / "m.parquet") == [
+        ("ann", "train", None, None),
+        ("bob", "test", False, True),
+        ("bob", "test", True, False),
+    ]
+    one = write(tmp_path / "words", "gallery/1.jpg", "museum/1.jpg")
+    assert ingested(one, tmp_path / "m.parquet").identities == 2
 
 
 def test_names_that_do_not_match_are_refused_or_quarantined(tmp_path: Path) -> None:
