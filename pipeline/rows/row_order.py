@@ -122,13 +122,24 @@ def _by_image(keys: pa.Table, row: pa.ChunkedArray, images: pa.Array) -> pa.Arra
     Only the images of one run of equals are in memory at once.
     """
     order = np.arange(keys.num_rows)
-    same = np.ones(max(0, keys.num_rows - 1), bool)
-    for name in keys.column_names:
-        here, there = keys[name].slice(1), keys[name].slice(0, keys.num_rows - 1)
-        equal = pc.or_(pc.fill_null(pc.equal(here, there), False), pc.and_(here.is_null(), there.is_null()))
-        same &= equal.to_numpy()
+    same = equal_to_next(keys)
     edges = np.diff(np.concatenate(([0], same, [0])).astype(np.int8))
     for start, stop in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) + 1, strict=True):
         some = images.take(row.slice(start, stop - start).combine_chunks())
         order[start:stop] = start + pc.sort_indices(some).to_numpy()
     return pa.array(order)
+
+
+def equal_to_next(rows: pa.Table) -> np.ndarray:
+    """Whether each row but the last is equal to the next one in every column, bool[n - 1]; a null equals a null.
+
+    Example:
+        >>> equal_to_next(pa.table({"uri": ["a", "a", "b"], "offset": [None, None, 5]})).tolist()
+        [True, False]
+    """
+    same = np.ones(max(0, rows.num_rows - 1), bool)
+    for name in rows.column_names:
+        here, there = rows[name].slice(1), rows[name].slice(0, rows.num_rows - 1)
+        equal = pc.or_(pc.fill_null(pc.equal(here, there), False), pc.and_(here.is_null(), there.is_null()))
+        same &= equal.to_numpy()
+    return same

@@ -13,12 +13,14 @@ from ...mining.errors import InputError
 from ...mining.manifest import group_by_identity
 from ...mining.randomness import generator
 from ...mining.schemas import MANIFEST
+from ..rows.row_order import equal_to_next
 from ..rows.row_scratch import RowScratch
 from .bad_images import (
     GOOD,
     MISSING,
     REASONS,
     bad_image_error,
+    called,
     quarantine_table,
     reasons_against,
     refused_images,
@@ -47,7 +49,7 @@ class RowSelection:
         self._bad = [refused_images(refused)]
         self._reasons = np.zeros(len(REASONS), np.int64)
         self._first_bad: dict[int, str] = {}
-        self._few = self._drawn_out = self._crowded = 0
+        self._repeats = self._few = self._drawn_out = self._crowded = 0
         self.splits: dict[str, tuple[int, int]] = {}
         """Identities and images of each split that the source names."""
         self.optional: set[str] = set()
@@ -59,11 +61,12 @@ class RowSelection:
         Raises:
             InputError: an identity in two splits that may not share it.
         """
+        rows = self._without_repeats(rows)
         reason = reasons_against(rows)
         self._reasons += np.bincount(reason, minlength=len(REASONS))
         if (reason != GOOD).any():
             for number in np.unique(reason[reason != GOOD]).tolist():
-                self._first_bad.setdefault(number, rows["uri"][int(np.argmax(reason == number))].as_py())
+                self._first_bad.setdefault(number, called(rows, int(np.argmax(reason == number))))
             self._bad.append(quarantine_table(rows, names, reason))
             rows = rows.filter(pa.array(reason == GOOD))
         rows, names = self._with_enough_images(rows, names)
@@ -99,12 +102,24 @@ class RowSelection:
             few = f"{self._source} has {len(names)} identities with {least} or more good images"
             raise InputError(f"{few}; there must be two to tell apart")
         notes = []
+        if self._repeats:
+            notes.append(f"{self._repeats:,} rows left out: they repeat another in all that is known")
         if self._few:
             notes.append(f"{self._few:,} identities left out: they have fewer than {least} good images")
         if self._drawn_out:
             drawn = f"{self._drawn_out:,} images left out by seed {self._options.seed}"
             notes.append(f"{drawn}: {self._crowded:,} identities have more than {most}")
         return names, np.concatenate(self._images), pa.concat_tables(self._bad), notes
+
+    def _without_repeats(self, rows: pa.Table) -> pa.Table:
+        """Leave out rows that are equal to the one before; images inside the manifest are not compared."""
+        if "row" in rows.column_names or rows.num_rows < 2:
+            return rows
+        repeats = np.concatenate(([False], equal_to_next(rows)))
+        if not repeats.any():
+            return rows
+        self._repeats += int(np.count_nonzero(repeats))
+        return rows.filter(pa.array(~repeats))
 
     def _with_enough_images(self, rows: pa.Table, names: pa.Array) -> tuple[pa.Table, pa.Array]:
         """Leave out identities with fewer than `min_images`, and number the others without gaps."""

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...mining.errors import InputError
+from ...mining.remote import is_url
 from .file_names import SHARDS, image_suffixes, suffix_counts, suffix_of
 
 COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip")
@@ -47,12 +48,14 @@ def shards_of(source: Path) -> Shards:
 
 
 def all_shards_of(sources: Iterable[Path]) -> Shards:
-    """What is read of all the sources."""
+    """What is read of all the sources, each file once."""
     found = [shards_of(source) for source in sources]
-    return Shards(
-        [file for one in found for file in one.files],
-        list(dict.fromkeys(note for one in found for note in one.notes)),
-    )
+    files = [file for one in found for file in one.files]
+    once = list({file if is_url(file) else file.resolve(): file for file in reversed(files)}.values())[::-1]
+    notes = list(dict.fromkeys(note for one in found for note in one.notes))
+    if len(once) < len(files):
+        notes.append(f"{len(files) - len(once):,} sources that were given twice are read once")
+    return Shards(once, notes)
 
 
 def _shards_in(folder: Path) -> Shards | None:

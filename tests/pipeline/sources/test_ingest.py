@@ -709,3 +709,42 @@ def test_any_label_passes_through_a_csv(tmp_path: Path, labels: list[str]) -> No
     rows = [{"path": f"{hashlib.md5(label.encode()).hexdigest()}.jpg", "label": label} for label in labels]
     ingest_images(write_csv(tmp_path / "l.csv", rows), tmp_path / "m.parquet", NO_TEST)
     assert [row["identity"] for row in rows_of(tmp_path / "m.parquet")] == sorted(labels, key=str.encode)
+
+
+def test_rows_that_repeat_another_are_left_out(photos: Path, tmp_path: Path) -> None:
+    once = ingest_images(photos, tmp_path / "once.parquet", NO_TEST)
+    table = read_parquet(once.out, MANIFEST)
+    columns = ["identity", "uri", "offset", "length"]
+    csv.write_csv(pa.concat_tables([table.select(columns)] * 2), tmp_path / "twice.csv")
+    twice = ingest_images(tmp_path / "twice.csv", tmp_path / "twice.parquet", NO_TEST)
+    assert rows_of(twice.out) == rows_of(once.out)
+    assert twice.fingerprint == once.fingerprint
+    assert "6 rows left out: they repeat another in all that is known" in twice.notes
+    assert not any("repeat another" in note for note in once.notes)
+    rows = [f"{photos}/bob/1.jpg,bob,1,1,{side},9" for side in (5, 6)]
+    (tmp_path / "boxes.csv").write_text(
+        "\n".join(["path,label,x_1,y_1,x_2,y_2", *rows, f"{photos}/alice/a.webp,al,1,1,9,9"])
+    )
+    assert ingest_images(tmp_path / "boxes.csv", tmp_path / "m.parquet", NO_TEST).images == 3
+
+
+def test_a_shard_that_is_given_alone_and_in_its_folder_is_read_once(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    write_table(folder / "a.parquet", image=[b"x", b"y"], label=["a", "b"])
+    write_table(folder / "b.parquet", image=[b"z"], label=["a"])
+    summary = ingest_images([folder / "b.parquet", folder], tmp_path / "m.parquet", NO_TEST)
+    assert (summary.images, summary.notes[0]) == (3, "1 sources that were given twice are read once")
+
+
+def test_a_bad_image_inside_a_file_is_found_by_its_place(tmp_path: Path) -> None:
+    write(tmp_path / "pack.bin", b"123456")
+    (tmp_path / "l.csv").write_text(
+        "path,label,offset,length\npack.bin,a,0,2\npack.bin,a,4,0\npack.bin,b,2,2\n"
+    )
+    with pytest.raises(InputError, match=r"\(zero bytes\), the first is .*/pack\.bin at byte 4; restore"):
+        ingest_images(tmp_path / "l.csv", tmp_path / "m.parquet", NO_TEST)
+    options = IngestOptions(test_fraction=0, on_bad_image="quarantine")
+    ingest_images(tmp_path / "l.csv", tmp_path / "m.parquet", options)
+    listed = read_parquet(quarantine_path(tmp_path / "m.parquet"), QUARANTINE)
+    assert listed["reason"].to_pylist() == ["zero bytes, at byte 4"]
