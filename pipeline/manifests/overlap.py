@@ -18,16 +18,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ...mining.artifacts import whole_file
-from ...mining.local_paths import refuse_url
 from ...mining.manifest import Manifest
 from ...mining.remote import in_words
 from ..console import aligned
+from ..rows.output_table import check_output
 from ..sources.bad_images import file_sizes
 from ..sources.ingest import NO_BARS, Bars
 from ..sources.places import placed_from
 from ..sources.splits import TRAINING
 
 _AT_ONCE, _THREADS = 256, 4
+KIND = "overlap"
+"""What the table of pairs says that it is."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +100,10 @@ def find_overlap(
             and for images image_id and uri. Of images in B with equal bytes, the first of each split stands there.
 
     Raises:
-        InputError: no manifests, or `out` cannot be written.
+        InputError: no manifests, or `out` cannot be written or may not be replaced.
     """
     if out is not None:
-        refuse_url(out)
+        check_output(out, KIND, [a, b])
     first, second = Manifest.open(a), Manifest.open(b)
     people = _people(first).join(
         _people(second), "identity", join_type="inner", left_suffix="_a", right_suffix="_b"
@@ -113,8 +115,9 @@ def find_overlap(
     if out is not None:
         kinds = [("identity", people), ("image", same)]
         tables = [t.append_column("shared", pa.repeat(name, len(t))) for name, t in kinds if t is not None]
+        pairs = pa.concat_tables(tables, promote_options="default").replace_schema_metadata({"kind": KIND})
         with whole_file(out) as aside:
-            pq.write_table(pa.concat_tables(tables, promote_options="default"), aside, compression="zstd")
+            pq.write_table(pairs, aside, compression="zstd")
     return Overlap(
         a=in_words(a),
         b=in_words(b),

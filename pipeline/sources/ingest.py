@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...mining.errors import InputError
-from ...mining.local_paths import refuse_url
-from ...mining.remote import is_url
+from ...mining.schemas import MANIFEST, QUARANTINE
 from ..console import Console, Progress
 from ..rows.ingest_summary import IngestSummary, SplitCount
 from ..rows.manifest_writer import quarantine_path, write_manifest
+from ..rows.output_table import check_output
 from ..rows.row_order import RowOrder
 from ..rows.row_scratch import RowScratch
 from .bad_images import file_sizes
@@ -57,7 +57,8 @@ def make_manifest(
     sources: Sequence[Path], reader: Reader, out: Path, options: IngestOptions, bars: Bars
 ) -> IngestSummary:
     """Write the manifest `out` of the rows that `reader` lists, as `ingest_images` does."""
-    _refuse_overwriting(sources, out)
+    check_output(out, MANIFEST.name, sources)
+    check_output(quarantine_path(out), QUARANTINE.name, sources)
     source = named(sources)
     with ImageSpool(beside=out) as spool, RowOrder(beside=out) as order, RowScratch(beside=out) as kept:
         with bars("read", None, "images") as bar:
@@ -108,16 +109,6 @@ def make_manifest(
         reading=listing.reading,
         notes=tuple(notes),
     )
-
-
-def _refuse_overwriting(sources: Iterable[Path], out: Path) -> None:
-    """Raise InputError where the manifest `out` would take the place of a source, or is a URL."""
-    refuse_url(out)
-    for source in sources:
-        if not is_url(source) and source.resolve() in (out.resolve(), quarantine_path(out).resolve()):
-            raise InputError(
-                f"{source} would be overwritten by its own manifest {out}; write it somewhere else"
-            )
 
 
 def _read(
