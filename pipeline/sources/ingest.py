@@ -72,7 +72,10 @@ def make_manifest(
         lengths = pc.binary_length(images)  # pyright: ignore[reportAttributeAccessIssue]
         selection = RowSelection(source, listing.split_folders, refused, options, kept)
         with bars("check", order.rows, "images") as bar:
+            repeats = 0
             for names, rows in order.ranges(images):
+                bar.update(order.repeats - repeats)
+                repeats = order.repeats
                 if len(images):
                     rows = rows.append_column("size", lengths.take(rows["row"]))
                     bar.update(rows.num_rows)
@@ -80,6 +83,10 @@ def make_manifest(
                     rows = rows.append_column("size", [file_sizes(rows["uri"].chunk(0), bar.update)])
                 selection.add(names, rows)
         names, images_I, bad, more = selection.finish()
+        if order.repeats:
+            said.append(
+                f"{order.repeats:,} images left out: their rows repeat others in all that is known of them"
+            )
         notes = [*said, *more]
         if selection.splits:
             split_I = None

@@ -55,7 +55,7 @@ def test_merging_is_counting_rows(tmp_path: Path, sets: list[str], data: st.Data
     paths = []
     for place, labels in enumerate(sets):
         if inline:
-            images = [label.encode() for label in labels]
+            images = [bytes([place, at]) for at in range(len(labels))]
             paths.append(manifest(tmp_path, f"m{place}", label=list(labels), image=images))
         else:
             paths.append(pack(tmp_path, f"m{place}", labels))
@@ -109,6 +109,9 @@ def test_what_manifests_say_of_images_is_kept(tmp_path: Path) -> None:
         ("y/b", "test", True, None, None, None, None, None),
         ("y/c", "val", False, None, None, None, None, None),
     ]
+    twice = merge_manifests([one, one], tmp_path / "twice.parquet", OPTIONS)
+    assert (twice.images, rows_of(twice.out)) == (2, rows_of(one))
+    assert "2 images left out: their rows repeat others in all that is known of them" in twice.notes
     again = merge_manifests([two, one], tmp_path / "again.parquet", OPTIONS, prefix="y,x")
     assert again.fingerprint == summary.fingerprint
 
