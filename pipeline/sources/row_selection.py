@@ -113,8 +113,10 @@ class RowSelection:
     def _with_enough_images(self, rows: pa.Table, names: pa.Array) -> tuple[pa.Table, pa.Array]:
         """Leave out identities with fewer than `min_images` that are kept, and number the others without gaps."""
         identity_id = rows["identity_id"].to_numpy()
-        count_I = np.bincount(identity_id[_true(rows, "keep", True)], minlength=len(names))
-        kept_I = np.maximum(count_I, 1) >= self._options.min_images  # by default nobody is left out
+        counted = (
+            _true(rows, "keep", True) if self._options.min_images > 1 else np.full(len(identity_id), True)
+        )
+        kept_I = np.bincount(identity_id[counted], minlength=len(names)) >= self._options.min_images
         if kept_I.all():
             return rows, names
         self._few += int(np.count_nonzero(~kept_I))
