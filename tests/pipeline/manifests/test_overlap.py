@@ -96,6 +96,24 @@ def test_an_overlap_of_training_and_test_stands_first_and_is_named(tmp_path: Pat
     assert found.hashed == 6, "an image of another length was read"
 
 
+def test_crops_of_one_photograph_are_images_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").write_bytes(b"photograph")
+    paths = {}
+    for name, rows in {
+        "a": ["ann,x.jpg,0,0,4,4", "bob,x.jpg,4,0,8,4", "cy,x.jpg,,,,"],
+        "b": ["ann,x.jpg,0,0,4,4", "bob,x.jpg,4,0,8,5", "di,x.jpg,4,0,8,4"],
+    }.items():
+        (tmp_path / f"{name}.csv").write_text("\n".join(["label,path,x_1,y_1,x_2,y_2", *rows]))
+        options = IngestOptions(test_fraction=0)
+        paths[name] = ingest_images(tmp_path / f"{name}.csv", tmp_path / f"{name}.parquet", options).out
+    found = find_overlap(paths["a"], paths["b"])
+    assert (found.images, [split.renamed for split in found.splits]) == (2, [1])
+    (tmp_path / "w.csv").write_text("label,path\nann,x.jpg\nbob,y.jpg")
+    (tmp_path / "y.jpg").write_bytes(b"another photo")
+    whole = ingest_images(tmp_path / "w.csv", tmp_path / "w.parquet", IngestOptions(test_fraction=0)).out
+    assert find_overlap(paths["a"], whole).images == 1  # cy's, which has no box
+
+
 def test_unreadable_images_are_counted_not_compared(tmp_path: Path) -> None:
     rows = [("a", b"xx"), ("b", b"yy"), ("b", b"zz")]
     a, b = in_files(tmp_path, "a", rows), inline(tmp_path, "b", rows)
