@@ -25,7 +25,7 @@ from ..rows.row_order import RowOrder
 from ..rows.row_scratch import RowScratch
 from .bad_images import file_sizes
 from .image_spool import ImageSpool
-from .listing import Listing, junk_note, named, not_junk, refusal
+from .listing import Listing, junk_note, named, not_junk, refusal, refuse_blank
 from .options import IngestOptions
 from .readers import Reader, read_sources
 from .row_selection import RowSelection
@@ -124,11 +124,7 @@ def _read(
     """The rows that were listed, without those of nobody; each has an identity. What was left out is `said`."""
     source, seen, kept = named(sources), 0, 0
     for rows in listing.tables():
-        trimmed = pc.utf8_trim_whitespace(rows["identity"])  # pyright: ignore[reportAttributeAccessIssue]
-        blank = pc.index(pc.equal(trimmed, ""), True).as_py()  # pyright: ignore[reportAttributeAccessIssue]
-        if blank >= 0:
-            row = f"row {seen + blank + 1} ({rows['uri'][blank]})"
-            raise InputError(f"{source}: {row} has an empty identity; name it, or leave the row out")
+        refuse_blank(source, rows, seen)
         seen += rows.num_rows
         if not inline:  # readers of images inside a source leave out those of junk themselves
             rows = rows.filter(not_junk(rows["identity"], options))

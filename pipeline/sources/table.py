@@ -19,10 +19,11 @@ from pyarrow import csv
 
 from ...mining.errors import InputError
 from ...mining.parquet_tables import DAMAGE, open_parquet
+from ...mining.remote import in_words
 from .columns import BOX, Columns
 from .image_spool import ImageSpool
 from .label_text import class_names_of
-from .listing import Listing, junk_note, not_junk, streamed
+from .listing import Listing, junk_note, not_junk, refuse_blank, streamed
 from .options import SourceOptions, Track
 from .places import folder_of, open_place, placed_from
 
@@ -103,11 +104,13 @@ def list_parquet(source: Path, options: SourceOptions, spool: ImageSpool, progre
 
     def tables() -> Iterator[pa.Table]:
         nonlocal junk
-        size = 1_024 if image else 65_536
+        size, seen = 1_024 if image else 65_536, 0
         try:
             for batch in file.iter_batches(size, columns=[*wanted, image] if image else wanted):
                 table = pa.Table.from_batches([batch]).flatten()
                 rows = columns.typed(table.select(wanted), source, class_names)
+                refuse_blank(in_words(source), rows, seen)  # junk is still there and counts
+                seen += len(rows)
                 if image:
                     kept = not_junk(rows["identity"], options)
                     rows = rows.filter(kept)

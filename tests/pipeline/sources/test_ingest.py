@@ -356,7 +356,7 @@ def test_inline_images_are_read_and_written_in_many_pieces(tmp_path: Path) -> No
     ("columns", "complaint"),
     [
         ({"image": [b"x", b"y"], "label": [0.5, 1.5]}, "column 'label' is double"),
-        ({"image": [b"x", b"y"], "label": ["a", None]}, "row 2 () has an empty identity"),
+        ({"image": [b"x", b"y"], "label": ["a", None]}, "row 2 has an empty identity"),
         ({"image": [b"x", b"", None], "label": ["a", "b", "c"]}, "2 images are bad (zero bytes)"),
         ({"uri": [b"x", b"y"], "label": ["a", "b"]}, "column 'uri' is binary"),
         ({"image": [b"x", b"y"]}, "has no identity column among image"),
