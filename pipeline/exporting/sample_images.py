@@ -30,7 +30,7 @@ class SampleImages:
     """Where the probes begin; None where no identity has two images, and these are any images."""
 
 
-def sample_images(manifest: Manifest, config: RunConfig, input: ImageInput) -> SampleImages:
+def draw_samples(manifest: Manifest, config: RunConfig, input: ImageInput) -> SampleImages:
     """Up to 256 test identities, or 512 images of any where no test identity has two; a function of the run's seed.
 
     Raises:

@@ -20,10 +20,10 @@ from .description import description_of
 from .figures import manifest_of, settings_of
 from .frozen_file import check_frozen, frozen_contents
 from .int8_file import int8_loss, write_int8
-from .model_card import ExportedFile, model_card
+from .model_card import ExportedFile, describe_model
 from .onnx_file import onnx_model, run_onnx, write_onnx
 from .request import CARD, FILES, INT8_FILE, WEIGHTS_BESIDE, ExportRequest
-from .sample_images import sample_images
+from .sample_images import draw_samples
 from .torch_file import run_program, write_program
 from .traced_program import traced
 from .weights_file import run_weights, write_weights
@@ -56,7 +56,7 @@ def export_checkpoint(
             if request.quantize == "int8":
                 writer.write_int8()
                 progress.update(1, INT8_FILE)
-        card = model_card(chosen, network, request, writer.files, config, manifest)
+        card = describe_model(chosen, network, request, writer.files, config, manifest)
         write_text(aside / CARD, card)
     for file in writer.files:
         console.say(f"{out / file.name}: {amount(file.bytes)}, {file.what}")
@@ -133,7 +133,7 @@ class _Writer:
         write_int8(source, target, self.description)
         in_int8 = run_onnx(target, self.normalize)
         if isinstance(self.manifest, Manifest) and self.config is not None:
-            sample = sample_images(self.manifest, self.config, self.network.input)
+            sample = draw_samples(self.manifest, self.config, self.network.input)
             loss = int8_loss(run_onnx(source, self.normalize), in_int8, sample)
             words, facts = loss.in_words(), {"loss": loss.__dict__}
         else:

@@ -32,7 +32,7 @@ class Member(NamedTuple):
     """Why its bytes cannot be pointed at; empty where they can."""
 
 
-def tar_members(data: Sliced, source: Path) -> Iterator[Member]:
+def members_of_tar(data: Sliced, source: Path) -> Iterator[Member]:
     """Yield every file, link and special file; folders are passed over.
 
     Raises:
@@ -42,7 +42,7 @@ def tar_members(data: Sliced, source: Path) -> Iterator[Member]:
         >>> import io, tarfile
         >>> with tarfile.open(fileobj=(file := io.BytesIO()), mode="w") as tar:
         ...     tar.addfile(entry := tarfile.TarInfo("0.cls"))
-        >>> list(tar_members(file.getvalue(), Path("a.tar")))
+        >>> list(members_of_tar(file.getvalue(), Path("a.tar")))
         [Member(name='0.cls', offset=512, length=0, problem='')]
     """
     at, long_name, pax = 0, b"", {}

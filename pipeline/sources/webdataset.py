@@ -31,7 +31,7 @@ from .listing import Listing, in_one_file, joined, refused_rows
 from .options import SourceOptions, Track
 from .places import whole_uri
 from .source_bytes import Sliced, opened
-from .tar_members import Member, tar_members
+from .tar_members import Member, members_of_tar
 
 _LABELS = ("cls", "txt", "json")
 """Endings that hold labels by custom. cls is a class and nothing else; the others may be captions and notes."""
@@ -114,7 +114,7 @@ def _shards_at_once(sources: Sequence[Path]) -> Iterator[Callable[..., Iterable[
 def _choose(source: Path, options: SourceOptions) -> _Endings:
     """Choose by the first files of one shard."""
     with opened(source) as data:
-        samples = _samples(islice(tar_members(data, source), _LOOKED_AT))[0]
+        samples = _samples(islice(members_of_tar(data, source), _LOOKED_AT))[0]
         counts = Counter(ending for files in samples.values() for ending in files)
         images = [ending for ending in counts if f".{ending}".endswith(image_suffixes())]
         if options.image_key is not None:
@@ -197,7 +197,7 @@ def _read_shard(source: Path, endings: _Endings) -> Listing:
     refused: list[tuple[str, str, str]] = []
     without: Counter[str] = Counter()
     with opened(source) as data:
-        samples, wrong = _samples(tar_members(data, source))
+        samples, wrong = _samples(members_of_tar(data, source))
         for name, files in samples.items():
             images = [member for ending, member in files.items() if endings.is_image(ending)]
             if not images:

@@ -14,7 +14,7 @@ from conftest import subspace
 from subspace.mining import InputError, Manifest
 from subspace.pipeline.config import load_config
 from subspace.pipeline.exporting.int8_file import int8_loss
-from subspace.pipeline.exporting.sample_images import SampleImages, sample_images
+from subspace.pipeline.exporting.sample_images import SampleImages, draw_samples
 from subspace.train import ImageInput
 from subspace.train.data.images import ImageStore
 
@@ -50,7 +50,7 @@ def _unit(rows: np.ndarray) -> np.ndarray:
 def test_the_sample_is_a_gallery_image_and_a_probe_of_each_test_identity(finished_run: Path) -> None:
     config = load_config(finished_run / "subspace.yaml")
     manifest = Manifest.open(config.manifest)
-    sample = sample_images(manifest, config, ImageInput(16))
+    sample = draw_samples(manifest, config, ImageInput(16))
     tests = np.unique(manifest.identity_id[manifest.in_splits(["test"])])
     assert sample.probes == len(tests) == 16
     assert sample.identity_id[:16].tolist() == tests.tolist()
@@ -69,13 +69,13 @@ def test_without_pairs_any_images_will_do_and_unreadable_ones_are_left_out(finis
     broken = Manifest(
         manifest.path, manifest.table.set_column(place, "image", pa.array(images, pa.binary())), "0"
     )
-    sample = sample_images(broken, config, ImageInput(16))
+    sample = draw_samples(broken, config, ImageInput(16))
     assert sample.probes is None
     assert len(sample.images) == len(images) // 2
     nothing = pa.array([b"no image"] * len(images), pa.binary())
     broken = Manifest(manifest.path, manifest.table.set_column(place, "image", nothing), "0")
     with pytest.raises(InputError, match="none of 420 images can be read"):
-        sample_images(broken, config, ImageInput(16))
+        draw_samples(broken, config, ImageInput(16))
 
 
 def test_the_loss_that_is_told_is_that_of_the_files(

@@ -24,7 +24,7 @@ from subspace.mining.parquet_tables import read_parquet
 from subspace.mining.schemas import QUARANTINE
 from subspace.pipeline.rows.manifest_writer import quarantine_path
 from subspace.pipeline.sources import webdataset
-from subspace.pipeline.sources.tar_members import tar_members
+from subspace.pipeline.sources.tar_members import members_of_tar
 
 PATIENT = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
@@ -139,7 +139,7 @@ def test_long_names_sizes_and_folders_of_every_format(tmp_path: Path, kind: int)
     data = source.read_bytes()
     found = [
         (member.name, data[member.offset : member.offset + member.length])
-        for member in tar_members(data, source)
+        for member in members_of_tar(data, source)
     ]
     assert found == files
 
@@ -155,7 +155,7 @@ def test_gnu_tar_and_tarfile_agree(tmp_path: Path) -> None:
         subprocess.run(["tar", f"--format={kind}", "-cf", source, "-C", folder, *names], check=True)
         with tarfile.open(source) as tar:
             expected = [(entry.name, entry.offset_data, entry.size) for entry in tar if not entry.isdir()]
-        assert [member[:3] for member in tar_members(source.read_bytes(), source)] == expected
+        assert [member[:3] for member in members_of_tar(source.read_bytes(), source)] == expected
 
 
 def test_links_and_duplicates_are_refused_or_quarantined(tmp_path: Path) -> None:
