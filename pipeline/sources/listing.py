@@ -130,6 +130,19 @@ def not_junk(identity: pa.Array | pa.ChunkedArray, options: SourceOptions) -> pa
     return pc.invert(pc.is_in(identity, value_set=pa.array(options.junk, pa.large_string())))
 
 
+def refuse_blank(source: str, rows: pa.Table, before: int) -> None:
+    """Refuse a row without an identity, by its number in the source: `before` came before these rows.
+
+    Raises:
+        InputError: an identity is empty or blank.
+    """
+    blank = pc.index(pc.equal(pc.utf8_trim_whitespace(rows["identity"]), ""), True).as_py()
+    if blank >= 0:
+        uri = rows["uri"][blank].as_py() if "uri" in rows.column_names else ""
+        row = f"row {before + blank + 1:,}" + (f" ({uri})" if uri else "")
+        raise InputError(f"{source}: {row} has an empty identity; name it, or leave the row out")
+
+
 def junk_note(count: int, options: SourceOptions) -> list[str]:
     """What is said of so many images of junk."""
     names = ", ".join(options.junk)

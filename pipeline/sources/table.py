@@ -23,7 +23,7 @@ from ...mining.remote import in_words
 from .columns import BOX, Columns
 from .image_spool import ImageSpool
 from .label_text import class_names_of, label_form, without_missing
-from .listing import Listing, joined, junk_note, named, not_junk, streamed
+from .listing import Listing, joined, junk_note, named, not_junk, refuse_blank, streamed
 from .options import SourceOptions, Track
 from .places import folder_of, open_place, placed_from
 
@@ -124,11 +124,13 @@ def list_parquet(source: Path, options: SourceOptions, spool: ImageSpool, progre
 
     def tables() -> Iterator[pa.Table]:
         nonlocal junk, held
-        size = 1_024 if image else 65_536
+        size, seen = 1_024 if image else 65_536, 0
         try:
             for batch in file.iter_batches(size, columns=[*wanted, image] if image else wanted):
                 table = pa.Table.from_batches([batch]).flatten()
                 rows = columns.typed(table.select(wanted), source, class_names)
+                refuse_blank(in_words(source), rows, seen)  # junk is still there and counts
+                seen += len(rows)
                 if image:
                     held += len(table) - table[image].null_count
                     kept = not_junk(rows["identity"], options)

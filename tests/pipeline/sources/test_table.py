@@ -22,7 +22,9 @@ from subspace.mining.manifest import Manifest
 from subspace.mining.parquet_tables import read_parquet
 from subspace.mining.schemas import MANIFEST, QUARANTINE
 from subspace.pipeline.rows.manifest_writer import quarantine_path
+from subspace.pipeline.sources.ingest import ingest_images
 from subspace.pipeline.sources.label_text import flag_column, text_column, whole_numbers
+from subspace.pipeline.sources.options import IngestOptions
 from subspace.train import ImageStore
 from subspace.train.image_input import ImageInput
 
@@ -494,3 +496,15 @@ def test_manifests_without_boxes_look_as_before(tmp_path: Path) -> None:
     ingested(tmp_path / "images", tmp_path / "m.parquet")
     assert Manifest.open(tmp_path / "m.parquet").table.column_names == list(MANIFEST.columns.names)
     assert np.all(Manifest.open(tmp_path / "m.parquet").table["keep"].to_numpy(zero_copy_only=False))
+
+
+@pytest.mark.parametrize("inline", [True, False])
+def test_a_row_without_an_identity_is_named_by_its_number_in_the_table(tmp_path: Path, inline: bool) -> None:
+    labels = ["a", "-1", "-1", *["b"] * 2_000, " "]
+    images = {"image": [b"x"] * 2_004} if inline else {"path": ["x.jpg"] * 2_004}
+    pq.write_table(pa.table({"label": labels, **images}), tmp_path / "l.parquet")
+    with pytest.raises(InputError) as error:
+        ingest_images(tmp_path / "l.parquet", tmp_path / "m.parquet", IngestOptions())
+    name = "" if inline else " (x.jpg)"
+    complaint = f"row 2,004{name} has an empty identity; name it, or leave the row out"
+    assert str(error.value) == f"{tmp_path / 'l.parquet'}: {complaint}"
