@@ -19,6 +19,7 @@ from .bad_images import (
     MISSING,
     REASONS,
     bad_image_error,
+    called,
     quarantine_table,
     reasons_against,
     refused_images,
@@ -63,7 +64,7 @@ class RowSelection:
         self._reasons += np.bincount(reason, minlength=len(REASONS))
         if (reason != GOOD).any():
             for number in np.unique(reason[reason != GOOD]).tolist():
-                self._first_bad.setdefault(number, rows["uri"][int(np.argmax(reason == number))].as_py())
+                self._first_bad.setdefault(number, called(rows, int(np.argmax(reason == number))))
             self._bad.append(quarantine_table(rows, names, reason))
             rows = rows.filter(pa.array(reason == GOOD))
         rows, names = self._with_enough_images(rows, names)

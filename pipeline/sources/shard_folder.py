@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from ...mining.errors import InputError
 from ...mining.remote import is_url
+from ..console import counted
 from .file_names import SHARDS, image_suffixes, suffix_counts, suffix_of
 
 COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip")
@@ -54,7 +55,7 @@ def all_shards_of(sources: Iterable[Path]) -> Shards:
     once = list({file if is_url(file) else file.resolve(): file for file in reversed(files)}.values())[::-1]
     notes = list(dict.fromkeys(note for one in found for note in one.notes))
     if len(once) < len(files):
-        notes.append(f"{len(files) - len(once):,} sources that were given twice are read once")
+        notes.append(f"{counted(len(files) - len(once), 'source')} given twice: read once")
     return Shards(once, notes)
 
 

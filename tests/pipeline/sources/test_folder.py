@@ -224,7 +224,7 @@ def test_a_manifest_in_its_own_folder_is_no_shard(tmp_path: Path) -> None:
     assert [one.images for one in sums] == [4, 4, 4]
     assert len({one.fingerprint for one in sums}) == 1
     assert f"left aside in {folder}, as they are tables of this program: m.parquet" in sums[1].notes
-    with pytest.raises(InputError, match=r"a\.parquet would be overwritten by its own manifest"):
+    with pytest.raises(InputError, match=r"a\.parquet would be overwritten by what is made of it"):
         ingested(folder, folder / "a.parquet")
     photos = write(tmp_path / "photos", "ann/1.jpg", "bob/1.jpg")
     assert [ingested(photos, photos / "m.parquet").images for _ in range(2)] == [2, 2]
