@@ -66,7 +66,10 @@ class Bad(torch.nn.Module):
     def forward(self, embeddings, labels):
         if self.kind == "raise":
             return embeddings @ labels
-        return {"vector": embeddings.sum(1), "nan": embeddings.sum() * torch.nan, "float": 1.5}[self.kind]
+        return {
+            "vector": embeddings.sum(1), "nan": embeddings.sum() * torch.nan, "float": 1.5,
+            "constant": torch.tensor(1.0), "int": torch.tensor(3), "detached": embeddings.detach().sum(),
+        }[self.kind]
 """
 
 
@@ -229,6 +232,18 @@ def test_what_a_loss_returns_is_looked_at(kind: str, message: str) -> None:
         loss(embeddings_of(0), LABELS)
     with pytest.raises(InputError, match="hold NaN"):
         loss(embeddings_of(0) * torch.nan, LABELS)
+
+
+@pytest.mark.parametrize("kind", ["constant", "int", "detached"])
+def test_a_value_that_teaches_nothing_is_refused_where_it_should_teach(kind: str) -> None:
+    name = "python:users_losses:Bad"
+    loss = build_loss(name, {name: {"kind": kind}}, NEW)
+    embeddings = embeddings_of(0).requires_grad_()
+    with pytest.raises(InputError, match=f"{name} returned a value without gradient") as error:
+        loss(embeddings, LABELS)
+    assert "\n" not in str(error.value)
+    with torch.no_grad():
+        loss(embeddings, LABELS)
 
 
 def test_an_error_of_the_users_has_the_users_traceback() -> None:
