@@ -79,11 +79,19 @@ def _changed(
 
 
 class ImageChanges:
-    """The changes that `config` asks for, called with a batch: the same batch with other images."""
+    """The changes that `config` asks for, called with a batch: the same batch with other images.
+
+    Raises:
+        InputError: kornia is missing, or there is no such function of the user's.
+        OwnCodeError: its module raised an error.
+    """
 
     def __init__(self, config: AugmentConfig, seed: tuple[int, ...], device: torch.device) -> None:
         self._config, self._seed, self._device = config, seed, device
         self._functions = [(spec, _found(spec)) for spec in config.functions]
+        for setting in ("hue", "blur"):
+            if getattr(config, setting):
+                pixel_changes.kornia_for(setting)
 
     @torch.no_grad()
     def __call__(self, batch: ImageBatch) -> ImageBatch:

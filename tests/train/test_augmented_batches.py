@@ -218,6 +218,15 @@ def test_a_function_of_the_users_is_one_of_seed_step_and_place(store: ImageStore
     assert not torch.equal(twice[3].images, whole[3].images)
 
 
+@pytest.mark.parametrize("setting", ["hue", "blur"])
+def test_without_kornia_there_is_one_line_before_the_first_batch(
+    monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "kornia", None)
+    with pytest.raises(InputError, match=f"augment.{setting} needs kornia"):
+        module.ImageChanges(AugmentConfig.model_validate({setting: 0.1}), (0,), CPU)
+
+
 @pytest.mark.usefixtures("functions")
 @pytest.mark.parametrize(
     ("function", "message"),

@@ -24,7 +24,7 @@ from subspace.train.losses import (
     build_pretraining_loss,
     check_loss,
 )
-from subspace.train.losses.building import find_own_losses
+from subspace.train.losses.building import try_own_losses
 from subspace.train.losses.own_losses import pml_losses
 from subspace.train.losses.step_generator import StepSeeds, seeded_globally
 
@@ -54,6 +54,11 @@ def ohnm(margin=0.3):
 def softmax(num_classes, embedding_size):
     from subspace.train.losses import SoftmaxLoss
     return SoftmaxLoss(num_classes, embedding_size)
+
+class Placed(BatchOHNMLoss):
+    labels_are_places = True
+    def begin_at(self, means_CD):
+        self.centre = means_CD
 
 def number(): return 3
 def broken(): raise KeyError("in the user's code")
@@ -201,12 +206,21 @@ def test_wrong_names_are_refused_before_anything_is_imported(expression: str, me
 
 
 def test_what_is_missing_is_found_before_the_training() -> None:
-    find_own_losses("batch_ohnm + python:users_losses:ohnm + pml:CircleLoss")
+    try_own_losses("batch_ohnm + xbm:python:users_losses:ohnm + pml:CircleLoss", {}, NEW)
     with pytest.raises(InputError, match="has no 'gone'"):
-        find_own_losses("batch_ohnm + python:users_losses:gone")
+        try_own_losses("batch_ohnm + python:users_losses:gone", {}, NEW)
     with pytest.raises(OwnCodeError, match="ZeroDivisionError") as error:
-        find_own_losses("python:users_broken_losses:loss")
+        try_own_losses("python:users_broken_losses:loss", {}, NEW)
     assert "users_broken_losses.py" in error.value.traceback
+
+
+def test_a_memory_hands_on_what_a_loss_of_ones_own_asks_for() -> None:
+    identities = TrainingSet.from_means(
+        torch.eye(D)[:CLASSES], torch.zeros(CLASSES, dtype=torch.int64), seed=0
+    )
+    loss = build_loss("xbm:python:users_losses:Placed", {}, identities)
+    assert loss.labels_are_places
+    assert torch.equal(loss.loss.module.centre, torch.eye(D)[:CLASSES])
 
 
 def test_without_pytorch_metric_learning_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +228,7 @@ def test_without_pytorch_metric_learning_there_is_one_line(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "pytorch_metric_learning.losses", None)
     check_loss("pml:TripletMarginLoss", {})
     with pytest.raises(InputError, match=r"which is missing: pip install 'subspace-mining\[pml\]'"):
-        find_own_losses("pml:TripletMarginLoss")
+        try_own_losses("pml:TripletMarginLoss", {}, NEW)
 
 
 @pytest.mark.parametrize(
