@@ -166,7 +166,7 @@ class OwnLoss(EmbeddingLoss):
         if embeddings.device.type == "cpu":
             check_finite(embeddings)
         labels = labels if self._ours else to_device(labels.long(), embeddings.device)
-        with blamed(self.spec), seeded_globally(self.steps()):
+        with blamed(self.spec), seeded_globally(self.steps(), embeddings.device):
             more = references if self.miner is None else (self.miner(embeddings, labels),)
             value = self.module(embeddings, labels, *more)
         if not isinstance(value, Tensor) or value.ndim != 0:
