@@ -46,7 +46,7 @@ def export_checkpoint(
     frozen = frozen_contents(network)
     if frozen is not None:
         check_frozen(network, request)
-    with whole_folder(out) as aside:
+    with whole_folder(out.resolve()) as aside:  # a link stays one
         writer = _Writer(aside, chosen, network, request, config, manifest)
         with console.progress("export", len(request.files) - 1, "files") as progress:
             for name in request.formats:
