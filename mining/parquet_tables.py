@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from .artifacts import whole_file
 from .errors import InputError, StaleArtifactError
 from .fingerprints import CREATED_BY
-from .remote import open_remote, url_of
+from .remote import in_words, open_remote, url_of
 from .schemas import MANIFEST, SCHEMA_VERSION, TableKind
 
 DAMAGE = (OSError, ValueError, pa.ArrowException)
@@ -82,12 +82,14 @@ def open_parquet(path: Path, kind: TableKind | None = None) -> pq.ParquetFile:
             page_checksum_verification=True,
         )
         problem = kind.problem_with(file.schema_arrow) if kind else None
+    except InputError:
+        raise
     except DAMAGE as error:
         raise InputError(
-            f"{path} is not a readable Parquet file (truncated?): {_first_line(error)}{_made_by_ingest(path, kind)}"
+            f"{in_words(path)} is not a readable Parquet file (truncated?): {_first_line(error)}{_made_by_ingest(path, kind)}"
         ) from error
     if kind and problem:
-        raise InputError(f"{path} is not a {kind.name} table: it {problem}")
+        raise InputError(f"{in_words(path)} is not a {kind.name} table: it {problem}")
     return file
 
 
@@ -96,8 +98,10 @@ def read_parquet(path: Path, kind: TableKind, columns: list[str] | None = None) 
     file = open_parquet(path, kind)
     try:
         return file.read(columns=columns)
+    except InputError:
+        raise
     except DAMAGE as error:
-        raise InputError(f"{path} is damaged: {_first_line(error)}") from error
+        raise InputError(f"{in_words(path)} is damaged: {_first_line(error)}") from error
 
 
 def read_row_group(path: Path, kind: TableKind, group: int, columns: list[str] | None = None) -> pa.Table:
@@ -105,8 +109,10 @@ def read_row_group(path: Path, kind: TableKind, group: int, columns: list[str] |
     file = open_parquet(path, kind)
     try:
         return file.read_row_group(group, columns=columns)
+    except InputError:
+        raise
     except DAMAGE as error:
-        raise InputError(f"{path} is damaged: {_first_line(error)}") from error
+        raise InputError(f"{in_words(path)} is damaged: {_first_line(error)}") from error
 
 
 def row_groups(path: Path, kind: TableKind, columns: list[str]) -> Iterator[pa.Table]:
@@ -122,8 +128,10 @@ def row_groups(path: Path, kind: TableKind, columns: list[str]) -> Iterator[pa.T
         )
         for group in range(file.num_row_groups):
             yield file.read_row_group(group, columns=columns)
+    except InputError:
+        raise
     except DAMAGE as error:
-        raise InputError(f"{path} is damaged: {_first_line(error)}") from error
+        raise InputError(f"{in_words(path)} is damaged: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:
@@ -149,12 +157,12 @@ def fingerprint_in(path: Path, kind: TableKind) -> str:
     metadata = metadata_of(open_parquet(path, kind))
     if "fingerprint" not in metadata:
         raise StaleArtifactError(
-            f"{path} carries no fingerprint, so it was not written by this program; "
+            f"{in_words(path)} carries no fingerprint, so it was not written by this program; "
             f"remake it, or pass a foreign manifest through `subspace ingest`"
         )
     version = metadata.get("schema_version", "")
     if not version.isdigit() or int(version) > SCHEMA_VERSION:
         raise StaleArtifactError(
-            f"{path} has schema version '{version}', not {SCHEMA_VERSION} (created by {metadata.get('created_by')}); upgrade"
+            f"{in_words(path)} has schema version '{version}', not {SCHEMA_VERSION} (created by {metadata.get('created_by')}); upgrade"
         )
     return metadata["fingerprint"]

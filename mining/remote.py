@@ -7,6 +7,7 @@ some unpack, run templates or cache, and a manifest is data that others write.
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,69 @@ def file_system(url: str) -> Any:
         ) from error
 
 
-def open_remote(url: str) -> Any:
+class RemoteFile(io.RawIOBase):
+    """A remote file that is open for reading; whatever its storage raises is one line."""
+
+    def __init__(self, url: str, file: Any) -> None:
+        """Wrap an open file of fsspec."""
+        self._url, self._file = url, file
+
+    @property
+    def size(self) -> int | None:
+        """Bytes in it; None where its server does not say."""
+        return self._file.size
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always; a server that gives no parts of files shows when another place is asked for."""
+        return True
+
+    def tell(self) -> int:
+        """The place that is read next."""
+        return int(self._file.tell())
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Go to another place.
+
+        Raises:
+            InputError: the server gives files only as a whole.
+        """
+        try:
+            return int(self._file.seek(offset, whence))
+        except ValueError as error:  # fsspec's, about a stream
+            raise _without_parts(self._url) from error
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Up to `size` bytes; all that are left where it is negative or None.
+
+        Raises:
+            InputError: the storage does not answer, or breaks off.
+        """
+        try:
+            return bytes(self._file.read(-1 if size is None else size))
+        except Exception as error:  # each storage raises errors of its own library
+            if "range requests" in str(error):
+                raise _without_parts(self._url) from error
+            raise unreachable(self._url, error) from error
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Fill `buffer`, as far as there are bytes."""
+        view = memoryview(buffer).cast("B")
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        """Close the file of fsspec too."""
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+
+def open_remote(url: str) -> RemoteFile:
     """A remote file, opened for reading at any place; it reads what it is asked for, without guessing ahead.
 
     Raises:
@@ -105,14 +168,32 @@ def open_remote(url: str) -> Any:
     """
     files = file_system(url)
     try:
-        return files.open(url, "rb", cache_type="none")
+        return RemoteFile(url, files.open(url, "rb", cache_type="none"))
     except FileNotFoundError as error:
+        refusal = web_refusal(error)
+        if refusal is not None:
+            raise unreachable(url, refusal) from error
         raise InputError(f"{url} does not exist") from error
     except Exception as error:  # each storage raises errors of its own library
         raise unreachable(url, error) from error
 
 
-def unreachable(url: str, error: Exception) -> InputError:
+def web_refusal(error: FileNotFoundError) -> BaseException | None:
+    """What a web server or the network said, where fsspec says of any failure that the file is not found; else None."""
+    cause = error.__cause__
+    if cause is None or not type(cause).__module__.startswith("aiohttp"):
+        return None
+    return None if getattr(cause, "status", None) in (404, 410) else cause
+
+
+def unreachable(url: str, error: BaseException) -> InputError:
     """The one line for a storage that does not answer as it should."""
-    why = (str(error) or type(error).__name__).splitlines()[0]
-    return InputError(f"cannot read {url}: {why}; check the address, the keys and the network")
+    return InputError(f"cannot read {url}: {_first_line(error)}; check the address, the keys and the network")
+
+
+def _without_parts(url: str) -> InputError:
+    return InputError(f"cannot read {url}: its server gives no parts of files; copy it")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..mining.errors import InputError
+from ..mining.errors import InputError, StaleArtifactError
 from ..train.checkpoint_meta import read_meta
 from ..train.networks.registry import (
     CHECKPOINT_PREFIX,
@@ -20,6 +20,9 @@ from ..train.networks.registry import (
 )
 from .config import RunConfig
 from .run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    from ..train.networks.backbone import Backbone
 
 FILES = "network_files"
 """The key of the start's summary that has what is known of the files."""
@@ -73,6 +76,28 @@ def refuse_frozen(spec: str) -> None:
         folder = Path(spec.removeprefix(CHECKPOINT_PREFIX))
         spec = read_meta(folder).spec if folder.exists() else ""
     refuse_training(spec)
+
+
+def open_checkpoint(checkpoint: Path, config: RunConfig) -> Backbone:
+    """The network of a checkpoint of a run, whose images become what they became when it was made.
+
+    Raises:
+        StaleArtifactError: the settings under `preprocess` are others than those that it carries.
+        InputError: it is damaged.
+    """
+    from ..train.checkpoint import load_network
+
+    network = load_network(f"{CHECKPOINT_PREFIX}{checkpoint}")
+    carried = {**network.input.to_json(), "size": network.input.height_and_width}
+    for name, value in config.preprocess.given.items():
+        value = (value, value) if name == "size" and isinstance(value, int) else value
+        if carried[name] != value:
+            raise StaleArtifactError(
+                f"{checkpoint} was made with preprocess.{name}={carried[name]}, now it is {value}; set it back, or begin "
+                "again: `subspace pretrain RUN --force`, then `subspace run RUN --force`",
+                change=f"preprocess.{name}: {carried[name]}, now {value}",
+            )
+    return network
 
 
 def _by_content(prefix: str, file: str, part: str, before: Any, known: dict[str, Any]) -> str:

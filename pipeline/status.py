@@ -16,7 +16,7 @@ from ..train.monitoring.phase_seconds import sum_phases
 from .best import kept_best
 from .config import RunConfig
 from .console import aligned, duration, percent
-from .learning_rate.trials import newest_in_words
+from .learning_rate.verdict import newest_in_words
 from .run_directory import RunDirectory
 from .stage_folder import StageFolder
 from .stage_words import PHASE_WORDS, metric_in_words, summary_in_words

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ..mining.errors import InputError
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 ResizeRule = Literal["stretch", "crop", "letterbox"]
 Interpolation = Literal["bilinear", "bicubic", "lanczos", "box", "nearest"]
 ChannelOrder = Literal["RGB", "BGR"]
+MOST_PIXELS_A_SIDE = 8_192
+"""Larger is a slip: a batch of such images would not fit anywhere."""
 PerChannel = float | tuple[float, float, float]
 
 
@@ -59,9 +62,9 @@ class ImageInput:
             if isinstance(value, list):
                 object.__setattr__(self, name, tuple(value))
         height, width = self.height_and_width
-        if height < 1 or width < 1:
+        if min(height, width) < 1 or max(height, width) > MOST_PIXELS_A_SIDE:
             raise InputError(
-                f"image size {self.size}: give pixels, such as 112 or [140,116] for height and width"
+                f"image size {self.size}: give 1 to {MOST_PIXELS_A_SIDE:,} pixels, such as 112, or [140,116] for height and width"
             )
         for name in ("mean", "std"):
             value = getattr(self, name)
@@ -69,6 +72,8 @@ class ImageInput:
                 raise InputError(
                     f"image {name} {list(value)}: give one number, or one for each of three channels"
                 )
+        if not all(map(isfinite, (*_three(self.mean), *_three(self.std)))):
+            raise InputError(f"image mean {self.mean} and std {self.std}: give finite numbers")
         if min(_three(self.std)) <= 0:
             raise InputError(f"image std {self.std}: it divides the pixel values and must be positive")
         if not 0 < self.crop <= 1:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from ..mining.errors import InputError
 from ..mining.settings import Settings
 from .image_input import ChannelOrder, ImageInput, Interpolation, ResizeRule
 
@@ -46,4 +47,22 @@ class PreprocessConfig(Settings):
         Raises:
             InputError: a value is out of range.
         """
-        return replace(own, **self.given)
+        given = self.given
+        if given.get("resize", own.resize) != "crop":
+            if given.get("crop", 1.0) < 1:
+                raise InputError(
+                    f"preprocess.crop={self.crop} counts with resize=crop only; add preprocess.resize=crop, or leave it out"
+                )
+            given["crop"] = 1.0
+        return replace(own, **given)
+
+    @field_validator("size", mode="before")
+    @classmethod
+    def _is_pixels(cls, size: Any) -> Any:
+        """One message for what is neither, in place of one for each of the types."""
+        sides = list(size) if isinstance(size, (list, tuple)) else [size, size]
+        if size is not None and not (len(sides) == 2 and all(type(side) is int for side in sides)):
+            raise ValueError(
+                f"preprocess.size={size}: give pixels, such as 112, or [140,116] for height and width"
+            )
+        return size

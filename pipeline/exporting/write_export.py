@@ -7,6 +7,7 @@ from typing import Any
 
 from ...mining.artifacts import whole_folder, write_text
 from ...mining.errors import InputError
+from ...mining.local_paths import refuse_url
 from ...mining.manifest import Manifest
 from ...train.checkpoint import load_network
 from ...train.networks.backbone import Backbone
@@ -69,6 +70,9 @@ def check_target(out: Path, force: bool) -> None:
     Raises:
         InputError: it would be written over.
     """
+    refuse_url(out)
+    if out.name in ("", ".."):
+        raise InputError(f"--out {out}: an export takes the place of a whole folder; give it by its name")
     if not out.exists():
         return
     if not out.is_dir():
@@ -76,6 +80,8 @@ def check_target(out: Path, force: bool) -> None:
     others = sorted({path.name for path in out.iterdir()} - OURS)
     if others:
         raise InputError(f"{out} holds other files ({', '.join(others[:3])}); give --out a folder of its own")
+    if any(out.iterdir()) and not (out / CARD).exists():  # each export has one
+        raise InputError(f"{out} holds files that are of no export; give --out a folder of its own")
     if any(out.iterdir()) and not force:
         raise InputError(f"{out} is there already; write it anew with --force, or give another --out")
 

@@ -9,7 +9,7 @@ from typing import Any
 from ...mining.artifacts import read_json
 from ...mining.errors import InputError
 from ..console import duration, percent
-from ..learning_rate.trials import newest_in_words
+from ..learning_rate.verdict import newest_in_words
 from ..stage_words import metric_in_words, summary_in_words
 from .checkpoint import summarize_meta
 from .settings_file import written

@@ -38,12 +38,14 @@ def next_rate(figures: Mapping[float, float | None], centre: float) -> float | N
     0.002
     >>> next_rate({0.001: 0.7, 0.002: 0.8, 0.004: 0.9, 0.008: 0.8, 0.016: 0.8}, centre=0.001) is None
     True
+    >>> next_rate({0.001: 0.9, 0.002: 0.9, 0.004: 0.9}, centre=0.001) is None  # level ground leads nowhere
+    True
     """
     best = best_rate(figures)
     if best is None:
         lower = _tidy(min(figures) / COARSE)
         return lower if _is_near(lower, centre) else None
-    if best == min(figures) and _is_near(wider := _tidy(best / COARSE), centre):
+    if best == min(figures) and not _ties(figures, best) and _is_near(wider := _tidy(best / COARSE), centre):
         return wider
     if best == max(figures) and _is_near(wider := _tidy(best * COARSE), centre):
         return wider
@@ -83,6 +85,12 @@ def parse_rates(text: str) -> list[float]:
             )
         rates.add(_tidy(rate))
     return sorted(rates)
+
+
+def _ties(figures: Mapping[float, float | None], lowest: float) -> bool:
+    """Whether the next higher rate than the lowest does as well, so that the figures do not rise towards lower ones."""
+    next_higher = min((rate for rate in figures if rate > lowest), default=lowest)
+    return next_higher != lowest and figures[next_higher] == figures[lowest]
 
 
 def _tidy(rate: float) -> float:

@@ -78,8 +78,8 @@ def search_rates(context: Context, rates: Sequence[float] | None, steps: int | N
         None in a dry run.
 
     Raises:
-        InputError: no validation identities, a metric that they do not have, more steps than the plan has, or no trial that
-            came through.
+        InputError: no validation identities, a metric that they do not have or of which the start has all, more steps than
+            the plan has, or no trial that came through.
     """
     check_search(context)
     if not _prepare(context):
@@ -113,6 +113,7 @@ def search_rates(context: Context, rates: Sequence[float] | None, steps: int | N
         search.start = examine_on_validation(context, network)
         _check_figure(context, search.start)
         search.save()
+    _check_room(metric, search.start)
     say(f"lr: start: {metric} {figure_in_words(search.start, metric)}")
     new = _make_trials(context, search, wanted, steps, centre if rates is None else None)
     verdict = judge(search.trials, metric, search.start)
@@ -259,3 +260,12 @@ def _check_figure(context: Context, start: Figures) -> None:
         raise InputError(
             f"early_stop.metric={metric} is not known for so few validation identities; choose from {', '.join(known)}"
         )
+
+
+def _check_room(metric: str, start: Figures) -> None:
+    """Refuse a metric that the start has all of, before any trial: no rate could gain, in however many steps."""
+    if start[metric]["value"] != 1:
+        return
+    below = [name for name, found in start.items() if found["value"] is not None and found["value"] < 1]
+    other = f"early_stop.metric to {', '.join(below)}" if below else "other or more validation identities"
+    raise InputError(f"the start has {metric} 100 % on validation, so no rate can gain on it; set {other}")

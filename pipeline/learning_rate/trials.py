@@ -18,8 +18,6 @@ from typing import Any, Literal
 from ...mining.artifacts import read_json, write_json
 from ...mining.errors import InputError
 from ...mining.fingerprints import fingerprint_of
-from ..console import counted
-from ..stage_words import metric_in_words
 
 Figures = Mapping[str, Mapping[str, float | None]]
 """Metrics by name, each with value, low and high, as validation.json has them."""
@@ -128,17 +126,6 @@ def read_searches(path: Path) -> list[dict[str, Any]]:
     if not isinstance(searches, list) or not all(map(_is_whole, searches)):
         raise InputError(f"{path} was not written by this program; remove it, the trials are made again")
     return searches
-
-
-def newest_in_words(path: Path) -> str:
-    """The newest search in a line: its winner, or how far it is; empty where there was none."""
-    if not (searches := read_searches(path)):
-        return ""
-    newest = searches[-1]
-    count = counted(len(newest["trials"]), "rate")
-    if not (best := newest["best"]):
-        return f"{count} tried so far"
-    return f"{best['rate']:g} is the best of {count}, {metric_in_words(best['metric'], best['value'])} on validation"
 
 
 def _is_whole(entry: Any) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ...mining.errors import InputError
 from ..console import aligned, counted, duration, percent
+from ..stage_words import metric_in_words
 from .rates import best_rate
-from .trials import Figures, Trial
+from .trials import Figures, Trial, read_searches
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,29 @@ def judge(trials: Sequence[Trial], metric: str, start: Figures) -> Verdict:
         )
     best = next(trial for trial in trials if trial.rate == rate)
     floor = floor_of(best, metric)
-    rivals = [trial for trial in trials if trial is not best and (trial.figure(metric) or -1) >= floor]
+    rivals = [
+        trial
+        for trial in trials
+        if trial is not best and (figure := trial.figure(metric)) is not None and figure >= floor
+    ]
     return Verdict(metric, best, rivals, list(trials), start)
+
+
+def newest_in_words(path: Path) -> str:
+    """The newest search of a file of trials in a line: its winner, or how far it is; empty where there was none."""
+    if not (searches := read_searches(path)):
+        return ""
+    newest = searches[-1]
+    count = counted(len(newest["trials"]), "rate")
+    if not (best := newest["best"]):
+        return f"{count} tried so far"
+    metric = best["metric"]
+    won = metric_in_words(metric, best["value"])
+    verdict = judge([Trial(**trial) for trial in newest["trials"]], metric, newest["start"])
+    if not verdict.gains:
+        before = metric_in_words(metric, newest["start"][metric]["value"])
+        return f"none of {count} surely gains on the start, {before} on validation; the best, {best['rate']:g}, has {won}"
+    return f"{best['rate']:g} is the best of {count}, {won} on validation"
 
 
 def floor_of(trial: Trial, metric: str) -> float:

@@ -18,6 +18,7 @@ from ...mining.randomness import generator
 from ...mining.remote import in_words
 from ...mining.schemas import QUARANTINE
 from ..console import aligned
+from ..rows.output_table import check_output
 from ..sources.ingest import NO_BARS, Bars
 
 SIZE = 112
@@ -87,14 +88,16 @@ def check_images(
     """Decode the images of the manifest `path`, or `sample` of them drawn with seed 0; list what fails.
 
     Args:
-        out: where the bad images are written, as a quarantine table; none is written where all are good.
+        out: where the bad images are written, as a quarantine table; where all are good there is none afterwards.
 
     Raises:
-        InputError: no manifest, or none of its images can be decoded.
+        InputError: no manifest, none of its images can be decoded, or `out` may not be replaced.
     """
     from ...train.data.batches import DecodedBatches, ImageChunks, load_batches
     from ...train.data.images import ImageStore
 
+    if out is not None:
+        check_output(out, QUARANTINE.name, [path])
     manifest = Manifest.open(path)
     image_id = np.arange(len(manifest))
     if sample is not None and sample < len(image_id):
@@ -110,6 +113,8 @@ def check_images(
     checked = CheckedImages(in_words(path), len(manifest), len(image_id), _quarantine(manifest, bad))
     if out is not None and bad:
         write_parquet(out, QUARANTINE, checked.bad, manifest.fingerprint)
+    elif out is not None:
+        out.unlink(missing_ok=True)  # of an earlier check
     if len(bad) == len(image_id):
         reason, _, first = checked.reasons()[0]
         raise InputError(

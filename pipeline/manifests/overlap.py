@@ -18,16 +18,19 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ...mining.artifacts import whole_file
-from ...mining.local_paths import refuse_url
 from ...mining.manifest import Manifest
 from ...mining.remote import in_words
 from ..console import aligned
+from ..rows.output_table import check_output
 from ..sources.bad_images import file_sizes
+from ..sources.columns import BOX
 from ..sources.ingest import NO_BARS, Bars
 from ..sources.places import placed_from
 from ..sources.splits import TRAINING
 
 _AT_ONCE, _THREADS = 256, 4
+KIND = "overlap"
+"""What the table of pairs says that it is."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class Overlap:
 def find_overlap(
     a: Path, b: Path, *, images: bool = True, out: Path | None = None, bars: Bars = NO_BARS
 ) -> Overlap:
-    """Compare two manifests: identities by name, images by a hash of their bytes.
+    """Compare two manifests: identities by name, images by a hash of their bytes, and by their boxes.
 
     Only images whose length in bytes occurs on both sides are read. Memory: the manifests, and 16 bytes for each
     image that is read.
@@ -98,10 +101,10 @@ def find_overlap(
             and for images image_id and uri. Of images in B with equal bytes, the first of each split stands there.
 
     Raises:
-        InputError: no manifests, or `out` cannot be written.
+        InputError: no manifests, or `out` cannot be written or may not be replaced.
     """
     if out is not None:
-        refuse_url(out)
+        check_output(out, KIND, [a, b])
     first, second = Manifest.open(a), Manifest.open(b)
     people = _people(first).join(
         _people(second), "identity", join_type="inner", left_suffix="_a", right_suffix="_b"
@@ -113,8 +116,9 @@ def find_overlap(
     if out is not None:
         kinds = [("identity", people), ("image", same)]
         tables = [t.append_column("shared", pa.repeat(name, len(t))) for name, t in kinds if t is not None]
+        pairs = pa.concat_tables(tables, promote_options="default").replace_schema_metadata({"kind": KIND})
         with whole_file(out) as aside:
-            pq.write_table(pa.concat_tables(tables, promote_options="default"), aside, compression="zstd")
+            pq.write_table(pairs, aside, compression="zstd")
     return Overlap(
         a=in_words(a),
         b=in_words(b),
@@ -144,23 +148,34 @@ def _same_images(first: Manifest, second: Manifest, bars: Bars) -> tuple[pa.Tabl
         for manifest, whole, mask in zip((first, second), uris, alike, strict=True):
             image_id = np.flatnonzero(mask)
             digests = []
+            boxes = _boxes(manifest)
             for some in _digests(manifest, whole, image_id):
                 digests += some
                 bar.update(len(some))
             rows = manifest.table.select(["identity", "split"]).take(pa.array(image_id))
             table = pa.table({
-                "digest": pa.array(digests, pa.binary()), "identity": rows["identity"].cast(pa.string()),
+                "digest": pa.array(digests, pa.binary()), "box": boxes.take(pa.array(image_id)),
+                "identity": rows["identity"].cast(pa.string()),
                 "split": rows["split"].cast(pa.string()), "image_id": image_id,
                 "uri": whole.take(pa.array(image_id)).cast(pa.string()),
             })  # fmt: skip
             unreadable += table["digest"].null_count
             tables.append(table.filter(table["digest"].is_valid()))
     ours, theirs = tables
-    once = theirs.group_by(["digest", "split"]).aggregate([("image_id", "min")])["image_id_min"]
+    # Two crops of one photograph are two images.
+    once = theirs.group_by(["digest", "box", "split"]).aggregate([("image_id", "min")])["image_id_min"]
     theirs = theirs.filter(pc.is_in(theirs["image_id"], value_set=once))
-    pairs = ours.join(theirs, "digest", join_type="inner", left_suffix="_a", right_suffix="_b")
+    pairs = ours.join(theirs, ["digest", "box"], join_type="inner", left_suffix="_a", right_suffix="_b")
     pairs = pairs.sort_by([("image_id_a", "ascending"), ("image_id_b", "ascending")])
-    return pairs.drop_columns(["digest"]), read, unreadable
+    return pairs.drop_columns(["digest", "box"]), read, unreadable
+
+
+def _boxes(manifest: Manifest) -> pa.ChunkedArray:
+    """The box of each image as text; empty where the whole image counts."""
+    sides = [manifest.table[name].cast(pa.string()) for name in BOX if name in manifest.columns]
+    if not sides:
+        return pa.chunked_array([pa.repeat("", len(manifest))])
+    return pc.binary_join_element_wise(*sides, " ").fill_null("")
 
 
 def _whole_uris(manifest: Manifest) -> pa.ChunkedArray:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import nn
 
 from ...mining.errors import InputError
-from ...train.networks.backbone import Backbone
+from ...train.networks.backbone import Backbone, check_embedding
 from ...train.networks.frozen import FrozenNetwork
 from ...train.networks.head import head_parameters
 from ...train.optimizer_config import OptimizerConfig
@@ -58,7 +57,7 @@ def examine_network(network: Backbone, config: RunConfig) -> NetworkFacts:
     Raises:
         InputError: it cannot embed an image of its own size, or the settings divide it and it has no usable head.
     """
-    _embeds(network)
+    check_embedding(network)
     frozen = isinstance(network.body, FrozenNetwork)
     dividing = next((o for o in _optimizers(config) if divides(o)), None)
     head: frozenset[str] = frozenset()
@@ -105,24 +104,6 @@ def divides(optimizer: OptimizerConfig) -> bool:
 
 def _optimizers(config: RunConfig) -> list[OptimizerConfig]:
     return [config.train.optimizer, *([config.pretrain.optimizer] if config.pretrain.steps else [])]
-
-
-def _embeds(network: Backbone) -> None:
-    (height, width), D = network.input.height_and_width, network.embedding_size
-    network.eval()
-    try:
-        with torch.inference_mode():
-            shape = list(network(torch.zeros((1, 3, height, width), dtype=torch.uint8)).shape)
-    except (RuntimeError, ValueError, IndexError) as error:  # what torch raises for shapes that do not fit
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"{network.spec} cannot embed an image of {height} × {width} px: {reason}"
-        ) from error
-    if shape != [1, D]:
-        raise InputError(
-            f"{network.spec} makes {shape} of one image, not [1, {D}]; let it end in a layer that gives "
-            f"embedding_size={D} numbers an image"
-        )
 
 
 def _training_in_words(has_head: bool, dividing: OptimizerConfig | None) -> str:

@@ -37,6 +37,8 @@ class RowOrder:
         self._files = ExitStack()
         self._came = self._files.enter_context(RowScratch(beside))
         self._sample: list[pa.Array] = []
+        self.repeats = 0
+        """Rows left out of the ranges so far, as one with all the same content is there."""
 
     def __enter__(self) -> RowOrder:
         return self
@@ -62,12 +64,13 @@ class RowOrder:
 
         `identity` becomes `identity_id`, which counts within the range. `images`, when there are any, are those of
         the rows in the order in which they were added: they decide only where all else is equal, and `row` says
-        which one belongs to a row.
+        which one belongs to a row. Of rows that are equal in all of this, the first is there: `repeats` counts the
+        others.
         """
         came = self._numbered() if len(images) else self._came.tables()
         ends = self._ends()
         if not len(ends):
-            yield _in_order(pa.concat_tables(list(came)), images)
+            yield self._once(*_in_order(pa.concat_tables(list(came)), images))
             return
         scratches = [self._files.enter_context(RowScratch(self._beside)) for _ in range(len(ends) + 1)]
         for rows in regrouped(came, _BATCH):
@@ -84,8 +87,13 @@ class RowOrder:
         self._came.__exit__()
         for scratch in scratches:
             if scratch.rows:
-                yield _in_order(pa.concat_tables(list(scratch.tables())), images)
+                yield self._once(*_in_order(pa.concat_tables(list(scratch.tables())), images))
             scratch.__exit__()  # its space is free again
+
+    def _once(self, names: pa.Array, rows: pa.Table, repeated: np.ndarray) -> tuple[pa.Array, pa.Table]:
+        """Leave out the rows that are `repeated`."""
+        self.repeats += int(np.count_nonzero(repeated))
+        return names, rows.filter(pa.array(~repeated)).combine_chunks() if repeated.any() else rows
 
     def _numbered(self) -> Iterator[pa.Table]:
         """The rows with their number, by which their inline images are found."""
@@ -102,8 +110,8 @@ class RowOrder:
         return names.take(pa.array(len(names) * np.arange(1, wanted) // wanted)).unique()
 
 
-def _in_order(rows: pa.Table, images: pa.Array) -> tuple[pa.Array, pa.Table]:
-    """Sort the rows of one range; return the names of its identities, and the rows."""
+def _in_order(rows: pa.Table, images: pa.Array) -> tuple[pa.Array, pa.Table, np.ndarray]:
+    """Sort the rows of one range; return the names of its identities, the rows, and whether each equals the one before."""
     identity = rows["identity"].combine_chunks().dictionary_encode()
     by_bytes = pc.sort_indices(identity.dictionary).to_numpy()
     rank = np.empty(len(by_bytes), np.int32)
@@ -111,24 +119,34 @@ def _in_order(rows: pa.Table, images: pa.Array) -> tuple[pa.Array, pa.Table]:
     rows = rows.drop_columns(["identity"]).add_column(0, "identity_id", [rank[identity.indices.to_numpy()]])
     keys = [name for name in rows.column_names if name != "row"]
     rows = rows.take(pc.sort_indices(rows, [(name, "ascending") for name in keys])).combine_chunks()
+    repeated = _as_before(rows.select(keys))
     if len(images):
-        rows = rows.take(_by_image(rows.select(keys), rows["row"], images)).combine_chunks()
-    return identity.dictionary.take(by_bytes), rows
+        order, repeated = _by_image(repeated, rows["row"], images)
+        rows = rows.take(order).combine_chunks()
+    return identity.dictionary.take(by_bytes), rows, repeated
 
 
-def _by_image(keys: pa.Table, row: pa.ChunkedArray, images: pa.Array) -> pa.Array:
-    """The order in which rows with equal keys, which are neighbours, have ascending images.
+def _as_before(rows: pa.Table) -> np.ndarray:
+    """Whether each row equals the one before in all columns, bool[n]."""
+    same = np.ones(rows.num_rows, bool)
+    same[:1] = False
+    for name in rows.column_names:
+        here, there = rows[name].slice(1), rows[name].slice(0, max(0, rows.num_rows - 1))
+        equal = pc.or_(pc.fill_null(pc.equal(here, there), False), pc.and_(here.is_null(), there.is_null()))
+        same[1:] &= equal.to_numpy()
+    return same
+
+
+def _by_image(same: np.ndarray, row: pa.ChunkedArray, images: pa.Array) -> tuple[pa.Array, np.ndarray]:
+    """The order in which rows of equal keys (`same` as the one before) have ascending images; which then equal the one before.
 
     Only the images of one run of equals are in memory at once.
     """
-    order = np.arange(keys.num_rows)
-    same = np.ones(max(0, keys.num_rows - 1), bool)
-    for name in keys.column_names:
-        here, there = keys[name].slice(1), keys[name].slice(0, keys.num_rows - 1)
-        equal = pc.or_(pc.fill_null(pc.equal(here, there), False), pc.and_(here.is_null(), there.is_null()))
-        same &= equal.to_numpy()
-    edges = np.diff(np.concatenate(([0], same, [0])).astype(np.int8))
-    for start, stop in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) + 1, strict=True):
+    order, repeated = np.arange(len(same)), np.zeros(len(same), bool)
+    edges = np.diff(np.concatenate((same, [False])).astype(np.int8), prepend=0)
+    for start, stop in zip(np.flatnonzero(edges == 1) - 1, np.flatnonzero(edges == -1), strict=True):
         some = images.take(row.slice(start, stop - start).combine_chunks())
-        order[start:stop] = start + pc.sort_indices(some).to_numpy()
-    return pa.array(order)
+        by_image = pc.sort_indices(some)
+        order[start:stop] = start + by_image.to_numpy()
+        repeated[start:stop] = _as_before(pa.table({"image": some.take(by_image)}))
+    return pa.array(order), repeated

@@ -2,6 +2,7 @@
 
 options          how a source is read and becomes a manifest
 readers          the kinds of source, and what reads each
+shard_folder     which files of a folder of shards are read
 listing          what a reader found: a row per image, what was read where, what could not be taken
 folder           a folder per identity, or one with a pattern in the names
 file_names       which files are images, and what a pattern finds in a name

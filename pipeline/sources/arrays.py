@@ -12,6 +12,7 @@ import re
 import zipfile
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,16 @@ def list_npz(source: Path, options: SourceOptions, spool: ImageSpool, progress: 
     """
     try:
         file = np.load(_file(source), allow_pickle=False)
+    except InputError:
+        raise
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
         raise _damaged(source, error) from error
     if not isinstance(file, np.lib.npyio.NpzFile):
         raise InputError(f"{in_words(source)} is no .npz but one array; name it .npy")
     with file:
         pairs = _pairs(source, file.files, options)
+        others = [name for name in file.files if all(name not in pair for pair in pairs.values())]
+        unused = f"; not used: {', '.join(others)}" if others else ""
         listings = []
         for split, (image, label) in pairs.items():
             images, labels = (_array(source, file, name) for name in (image, label))
@@ -72,7 +77,7 @@ def list_npz(source: Path, options: SourceOptions, spool: ImageSpool, progress: 
                 column = pa.repeat(pa.scalar(split, _TEXT), len(taken.rows))
                 reading = taken.reading.replace("split: none", f"split: {split}")
                 taken = Listing(taken.rows.append_column("split", column), reading, taken.notes, counted=True)
-            listings.append(taken)
+            listings.append(replace(taken, reading=taken.reading + unused))
     return joined([source] * len(listings), listings)
 
 
@@ -114,6 +119,8 @@ def _split_of(name: str, words: tuple[str, ...]) -> str | None:
 def _array(source: Path, file: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
     try:
         return file[name]
+    except InputError:
+        raise
     except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError, MemoryError) as error:
         raise _damaged(source, error) from error
     except Exception as error:  # zlib.error and others have no base of their own
@@ -123,6 +130,8 @@ def _array(source: Path, file: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
 def _load(path: Path) -> np.ndarray:
     try:
         found = np.load(_file(path), mmap_mode=None if is_url(path) else "r", allow_pickle=False)
+    except InputError:
+        raise
     except (OSError, ValueError, EOFError, SyntaxError, TypeError) as error:
         raise _damaged(path, error) from error
     if not isinstance(found, np.ndarray):

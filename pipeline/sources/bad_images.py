@@ -112,14 +112,28 @@ def bad_image_error(source: str, reason: int, count: int, first: str) -> InputEr
     )
 
 
+def called(rows: pa.Table, place: int) -> str:
+    """What messages call the image of a row: its uri, and where it lies in that file."""
+    row = rows.slice(place, 1).to_pylist()[0]
+    offset = row.get("offset")
+    return row["uri"] if offset is None or not row["uri"] else f"{row['uri']} at byte {offset}"
+
+
 def quarantine_table(rows: pa.Table, names: pa.Array, reason: np.ndarray) -> pa.Table:
     """The bad rows as a QUARANTINE table. Their image_id is -1, as they have none in the manifest."""
     bad = np.flatnonzero(reason != GOOD)
+    reasons = pa.array(REASONS, pa.large_string()).take(reason[bad])
+    if "offset" in rows.column_names:
+        offset = rows["offset"].take(bad)
+        placed = pc.binary_join_element_wise(
+            reasons, offset.cast(pa.large_string()), pa.scalar(", at byte ", pa.large_string())
+        )
+        reasons = pc.coalesce(placed, reasons)
     columns = (
         pa.array(np.full(len(bad), -1)),
         names.take(rows["identity_id"].combine_chunks().take(bad)),
         rows["uri"].take(bad),
-        pa.array(REASONS).take(reason[bad]),
+        reasons,
     )
     return pa.table(columns, names=QUARANTINE.columns.names).cast(QUARANTINE.columns)
 

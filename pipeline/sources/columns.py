@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from ...mining.errors import InputError
-from .label_text import flag_column, text_column, whole_numbers
+from .label_text import flag_column, text_column, whole_numbers, without_missing
 from .options import SourceOptions
 
 # Customary names of columns, tried in this order; capitals do not matter.
@@ -17,7 +17,7 @@ IDENTITY_NAMES = ("identity", "label", "person_id", "person", "subject_id", "sub
 IDENTITY_NAMES += ("class", "class_name", "class_id", "target", "id")
 PATH_NAMES = ("uri", "path", "file", "filename", "file_name", "filepath", "file_path", "image_path", "image")
 PATH_NAMES += ("image.path", "img.path")
-SPLIT_NAMES = ("split", "subset", "partition", "fold")
+SPLIT_NAMES = ("split", "subset", "partition")
 GROUP_NAMES = ("group", "camera", "camera_id", "camid", "family")
 BOX = ("x_1", "y_1", "x_2", "y_2")
 """The columns of a box, as OML names them: pixels of the upright image, the last two not included."""
@@ -46,7 +46,10 @@ class Columns:
         Raises:
             InputError: none or several of a name, one column for two purposes, a part of a box.
         """
-        by_custom = {name.lower(): name for name in reversed(names) if name != image}
+        by_option = (options.identity_column, options.path_column, options.split_column, options.group_column)
+        by_custom = {
+            name.lower(): name for name in reversed(names) if name != image and name not in by_option
+        }
 
         def find(role: str, given: str | None, customary: Sequence[str]) -> None:
             name = given or next((by_custom[name] for name in customary if name in by_custom), None)
@@ -117,6 +120,8 @@ class Columns:
                 typed[role] = whole_numbers(column, called)
             elif role in FLAGS:
                 typed[role] = flag_column(column, called)
+            elif role in ("split", "group"):
+                typed[role] = without_missing(text_column(column, called))
             else:
                 typed[role] = text_column(column, called, class_names if role == "identity" else None)
         return pa.table(typed)

@@ -13,11 +13,28 @@ _SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", 
 _SUFFIXES += (".pgm", ".ppm", ".pbm", ".pnm", ".tga", ".jp2", ".j2k")
 _WHERE_INSTALLED = (".avif", ".heic", ".heif")
 
+SHARDS = (".parquet", ".tar", ".rec")
+"""Endings of files of which a folder may hold many in place of images."""
+
 QUERY_SPLITS = {"query": "test", "image_query": "test"}
 """Splits of re-identification sets whose images are asked for, and what each is here."""
 GALLERY_SPLITS = {"gallery": "test", "bounding_box_test": "test", "image_test": "test"}
 """Splits whose images are searched."""
 TRAIN_SPLITS = {"bounding_box_train": "train", "image_train": "train"}
+REID_SPLITS = {**QUERY_SPLITS, **GALLERY_SPLITS, **TRAIN_SPLITS}
+"""Folders of re-identification sets, such as Market-1501, and the split that each is."""
+
+
+def split_and_role(name: str) -> tuple[str, str]:
+    """The split that `name` means, and query, gallery or empty where that does not say.
+
+    Example:
+        >>> split_and_role("bounding_box_test"), split_and_role("Validation"), split_and_role("ann")
+        (('test', 'gallery'), ('val', ''), ('ann', ''))
+    """
+    low = name.lower()
+    role = "query" if low in QUERY_SPLITS else "gallery" if low in GALLERY_SPLITS else ""
+    return REID_SPLITS.get(low) or canonical_split(name), role
 
 
 @cache
@@ -100,8 +117,5 @@ class NamePattern:
         found = match.groupdict("")
         split, role = found.get("split"), ""
         if split is not None:
-            low = split.lower()
-            role = "query" if low in QUERY_SPLITS else "gallery" if low in GALLERY_SPLITS else ""
-            own = {**QUERY_SPLITS, **GALLERY_SPLITS, **TRAIN_SPLITS}
-            split = own.get(low) or canonical_split(split)
+            split, role = split_and_role(split)
         return NameParts(found.get("identity"), found.get("group"), split, role)

@@ -16,12 +16,20 @@ import pyarrow.compute as pc
 
 from ...mining.errors import InputError
 from ...mining.remote import is_url, url_of
-from .file_names import NamePattern, image_suffixes, suffix_counts, suffix_of
+from .file_names import (
+    REID_SPLITS,
+    SHARDS,
+    NamePattern,
+    image_suffixes,
+    split_and_role,
+    suffix_counts,
+    suffix_of,
+)
 from .image_spool import ImageSpool
-from .listing import REFUSED, Listing, refused_rows
+from .listing import REFUSED, Listing, refused_rows, with_roles
 from .options import SourceOptions, Track
 from .remote_listing import AT_ONCE, RemoteEntry, RemoteFolders
-from .splits import SPLITS, canonical_split
+from .splits import SPLITS
 
 _COLUMNS = ("identity", "uri", "split", "group", "role")
 
@@ -48,12 +56,14 @@ def list_folder(source: Path, options: SourceOptions, spool: ImageSpool, progres
             level = [
                 entry.name for entry in filter(_visible, entries) if entry.is_dir() or walk.is_image(entry)
             ]
-        by_split = bool(level) and all(canonical_split(name) in SPLITS for name in level)
+        by_split = bool(level) and all(split_and_role(name)[0] in SPLITS for name in level)
         by_split = by_split and not (pattern and pattern.has_split)
-        parts = [("", "")]
+        if pattern is None and not by_split:
+            _refuse_splits_as_people(folder, level)
+        parts = [("", "", "")]
         if by_split:
-            parts = [(canonical_split(name), name) for name in level]
-        images = (row for split, below in parts for row in walk.images(split, below))
+            parts = [(*split_and_role(name), name) for name in level]
+        images = (row for split, role, below in parts for row in walk.images(split, role, below))
         tables = list(_tables(progress(images)))
     except OSError as error:
         raise InputError(f"cannot read {error.filename}: {error.strerror}; check its permissions") from error
@@ -66,11 +76,13 @@ def list_folder(source: Path, options: SourceOptions, spool: ImageSpool, progres
     }
     rows = rows.drop_columns([name for name, there in given.items() if not there])
     return Listing(
-        rows=_with_roles(rows),
+        rows=with_roles(rows),
         reading=_reading(pattern, by_split),
         notes=tuple(walk.notes()) + tuple(_distractors(rows, options.junk) if pattern else ()),
         refused=refused_rows(walk.unmatched) if walk.unmatched else REFUSED.empty_table(),
-        split_folders=by_split and not (pattern and pattern.has_identity),
+        split_folders=by_split
+        and not any(role for _, role, _ in parts)
+        and not (pattern and pattern.has_identity),
         counted=True,
     )
 
@@ -84,13 +96,15 @@ class _Walk:
         self.scan = os.scandir if self._remote is None else self._remote.scan
         self.other: Counter[str] = Counter()
         """Files that are no images, by suffix."""
+        self.shard: tuple[str, str] | None = None
+        """The folder and the ending of a file that is a source of its own."""
         self.unmatched: list[tuple[str, str, str]] = []
         self._suffixes = image_suffixes()
 
     def is_image(self, entry: os.DirEntry[str] | RemoteEntry) -> bool:
         return entry.name.lower().endswith(self._suffixes)
 
-    def images(self, split: str, part: str) -> Iterator[tuple[str, str, str, str, str]]:
+    def images(self, split: str, role: str, part: str) -> Iterator[tuple[str, str, str, str, str]]:
         """Identity, path, split, group and role of every image below the sub-folder `part`."""
         for below, entry in self._files(f"{self.folder.rstrip('/')}/{part}" if part else self.folder):
             if self.pattern is None:
@@ -99,7 +113,7 @@ class _Walk:
                         f"{entry.path} has no identity; move it to a folder named after one, or say where its name "
                         "has it (--label-regex)"
                     )
-                yield below, entry.path, split, "", ""
+                yield below, entry.path, split, "", role
                 continue
             relative = "/".join(filter(None, (part, below)))
             found = self.pattern.parts(relative, entry.name)
@@ -118,7 +132,7 @@ class _Walk:
                 entry.path,
                 split if found.split is None else found.split,
                 found.group or "",
-                found.role,
+                role if found.split is None else found.role,
             )
 
     def _files(self, top: str) -> Iterator[tuple[str, os.DirEntry[str] | RemoteEntry]]:
@@ -139,11 +153,24 @@ class _Walk:
                         yield below, entry
                     else:
                         self.other[suffix_of(entry.name)] += 1
+                        if entry.name.lower().endswith(SHARDS):
+                            self.shard = self.shard or (below, suffix_of(entry.name))
 
     def notes(self) -> Iterator[str]:
         """What was left aside."""
         if self.other:
             yield f"{self.other.total():,} files that are no images left aside: {suffix_counts(self.other)}"
+
+
+def _refuse_splits_as_people(folder: str, level: list[str]) -> None:
+    """Raise InputError where sub-folders that are splits of a re-identification set would be identities."""
+    splits = sorted(name for name in level if name.lower() in REID_SPLITS)
+    if len(splits) > 1:
+        raise InputError(
+            f"{folder} holds {' and '.join(splits)}, which are splits and not identities; say what paths mean, as in "
+            r"--label-regex '^(?P<split>bounding_box_train|bounding_box_test|query)/(?P<identity>-?\d+)_c(?P<group>\d+)' "
+            "--on-bad-image quarantine"
+        )
 
 
 def _reading(pattern: NamePattern | None, by_split: bool) -> str:
@@ -163,6 +190,13 @@ def _nothing(folder: str, walk: _Walk) -> InputError:
             f"{walk.unmatched[0][1]}; correct the pattern"
         )
     seen = f" but {suffix_counts(walk.other)}" if walk.other else ""
+    if walk.shard is not None:
+        below, suffix = walk.shard
+        where = "/".join(filter(None, (folder, below, f"*{suffix}")))
+        return InputError(
+            f"{folder} holds no images{seen}; shards so deep in it, or tables of this program, are not looked for: give "
+            f"the files, as in subspace ingest {where}"
+        )
     kinds = " ".join(image_suffixes())
     return InputError(f"{folder} holds no images{seen} ({kinds}); put those of each identity in a sub-folder")
 
@@ -177,18 +211,6 @@ def _distractors(rows: pa.Table, junk: tuple[str, ...]) -> Iterator[str]:
                 f"identity {name} has {found['counts']:,} images: where it stands for distractors, as in Market-1501, "
                 f"leave it out (--junk -1 --junk {name})"
             )
-
-
-def _with_roles(rows: pa.Table) -> pa.Table:
-    """Whether an image is a query or in the gallery, where the splits say that."""
-    role = rows["role"]
-    rows = rows.drop_columns(["role"])
-    if not pc.any(pc.not_equal(role, "")).as_py():
-        return rows
-    known = pc.if_else(pc.equal(role, ""), None, role)
-    return rows.append_column("is_query", pc.equal(known, "query")).append_column(
-        "is_gallery", pc.equal(known, "gallery")
-    )
 
 
 def _link(entry: os.DirEntry[str] | RemoteEntry) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from pyarrow import csv
 
 from ...mining.errors import InputError
 from ...mining.parquet_tables import DAMAGE
+from ...mining.remote import in_words
 from .image_spool import ImageSpool
 from .label_text import text_column
 from .listing import Listing
@@ -27,7 +28,8 @@ def list_lst(source: Path, options: SourceOptions, spool: ImageSpool, progress: 
     """List the images of a .lst: identity and uri.
 
     Fields are apart by tabs: number, label and perhaps more labels, path (im2rec); or whether it is aligned, path,
-    label and perhaps a box (InsightFace). Which it is shows the first line.
+    label and perhaps a box (InsightFace). Which it is shows the first line. Further labels and the box are not used,
+    which is said.
 
     Raises:
         InputError: neither of them, damaged, not UTF-8, lines of other lengths.
@@ -36,7 +38,7 @@ def list_lst(source: Path, options: SourceOptions, spool: ImageSpool, progress: 
         with opened(source) as data:
             fields = data[: 1 << 16].partition(b"\n")[0].rstrip(b"\r").decode().split("\t")
     except UnicodeDecodeError as error:
-        raise InputError(f"{source} is not UTF-8; write it again as UTF-8") from error
+        raise InputError(f"{in_words(source)} is not UTF-8; write it again as UTF-8") from error
     numeric = [bool(_NUMBER.fullmatch(field)) for field in fields]
     if len(fields) >= 3 and numeric[0] and all(numeric[1:-1]) and not numeric[-1]:
         label, path = 1, len(fields) - 1
@@ -44,7 +46,7 @@ def list_lst(source: Path, options: SourceOptions, spool: ImageSpool, progress: 
         label, path = 2, 1
     else:
         raise InputError(
-            f"{source} begins with {' | '.join(fields)[:80]!r}: neither number, label, path (im2rec) nor aligned, path, "
+            f"{in_words(source)} begins with {' | '.join(fields)[:80]!r}: neither number, label, path (im2rec) nor aligned, path, "
             "label (InsightFace), apart by tabs; make a CSV with columns path and label of it"
         )
     names = [f"field {number}" for number in range(1, len(fields) + 1)]
@@ -56,14 +58,18 @@ def list_lst(source: Path, options: SourceOptions, spool: ImageSpool, progress: 
             csv.ParseOptions(delimiter="\t", quote_char=False),
             csv.ConvertOptions(include_columns=list(kept), column_types=kept),
         )
+    except InputError:
+        raise
     except DAMAGE as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"cannot parse {source}: {first}; write it again as UTF-8, with lines alike"
+            f"cannot parse {in_words(source)}: {first}; write it again as UTF-8, with lines alike"
         ) from error
     place = placed_from(options.root or folder_of(source))
     uri = pa.chunked_array(map(place, table[names[path]].chunks), pa.large_string())
     identity = text_column(table[names[label]], f"{source}: {names[label]}")
     kind = "im2rec" if label == 1 else "InsightFace"
     reading = f"identity: {names[label]}; path: {names[path]} ({kind}); split: none; group: none"
+    if others := [name for place, name in enumerate(names) if place not in (0, label, path)]:
+        reading += f"; not used: {', '.join(others[:6])}{' and more' if len(others) > 6 else ''}"
     return Listing(pa.table({"identity": identity, "uri": uri}), reading)

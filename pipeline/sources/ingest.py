@@ -16,19 +16,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...mining.errors import InputError
-from ...mining.local_paths import refuse_url
-from ...mining.remote import is_url
+from ...mining.schemas import MANIFEST, QUARANTINE
 from ..console import Console, Progress
 from ..rows.ingest_summary import IngestSummary, SplitCount
 from ..rows.manifest_writer import quarantine_path, write_manifest
+from ..rows.output_table import check_output
 from ..rows.row_order import RowOrder
 from ..rows.row_scratch import RowScratch
 from .bad_images import file_sizes
 from .image_spool import ImageSpool
-from .listing import Listing, junk_note, named, not_junk, refusal
+from .listing import Listing, junk_note, named, not_junk, refusal, refuse_blank
 from .options import IngestOptions
 from .readers import Reader, read_sources
 from .row_selection import RowSelection
+from .shard_folder import all_shards_of
 from .splits import SPLITS, draw_splits
 
 Bars = Callable[[str, int | None, str], AbstractContextManager[Progress]]
@@ -57,7 +58,9 @@ def make_manifest(
     sources: Sequence[Path], reader: Reader, out: Path, options: IngestOptions, bars: Bars
 ) -> IngestSummary:
     """Write the manifest `out` of the rows that `reader` lists, as `ingest_images` does."""
-    _refuse_overwriting(sources, out)
+    files = all_shards_of(sources).files
+    check_output(out, MANIFEST.name, files)
+    check_output(quarantine_path(out), QUARANTINE.name, files)
     source = named(sources)
     with ImageSpool(beside=out) as spool, RowOrder(beside=out) as order, RowScratch(beside=out) as kept:
         with bars("read", None, "images") as bar:
@@ -71,7 +74,10 @@ def make_manifest(
         lengths = pc.binary_length(images)  # pyright: ignore[reportAttributeAccessIssue]
         selection = RowSelection(source, listing.split_folders, refused, options, kept)
         with bars("check", order.rows, "images") as bar:
+            repeats = 0
             for names, rows in order.ranges(images):
+                bar.update(order.repeats - repeats)
+                repeats = order.repeats
                 if len(images):
                     rows = rows.append_column("size", lengths.take(rows["row"]))
                     bar.update(rows.num_rows)
@@ -79,6 +85,10 @@ def make_manifest(
                     rows = rows.append_column("size", [file_sizes(rows["uri"].chunk(0), bar.update)])
                 selection.add(names, rows)
         names, images_I, bad, more = selection.finish()
+        if order.repeats:
+            said.append(
+                f"{order.repeats:,} images left out: their rows repeat others in all that is known of them"
+            )
         notes = [*said, *more]
         if selection.splits:
             split_I = None
@@ -110,27 +120,13 @@ def make_manifest(
     )
 
 
-def _refuse_overwriting(sources: Iterable[Path], out: Path) -> None:
-    """Raise InputError where the manifest `out` would take the place of a source, or is a URL."""
-    refuse_url(out)
-    for source in sources:
-        if not is_url(source) and source.resolve() in (out.resolve(), quarantine_path(out).resolve()):
-            raise InputError(
-                f"{source} would be overwritten by its own manifest {out}; write it somewhere else"
-            )
-
-
 def _read(
     sources: Sequence[Path], listing: Listing, options: IngestOptions, said: list[str], *, inline: bool
 ) -> Iterator[pa.Table]:
     """The rows that were listed, without those of nobody; each has an identity. What was left out is `said`."""
     source, seen, kept = named(sources), 0, 0
     for rows in listing.tables():
-        trimmed = pc.utf8_trim_whitespace(rows["identity"])  # pyright: ignore[reportAttributeAccessIssue]
-        blank = pc.index(pc.equal(trimmed, ""), True).as_py()  # pyright: ignore[reportAttributeAccessIssue]
-        if blank >= 0:
-            row = f"row {seen + blank + 1} ({rows['uri'][blank]})"
-            raise InputError(f"{source}: {row} has an empty identity; name it, or leave the row out")
+        refuse_blank(source, rows, seen)
         seen += rows.num_rows
         if not inline:  # readers of images inside a source leave out those of junk themselves
             rows = rows.filter(not_junk(rows["identity"], options))

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,6 +16,8 @@ import pyarrow.types as kinds
 from ...mining.errors import InputError
 
 TEXT = pa.large_string()
+_MISSING = r"^(?i:nan|na|<na>)?$"
+"""How data frames write that a value is missing."""
 _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
 
 
@@ -64,6 +68,35 @@ def text_column(
     return pc.take(pa.array([*class_names, "-1"], TEXT), place).fill_null("")
 
 
+def single_label(value: Any) -> str | None:
+    """One label that JSON or a file of text holds, as `text_column` writes it; None where it is none.
+
+    Example:
+        >>> single_label(b" ann "), single_label(7.0), single_label(0.5), single_label(True), single_label(None)
+        ('ann', '7', None, None, '')
+    """
+    if isinstance(value, bytes):
+        try:
+            return value.decode().strip()
+        except UnicodeDecodeError:
+            return None
+    if isinstance(value, str):
+        return value if _is_utf8(value) else None
+    if isinstance(value, bool) or not isinstance(value, int | float | None):
+        return None
+    if value is None:
+        return ""
+    return str(int(value)) if value == value and abs(value) < 2**63 and value == int(value) else None
+
+
+def _is_utf8(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half a pair of surrogates, which JSON can say
+        return False
+    return True
+
+
 def whole_numbers(column: pa.ChunkedArray, called: str) -> pa.ChunkedArray:
     """`column` as int64, nulls kept; 1.0 is 1.
 
@@ -97,12 +130,56 @@ def flag_column(column: pa.ChunkedArray, called: str) -> pa.ChunkedArray:
     column = _plain(column)
     if kinds.is_boolean(column.type) or kinds.is_null(column.type):
         return column.cast(pa.bool_())
-    words = pc.utf8_lower(text_column(column, called))
+    words = pc.utf8_lower(without_missing(text_column(column, called)))
+    words = pc.replace_substring_regex(words, r"^([01])\.0$", r"\1")  # beside a missing one in a data frame
     true = pc.is_in(words, value_set=pa.array(_TRUE, TEXT))
     known = pc.or_(true, pc.is_in(words, value_set=pa.array((*_FALSE, ""), TEXT)))
     if not pc.all(known, min_count=0).as_py():
         raise InputError(f"{called} holds {words.filter(pc.invert(known))[0]}; write true, false or nothing")
     return pc.if_else(pc.equal(words, ""), pa.scalar(None, pa.bool_()), true)
+
+
+def without_missing(text: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text with "nan", "NA" and "<NA>" as empty.
+
+    Example:
+        >>> without_missing(pa.chunked_array([["nan", "c1", "NA"]])).to_pylist()
+        ['', 'c1', '']
+    """
+    return pc.if_else(pc.match_substring_regex(text, _MISSING), "", text)
+
+
+def label_form(columns: Iterable[pa.ChunkedArray], called: str) -> Literal["text", "numbers", "with .0"]:
+    """What labels of a text file are, all columns together; it reads no more of them than it must.
+
+    Numbers may lack some, as data frames write that ("", "nan", "NA"); "with .0" are integers some of which became
+    1.0 on their way through a data frame.
+
+    Raises:
+        InputError: numbers, of which some have a fraction; the message has the first.
+
+    Example:
+        >>> label_form([pa.chunked_array([["1.0", "nan"]]), pa.chunked_array([["2"]])], "label")
+        'with .0'
+        >>> label_form([pa.chunked_array([["1.0", "x"]])], "label")
+        'text'
+    """
+    any_number, any_point, fraction = False, False, ""
+    for column in columns:
+        number = pc.match_substring_regex(column, r"^-?\d+(\.\d*)?$")
+        if not pc.all(pc.or_(number, pc.match_substring_regex(column, _MISSING)), min_count=0).as_py():
+            return "text"
+        any_number = any_number or pc.any(number, min_count=0).as_py()
+        any_point = any_point or pc.any(pc.match_substring(column, "."), min_count=0).as_py()
+        if not fraction:
+            odd = column.filter(pc.match_substring_regex(column, r"\.0*[1-9]"))
+            fraction = odd[0].as_py() if len(odd) else ""
+    if fraction:
+        raise InputError(
+            f"{called} holds numbers with a fraction, such as {fraction}, which name nobody; name another column, or write "
+            "integers"
+        )
+    return "with .0" if any_point else "numbers" if any_number else "text"
 
 
 def class_names_of(schema: pa.Schema, name: str) -> list[str] | None:

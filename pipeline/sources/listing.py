@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 
 from ...mining.errors import InputError
 from ...mining.remote import in_words
+from .file_names import REID_SPLITS, split_and_role
 from .options import SourceOptions
-from .splits import canonical_split
 
 REFUSED = pa.schema(
     [("identity", pa.large_string()), ("uri", pa.large_string()), ("reason", pa.large_string())]
@@ -130,37 +130,79 @@ def not_junk(identity: pa.Array | pa.ChunkedArray, options: SourceOptions) -> pa
     return pc.invert(pc.is_in(identity, value_set=pa.array(options.junk, pa.large_string())))
 
 
+def refuse_blank(source: str, rows: pa.Table, before: int) -> None:
+    """Refuse a row without an identity, by its number in the source: `before` came before these rows.
+
+    Raises:
+        InputError: an identity is empty or blank.
+    """
+    blank = pc.index(pc.equal(pc.utf8_trim_whitespace(rows["identity"]), ""), True).as_py()
+    if blank >= 0:
+        uri = rows["uri"][blank].as_py() if "uri" in rows.column_names else ""
+        row = f"row {before + blank + 1:,}" + (f" ({uri})" if uri else "")
+        raise InputError(f"{source}: {row} has an empty identity; name it, or leave the row out")
+
+
 def junk_note(count: int, options: SourceOptions) -> list[str]:
     """What is said of so many images of junk."""
     names = ", ".join(options.junk)
     return [f"{count:,} images of nobody left out (identity {names}; --junk changes that)"] if count else []
 
 
-_SPLIT_NAME = re.compile(r"(train|training|val|valid|validation|dev|test|pretrain)(?=$|[-_.])", re.IGNORECASE)
+_SPLIT_NAME = re.compile(
+    rf"({'|'.join(REID_SPLITS)}|train|training|val|valid|validation|dev|test|pretrain)(?=$|[-_.])",
+    re.IGNORECASE,
+)
 
 
 def _with_splits_by_name(sources: Sequence[Path], listings: Sequence[Listing]) -> Sequence[Listing]:
-    """Splits by the names of shards (`train-00000-of-00004.parquet`), where these name several and their rows none."""
+    """Splits by the names of shards (`train-00000-of-00004.parquet`), where these name several and their rows none.
+
+    Folders may be those of re-identification sets (`bounding_box_train`, `query`).
+    """
     found = [_SPLIT_NAME.match(source.name) for source in sources]
-    names = [canonical_split(match[1]) for match in found if match]
+    names = [split_and_role(match[1]) for match in found if match]
     any_own = any("split" in listing.rows.schema.names for listing in listings)
     if any_own or len(names) < len(sources) or len(set(names)) < 2:
         return listings
+    any_role = any(role for _, role in names)
     return [
         replace(
             listing,
-            rows=_in_split(listing, name),
+            rows=_in_split(listing, split, role if any_role else None),
             reading=listing.reading.replace("split: none", "split: the sources' names"),
         )
-        for name, listing in zip(names, listings, strict=True)
+        for (split, role), listing in zip(names, listings, strict=True)
     ]
 
 
-def _in_split(listing: Listing, name: str) -> pa.RecordBatchReader:
-    """The rows, all of one split."""
-    split = pa.field("split", pa.large_string())
-    tables = (
-        rows.append_column(split, pa.repeat(pa.scalar(name, split.type), len(rows)))
-        for rows in listing.tables()
+def _in_split(listing: Listing, name: str, role: str | None) -> pa.RecordBatchReader:
+    """The rows, all of one split, and of one role where this is not None."""
+    text = pa.large_string()
+
+    def with_split(rows: pa.Table) -> pa.Table:
+        rows = rows.append_column("split", pa.repeat(pa.scalar(name, text), len(rows)))
+        if role is None or "is_query" in rows.column_names:
+            return rows
+        return with_roles(rows.append_column("role", pa.repeat(pa.scalar(role, text), len(rows))), some=True)
+
+    return streamed(with_split(listing.rows.schema.empty_table()).schema, map(with_split, listing.tables()))
+
+
+def with_roles(rows: pa.Table, some: bool = False) -> pa.Table:
+    """Rows with flags is_query and is_gallery in place of `role` (query, gallery or empty).
+
+    They have none where no role is said, unless `some` other table has one.
+
+    Example:
+        >>> with_roles(pa.table({"role": ["query", ""]})).to_pydict()
+        {'is_query': [True, None], 'is_gallery': [False, None]}
+    """
+    role = rows["role"]
+    rows = rows.drop_columns(["role"])
+    if not some and not pc.any(pc.not_equal(role, "")).as_py():
+        return rows
+    known = pc.if_else(pc.equal(role, ""), None, role)
+    return rows.append_column("is_query", pc.equal(known, "query")).append_column(
+        "is_gallery", pc.equal(known, "gallery")
     )
-    return streamed(listing.rows.schema.append(split), tables)

@@ -74,9 +74,10 @@ class IngestOptions(SourceOptions):
     on_bad_image: OnBadImage = "fail"
     """What to do about an image that is missing or has no bytes: refuse, or leave it out and list it."""
     min_images: int = 1
-    """Identities with fewer images are left out."""
+    """Identities with fewer images that are kept (`keep`) are left out."""
     max_images: int | None = None
-    """An identity with more images keeps so many, drawn by `seed`; None: all stay."""
+    """An identity with more images keeps so many, drawn by `seed`; None: all stay. Queries, galleries and images that
+    are not kept neither count nor are they drawn."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -6,7 +6,6 @@ inside a source go to the spool, one per row. A new kind of source is a file of 
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -21,6 +20,7 @@ from .image_spool import ImageSpool
 from .listing import Listing, joined, named
 from .options import SourceOptions, Track
 from .record_io import list_records
+from .shard_folder import COMPRESSED, all_shards_of
 from .table import list_csv, list_parquet
 from .webdataset import list_webdataset
 
@@ -51,7 +51,7 @@ def kind(name: str, read: OneReader, *options: str) -> Kind:
 
 
 _COLUMNS = ("identity_column", "path_column", "split_column", "group_column")
-_TABLE = kind("tables", list_csv, "root", *_COLUMNS)
+_TABLE = Kind("tables", list_csv, frozenset({"root", *_COLUMNS}))
 
 FOLDER = "folder"
 READERS: dict[str, Kind] = {
@@ -67,15 +67,9 @@ READERS: dict[str, Kind] = {
 }
 """Kinds by the suffix of a file, such as `.csv`, or by the scheme of a URL, such as `s3:`."""
 
-_SHARDS = (".parquet", ".tar", ".rec")
-"""Files of which a folder may hold many in place of images."""
 _COMPRESSED = "no place in it can be pointed at, so it would be unpacked for every image; unpack it once"
 _REFUSED = {
-    ".gz": _COMPRESSED,
-    ".tgz": _COMPRESSED,
-    ".bz2": _COMPRESSED,
-    ".xz": _COMPRESSED,
-    ".zst": _COMPRESSED,
+    **dict.fromkeys(COMPRESSED, _COMPRESSED),
     ".zip": "its members are compressed; unpack it to a folder",
     ".pkl": "a pickle runs code when it is read; save it as .npz or Parquet",
     ".pickle": "a pickle runs code when it is read; save it as .npz or Parquet",
@@ -93,7 +87,7 @@ def read_sources(
     Raises:
         InputError: nothing is there, nothing reads it, they are of several kinds, or an option has no meaning there.
     """
-    files = [file for source in sources for file in shards_of(source)]
+    files, notes = all_shards_of(sources)
     kinds = {id(found): found for found in map(reader_of, files)}
     if len(kinds) != 1:
         names = " and ".join(found.name for found in kinds.values())
@@ -108,45 +102,8 @@ def read_sources(
             raise InputError(f"{option} says nothing about {found.name} such as {files[0]}; leave it out")
     listing = found.read(files, options, spool, progress)
     if options.redraw_splits and "split" in listing.rows.schema.names:
-        note = "the source's own splits are left aside (--redraw-splits)"
-        listing = replace(listing, notes=(*listing.notes, note))
-    return listing
-
-
-def shards_of(source: Path) -> list[Path]:
-    """The files that are read: those inside of a folder of shards, else `source` itself.
-
-    A folder of shards holds .parquet, .tar or .rec files of one kind and no images; a download from Hugging Face has
-    them in its folder `data`.
-    """
-    if not source.is_dir():
-        return [source]
-    try:
-        with os.scandir(source) as entries:
-            visible = [entry for entry in entries if not entry.name.startswith(".")]
-            found = {
-                suffix: sorted(
-                    source / entry.name for entry in visible if entry.name.lower().endswith(suffix)
-                )
-                for suffix in _SHARDS
-            }
-    except OSError as error:
-        raise InputError(f"cannot read {source}: {error.strerror}; check its permissions") from error
-    kinds_here = [suffix for suffix, paths in found.items() if paths]
-    if len(kinds_here) > 1:
-        raise InputError(f"{source} holds {' and '.join(kinds_here)} files; give those of one kind")
-    if kinds_here:
-        folders = [entry.name for entry in visible if entry.is_dir()]
-        if folders:
-            raise InputError(
-                f"{source} holds {kinds_here[0]} files and folders, such as {min(folders)}; give the files by name, "
-                "or move them away to read the folders"
-            )
-        return found[kinds_here[0]]
-    if [entry.name for entry in visible if entry.is_dir()] == ["data"]:
-        below = shards_of(source / "data")
-        return [source] if below == [source / "data"] else below
-    return [source]
+        notes.append("the source's own splits are left aside (--redraw-splits)")
+    return replace(listing, notes=(*listing.notes, *notes))
 
 
 def reader_of(source: Path) -> Kind:

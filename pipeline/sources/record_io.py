@@ -76,6 +76,8 @@ def list_records(source: Path, options: SourceOptions, spool: ImageSpool, progre
         starts = _read_index(index) if indexed else np.fromiter(_walk(words(0, len(data)), source), np.int64)
         records = _read(words, len(data), starts, source, progress)
     images, notes = _images(records, source)
+    if not indexed and len(images) == len(records.offset):  # no header says how many there are
+        notes.append(f"without {index.name} beside {source.name}, a cut between two records cannot be seen")
     return _listing(records, images, source, indexed, notes)
 
 
@@ -118,6 +120,8 @@ def _read_index(index: Path) -> np.ndarray:
     kinds = csv.ConvertOptions(column_types={"key": pa.int64(), "offset": pa.int64()})
     try:
         table = csv.read_csv(open_place(index), names, csv.ParseOptions(delimiter="\t"), kinds)
+    except InputError:
+        raise
     except DAMAGE as error:
         raise InputError(
             f"{in_words(index)} is no list of keys and places, or was cut; copy or remove it"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...mining.errors import InputError
-from ...mining.remote import LISTED, file_system, unreachable
+from ...mining.remote import LISTED, file_system, unreachable, web_refusal
 
 AT_ONCE = 32
 """Folders that are listed side by side."""
@@ -137,7 +137,12 @@ def _size(files: Any, url: str) -> int:
     """The size of one file; S3 forbids where a file is not there and the folder may not be listed."""
     try:
         found = files.info(url)
-    except (FileNotFoundError, PermissionError):
+    except FileNotFoundError as error:
+        refusal = web_refusal(error)
+        if refusal is not None and not 400 <= getattr(refusal, "status", 0) < 500:
+            raise unreachable(url, refusal) from error
+        return -1
+    except PermissionError:
         return -1
     except Exception as error:  # each storage raises errors of its own library
         raise unreachable(url, error) from error

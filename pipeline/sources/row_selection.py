@@ -47,7 +47,7 @@ class RowSelection:
         self._bad = [refused_images(refused)]
         self._reasons = np.zeros(len(REASONS), np.int64)
         self._first_bad: dict[int, str] = {}
-        self._few = self._drawn_out = self._crowded = 0
+        self._few = self._drawn_out = self._crowded = self._by_role = 0
         self.splits: dict[str, tuple[int, int]] = {}
         """Identities and images of each split that the source names."""
         self.optional: set[str] = set()
@@ -104,12 +104,19 @@ class RowSelection:
         if self._drawn_out:
             drawn = f"{self._drawn_out:,} images left out by seed {self._options.seed}"
             notes.append(f"{drawn}: {self._crowded:,} identities have more than {most}")
+        if self._by_role:
+            notes.append(
+                f"{self._by_role:,} query and gallery images all stay: --max-images draws among the others"
+            )
         return names, np.concatenate(self._images), pa.concat_tables(self._bad), notes
 
     def _with_enough_images(self, rows: pa.Table, names: pa.Array) -> tuple[pa.Table, pa.Array]:
-        """Leave out identities with fewer than `min_images`, and number the others without gaps."""
+        """Leave out identities with fewer than `min_images` that are kept, and number the others without gaps."""
         identity_id = rows["identity_id"].to_numpy()
-        kept_I = np.bincount(identity_id, minlength=len(names)) >= self._options.min_images
+        counted = (
+            _true(rows, "keep", True) if self._options.min_images > 1 else np.full(len(identity_id), True)
+        )
+        kept_I = np.bincount(identity_id[counted], minlength=len(names)) >= self._options.min_images
         if kept_I.all():
             return rows, names
         self._few += int(np.count_nonzero(~kept_I))
@@ -118,15 +125,23 @@ class RowSelection:
         return rows.filter(pa.array(kept_I[identity_id])), names.filter(pa.array(kept_I))
 
     def _with_few_enough(self, rows: pa.Table) -> pa.Table:
-        """Draw `max_images` of identities with more; one stream of numbers, so ranges leave no trace."""
+        """Draw `max_images` of identities with more; one stream of numbers, so ranges leave no trace.
+
+        Images that are not kept neither count nor are they drawn: they stay as they are, as do queries and galleries.
+        """
         most = self._options.max_images
         if most is None:
             return rows
-        whose = group_by_identity(rows["identity_id"].to_numpy(), np.ones(rows.num_rows, bool))
+        has_role = _true(rows, "is_query", False) | _true(rows, "is_gallery", False)
+        drawable = _true(rows, "keep", True) & ~has_role
+        whose = group_by_identity(rows["identity_id"].to_numpy(), drawable)
         drawn = whose.at_most(most, self._random)
+        self._by_role += int(np.count_nonzero(has_role))
         self._crowded += int(np.count_nonzero(whose.count > most))
-        self._drawn_out += rows.num_rows - len(drawn.image_id)
-        return rows.take(pa.array(drawn.image_id))
+        self._drawn_out += len(whose.image_id) - len(drawn.image_id)
+        stays = ~drawable
+        stays[drawn.image_id] = True
+        return rows.filter(pa.array(stays))
 
     def _count(self, rows: pa.Table) -> None:
         counts = rows.group_by("split").aggregate(
@@ -135,6 +150,13 @@ class RowSelection:
         for split, identities, images in zip(*(column.to_pylist() for column in counts.columns), strict=True):
             before = self.splits.get(split, (0, 0))
             self.splits[split] = (before[0] + identities, before[1] + images)
+
+
+def _true(rows: pa.Table, name: str, absent: bool) -> np.ndarray:
+    """Which rows have a true flag, bool[n]; all are `absent` where there is no such column, false where it is null."""
+    if name not in rows.column_names:
+        return np.full(rows.num_rows, absent)
+    return rows[name].fill_null(False).to_numpy()
 
 
 def _says_anything(column: pa.ChunkedArray) -> bool:

@@ -6,10 +6,10 @@ import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from ...mining.errors import InputError
-from ...mining.remote import open_remote, unreachable, url_of
+from ...mining.remote import RemoteFile, open_remote, url_of
 
 _WINDOW = 2**23
 """Bytes that are asked for at once: headers of tars lie close together, and each request takes its time."""
@@ -35,7 +35,7 @@ def opened(source: Path) -> Iterator[Sliced]:
         with open_remote(url) as file:
             if not file.size:
                 raise InputError(f"{url} is empty, or its server does not say how large it is; copy it")
-            yield RemoteBytes(url, file)
+            yield RemoteBytes(file)
         return
     try:
         with source.open("rb") as file:
@@ -51,12 +51,12 @@ def opened(source: Path) -> Iterator[Sliced]:
 class RemoteBytes:
     """A remote file by slices. What is read forwards is asked for in windows, each of them once."""
 
-    def __init__(self, url: str, file: Any) -> None:
-        """Wrap an open file of fsspec."""
-        self._url, self._file, self._begin, self._window = url, file, 0, b""
+    def __init__(self, file: RemoteFile) -> None:
+        """Wrap an open file, whose size its server says."""
+        self._file, self._begin, self._window = file, 0, b""
 
     def __len__(self) -> int:
-        return int(self._file.size)
+        return self._file.size or 0
 
     def __getitem__(self, piece: slice) -> bytes:
         begin, end, _ = piece.indices(len(self))
@@ -65,8 +65,5 @@ class RemoteBytes:
         return self._window[begin - self._begin : max(begin, end) - self._begin]
 
     def _read(self, begin: int, length: int) -> bytes:
-        try:
-            self._file.seek(begin)
-            return bytes(self._file.read(length))
-        except Exception as error:  # each storage raises errors of its own library
-            raise unreachable(self._url, error) from error
+        self._file.seek(begin)
+        return self._file.read(length)

@@ -9,7 +9,7 @@ Which column says what is decided in `columns`; images inside the file pass to a
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,10 +19,11 @@ from pyarrow import csv
 
 from ...mining.errors import InputError
 from ...mining.parquet_tables import DAMAGE, open_parquet
+from ...mining.remote import in_words
 from .columns import BOX, Columns
 from .image_spool import ImageSpool
-from .label_text import class_names_of
-from .listing import Listing, junk_note, not_junk, streamed
+from .label_text import class_names_of, label_form, without_missing
+from .listing import Listing, joined, junk_note, named, not_junk, refuse_blank, streamed
 from .options import SourceOptions, Track
 from .places import folder_of, open_place, placed_from
 
@@ -30,52 +31,72 @@ IMAGE_NAMES = ("image", "img", "image_bytes", "jpg", "jpeg", "png")
 """Names of binary columns that hold images."""
 
 
-def list_csv(source: Path, options: SourceOptions, spool: ImageSpool, progress: Track) -> Listing:
-    """Read what a CSV (or TSV) lists: columns identity and uri, and all others of a `Listing` where it has them.
+def list_csv(sources: Sequence[Path], options: SourceOptions, spool: ImageSpool, progress: Track) -> Listing:
+    """Read what each CSV (or TSV) lists: columns identity and uri, and all others of a `Listing` where it has them.
 
-    Labels stay as they are written ("007", "NA"), but for a column of nothing than numbers with `.0`, as pandas
-    writes integers beside a missing one; within quotes they may hold commas and newlines. The rows are a stream.
+    Labels stay as they are written ("007", "NA"), but where all files have nothing than numbers, as data frames write
+    them: 1.0 is then 1, and "nan" is empty. Within quotes they may hold commas and newlines. The rows are a stream.
 
     Raises:
-        InputError: damaged, not UTF-8, or without a column for the identity or the path.
+        InputError: damaged, not UTF-8, without a column for the identity or the path, labels with a fraction.
     """
-    types: dict[str, pa.DataType] = {}
+    files = [_Csv(source, options) for source in sources]
+    name = files[0].columns.names["identity"]
+    labels = (table[file.label] for file in files for table in file.parsed([file.label]))
+    form = label_form(labels, f"{named(sources)}: column '{name}'")
+    note = f"all of '{name}' are numbers with .0, read as integers: 1.0 is 1"
+    notes = (note,) if form == "with .0" else ()
+    listings = []
+    for file in files:
+        rows = file.rows(numbers=form != "text")
+        listings.append(Listing(streamed(next(rows).schema, rows), file.columns.reading(), notes))
+    return joined(sources, listings)
 
-    def parsed(names: Sequence[str] = ()) -> Iterator[pa.Table]:
-        """The columns of those names (none: of `types`), as they are parsed; first of all a table without rows."""
-        delimiter = "\t" if source.suffix.lower() == ".tsv" else ","
+
+class _Csv:
+    """A CSV or TSV, read from its begin as often as it is asked for."""
+
+    def __init__(self, source: Path, options: SourceOptions) -> None:
+        self._source = source
+        self._types: dict[str, pa.DataType] = {}
+        self.columns = columns = Columns.find(next(self.parsed()).schema.names, options, source)
+        self.label = columns.names["identity"]
+        self._types |= {name: pa.large_string() for name in columns.names.values()}
+        self._types |= {columns.names[role]: pa.float64() for role in BOX if role in columns.names}
+        self._types |= {
+            columns.names[role]: pa.int64() for role in ("offset", "length") if role in columns.names
+        }
+        self._place = placed_from(options.root or folder_of(source))
+
+    def parsed(self, names: Sequence[str] = ()) -> Iterator[pa.Table]:
+        """The columns of those names (none: all in use), as they are parsed; first of all a table without rows."""
+        delimiter = "\t" if self._source.suffix.lower() == ".tsv" else ","
         read, parse = (
             csv.ReadOptions(block_size=1 << 24),
             csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
         )
-        convert = csv.ConvertOptions(include_columns=names or list(types), column_types=types)
+        convert = csv.ConvertOptions(include_columns=names or list(self._types), column_types=self._types)
         try:
-            with csv.open_csv(open_place(source), read, parse, convert) as reader:
+            with csv.open_csv(open_place(self._source), read, parse, convert) as reader:
                 yield reader.schema.empty_table()
                 yield from (pa.Table.from_batches([batch]) for batch in reader)
+        except InputError:
+            raise
         except DAMAGE as error:
             advice = "save it as UTF-8, with a header and closed quotes"
-            raise InputError(f"cannot parse {source}: {_one_line(error)}; {advice}") from error
+            raise InputError(
+                f"cannot parse {in_words(self._source)}: {_one_line(error)}; {advice}"
+            ) from error
 
-    columns = Columns.find(next(parsed()).schema.names, options, source)
-    types |= {name: pa.large_string() for name in columns.names.values()}
-    types |= {columns.names[role]: pa.float64() for role in BOX if role in columns.names}
-    types |= {columns.names[role]: pa.int64() for role in ("offset", "length") if role in columns.names}
-    name = columns.names["identity"]
-    floats = _all_point_zero(table[name] for table in parsed([name]))
-    place = placed_from(options.root or folder_of(source))
-
-    def rows() -> Iterator[pa.Table]:
-        for table in parsed():
-            typed = columns.typed(table, source)
-            if floats:
-                identity = pc.replace_substring_regex(typed["identity"], r"\.0$", "")
+    def rows(self, numbers: bool) -> Iterator[pa.Table]:
+        """Its rows as they are listed, where labels are numbers or text."""
+        for table in self.parsed():
+            typed = self.columns.typed(table, self._source)
+            if numbers:
+                identity = without_missing(typed["identity"])
+                identity = pc.replace_substring_regex(identity, r"\.0*$", "")
                 typed = typed.set_column(typed.schema.get_field_index("identity"), "identity", identity)
-            yield _placed(typed, place)
-
-    note = f"all of '{name}' are numbers with .0, read as integers: 1.0 is 1"
-    tables = rows()
-    return Listing(streamed(next(tables).schema, tables), columns.reading(), (note,) if floats else ())
+            yield _placed(typed, self._place)
 
 
 def list_parquet(source: Path, options: SourceOptions, spool: ImageSpool, progress: Track) -> Listing:
@@ -99,23 +120,28 @@ def list_parquet(source: Path, options: SourceOptions, spool: ImageSpool, progre
     place = _as_it_is if image else placed_from(options.root or folder_of(source))
     nothing = _placed(columns.typed(empty.select(wanted), source), place)
     reading = columns.reading(image) + ("; names of the classes: the file's own" if class_names else "")
-    junk = 0
+    junk = held = 0
 
     def tables() -> Iterator[pa.Table]:
-        nonlocal junk
-        size = 1_024 if image else 65_536
+        nonlocal junk, held
+        size, seen = 1_024 if image else 65_536, 0
         try:
             for batch in file.iter_batches(size, columns=[*wanted, image] if image else wanted):
                 table = pa.Table.from_batches([batch]).flatten()
                 rows = columns.typed(table.select(wanted), source, class_names)
+                refuse_blank(in_words(source), rows, seen)  # junk is still there and counts
+                seen += len(rows)
                 if image:
+                    held += len(table) - table[image].null_count
                     kept = not_junk(rows["identity"], options)
                     rows = rows.filter(kept)
                     spool.add(table[image].filter(kept).combine_chunks())
                     junk += len(table) - len(rows)
                 yield _placed(rows, place)
         except (OSError, pa.ArrowException) as error:
-            raise InputError(f"{source} is damaged: {_one_line(error)}; copy or make it again") from error
+            raise InputError(
+                f"{in_words(source)} is damaged: {_one_line(error)}; copy or make it again"
+            ) from error
 
     if not image:
         return Listing(streamed(nothing.schema, tables()), reading)
@@ -127,6 +153,12 @@ def list_parquet(source: Path, options: SourceOptions, spool: ImageSpool, progre
             yield from range(len(rows))
 
     deque(progress(each_row()), maxlen=0)  # runs through them
+    if not held and "uri" in columns.names and sum(map(len, listed)):
+        path = columns.names["uri"]
+        raise InputError(
+            f"{in_words(source)} holds no image in '{image}', where all is null; '{path}' may say where they lie: "
+            f"--path-column {path}"
+        )
     return Listing(pa.concat_tables(listed), reading, tuple(junk_note(junk, options)), counted=True)
 
 
@@ -149,16 +181,6 @@ def _holds_images(field: pa.Field) -> bool:
     kind = field.type
     binary = kinds.is_binary(kind) or kinds.is_large_binary(kind) or kinds.is_binary_view(kind)
     return binary and (field.name.lower() in IMAGE_NAMES or field.name.endswith(".bytes"))
-
-
-def _all_point_zero(columns: Iterable[pa.ChunkedArray]) -> bool:
-    """Whether all are integers that became 1.0 on their way through a data frame, or empty; reads no more than it must."""
-    any_number = False
-    for column in columns:
-        if not pc.all(pc.match_substring_regex(column, r"^(-?\d+\.0)?$"), min_count=0).as_py():
-            return False
-        any_number = any_number or pc.any(pc.not_equal(column, ""), min_count=0).as_py()
-    return any_number
 
 
 def _placed(rows: pa.Table, place: Callable[[pa.Array], pa.Array]) -> pa.Table:

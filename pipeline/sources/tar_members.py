@@ -18,6 +18,8 @@ _BLOCK = 512
 _FILE, _FOLDER, _LINKS = b"0\0007", b"5D", b"12"
 _LONG_NAME, _LONG_LINK, _PAX, _PAX_FOR_ALL = b"L", b"K", b"xX", b"g"
 _MOST_PAX = 1 << 20
+_PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
+"""How gzip, bzip2, xz and zstd begin; the name of a member would have to."""
 _ZEROS = bytes(_BLOCK)
 
 
@@ -45,6 +47,10 @@ def members_of_tar(data: Sliced, source: Path) -> Iterator[Member]:
         >>> list(members_of_tar(file.getvalue(), Path("a.tar")))
         [Member(name='0.cls', offset=512, length=0, problem='')]
     """
+    if data[:6].startswith(_PACKED):
+        raise InputError(
+            f"{in_words(source)} is compressed, though it is called .tar: no place in it can be pointed at; unpack it once"
+        )
     at, long_name, pax = 0, b"", {}
     while True:
         header = data[at : at + _BLOCK]

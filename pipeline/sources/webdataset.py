@@ -24,9 +24,10 @@ import pyarrow as pa
 
 from ...mining.errors import InputError
 from ...mining.remote import in_words, is_url
-from .columns import Columns
+from .columns import GROUP_NAMES, SPLIT_NAMES, Columns
 from .file_names import image_suffixes, suffix_counts
 from .image_spool import ImageSpool
+from .label_text import single_label
 from .listing import Listing, in_one_file, joined, refused_rows
 from .options import SourceOptions, Track
 from .places import whole_uri
@@ -55,6 +56,8 @@ class _Endings:
     fields: Mapping[str, str]
     """Names of the fields of JSON by their roles; empty where the label is the text itself."""
     unused: tuple[str, ...]
+    others: tuple[str, ...] = ()
+    """Fields of JSON that are not used."""
 
     def is_image(self, ending: str) -> bool:
         return ending == self.image if self.image else f".{ending}".endswith(image_suffixes())
@@ -64,8 +67,18 @@ class _Endings:
         fields = {role: f"{name} of .{self.label}" for role, name in self.fields.items()}
         identity = fields.get("identity", f".{self.label}")
         others = [f"{role}: {fields.get(role, 'none')}" for role in ("split", "group")]
-        unused = [f"not used: {' '.join(f'.{ending}' for ending in self.unused)}"] if self.unused else []
-        return "; ".join([f"identity: {identity}", f"image: {image}", *others, *unused])
+        aside = [f"not used: {' '.join(f'.{ending}' for ending in self.unused)}"] if self.unused else []
+        if self.others:
+            more = f" and {len(self.others) - 6} more" if len(self.others) > 6 else ""
+            aside.append(f"fields not used: {', '.join(self.others[:6])}{more}")
+        return "; ".join([f"identity: {identity}", f"image: {image}", *others, *aside])
+
+    def unknown(self, field: str) -> bool:
+        """Whether a field would be the split or the group, had the first shard had it."""
+        absent = {"split": SPLIT_NAMES, "group": GROUP_NAMES}
+        return field not in (*self.fields.values(), *self.others) and any(
+            field.lower() in names for role, names in absent.items() if role not in self.fields
+        )
 
 
 def list_webdataset(
@@ -136,24 +149,35 @@ def _choose(source: Path, options: SourceOptions) -> _Endings:
                     f"{in_words(source)}: {name} has several images, .{' and .'.join(several)}; name one with --image-key"
                 )
         label = _label_ending(source, counts, options)
-        fields = {}
+        fields, others = {}, ()
         if label.rpartition(".")[2] == "json":
-            first = next(files[label] for files in samples.values() if label in files)
-            keys = _json_of(data[first.offset : first.offset + first.length])
-            if not isinstance(keys, dict):
-                raise InputError(
-                    f"{in_words(source)}: {first.name} is no JSON object; name another label with --label-key"
-                )
-            fields = Columns.find(
-                list(keys), options, Path(f"{in_words(source)}: {first.name}"), path_needed=False
-            ).names
-            fields = {role: name for role, name in fields.items() if role in ("identity", "split", "group")}
+            labels = [files[label] for files in samples.values() if label in files]
+            columns = _columns_of(data, labels, options, source)
+            fields, others = columns.names, columns.unused
         elif options.identity_column or options.split_column or options.group_column:
             raise InputError(
                 f"{in_words(source)}: columns are fields of JSON, and labels are .{label}; add --label-key json"
             )
     unused = tuple(ending for ending in counts if ending != label and ending not in images)
-    return _Endings((options.image_key and images[0]) or "", label, fields, unused)
+    return _Endings((options.image_key and images[0]) or "", label, fields, unused, others)
+
+
+def _columns_of(data: Sliced, labels: Sequence[Member], options: SourceOptions, source: Path) -> Columns:
+    """What the fields of JSON say, of all those that some of the samples have."""
+    keys: dict[str, None] = {}
+    for member in labels:
+        found = _json_of(data[member.offset : member.offset + member.length])
+        if isinstance(found, dict):
+            keys |= dict.fromkeys(found)
+        elif member is labels[0]:
+            raise InputError(
+                f"{in_words(source)}: {member.name} is no JSON object; name another label with --label-key"
+            )
+    columns = Columns.find(
+        list(keys), options, Path(f"{in_words(source)}: {labels[0].name}"), path_needed=False
+    )
+    used = {role: name for role, name in columns.names.items() if role in ("identity", "split", "group")}
+    return Columns(used, tuple(name for name in keys if name not in used.values()))
 
 
 def _label_ending(source: Path, counts: Counter[str], options: SourceOptions) -> str:
@@ -172,21 +196,23 @@ def _label_ending(source: Path, counts: Counter[str], options: SourceOptions) ->
 Samples = dict[str, dict[str, Member]]
 
 
-def _samples(members: Iterable[Member]) -> tuple[Samples, dict[str, str]]:
-    """Files by sample and ending, and what is wrong with a sample as a whole."""
+def _samples(members: Iterable[Member]) -> tuple[Samples, dict[str, str], int]:
+    """Files by sample and ending, what is wrong with a sample as a whole, and how many files belong to none."""
     samples: Samples = {}
     wrong: dict[str, str] = {}
+    no_part = 0
     for member in members:
         folder, slash, name = member.name.rpartition("/")
         stem, dot, ending = name.partition(".")
         if not dot or not stem:
-            continue  # hidden, or without an ending: no part of a sample
+            no_part += 1  # hidden, or without an ending
+            continue
         sample, ending = folder + slash + stem, ending.lower()
         files = samples.setdefault(sample, {})
         if ending in files:
             wrong[sample] = f"two files in the tar are named {member.name}"
         files[ending] = member
-    return samples, wrong
+    return samples, wrong, no_part
 
 
 def _read_shard(source: Path, endings: _Endings) -> Listing:
@@ -197,14 +223,16 @@ def _read_shard(source: Path, endings: _Endings) -> Listing:
     refused: list[tuple[str, str, str]] = []
     without: Counter[str] = Counter()
     with opened(source) as data:
-        samples, wrong = _samples(members_of_tar(data, source))
+        samples, wrong, no_part = _samples(members_of_tar(data, source))
         for name, files in samples.items():
             images = [member for ending, member in files.items() if endings.is_image(ending)]
             if not images:
                 without.update(f".{ending}" for ending in files)
                 continue
             image, label = images[0], files.get(endings.label)
-            said, problem = _label(data, label, endings) if label else ([], f"no .{endings.label} beside it")
+            said, problem = (
+                _label(data, label, endings, source) if label else ([], f"no .{endings.label} beside it")
+            )
             problem = wrong.get(name) or image.problem or (label and label.problem) or problem
             if len(images) > 1:
                 problem = "several images in one sample"
@@ -216,15 +244,15 @@ def _read_shard(source: Path, endings: _Endings) -> Listing:
     columns = list(zip(*rows, strict=True)) or [()] * len(types)
     names = [*roles, "offset", "length"]
     table = pa.table([pa.array(column, kind) for column, kind in zip(columns, types, strict=True)], names)
-    notes = (
-        [f"{in_words(source)}: files without an image left aside: {suffix_counts(without)}"]
-        if without
-        else []
-    )
+    notes = []
+    if without:
+        notes.append(f"{in_words(source)}: files without an image left aside: {suffix_counts(without)}")
+    if no_part:
+        notes.append(f"{in_words(source)}: {no_part:,} files that are hidden or have no ending left aside")
     return Listing(table, endings.reading(), tuple(notes), refused_rows(refused), counted=True)
 
 
-def _label(data: Sliced, member: Member, endings: _Endings) -> tuple[list[str], str]:
+def _label(data: Sliced, member: Member, endings: _Endings, source: Path) -> tuple[list[str], str]:
     """What a label says for each role, and what is wrong with it."""
     if member.length > (1 << 20 if endings.fields else _LONGEST_LABEL):
         return [], f"its .{endings.label} of {member.length:,} bytes is too long for a label"
@@ -235,10 +263,15 @@ def _label(data: Sliced, member: Member, endings: _Endings) -> tuple[list[str], 
         found = _json_of(content)
         if not isinstance(found, dict):
             return [], f"its .{endings.label} is no JSON object"
+        if new := next((field for field in found if endings.unknown(field)), None):
+            raise InputError(
+                f"{in_words(source)}: {member.name} has the field '{new}', which the first files have not; give a tar that "
+                "has it first"
+            )
         values = [found.get(name) for name in endings.fields.values()]
     said = []
     for role, value in zip(endings.fields or ("identity",), values, strict=True):
-        text = _said(value)
+        text = single_label(value)
         if text is None or (role == "identity" and not text):
             return (
                 [],
@@ -246,30 +279,6 @@ def _label(data: Sliced, member: Member, endings: _Endings) -> tuple[list[str], 
             )
         said.append(text)
     return said, ""
-
-
-def _said(value: Any) -> str | None:
-    """A label as text; None where it is none."""
-    if isinstance(value, bytes):
-        try:
-            return value.decode().strip()
-        except UnicodeDecodeError:
-            return None
-    if isinstance(value, str):
-        return value if _is_utf8(value) else None
-    if isinstance(value, bool) or not isinstance(value, int | float | None):
-        return None
-    if value is None:
-        return ""
-    return str(int(value)) if value == value and abs(value) < 2**63 and value == int(value) else None
-
-
-def _is_utf8(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:  # half a pair of surrogates, which JSON can say
-        return False
-    return True
 
 
 def _json_of(content: bytes) -> Any:

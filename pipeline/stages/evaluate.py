@@ -8,8 +8,8 @@ import numpy as np
 
 from ...mining.artifacts import read_json, write_json
 from ...mining.clustering.product_speed import product_rate
-from ...train.networks.registry import CHECKPOINT_PREFIX
 from ..console import about, aligned, amount
+from ..network_identity import open_checkpoint
 from ..run_directory import RunDirectory
 from .context import Context
 from .graph import row
@@ -60,14 +60,13 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
     stage, config = row(held.stage).stage(context), context.config
 
     def estimate() -> str:
-        from ...train.checkpoint import load_network
         from ...train.data.images import ImageStore
         from ...train.devices import pick_device
         from ...train.speed import embedding_work
 
         gallery, probe, distractor = held.choose_images(context.manifest)
         images = np.unique(np.concatenate((gallery, probe, distractor)))
-        network = load_network(f"{CHECKPOINT_PREFIX}{stage.folder.checkpoint}")
+        network = open_checkpoint(stage.folder.checkpoint, config)
         embedding = embedding_work(
             network,
             ImageStore(context.manifest, config.data.decoder),
@@ -90,10 +89,9 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
         )
 
     def work() -> dict[str, Any]:
-        from ...train.checkpoint import load_network
         from .examination import examine
 
-        network = load_network(f"{CHECKPOINT_PREFIX}{stage.folder.checkpoint}")
+        network = open_checkpoint(stage.folder.checkpoint, config)
         metrics = examine(network, config, context.manifest, context.options, held)
         write_json(stage.folder.file(stage.outputs[0]), {"fingerprint": stage.fingerprint, **metrics})
         return {name: values["value"] for name, values in metrics["metrics"].items()}

@@ -14,16 +14,15 @@ from ...mining.clustering.means import IdentityMeans, identity_means
 from ...mining.errors import InputError
 from ...mining.parquet_tables import write_parquet
 from ...mining.schemas import EMBEDDINGS, IDENTITIES, QUARANTINE, vector
-from ...train.checkpoint import load_network
 from ...train.data.batches import DecodedBatches, load_batches
 from ...train.data.images import BadImage, ImageStore
 from ...train.devices import pick_device, settled
 from ...train.embedder import EmbeddedBatch, embed
-from ...train.networks.registry import CHECKPOINT_PREFIX
 from ...train.speed import embedding_work
 from ...train.workers import worker_count
 from .. import stage_folder as files
 from ..console import Progress, about, amount, counted
+from ..network_identity import open_checkpoint
 from .context import Context
 from .extraction_processes import devices_of, extract_in_processes
 from .parts import ExtractParts, PartBatches, Shard
@@ -47,7 +46,7 @@ class Extraction:
                 f"{manifest.path} has {len(self.identities)} identities in {' and '.join(config.data.train_splits)}; "
                 f"at least two are needed (its splits: {', '.join(manifest.splits)})"
             )
-        self.network = load_network(f"{CHECKPOINT_PREFIX}{context.before.checkpoint}")
+        self.network = open_checkpoint(context.before.checkpoint, config)
         self.device = pick_device(self.options.device)
         self.arithmetic = settled(self.device, config.extract.precision)
         self.parts = ExtractParts(stage.folder, self.identities, config.extract, stage.fingerprint)

@@ -126,6 +126,7 @@ def _estimate(context: Context) -> str:
 
 def _work(context: Context, stage: Stage) -> dict[str, Any]:
     from ...train.checkpoint import load_network, save_checkpoint
+    from ...train.networks.backbone import check_embedding
 
     config = context.config
     network = load_network(
@@ -135,6 +136,7 @@ def _work(context: Context, stage: Stage) -> dict[str, Any]:
         preprocess=config.preprocess,
         weights=config.weights,
     )
+    check_embedding(network)
     for remark in network.remarks:
         context.say(f"{stage.label}: {remark}")
     meta = CheckpointMeta(

@@ -14,16 +14,16 @@ from ...mining.parquet_tables import row_groups
 from ...mining.randomness import derived_seed
 from ...mining.schemas import MANIFEST
 from ...train import distributed
-from ...train.checkpoint import load_network
 from ...train.checkpoint_meta import CheckpointMeta, read_meta
 from ...train.data.batches import DecodedBatches
 from ...train.data.image_index import training_images
 from ...train.data.images import ImageStore
 from ...train.data.plan_reader import Plan
 from ...train.losses.building import TrainingSet, build_loss
-from ...train.networks.registry import CHECKPOINT_PREFIX, refuse_training
+from ...train.networks.registry import refuse_training
 from ...train.optimizers import build_optimizer
 from ...train.running_means import RunningMeans, Staleness
+from ..network_identity import open_checkpoint
 from .cluster import RECALL_AT, recall_seed
 from .context import Context
 from .graph import steps_taken
@@ -41,7 +41,7 @@ def round_work(context: Context, steps: int | None = None) -> TrainingWork:
         row_groups(manifest.path, MANIFEST, manifest.columns)
     )  # memory is not to grow with the images
     return training_work(
-        load_network(f"{CHECKPOINT_PREFIX}{context.before.checkpoint}"),
+        open_checkpoint(context.before.checkpoint, context.config),
         lambda: build_loss(train.loss, train.loss_args, _training_set(context)),
         train,
         train.optimizer,
@@ -63,7 +63,7 @@ def _images_per_batch(plan: Plan) -> float:
 def build_round_training(context: Context, stage: Stage) -> Training:
     """The training of a round on its plan; `Training.run` does it."""
     config, before = context.config, context.before.checkpoint
-    network = load_network(f"{CHECKPOINT_PREFIX}{before}")
+    network = open_checkpoint(before, config)
     refuse_training(network.spec)
     loss = build_loss(config.train.loss, config.train.loss_args, _training_set(context))
     plan = Plan(context.folder.plan)

@@ -121,3 +121,37 @@ def test_paths_are_kept_absolute(weights: Path, program: Path, small_manifest: P
     assert done.returncode == 0, done.stderr
     settings = (tmp_path / "run" / "subspace.yaml").read_text()
     assert f'model: "exported:{here.resolve()}/net.pt2"' in settings
+
+
+def test_what_images_become_is_settled_with_the_start(small_manifest: Path, tmp_path: Path) -> None:
+    """A later stage that is asked for other preprocessing refuses, and does not keep the setting for others."""
+    run = tmp_path / "run"
+    begin(run, small_manifest, "preprocess.resize=letterbox", "pretrain.steps=0")
+    assert subspace("pretrain", run).returncode == 0
+    for command in ("eval", "extract"):
+        done = subspace(command, run, "preprocess.resize=crop")
+        assert done.returncode == 3, done.stderr
+        assert "was made with preprocess.resize=letterbox, now it is crop" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not (run / "overrides.json").exists()
+    assert subspace("eval", run, "preprocess.size=32").returncode == 0  # as it is
+
+
+def test_a_size_that_the_network_cannot_take_is_one_line(small_manifest: Path, tmp_path: Path) -> None:
+    (tmp_path / "fixed.py").write_text(
+        "import torch\n"
+        "def net():\n"
+        "    body = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 8))\n"
+        "    body.input_size, body.embedding_size = 16, 8\n"
+        "    return body\n"
+    )
+    run = tmp_path / "run"
+    done = subspace(
+        "init", run, "--manifest", small_manifest, "--model", "python:fixed:net", "pretrain.steps=0",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    done = subspace("pretrain", run, "preprocess.size=20", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "cannot embed an image of 20 × 20 px" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -54,9 +54,13 @@ def test_it_travels_through_json() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"size": 0}, "give pixels"),
-        ({"size": (3, -1)}, "give pixels"),
+        ({"size": 0}, "1 to 8,192 pixels"),
+        ({"size": (3, -1)}, "1 to 8,192 pixels"),
+        ({"size": 1_000_000}, "1 to 8,192 pixels"),
         ({"size": 8, "std": 0.0}, "must be positive"),
+        ({"size": 8, "std": float("inf")}, "finite"),
+        ({"size": 8, "std": float("nan")}, "finite"),
+        ({"size": 8, "mean": (0.0, float("nan"), 0.0)}, "finite"),
         ({"size": 8, "std": (1.0, 1.0, 0.0)}, "must be positive"),
         ({"size": 8, "mean": (0.5, 0.5)}, "one for each of three"),
         ({"size": 8, "crop": 0.0}, "above 0"),
@@ -76,6 +80,22 @@ def test_settings_lie_over_what_the_network_says() -> None:
     assert PreprocessConfig().applied_to(ImageInput(32)) == ImageInput(32)
     with pytest.raises(ValidationError):
         PreprocessConfig.model_validate({"channels": "GBR"})
+
+
+def test_a_crop_counts_only_where_something_is_cropped() -> None:
+    timms = ImageInput(224, resize="crop", crop=0.875)
+    assert PreprocessConfig(resize="stretch").applied_to(timms) == ImageInput(224)
+    assert PreprocessConfig(crop=0.9).applied_to(timms) == ImageInput(224, resize="crop", crop=0.9)
+    with pytest.raises(InputError, match=r"preprocess\.crop=0\.5 counts with resize=crop only"):
+        PreprocessConfig(crop=0.5).applied_to(ImageInput(32))
+
+
+@pytest.mark.parametrize("size", [True, [32], [1, 2, 3], "large", 1.5])
+def test_a_size_that_is_none_is_one_message(size: object) -> None:
+    with pytest.raises(ValidationError) as caught:
+        PreprocessConfig.model_validate({"size": size})
+    assert len(caught.value.errors()) == 1
+    assert "give pixels, such as 112" in str(caught.value)
 
 
 def test_a_checkpoint_carries_it_and_settings_lie_over_that(tmp_path: Path) -> None:

@@ -79,15 +79,19 @@ def framed(
         left, top, right, bottom = map(int, box)
         rgb, box = _image(rgb).crop((left, top, right, bottom)), None
     size = rgb.shape[1::-1] if isinstance(rgb, np.ndarray) else rgb.size
-    width, height = size if box is None else (round(box[2] - box[0]), round(box[3] - box[1]))
-    wanted = resized_shape(max(1, width), max(1, height), input)
+    left, top, right, bottom = (0.0, 0.0, *size) if box is None else box
+    wanted = resized_shape(max(1, round(right - left)), max(1, round(bottom - top)), input)
+    if input.resize == "crop" and wanted != (input.width, input.height):
+        # Only what is kept is resized: all of a long image would not fit in memory. The pixels are those of resizing all.
+        x, y = (right - left) / wanted[0], (bottom - top) / wanted[1]
+        left += round((wanted[0] - input.width) / 2) * x
+        top += round((wanted[1] - input.height) / 2) * y
+        wanted = (input.width, input.height)
+        box = (left, top, min(left + wanted[0] * x, size[0]), min(top + wanted[1] * y, size[1]))
     if wanted != size or box is not None:
         gap = None if input.interpolation == "nearest" else _REDUCING_GAP
         rgb = _image(rgb).resize(wanted, _FILTERS[input.interpolation], box, reducing_gap=gap)
     pixels = np.asarray(rgb)
-    if input.resize == "crop":
-        top, left = round((wanted[1] - input.height) / 2), round((wanted[0] - input.width) / 2)
-        return pixels[top : top + input.height, left : left + input.width]
     if input.resize == "letterbox" and wanted != (input.width, input.height):
         canvas = np.zeros((input.height, input.width, 3), np.uint8)
         top, left = (input.height - wanted[1]) // 2, (input.width - wanted[0]) // 2

@@ -5,6 +5,7 @@ B batch, C channels (3: red, green, blue), H height, W width, D embedding size.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -73,3 +74,26 @@ def at_unit_length(features_BD: Tensor) -> Tensor:
     """The rows at unit length."""
     # eps bounds the gradient of an all-zero embedding, which a dead network produces.
     return functional.normalize(features_BD, dim=1, eps=1e-6)
+
+
+def check_embedding(network: Backbone) -> None:
+    """Nothing, where an image of the network's own size comes out as one embedding; the network is put in evaluation mode.
+
+    Raises:
+        InputError: it does not.
+    """
+    (height, width), D = network.input.height_and_width, network.embedding_size
+    network.eval()
+    try:
+        with torch.inference_mode():
+            shape = list(network(torch.zeros((1, 3, height, width), dtype=torch.uint8)).shape)
+    except (RuntimeError, ValueError, IndexError) as error:  # what torch raises for shapes that do not fit
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{network.spec} cannot embed an image of {height} × {width} px: {reason}"
+        ) from error
+    if shape != [1, D]:
+        raise InputError(
+            f"{network.spec} makes {shape} of one image, not [1, {D}]; let it end in a layer that gives "
+            f"embedding_size={D} numbers an image"
+        )

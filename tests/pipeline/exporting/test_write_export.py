@@ -122,6 +122,25 @@ def test_a_folder_is_not_written_over_unasked(checkpoint: Path, tmp_path: Path) 
     assert (out / "thesis.tex").exists()
 
 
+def test_weights_of_somebody_else_and_the_folder_one_stands_in_are_not_written_over(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "downloaded").mkdir()
+    (tmp_path / "downloaded" / "model.safetensors").write_bytes(b"months of training")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    for out, complaint in [
+        (tmp_path / "downloaded", "holds files that are of no export"),
+        (Path(), "give it by its name"),
+        (Path("s3://bucket/x"), "is a URL"),
+    ]:
+        with pytest.raises(InputError, match=complaint):
+            export_checkpoint(
+                choose_checkpoint(checkpoint), ExportRequest(("torch",)), out, QUIET, force=True
+            )
+    assert (tmp_path / "downloaded" / "model.safetensors").read_bytes() == b"months of training"
+
+
 def test_a_file_that_differs_is_not_written(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

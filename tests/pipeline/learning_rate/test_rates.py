@@ -40,6 +40,11 @@ def test_a_row_with_the_best_at_its_end_goes_on_until_it_lies_inside() -> None:
     assert max(searched(lambda rate: rate, 0.001)) == pytest.approx(0.001 * 4**5)
 
 
+def test_level_ground_at_the_low_end_leads_no_further() -> None:
+    assert searched(lambda rate: 1.0, 0.001) == [*first_rates(0.001), 0.000125]
+    assert min(searched(lambda rate: min(0.001 / rate, 1.0), 0.004)) == 0.00025
+
+
 def test_where_all_diverge_lower_ones_are_tried() -> None:
     assert max(searched(lambda rate: None, 0.05)) == pytest.approx(0.8)
     assert min(searched(lambda rate: None, 0.05)) == pytest.approx(0.05 / 4**5, rel=1e-4)

@@ -254,6 +254,22 @@ def test_the_schedule_of_a_trial_spans_it() -> None:
     assert shortened(for_ever, 200, 2000).unfreeze.head_steps == "all"
 
 
+def test_a_start_that_has_all_of_the_metric_is_refused_before_any_trial(copy: Path) -> None:
+    trials = copy / "lr" / "trials.json"
+    document = json.loads(trials.read_text())
+    start = document["searches"][-1]["start"]
+    start["Rank-1"].update(value=1.0, low=1.0, high=1.0)
+    trials.write_text(json.dumps(document))
+    done = subspace("lr", copy, "--steps", "40")
+    assert done.returncode == 2
+    below = ", ".join(name for name, found in start.items() if (found["value"] or 1) < 1)
+    assert done.stderr == (
+        "subspace: the start has Rank-1 100 % on validation, so no rate can gain on it; "
+        f"set early_stop.metric to {below}\n"
+    )
+    assert len(trials_of(copy)) == 3
+
+
 @pytest.mark.parametrize(("words", "said"), [
     (["train.optimizer.lr=0.1"], r"train\.optimizer\.lr=0\.1: `subspace lr` tries rates by itself; .*--rates.*"),
     (["--rates", "1e-3,fast"], r"--rates 1e-3,fast: 'fast' is no learning rate; .*"),

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from subspace.mining import InputError
-from subspace.pipeline.learning_rate.trials import Trial, Trials, newest_in_words
+from subspace.pipeline.learning_rate.trials import Trial, Trials
+from subspace.pipeline.learning_rate.verdict import newest_in_words
 
 FIGURES = {"Rank-1": {"value": 0.9, "low": 0.85, "high": 0.95}}
 
@@ -36,6 +37,7 @@ def test_the_newest_search_in_words(tmp_path: Path) -> None:
     path = tmp_path / "trials.json"
     assert newest_in_words(path) == ""
     search = Trials.open(path, {})
+    search.start = {"Rank-1": {"value": 0.2, "low": 0.15, "high": 0.25}}
     search.add(trial(0.1))
     assert newest_in_words(path) == "1 rate tried so far"
     search.keep_best("Rank-1", trial(0.1))
@@ -43,6 +45,11 @@ def test_the_newest_search_in_words(tmp_path: Path) -> None:
     before = path.stat().st_mtime_ns
     search.keep_best("Rank-1", trial(0.1))
     assert path.stat().st_mtime_ns == before
+    search.start = {"Rank-1": {"value": 0.87, "low": 0.8, "high": 0.92}}  # within the interval of the best
+    search.save()
+    assert newest_in_words(path) == (
+        "none of 1 rate surely gains on the start, Rank-1 87.0 % on validation; the best, 0.1, has Rank-1 90.0 %"
+    )
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"searches": 1}', '{"searches": [{"trials": []}]}'])

@@ -43,6 +43,14 @@ def test_trials_too_short_to_gain_are_said() -> None:
     assert verdict(of(0.1, 0.5), of(1, 0.6), of(2, 0.5), start=0.54).gains
 
 
+def test_a_trial_without_any_hit_is_within_an_interval_that_reaches_down_to_it() -> None:
+    low = Trial(
+        1.0, "done", 40, 1280, 1.0, "cpu", {"Rank-1": {"value": 0.04, "low": 0.0, "high": 0.1}}, [[40, 0.4]]
+    )
+    found = verdict(of(0.1, 0.0), low, of(10, None))
+    assert (found.best, [rival.rate for rival in found.rivals]) == (low, [0.1])
+
+
 def test_no_trial_came_through() -> None:
     with pytest.raises(InputError, match=r"at 0\.1 to 1 all diverged or collapsed; give lower rates"):
         verdict(of(0.1, None), of(1, None))

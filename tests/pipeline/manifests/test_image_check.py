@@ -14,7 +14,7 @@ from conftest import subspace
 from PIL import Image
 
 from subspace.mining.errors import InputError
-from subspace.mining.parquet_tables import read_parquet
+from subspace.mining.parquet_tables import read_parquet, write_parquet
 from subspace.mining.schemas import QUARANTINE
 from subspace.pipeline.manifests.image_check import check_images
 from subspace.pipeline.sources.ingest import ingest_images
@@ -90,5 +90,8 @@ def test_good_images_are_no_finding(tmp_path: Path) -> None:
     checked = check_images(made.out, out=out)
     assert checked.lines() == [f"{made.out}: all 8 images can be decoded"]
     assert not out.exists()
+    write_parquet(out, QUARANTINE, QUARANTINE.columns.empty_table(), "of an earlier check")
+    check_images(made.out, out=out)
+    assert not out.exists(), "the findings of an earlier check are taken for those of this one"
     with pytest.raises(InputError, match="does not exist"):
         check_images(tmp_path / "nowhere.parquet")

@@ -55,7 +55,7 @@ def test_merging_is_counting_rows(tmp_path: Path, sets: list[str], data: st.Data
     paths = []
     for place, labels in enumerate(sets):
         if inline:
-            images = [label.encode() for label in labels]
+            images = [bytes([place, at]) for at in range(len(labels))]
             paths.append(manifest(tmp_path, f"m{place}", label=list(labels), image=images))
         else:
             paths.append(pack(tmp_path, f"m{place}", labels))
@@ -109,6 +109,9 @@ def test_what_manifests_say_of_images_is_kept(tmp_path: Path) -> None:
         ("y/b", "test", True, None, None, None, None, None),
         ("y/c", "val", False, None, None, None, None, None),
     ]
+    twice = merge_manifests([one, one], tmp_path / "twice.parquet", OPTIONS)
+    assert (twice.images, rows_of(twice.out)) == (2, rows_of(one))
+    assert "2 images left out: their rows repeat others in all that is known of them" in twice.notes
     again = merge_manifests([two, one], tmp_path / "again.parquet", OPTIONS, prefix="y,x")
     assert again.fingerprint == summary.fingerprint
 
@@ -128,6 +131,47 @@ def test_few_and_many_images_count_after_the_merge(tmp_path: Path) -> None:
     summary = merge_manifests(paths, tmp_path / "m.parquet", IngestOptions(min_images=2, max_images=4))
     assert [row["identity"] for row in rows_of(summary.out)] == ["a"] * 4 + ["b"] * 2
     assert "1 identities left out: they have fewer than 2 good images" in summary.notes
+
+
+def drop(path: Path, *image_ids: int) -> None:
+    """Write a manifest anew with `keep` false for some images."""
+    table = pq.read_table(path)
+    keep = pa.array([number not in image_ids for number in range(len(table))])
+    metadata = {key.encode(): value.encode() for key, value in metadata_of(open_parquet(path)).items()}
+    table = table.set_column(table.schema.get_field_index("keep"), "keep", keep)
+    pq.write_table(table.replace_schema_metadata(metadata), path)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_images_that_are_not_kept_neither_count_nor_are_they_drawn(tmp_path: Path, seed: int) -> None:
+    one, two = pack(tmp_path, "one", "aaabbc"), pack(tmp_path, "two", "cdd")
+    drop(one, 0, 1, 5)  # two of a, one of c
+    options = replace(OPTIONS, max_images=1, seed=seed)
+    summary = merge_manifests([one, two], tmp_path / "m.parquet", options)
+    kept = Counter((row["identity"], row["keep"]) for row in rows_of(summary.out))
+    assert kept == {
+        ("a", True): 1,
+        ("a", False): 2,
+        ("b", True): 1,
+        ("c", True): 1,
+        ("c", False): 1,
+        ("d", True): 1,
+    }
+    assert f"2 images left out by seed {seed}: 2 identities have more than 1" in summary.notes
+    summary = merge_manifests([one, two], tmp_path / "m.parquet", replace(OPTIONS, min_images=2))
+    assert {row["identity"] for row in rows_of(summary.out)} == {"b", "d"}
+
+
+def test_queries_and_galleries_all_stay(tmp_path: Path) -> None:
+    roles = {
+        "is_query": [True, False, False, None, None, None],
+        "is_gallery": [False, True, True, None, None, None],
+    }
+    one = pack(tmp_path, "one", "aaabbb", split=["test"] * 3 + ["train"] * 3, **roles)
+    two = pack(tmp_path, "two", "bc", split=["train"] * 2)
+    summary = merge_manifests([one, two], tmp_path / "m.parquet", replace(OPTIONS, max_images=1))
+    assert [row["identity"] for row in rows_of(summary.out)] == ["a", "a", "a", "b", "c"]
+    assert "3 query and gallery images all stay: --max-images draws among the others" in summary.notes
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,9 @@ def test_shared_names_and_bytes_are_those_of_sets(
     found = find_overlap(a, inline(tmp_path, "b", theirs, shift), out=tmp_path / "pairs.parquet")
     there = {data for _, data in theirs}
     assert found.identities == len({who for who, _ in ours} & {who for who, _ in theirs})
-    assert found.images == sum(data in there for _, data in ours)
+    assert found.images == sum(
+        data in there for _, data in (ours if files else set(ours))
+    )  # repeats are left out
     assert found.unreadable == 0
 
     pairs = pq.read_table(tmp_path / "pairs.parquet").to_pylist()
@@ -92,6 +94,24 @@ def test_an_overlap_of_training_and_test_stands_first_and_is_named(tmp_path: Pat
     ]
     assert "trained on and held out" in found.lines()[3]
     assert found.hashed == 6, "an image of another length was read"
+
+
+def test_crops_of_one_photograph_are_images_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").write_bytes(b"photograph")
+    paths = {}
+    for name, rows in {
+        "a": ["ann,x.jpg,0,0,4,4", "bob,x.jpg,4,0,8,4", "cy,x.jpg,,,,"],
+        "b": ["ann,x.jpg,0,0,4,4", "bob,x.jpg,4,0,8,5", "di,x.jpg,4,0,8,4"],
+    }.items():
+        (tmp_path / f"{name}.csv").write_text("\n".join(["label,path,x_1,y_1,x_2,y_2", *rows]))
+        options = IngestOptions(test_fraction=0)
+        paths[name] = ingest_images(tmp_path / f"{name}.csv", tmp_path / f"{name}.parquet", options).out
+    found = find_overlap(paths["a"], paths["b"])
+    assert (found.images, [split.renamed for split in found.splits]) == (2, [1])
+    (tmp_path / "w.csv").write_text("label,path\nann,x.jpg\nbob,y.jpg")
+    (tmp_path / "y.jpg").write_bytes(b"another photo")
+    whole = ingest_images(tmp_path / "w.csv", tmp_path / "w.parquet", IngestOptions(test_fraction=0)).out
+    assert find_overlap(paths["a"], whole).images == 1  # cy's, which has no box
 
 
 def test_unreadable_images_are_counted_not_compared(tmp_path: Path) -> None:

@@ -69,8 +69,9 @@ def test_ranges_are_one_sort(tmp_path: Path, rows: Any, range_rows: int, batch: 
     def key(row: Any) -> Any:
         return row[0].encode(), row[1].encode(), row[2] is None, row[2] or 0, row[3] or b""
 
-    expected = sorted(((a, b, c, d if inline else None) for a, b, c, d in rows), key=key)
+    expected = sorted({(a, b, c, d if inline else None) for a, b, c, d in rows}, key=key)
     assert found == expected
+    assert order.repeats == len(rows) - len(expected)
 
 
 def test_a_manifest_does_not_depend_on_the_ranges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,3 +136,9 @@ def test_labels_of_text(tmp_path: Path) -> None:
         ingested(tmp_path / "set.npz", tmp_path / "m.parquet")
         found = set(Manifest.open(tmp_path / "m.parquet").table["identity"].to_pylist())
         assert found in ({"é", "b"}, {"0", "1"})
+
+
+def test_further_arrays_are_said(tmp_path: Path) -> None:
+    images, labels = arrays()
+    np.savez(tmp_path / "set.npz", images=images, labels=labels, camera=labels)
+    assert ingested(tmp_path / "set.npz", tmp_path / "m.parquet").reading.endswith("; not used: camera")

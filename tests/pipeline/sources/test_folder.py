@@ -1,13 +1,16 @@
 """Flat folders with a pattern in the names, as re-identification sets come; test_ingest.py has folders per identity.
 
-Covers pipeline/sources/file_names.py and pipeline/sources/listing.py too.
+Covers pipeline/sources/file_names.py, pipeline/sources/listing.py and pipeline/sources/shard_folder.py too.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from labelled_pictures import folder_sums, ingested, pictures, pixel_sums
 from PIL import Image
@@ -87,6 +90,53 @@ def test_market_as_it_is_unpacked(tmp_path: Path) -> None:
     assert (summary.images, "distractors" in "".join(summary.notes)) == (4, False)
 
 
+MARKET_FILES = (
+    "bounding_box_train/0002_c1s1_1.jpg", "bounding_box_train/0007_c1s1_1.jpg", "query/0001_c1s1_1.jpg",
+    "bounding_box_test/0001_c2s1_1.jpg",
+)  # fmt: skip
+MARKET_ROLES = [
+    ("0001", "test", False, True),
+    ("0001", "test", True, False),
+    ("0002", "train", None, None),
+    ("0007", "train", None, None),
+]
+
+
+def roles_of(manifest: Path) -> list[tuple[Any, ...]]:
+    rows = read_parquet(manifest, MANIFEST).to_pylist()
+    return sorted(
+        ((row["identity"], row["split"], row["is_query"], row["is_gallery"]) for row in rows), key=str
+    )
+
+
+def test_folders_of_market_say_the_splits(tmp_path: Path) -> None:
+    folder = write(tmp_path / "Market", *MARKET_FILES)
+    summary = ingested(folder, tmp_path / "m.parquet", label_regex=MARKET)
+    assert "split: first folder level" in summary.reading
+    assert roles_of(tmp_path / "m.parquet") == MARKET_ROLES
+    parts = [folder / name for name in ("bounding_box_train", "bounding_box_test", "query")]
+    summary = ingested(parts, tmp_path / "m.parquet", label_regex=MARKET)
+    assert "split: the sources' names" in summary.reading
+    assert roles_of(tmp_path / "m.parquet") == MARKET_ROLES
+
+
+def test_splits_of_market_are_no_people(tmp_path: Path) -> None:
+    folder = write(tmp_path / "Market", *MARKET_FILES, "gt_bbox/0001_c1s1_1.jpg")
+    with pytest.raises(
+        InputError, match=r"bounding_box_test and .* and query, which are splits and not identities"
+    ):
+        ingested(folder, tmp_path / "m.parquet")
+    by_person = write(tmp_path / "set", "image_train/ann/1.jpg", "query/bob/1.jpg", "gallery/bob/2.jpg")
+    ingested(by_person, tmp_path / "m.parquet")
+    assert roles_of(tmp_path / "m.parquet") == [
+        ("ann", "train", None, None),
+        ("bob", "test", False, True),
+        ("bob", "test", True, False),
+    ]
+    one = write(tmp_path / "words", "gallery/1.jpg", "museum/1.jpg")
+    assert ingested(one, tmp_path / "m.parquet").identities == 2
+
+
 def test_names_that_do_not_match_are_refused_or_quarantined(tmp_path: Path) -> None:
     folder = write(tmp_path / "set", "1_c1.jpg", "2_c1.jpg", "x.jpg", "y.jpg")
     with pytest.raises(
@@ -158,6 +208,53 @@ def test_a_folder_of_shards_is_of_one_kind(tmp_path: Path) -> None:
         ingested(tmp_path / "more", tmp_path / "m.parquet")
     with pytest.raises(InputError, match="these are tars and Parquet files"):
         ingested([tmp_path / "set/a.tar", tmp_path / "set/b.parquet"], tmp_path / "m.parquet")
+
+
+def table_of(folder: Path, name: str, *who: str, images: int = 2) -> Path:
+    """A Parquet file of images inside `folder`, so many of each identity."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [{"image": f"{name}{one}{k}".encode(), "label": one} for one in who for k in range(images)]
+    pq.write_table(pa.Table.from_pylist(rows), folder / name)
+    return folder
+
+
+def test_a_manifest_in_its_own_folder_is_no_shard(tmp_path: Path) -> None:
+    folder = table_of(tmp_path / "set", "a.parquet", "ann", "bob")
+    sums = [ingested(folder, folder / "m.parquet") for _ in range(3)]
+    assert [one.images for one in sums] == [4, 4, 4]
+    assert len({one.fingerprint for one in sums}) == 1
+    assert f"left aside in {folder}, as they are tables of this program: m.parquet" in sums[1].notes
+    with pytest.raises(InputError, match=r"a\.parquet would be overwritten by its own manifest"):
+        ingested(folder, folder / "a.parquet")
+    photos = write(tmp_path / "photos", "ann/1.jpg", "bob/1.jpg")
+    assert [ingested(photos, photos / "m.parquet").images for _ in range(2)] == [2, 2]
+
+
+@pytest.mark.parametrize("other", ["1.jpg", "b.tar.gz", "ok.npz", "b.zip"])
+def test_shards_hide_nothing_that_may_hold_images(tmp_path: Path, other: str) -> None:
+    folder = table_of(tmp_path / "set", "a.parquet", "ann", "bob")
+    write(folder, other)
+    with pytest.raises(InputError, match=rf"holds \.parquet files and other files .*, such as {other}; give"):
+        ingested(folder, tmp_path / "m.parquet")
+    (folder / other).rename(folder / "notes.txt")
+    summary = ingested(folder, tmp_path / "m.parquet")
+    assert (summary.images, summary.notes[0]) == (4, "1 files beside the shards left aside: .txt 1")
+
+
+def test_shards_deeper_down_are_to_be_given(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    table_of(folder / "data" / "sub", "0.parquet", "ann", "bob")
+    with pytest.raises(
+        InputError, match=rf"give the files, as in subspace ingest {folder}/data/sub/\*\.parquet$"
+    ):
+        ingested(folder, tmp_path / "m.parquet")
+
+
+def test_a_folder_that_holds_itself_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "data").symlink_to(".")
+    with pytest.raises(InputError, match="set holds no images"):
+        ingested(tmp_path / "set", tmp_path / "m.parquet")
 
 
 @pytest.mark.parametrize(

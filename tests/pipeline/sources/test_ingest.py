@@ -347,7 +347,7 @@ def test_inline_images_are_read_and_written_in_many_pieces(tmp_path: Path) -> No
     labels = pa.array(rng.integers(0, 50, 5_000))
     source = write_table(tmp_path / "list.parquet", label=labels, image=images)
     ingest_images(source, tmp_path / "m.parquet", NO_TEST)
-    expected = sorted((str(label), image) for label, image in zip(labels.to_pylist(), images, strict=True))
+    expected = sorted({(str(label), image) for label, image in zip(labels.to_pylist(), images, strict=True)})
     assert [(row["identity"], row["image"]) for row in rows_of(tmp_path / "m.parquet")] == expected
     assert pq.ParquetFile(tmp_path / "m.parquet").metadata.num_row_groups == 5
 
@@ -356,7 +356,7 @@ def test_inline_images_are_read_and_written_in_many_pieces(tmp_path: Path) -> No
     ("columns", "complaint"),
     [
         ({"image": [b"x", b"y"], "label": [0.5, 1.5]}, "column 'label' is double"),
-        ({"image": [b"x", b"y"], "label": ["a", None]}, "row 2 () has an empty identity"),
+        ({"image": [b"x", b"y"], "label": ["a", None]}, "row 2 has an empty identity"),
         ({"image": [b"x", b"", None], "label": ["a", "b", "c"]}, "2 images are bad (zero bytes)"),
         ({"uri": [b"x", b"y"], "label": ["a", "b"]}, "column 'uri' is binary"),
         ({"image": [b"x", b"y"]}, "has no identity column among image"),
@@ -410,6 +410,36 @@ def test_source_is_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="would be overwritten"):
         ingest_images(source, tmp_path / "." / "list.parquet", NO_TEST)
     assert source.read_bytes() == before
+
+
+@pytest.mark.parametrize("twice", ["rows", "files", "a shard and its folder"])
+def test_an_image_that_is_listed_twice_is_there_once_and_said(tmp_path: Path, twice: str) -> None:
+    rows = [{**row, "camera": "1"} for row in people("a", "b")]
+    once = ingest_images(write_csv(tmp_path / "l.csv", rows), tmp_path / "once.parquet", NO_TEST)
+    sources = [tmp_path / "l.csv"]
+    if twice == "rows":
+        write_csv(tmp_path / "l.csv", [*rows, *reversed(rows)])
+    elif twice == "files":
+        sources *= 2
+    else:
+        (tmp_path / "set").mkdir()
+        uris = [str(tmp_path / row["path"]) for row in rows]
+        columns = {name: [row[name] for row in rows] for name in ("label", "camera")}
+        sources = [tmp_path / "set", write_table(tmp_path / "set" / "s.parquet", path=uris, **columns)]
+    made = ingest_images(sources, tmp_path / "m.parquet", NO_TEST)
+    assert "4 images left out: their rows repeat others in all that is known of them" in made.notes
+    assert not any("repeat" in note for note in once.notes)
+    assert (made.images, made.fingerprint) == (4, once.fingerprint)
+    assert (tmp_path / "m.parquet").read_bytes() == (tmp_path / "once.parquet").read_bytes()
+
+
+def test_an_image_with_two_boxes_or_cameras_is_no_repeat(tmp_path: Path) -> None:
+    rows = [
+        {"path": "x.jpg", "label": label, "x_1": left, "y_1": 0, "x_2": 9, "y_2": 9, "camera": camera}
+        for label, left, camera in [("a", 0, "1"), ("a", 1, "1"), ("a", 0, "2"), ("b", 0, "1")]
+    ]
+    made = ingest_images(write_csv(tmp_path / "l.csv", rows), tmp_path / "m.parquet", NO_TEST)
+    assert made.images == 4
 
 
 def test_a_failed_ingest_leaves_the_old_manifest(photos: Path, tmp_path: Path) -> None:
@@ -692,7 +722,7 @@ def test_order_of_rows_leaves_no_trace(tmp_path: Path, labels: list[str], data: 
     assert written[0] == written[1]
 
     table = rows_of(tmp_path / "m.parquet")
-    assert sorted((row["identity"], row["uri"], row["image"]) for row in table) == sorted(rows)
+    assert sorted((row["identity"], row["uri"], row["image"]) for row in table) == sorted(set(rows))
     names = sorted(labels, key=str.encode)
     assert [names[row["identity_id"]] for row in table] == [row["identity"] for row in table]
     assert [row["identity_id"] for row in table] == sorted(row["identity_id"] for row in table)
@@ -709,3 +739,42 @@ def test_any_label_passes_through_a_csv(tmp_path: Path, labels: list[str]) -> No
     rows = [{"path": f"{hashlib.md5(label.encode()).hexdigest()}.jpg", "label": label} for label in labels]
     ingest_images(write_csv(tmp_path / "l.csv", rows), tmp_path / "m.parquet", NO_TEST)
     assert [row["identity"] for row in rows_of(tmp_path / "m.parquet")] == sorted(labels, key=str.encode)
+
+
+def test_rows_that_repeat_another_are_left_out(photos: Path, tmp_path: Path) -> None:
+    once = ingest_images(photos, tmp_path / "once.parquet", NO_TEST)
+    table = read_parquet(once.out, MANIFEST)
+    columns = ["identity", "uri", "offset", "length"]
+    csv.write_csv(pa.concat_tables([table.select(columns)] * 2), tmp_path / "twice.csv")
+    twice = ingest_images(tmp_path / "twice.csv", tmp_path / "twice.parquet", NO_TEST)
+    assert rows_of(twice.out) == rows_of(once.out)
+    assert twice.fingerprint == once.fingerprint
+    assert "6 images left out: their rows repeat others in all that is known of them" in twice.notes
+    assert not any("repeat another" in note for note in once.notes)
+    rows = [f"{photos}/bob/1.jpg,bob,1,1,{side},9" for side in (5, 6)]
+    (tmp_path / "boxes.csv").write_text(
+        "\n".join(["path,label,x_1,y_1,x_2,y_2", *rows, f"{photos}/alice/a.webp,al,1,1,9,9"])
+    )
+    assert ingest_images(tmp_path / "boxes.csv", tmp_path / "m.parquet", NO_TEST).images == 3
+
+
+def test_a_shard_that_is_given_alone_and_in_its_folder_is_read_once(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    write_table(folder / "a.parquet", image=[b"x", b"y"], label=["a", "b"])
+    write_table(folder / "b.parquet", image=[b"z"], label=["a"])
+    summary = ingest_images([folder / "b.parquet", folder], tmp_path / "m.parquet", NO_TEST)
+    assert (summary.images, summary.notes[0]) == (3, "1 sources that were given twice are read once")
+
+
+def test_a_bad_image_inside_a_file_is_found_by_its_place(tmp_path: Path) -> None:
+    write(tmp_path / "pack.bin", b"123456")
+    (tmp_path / "l.csv").write_text(
+        "path,label,offset,length\npack.bin,a,0,2\npack.bin,a,4,0\npack.bin,b,2,2\n"
+    )
+    with pytest.raises(InputError, match=r"\(zero bytes\), the first is .*/pack\.bin at byte 4; restore"):
+        ingest_images(tmp_path / "l.csv", tmp_path / "m.parquet", NO_TEST)
+    options = IngestOptions(test_fraction=0, on_bad_image="quarantine")
+    ingest_images(tmp_path / "l.csv", tmp_path / "m.parquet", options)
+    listed = read_parquet(quarantine_path(tmp_path / "m.parquet"), QUARANTINE)
+    assert listed["reason"].to_pylist() == ["zero bytes, at byte 4"]

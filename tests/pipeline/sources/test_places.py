@@ -8,10 +8,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -162,9 +164,9 @@ def test_paths_below_a_url(folder: str, name: str, whole: str) -> None:
     assert url_of(Path(whole)) == whole
 
 
-def test_images_on_a_web_server(tmp_path: Path) -> None:
-    for name in ("a.png", "b c.png"):
-        (tmp_path / name).write_bytes(name.encode())
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[str]:
+    """A web server of `tmp_path`, as `python -m http.server` is: it gives no parts of files. broken.* break off."""
 
     class Quiet(SimpleHTTPRequestHandler):
         def __init__(self, *arguments: object) -> None:
@@ -172,16 +174,61 @@ def test_images_on_a_web_server(tmp_path: Path) -> None:
 
         def log_message(self, *arguments: object) -> None: ...
 
+        def copyfile(self, source: Any, outputfile: Any) -> None:
+            data = source.read()
+            outputfile.write(data[: len(data) // 2] if "broken" in self.path else data)
+            self.close_connection = True
+
     server = ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        url = f"http://127.0.0.1:{server.server_port}"
-        (tmp_path / "list.csv").write_text("path,label\na.png,a\nb c.png,b\n")
-        ingest_images(Path(f"{url}/list.csv"), tmp_path / "m.parquet", NO_TEST)
-        assert uris(tmp_path / "m.parquet") == [f"{url}/a.png", f"{url}/b c.png"]
-        assert remote_sizes([f"{url}/a.png", f"{url}/gone.png"], lambda files: None).tolist() == [5, -1]
-    finally:
-        server.shutdown()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+def test_images_on_a_web_server(web: str, tmp_path: Path) -> None:
+    for name in ("a.png", "b c.png"):
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "list.csv").write_text("path,label\na.png,a\nb c.png,b\n")
+    ingest_images(Path(f"{web}/list.csv"), tmp_path / "m.parquet", NO_TEST)
+    assert uris(tmp_path / "m.parquet") == [f"{web}/a.png", f"{web}/b c.png"]
+    assert remote_sizes([f"{web}/a.png", f"{web}/gone.png"], lambda files: None).tolist() == [5, -1]
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("whole.parquet", "cannot read {url}: its server gives no parts of files"),
+        ("broken.csv", "cannot read {url}: "),
+        ("broken.lst", "cannot read {url}: "),
+        ("gone.csv", "{url} does not exist"),
+        ("gone.parquet", "{url} does not exist"),
+        ("gone.npz", "{url} does not exist"),
+    ],
+)
+def test_what_a_web_server_does_not_give_is_one_line(
+    web: str, tmp_path: Path, name: str, complaint: str
+) -> None:
+    row = f"0\t1\t{'x' * 90}.jpg\n" if name.endswith("lst") else f"{'x' * 90}.jpg,ann\n"
+    (tmp_path / name.replace("gone", "there")).write_text("path,label\n" * ("csv" in name) + row * 100_000)
+    if name == "whole.parquet":
+        pq.write_table(pa.table({"path": ["a.png"], "label": ["a"]}), tmp_path / name)
+    with pytest.raises(InputError) as caught:
+        ingest_images(Path(f"{web}/{name}"), tmp_path / "m.parquet", NO_TEST)
+    assert str(caught.value).startswith(complaint.format(url=f"{web}/{name}"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["list.csv", "m.parquet", "a.tar", "a.npz"])
+def test_a_refused_connection_is_no_missing_file(tmp_path: Path, name: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/{name}"  # bound, and nothing listens
+        with pytest.raises(InputError, match=f"cannot read {url}: .*connect.*; check the address"):
+            ingest_images(Path(url), tmp_path / "m.parquet", NO_TEST)
+        with pytest.raises(InputError, match=f"cannot read {url}: "):
+            remote_sizes([url], lambda files: None)
+        with pytest.raises(InputError, match=f"cannot read {url}: "):
+            Manifest.open(url)
 
 
 @pytest.fixture

@@ -192,3 +192,15 @@ def test_a_changed_byte_is_no_traceback(
 def _ends(bodies: list[bytes]) -> set[int]:
     """Sizes at which a file of these records is whole."""
     return {sum(len(record(body)) for body in bodies[:count]) for count in range(1, len(bodies))}
+
+
+def test_what_cannot_be_seen_without_an_index_is_said(tmp_path: Path) -> None:
+    bodies = [packed(float(label), n, b"image") for n, label in enumerate((1, 2, 1))]
+    said = "without a.idx beside a.rec, a cut between two records cannot be seen"
+    write_rec(tmp_path / "a.rec", bodies, index=False)
+    assert said in ingested(tmp_path / "a.rec", tmp_path / "m.parquet").notes
+    write_rec(tmp_path / "a.rec", bodies)
+    assert said not in ingested(tmp_path / "a.rec", tmp_path / "m.parquet").notes
+    (tmp_path / "a.idx").unlink()
+    write_rec(tmp_path / "a.rec", insightface([(1, b"x"), (2, b"y")]), index=False)
+    assert said not in ingested(tmp_path / "a.rec", tmp_path / "m.parquet").notes

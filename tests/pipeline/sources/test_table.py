@@ -22,7 +22,9 @@ from subspace.mining.manifest import Manifest
 from subspace.mining.parquet_tables import read_parquet
 from subspace.mining.schemas import MANIFEST, QUARANTINE
 from subspace.pipeline.rows.manifest_writer import quarantine_path
+from subspace.pipeline.sources.ingest import ingest_images
 from subspace.pipeline.sources.label_text import flag_column, text_column, whole_numbers
+from subspace.pipeline.sources.options import IngestOptions
 from subspace.train import ImageStore
 from subspace.train.image_input import ImageInput
 
@@ -120,8 +122,80 @@ def test_floats_of_a_frame_with_a_missing_label(tmp_path: Path) -> None:
     assert {identity for identity, _ in pixel_sums(tmp_path / "m.parquet")} == set("0123")
     assert "all of 'label' are numbers with .0, read as integers: 1.0 is 1" in summary.notes
     (tmp_path / "list.csv").write_text("path,label\nimages/0/0000.jpg,1.0\nimages/0/0000.jpg,1.5\n")
-    ingested(tmp_path / "list.csv", tmp_path / "m.parquet")
-    assert [identity for identity, _ in pixel_sums(tmp_path / "m.parquet")] == ["1.0", "1.5"]
+    with pytest.raises(
+        InputError, match=r"'label' holds numbers with a fraction, such as 1\.5, which name nobody"
+    ):
+        ingested(tmp_path / "list.csv", tmp_path / "m.parquet")
+
+
+def identities(manifest: Path) -> list[str]:
+    return Manifest.open(manifest).table["identity"].to_pylist()
+
+
+def csv_of(path: Path, labels: list[str], head: str = "path,label") -> Path:
+    """A CSV of those labels, or rows behind their path, and its images."""
+    lines = []
+    for place, label in enumerate(labels):
+        (path.parent / f"{path.stem}{place}.jpg").write_bytes(b"x")
+        lines.append(f"{path.stem}{place}.jpg,{label}")
+    path.write_text("\n".join([head, *lines]) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("missing", ["nan", "NaN", "NA", "<NA>"])
+def test_a_missing_number_is_nobody_and_a_name_stays(tmp_path: Path, missing: str) -> None:
+    for numbers in (["2.0", missing, "3.0"], ["2", "3", missing]):
+        with pytest.raises(InputError, match="has an empty identity; name it, or leave the row out"):
+            ingested(csv_of(tmp_path / "a.csv", numbers), tmp_path / "m.parquet")
+    ingested(csv_of(tmp_path / "a.csv", ["ann", missing, "1.0"]), tmp_path / "m.parquet")
+    assert identities(tmp_path / "m.parquet") == sorted(["ann", missing, "1.0"])
+
+
+def test_a_missing_camera_is_shared_with_nobody(tmp_path: Path) -> None:
+    rows = ["a,nan,nan,1.0", "b,c1,train,0.0", "c,NA,,nan", "d,c2,test,"]
+    ingested(csv_of(tmp_path / "a.csv", rows, "path,label,camera,split,is_query"), tmp_path / "m.parquet")
+    table = Manifest.open(tmp_path / "m.parquet").table
+    assert table["group"].to_pylist() == [None, "c1", None, "c2"]
+    assert table["split"].to_pylist() == ["train", "train", "train", "test"]
+    assert table["is_query"].to_pylist() == [True, False, None, None]
+
+
+def test_several_files_write_their_numbers_alike(tmp_path: Path) -> None:
+    train = csv_of(tmp_path / "train.csv", ["0.0", "1.0"])
+    summary = ingested([train, csv_of(tmp_path / "b.csv", ["0.0", "x"])], tmp_path / "m.parquet")
+    assert identities(tmp_path / "m.parquet") == ["0.0", "0.0", "1.0", "x"]
+    assert not any("numbers with .0" in note for note in summary.notes)
+    summary = ingested([train, csv_of(tmp_path / "b.csv", ["0", "2"])], tmp_path / "m.parquet")
+    assert identities(tmp_path / "m.parquet") == ["0", "0", "1", "2"]
+    assert any("numbers with .0" in note for note in summary.notes)
+
+
+def test_a_column_that_is_named_has_one_purpose(tmp_path: Path) -> None:
+    source = csv_of(tmp_path / "a.csv", ["x", "y", "x"], "path,family")
+    summary = ingested(source, tmp_path / "m.parquet", identity_column="family")
+    assert summary.reading == "identity: family; path: path; split: none; group: none"
+    assert identities(tmp_path / "m.parquet") == ["x", "x", "y"]
+    with pytest.raises(InputError, match=r"column 'family' of .* cannot serve for two purposes"):
+        ingested(source, tmp_path / "m.parquet", identity_column="family", group_column="family")
+
+
+def test_numbers_of_folds_are_no_splits(tmp_path: Path) -> None:
+    source = csv_of(tmp_path / "a.csv", ["x,0", "y,1", "x,2"], "path,label,fold")
+    assert "split: none; group: none; not used: fold" in ingested(source, tmp_path / "m.parquet").reading
+
+
+def test_rows_without_bytes_have_paths(tmp_path: Path) -> None:
+    made = pictures()
+    paths = paths_of(made, tmp_path)
+    image = pa.array(
+        [{"bytes": None, "path": path} for path in paths["path"]],
+        pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
+    )
+    pq.write_table(pa.table({"image": image, "label": paths["label"]}), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=r"no image in 'image\.bytes', .* lie: --path-column image\.path$"):
+        ingested(tmp_path / "a.parquet", tmp_path / "m.parquet")
+    ingested(tmp_path / "a.parquet", tmp_path / "m.parquet", path_column="image.path")
+    assert pixel_sums(tmp_path / "m.parquet") == folder_sums(made, tmp_path)
 
 
 # OML
@@ -249,6 +323,8 @@ def test_lst_decodes_as_the_folder_does(tmp_path: Path, kind: str) -> None:
     summary = ingested(tmp_path / "train.lst", tmp_path / "m.parquet")
     assert pixel_sums(tmp_path / "m.parquet") == folder_sums(made, tmp_path)
     assert ("(im2rec)" if kind in ("im2rec", "several labels") else "(InsightFace)") in summary.reading
+    unused = {"several labels": "field 3", "with a box": "field 4, field 5, field 6, field 7"}.get(kind)
+    assert summary.reading.partition("; not used: ")[2] == (unused or "")
 
 
 @pytest.mark.parametrize(
@@ -420,3 +496,15 @@ def test_manifests_without_boxes_look_as_before(tmp_path: Path) -> None:
     ingested(tmp_path / "images", tmp_path / "m.parquet")
     assert Manifest.open(tmp_path / "m.parquet").table.column_names == list(MANIFEST.columns.names)
     assert np.all(Manifest.open(tmp_path / "m.parquet").table["keep"].to_numpy(zero_copy_only=False))
+
+
+@pytest.mark.parametrize("inline", [True, False])
+def test_a_row_without_an_identity_is_named_by_its_number_in_the_table(tmp_path: Path, inline: bool) -> None:
+    labels = ["a", "-1", "-1", *["b"] * 2_000, " "]
+    images = {"image": [b"x"] * 2_004} if inline else {"path": ["x.jpg"] * 2_004}
+    pq.write_table(pa.table({"label": labels, **images}), tmp_path / "l.parquet")
+    with pytest.raises(InputError) as error:
+        ingest_images(tmp_path / "l.parquet", tmp_path / "m.parquet", IngestOptions())
+    name = "" if inline else " (x.jpg)"
+    complaint = f"row 2,004{name} has an empty identity; name it, or leave the row out"
+    assert str(error.value) == f"{tmp_path / 'l.parquet'}: {complaint}"

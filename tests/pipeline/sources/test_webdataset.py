@@ -289,3 +289,53 @@ def test_json_of_numpy_style_is_read_by_field(tmp_path: Path) -> None:
     ]
     summary = ingested(write_tar(tmp_path / "a.tar", files), tmp_path / "m.parquet")
     assert [count.split for count in summary.splits] == ["train", "test"]
+
+
+def shard_of(source: Path, *fields: dict[str, Any]) -> Path:
+    """A tar of one image with each of those fields of JSON."""
+    files: Files = []
+    for n, row in enumerate(fields):
+        files += [(f"{n}.jpg", f"{source.name}{n}".encode()), (f"{n}.json", json.dumps(row).encode())]
+    return write_tar(source, files)
+
+
+def test_fields_of_json_are_those_of_all_samples(tmp_path: Path) -> None:
+    source = shard_of(
+        tmp_path / "a.tar",
+        {"label": 1},
+        {"label": 2, "camera": 5, "exif": {}},
+        {"label": 1, "split": "train"},
+    )
+    summary = ingested(source, tmp_path / "m.parquet")
+    assert summary.reading.startswith(
+        "identity: label of .json; image: by its ending; split: split of .json; "
+    )
+    assert summary.reading.endswith("; group: camera of .json; fields not used: exif")
+    assert Manifest.open(tmp_path / "m.parquet").table["group"].to_pylist() == [None, None, "5"]
+
+
+def test_a_shard_that_adds_a_split_or_a_group_is_refused(tmp_path: Path) -> None:
+    plain = shard_of(tmp_path / "0.tar", {"label": 1}, {"label": 2})
+    split = shard_of(
+        tmp_path / "1.tar", {"label": 3, "split": "test", "exif": 1}, {"label": 4, "split": "train"}
+    )
+    message = refused([plain, split], tmp_path)
+    assert (
+        "1.tar: 0.json has the field 'split', which the first files have not; give a tar that has it"
+        in message
+    )
+    summary = ingested([split, plain], tmp_path / "m.parquet")
+    assert [(count.split, count.images) for count in summary.splits] == [("train", 3), ("test", 1)]
+
+
+def test_files_of_no_sample_are_counted(tmp_path: Path) -> None:
+    source = write_tar(tmp_path / "a.tar", [*PAIRS, (".hidden.jpg", b"x"), ("README", b"x")])
+    notes = ingested(source, tmp_path / "m.parquet").notes
+    assert f"{source}: 2 files that are hidden or have no ending left aside" in notes
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
+def test_a_compressed_tar_by_another_name_is_one_line(tmp_path: Path, kind: str) -> None:
+    with tarfile.open(tmp_path / "a.tar", f"w:{kind}") as tar:  # type: ignore[call-overload]
+        tar.addfile(tarfile.TarInfo("0.cls"))
+    assert "is compressed, though it is called .tar" in refused(tmp_path / "a.tar", tmp_path)

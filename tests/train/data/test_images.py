@@ -144,6 +144,13 @@ def test_big_endian_sixteen_bit_tiff_keeps_its_high_byte() -> None:
     np.testing.assert_array_equal(decode_image(data, 8), np.broadcast_to(values >> 8, (3, 8, 8)))
 
 
+@pytest.mark.parametrize("pixels", [np.full((8, 8), 0.5, np.float32), np.full((8, 8), 200, np.int32)])
+def test_numbers_of_unknown_range_are_no_black_image(pixels: np.ndarray) -> None:
+    """A float TIFF in 0..1, or a 32-bit one in 0..255."""
+    with pytest.raises(ValueError, match="save it with 8 or 16 bits"):
+        decoded(Image.fromarray(pixels), "TIFF")
+
+
 def turned_for(orientation: int, upright: np.ndarray) -> np.ndarray:
     """The stored pixels that EXIF `orientation` turns into `upright`, from the table of the EXIF standard."""
     height, width = upright.shape[:2]
