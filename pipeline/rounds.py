@@ -88,11 +88,7 @@ def check_run(context: Context) -> _Rounds:
 
 
 def _try_own_code(config: RunConfig) -> None:
-    """Build what the run takes from elsewhere: losses, of a few classes, and augmentations."""
-    import torch
-
-    from ..train.augmented_batches import ImageChanges
-
+    """Build what the run takes from elsewhere: losses, of a few classes, and augmentations; without any, no torch is imported."""
     few = NewClasses(num_classes=64, embedding_size=config.embedding_size or 64, seed=config.seed)
     try_own_losses(config.train.loss, config.train.loss_args, few)
     augmentations = [config.train.augment]
@@ -100,6 +96,12 @@ def _try_own_code(config: RunConfig) -> None:
         try_own_losses(config.pretrain.loss, config.pretrain.loss_args, few, "pretrain.loss")
         augmentations.append(config.pretrain.augment)
     for augment in augmentations:
+        if not augment.on_device:
+            continue
+        import torch
+
+        from ..train.augmented_batches import ImageChanges
+
         ImageChanges(augment, (config.seed,), torch.device("cpu"))
 
 
