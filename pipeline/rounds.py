@@ -13,7 +13,7 @@ import numpy as np
 from ..mining.clustering.settings import subspace_count
 from ..mining.errors import InputError
 from ..mining.manifest import Manifest
-from ..train.losses.building import find_own_losses
+from ..train.losses.building import NewClasses, try_own_losses
 from ..train.monitoring.open_trackers import check_trackers
 from .best import Standing, metric_is_known
 from .config import RunConfig
@@ -74,18 +74,35 @@ def check_run(context: Context) -> _Rounds:
     """Say what is not examined, and refuse now what would be wrong hours later.
 
     Raises:
-        InputError: a network that does not train, a tracker, a metric or a loss of one's own that is not there, or
-            fewer identities than a batch holds.
+        InputError: a network that does not train, a tracker, a metric, kornia, or a loss or an augmentation of one's own that is
+            not there or cannot be built, or fewer identities than a batch holds.
     """
     config = context.config
     refuse_frozen(config.model)
-    find_own_losses(config.train.loss)
-    find_own_losses(config.pretrain.loss, "pretrain.loss")
+    _try_own_code(config)
     check_trackers((*config.pretrain.trackers, *config.train.trackers))
     check_identities(config, context.manifest)
     rounds = _Rounds(context)
     rounds.check()
     return rounds
+
+
+def _try_own_code(config: RunConfig) -> None:
+    """Build what the run takes from elsewhere: losses, of a few classes, and augmentations; without any, no torch is imported."""
+    few = NewClasses(num_classes=64, embedding_size=config.embedding_size or 64, seed=config.seed)
+    try_own_losses(config.train.loss, config.train.loss_args, few)
+    augmentations = [config.train.augment]
+    if config.pretrain.steps:
+        try_own_losses(config.pretrain.loss, config.pretrain.loss_args, few, "pretrain.loss")
+        augmentations.append(config.pretrain.augment)
+    for augment in augmentations:
+        if not augment.on_device:
+            continue
+        import torch
+
+        from ..train.augmented_batches import ImageChanges
+
+        ImageChanges(augment, (config.seed,), torch.device("cpu"))
 
 
 def check_identities(config: RunConfig, manifest: Manifest) -> None:

@@ -28,7 +28,7 @@ from .data.batches import DecodedBatches, ImageBatch
 from .data.drawn_changes import DrawnChanges, Some, draw_changes
 from .data.settings import AugmentConfig
 from .devices import fp32_products
-from .user_functions import find_function
+from .user_functions import blamed, find_function
 
 VALUES_AT_ONCE = {"cpu": 2**19, "cuda": 2**26}
 """Pixel values that are floats at the same time: what stays in a cache, and what bounds memory (a few times 256 MB)."""
@@ -47,6 +47,7 @@ def augment_batches(
 
     Raises:
         InputError: kornia is missing, no such function of the user's, or it returns something else than images.
+        OwnCodeError: a function of the user's raised an error.
 
     Example:
         >>> import io
@@ -78,11 +79,19 @@ def _changed(
 
 
 class ImageChanges:
-    """The changes that `config` asks for, called with a batch: the same batch with other images."""
+    """The changes that `config` asks for, called with a batch: the same batch with other images.
+
+    Raises:
+        InputError: kornia is missing, or there is no such function of the user's.
+        OwnCodeError: its module raised an error.
+    """
 
     def __init__(self, config: AugmentConfig, seed: tuple[int, ...], device: torch.device) -> None:
         self._config, self._seed, self._device = config, seed, device
-        self._functions = [(spec, find_function(spec)) for spec in config.functions]
+        self._functions = [(spec, _found(spec)) for spec in config.functions]
+        for setting in ("hue", "blur"):
+            if getattr(config, setting):
+                pixel_changes.kornia_for(setting)
 
     @torch.no_grad()
     def __call__(self, batch: ImageBatch) -> ImageBatch:
@@ -94,9 +103,15 @@ class ImageChanges:
             images = change_pixels(batch.images.to(self._device, non_blocking=True), drawn)
         for number, (spec, function) in enumerate(self._functions):
             purpose = (*self._seed, "augment", batch.step, "function", number)
-            made = function(images, [generator(*purpose, int(place)) for place in places])
+            with blamed(spec):
+                made = function(images, [generator(*purpose, int(place)) for place in places])
             images = _same_kind(spec, made, images)
         return replace(batch, images=images)
+
+
+def _found(spec: str) -> Callable[..., object]:
+    with blamed(spec):
+        return find_function(spec)
 
 
 def places_of(batch: ImageBatch) -> tuple[np.ndarray, int]:

@@ -95,6 +95,12 @@ def evaluation_of(chosen: ChosenCheckpoint) -> dict[str, Any] | str:
     return read_json(folder.evaluation)
 
 
+def flip_test_of(chosen: ChosenCheckpoint) -> bool:
+    """Whether its evaluation embedded mirror images, too."""
+    folder = chosen.stage_folder
+    return folder is not None and bool(folder.record("eval").get("fields", {}).get("eval.flip"))
+
+
 def metric_rows(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
     """Name and `value [low, high]` in percent of each metric."""
     return [(name, in_percent(metric)) for name, metric in evaluation["metrics"].items()]

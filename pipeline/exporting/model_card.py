@@ -14,7 +14,7 @@ from ..config import RunConfig
 from ..console import amount
 from .chosen_checkpoint import ChosenCheckpoint
 from .description import INPUT, OUTPUT
-from .figures import evaluation_of, examined_on, metric_rows, split_rows, training_rows
+from .figures import evaluation_of, examined_on, flip_test_of, metric_rows, split_rows, training_rows
 from .frozen_file import frozen_contents
 from .request import FILES, ExportRequest
 
@@ -63,6 +63,7 @@ def describe_model(
         training=training_rows(chosen, config) if config is not None else None,
         evaluation=evaluation,
         metrics=None if isinstance(evaluation, str) else metric_rows(evaluation),
+        flipped=flip_test_of(chosen),
         examined=[] if isinstance(evaluation, str) else examined_on(evaluation),
         input=image_input,
         least=(int(image_input.width / image_input.crop), int(image_input.height / image_input.crop)),

@@ -23,7 +23,7 @@ from .int8_file import int8_loss, write_int8
 from .model_card import ExportedFile, describe_model
 from .onnx_file import onnx_model, run_onnx, write_onnx
 from .request import CARD, FILES, INT8_FILE, WEIGHTS_BESIDE, ExportRequest
-from .sample_images import draw_samples
+from .sample_images import SampleImages, draw_samples
 from .torch_file import run_program, write_program
 from .traced_program import traced
 from .weights_file import run_weights, write_weights
@@ -47,7 +47,7 @@ def export_checkpoint(
     frozen = frozen_contents(network)
     if frozen is not None:
         check_frozen(network, request)
-    with whole_folder(out) as aside:
+    with whole_folder(out.resolve()) as aside:  # a link stays one
         writer = _Writer(aside, chosen, network, request, config, manifest)
         with console.progress("export", len(request.files) - 1, "files") as progress:
             for name in request.formats:
@@ -132,14 +132,23 @@ class _Writer:
         source, target = self.folder / FILES["onnx"], self.folder / INT8_FILE
         write_int8(source, target, self.description)
         in_int8 = run_onnx(target, self.normalize)
-        if isinstance(self.manifest, Manifest) and self.config is not None:
-            sample = draw_samples(self.manifest, self.config, self.network.input)
+        sample = self._sample()
+        if isinstance(sample, SampleImages):
             loss = int8_loss(run_onnx(source, self.normalize), in_int8, sample)
             words, facts = loss.in_words(), {"loss": loss.__dict__}
         else:
-            words, facts = f"loss not measured, no images: {self.manifest}", {"loss": None}
+            words, facts = f"loss not measured, no images: {sample}", {"loss": None}
         ratio = target.stat().st_size / source.stat().st_size
         self._add(target, f"ONNX in int8, {100 * ratio:.0f} % of the size; {words}", **facts)
+
+    def _sample(self) -> SampleImages | str:
+        """Images to measure on, or why there are none."""
+        if isinstance(self.manifest, str) or self.config is None:
+            return str(self.manifest)
+        try:
+            return draw_samples(self.manifest, self.config, self.network.input)
+        except InputError as error:
+            return str(error).replace(str(self.manifest.path), self.manifest.path.name)
 
     def _add(self, path: Path, what: str, **facts: Any) -> None:
         beside = self.folder / WEIGHTS_BESIDE

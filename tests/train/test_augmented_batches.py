@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from waits import CountedWaits
 
 from subspace.mining import InputError
+from subspace.mining.errors import OwnCodeError
 from subspace.mining.manifest import Manifest
 from subspace.train import augmented_batches as module
 from subspace.train.augmented_batches import augment_batches, change_pixels
@@ -189,14 +190,18 @@ def floats(images, random):
     return images / 255
 def nothing(images, random):
     pass
+def bad(images, random):
+    raise ValueError("in the user's code")
 """
 
 
 @pytest.fixture
 def functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_changes.py").write_text(FUNCTIONS)
+    (tmp_path / "my_broken_changes.py").write_text("1 / 0\n")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delitem(sys.modules, "my_changes", raising=False)
+    for name in ("my_changes", "my_broken_changes"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
 
 
 @pytest.mark.usefixtures("functions")
@@ -213,6 +218,15 @@ def test_a_function_of_the_users_is_one_of_seed_step_and_place(store: ImageStore
     assert not torch.equal(twice[3].images, whole[3].images)
 
 
+@pytest.mark.parametrize("setting", ["hue", "blur"])
+def test_without_kornia_there_is_one_line_before_the_first_batch(
+    monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "kornia", None)
+    with pytest.raises(InputError, match=f"augment.{setting} needs kornia"):
+        module.ImageChanges(AugmentConfig.model_validate({setting: 0.1}), (0,), CPU)
+
+
 @pytest.mark.usefixtures("functions")
 @pytest.mark.parametrize(
     ("function", "message"),
@@ -227,6 +241,23 @@ def test_a_function_that_is_none_is_told_in_one_line(store: ImageStore, function
         changed(store, AugmentConfig(functions=(f"python:my_changes:{function}",)))
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.usefixtures("functions")
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("my_changes:bad", "raised ValueError: in the user's code"),
+        ("my_broken_changes:f", "raised ZeroDivisionError"),
+    ],
+)
+def test_an_error_in_a_function_has_the_users_traceback(
+    store: ImageStore, function: str, message: str
+) -> None:
+    with pytest.raises(OwnCodeError, match=f"python:{function} {message}") as error:
+        changed(store, AugmentConfig(functions=(f"python:{function}",)))
+    assert f"{function.split(':')[0]}.py" in error.value.traceback
+    assert "augmented_batches.py" not in error.value.traceback
 
 
 def test_a_batch_without_places_is_whole() -> None:

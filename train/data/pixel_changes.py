@@ -62,7 +62,7 @@ def saturate(images: Tensor, factors: Tensor) -> Tensor:
 
 def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
     """Turn the hue of each image by a share of the colour circle, float32[b]; kornia's `adjust_hue`."""
-    return _levels(_kornia("hue").enhance.adjust_hue(images / 255, turns * (2 * math.pi)).mul_(255))
+    return _levels(kornia_for("hue").enhance.adjust_hue(images / 255, turns * (2 * math.pi)).mul_(255))
 
 
 def grey(images: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ def blur(images: Tensor, taps: Tensor) -> Tensor:
     Args:
         taps: float32[b, 2R+1], multiples of 2^-16.
     """
-    filter2d = _kornia("blur").filters.filter2d
+    filter2d = kornia_for("blur").filters.filter2d
     for kernel in (taps[:, None, :], taps[:, :, None]):
         images = filter2d(images, kernel, border_type="replicate").round_()
     return images
@@ -137,8 +137,12 @@ def _levels(images: Tensor) -> Tensor:
     return images.round_().clamp_(0, 255)
 
 
-def _kornia(setting: str) -> ModuleType:
-    """kornia, imported here since that takes a while."""
+def kornia_for(setting: str) -> ModuleType:
+    """kornia, imported here since that takes a while.
+
+    Raises:
+        InputError: it cannot be imported.
+    """
     try:
         import kornia
     except ImportError as error:

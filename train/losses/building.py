@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...mining.errors import InputError
-from .own_losses import PML_PREFIX, build_own, check_own, find_own, is_own
+from .own_losses import PML_PREFIX, build_own, check_own, is_own
 from .registry import LOSSES, LossRow, check_settings, renamed_arguments
 
 if TYPE_CHECKING:
@@ -173,15 +173,27 @@ def build_loss(
     return loss
 
 
-def find_own_losses(expression: str, setting: str = "train.loss") -> None:
-    """Import what an expression names beside the losses of this folder, so that what is missing is known hours earlier.
+def try_own_losses(
+    expression: str,
+    arguments: Mapping[str, Mapping[str, Any]],
+    classes: NewClasses,
+    setting: str = "train.loss",
+) -> None:
+    """Build what an expression names beside the losses of this folder, so that what is wrong is known hours earlier.
+
+    Args:
+        classes: a few will do; nothing of them is kept.
 
     Raises:
-        InputError: there is no such module, function or package.
+        InputError: as `build_loss`.
+        OwnCodeError: the user's function raised an error.
     """
+    arguments = renamed_arguments(arguments, setting)
     for term in _parse(expression, setting):
         if is_own(term.name):
-            find_own(term.name, setting)
+            loss = _build(term.name, arguments, classes, setting)
+            if term.memory:
+                _build("xbm", arguments, classes, setting, loss=loss)
 
 
 def build_pretraining_loss(

@@ -75,6 +75,20 @@ class CrossBatchMemory(HostCounts, EmbeddingLoss):
         """The collapsed value of the wrapped loss."""
         return self.loss.collapsed_value
 
+    @property
+    def labels_are_places(self) -> bool:
+        """What the wrapped loss says; the memory only hands labels on."""
+        return self.loss.labels_are_places
+
+    @property
+    def begins_at_means(self) -> bool:
+        """What the wrapped loss says."""
+        return self.loss.begins_at_means
+
+    def begin_at(self, means_CD: Tensor) -> None:
+        """Let the wrapped loss begin there."""
+        self.loss.begin_at(means_CD)
+
     def rungs(self) -> Iterator[Rung]:
         """Yield the rungs of the wrapped loss."""
         yield from self.loss.rungs()

@@ -140,7 +140,7 @@ class OwnLoss(EmbeddingLoss):
 
     Raises:
         OwnCodeError: the module raised an error; its traceback is the user's part of it.
-        InputError: it returns no scalar, or on the CPU NaN or infinity.
+        InputError: it returns no scalar, one without gradient though the embeddings have one, or on the CPU NaN or infinity.
     """
 
     def __init__(self, module: nn.Module, spec: str, seed: int, miner: nn.Module | None = None) -> None:
@@ -166,7 +166,7 @@ class OwnLoss(EmbeddingLoss):
         if embeddings.device.type == "cpu":
             check_finite(embeddings)
         labels = labels if self._ours else to_device(labels.long(), embeddings.device)
-        with blamed(self.spec), seeded_globally(self.steps()):
+        with blamed(self.spec), seeded_globally(self.steps(), embeddings.device):
             more = references if self.miner is None else (self.miner(embeddings, labels),)
             value = self.module(embeddings, labels, *more)
         if not isinstance(value, Tensor) or value.ndim != 0:
@@ -175,6 +175,11 @@ class OwnLoss(EmbeddingLoss):
             )
             raise InputError(
                 f"{self.spec} returned a value of {what}: return a scalar tensor, such as the mean"
+            )
+        if embeddings.requires_grad and torch.is_grad_enabled() and not value.requires_grad:
+            raise InputError(
+                f"{self.spec} returned a value without gradient ({value.dtype}), so nothing would be learnt: compute it from the "
+                f"embeddings, without detach; where a batch teaches nothing, return embeddings.sum() * 0"
             )
         if value.device.type == "cpu" and not torch.isfinite(value):
             raise InputError(f"{self.spec} returned {value.item()} for embeddings that are finite")

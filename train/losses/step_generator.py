@@ -80,11 +80,19 @@ class StepSeeds(HostCounts):
 
 
 @contextmanager
-def seeded_globally(seed: int) -> Iterator[None]:
-    """Seed torch's and NumPy's global generators inside the block: for code that is not ours and draws from them."""
+def seeded_globally(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Seed torch's and NumPy's global generators inside the block: for code that is not ours and draws from them.
+
+    Args:
+        device: where it draws beside the CPU. Only a CUDA device has a generator of its own here, whose state lies on the host,
+            so nothing waits. `torch.manual_seed` would reseed those of every GPU, for good.
+    """
     numpy_state = np.random.get_state()  # noqa: NPY002  the user's code has no other
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    gpus = [device] if device is not None and device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
+        torch.default_generator.manual_seed(seed)
+        for gpu in gpus:
+            torch.cuda.default_generators[gpu.index].manual_seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002
         try:
             yield

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,6 +97,46 @@ def test_the_plan_of_a_round_and_of_the_start_are_told(finished_run: Path) -> No
     assert second["rounds"] == "2 rounds of 8 steps (round 1, counted from 0)"
     assert second["batches"] == "8 identities × 2 images, 8 steps in the last round"
     assert second["loss"] == "batch_ohnm"
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "I;16", "palette"])
+def test_the_code_of_the_card_takes_other_images_as_training_does(mode: str, tmp_path: Path) -> None:
+    network = build_backbone("small", embedding_size=8, seed=1)
+    export_checkpoint(
+        choose_checkpoint(saved(tmp_path, network)),
+        ExportRequest(("torch",)),
+        tmp_path / "out",
+        Console(quiet=True),
+    )
+    random = np.random.default_rng(0)
+    channels = {"RGBA": 4, "LA": 2}.get(mode)
+    path = tmp_path / "a.png"
+    if channels:
+        Image.fromarray(random.integers(0, 256, (40, 50, channels), dtype=np.uint8)).save(path)
+    elif mode == "I;16":
+        Image.fromarray(random.integers(0, 65536, (40, 50), dtype=np.uint16)).save(path)
+    else:
+        Image.fromarray(random.integers(0, 256, (40, 50), dtype=np.uint8)).convert("P").save(
+            path, transparency=7
+        )
+    names: dict[str, Any] = {}
+    code = CODE.findall((tmp_path / "out" / "model.md").read_text())[0]
+    exec(code[: code.index("images = np.stack")], names)  # noqa: S102  # as a reader of the card does
+    expected = decode_pixels(path.read_bytes(), network.input).transpose(2, 0, 1)
+    np.testing.assert_array_equal(names["pixels"](path), expected)
+
+
+def test_the_flip_test_is_told(exported: Path, finished_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(finished_run, tmp_path / "run", symlinks=True)
+    for words in (
+        ("eval", run, "eval.flip=true", "--force"),
+        ("export", run / "round-000" / "checkpoint", "--to", "safetensors"),
+    ):
+        done = subspace(*words)
+        assert done.returncode == 0, done.stderr
+    line = "its mirror image together (`eval.flip`)"
+    assert line in (run / "round-000" / "export" / "model.md").read_text()
+    assert line not in (exported / "model.md").read_text()
 
 
 def test_figures_of_another_network_are_not_told(finished_run: Path, tmp_path: Path) -> None:

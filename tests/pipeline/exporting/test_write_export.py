@@ -6,6 +6,7 @@ Covers pipeline/exporting/weights_file.py, pipeline/exporting/description.py and
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,7 @@ from subspace.pipeline.exporting.request import ExportRequest
 from subspace.pipeline.exporting.write_export import export_checkpoint
 from subspace.pipeline.inspection.folders import summarize_folder
 from subspace.train import ImageInput, build_backbone, load_network
+from subspace.train.data.images import BadImage
 
 QUIET = Console(quiet=True)
 
@@ -160,6 +162,29 @@ def test_a_network_without_images_is_quantised_unmeasured(checkpoint: Path, tmp_
         "loss not measured, no images: the checkpoint was made outside a run"
         in (tmp_path / "out" / "model.md").read_text()
     )
+
+
+def test_images_that_are_gone_leave_it_unmeasured_too(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = lambda store, image_id, input: BadImage(image_id, "gone")  # noqa: E731
+    monkeypatch.setattr("subspace.train.data.images.ImageStore.decode", gone)
+    chosen = choose_checkpoint(finished_run / "round-000" / "checkpoint")
+    export_checkpoint(chosen, ExportRequest(("onnx",), quantize="int8"), tmp_path / "out", QUIET)
+    card = (tmp_path / "out" / "model.md").read_text()
+    assert re.search(r"loss not measured, no images: [^/]*: none of [0-9]+ images can be read", card)
+
+
+def test_an_export_behind_a_link_leaves_the_link(checkpoint: Path, tmp_path: Path) -> None:
+    (target := tmp_path / "target").mkdir()
+    (link := tmp_path / "link").symlink_to(target)
+    for force in (False, True):
+        export_checkpoint(
+            choose_checkpoint(checkpoint), ExportRequest(("safetensors",)), link, QUIET, force=force
+        )
+        assert link.is_symlink()
+        assert (target / "model.md").is_file()
+    assert not list(tmp_path.glob(".*.old"))
 
 
 def test_weights_of_another_size_and_input_come_back(tmp_path: Path) -> None:

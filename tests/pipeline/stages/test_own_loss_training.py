@@ -29,6 +29,10 @@ class Late(Centres):
     def forward(self, embeddings, labels):
         return helper(labels)
 
+class Plain(torch.nn.Module):
+    def forward(self, embeddings, labels):
+        return embeddings.sum()
+
 def helper(labels):
     raise ValueError(f"no loss of {len(labels)} images")
 """
@@ -86,11 +90,14 @@ def test_the_users_error_shows_the_users_lines(run: Path, tmp_path: Path) -> Non
 
 
 def test_a_run_refuses_at_its_start_what_its_training_would(run: Path, tmp_path: Path) -> None:
-    for loss, message in (
-        ("python:users_training_losses:gone", "has no 'gone'"),
-        ("pml:TripletMarginLos", "did you mean pml:TripletMarginLoss?"),
+    for settings, message in (
+        (["train.loss=python:users_training_losses:gone"], "has no 'gone'"),
+        (["train.loss=pml:TripletMarginLos"], "did you mean pml:TripletMarginLoss?"),
+        ([f"train.loss={PML}", f"train.loss_args.{PML}.foo=3"], "unexpected keyword argument 'foo'"),
+        (["train.loss=xbm:python:users_training_losses:Plain"], "a memory cannot serve"),
+        (["train.augment.functions=[python:nope:f]"], "cannot import 'nope'"),
     ):
-        done = subspace("run", run, f"train.loss={loss}", cwd=tmp_path)
+        done = subspace("run", run, *settings, "--dry-run", cwd=tmp_path)
         assert done.returncode == 2
         assert message in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1

@@ -24,7 +24,7 @@ from subspace.train.losses import (
     build_pretraining_loss,
     check_loss,
 )
-from subspace.train.losses.building import find_own_losses
+from subspace.train.losses.building import try_own_losses
 from subspace.train.losses.own_losses import pml_losses
 from subspace.train.losses.step_generator import StepSeeds, seeded_globally
 
@@ -55,6 +55,11 @@ def softmax(num_classes, embedding_size):
     from subspace.train.losses import SoftmaxLoss
     return SoftmaxLoss(num_classes, embedding_size)
 
+class Placed(BatchOHNMLoss):
+    labels_are_places = True
+    def begin_at(self, means_CD):
+        self.centre = means_CD
+
 def number(): return 3
 def broken(): raise KeyError("in the user's code")
 
@@ -66,7 +71,10 @@ class Bad(torch.nn.Module):
     def forward(self, embeddings, labels):
         if self.kind == "raise":
             return embeddings @ labels
-        return {"vector": embeddings.sum(1), "nan": embeddings.sum() * torch.nan, "float": 1.5}[self.kind]
+        return {
+            "vector": embeddings.sum(1), "nan": embeddings.sum() * torch.nan, "float": 1.5,
+            "constant": torch.tensor(1.0), "int": torch.tensor(3), "detached": embeddings.detach().sum(),
+        }[self.kind]
 """
 
 
@@ -198,12 +206,21 @@ def test_wrong_names_are_refused_before_anything_is_imported(expression: str, me
 
 
 def test_what_is_missing_is_found_before_the_training() -> None:
-    find_own_losses("batch_ohnm + python:users_losses:ohnm + pml:CircleLoss")
+    try_own_losses("batch_ohnm + xbm:python:users_losses:ohnm + pml:CircleLoss", {}, NEW)
     with pytest.raises(InputError, match="has no 'gone'"):
-        find_own_losses("batch_ohnm + python:users_losses:gone")
+        try_own_losses("batch_ohnm + python:users_losses:gone", {}, NEW)
     with pytest.raises(OwnCodeError, match="ZeroDivisionError") as error:
-        find_own_losses("python:users_broken_losses:loss")
+        try_own_losses("python:users_broken_losses:loss", {}, NEW)
     assert "users_broken_losses.py" in error.value.traceback
+
+
+def test_a_memory_hands_on_what_a_loss_of_ones_own_asks_for() -> None:
+    identities = TrainingSet.from_means(
+        torch.eye(D)[:CLASSES], torch.zeros(CLASSES, dtype=torch.int64), seed=0
+    )
+    loss = build_loss("xbm:python:users_losses:Placed", {}, identities)
+    assert loss.labels_are_places
+    assert torch.equal(loss.loss.module.centre, torch.eye(D)[:CLASSES])
 
 
 def test_without_pytorch_metric_learning_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,7 +228,7 @@ def test_without_pytorch_metric_learning_there_is_one_line(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "pytorch_metric_learning.losses", None)
     check_loss("pml:TripletMarginLoss", {})
     with pytest.raises(InputError, match=r"which is missing: pip install 'subspace-mining\[pml\]'"):
-        find_own_losses("pml:TripletMarginLoss")
+        try_own_losses("pml:TripletMarginLoss", {}, NEW)
 
 
 @pytest.mark.parametrize(
@@ -229,6 +246,18 @@ def test_what_a_loss_returns_is_looked_at(kind: str, message: str) -> None:
         loss(embeddings_of(0), LABELS)
     with pytest.raises(InputError, match="hold NaN"):
         loss(embeddings_of(0) * torch.nan, LABELS)
+
+
+@pytest.mark.parametrize("kind", ["constant", "int", "detached"])
+def test_a_value_that_teaches_nothing_is_refused_where_it_should_teach(kind: str) -> None:
+    name = "python:users_losses:Bad"
+    loss = build_loss(name, {name: {"kind": kind}}, NEW)
+    embeddings = embeddings_of(0).requires_grad_()
+    with pytest.raises(InputError, match=f"{name} returned a value without gradient") as error:
+        loss(embeddings, LABELS)
+    assert "\n" not in str(error.value)
+    with torch.no_grad():
+        loss(embeddings, LABELS)
 
 
 def test_an_error_of_the_users_has_the_users_traceback() -> None:

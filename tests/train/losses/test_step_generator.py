@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from subspace.mining.errors import InputError
-from subspace.train.losses.step_generator import StepSeeds, random_numbers
+from subspace.train.losses.step_generator import StepSeeds, random_numbers, seeded_globally
 
 
 def seeds(steps: StepSeeds, n: int) -> list[int]:
@@ -46,6 +46,32 @@ def test_a_step_does_not_ask_the_device() -> None:
     steps()
     steps.to(torch.device("meta"))  # has no numbers to ask for
     assert steps() == seeds(StepSeeds(3, "a"), 2)[1]
+
+
+def test_what_is_seeded_globally_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    reseeded: list[int] = []
+    monkeypatch.setattr("torch.cuda.manual_seed_all", reseeded.append)
+    before = torch.get_rng_state()
+    with seeded_globally(7, torch.device("cpu")):
+        drawn = torch.rand(3)
+    assert torch.equal(drawn, torch.rand(3, generator=torch.Generator().manual_seed(7)))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert reseeded == []  # generators of GPUs would stay reseeded
+
+
+@pytest.mark.cuda
+def test_on_a_gpu_it_is_put_back_without_waiting() -> None:
+    gpu = torch.empty(1, device="cuda").device
+    before = torch.cuda.get_rng_state(gpu)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        with seeded_globally(7, gpu):
+            drawn = torch.rand(3, device=gpu)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    own = torch.Generator(gpu).manual_seed(7)
+    assert torch.equal(drawn, torch.rand(3, device=gpu, generator=own))
+    assert torch.equal(torch.cuda.get_rng_state(gpu), before)
 
 
 def test_random_numbers_are_a_function_of_place_and_seed() -> None:
