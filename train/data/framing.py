@@ -82,7 +82,8 @@ def framed(
     left, top, right, bottom = (0.0, 0.0, *size) if box is None else box
     wanted = resized_shape(max(1, round(right - left)), max(1, round(bottom - top)), input)
     if input.resize == "crop" and wanted != (input.width, input.height):
-        # Only what is kept is resized: all of a long image would not fit in memory. The pixels are those of resizing all.
+        # Only what is kept is resized, as all of a long image would not fit in memory; pixels differ from those of resizing
+        # all by rounding.
         x, y = (right - left) / wanted[0], (bottom - top) / wanted[1]
         left += round((wanted[0] - input.width) / 2) * x
         top += round((wanted[1] - input.height) / 2) * y
