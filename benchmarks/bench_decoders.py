@@ -14,9 +14,9 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
+from subspace.train.data.image_input import ImageInput
 from subspace.train.data.images import decode_pixels
 from subspace.train.data.jpeg import jpeg_decoder
-from subspace.train.image_input import ImageInput
 
 IMAGES, ROUNDS = 100, 9
 SHAPES = ((112, 112), (160, 112), (250, 112), (640, 224))

@@ -20,12 +20,12 @@ from ..mining.errors import InputError, SubspaceWarning
 from ..mining.evaluation.settings import EvalConfig, ValidationConfig
 from ..mining.planning.settings import PlanConfig
 from ..mining.settings import Settings
+from ..train.data.preprocess_config import PreprocessConfig
 from ..train.data.settings import AugmentConfig, DecoderSetting
 from ..train.losses.building import check_loss, check_pretraining_loss
 from ..train.losses.registry import renamed_arguments
 from ..train.networks.registry import SPECS_IN_WORDS, check_network
 from ..train.optimizer_config import OptimizerConfig
-from ..train.preprocess_config import PreprocessConfig
 from ..train.training_config import LoaderConfig, PrecisionSetting, ReclusterConfig, TrainConfig, Workers
 from .early_stop import EarlyStopConfig
 from .schedule_config import ScheduleConfig

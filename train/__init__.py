@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # the same names once more, for type checkers and editors
     from .data.batches import ImageBatch as ImageBatch
     from .data.batches import ImageChunks as ImageChunks
     from .data.batches import load_batches as load_batches
+    from .data.image_input import ImageInput as ImageInput
     from .data.images import ImageStore as ImageStore
     from .data.plan_reader import Plan as Plan
     from .data.plan_sampler import PlanBatchSampler as PlanBatchSampler
@@ -24,7 +25,6 @@ if TYPE_CHECKING:  # the same names once more, for type checkers and editors
     from .devices import pick_device as pick_device
     from .embedder import EmbeddedBatch as EmbeddedBatch
     from .embedder import embed as embed
-    from .image_input import ImageInput as ImageInput
     from .losses.batch_ohnm import BatchOHNMLoss as BatchOHNMLoss
     from .losses.building import build_loss as build_loss
     from .losses.class_losses import ArcFaceLoss as ArcFaceLoss
@@ -46,7 +46,7 @@ _NAMES = {
     "data.shares": ["gather_batch"],
     "devices": ["pick_device"],
     "embedder": ["EmbeddedBatch", "embed"],
-    "image_input": ["ImageInput"],
+    "data.image_input": ["ImageInput"],
     "losses.batch_ohnm": ["BatchOHNMLoss"],
     "losses.building": ["build_loss"],
     "losses.class_losses": ["ArcFaceLoss", "CosFaceLoss", "SoftmaxLoss"],

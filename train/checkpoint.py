@@ -27,11 +27,11 @@ from ..mining.artifacts import whole_folder
 from ..mining.errors import InputError
 from . import distributed
 from .checkpoint_meta import CheckpointMeta, read_meta
+from .data.preprocess_config import PreprocessConfig
 from .networks.backbone import Backbone
 from .networks.building import build_backbone
 from .networks.frozen import FrozenNetwork
 from .networks.registry import CHECKPOINT_PREFIX, check_network, kept_as, spec_in
-from .preprocess_config import PreprocessConfig
 from .running_means import RunningMeans
 from .training_state import TrainingState
 

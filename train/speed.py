@@ -26,10 +26,10 @@ from torch import nn
 from ..mining.errors import SubspaceWarning
 from .augmented_batches import ImageChanges
 from .data.batches import ImageBatch
+from .data.image_input import ImageInput
 from .data.images import ImageStore, decode_pixels
 from .data.settings import AugmentConfig
 from .devices import Arithmetic, autocast, settled
-from .image_input import ImageInput
 from .networks.backbone import Backbone
 from .training_config import PrecisionSetting, Workers
 from .workers import worker_count

@@ -10,7 +10,7 @@ import torch
 
 from ...mining.errors import InputError
 from ...mining.fingerprints import CODE_VERSION
-from ...train.image_input import ImageInput
+from ...train.data.image_input import ImageInput
 from .agreement import Embedder
 from .description import INPUT, OUTPUT
 from .request import WEIGHTS_BESIDE

@@ -9,8 +9,8 @@ import numpy as np
 from ...mining.errors import InputError
 from ...mining.manifest import Manifest
 from ...mining.randomness import generator
+from ...train.data.image_input import ImageInput
 from ...train.data.images import BadImage, ImageStore
-from ...train.image_input import ImageInput
 from ..config import RunConfig
 from ..stages.held_out import HeldOut
 

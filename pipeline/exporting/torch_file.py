@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...train.image_input import ImageInput
+from ...train.data.image_input import ImageInput
 from .agreement import Embedder
 from .traced_program import quiet
 

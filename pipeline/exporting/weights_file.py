@@ -11,9 +11,9 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save
 
+from ...train.data.preprocess_config import PreprocessConfig
 from ...train.networks.backbone import Backbone
 from ...train.networks.building import build_backbone
-from ...train.preprocess_config import PreprocessConfig
 from .agreement import Embedder, embed_with_torch
 
 

@@ -22,7 +22,7 @@ from subspace.mining.errors import InputError
 from subspace.train.checkpoint import load_network, load_state, save_checkpoint
 from subspace.train.checkpoint_meta import CheckpointMeta, read_meta
 from subspace.train.data.batches import ImageBatch
-from subspace.train.image_input import ImageInput
+from subspace.train.data.image_input import ImageInput
 from subspace.train.loop import train_steps
 from subspace.train.losses.batch_ohnm import BatchOHNMLoss
 from subspace.train.losses.class_losses import SoftmaxLoss

@@ -1,6 +1,8 @@
 """Planned batches: read by step, shared out, decoded, changed at random.
 
 settings       what decodes images, and how training images change at random: settings, without torch
+image_input    what a network expects of its images: size, resize rule, mean and std
+preprocess_config  the same as settings, without torch
 images         an image by its number, from wherever it lies, to a uint8 array
 framing        an image of any size to the pixels of a network: its box, resized, cropped or padded
 image_files    bytes of many images, in the order in which they lie in their files

@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 from ...mining.errors import InputError
 from ...mining.randomness import generator
 from ..distributed import share
-from ..image_input import ImageInput
 from .augmentation import augmented
+from .image_input import ImageInput
 from .images import BadImage, ImageStore
 from .plan_reader import each_once
 from .settings import AugmentConfig

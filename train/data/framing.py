@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from ..image_input import ImageInput
+from .image_input import ImageInput
 
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom in pixels of the upright image; right and bottom are exclusive, as in Pillow."""

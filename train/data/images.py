@@ -19,9 +19,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from ...mining.errors import InputError
 from ...mining.manifest import Manifest
 from ...mining.remote import is_url, joined_url
-from ..image_input import ImageInput
 from .framing import Box, clipped, detail_wanted, framed, scaled_box
 from .image_files import Piece, read_pieces
+from .image_input import ImageInput
 from .jpeg import JpegDecoder, jpeg_decoder, plain_jpeg
 from .settings import DecoderSetting
 

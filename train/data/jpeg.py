@@ -19,8 +19,8 @@ import numpy as np
 from PIL import Image
 
 from ...mining.errors import InputError
-from ..image_input import ImageInput
 from .framing import Box, clipped, detail_wanted, framed, scaled_box
+from .image_input import ImageInput
 from .settings import DecoderSetting
 
 Decoded = Image.Image | np.ndarray | None

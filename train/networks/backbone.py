@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...mining.errors import InputError
-from ..image_input import ImageInput
+from ..data.image_input import ImageInput
 
 
 class Backbone(nn.Module):

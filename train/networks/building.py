@@ -9,7 +9,7 @@ from importlib import import_module
 import torch
 
 from ...mining.errors import InputError
-from ..preprocess_config import PreprocessConfig
+from ..data.preprocess_config import PreprocessConfig
 from .backbone import Backbone
 from .registry import CHECKPOINT_PREFIX, NETWORKS, PRETRAINED, check_network, kind_of
 from .weights_file import load_weights

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...mining.errors import InputError
-from ..image_input import ImageInput
-from ..preprocess_config import PreprocessConfig
+from ..data.image_input import ImageInput
+from ..data.preprocess_config import PreprocessConfig
 from .backbone import Backbone
 
 DESCRIPTION = "description.json"

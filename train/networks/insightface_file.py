@@ -10,8 +10,8 @@ from pathlib import Path
 from torch import Tensor
 
 from ...mining.errors import InputError
-from ..image_input import ImageInput
-from ..preprocess_config import PreprocessConfig
+from ..data.image_input import ImageInput
+from ..data.preprocess_config import PreprocessConfig
 from .backbone import Backbone
 from .iresnet import IRESNET_BLOCKS, build_iresnet
 from .mobilefacenet import MobileFaceNet

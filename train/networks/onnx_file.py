@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ...mining.errors import InputError, SubspaceWarning
-from ..preprocess_config import PreprocessConfig
+from ..data.preprocess_config import PreprocessConfig
 from .backbone import Backbone
 from .frozen import FrozenNetwork, Signature, frozen_backbone, one_line
 from .registry import path_and_part

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ...mining.errors import InputError
-from ..image_input import ImageInput
+from ..data.image_input import ImageInput
 from ..user_functions import PYTHON_PREFIX, module_and_function
 
 CHECKPOINT_PREFIX = "checkpoint:"

@@ -18,8 +18,8 @@ import torch
 from torch import nn
 
 from ...mining.errors import InputError
-from ..image_input import ImageInput
-from ..preprocess_config import PreprocessConfig
+from ..data.image_input import ImageInput
+from ..data.preprocess_config import PreprocessConfig
 from .backbone import Backbone
 from .frozen import one_line
 

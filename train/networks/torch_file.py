@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ...mining.errors import InputError
-from ..preprocess_config import PreprocessConfig
+from ..data.preprocess_config import PreprocessConfig
 from .backbone import Backbone
 from .frozen import DESCRIPTION, FrozenNetwork, Signature, frozen_backbone, one_line, read_bytes
 

@@ -9,8 +9,8 @@ from typing import Any
 from torch import nn
 
 from ...mining.errors import InputError
-from ..image_input import ImageInput
-from ..preprocess_config import PreprocessConfig
+from ..data.image_input import ImageInput
+from ..data.preprocess_config import PreprocessConfig
 from ..user_functions import PYTHON_PREFIX, current_directory_first, find_function, with_article
 from .backbone import Backbone
 

@@ -22,7 +22,7 @@ from subspace.pipeline.exporting.request import ExportRequest
 from subspace.pipeline.exporting.write_export import export_checkpoint
 from subspace.train import Backbone, ImageInput, build_backbone
 from subspace.train.data.images import decode_pixels
-from subspace.train.preprocess_config import PreprocessConfig
+from subspace.train.data.preprocess_config import PreprocessConfig
 
 CODE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INPUTS = {

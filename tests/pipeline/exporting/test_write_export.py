@@ -188,7 +188,7 @@ def test_an_export_behind_a_link_leaves_the_link(checkpoint: Path, tmp_path: Pat
 
 
 def test_weights_of_another_size_and_input_come_back(tmp_path: Path) -> None:
-    from subspace.train.preprocess_config import PreprocessConfig
+    from subspace.train.data.preprocess_config import PreprocessConfig
 
     preprocess = PreprocessConfig(size=(48, 64), channels="BGR")
     checkpoint = saved(tmp_path, build_backbone("iresnet18", embedding_size=8, preprocess=preprocess))

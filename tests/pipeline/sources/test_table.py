@@ -26,7 +26,7 @@ from subspace.pipeline.sources.ingest import ingest_images
 from subspace.pipeline.sources.label_text import flag_column, text_column, whole_numbers
 from subspace.pipeline.sources.options import IngestOptions
 from subspace.train import ImageStore
-from subspace.train.image_input import ImageInput
+from subspace.train.data.image_input import ImageInput
 
 Rows = dict[str, list[Any]]
 

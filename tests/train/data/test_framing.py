@@ -15,8 +15,8 @@ from PIL import Image
 
 from subspace.mining.manifest import Manifest
 from subspace.train.data.framing import resized_shape
+from subspace.train.data.image_input import ImageInput
 from subspace.train.data.images import BadImage, ImageStore, decode_pixels
-from subspace.train.image_input import ImageInput
 
 
 def smooth(width: int, height: int) -> Image.Image:

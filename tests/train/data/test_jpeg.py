@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from subspace.mining.errors import InputError
+from subspace.train.data.image_input import ImageInput
 from subspace.train.data.jpeg import JpegDecoder, jpeg_decoder, plain_jpeg
-from subspace.train.image_input import ImageInput
 
 MANY = 10**8
 DECODERS = [jpeg_decoder("pillow"), jpeg_decoder("simplejpeg")]

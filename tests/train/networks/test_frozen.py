@@ -21,11 +21,11 @@ from torch import nn
 
 from subspace.mining.errors import InputError
 from subspace.train import CheckpointMeta, ImageBatch, embed, load_network, save_checkpoint
-from subspace.train.image_input import ImageInput
+from subspace.train.data.image_input import ImageInput
+from subspace.train.data.preprocess_config import PreprocessConfig
 from subspace.train.networks.backbone import Backbone
 from subspace.train.networks.building import build_backbone
 from subspace.train.networks.frozen import FrozenNetwork
-from subspace.train.preprocess_config import PreprocessConfig
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

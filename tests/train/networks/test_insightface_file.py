@@ -9,10 +9,10 @@ import torch
 from published_networks import iresnet, mobilefacenet, random_weights
 
 from subspace.mining.errors import InputError
+from subspace.train.data.preprocess_config import PreprocessConfig
 from subspace.train.networks.building import build_backbone
 from subspace.train.networks.iresnet import build_iresnet
 from subspace.train.networks.mobilefacenet import MobileFaceNet
-from subspace.train.preprocess_config import PreprocessConfig
 
 IMAGES = torch.randn(2, 3, 112, 112, generator=torch.Generator().manual_seed(1))
 

@@ -13,11 +13,11 @@ from torch.nn import functional
 
 from subspace.mining.errors import InputError
 from subspace.train import CheckpointMeta, load_network, save_checkpoint
-from subspace.train.image_input import ImageInput
+from subspace.train.data.image_input import ImageInput
+from subspace.train.data.preprocess_config import PreprocessConfig
 from subspace.train.networks.building import build_backbone
 from subspace.train.networks.head import head_parameters
 from subspace.train.networks.timm_networks import import_timm
-from subspace.train.preprocess_config import PreprocessConfig
 
 try:
     timm = import_timm()

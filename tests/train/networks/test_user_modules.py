@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from subspace.mining.errors import InputError
-from subspace.train.image_input import ImageInput
+from subspace.train.data.image_input import ImageInput
+from subspace.train.data.preprocess_config import PreprocessConfig
 from subspace.train.networks.building import build_backbone
-from subspace.train.preprocess_config import PreprocessConfig
 
 USERS_MODULE = """
 import torch

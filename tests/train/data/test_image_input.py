@@ -1,4 +1,4 @@
-"""What a network says of its images: values checked, carried through JSON, applied as the formula has it. Covers train/preprocess_config.py, too."""
+"""What a network says of its images: values checked, carried through JSON, applied as the formula has it. Covers train/data/preprocess_config.py, too."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from subspace.mining.errors import InputError
 from subspace.train.checkpoint import load_network, save_checkpoint
 from subspace.train.checkpoint_meta import CheckpointMeta, read_meta
-from subspace.train.image_input import ImageInput
+from subspace.train.data.image_input import ImageInput
+from subspace.train.data.preprocess_config import PreprocessConfig
 from subspace.train.networks.building import build_backbone
-from subspace.train.preprocess_config import PreprocessConfig
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from ..mining.errors import InputError
+from ...mining.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from ..mining.errors import InputError
-from ..mining.settings import Settings
+from ...mining.errors import InputError
+from ...mining.settings import Settings
 from .image_input import ChannelOrder, ImageInput, Interpolation, ResizeRule
 
 
