@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from subspace.mining import Manifest
-from subspace.pipeline.config import load_config
+from subspace.pipeline.configuration.config_file import load_config
 
 RECIPE = Path(__file__).resolve().parent.parent / "data_manifests" / "emoji"
 sys.path[:0] = [str(RECIPE)]

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from subspace.mining import Manifest
-from subspace.pipeline.config import load_config
+from subspace.pipeline.configuration.config_file import load_config
 
 ROWS, COLUMNS, SCALE, GAP = 10, 22, 2, 4
 

@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 
 from subspace.mining.settings import Settings
-from subspace.pipeline.config import RunConfig
+from subspace.pipeline.configuration.config import RunConfig
 from subspace.train.losses.registry import LOSSES
 
 DOCS = Path(__file__).resolve().parent

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from ..mining.lazy_names import import_on_first_use
 
 if TYPE_CHECKING:  # the same names once more, for type checkers and editors
-    from .config import load_config as load_config
+    from .configuration.config_file import load_config as load_config
     from .rounds import run_rounds as run_rounds
     from .run_directory import RunDirectory as RunDirectory
     from .stages.context import Context as Context
 
 _NAMES = {
-    "config": ["load_config"],
+    "configuration.config_file": ["load_config"],
     "rounds": ["run_rounds"],
     "run_directory": ["RunDirectory"],
     "stages.context": ["Context"],

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..mining.artifacts import point_to, read_json, write_json
 from ..mining.errors import InputError
-from .early_stop import EarlyStopConfig, best_of
+from .configuration.early_stop import EarlyStopConfig, best_of
 from .run_directory import RunDirectory
 from .stage_folder import CHECKPOINT, StageFolder
 

@@ -9,7 +9,8 @@ from typing import Any
 from ..mining.artifacts import remove
 from ..mining.errors import InputError
 from ..mining.manifest import Manifest
-from .config import RunConfig, load_config, parse_config, write_config
+from .configuration.config import RunConfig
+from .configuration.config_file import load_config, parse_config, write_config
 from .console import aligned
 from .learning_rate.families import SEARCHED_RATES
 from .options import Options

@@ -12,7 +12,7 @@ from ..train.memory_errors import Shortage, shortage_of
 from .console import amount
 
 if TYPE_CHECKING:
-    from .config import RunConfig
+    from .configuration.config import RunConfig
 
 LEAST_CHUNK = 4
 MEMINFO = "/proc/meminfo"

@@ -18,7 +18,7 @@ from ..train.networks.registry import (
     path_and_part,
     refuse_training,
 )
-from .config import RunConfig
+from .configuration.config import RunConfig
 from .run_directory import RunDirectory
 
 if TYPE_CHECKING:

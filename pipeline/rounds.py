@@ -16,7 +16,7 @@ from ..mining.manifest import Manifest
 from ..train.losses.building import NewClasses, try_own_losses
 from ..train.monitoring.open_trackers import check_trackers
 from .best import Standing, metric_is_known
-from .config import RunConfig
+from .configuration.config import RunConfig
 from .console import counted
 from .network_identity import refuse_frozen
 from .stages.context import Context

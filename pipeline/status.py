@@ -14,7 +14,7 @@ from ..mining.errors import InputError, StaleArtifactError
 from ..train.monitoring.metrics_file import read_metrics
 from ..train.monitoring.phase_seconds import sum_phases
 from .best import kept_best
-from .config import RunConfig
+from .configuration.config import RunConfig
 from .console import aligned, duration, percent
 from .learning_rate.verdict import newest_in_words
 from .run_directory import RunDirectory

@@ -84,7 +84,7 @@ def import_graph(inside_functions: bool = False) -> dict[str, set[str]]:
 
 
 def unit_of(module: str) -> str:
-    """pipeline.stages of pipeline.stages.graph; pipeline.config of itself."""
+    """pipeline.stages of pipeline.stages.graph; pipeline.console of itself."""
     return ".".join(module.split(".")[:2])
 
 

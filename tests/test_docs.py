@@ -20,8 +20,8 @@ from conftest import REPOSITORY
 from subspace.mining.schemas import DUPLICATES, IDENTITIES, PLAN, SUBSPACES
 from subspace.mining.settings import Settings
 from subspace.pipeline.cli import app
-from subspace.pipeline.config import RunConfig
-from subspace.pipeline.schedule_config import JobConfig
+from subspace.pipeline.configuration.config import RunConfig
+from subspace.pipeline.configuration.schedule_config import JobConfig
 from subspace.pipeline.stages.graph import job_names
 from subspace.train.losses.registry import LOSSES
 

@@ -88,9 +88,9 @@ def working(
 
     from ...mining.errors import InputError
     from ..child_processes import PARENT
+    from ..configuration.overrides import keep_overrides
     from ..console import Console
     from ..options import Options
-    from ..overrides import keep_overrides
     from ..run_directory import RunDirectory
     from ..schedulers.job_requests import check_requests
     from ..schedulers.submission import submitted_with

@@ -162,7 +162,7 @@ def _examine_checkpoint(
     """Metrics of a checkpoint on the test identities of its manifest; none in a dry run."""
     from ...mining.manifest import Manifest
     from ...train.checkpoint_meta import read_meta
-    from ..config import parse_config
+    from ..configuration.config_file import parse_config
     from ..console import Console
     from ..options import Options
     from ..stages.held_out import HeldOut

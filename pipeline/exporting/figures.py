@@ -10,7 +10,8 @@ import numpy as np
 from ...mining.artifacts import read_json
 from ...mining.errors import SubspaceError
 from ...mining.manifest import Manifest
-from ..config import DataConfig, RunConfig, parse_config
+from ..configuration.config import DataConfig, RunConfig
+from ..configuration.config_file import parse_config
 from ..stages.evaluate import in_percent
 from .chosen_checkpoint import ChosenCheckpoint
 

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from ...mining.manifest import Manifest
 from ...train.networks.backbone import Backbone
-from ..config import RunConfig
+from ..configuration.config import RunConfig
 from ..console import amount
 from .chosen_checkpoint import ChosenCheckpoint
 from .description import INPUT, OUTPUT

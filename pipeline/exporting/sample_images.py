@@ -11,7 +11,7 @@ from ...mining.manifest import Manifest
 from ...mining.randomness import generator
 from ...train.data.image_input import ImageInput
 from ...train.data.images import BadImage, ImageStore
-from ..config import RunConfig
+from ..configuration.config import RunConfig
 from ..stages.held_out import HeldOut
 
 IDENTITIES = 256

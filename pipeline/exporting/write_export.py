@@ -12,7 +12,7 @@ from ...mining.manifest import Manifest
 from ...train.checkpoint import load_network
 from ...train.networks.backbone import Backbone
 from ...train.networks.registry import CHECKPOINT_PREFIX
-from ..config import RunConfig
+from ..configuration.config import RunConfig
 from ..console import Console, amount
 from .agreement import Reference, largest_difference, references
 from .chosen_checkpoint import ChosenCheckpoint

@@ -30,7 +30,7 @@ def summarize_network(spec: str, overrides: Sequence[str] = ()) -> Summary:
     import torch
 
     from ...train.checkpoint import load_network
-    from ..config import parse_config
+    from ..configuration.config_file import parse_config
     from ..new_run.network_facts import examine_network
 
     config = parse_config({"manifest": "", "model": spec}, overrides, "subspace inspect")

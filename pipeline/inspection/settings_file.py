@@ -64,7 +64,8 @@ def written(value: Any) -> str:
 
 
 def _settings(path: Path) -> Summary:
-    from ..config import RunConfig, load_config
+    from ..configuration.config import RunConfig
+    from ..configuration.config_file import load_config
 
     config = load_config(path)
     here = config.model_dump(mode="json")

@@ -16,8 +16,8 @@ from ...mining.artifacts import write_text
 from ...mining.errors import InputError
 from ...mining.fingerprints import CODE_VERSION
 from ..best import metric_is_known
+from ..configuration.overrides import keep_overrides
 from ..console import counted
-from ..overrides import keep_overrides
 from ..rounds import check_identities
 from ..stages.context import Context
 from ..stages.evaluate import validate_fields

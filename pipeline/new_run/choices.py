@@ -8,7 +8,7 @@ from typing import Any
 
 from ...mining.errors import InputError
 from ...mining.manifest import Manifest
-from ..config import RunConfig
+from ..configuration.config import RunConfig
 from ..learning_rate.families import SEARCHED_RATES, family_of
 
 HELD_OUT = ("test", "val", "query", "gallery")

@@ -16,9 +16,10 @@ from ...mining.manifest import Manifest
 from ...train.checkpoint import load_network
 from ...train.networks.registry import CHECKPOINT_PREFIX, PRETRAINED, file_of, kept_as, path_and_part
 from ...train.optimizer_config import OptimizerConfig
-from ..config import RunConfig, parse_config, write_config
+from ..configuration.config import RunConfig
+from ..configuration.config_file import parse_config, write_config
+from ..configuration.overrides import FALLS_WITH
 from ..console import counted
-from ..overrides import FALLS_WITH
 from ..rounds import check_identities
 from ..run_directory import RunDirectory
 from ..schedulers.job_requests import check_requests

@@ -12,7 +12,7 @@ from ...train.networks.backbone import Backbone, check_embedding
 from ...train.networks.frozen import FrozenNetwork
 from ...train.networks.head import head_parameters
 from ...train.optimizer_config import OptimizerConfig
-from ..config import RunConfig
+from ..configuration.config import RunConfig
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...mining.errors import InputError
-from ..schedule_config import JobConfig, ScheduleConfig
+from ..configuration.schedule_config import JobConfig, ScheduleConfig
 from ..stages.graph import STAGES, job_names
 
 

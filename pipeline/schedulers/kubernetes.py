@@ -16,9 +16,9 @@ from typing import NoReturn
 
 from ...mining.artifacts import write_text
 from ...mining.remote import is_url
+from ..configuration.schedule_config import ScheduleConfig
 from ..console import counted
 from ..run_directory import RunDirectory
-from ..schedule_config import ScheduleConfig
 from ..stages.context import Context
 from .job_requests import processes_in_all
 from .jobs import Job

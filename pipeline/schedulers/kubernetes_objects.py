@@ -16,8 +16,8 @@ from typing import Any
 
 import yaml
 
+from ..configuration.schedule_config import ScheduleConfig
 from ..run_directory import RunDirectory
-from ..schedule_config import ScheduleConfig
 from .job_requests import job_request, processes_in_all
 from .jobs import Job
 from .pod_scripts import GROUP

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from ..schedule_config import ScheduleConfig
+from ..configuration.schedule_config import ScheduleConfig
 from .job_requests import job_request, processes_in_all
 from .jobs import Job, ranges
 

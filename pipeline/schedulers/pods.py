@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ...mining.errors import InputError
+from ..configuration.schedule_config import JobConfig, ScheduleConfig
 from ..run_directory import RunDirectory
-from ..schedule_config import JobConfig, ScheduleConfig
 from ..stages.graph import STAGES
 from .job_requests import job_request, processes_in_all
 from .jobs import Job

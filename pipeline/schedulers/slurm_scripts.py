@@ -13,8 +13,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from ..configuration.schedule_config import JobConfig, ScheduleConfig
 from ..run_directory import RunDirectory
-from ..schedule_config import JobConfig, ScheduleConfig
 from .job_requests import job_request, processes_in_all
 from .jobs import Job, ranges
 from .submission import Task

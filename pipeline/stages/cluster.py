@@ -15,7 +15,7 @@ from ...mining.clustering.settings import SAMPLE_BYTES, SubspaceConfig, subspace
 from ...mining.parquet_tables import read_parquet, write_parquet
 from ...mining.randomness import derived_seed
 from ...mining.schemas import CENTROIDS, DUPLICATES, SUBSPACES, vector
-from ..config import RunConfig
+from ..configuration.config import RunConfig
 from ..console import about, amount, counted
 from .context import Context
 from .graph import row

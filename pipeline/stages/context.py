@@ -8,9 +8,10 @@ from pathlib import Path
 
 from ...mining.errors import InputError
 from ...mining.manifest import Manifest
-from ..config import RunConfig, load_config
+from ..configuration.config import RunConfig
+from ..configuration.config_file import load_config
+from ..configuration.overrides import kept_overrides
 from ..options import Options
-from ..overrides import kept_overrides
 from ..run_directory import RunDirectory
 from ..stage_folder import StageFolder
 

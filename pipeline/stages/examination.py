@@ -19,7 +19,7 @@ from ...train.embedder import embed
 from ...train.networks.backbone import Backbone
 from ...train.networks.registry import CHECKPOINT_PREFIX
 from ...train.workers import worker_count
-from ..config import RunConfig
+from ..configuration.config import RunConfig
 from ..options import Options
 from .held_out import HeldOut
 

@@ -12,7 +12,7 @@ from ...mining.evaluation.pairs import evaluation_pairs
 from ...mining.evaluation.settings import EvalConfig, ValidationConfig
 from ...mining.manifest import Manifest
 from ...mining.randomness import derived_seed, generator
-from ..config import RunConfig
+from ..configuration.config import RunConfig
 from .stage import flat_fields
 
 

@@ -20,7 +20,7 @@ from ...mining.schemas import IDENTITIES, TableKind
 from ..stage_folder import StageFolder
 
 if TYPE_CHECKING:
-    from ..config import ExtractConfig
+    from ..configuration.config import ExtractConfig
 
 
 @dataclass(frozen=True)

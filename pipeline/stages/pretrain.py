@@ -13,7 +13,7 @@ from ...mining.randomness import derived_seed, generator
 from ...train.checkpoint_meta import CheckpointMeta
 from ...train.losses.registry import fingerprint_arguments
 from ...train.training_config import UNIMPORTANT
-from ..config import RunConfig
+from ..configuration.config import RunConfig
 from ..network_identity import network_fields, network_files, refuse_frozen
 from .context import Context
 from .graph import row

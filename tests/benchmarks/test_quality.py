@@ -14,7 +14,7 @@ from glyph_sets import REPOSITORY, WIDE, GlyphSet
 from one_row import RESULTS, WORK, Row
 from table import read_results, table
 
-from subspace.pipeline.config import parse_config
+from subspace.pipeline.configuration.config_file import parse_config
 
 QUALITY = REPOSITORY / "benchmarks" / "quality"
 

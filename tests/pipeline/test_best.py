@@ -10,7 +10,7 @@ from conftest import QUICK, subspace
 
 from subspace.mining import InputError
 from subspace.pipeline.best import Standing
-from subspace.pipeline.early_stop import EarlyStopConfig
+from subspace.pipeline.configuration.early_stop import EarlyStopConfig
 from subspace.pipeline.run_directory import RunDirectory
 from subspace.pipeline.stage_folder import StageFolder
 from subspace.train import load_network

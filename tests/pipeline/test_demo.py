@@ -10,7 +10,7 @@ import pytest
 from subspace.mining import InputError
 from subspace.mining.artifacts import read_json
 from subspace.pipeline import demo
-from subspace.pipeline.config import load_config
+from subspace.pipeline.configuration.config_file import load_config
 from subspace.pipeline.console import Console
 from subspace.pipeline.options import Options
 

@@ -13,7 +13,8 @@ from conftest import QUICK, subspace
 
 from subspace.mining.errors import InputError
 from subspace.pipeline import cli
-from subspace.pipeline.config import RunConfig, parse_config
+from subspace.pipeline.configuration.config import RunConfig
+from subspace.pipeline.configuration.config_file import parse_config
 from subspace.pipeline.memory_advice import free_memory, in_words, shortages_in_words
 from subspace.train.losses import MultiSimilarityLoss
 from subspace.train.memory_errors import Shortage

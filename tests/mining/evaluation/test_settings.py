@@ -9,7 +9,7 @@ import pytest
 
 from subspace.mining.errors import InputError
 from subspace.mining.evaluation.settings import EvalConfig, ValidationConfig
-from subspace.pipeline.config import parse_config
+from subspace.pipeline.configuration.config_file import parse_config
 
 
 def test_without_names_they_are_those_of_ks_and_fars() -> None:

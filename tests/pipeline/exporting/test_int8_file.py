@@ -12,7 +12,7 @@ import pytest
 from conftest import subspace
 
 from subspace.mining import InputError, Manifest
-from subspace.pipeline.config import load_config
+from subspace.pipeline.configuration.config_file import load_config
 from subspace.pipeline.exporting.int8_file import int8_loss
 from subspace.pipeline.exporting.sample_images import SampleImages, draw_samples
 from subspace.train import ImageInput

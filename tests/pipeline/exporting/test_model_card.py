@@ -85,7 +85,7 @@ def test_the_card_has_the_figures_data_and_training_of_its_round(exported: Path,
 
 
 def test_the_plan_of_a_round_and_of_the_start_are_told(finished_run: Path) -> None:
-    from subspace.pipeline.config import load_config
+    from subspace.pipeline.configuration.config_file import load_config
 
     config = load_config(finished_run / "subspace.yaml")
     start, second = (

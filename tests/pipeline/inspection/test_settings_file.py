@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from subspace.mining import InputError
-from subspace.pipeline.config import RunConfig, write_config
+from subspace.pipeline.configuration.config import RunConfig
+from subspace.pipeline.configuration.config_file import write_config
 from subspace.pipeline.inspection.settings_file import summarize_overrides, summarize_yaml
 
 

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from subspace.mining import InputError
 from subspace.mining.parquet_tables import write_parquet
 from subspace.mining.schemas import MANIFEST
-from subspace.pipeline.config import RunConfig, load_config
+from subspace.pipeline.configuration.config import RunConfig
+from subspace.pipeline.configuration.config_file import load_config
 from subspace.pipeline.learning_rate.families import SEARCHED_RATES
 from subspace.pipeline.new_run.initialize import Initialized, begin_run
 from subspace.pipeline.run_directory import RunDirectory

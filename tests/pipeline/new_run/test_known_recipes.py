@@ -10,7 +10,7 @@ import pytest
 from conftest import REPOSITORY, subspace
 
 from subspace.mining import InputError
-from subspace.pipeline.config import load_config, parse_config
+from subspace.pipeline.configuration.config_file import load_config, parse_config
 from subspace.pipeline.new_run.known_recipes import COLUMNS, load_recipe, recipe_names
 
 NAMES = ("default", "doppelganger", "facenet", "graph", "paper", "partial_fc", "random")

@@ -1,4 +1,4 @@
-"""What the jobs of each stage ask for. Covers pipeline/schedule_config.py as well."""
+"""What the jobs of each stage ask for. Covers pipeline/configuration/schedule_config.py as well."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from subspace.mining.errors import InputError
-from subspace.pipeline.config import load_config
-from subspace.pipeline.schedule_config import ScheduleConfig
+from subspace.pipeline.configuration.config_file import load_config
+from subspace.pipeline.configuration.schedule_config import ScheduleConfig
 from subspace.pipeline.schedulers.job_requests import check_requests, job_request
 from subspace.pipeline.stages.graph import job_names
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from kubernetes_checks import InvalidError, validate
 
 from subspace.mining.errors import InputError
+from subspace.pipeline.configuration.schedule_config import NAME, ScheduleConfig
 from subspace.pipeline.run_directory import RunDirectory
-from subspace.pipeline.schedule_config import NAME, ScheduleConfig
 from subspace.pipeline.schedulers.jobs import Job
 from subspace.pipeline.schedulers.kubernetes_objects import object_texts, run_label
 

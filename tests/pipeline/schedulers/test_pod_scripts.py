@@ -14,8 +14,8 @@ import pytest
 from kubernetes_checks import Pod, pods, script_on_path
 from running_processes import PATIENCE
 
+from subspace.pipeline.configuration.schedule_config import ScheduleConfig
 from subspace.pipeline.run_directory import RunDirectory
-from subspace.pipeline.schedule_config import ScheduleConfig
 from subspace.pipeline.schedulers.jobs import Job
 from subspace.pipeline.schedulers.kubernetes_objects import job_object
 from subspace.pipeline.schedulers.pod_scripts import SEVERAL

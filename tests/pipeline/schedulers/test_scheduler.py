@@ -12,8 +12,8 @@ import pytest
 from subspace import pipeline
 from subspace.mining.errors import InputError
 from subspace.pipeline import scheduler_registry
+from subspace.pipeline.configuration.schedule_config import ScheduleConfig
 from subspace.pipeline.run_directory import RunDirectory
-from subspace.pipeline.schedule_config import ScheduleConfig
 from subspace.pipeline.scheduler_registry import SCHEDULERS, SchedulerName, resolve_name
 from subspace.pipeline.schedulers.scheduler import NotAskedError, Scheduler, scheduler_named
 from subspace.pipeline.schedulers.submission import Submission, Task

@@ -14,7 +14,7 @@ from conftest import QUICK, subspace
 
 from subspace.mining.errors import InputError, StoppedEarly
 from subspace.mining.manifest import Manifest
-from subspace.pipeline.config import RunConfig
+from subspace.pipeline.configuration.config import RunConfig
 from subspace.pipeline.console import Console
 from subspace.pipeline.options import Options
 from subspace.pipeline.run_directory import RunDirectory

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from subspace.pipeline.configuration.schedule_config import ScheduleConfig
 from subspace.pipeline.run_directory import RunDirectory
-from subspace.pipeline.schedule_config import ScheduleConfig
 from subspace.pipeline.schedulers.jobs import Job
 from subspace.pipeline.schedulers.slurm_scripts import array_tasks, job_arrays, slurm_script
 

@@ -101,7 +101,7 @@ def test_a_stage_is_added_in_three_files_and_removed(small_manifest: Path, tmp_p
     assert with_census(packages) == {
         "pipeline/stages/census.py",
         "pipeline/stages/graph.py",
-        "pipeline/config.py",
+        "pipeline/configuration/config.py",
     }
     run = tmp_path / "run"
 

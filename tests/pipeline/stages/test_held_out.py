@@ -14,7 +14,8 @@ from conftest import subspace
 from subspace.mining import InputError, Manifest
 from subspace.mining.parquet_tables import write_parquet
 from subspace.mining.schemas import MANIFEST
-from subspace.pipeline.config import RunConfig, parse_config
+from subspace.pipeline.configuration.config import RunConfig
+from subspace.pipeline.configuration.config_file import parse_config
 from subspace.pipeline.stages.held_out import HeldOut
 
 

@@ -15,7 +15,7 @@ from subspace.mining.manifest import IdentityImages, group_by_identity
 from subspace.mining.parquet_tables import write_parquet
 from subspace.mining.randomness import generator
 from subspace.mining.schemas import IDENTITIES, QUARANTINE, vector
-from subspace.pipeline.config import ExtractConfig
+from subspace.pipeline.configuration.config import ExtractConfig
 from subspace.pipeline.stage_folder import StageFolder
 from subspace.pipeline.stages.parts import ExtractParts, PartBatches, Shard
 

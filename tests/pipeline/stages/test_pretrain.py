@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from subspace.mining import InputError, Manifest
-from subspace.pipeline.config import RunConfig, parse_config
+from subspace.pipeline.configuration.config import RunConfig
+from subspace.pipeline.configuration.config_file import parse_config
 from subspace.pipeline.stages.pretrain import pretrain_identities
 from subspace.train.networks.building import build_backbone
 

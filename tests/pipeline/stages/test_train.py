@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from conftest import subspace
 
-from subspace.pipeline.config import parse_config
+from subspace.pipeline.configuration.config_file import parse_config
 from subspace.pipeline.run_directory import RunDirectory
 from subspace.pipeline.stages.pretrain import pretrain_fields
 from subspace.pipeline.stages.train import train_fields

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from subspace.mining import InputError
-from subspace.pipeline.config import load_config, parse_config, write_config
+from subspace.pipeline.configuration.config_file import load_config, parse_config, write_config
 from subspace.train.data.settings import AugmentConfig
 
 GIVEN = [

@@ -14,7 +14,7 @@ from conftest import QUICK, subspace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from subspace.pipeline.early_stop import EarlyStopConfig, best_of, rounds_without_gain
+from subspace.pipeline.configuration.early_stop import EarlyStopConfig, best_of, rounds_without_gain
 
 values = st.lists(st.integers(0, 10).map(lambda tenths: tenths / 10), min_size=1, max_size=12)
 

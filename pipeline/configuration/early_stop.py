@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from ..mining.settings import Settings
+from ...mining.settings import Settings
 
 
 class EarlyStopConfig(Settings):

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ..mining.settings import Settings
-from .scheduler_registry import SchedulerName
+from ...mining.settings import Settings
+from ..scheduler_registry import SchedulerName
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 """What Kubernetes allows as a name."""

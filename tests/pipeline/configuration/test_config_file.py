@@ -1,6 +1,6 @@
 """Settings: what is written is what is read, overrides win, mistakes are named.
 
-Covers mining/settings.py and train/training_config.py as well.
+Covers pipeline/configuration/config.py, mining/settings.py and train/training_config.py as well.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from subspace.mining import InputError
-from subspace.pipeline.config import RunConfig, load_config, parse_config, write_config
+from subspace.pipeline.configuration.config import RunConfig
+from subspace.pipeline.configuration.config_file import load_config, parse_config, write_config
 
 configs = st.builds(
     lambda seed, rounds, P, K, g, fraction, lr, subspaces, size: parse_config(

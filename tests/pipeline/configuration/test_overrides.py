@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import QUICK, subspace
 
-from subspace.pipeline.overrides import keep_overrides, kept_overrides
+from subspace.pipeline.configuration.overrides import keep_overrides, kept_overrides
 from subspace.pipeline.run_directory import RunDirectory
 from subspace.pipeline.stages.context import Context
 

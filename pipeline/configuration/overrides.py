@@ -12,11 +12,11 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from ..mining.artifacts import read_json, write_json
-from ..mining.errors import InputError, SubspaceWarning
-from ..train.losses.registry import current_name
-from .config import read_settings, with_new_names
-from .run_directory import RunDirectory
+from ...mining.artifacts import read_json, write_json
+from ...mining.errors import InputError, SubspaceWarning
+from ...train.losses.registry import current_name
+from ..run_directory import RunDirectory
+from .config_file import read_settings, with_new_names
 
 UNKEPT = "schedule"
 """No result depends on settings of this section, so they are not kept."""
