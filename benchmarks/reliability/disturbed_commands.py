@@ -149,6 +149,35 @@ def run_command(arguments: Sequence[object], counted: Path, accident: Accident =
     return begin(arguments, counted, accident).end()
 
 
+def start_anew(arguments: Sequence[object], before: Sequence[str] = ()) -> subprocess.Popen[str]:
+    """Begin `subspace ARGUMENTS` as a user does, imports and all, behind the words of another command."""
+    command = [*before, sys.executable, "-m", "subspace.pipeline.cli", *map(str, arguments)]
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+
+
+def end_of(process: subprocess.Popen[str], patience: float = PATIENCE) -> Ended:
+    """How a command that was started anew ends."""
+    began, hung = time.monotonic(), False
+    try:
+        errors = process.communicate(timeout=patience)[1]
+    except subprocess.TimeoutExpired:
+        hung = True
+        os.killpg(process.pid, signal.SIGKILL)
+        errors = process.communicate()[1]
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    code = None if hung else process.returncode
+    return Ended(code, PROGRESS.sub("", errors), time.monotonic() - began, ())
+
+
 @cache
 def accident_library() -> Path:
     """`accidents.c`, compiled into a folder that lasts as long as this process."""

@@ -138,7 +138,9 @@ if __name__ == "__main__":
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/kill-each-minute"), help="folder of both runs")
     parser.add_argument("--rounds", type=int, default=60)
-    parser.add_argument("--minutes", type=float, default=120, help="at most; then finished rounds are compared")
+    parser.add_argument(
+        "--minutes", type=float, default=120, help="at most; then finished rounds are compared"
+    )
     parser.add_argument("--every", type=float, default=60, help="seconds between two kills")
     given = parser.parse_args()
     sys.exit(main(given.manifest, given.out, given.rounds, given.minutes, given.every))
