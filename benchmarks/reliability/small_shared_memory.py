@@ -11,10 +11,11 @@ from accident_kinds import Accidents, Attempt, Trial, put_right
 from disturbed_commands import end_of, start_anew
 from tiny_run import TinyRun
 
-LARGE = ("preprocess.size=256", "pretrain.P=16", "pretrain.K=6", "pretrain.steps=4", "extract.batch_size=96",
-         "plan.P=24", "plan.K=4", "plan.steps=2", "rounds=1",
-         "pretrain.num_workers=2", "extract.num_workers=2", "train.num_workers=2")  # fmt: skip
-"""Batches of 19 MB; two workers hold several of them."""
+LARGE = (
+    "preprocess.size=128", "pretrain.P=16", "pretrain.K=6", "pretrain.steps=20", "pretrain.num_workers=8",
+    "plan.steps=2", "rounds=1",
+)  # fmt: skip
+"""Batches of 5 MB, of which eight workers hold two each."""
 PATIENCE = 90.0
 """Seconds; a command that waits for a dead worker waits for ever."""
 
