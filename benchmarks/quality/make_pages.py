@@ -1,4 +1,4 @@
-"""Fill the tables of README.md and docs/benchmarks from the stored results, so that no figure of them is typed.
+"""Fill the tables of README.md, docs/reliability.md and docs/benchmarks from the stored results, so that no figure of them is typed.
 
 A table stands between two marks in a page; what is between them is replaced:
 
@@ -23,7 +23,11 @@ from one_row import VISITS
 from table import BUDGETS, LEFT_OUT, mean, read_results, table
 
 RESULTS = REPOSITORY / "benchmarks" / "results"
-PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs" / "benchmarks").glob("*.md")))
+PAGES = (
+    REPOSITORY / "README.md",
+    REPOSITORY / "docs" / "reliability.md",
+    *sorted((REPOSITORY / "docs" / "benchmarks").glob("*.md")),
+)
 MARKED = re.compile(r"(<!-- table: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 LEFT_OUT_NOTE = (
     "*Left out (–): times taken beside other work, or on another processor than most of the table.*"

@@ -6,4 +6,4 @@ import sys
 from pathlib import Path
 
 QUALITY = Path(__file__).resolve().parent.parent.parent / "benchmarks" / "quality"
-sys.path[:0] = [str(QUALITY), str(QUALITY.parent)]
+sys.path[:0] = [str(QUALITY), str(QUALITY.parent), str(QUALITY.parent / "reliability")]
