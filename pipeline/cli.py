@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import sys
+import threading
 import warnings
 from itertools import pairwise
 from typing import Annotated, NoReturn, TextIO
@@ -70,6 +71,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # names that its encoding lacks are spelt out
             stream.reconfigure(errors="backslashreplace")
     warnings.showwarning = _say_warning
+    threading.excepthook = _say_failed_thread
     try:
         for before, word in pairwise(
             sys.argv
@@ -114,6 +116,14 @@ def _leave(code: int) -> NoReturn:
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _say_failed_thread(failed: threading.ExceptHookArgs) -> None:
+    """A thread of a library that cannot write, such as TensorBoard's; what needs its files says so itself."""
+    if isinstance(failed.exc_value, OSError):
+        print(f"warning: {failed.exc_value}; curves may be incomplete", file=sys.stderr)
+    else:
+        threading.__excepthook__(failed)
 
 
 def _say_warning(

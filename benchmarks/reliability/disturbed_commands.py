@@ -71,7 +71,7 @@ class Ended:
             return f"ended by {signal.Signals(-self.code).name}"
         if "Traceback" in self.errors:
             return f"exit {self.code} with a traceback"
-        lines = len(self.errors.splitlines())
+        lines = len([line for line in self.errors.splitlines() if not line.startswith("warning: ")])
         return f"exit {self.code}" + ("" if not self.code or lines == 1 else f" with {lines} lines")
 
     @property

@@ -174,3 +174,27 @@ def test_a_warning_is_one_line_of_the_first_process(
     with pytest.raises(SystemExit):
         cli.main()
     assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize(("error", "lines"), [("OSError(28, 'No space left on device')", 1), ("KeyError('ours')", 6)])
+def test_a_librarys_thread_that_cannot_write_is_one_line(error: str, lines: int) -> None:
+    """A fault of another kind keeps its traceback."""
+    script = f"""
+import sys, threading
+from subspace.pipeline import cli
+
+def work():
+    raise {error}
+
+def app(*_, **__):
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+cli.app = app
+cli.main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert len(done.stderr.splitlines()) >= lines
+    assert ("Traceback" in done.stderr) == (lines > 1)
+    assert lines > 1 or done.stderr == "warning: [Errno 28] No space left on device; curves may be incomplete\n"
