@@ -6,6 +6,8 @@ Covers mining/errors.py, pipeline/commands/data.py and pipeline/commands/runs.py
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -176,7 +178,9 @@ def test_a_warning_is_one_line_of_the_first_process(
     assert capsys.readouterr().err == said
 
 
-@pytest.mark.parametrize(("error", "lines"), [("OSError(28, 'No space left on device')", 1), ("KeyError('ours')", 6)])
+@pytest.mark.parametrize(
+    ("error", "lines"), [("OSError(28, 'No space left on device')", 1), ("KeyError('ours')", 6)]
+)
 def test_a_librarys_thread_that_cannot_write_is_one_line(error: str, lines: int) -> None:
     """A fault of another kind keeps its traceback."""
     script = f"""
@@ -197,4 +201,6 @@ cli.main()
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert len(done.stderr.splitlines()) >= lines
     assert ("Traceback" in done.stderr) == (lines > 1)
-    assert lines > 1 or done.stderr == "warning: [Errno 28] No space left on device; curves may be incomplete\n"
+    assert (
+        lines > 1 or done.stderr == "warning: [Errno 28] No space left on device; curves may be incomplete\n"
+    )
