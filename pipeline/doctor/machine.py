@@ -9,11 +9,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from ...mining.machine import CGROUP, usable_cores
 from ..console import amount, counted
 from ..memory_advice import free_memory
 from .finding import Finding
 
-CGROUP = Path("/sys/fs/cgroup")
 SHARED = Path("/dev/shm")
 LITTLE_SHARED = 2 << 30
 """Bytes; containers begin with 64 MiB. Each of 16 loader processes holds six batches; of 512 images of 112 px one is 20 MB."""
@@ -24,7 +24,7 @@ SIZE = 112
 
 def cores(cgroup: Path = CGROUP, usable: int | None = None) -> Finding:
     """Cores that this process may use, and fewer where its container has a quota."""
-    usable = usable or len(os.sched_getaffinity(0))
+    usable = usable or usable_cores()
     quota = _quota(cgroup)
     value = f"{usable} of {os.cpu_count()}"
     if quota is None or quota >= usable:
@@ -96,7 +96,7 @@ def decoder(seconds: float = 0.5, turbo: bool | None = None) -> Finding:
     while (took := time.thread_time() - began) < seconds:
         decode_image(data, SIZE)
         decoded += 1
-    rate, usable = decoded / took, len(os.sched_getaffinity(0))
+    rate, usable = decoded / took, usable_cores()
     by = "libjpeg-turbo" if turbo else "libjpeg"
     return Finding(
         "decoder",
