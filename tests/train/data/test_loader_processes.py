@@ -16,6 +16,7 @@ import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
+from running_processes import is_alive, wait
 
 from subspace.mining.errors import InputError, SubspaceWarning
 from subspace.mining.manifest import Manifest
@@ -23,7 +24,6 @@ from subspace.train.data import loader_processes, shared_room
 from subspace.train.data.batches import DecodedBatches, ImageBatch, ImageChunks, load_batches
 from subspace.train.data.images import ImageStore
 from subspace.train.data.loader_processes import ImagesStayedAway, Patience, how_it_ended
-from tests.running_processes import is_alive, wait
 
 SIZE, BATCH, COUNT = 9, 4, 24
 
