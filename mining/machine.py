@@ -18,7 +18,7 @@ def usable_cores() -> int:
     True
     """
     if hasattr(os, "process_cpu_count"):  # Python 3.13 and later; -X cpu_count counts for it
-        return os.process_cpu_count() or 1
+        return os.process_cpu_count() or 1  # pyright: ignore[reportAttributeAccessIssue]
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -103,7 +103,7 @@ class LoaderProcesses:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             theirs.close()
         self._processes.append(process)
-        self._pipes.append(ours)
+        self._pipes.append(ours)  # pyright: ignore[reportArgumentType]  # of any system
 
     def batches(self, copy: Callable[[Tensor], Tensor]) -> Iterator[ImageBatch]:
         """Yield all in order, each with images that are a `copy` of those in shared memory."""
