@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from ..mining.errors import StoppedEarly
+from ..mining.machine import usable_cores
 from .options import Options
 
 PARENT = "SUBSPACE_PARENT"
@@ -45,7 +46,7 @@ class Child:
 
 def threads_each(count: int) -> int:
     """The threads of each of `count` processes that share this machine's cores."""
-    return max(1, len(os.sched_getaffinity(0)) // count)
+    return max(1, usable_cores() // count)
 
 
 def python_calling(module: str) -> list[str]:

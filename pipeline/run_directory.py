@@ -21,6 +21,7 @@ import fcntl
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,11 @@ from typing import Any, TextIO
 from ..mining.artifacts import remove, unwritable
 from ..mining.errors import InputError
 from .stage_folder import ROUND, START, StageFolder
+
+_HELD: dict[tuple[int, int], dict[str, Any]] = {}
+"""The notes in the lock files that this process holds, by device and inode: however their paths are written."""
+_OPENING = threading.RLock()
+"""Held while a lock file is opened and closed, so that no thread closes one that another has just come to hold."""
 
 
 @dataclass(frozen=True)
@@ -125,39 +131,67 @@ class RunDirectory:
         """Hold the run for one command, and sweep away what killed ones left half-written.
 
         The lock is a POSIX record lock: it dies with the process and is not inherited by loader workers that
-        outlive it for a moment, so a killed command blocks nobody.
+        outlive it for a moment, so a killed command blocks nobody; and network file systems have it. But a process loses
+        it by closing any descriptor of the file, so this one never opens again what it holds (`_HELD`).
 
         Raises:
-            InputError: another process works in this run, or the folder cannot be written.
+            InputError: another process, or this one, works in this run, or the folder cannot be written.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            file = open(self.lock, "r+" if self.lock.exists() else "w+")  # noqa: SIM115
-        except OSError as error:
-            raise unwritable(self.path, error) from error
-        with file:
-            self._acquire(file)
-            file.truncate(0)
-            note = {
-                "command": command,
-                "pid": os.getpid(),
-                "host": socket.gethostname(),
-                "since": time.time(),
-            }
-            file.write(json.dumps(note))
-            file.flush()
-            for folder in (
-                self.path,
-                self.rate_trials.parent,
-                *(self.round(index).path for index in (-1, *self.rounds)),
-            ):
-                for kind in (".*.tmp", ".*.old", "done/.*.tmp"):
-                    for leftover in folder.glob(kind):
-                        remove(leftover)
+        with _OPENING:
+            if (own := self._held_here()) is not None:
+                raise InputError(f"{self.path} is in use by {_in_words(own)}; wait for it or stop it")
             try:
-                yield
-            finally:
+                self.path.mkdir(parents=True, exist_ok=True)
+                file = open(self.lock, "r+" if self.lock.exists() else "w+")  # noqa: SIM115
+            except OSError as error:
+                raise unwritable(self.path, error) from error
+            try:
+                self._acquire(file)
+                note = {
+                    "command": command,
+                    "pid": os.getpid(),
+                    "host": socket.gethostname(),
+                    "since": time.time(),
+                }
                 file.truncate(0)
+                file.write(json.dumps(note))
+                file.flush()
+            except BaseException:
+                file.close()
+                raise
+            held = os.fstat(file.fileno())
+            key = held.st_dev, held.st_ino
+            _HELD[key] = note
+        try:
+            self._sweep()
+            yield
+        finally:
+            with _OPENING:
+                file.truncate(0)
+                file.close()
+                del _HELD[key]
+
+    def _sweep(self) -> None:
+        """Remove what killed commands left half-written."""
+        for folder in (
+            self.path,
+            self.rate_trials.parent,
+            *(self.round(index).path for index in (-1, *self.rounds)),
+        ):
+            for kind in (".*.tmp", ".*.old", "done/.*.tmp"):
+                for leftover in folder.glob(kind):
+                    remove(leftover)
+
+    def _held_here(self) -> dict[str, Any] | None:
+        """The note of this very process, where it holds the run; the file is not opened."""
+        try:
+            found = os.stat(self.lock)
+        except OSError:
+            return None
+        note = _HELD.get((found.st_dev, found.st_ino))
+        return (
+            note if note is not None and note["pid"] == os.getpid() else None
+        )  # not that of a forked child's parent
 
     def _acquire(self, file: TextIO) -> None:
         """Lock `file`; `status` may hold it for an instant, so a refusal is tried again for a second."""
@@ -174,21 +208,26 @@ class RunDirectory:
 
     def activity(self) -> tuple[dict[str, Any] | None, bool]:
         """What the lock file says, and whether its process is still at work (otherwise it was killed)."""
-        try:
-            with open(self.lock) as file:
-                text = file.read()
-                try:
-                    fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                    alive = False
-                except OSError:
-                    alive = True
-            return (json.loads(text) if text else None), alive
-        except (OSError, ValueError):
-            return None, False
+        with _OPENING:
+            if (own := self._held_here()) is not None:
+                return dict(own), True
+            try:
+                with open(self.lock) as file:
+                    text = file.read()
+                    try:
+                        fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                        alive = False
+                    except OSError:
+                        alive = True
+                return (json.loads(text) if text else None), alive
+            except (OSError, ValueError):
+                return None, False
 
 
 def _holder(path: Path) -> str:
     note, _ = RunDirectory(path).activity()
-    return (
-        f"`subspace {note['command']}` (pid {note['pid']} on {note['host']})" if note else "another process"
-    )
+    return _in_words(note) if note else "another process"
+
+
+def _in_words(note: dict[str, Any]) -> str:
+    return f"`subspace {note['command']}` (pid {note['pid']} on {note['host']})"

@@ -10,7 +10,6 @@ Shapes: b images, B in a batch, S pixels a side, D numbers in an embedding.
 from __future__ import annotations
 
 import math
-import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ import torch
 from torch import nn
 
 from ..mining.errors import SubspaceWarning
+from ..mining.machine import usable_cores
 from .augmented_batches import ImageChanges
 from .data.batches import ImageBatch
 from .data.image_input import ImageInput
@@ -71,7 +71,7 @@ class LoadedWork(NamedTuple):
         if workers == 0:
             return compute + decode
         threads = torch.get_num_threads() if self.device.type == "cpu" else 0
-        shared = (compute * threads + decode) / len(os.sched_getaffinity(0))
+        shared = (compute * threads + decode) / usable_cores()
         return START_SECONDS + max(compute, decode / workers, shared)
 
     @property

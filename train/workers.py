@@ -6,10 +6,11 @@ import os
 
 import torch
 
+from ..mining.machine import usable_cores
 from .training_config import Workers
 
 MOST = 16
-"""More than so many are seldom fed by one disk, and each holds six batches in shared memory."""
+"""More than so many are seldom fed by one disk, and each holds four batches."""
 
 
 def worker_count(setting: Workers, device: torch.device, processes: int = 1) -> int:
@@ -21,7 +22,7 @@ def worker_count(setting: Workers, device: torch.device, processes: int = 1) -> 
     """
     if setting != "auto":
         return setting
-    cores = len(os.sched_getaffinity(0)) // max(processes, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    cores = usable_cores() // max(processes, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     if device.type == "cpu":
         return 1 if cores > 1 else 0
     return max(1, min(cores - 1, MOST))

@@ -6,13 +6,14 @@ A script of its own, so that the processes which draw need not import torch.
 from __future__ import annotations
 
 import io
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from subspace.mining.machine import usable_cores
 
 PIXELS = 112
 
@@ -23,7 +24,7 @@ def draw_all(folder: Path, identities: int, images: int) -> None:
     Raises:
         RuntimeError: one of the processes failed.
     """
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     drawing = [
         subprocess.Popen([sys.executable, __file__, str(folder), str(identities), str(images), str(core), str(cores)])
         for core in range(cores)

@@ -16,7 +16,6 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import io
-import os
 import sys
 import tarfile
 import time
@@ -34,6 +33,7 @@ from pictures import draw, read_pictures
 
 from subspace.mining.artifacts import whole_folder, write_json
 from subspace.mining.errors import InputError, SubspaceError
+from subspace.mining.machine import usable_cores
 from subspace.mining.randomness import generator
 from subspace.pipeline.console import Console
 
@@ -199,9 +199,7 @@ def main() -> None:
     parser.add_argument(
         "--restricted", action="store_true", help="also Apple, Facebook and JoyPixels; read their terms first"
     )
-    parser.add_argument(
-        "--processes", type=int, default=len(os.sched_getaffinity(0)), help="default: one a core"
-    )
+    parser.add_argument("--processes", type=int, default=usable_cores(), help="default: one a core")
     parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
     options = parser.parse_args()
     try:

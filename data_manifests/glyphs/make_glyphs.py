@@ -33,6 +33,7 @@ from write_shards import IDENTITIES_PER_SHARD, Shard, write_shard
 
 from subspace.mining.errors import InputError, StoppedEarly, SubspaceError
 from subspace.mining.fingerprints import fingerprint_of
+from subspace.mining.machine import usable_cores
 from subspace.pipeline.console import Console, amount
 
 SIZES = ("tiny", "core", "wide", "all")
@@ -149,9 +150,7 @@ def main() -> None:
     parser.add_argument(
         "--work", type=Path, help="folder for packages and drawings (default: beside the set)"
     )
-    parser.add_argument(
-        "--processes", type=int, default=len(os.sched_getaffinity(0)), help="default: one a core"
-    )
+    parser.add_argument("--processes", type=int, default=usable_cores(), help="default: one a core")
     parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"  # of each worker: they share the cores already

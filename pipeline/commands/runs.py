@@ -110,11 +110,10 @@ def inspect(
 
     path, console = Path(what), Console(quiet, as_json)
     if check:
-        import os
-
+        from ...mining.machine import usable_cores
         from ..manifests.image_check import check_images
 
-        workers = len(os.sched_getaffinity(0)) if num_workers is None else num_workers
+        workers = usable_cores() if num_workers is None else num_workers
         checked = check_images(path, console.progress, sample=sample, num_workers=workers, out=out)
         for line in checked.lines():
             console.say(line)

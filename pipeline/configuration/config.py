@@ -42,6 +42,12 @@ class DataConfig(Settings):
         default="auto",
         description="of JPEGs: pillow or simplejpeg, whose pixels are equal; auto: the fastest that is installed",
     )
+    timeout: float = Field(
+        default=300,
+        gt=0,
+        description="seconds that a process which reads images may be silent, hanging in one read, until the command "
+        "stops (exit 4)",
+    )
 
     @model_validator(mode="after")
     def _held_out_identities_are_unseen(self) -> DataConfig:

@@ -9,14 +9,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from ...mining.machine import CGROUP, usable_cores
 from ..console import amount, counted
 from ..memory_advice import free_memory
 from .finding import Finding
 
-CGROUP = Path("/sys/fs/cgroup")
 SHARED = Path("/dev/shm")
-LITTLE_SHARED = 2 << 30
-"""Bytes; containers begin with 64 MiB. Each of 16 loader processes holds six batches; of 512 images of 112 px one is 20 MB."""
+LITTLE_SHARED = 1 << 30
+"""Bytes; containers begin with 64 MiB. NCCL takes about 10 MB for each pair of GPUs and channel."""
 LITTLE_DISK = 10 << 30
 SIZE = 112
 """Pixels a side of the image that is decoded."""
@@ -24,7 +24,7 @@ SIZE = 112
 
 def cores(cgroup: Path = CGROUP, usable: int | None = None) -> Finding:
     """Cores that this process may use, and fewer where its container has a quota."""
-    usable = usable or len(os.sched_getaffinity(0))
+    usable = usable or usable_cores()
     quota = _quota(cgroup)
     value = f"{usable} of {os.cpu_count()}"
     if quota is None or quota >= usable:
@@ -74,13 +74,18 @@ def disk(folder: Path | None = None, free: int | None = None) -> Finding:
     return Finding("disk", f"{amount(free)} free in {folder}", advice, {"free": free})
 
 
-def shared_memory(folder: Path = SHARED, size: int | None = None) -> Finding:
-    """/dev/shm, through which loader processes hand images on."""
+def shared_memory(folder: Path = SHARED, size: int | None = None, gpus: int | None = None) -> Finding:
+    """/dev/shm, through which NCCL joins GPUs of a machine that cannot reach each other; loader processes need none."""
     if size is None and not folder.exists():
-        return Finding("shared memory", f"no {folder}", "set train.num_workers=0 and extract.num_workers=0")
+        return Finding("shared memory", f"no {folder}")
     size = shutil.disk_usage(folder).total if size is None else size
-    little = "loader processes hand images on in it; enlarge it (docker run --shm-size=8g), or set train.num_workers=0"
-    return Finding("shared memory", amount(size), little if size < LITTLE_SHARED else None, {"size": size})
+    if gpus is None:
+        import torch
+
+        gpus = torch.cuda.device_count()
+    little = size < LITTLE_SHARED and gpus > 1
+    advice = "NCCL may need more to join GPUs: docker run --shm-size=1g, or --ipc=host" if little else None
+    return Finding("shared memory", amount(size), advice, {"size": size})
 
 
 def decoder(seconds: float = 0.5, turbo: bool | None = None) -> Finding:
@@ -96,7 +101,7 @@ def decoder(seconds: float = 0.5, turbo: bool | None = None) -> Finding:
     while (took := time.thread_time() - began) < seconds:
         decode_image(data, SIZE)
         decoded += 1
-    rate, usable = decoded / took, len(os.sched_getaffinity(0))
+    rate, usable = decoded / took, usable_cores()
     by = "libjpeg-turbo" if turbo else "libjpeg"
     return Finding(
         "decoder",

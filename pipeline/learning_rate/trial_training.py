@@ -20,7 +20,8 @@ from ..stages.examination import examine
 from ..stages.graph import row
 from ..stages.held_out import HeldOut
 from ..stages.round_training import build_round_training
-from ..stages.training import Training, training_device
+from ..stages.training import Training
+from ..stages.training_processes import training_device
 from .trials import State, Trial
 
 POINTS = 40

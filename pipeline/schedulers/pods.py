@@ -18,7 +18,7 @@ from .pod_scripts import pod_script
 WORK = "work"
 """The name of the container."""
 LOADING = {stage.command_name for stage in STAGES if stage.reads_images}
-"""Commands that read images in processes of their own, which hand batches over in shared memory."""
+"""Commands that read images in processes of their own."""
 FOR_TORCHRUN = 10
 """Seconds of the grace period that torchrun itself takes to end."""
 LONGEST = 2**31 - 1
@@ -74,7 +74,7 @@ def pod_template(
         {"name": "runs", "persistentVolumeClaim": {"claimName": config.kubernetes.claim}}
     ]
     if asks.gpus or any(command[0] in LOADING for command in job.commands):
-        # The 64 MiB that a container has otherwise are too few for loader processes and NCCL; counts as its memory.
+        # The 64 MiB that a container has otherwise are too few for NCCL; counts as its memory.
         container["volumeMounts"].append({"name": "shared-memory", "mountPath": "/dev/shm"})
         volumes.append({"name": "shared-memory", "emptyDir": {"medium": "Memory"}})
     return {

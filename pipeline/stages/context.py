@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...mining.errors import InputError
 from ...mining.manifest import Manifest
+from ..child_processes import orphaned
 from ..configuration.config import RunConfig
 from ..configuration.config_file import load_config
 from ..configuration.overrides import kept_overrides
 from ..options import Options
 from ..run_directory import RunDirectory
 from ..stage_folder import StageFolder
+
+if TYPE_CHECKING:
+    from ...train.data.loader_processes import Patience
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,18 @@ class Context:
         """The same in another round; -1 for the starting network."""
         return replace(self, round_index=index)
 
+    @property
+    def patience(self) -> Patience:
+        """How long images are waited for."""
+        return patience_of(self.config, self.options)
+
     def say(self, text: str = "") -> None:
         """Print a line for people."""
         self.options.console.say(text)
+
+
+def patience_of(config: RunConfig, options: Options) -> Patience:
+    """How long images are waited for, and not longer than a signal or the end of the parent allows."""
+    from ...train.data.loader_processes import Patience
+
+    return Patience(config.data.timeout, lambda: bool(options.stop.name) or orphaned())

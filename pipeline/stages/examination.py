@@ -21,6 +21,7 @@ from ...train.networks.registry import CHECKPOINT_PREFIX
 from ...train.workers import worker_count
 from ..configuration.config import RunConfig
 from ..options import Options
+from .context import patience_of
 from .held_out import HeldOut
 
 
@@ -80,7 +81,8 @@ def _embeddings_of(
     dataset = DecodedBatches(ImageStore(manifest, config.data.decoder), chunks, network.input)
     device = pick_device(options.device)
     workers = worker_count(config.extract.num_workers, device)
-    batches = load_batches(dataset, range(len(chunks)), workers, pin=device.type == "cuda")
+    patience = patience_of(config, options)
+    batches = load_batches(dataset, range(len(chunks)), workers, pin=device.type == "cuda", patience=patience)
     ids, rows = [], []
     with options.console.progress("eval", len(image_id), "images") as progress:
         for embedded in embed(network, batches, device, config.extract.precision, flip=flip):

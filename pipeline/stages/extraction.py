@@ -109,7 +109,13 @@ class Extraction:
         dataset = DecodedBatches(
             ImageStore(self.manifest, self.config.data.decoder), image_ids, self.network.input
         )
-        batches = load_batches(dataset, range(len(image_ids)), self.num_workers, pin=device.type == "cuda")
+        batches = load_batches(
+            dataset,
+            range(len(image_ids)),
+            self.num_workers,
+            pin=device.type == "cuda",
+            patience=self.context.patience,
+        )
         embedded = embed(self.network, batches, device, extract.precision, flip=extract.flip)
         for part in todo:
             self._extract_part(part, islice(embedded, image_ids.of(part)), progress)

@@ -77,7 +77,7 @@ class StageRow:
     trains: bool = False
     """Whether several processes on several nodes share its work."""
     reads_images: bool = False
-    """Whether loader processes hand it images in shared memory."""
+    """Whether it has loader processes."""
     gpus: Gpus = "none"
     """How many GPUs of a job it uses; shards: one for each shard of the job."""
     on_device: bool = False

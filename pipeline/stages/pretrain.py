@@ -197,6 +197,7 @@ def _training(context: Context, stage: Stage, network: Backbone, meta: Checkpoin
         total_steps=pretrain.steps,
         seed=derived_seed(config.seed, "pretrain", "steps"),
         fail_on_bad_image=config.data.on_bad_image == "fail",
+        patience=context.patience,
     )
 
 

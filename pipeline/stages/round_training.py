@@ -100,6 +100,7 @@ def build_round_training(context: Context, stage: Stage) -> Training:
         total_steps=config.total_steps,
         seed=derived_seed(config.seed, "train"),
         fail_on_bad_image=config.data.on_bad_image == "fail",
+        patience=context.patience,
         begin_with=before if context.round_index > 0 else None,
         collapse=config.train.collapse,
         staleness=_staleness(context) if distributed.rank() == 0 else None,

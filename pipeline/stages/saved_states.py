@@ -6,6 +6,8 @@ import dataclasses
 import math
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,9 @@ from ...train import distributed
 from ...train.checkpoint import load_running, load_state, save_checkpoint
 from ...train.checkpoint_meta import CheckpointMeta, read_meta
 from ...train.collapse import CollapseGuard
+from ...train.data.loader_processes import ImagesStayedAway
+from ...train.monitoring.metrics_log import MetricsLog
+from ...train.step_record import StepRecord
 from ...train.training_config import LoaderConfig
 from ...train.training_state import TrainingState
 from ..stage_folder import CHECKPOINT, RESUME
@@ -59,6 +64,27 @@ class SavedStates:
         for older in self.on_the_way():
             if older not in kept:
                 remove(older)
+
+    @contextmanager
+    def saved_where_images_stay_away(
+        self, step: int, last: StepRecord | None, log: MetricsLog | None
+    ) -> Iterator[None]:
+        """Save the state after `step` steps where the images of the next one stay away, in all processes at once.
+
+        Args:
+            last: of the step before, if it was made by this command. The state is whole where the weights have moved by it.
+        """
+        try:
+            yield
+        except ImagesStayedAway:
+            if last is not None and last.updated:
+                distributed.refuse_if_any(last.divergence())
+                if (
+                    log is not None and log.waiting
+                ):  # a resumed run finds every step before its first in the log
+                    log.write()
+                self.save(self.at(step), step)
+            raise
 
     def load(self, folder: Path) -> CheckpointMeta:
         """Load a state of this training. Called by all processes; it is theirs until the last has read it."""

@@ -18,8 +18,9 @@ from ...train.checkpoint_meta import CheckpointMeta, read_meta
 from ...train.collapse import Collapse, CollapseGuard
 from ...train.data.batches import DecodedBatches, ImageBatch, load_batches
 from ...train.data.device_copies import copied_ahead
+from ...train.data.loader_processes import PATIENCE, Patience
 from ...train.data.plan_reader import Plan
-from ...train.devices import Arithmetic, pick_device, settled
+from ...train.devices import Arithmetic, settled
 from ...train.loop import train_steps
 from ...train.losses.loss import EmbeddingLoss
 from ...train.monitoring.metrics_file import mean_over_steps, read_metrics
@@ -40,6 +41,7 @@ from ..console import counted
 from ..options import Options
 from .saved_states import SaveClock, SavedStates
 from .stage import Stage
+from .training_processes import training_device
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Training:
     """Length of the learning-rate schedule."""
     seed: int
     fail_on_bad_image: bool
+    patience: Patience = PATIENCE
     begin_with: Path | None = None
     """Checkpoint whose optimiser and loss state this training takes over; None begins them afresh."""
     collapse: CollapseConfig | None = None
@@ -161,9 +164,10 @@ class Training:
         stop.graceful = True
         try:
             with options.console.progress(self.stage.name, steps, "steps", step) as progress:
-                note, stale, records = "", False, self.records(batches, device, phases)
+                note, stale, records, record = "", False, self.records(batches, device, phases), None
                 while step < steps and not stale:
-                    record = next(records)
+                    with self.states.saved_where_images_stay_away(step, record, log):
+                        record = next(records)
                     self.refuse_bad_images(record)
                     step = record.step + 1
                     with phases("log"):
@@ -224,7 +228,8 @@ class Training:
 
     def batches(self, steps: range, device: torch.device) -> Iterator[ImageBatch]:
         """The batches of these steps, decoded ahead, on the device, and augmented there."""
-        loaded = load_batches(self.dataset, steps, self.num_workers, pin=device.type == "cuda")
+        pin, patience = device.type == "cuda", self.patience
+        loaded = load_batches(self.dataset, steps, self.num_workers, pin=pin, patience=patience)
         return augment_batches(copied_ahead(loaded, device), self.dataset, device)
 
     def records(
@@ -292,9 +297,3 @@ class Training:
             **asdict(self.arithmetic),
             "num_workers": self.num_workers,
         }
-
-
-def training_device(name: str | None) -> torch.device:
-    """The device of this process: as `pick_device`, and one GPU each where several processes train."""
-    device = pick_device(name)
-    return distributed.local_device() if device.type == "cuda" and distributed.count() > 1 else device

@@ -15,6 +15,7 @@ import torch
 
 from ...mining.errors import InputError, StaleArtifactError
 from ...train import distributed
+from ...train.devices import pick_device
 from ..child_processes import Child, run_children, threads_each
 from ..console import counted
 from ..options import Options
@@ -92,6 +93,12 @@ def refuse_shared_gpus(processes: int, device: str | None) -> None:
             f"{counted(processes, 'process', 'processes')}, {counted(gpus, 'GPU')}: processes that train together need "
             f"one each; start {'one' if gpus == 1 else gpus} (--processes {gpus}), or pass --device cpu"
         )
+
+
+def training_device(name: str | None) -> torch.device:
+    """The device of this process: as `pick_device`, and one GPU each where several processes train."""
+    device = pick_device(name)
+    return distributed.local_device() if device.type == "cuda" and distributed.count() > 1 else device
 
 
 def _is_stale(stage: Stage) -> bool:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -57,3 +62,74 @@ def test_who_is_at_work(tmp_path: Path) -> None:
         assert note is not None
         assert note["command"] == "train"
     assert run.activity() == (None, False)
+
+
+OTHER = """
+import sys
+from pathlib import Path
+from subspace.mining.errors import InputError
+from subspace.pipeline.run_directory import RunDirectory
+run = RunDirectory(Path(sys.argv[1]))
+print(run.activity()[1], end=" ")
+try:
+    with run.locked("other"):
+        print("got in")
+except InputError as error:
+    print(error)
+"""
+
+
+def another_process(run: Path) -> str:
+    """What another process says that looks who is at work, and wants to work there."""
+    return subprocess.run(
+        [sys.executable, "-c", OTHER, str(run)], capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_a_holder_that_looks_who_is_at_work_keeps_its_run(tmp_path: Path) -> None:
+    """A POSIX lock goes when its process closes any descriptor of the file."""
+    run = RunDirectory(tmp_path / "run")
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    with run.locked("train"):
+        for path in (tmp_path / "run", tmp_path / "link"):
+            note, alive = RunDirectory(path).activity()
+            assert alive
+            assert note is not None
+            assert note["command"] == "train"
+            with (
+                pytest.raises(InputError, match="in use by `subspace train`"),
+                RunDirectory(path).locked("plan"),
+            ):
+                pass
+        thread = threading.Thread(target=run.activity)
+        thread.start()
+        thread.join()
+        said = another_process(run.path)
+        assert said.startswith("True ")
+        assert f"in use by `subspace train` (pid {os.getpid()}" in said
+    assert run.activity() == (None, False)
+    assert "got in" in another_process(run.path)
+    with run.locked("plan"):
+        pass
+
+
+def test_a_killed_holder_frees_its_run_though_its_child_lives(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    ready, told = os.pipe()
+    if (holder := os.fork()) == 0:
+        with run.locked("train"):
+            child = os.fork()
+            if child:
+                os.write(told, f"{child}\n".encode())
+            signal.pause()
+    child = int(os.read(ready, 20))
+    with pytest.raises(InputError, match="in use"), run.locked("train"):
+        pass
+    os.kill(holder, signal.SIGKILL)
+    os.waitpid(holder, 0)
+    try:
+        os.kill(child, 0)
+        with run.locked("train"):
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)

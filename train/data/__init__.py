@@ -13,6 +13,9 @@ image_index    where the images of a manifest lie, in a file: no memory per imag
 plan_reader    a plan folder, a batch of image ids a step
 plan_sampler   the same as a batch sampler for anybody's data loader
 batches        batches of decoded images, made ahead by worker processes
+loader_processes  these processes, watched: one that dies or falls silent ends the command
+shared_room    memory that they share with the main one, without /dev/shm
+pinned_ahead   their batches in pinned memory, copied by a thread
 device_copies  each batch on its way to a GPU while the network works on the one before it
 augmentation   mirrored and moved images, drawn for each place in a batch
 drawn_changes  what else is drawn for the images of a batch: crops, colours, blurs, as numbers

@@ -5,15 +5,13 @@ Shapes: P identities in a batch, K images of each, b images decoded, S pixels a 
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from ...mining.errors import InputError
 from ...mining.randomness import generator
@@ -21,12 +19,11 @@ from ..distributed import share
 from .augmentation import augmented
 from .image_input import ImageInput
 from .images import BadImage, ImageStore
+from .loader_processes import PATIENCE, LoaderProcesses, Patience
+from .pinned_ahead import pinned_ahead
 from .plan_reader import each_once
 from .settings import AugmentConfig
 from .shares import BatchShare
-
-AHEAD = 4
-"""Batches that a worker makes before one is asked for."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ class ImageBatch:
     """int64[b], place of each image in the whole batch, unreadable ones counted; None: they are the whole, and readable."""
 
     def pin_memory(self) -> ImageBatch:
-        """The same with its images in pinned memory; torch's loader calls it."""
+        """The same with its images in pinned memory."""
         return replace(self, images=self.images.pin_memory())
 
 
@@ -159,7 +156,12 @@ class DecodedBatches(Dataset[ImageBatch | InputError]):
 
 
 def load_batches(
-    dataset: DecodedBatches, numbers: Sequence[int], num_workers: int, *, pin: bool = False
+    dataset: DecodedBatches,
+    numbers: Sequence[int],
+    num_workers: int,
+    *,
+    pin: bool = False,
+    patience: Patience = PATIENCE,
 ) -> Iterator[ImageBatch]:
     """Yield the batches of `numbers` in order, decoded ahead by `num_workers` processes (0: in this one).
 
@@ -167,9 +169,11 @@ def load_batches(
 
     Args:
         pin: put images into pinned memory, from which a GPU copies by itself; asks for CUDA.
+        patience: with those processes, and whether they are waited for at all.
 
     Raises:
         InputError: what reading them met that is the user's, such as a URI of a kind that is not supported.
+        ImagesStayedAway: one of the processes died or fell silent.
 
     Example:
         >>> import io
@@ -187,62 +191,20 @@ def load_batches(
         >>> [batch.image_id.tolist() for batch in batches]
         [[0, 1], [2]]
     """
-    held: dict[int, Tensor] = {}  # mapped memory of the workers, so that it is mapped once
-    loader = DataLoader(
-        _InTurn(dataset) if num_workers else dataset,
-        batch_size=None,
-        sampler=numbers,  # pyright: ignore[reportArgumentType]  # any sized iterable will do
-        num_workers=num_workers,
-        collate_fn=_as_is,  # pyright: ignore[reportArgumentType]  # not a list of samples: one whole batch
-        worker_init_fn=_in_a_group_of_its_own,
-        prefetch_factor=AHEAD if num_workers else None,
-        pin_memory=pin,
-    )
-    for batch in loader:
-        if isinstance(batch, InputError):
-            raise batch
-        if num_workers and not pin:
-            held.setdefault(batch.images.untyped_storage().data_ptr(), batch.images)
-            batch = replace(batch, images=batch.images.clone())
-        yield batch
+    if not num_workers:
+        for number in numbers:
+            batch = dataset[number]
+            if isinstance(batch, InputError):
+                raise batch
+            yield batch.pin_memory() if pin else batch
+        return
+    processes = LoaderProcesses(dataset, numbers, num_workers, patience)
+    try:
+        yield from pinned_ahead(processes) if pin else processes.batches(Tensor.clone)
+    finally:
+        processes.close()
 
 
 def fresh_memory(shape: tuple[int, ...]) -> Tensor:
     """Room for a batch."""
     return torch.empty(shape, dtype=torch.uint8)
-
-
-class _InTurn(Dataset[ImageBatch | InputError]):
-    """Batches in memory that a loader process shares and uses again, since new shared memory takes as long as decoding.
-
-    A worker is asked for a batch more only when one of its `AHEAD` has come, and that one is copied before the next.
-    """
-
-    def __init__(self, dataset: DecodedBatches) -> None:
-        self._dataset = dataset
-        self._turn = 0
-        self._shared: list[Tensor] = []
-
-    def __getitem__(self, index: int) -> ImageBatch | InputError:
-        return self._dataset.decode(index, self._next)
-
-    def _next(self, shape: tuple[int, ...]) -> Tensor:
-        self._turn = (self._turn + 1) % (AHEAD + 2)
-        needed = math.prod(shape)
-        while len(self._shared) <= self._turn:
-            self._shared.append(torch.empty(0, dtype=torch.uint8))
-        if len(self._shared[self._turn]) < needed:
-            self._shared[self._turn] = fresh_memory((needed,)).share_memory_()
-        return self._shared[self._turn][:needed].view(shape)
-
-
-def _in_a_group_of_its_own(worker: int) -> None:
-    """torchrun and terminals signal a process group: one that needs a batch to save itself would find its reader dead.
-
-    The worker still ends by a signal to itself, which is how it is ended, and when its parent is gone.
-    """
-    os.setpgrp()
-
-
-def _as_is(batch: ImageBatch) -> ImageBatch:
-    return batch

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from urllib.parse import unquote, urlsplit
@@ -62,6 +62,9 @@ class ImageStore:
         >>> store.decode(2, 4).shape, store.decode(2, 4)[:, 0, 0].tolist()
         ((3, 4, 4), [255, 0, 0])
     """
+
+    on_image: Callable[[], object] | None = None
+    """Called before each image is decoded, by loader processes to say that they are alive."""
 
     def __init__(self, manifest: Manifest, decoder: DecoderSetting = "auto") -> None:
         table = manifest.table
@@ -142,6 +145,8 @@ class ImageStore:
         """Decode the images int64[b] into their places of a uint8[b, H, W, 3]; return what is wrong, by place."""
         bad: dict[int, BadImage] = {}
         for place, data, box in self._read_all(image_id):
+            if self.on_image is not None:
+                self.on_image()
             try:
                 if isinstance(data, OSError):
                     raise data

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ...mining.errors import InputError
 from .. import distributed
+from .loader_processes import ImagesStayedAway
 
 T = TypeVar("T")
 
@@ -65,18 +66,27 @@ def by_all_or_none(batches: Iterable[T]) -> Iterator[T]:
 
     Raises:
         InputError: in process 0; the others leave with its exit code and without a word.
+        ImagesStayedAway: in all, at the same step, so that they can save it together.
     """
     iterator = iter(batches)
     while True:
-        batch, problem = None, None
+        batch, problem, away = None, None, None
         try:
             batch = next(iterator, None)
         except InputError as error:
             if distributed.count() == 1:
                 raise
             problem = str(error)
+        except ImagesStayedAway as error:
+            if distributed.count() == 1:
+                raise
+            away = f"process {distributed.rank()}: {error}"
         if distributed.count() > 1:
-            distributed.refuse_if_any(problem)
+            wrong, late = distributed.agree(problem is not None, away is not None)
+            if wrong:
+                distributed.refuse_if_any(problem)
+            if late:
+                raise ImagesStayedAway(distributed.told(away))
         if batch is None:
             return
         yield batch

@@ -32,9 +32,12 @@ def test_the_limit_of_the_container_counts_where_it_is_less(tmp_path: Path) -> N
     assert machine.memory(tmp_path, free=10**10).facts == {"free": 10**10}
 
 
-@pytest.mark.parametrize(("size", "advised"), [(64 << 20, True), (8 << 30, False)])
-def test_little_shared_memory_is_advised(size: int, advised: bool) -> None:
-    found = machine.shared_memory(size=size)
+@pytest.mark.parametrize(
+    ("size", "gpus", "advised"),
+    [(64 << 20, 2, True), (8 << 30, 2, False), (64 << 20, 1, False), (64 << 20, 0, False)],
+)
+def test_little_shared_memory_is_advised_for_several_gpus(size: int, gpus: int, advised: bool) -> None:
+    found = machine.shared_memory(size=size, gpus=gpus)
     assert (found.advice is not None) == advised
     if advised:
         assert "--shm-size" in (found.advice or "")
@@ -43,9 +46,7 @@ def test_little_shared_memory_is_advised(size: int, advised: bool) -> None:
 def test_disk(tmp_path: Path) -> None:
     assert machine.disk(tmp_path, free=10**12).advice is None
     assert machine.disk(tmp_path, free=10**9).advice
-    assert (
-        machine.shared_memory(tmp_path / "none").advice == "set train.num_workers=0 and extract.num_workers=0"
-    )
+    assert machine.shared_memory(tmp_path / "none").advice is None
 
 
 def test_the_decoder_decodes_an_image_like_a_face() -> None:

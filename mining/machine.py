@@ -1,0 +1,55 @@
+"""The machine as a process sees it: the cores that it may use, and what was killed for want of memory; any system."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+CGROUP = Path("/sys/fs/cgroup")
+OWN_GROUPS = Path("/proc/self/cgroup")
+VMSTAT = Path("/proc/vmstat")
+
+
+def usable_cores() -> int:
+    """The cores that this process may use; of macOS and Windows, which know no such limit, all.
+
+    >>> usable_cores() >= 1
+    True
+    """
+    if hasattr(os, "process_cpu_count"):  # Python 3.13 and later; -X cpu_count counts for it
+        return os.process_cpu_count() or 1  # pyright: ignore[reportAttributeAccessIssue]
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def memory_kills(
+    cgroup: Path = CGROUP, own_groups: Path = OWN_GROUPS, vmstat: Path = VMSTAT
+) -> Sequence[int]:
+    """How often the out-of-memory killer was at work: in this process's cgroups, v2 and v1, and on the machine.
+
+    Counts that only grow; two calls are compared. Empty where nothing is known (no Linux).
+    """
+    files = [(vmstat, "oom_kill")]
+    for path in _lines(own_groups):
+        _, controllers, own = path.split(":", 2)
+        if not controllers:
+            files += [(cgroup / place / "memory.events", "oom_kill") for place in {own.lstrip("/"), ""}]
+        elif "memory" in controllers.split(","):
+            files += [
+                (cgroup / "memory" / place / "memory.oom_control", "oom_kill")
+                for place in {own.lstrip("/"), ""}
+            ]
+    return [count for file, name in files for count in _counts(file, name)]
+
+
+def _counts(file: Path, name: str) -> list[int]:
+    return [int(line.split()[1]) for line in _lines(file) if line.split()[:1] == [name]]
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text().splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,48 @@
+"""Cores and kills for want of memory, on any system."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from subspace.mining.machine import memory_kills, usable_cores
+
+
+def test_cores_that_a_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "process_cpu_count", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {1, 5}, raising=False)
+    assert usable_cores() == 2
+    monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert usable_cores() == 8
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert usable_cores() == 1
+    monkeypatch.setattr(os, "process_cpu_count", lambda: 3, raising=False)
+    assert usable_cores() == 3
+
+
+@pytest.mark.parametrize(
+    ("groups", "file", "text"),
+    [
+        ("0::/box\n", "box/memory.events", "low 0\noom 2\noom_kill 7\noom_group_kill 0\n"),
+        ("0::/elsewhere\n", "memory.events", "oom_kill 7\n"),
+        (
+            "5:cpu:/\n4:memory:/box\n0::/\n",
+            "memory/box/memory.oom_control",
+            "oom_kill_disable 0\noom_kill 7\n",
+        ),
+    ],
+)
+def test_kills_of_a_cgroup(tmp_path: Path, groups: str, file: str, text: str) -> None:
+    own = tmp_path / "cgroup"
+    own.write_text(groups)
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).write_text(text)
+    (tmp_path / "vmstat").write_text("nr_free_pages 9\noom_kill 11\n")
+    assert memory_kills(tmp_path, own, tmp_path / "vmstat") == [11, 7]
+
+
+def test_no_linux(tmp_path: Path) -> None:
+    assert memory_kills(tmp_path, tmp_path / "none", tmp_path / "none") == []
