@@ -16,6 +16,8 @@ class TableKind:
     name: str
     columns: pa.Schema
     optional: pa.Schema = field(default_factory=lambda: pa.schema([]))
+    nullable: frozenset[str] = frozenset()
+    """Required columns that may have empty values."""
 
     def problem_with(self, schema: pa.Schema) -> str | None:
         """Say what is wrong with `schema`, or None: a column missing, or one of another type."""
@@ -70,6 +72,8 @@ MANIFEST = TableKind(
             ("is_gallery", pa.bool_()),
         ]
     ),
+    # uri: empty where the image itself is in the table; offset and length: empty for a whole file.
+    nullable=frozenset({"uri", "offset", "length"}),
 )
 
 
@@ -101,6 +105,7 @@ QUARANTINE = TableKind(
     pa.schema(
         [("image_id", pa.int64()), ("identity", pa.string()), ("uri", pa.string()), ("reason", pa.string())]
     ),
+    nullable=frozenset({"uri"}),
 )
 SUBSPACES = TableKind(
     "subspaces",
