@@ -38,6 +38,8 @@ class MeanTable:
         groups = [self._file.metadata.row_group(group).num_rows for group in range(self._file.num_row_groups)]
         self._start = np.concatenate(([0], np.cumsum(groups, dtype=np.int64)))
         self.shape = (int(self._start[-1]), int(schema.field("mean").type.list_size))
+        if 0 in self.shape:
+            raise DamagedFileError(f"{path} holds no means", str(path))
         self._held: tuple[int, np.ndarray] = (-1, np.empty(0))
 
     def __len__(self) -> int:

@@ -44,7 +44,7 @@ def _check_centroids(folder: StageFolder, last: int) -> None:
     ]
     problem = f"centroids of {widths[0]} numbers, and means of {widths[1]}" if widths[0] != widths[1] else ""
     if centroids.metadata.num_rows <= last:
-        problem = f"{centroids.metadata.num_rows:,} centroids, and a subspace {last:,}"
+        problem = f"{centroids.metadata.num_rows:,} centroids, and a subspace {last:,} in {folder.subspaces}"
     if problem:
         raise DamagedFileError(f"{folder.centroids} is damaged: {problem}", str(folder.centroids))
 
