@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 SCHEMA_VERSION = 1
+MOST_NUMBERS = 2**16
+"""In a vector; room is made for what a file claims."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ def _compatible(actual: pa.DataType, wanted: pa.DataType) -> bool:
     if pa.types.is_dictionary(wanted):
         wanted = wanted.value_type
     if pa.types.is_fixed_size_list(wanted):  # list_size 0 in a declared schema stands for any width
-        return pa.types.is_fixed_size_list(actual) and actual.value_type == wanted.value_type
+        fixed = pa.types.is_fixed_size_list(actual) and actual.value_type == wanted.value_type
+        return fixed and 1 <= actual.list_size <= MOST_NUMBERS
     if pa.types.is_list(wanted):
         return pa.types.is_list(actual) and actual.value_type == wanted.value_type
     return actual == wanted

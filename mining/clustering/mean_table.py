@@ -11,7 +11,7 @@ import pyarrow as pa
 from ..artifacts import unwritable
 from ..errors import DamagedFileError
 from ..parquet_tables import check_rows, in_one_line, open_parquet, refuse_false_sizes
-from ..schemas import IDENTITIES
+from ..schemas import IDENTITIES, MOST_NUMBERS
 from ..table_checks import TableCheck
 
 IN_MEMORY = 2**31
@@ -38,6 +38,10 @@ class MeanTable:
         groups = [self._file.metadata.row_group(group).num_rows for group in range(self._file.num_row_groups)]
         self._start = np.concatenate(([0], np.cumsum(groups, dtype=np.int64)))
         self.shape = (int(self._start[-1]), int(schema.field("mean").type.list_size))
+        if self.shape[1] > MOST_NUMBERS:
+            raise DamagedFileError(
+                f"{path} is damaged: it claims means of {self.shape[1]:,} numbers", str(path)
+            )
         if 0 in self.shape:
             raise DamagedFileError(f"{path} holds no means", str(path))
         self._held: tuple[int, np.ndarray] = (-1, np.empty(0))

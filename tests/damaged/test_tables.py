@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from damaged.tables import CASES, REMADE, Case
-from damaged.unsealed_runs import said_by, unseal
+from unsealed_runs import said_by, unseal
 
 UNDONE = {"cluster": ("cluster", "plan", "train"), "plan": ("plan", "train"), "train": ("train",)}
 """Markers that are gone, so that a command has something to do."""
