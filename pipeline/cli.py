@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 import warnings
@@ -20,6 +21,7 @@ from .commands import runs as run_commands
 from .commands import stages as stage_commands
 from .damaged_files import damage_in_words
 from .stages.graph import STAGES
+from .terminal_text import printable, printable_line
 
 app = typer.Typer(
     help="Train identity embeddings by subspace hard mining: embed, cluster, plan, train, repeat.",
@@ -66,6 +68,9 @@ def main() -> None:
     from ..mining.errors import OwnCodeError, StoppedEarly, SubspaceError
     from ..mining.local_paths import refuse_url
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names that its encoding lacks are spelt out
+            stream.reconfigure(errors="backslashreplace")
     warnings.showwarning = _say_warning
     try:
         for before, word in pairwise(
@@ -76,7 +81,7 @@ def main() -> None:
         with damage_in_words(STAGES):
             code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except OwnCodeError as error:
-        print(error.traceback, end="", file=sys.stderr)
+        print(printable(error.traceback), end="", file=sys.stderr)
         _fail(str(error), error.exit_code)
     except (SubspaceError, StoppedEarly) as error:
         _fail(str(error), error.exit_code)
@@ -130,11 +135,11 @@ def _say_warning(
             warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr
         )
     elif os.environ.get("RANK", "0") == "0":
-        print(f"subspace: warning: {message}", file=sys.stderr)
+        print(f"subspace: warning: {printable_line(' '.join(str(message).split()))}", file=sys.stderr)
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"subspace: {' '.join(message.split())}", file=sys.stderr)
+    print(f"subspace: {printable_line(' '.join(message.split()))}", file=sys.stderr)
     _leave(code)
 
 
