@@ -95,13 +95,15 @@ class TableCheck:
         return _ragged(name, column, self.row) if pa.types.is_list(column.type) else None
 
     def _outside(self, name: str, column: pa.ChunkedArray, rule: Rule) -> str | None:
-        bounds = pc.min_max(column)
+        bounds = pc.call_function("min_max", [column])
         low, high = bounds["min"].as_py(), bounds["max"].as_py()
         if low is None:
             return None
         floating = pa.types.is_floating(column.type)
         inside = low >= rule.low and (rule.high is None or high <= rule.high)
-        if inside and not (floating and pc.any(pc.is_nan(column)).as_py()):
+        if inside and not (
+            floating and pc.call_function("any", [pc.call_function("is_nan", [column])]).as_py()
+        ):
             return None
 
         def wrong(chunk: pa.Array) -> np.ndarray:
@@ -189,7 +191,7 @@ def _ragged(name: str, column: pa.ChunkedArray, row: int) -> str | None:
         if values.null_count:
             at = int(np.argmax(_nulls(values))) // wanted if wanted else 0
             return f"has an empty value in a list of column '{name}' (row {row + at})"
-        low = pc.min(values).as_py()
+        low = pc.call_function("min", [values]).as_py()
         if low is not None and low < 0:
             at = int(np.argmax(values.to_numpy() < 0)) // (wanted or 1)
             return f"has {low} in a list of column '{name}', which holds 0 or more (row {row + at})"

@@ -106,11 +106,8 @@ def other_bytes(data: bytes, random: np.random.Generator) -> bytes:
     first = footer if random.random() < 0.5 else 0
     for _ in range(random.integers(1, 9)):
         at = int(random.integers(first, len(changed)))
-        changed[at] = int(
-            random.choice(
-                [0, 1, 0x7F, 0x80, 0xFF, random.integers(256), changed[at] ^ 1 << random.integers(8)]
-            )
-        )
+        bits = changed[at] ^ 1 << int(random.integers(8))
+        changed[at] = [0, 1, 0x7F, 0x80, 0xFF, int(random.integers(256)), bits][random.integers(7)]
     what = random.random()
     if what < 0.05:
         return bytes(changed[: random.integers(len(changed))])
