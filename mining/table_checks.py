@@ -92,6 +92,8 @@ class TableCheck:
             return self._outside(name, column, rule) or self._out_of_order(name, column, rule)
         if pa.types.is_fixed_size_list(column.type):
             return self._not_unit(name, column)
+        if pa.types.is_dictionary(column.type) or pa.types.is_string(column.type):
+            return _not_text(name, column)
         return _ragged(name, column, self.row) if pa.types.is_list(column.type) else None
 
     def _outside(self, name: str, column: pa.ChunkedArray, rule: Rule) -> str | None:
@@ -175,6 +177,15 @@ class TableCheck:
 
 def _nulls(chunk: pa.Array) -> np.ndarray:
     return chunk.is_null().to_numpy(zero_copy_only=False)
+
+
+def _not_text(name: str, column: pa.ChunkedArray) -> str | None:
+    """What is wrong with text: bytes that are no UTF-8, or places beyond a dictionary."""
+    try:
+        column.validate(full=True)
+    except pa.ArrowException as error:
+        return f"has no text in column '{name}': {str(error).splitlines()[0]}"
+    return None
 
 
 def _ragged(name: str, column: pa.ChunkedArray, row: int) -> str | None:

@@ -58,3 +58,14 @@ def test_batches_are_all_of_one_length(rows: list[list[int | None]]) -> None:
     sound = sound and all(value is not None and value >= 0 for row in rows for value in row)
     table = pa.table({"identity_ids": pa.array(rows, pa.list_(pa.int32()))})
     assert (TableCheck(PLAN).problem_in(table) is None) == sound
+
+
+def test_text_is_text() -> None:
+    beyond = pa.DictionaryArray.from_arrays(pa.array([0, 3], pa.int32()), pa.array(["train"]), safe=False)
+    problem = TableCheck(MANIFEST).problem_in(pa.table({"split": beyond}))
+    assert problem
+    assert problem.startswith("has no text in column 'split'")
+    bad = pa.Array.from_buffers(
+        pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff")]
+    )
+    assert "column 'identity'" in str(TableCheck(MANIFEST).problem_in(pa.table({"identity": bad})))
