@@ -52,7 +52,7 @@ RULES: dict[str, dict[str, Rule]] = {
     },
     "plan": {"step": Rule(0, order="consecutive"), "subspace_id": Rule(-1)},
 }
-"""By kind of table and column."""
+"""Rules by kind of table and column."""
 BEGINS_AT_0 = ("dense", "consecutive")
 
 
@@ -147,7 +147,7 @@ class TableCheck:
         return f"has {int(values[at])} {after} in column '{name}', which {held[rule.order]} (row {self.row + at})"
 
     def _not_unit(self, name: str, column: pa.ChunkedArray) -> str | None:
-        """Of centroids only the values are looked at: they need no unit length."""
+        """What is wrong with vectors; centroids need no unit length."""
         row = self.row
         for chunk in column.chunks:
             vectors = chunk.flatten().to_numpy(zero_copy_only=False).reshape(len(chunk), -1)

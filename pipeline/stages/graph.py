@@ -47,7 +47,7 @@ class Switch:
     name: str
     help: str
     work: str
-    """Of the stage's file, called with the context."""
+    """A function of the stage's file, called with the context."""
 
 
 @dataclass(frozen=True)
