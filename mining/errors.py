@@ -2,6 +2,7 @@
 
     SubspaceError             1  (a bug, unless one of the below)
     ├── InputError            2  the user's input is wrong: what, where, what to do
+    │   ├── DamagedFileError  2  a file is missing, damaged or of another kind; of a run it becomes a StaleArtifactError
     │   └── OwnCodeError      2  code of the user's own raised an error: its traceback, then one line
     └── StaleArtifactError    3  an artifact was made from other settings or inputs, or by another program
     StoppedEarly              4  stopped by a signal or a guard; the same command continues
@@ -37,6 +38,23 @@ class InputError(SubspaceError, ValueError):
     """
 
     exit_code = 2
+
+
+class DamagedFileError(InputError):
+    """A file that is missing, damaged or of another kind; `file` is its path.
+
+    Where the file is a run's own, the pipeline makes a StaleArtifactError of it, which names the command that remakes it.
+
+    Example:
+        >>> from subspace.mining.errors import DamagedFileError
+        >>> error = DamagedFileError("round-000/plan is damaged", "round-000/plan")
+        >>> error.file, error.exit_code
+        ('round-000/plan', 2)
+    """
+
+    def __init__(self, message: str, file: str = "") -> None:
+        super().__init__(message)
+        self.file = file
 
 
 class OwnCodeError(InputError):

@@ -10,10 +10,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from .errors import InputError
+from .errors import DamagedFileError, InputError
 from .parquet_tables import fingerprint_in, open_parquet, read_parquet, row_groups
 from .remote import url_of
 from .schemas import MANIFEST
+
+CHECKED = ["identity", "identity_id", "offset", "length", "split", "keep"]
+"""Columns that are looked through when a manifest is opened."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,8 @@ class Manifest:
         self.path = path
         self.fingerprint = fingerprint
         self._given = table
+        self.identities: int | None = None
+        """How many identities it has, where it was opened from a file."""
 
     @classmethod
     def open(cls, path: Path | str) -> Manifest:
@@ -124,17 +129,12 @@ class Manifest:
         manifest = cls(path, None, fingerprint_in(path, MANIFEST))
         if len(manifest) == 0:
             raise InputError(f"{path} holds no images")
-        last = -1
-        for rows in row_groups(path, MANIFEST, ["identity", "identity_id", "split", "keep"]):
-            for name in rows.column_names:
-                if rows[name].null_count:
-                    raise InputError(
-                        f"{path} has empty values in column '{name}'; write it with `subspace ingest`"
-                    )
-            identity_id = np.append(last, rows["identity_id"].to_numpy())
-            if np.any(np.diff(identity_id) < 0):
-                raise InputError(f"{path} is not sorted by identity; write it with `subspace ingest`")
-            last = identity_id[-1]
+        try:
+            for rows in row_groups(path, MANIFEST, CHECKED):
+                if len(rows):
+                    manifest.identities = rows["identity_id"][-1].as_py() + 1
+        except DamagedFileError as error:
+            raise DamagedFileError(f"{error}; write it with `subspace ingest`", str(path)) from error
         return manifest
 
     @property

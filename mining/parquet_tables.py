@@ -10,14 +10,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .artifacts import whole_file
-from .errors import InputError, StaleArtifactError
+from .errors import DamagedFileError, InputError, StaleArtifactError
 from .fingerprints import CREATED_BY
 from .local_paths import in_shell
 from .remote import in_words, open_remote, url_of
 from .schemas import MANIFEST, SCHEMA_VERSION, TableKind
+from .table_checks import TableCheck
 
 DAMAGE = (OSError, ValueError, pa.ArrowException)
 """What Arrow raises on damaged files; a UnicodeDecodeError in a footer is a ValueError."""
+MOST_ROWS = 2**26
+"""In a row group: the most that Arrow writes."""
 
 
 @contextmanager
@@ -63,15 +66,18 @@ def _made_by_ingest(path: Path, kind: TableKind | None) -> str:
     return f"; `subspace ingest {in_shell(path)} --out FILE` makes a manifest of a list of images"
 
 
-def open_parquet(path: Path, kind: TableKind | None = None) -> pq.ParquetFile:
+def open_parquet(path: Path, kind: TableKind | None = None, *, mapped: bool = True) -> pq.ParquetFile:
     """Open a Parquet file, perhaps behind a URL, and check that it is a table of `kind`; its columns are read on demand.
 
+    Args:
+        mapped: map a local file. Pages of a mapped file count as this process's memory, all of them in a pass.
+
     Raises:
-        InputError: missing, truncated, not Parquet, or with other columns.
+        DamagedFileError: missing, truncated, not Parquet, with other columns, or with sizes that the file cannot have.
     """
     remote = url_of(path)
     if remote is None and not path.exists():
-        raise InputError(f"{path} does not exist")
+        raise DamagedFileError(f"{path} does not exist", str(path))
     if path.is_dir():
         raise InputError(
             f"{path} is a folder, not a Parquet file; `subspace ingest {in_shell(path)} --out FILE` lists its images"
@@ -79,63 +85,95 @@ def open_parquet(path: Path, kind: TableKind | None = None) -> pq.ParquetFile:
     try:
         file = pq.ParquetFile(
             path if remote is None else open_remote(remote),
-            memory_map=remote is None,
+            memory_map=remote is None and mapped,
             page_checksum_verification=True,
         )
         problem = kind.problem_with(file.schema_arrow) if kind else None
+        rows = sum(file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))
     except InputError:
         raise
     except DAMAGE as error:
-        raise InputError(
-            f"{in_words(path)} is not a readable Parquet file (truncated?): {_first_line(error)}{_made_by_ingest(path, kind)}"
+        raise DamagedFileError(
+            f"{in_words(path)} is not a readable Parquet file (truncated?): {_first_line(error)}{_made_by_ingest(path, kind)}",
+            str(path),
         ) from error
     if kind and problem:
-        raise InputError(f"{in_words(path)} is not a {kind.name} table: it {problem}")
+        raise DamagedFileError(f"{in_words(path)} is not a {kind.name} table: it {problem}", str(path))
+    if rows != file.metadata.num_rows:
+        claim = f"claims {file.metadata.num_rows:,} rows, its row groups {rows:,}"
+        raise DamagedFileError(f"{in_words(path)} is damaged: it {claim}", str(path))
     return file
 
 
 def read_parquet(path: Path, kind: TableKind, columns: list[str] | None = None) -> pa.Table:
-    """Read a table of `kind` (only `columns`, when given) into memory; damage is an InputError."""
+    """Read a table of `kind` (only `columns`, when given) into memory, and check what it holds."""
     file = open_parquet(path, kind)
-    try:
-        return file.read(columns=columns)
-    except InputError:
-        raise
-    except DAMAGE as error:
-        raise InputError(f"{in_words(path)} is damaged: {_first_line(error)}") from error
+    with in_one_line(path):
+        for group in range(file.num_row_groups):
+            refuse_false_sizes(path, file, group)
+        table = file.read(columns=columns)
+        check_rows(path, TableCheck(kind), table)
+    return table
 
 
 def read_row_group(path: Path, kind: TableKind, group: int, columns: list[str] | None = None) -> pa.Table:
-    """Read one row group (only `columns`, when given); damage is an InputError."""
+    """Read one row group (only `columns`, when given), and check what it holds."""
     file = open_parquet(path, kind)
-    try:
-        return file.read_row_group(group, columns=columns)
-    except InputError:
-        raise
-    except DAMAGE as error:
-        raise InputError(f"{in_words(path)} is damaged: {_first_line(error)}") from error
+    with in_one_line(path):
+        refuse_false_sizes(path, file, group)
+        table = file.read_row_group(group, columns=columns)
+        check_rows(path, TableCheck(kind, whole=False), table)
+    return table
 
 
 def row_groups(path: Path, kind: TableKind, columns: list[str]) -> Iterator[pa.Table]:
-    """Yield `columns` of a table of `kind` a row group at a time; damage is an InputError.
+    """Yield `columns` of a table of `kind` a row group at a time, checked; its file is read, not mapped."""
+    file, check = open_parquet(path, kind, mapped=False), TableCheck(kind)
+    for group in range(file.num_row_groups):
+        with in_one_line(path):
+            refuse_false_sizes(path, file, group)
+            table = file.read_row_group(group, columns=columns)
+            check_rows(path, check, table)
+        yield table
 
-    The file is read, not mapped: pages of a mapped file would count as this process's memory, all of them in a pass.
-    """
-    open_parquet(path, kind)
+
+@contextmanager
+def in_one_line(path: Path) -> Iterator[None]:
+    """Raise what Arrow raises on damage as a DamagedFileError."""
     try:
-        remote = url_of(path)
-        file = pq.ParquetFile(
-            path if remote is None else open_remote(remote), page_checksum_verification=True
-        )
-        for group in range(file.num_row_groups):
-            yield file.read_row_group(group, columns=columns)
+        yield
     except InputError:
         raise
-    except DAMAGE as error:
-        raise InputError(f"{in_words(path)} is damaged: {_first_line(error)}") from error
+    except (*DAMAGE, MemoryError) as error:
+        raise DamagedFileError(f"{in_words(path)} is damaged: {_first_line(error)}", str(path)) from error
 
 
-def _first_line(error: Exception) -> str:
+def check_rows(path: Path, check: TableCheck, rows: pa.Table) -> None:
+    """Refuse rows that a table of that kind cannot hold.
+
+    Raises:
+        DamagedFileError: the first thing that is wrong, and where.
+    """
+    if problem := check.problem_in(rows):
+        raise DamagedFileError(f"{in_words(path)} is damaged: it {problem}", str(path))
+
+
+def refuse_false_sizes(path: Path, file: pq.ParquetFile, group: int) -> None:
+    """Refuse a row group of more rows than Arrow writes into one, before it makes room for them.
+
+    Its columns are not asked: `RowGroupMetaData.column` of a damaged footer may end the process.
+
+    Raises:
+        DamagedFileError: it claims more, or fewer than none.
+    """
+    rows = file.metadata.row_group(group).num_rows
+    if not 0 <= rows <= MOST_ROWS:
+        raise DamagedFileError(
+            f"{in_words(path)} is damaged: it claims {rows:,} rows in one row group", str(path)
+        )
+
+
+def _first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 

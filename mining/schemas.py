@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 SCHEMA_VERSION = 1
+MOST_NUMBERS = 2**16
+"""In a vector; room is made for what a file claims."""
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,8 @@ class TableKind:
     name: str
     columns: pa.Schema
     optional: pa.Schema = field(default_factory=lambda: pa.schema([]))
+    nullable: frozenset[str] = frozenset()
+    """Required columns that may have empty values."""
 
     def problem_with(self, schema: pa.Schema) -> str | None:
         """Say what is wrong with `schema`, or None: a column missing, or one of another type."""
@@ -35,7 +39,8 @@ def _compatible(actual: pa.DataType, wanted: pa.DataType) -> bool:
     if pa.types.is_dictionary(wanted):
         wanted = wanted.value_type
     if pa.types.is_fixed_size_list(wanted):  # list_size 0 in a declared schema stands for any width
-        return pa.types.is_fixed_size_list(actual) and actual.value_type == wanted.value_type
+        fixed = pa.types.is_fixed_size_list(actual) and actual.value_type == wanted.value_type
+        return fixed and 1 <= actual.list_size <= MOST_NUMBERS
     if pa.types.is_list(wanted):
         return pa.types.is_list(actual) and actual.value_type == wanted.value_type
     return actual == wanted
@@ -70,6 +75,8 @@ MANIFEST = TableKind(
             ("is_gallery", pa.bool_()),
         ]
     ),
+    # uri: empty where the image itself is in the table; offset and length: empty for a whole file.
+    nullable=frozenset({"uri", "offset", "length"}),
 )
 
 
@@ -101,6 +108,7 @@ QUARANTINE = TableKind(
     pa.schema(
         [("image_id", pa.int64()), ("identity", pa.string()), ("uri", pa.string()), ("reason", pa.string())]
     ),
+    nullable=frozenset({"uri"}),
 )
 SUBSPACES = TableKind(
     "subspaces",

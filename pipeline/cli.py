@@ -20,6 +20,8 @@ from .commands import machine as machine_commands
 from .commands import models as model_commands
 from .commands import runs as run_commands
 from .commands import stages as stage_commands
+from .damaged_files import damage_in_words
+from .stages.graph import STAGES
 from .terminal_text import printable, printable_line
 
 app = typer.Typer(
@@ -78,7 +80,8 @@ def main() -> None:
         ):  # before a Path of it loses a slash, and a folder "s3:" is made
             if "://" in word and not _is_read(before, word):  # and not checkpoint:/folder
                 refuse_url(word.partition("=")[2] if word.startswith("--") else word)
-        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        with damage_in_words(STAGES):
+            code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except OwnCodeError as error:
         print(printable(error.traceback), end="", file=sys.stderr)
         _fail(str(error), error.exit_code)

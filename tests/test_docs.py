@@ -22,7 +22,7 @@ from subspace.mining.settings import Settings
 from subspace.pipeline.cli import app
 from subspace.pipeline.configuration.config import RunConfig
 from subspace.pipeline.configuration.schedule_config import JobConfig
-from subspace.pipeline.stages.graph import job_names
+from subspace.pipeline.schedulers.job_requests import job_names
 from subspace.train.losses.registry import LOSSES
 
 DOCUMENTS = [

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ..artifacts import unwritable
-from ..errors import InputError
-from ..parquet_tables import DAMAGE, open_parquet
+from ..errors import DamagedFileError
+from ..parquet_tables import check_rows, in_one_line, open_parquet, refuse_false_sizes
+from ..schemas import IDENTITIES, MOST_NUMBERS
+from ..table_checks import TableCheck
 
 IN_MEMORY = 2**31
 """Bytes of means up to which `as_array` holds them in memory."""
@@ -24,18 +25,25 @@ class MeanTable:
     this process's memory, all of them in a pass.
 
     Raises:
-        InputError: missing, damaged, or without a column `mean` of fixed-size lists.
+        DamagedFileError: missing, damaged, or without a column `mean` of fixed-size lists.
     """
 
     def __init__(self, path: Path) -> None:
-        open_parquet(path)
-        self.path, self._file = path, pq.ParquetFile(path, page_checksum_verification=True)
+        self.path, self._file = path, open_parquet(path, mapped=False)
         schema = self._file.schema_arrow
         if "mean" not in schema.names or not pa.types.is_fixed_size_list(schema.field("mean").type):
-            raise InputError(f"{path} has no column 'mean' of fixed-size lists")
+            raise DamagedFileError(f"{path} has no column 'mean' of fixed-size lists", str(path))
+        for group in range(self._file.num_row_groups):
+            refuse_false_sizes(path, self._file, group)
         groups = [self._file.metadata.row_group(group).num_rows for group in range(self._file.num_row_groups)]
         self._start = np.concatenate(([0], np.cumsum(groups, dtype=np.int64)))
         self.shape = (int(self._start[-1]), int(schema.field("mean").type.list_size))
+        if self.shape[1] > MOST_NUMBERS:
+            raise DamagedFileError(
+                f"{path} is damaged: it claims means of {self.shape[1]:,} numbers", str(path)
+            )
+        if 0 in self.shape:
+            raise DamagedFileError(f"{path} holds no means", str(path))
         self._held: tuple[int, np.ndarray] = (-1, np.empty(0))
 
     def __len__(self) -> int:
@@ -77,11 +85,11 @@ class MeanTable:
 
     def _group(self, group: int) -> np.ndarray:
         if self._held[0] != group:
-            try:
-                column = self._file.read_row_group(group, columns=["mean"])["mean"].combine_chunks()
-            except DAMAGE as error:
-                raise InputError(f"{self.path} is damaged: {str(error).splitlines()[0]}") from error
-            if column.null_count:
-                raise InputError(f"{self.path} has identities without a mean; run `subspace extract` again")
+            with in_one_line(self.path):
+                table = self._file.read_row_group(group, columns=["mean"])
+                check = TableCheck(IDENTITIES, whole=False)
+                check.row = int(self._start[group])
+                check_rows(self.path, check, table)
+                column = table["mean"].combine_chunks()
             self._held = group, column.flatten().to_numpy(zero_copy_only=False).reshape(-1, self.shape[1])
         return self._held[1]

@@ -49,7 +49,15 @@ def run(
 
 
 @commands.command(epilog="Example: subspace status runs/photos")
-def status(run: RunPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
+def status(
+    run: RunPath,
+    overrides: Overrides = None,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Check every file of the finished stages against its checksum, too."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """What is done, begun, stale or still to do, and where the time went."""
     from ...mining.errors import InputError
     from ..schedulers.job_states import read_job_states, with_jobs
@@ -72,6 +80,10 @@ def status(run: RunPath, overrides: Overrides = None, as_json: AsJson = False) -
             console.say(describe(context.run, statuses))
         if unknown is not None:
             console.say(unknown)
+        if verify:
+            from ..verification import verify_files
+
+            verify_files(context)
 
 
 @commands.command(epilog="Example: subspace inspect runs/photos/round-000/subspaces.parquet")
@@ -136,7 +148,7 @@ def inspect(
             f"{in_words(path)}: only --check reads a manifest from a URL; copy it to a disk to see what it holds"
         )
     if (path / "subspace.yaml").exists():
-        return status(path, None, as_json)
+        return status(path, as_json=as_json)
     from ..inspection.summarize import summarize_path
 
     summary = summarize_path(path)

@@ -146,9 +146,9 @@ def _file_words(path: Path) -> tuple[str, int | None, str]:
     if path.suffix == ".parquet":
         try:
             file = pq.ParquetFile(path)
+            kind = kind_of(file.schema_arrow)
         except DAMAGE:
             return DAMAGED, None, ""
-        kind = kind_of(file.schema_arrow)
         words, rows = TABLE_WORDS[kind.name] if kind else (UNKNOWN, "rows")
         return words, file.metadata.num_rows, rows
     if path.suffix == ".safetensors":

@@ -8,16 +8,20 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from ...mining.errors import DamagedFileError
 from ...mining.parquet_tables import open_parquet, read_row_group
 from ...mining.schemas import PLAN
 from ..stage_folder import IDENTITIES
 from ..stages.hardness import plan_hardness
 from .summary import Summary, histogram
 
+MOST_IDS = 2**27
+"""Larger ids are damage: they would be counted in 4 bytes each."""
+
 
 def describe_plan(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -> None:
     """Describe a plan in `paths`; hardness where the means of its identities lie beside it."""
-    visits, batches = np.zeros(0, np.int64), np.zeros(0, np.int64)
+    visits, batches = np.zeros(0, np.int32), np.zeros(0, np.int32)
     P = K = everywhere = 0
     for path in paths:  # a row group at a time: a plan may be larger than memory
         for group in range(open_parquet(path).num_row_groups):
@@ -29,6 +33,12 @@ def describe_plan(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile)
             P = len(identity) // len(rows)
             K = K or len(read_row_group(path, PLAN, group, ["image_ids"])["image_ids"][0]) // P
             everywhere += int((subspace < 0).sum())
+            if max(int(identity.max()), int(subspace.max())) >= MOST_IDS:
+                raise DamagedFileError(
+                    f"{path} is damaged: it has identity {identity.max():,} and subspace {subspace.max():,}, more than "
+                    "there can be",
+                    str(path),
+                )
             visits = _counted(visits, identity)
             batches = _counted(batches, subspace[subspace >= 0])
     drawn = visits[visits > 0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...mining.errors import InputError
 from ..configuration.schedule_config import JobConfig, ScheduleConfig
-from ..stages.graph import STAGES, job_names
+from ..stages.graph import STAGES
 
 
 def check_requests(config: ScheduleConfig) -> None:
@@ -58,3 +58,8 @@ def processes_in_all(config: ScheduleConfig, stage: str) -> int:
 
 def _trains(job: str) -> bool:
     return any(row.trains for row in STAGES if row.command_name == job)
+
+
+def job_names() -> tuple[str, ...]:
+    """The commands that do stages, each once: the kinds of jobs that a scheduler gets."""
+    return tuple(dict.fromkeys(found.command_name for found in STAGES))

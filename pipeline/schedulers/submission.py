@@ -16,7 +16,7 @@ from typing import Any
 
 from ...mining.artifacts import read_json, write_json
 from ..run_directory import RunDirectory
-from ..stages.graph import jobs_of
+from ..stages.graph import STAGES, row
 
 
 @dataclass(frozen=True)
@@ -115,3 +115,10 @@ def submitted_with(path: Path) -> list[str]:
     """The settings that were given with the last submission of a run, over those of its file."""
     submission = Submission.latest(RunDirectory(path))
     return list(submission.overrides) if submission is not None else []
+
+
+def jobs_of(name: str) -> tuple[str, ...]:
+    """The jobs that have a hand in a stage: that of its command, and for shards the one after it, which merges them."""
+    own = row(name)
+    after = STAGES[STAGES.index(own) + 1] if own.shards else own
+    return tuple(dict.fromkeys((own.command_name, after.command_name)))

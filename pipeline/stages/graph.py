@@ -4,7 +4,6 @@ This is the one place that knows all stages. `subspace run`, `status`, `submit`,
 read it. To add a stage, write its file in this folder, its settings, and its row here.
 
 The file of a stage called NAME, `module`, defines
-
     NAME_fields(context)     settings and seeds that its output depends on; imports neither torch nor FAISS
     `work`(context)          does it, by `run_stage(row("NAME").stage(context), ...)`
     NAME_applies(context)    whether this run has the stage at all; left out where every run has it
@@ -13,16 +12,18 @@ The file of a stage called NAME, `module`, defines
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...mining.errors import InputError
 from ...mining.local_paths import in_shell
 from .. import stage_folder as files
+from ..damaged_files import damage_in_words
 from ..memory_advice import shortages_in_words
 from ..run_directory import RunDirectory
+from ..sealed_files import Sealed
 from .stage import Stage
 
 if TYPE_CHECKING:
@@ -33,8 +34,7 @@ Place = Literal["start", "round", "network"]
 Gpus = Literal["all", "shards", "one", "none"]
 
 MANIFEST, NETWORK_BEFORE, NETWORK_HERE = "manifest", "network before", "network here"
-"""Inputs that no stage of the same folder makes: the manifest, the network that the round begins with, and the one of
-this folder."""
+"""Inputs that no stage of the folder makes: the manifest, the network that the round begins with, and its own."""
 
 TRAINING_PHASES = ("data", "forward", "loss", "backward", "means", "update", "log", "pictures", "checkpoint")
 TRAINING_OUTPUTS = (files.CHECKPOINT, files.RESUME, files.METRICS, files.TENSORBOARD, files.TRACKERS)
@@ -84,7 +84,7 @@ class StageRow:
     """Whether its command takes `--device`."""
     phases: tuple[str, ...] = ()
     """Parts of its time that its log has apart."""
-    switches: tuple[Switch, ...] = field(default=())
+    switches: tuple[Switch, ...] = ()
 
     def function(self, name: str, otherwise: Callable[..., Any] | None = None) -> Callable[..., Any]:
         """A function of its file, which is imported here; `otherwise` where it has none."""
@@ -126,6 +126,7 @@ class StageRow:
             self.outputs,
             " ".join([self.command_in(context.run, context.round_index), *settings]),
             " ".join([f"subspace run {in_shell(context.run.path)}", *settings]),
+            tuple(self.reads(context)),
         )
 
     def do(self, context: Context, **arguments: Any) -> dict[str, Any]:
@@ -133,22 +134,39 @@ class StageRow:
         if self.gpus != "none":
             # A signal inside would abort the process.
             context.options.stop.hold(lambda: import_module("torch"))
-        with shortages_in_words(self.name, context.config, context.options.processes):
+        asked = context.config, context.options.processes
+        with shortages_in_words(self.name, *asked), damage_in_words(STAGES):
             return self.function(self.work)(context, **arguments)
 
     def parts(self, context: Context) -> Any:
         """The parts of a stage that shards; None where it has none in this round."""
         return self.function(f"{self.name}_parts")(context)
 
+    def reads(self, context: Context) -> Iterator[Sealed]:
+        """The finished stages whose files it reads: of its inputs, and of theirs in the same folder."""
+        for source in self.inputs.values():
+            if source != MANIFEST:
+                at, made = self._maker(context, source)
+                only = files.CHECKPOINT if source in (NETWORK_BEFORE, NETWORK_HERE) else ""
+                yield Sealed(at.folder, made.name, made.command_in(context.run, at.round_index), only)
+                yield from (theirs for theirs in made.reads(at) if not only and not theirs.only)
+
+    def _maker(self, context: Context, source: str) -> tuple[Context, StageRow]:
+        if source in (NETWORK_BEFORE, NETWORK_HERE):
+            at = context.at_round(context.round_index - (source == NETWORK_BEFORE))
+            return at, row("pretrain" if at.round_index < 0 else "train")
+        return context, row(source)
+
     def _fingerprint(self, context: Context, source: str) -> str:
         if source == MANIFEST:
             return context.manifest.fingerprint
-        if source in (NETWORK_BEFORE, NETWORK_HERE):
-            index = context.round_index - (source == NETWORK_BEFORE)
-            return finished(context, "pretrain" if index < 0 else "train", index)
-        return finished(context, source, context.round_index)
+        at, made = self._maker(context, source)
+        return finished(at, made.name, at.round_index)
 
 
+LIST_SHARDS = Switch(
+    "list_shards", "Only list subspace, shard and images in it, tab-separated, for staging.", "list_shards"
+)
 STAGES = (
     StageRow(
         name="pretrain",
@@ -205,13 +223,7 @@ STAGES = (
         help="Write the batches of a round, one Parquet row each, and print how much harder they are than random ones.",
         example="plan.strategy=doppelganger plan.random_fraction=0.25; "
         "subspace plan runs/photos --list-shards | awk '$1 == 7 {print $2}'",
-        switches=(
-            Switch(
-                "list_shards",
-                "Only list subspace, shard and images in it, tab-separated, for staging.",
-                "list_shards",
-            ),
-        ),
+        switches=(LIST_SHARDS,),
         on_device=True,
     ),
     StageRow(
@@ -267,18 +279,6 @@ def row(name: str) -> StageRow:
 def rows_of(place: Place) -> tuple[StageRow, ...]:
     """The rows of a place, in order."""
     return tuple(found for found in STAGES if found.place == place)
-
-
-def job_names() -> tuple[str, ...]:
-    """The commands that do stages, each once: the kinds of jobs that a scheduler gets."""
-    return tuple(dict.fromkeys(found.command_name for found in STAGES))
-
-
-def jobs_of(name: str) -> tuple[str, ...]:
-    """The jobs that have a hand in a stage: that of its command, and for shards the one after it, which merges them."""
-    own = row(name)
-    after = STAGES[STAGES.index(own) + 1] if own.shards else own
-    return tuple(dict.fromkeys((own.command_name, after.command_name)))
 
 
 def finished(context: Context, name: str, round_index: int) -> str:

@@ -16,18 +16,22 @@ from ...mining.clustering.settings import subspace_count
 from ...mining.errors import InputError, StaleArtifactError
 from ...mining.local_paths import in_shell
 from ...mining.manifest import IdentityImages
-from ...mining.parquet_tables import read_parquet
 from ...mining.planning.batch_plan import BATCHES_PER_BLOCK, PlanBlock, plan_batches
 from ...mining.planning.plan_table import write_plan
 from ...mining.planning.settings import PlanConfig
 from ...mining.planning.shards import shards_of
-from ...mining.schemas import QUARANTINE
 from ..console import Console, about, amount
 from ..terminal_text import printable_line
 from .cluster import clustering_device
 from .context import Context
 from .graph import finished, row, steps_taken
-from .round_tables import read_duplicates, read_identities, read_second_subspaces, read_subspaces
+from .round_tables import (
+    read_duplicates,
+    read_identities,
+    read_quarantine,
+    read_second_subspaces,
+    read_subspaces,
+)
 from .stage import flat_fields, run_stage
 
 SPARE_NEIGHBORS = 16
@@ -177,7 +181,7 @@ def readable_images(context: Context) -> IdentityImages:
         StaleArtifactError: the round holds means of identities that the manifest has not.
     """
     folder, manifest = context.folder, context.manifest
-    quarantined = read_parquet(folder.quarantine, QUARANTINE, ["image_id"])["image_id"].to_numpy()
+    quarantined = read_quarantine(folder, len(manifest))
     images = manifest.identities_in(context.config.data.train_splits, without=quarantined)
     identity_id = read_identities(folder, ["identity_id"])["identity_id"].to_numpy()
     images = images.where(np.isin(images.identity_id, identity_id))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from ...mining.errors import InputError
+from ...mining.errors import DamagedFileError, InputError
 from ...mining.parquet_tables import open_parquet, read_parquet
-from ...mining.schemas import DUPLICATES, IDENTITIES, SUBSPACES
+from ...mining.schemas import CENTROIDS, DUPLICATES, IDENTITIES, QUARANTINE, SUBSPACES
 from ..stage_folder import StageFolder
 
 
@@ -17,8 +17,54 @@ def read_identities(folder: StageFolder, columns: list[str] | None = None) -> pa
 
 
 def read_subspaces(folder: StageFolder) -> np.ndarray:
-    """The subspace of every identity of a round, in the order of the identities table: int32[N]."""
-    return read_parquet(folder.subspaces, SUBSPACES, ["subspace_id"])["subspace_id"].to_numpy()
+    """The subspace of every identity of a round, in the order of the identities table: int32[N].
+
+    Raises:
+        DamagedFileError: its identities are not those of the round, or a subspace has no centroid.
+    """
+    found = read_parquet(folder.subspaces, SUBSPACES, ["identity_id", "subspace_id"])
+    identity_id = read_identities(folder, ["identity_id"])["identity_id"]
+    if len(found) != len(identity_id) or not found["identity_id"].equals(identity_id):
+        raise DamagedFileError(
+            f"{folder.subspaces} is damaged: its {len(found):,} identities are not the {len(identity_id):,} of "
+            f"{folder.identities}",
+            str(folder.subspaces),
+        )
+    subspace_id = found["subspace_id"].to_numpy()
+    _check_centroids(folder, int(subspace_id.max(initial=-1)))
+    return subspace_id
+
+
+def _check_centroids(folder: StageFolder, last: int) -> None:
+    """Refuse centroids that are fewer than the subspaces, or of another width than the means."""
+    centroids, means = open_parquet(folder.centroids, CENTROIDS), open_parquet(folder.identities, IDENTITIES)
+    widths = [
+        file.schema_arrow.field(name).type.list_size
+        for file, name in ((centroids, "centroid"), (means, "mean"))
+    ]
+    problem = f"centroids of {widths[0]} numbers, and means of {widths[1]}" if widths[0] != widths[1] else ""
+    if centroids.metadata.num_rows <= last:
+        problem = f"{centroids.metadata.num_rows:,} centroids, and a subspace {last:,} in {folder.subspaces}"
+    if problem:
+        raise DamagedFileError(f"{folder.centroids} is damaged: {problem}", str(folder.centroids))
+
+
+def read_quarantine(folder: StageFolder, images: int) -> np.ndarray:
+    """The images of a round that could not be read, int64[n].
+
+    Args:
+        images: rows of the manifest.
+
+    Raises:
+        DamagedFileError: one is not in the manifest.
+    """
+    image_id = read_parquet(folder.quarantine, QUARANTINE, ["image_id"])["image_id"].to_numpy()
+    if (last := int(image_id.max(initial=-1))) >= images:
+        raise DamagedFileError(
+            f"{folder.quarantine} is damaged: it has image {last:,}, and the manifest ends at {images - 1:,}",
+            str(folder.quarantine),
+        )
+    return image_id
 
 
 def read_second_subspaces(folder: StageFolder) -> np.ndarray | None:
@@ -27,7 +73,9 @@ def read_second_subspaces(folder: StageFolder) -> np.ndarray | None:
     if open_parquet(path, SUBSPACES).schema_arrow.get_field_index("second_subspace_id") < 0:
         return None
     column = read_parquet(path, SUBSPACES, ["second_subspace_id"])["second_subspace_id"]
-    return column.fill_null(-1).to_numpy()
+    second = column.fill_null(-1).to_numpy()
+    _check_centroids(folder, int(second.max(initial=-1)))
+    return second
 
 
 def read_duplicates(folder: StageFolder, identity_id: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ...mining.clustering.mean_table import MeanTable
-from ...mining.errors import InputError
+from ...mining.errors import DamagedFileError, InputError
 from ...mining.manifest import Manifest
 from ...mining.parquet_tables import row_groups
 from ...mining.randomness import derived_seed
@@ -36,7 +36,7 @@ from .training_estimate import TrainingWork, training_work
 def round_work(context: Context, steps: int | None = None) -> TrainingWork:
     """What the first `steps` steps of the round take, or all of them."""
     refuse_training(read_meta(context.before.checkpoint).spec)
-    plan, train, manifest = Plan(context.folder.plan), context.config.train, context.manifest
+    plan, train, manifest = _plan(context), context.config.train, context.manifest
     first = next(
         row_groups(manifest.path, MANIFEST, manifest.columns)
     )  # memory is not to grow with the images
@@ -55,6 +55,23 @@ def round_work(context: Context, steps: int | None = None) -> TrainingWork:
     )
 
 
+def _plan(context: Context) -> Plan:
+    """The plan of the round, whose ids must be the manifest's.
+
+    Raises:
+        DamagedFileError: it has more or fewer batches than its marker says.
+    """
+    manifest, folder = context.manifest, context.folder
+    plan = Plan(folder.plan, images=len(manifest), identities=manifest.identities)
+    written = folder.record("plan")["summary"]["batches"] if folder.finished("plan") else len(plan)
+    if len(plan) != written:
+        raise DamagedFileError(
+            f"{folder.plan} is damaged: {len(plan):,} batches, and it was written with {written:,}",
+            str(folder.plan),
+        )
+    return plan
+
+
 def _images_per_batch(plan: Plan) -> float:
     """How many images a batch has, repeats not counted: those of the first few, on average."""
     return float(np.mean([len(np.unique(plan[step])) for step in range(min(8, len(plan)))]))
@@ -66,7 +83,7 @@ def build_round_training(context: Context, stage: Stage) -> Training:
     network = open_checkpoint(before, config)
     refuse_training(network.spec)
     loss = build_loss(config.train.loss, config.train.loss_args, _training_set(context))
-    plan = Plan(context.folder.plan)
+    plan = _plan(context)
     return Training(
         stage=stage,
         plan=plan,

@@ -16,6 +16,7 @@ from ...mining.local_paths import in_shell
 from ...train.losses.registry import current_name
 from ..options import Options
 from ..run_directory import RunDirectory
+from ..sealed_files import Sealed, seal
 from ..stage_folder import StageFolder
 
 
@@ -33,6 +34,8 @@ class Stage:
     """The command that makes it, for messages."""
     run_command: str
     """The command that makes all that is stale."""
+    reads: tuple[Sealed, ...] = ()
+    """The finished stages whose files it reads."""
 
     @property
     def marker(self) -> Path:
@@ -55,7 +58,9 @@ class Stage:
         Raises:
             StaleArtifactError: it is done with others; the message names the first that differs.
         """
-        if not self.marker.exists() or not all(self.folder.file(name).exists() for name in self.outputs[:1]):
+        if not self.marker.exists() or not self.folder.file(self.outputs[0]).exists():
+            return False
+        if Sealed(self.folder, self.name, self.command).missing(self.outputs):
             return False
         marker = self.folder.record(self.name)
         if marker.get("fingerprint") == self.fingerprint:
@@ -87,7 +92,8 @@ def run_stage(
         work: does it and returns the summary that the marker keeps; None leaves the stage open (a shard).
 
     Raises:
-        StaleArtifactError: done with other settings or inputs, and not called with `--force`.
+        StaleArtifactError: done with other settings or inputs, and not called with `--force`; or what it reads is
+            damaged.
     """
     console = options.console
     if options.stop.name:  # it came while a stage that can save itself was at its very end
@@ -98,6 +104,9 @@ def run_stage(
         marker = stage.folder.record(stage.name)
         console.say(f"{stage.label}: already done ({marker['seconds']:.1f} s, {marker['finished']})")
         return marker
+    if not options.dry_run:
+        for sealed in stage.reads:
+            sealed.refuse_damage()
     console.say(f"{stage.label}: {estimate()}")
     if options.dry_run:
         return {"stage": stage.name, "dry_run": True}
@@ -115,6 +124,7 @@ def run_stage(
         "finished": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC"),
         "summary": summary,
         "fields": {**stage.fields, "code": CODE_VERSION},
+        "files": seal(stage.folder.path, stage.outputs),
     }
     write_json(stage.marker, marker)
     return marker

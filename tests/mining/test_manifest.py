@@ -213,7 +213,7 @@ def test_unusable_manifests_are_told_in_one_line(path: Path) -> None:
     write_parquet(path, MANIFEST, manifest_table(ROWS), "f")
     truncated = path.read_bytes()[:-20]
     cases = [
-        (unsorted, "is not sorted by identity; write it with `subspace ingest`"),
+        (unsorted, "is not sorted by identity (row 2); write it with `subspace ingest`"),
         (manifest_table(ROWS).slice(0, 0), "holds no images"),
         (manifest_table(ROWS).drop(["keep"]), "has no column 'keep'"),
         (manifest_table(ROWS, image=pa.array(["text"] * 4)), "column 'image' of string, not of binary"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ...mining.errors import InputError
+from ...mining.errors import DamagedFileError
 from ...mining.parquet_tables import fingerprint_in, open_parquet, read_row_group
 from ...mining.schemas import PLAN
 
@@ -20,8 +20,11 @@ class Plan:
 
     Memory: one row group, however many identities or steps there are.
 
+    Args:
+        images, identities: of the manifest; larger ids are refused.
+
     Raises:
-        InputError: no plan there, or a damaged one.
+        InputError: no plan there, or a damaged one: ragged, with ids that do not exist, or steps that are not 0, 1, 2, ...
 
     Example:
         >>> import tempfile
@@ -38,11 +41,17 @@ class Plan:
         (3, (2, 2), (4,))
     """
 
-    def __init__(self, folder: Path | str) -> None:
+    def __init__(
+        self, folder: Path | str, *, images: int | None = None, identities: int | None = None
+    ) -> None:
         self.folder = Path(folder)
+        self._below = {"image_ids": images, "identity_ids": identities}
+        self._shape: tuple[int, int] | None = None
         self.parts = sorted(self.folder.glob("*.parquet"))
         if not self.parts:
-            raise InputError(f"{self.folder} holds no plan; run `subspace plan` first")
+            raise DamagedFileError(
+                f"{self.folder} holds no plan; run `subspace plan` first", str(self.folder)
+            )
         self.fingerprint = fingerprint_in(self.parts[0], PLAN)
         groups = [
             (part, group, metadata.row_group(group).num_rows)
@@ -62,6 +71,8 @@ class Plan:
     @property
     def batch_shape(self) -> tuple[int, int]:
         """(P, K), of every batch."""
+        if not len(self):
+            raise DamagedFileError(f"{self.parts[0]} is damaged: it holds no batches", str(self.parts[0]))
         identities, image_ids = self._row(0)
         return len(identities), len(image_ids) // len(identities)
 
@@ -79,10 +90,30 @@ class Plan:
         group = int(np.searchsorted(self._first_step, step, side="right")) - 1
         if self._open[0] != group:
             part, number = self._groups[group]
-            table = read_row_group(self.parts[part], PLAN, number, ["identity_ids", "image_ids"])
-            self._open = (group, _rows(table["identity_ids"]), _rows(table["image_ids"]))
+            table = read_row_group(self.parts[part], PLAN, number, ["step", "identity_ids", "image_ids"])
+            identity_ids, image_ids = _rows(table["identity_ids"]), _rows(table["image_ids"])
+            if problem := self._problem(int(self._first_step[group]), table["step"], identity_ids, image_ids):
+                path = self.parts[part]
+                raise DamagedFileError(f"{path} is damaged: {problem}", str(path))
+            self._open = (group, identity_ids, image_ids)
         row = step - self._first_step[group]
         return self._open[1][row], self._open[2][row]
+
+    def _problem(
+        self, first: int, steps: pa.ChunkedArray, identity_ids: np.ndarray, image_ids: np.ndarray
+    ) -> str | None:
+        """What is wrong with a row group of batches of which each by itself is sound."""
+        shape = identity_ids.shape[1], image_ids.shape[1]
+        self._shape = self._shape or shape
+        if shape != self._shape or shape[1] % shape[0]:
+            return f"batches of {shape[0]} identities and {shape[1]} images, in a plan of {self._shape[0]} and {self._shape[1]}"
+        if (found := steps[0].as_py()) != first:
+            return f"it has step {found} where step {first} belongs"
+        for name, ids in (("identity_ids", identity_ids), ("image_ids", image_ids)):
+            below, largest = self._below[name], int(ids.max())
+            if below is not None and largest >= below:
+                return f"it has {largest} in column '{name}', and the manifest ends at {below - 1}"
+        return None
 
 
 def each_once(image_ids: np.ndarray) -> np.ndarray:

@@ -33,7 +33,8 @@ def write(path: Path, means: np.ndarray, rows_per_group: int) -> None:
 
 
 def means_of(n: int, D: int = 3) -> np.ndarray:
-    return np.random.default_rng(0).standard_normal((n, D)).astype(np.float32)
+    means = np.random.default_rng(0).standard_normal((n, D)).astype(np.float32)
+    return means / np.linalg.norm(means, axis=1, keepdims=True)
 
 
 @settings(max_examples=60)

@@ -9,8 +9,7 @@ import pytest
 from subspace.mining.errors import InputError
 from subspace.pipeline.configuration.config_file import load_config
 from subspace.pipeline.configuration.schedule_config import ScheduleConfig
-from subspace.pipeline.schedulers.job_requests import check_requests, job_request
-from subspace.pipeline.stages.graph import job_names
+from subspace.pipeline.schedulers.job_requests import check_requests, job_names, job_request
 
 
 def gpus(**schedule: object) -> dict[str, int]:
