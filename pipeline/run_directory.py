@@ -30,7 +30,10 @@ from typing import Any, TextIO
 
 from ..mining.artifacts import remove, unwritable
 from ..mining.errors import InputError
+from .records.lock_note import parse_lock_note
 from .stage_folder import ROUND, START, StageFolder
+
+MOST_LOCK_CHARACTERS = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -175,16 +178,19 @@ class RunDirectory:
     def activity(self) -> tuple[dict[str, Any] | None, bool]:
         """What the lock file says, and whether its process is still at work (otherwise it was killed)."""
         try:
-            with open(self.lock) as file:
-                text = file.read()
+            with open(self.lock, encoding="utf-8", errors="replace") as file:
+                text = file.read(MOST_LOCK_CHARACTERS)
                 try:
                     fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                     alive = False
                 except OSError:
                     alive = True
-            return (json.loads(text) if text else None), alive
-        except (OSError, ValueError):
+        except OSError:
             return None, False
+        try:
+            return parse_lock_note(text), alive
+        except ValueError:  # the next command writes it anew
+            return None, alive
 
 
 def _holder(path: Path) -> str:

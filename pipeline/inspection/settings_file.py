@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from ...mining.artifacts import read_json
 from ...mining.errors import InputError
+from ..configuration.overrides import read_overrides
 from .summary import Summary
 
 
@@ -41,13 +41,10 @@ def summarize_overrides(path: Path) -> Summary:
     """Summarise an overrides.json: settings given on the command line, and what subspace.yaml had instead.
 
     Raises:
-        InputError: missing, or damaged.
+        InputError: missing. StaleArtifactError: damaged.
     """
-    try:
-        kept = read_json(path)
-        rows = [[key, written(entry["value"]), written(entry["instead_of"])] for key, entry in kept.items()]
-    except (AttributeError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{path} is damaged: it does not hold settings with their values") from error
+    kept = read_overrides(path)
+    rows = [[key, written(entry["value"]), written(entry["instead_of"])] for key, entry in kept.items()]
     summary = Summary(
         str(path), "overrides", kept, title="settings given on the command line, kept for the run"
     )

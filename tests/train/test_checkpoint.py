@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from subspace.mining.errors import InputError
+from subspace.mining.errors import InputError, StaleArtifactError
 from subspace.train.checkpoint import load_network, load_state, save_checkpoint
 from subspace.train.checkpoint_meta import CheckpointMeta, read_meta
 from subspace.train.data.batches import ImageBatch
@@ -253,7 +253,7 @@ def test_missing_and_damaged_files_are_told_in_one_line(tmp_path: Path, file: st
             (tmp_path / "c" / file).write_bytes(damaged)
         network, loss = small(), SoftmaxLoss(3, 8)
         optimizer = build_optimizer([network, loss], OptimizerConfig())
-        with pytest.raises(InputError, match="cannot load checkpoint") as error:
+        with pytest.raises(StaleArtifactError, match="cannot load checkpoint") as error:
             load_state(tmp_path / "c", TrainingState(network, loss, optimizer))
         assert "\n" not in str(error.value)
         assert str(tmp_path / "c") in str(error.value)
@@ -268,7 +268,7 @@ def test_another_shape_is_told_in_one_line(tmp_path: Path) -> None:
     ):
         optimizer = build_optimizer([network, *([loss] if loss else [])], OptimizerConfig())
         state = TrainingState(network, loss or BatchOHNMLoss(), optimizer)
-        with pytest.raises(InputError, match="cannot load checkpoint") as error:
+        with pytest.raises(StaleArtifactError, match="cannot load checkpoint") as error:
             load_state(tmp_path / "c", state)
         assert "\n" not in str(error.value)
 
@@ -282,7 +282,7 @@ def test_damaged_meta_is_told_in_one_line(tmp_path: Path) -> None:
     for damaged in ("", whole[: len(whole) // 2], "[1, 2]", "3", foreign, unknown):
         meta.write_text(damaged, encoding="utf-8")
         for read in (lambda: read_meta(tmp_path / "c"), lambda: load_network(f"checkpoint:{tmp_path}/c")):
-            with pytest.raises(InputError) as error:
+            with pytest.raises(StaleArtifactError) as error:
                 read()
             assert "\n" not in str(error.value)
             assert str(tmp_path / "c") in str(error.value)
@@ -301,7 +301,7 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
             return (marker.touch, ())
 
     torch.save({"x": Payload()}, tmp_path / "c" / "model.safetensors")
-    with pytest.raises(InputError):
+    with pytest.raises(StaleArtifactError):
         load_network(f"checkpoint:{tmp_path}/c")
     assert not marker.exists()
 
