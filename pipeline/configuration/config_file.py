@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import io
 import json
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,11 +18,13 @@ from yaml import YAMLError
 
 from ...mining.artifacts import write_text
 from ...mining.errors import InputError, SubspaceWarning
+from ...mining.json_documents import MOST_BITS
 from ...mining.settings import Settings
 from ...train.losses.building import check_loss, check_pretraining_loss
 from ...train.losses.registry import renamed_arguments
 from ...train.networks.registry import check_network
 from .config import RunConfig
+from .yaml_text import check_yaml, read_yaml_text
 
 GONE = {"overlap": "no extraction runs ahead of an evaluation; remove the line"}
 """Settings of older versions that changed no result, and what has become of them."""
@@ -56,9 +60,12 @@ def read_settings(path: Path) -> Any:
             f"{path.parent} is not a run (no {path.name}); make one with `subspace init {path.parent}`"
         )
     try:
-        return OmegaConf.load(path)
-    except (YAMLError, OmegaConfBaseException, OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+        values = OmegaConf.load(io.StringIO(read_yaml_text(path)))
+    except (YAMLError, OmegaConfBaseException, OSError, ValueError, RecursionError, TypeError) as error:
+        raise InputError(f"cannot read {path}: {_one_line(error)}") from error
+    if not OmegaConf.is_dict(values):
+        raise InputError(f"cannot read {path}: it is not a mapping of settings, as `subspace init` writes one")
+    return values
 
 
 def parse_config(values: Any, overrides: Sequence[str], where: str) -> RunConfig:
@@ -68,10 +75,16 @@ def parse_config(values: Any, overrides: Sequence[str], where: str) -> RunConfig
             raise InputError(
                 f"override '{override}' is not of the form section.key=value, e.g. plan.steps=500"
             )
+        try:
+            check_yaml(override.partition("=")[2])
+        except ValueError as error:
+            raise InputError(f"override '{override[:60]}': {error}") from error
     try:
         given = OmegaConf.from_dotlist(list(overrides))
         merged = OmegaConf.merge(with_new_names(values), with_new_names(given))
-        config = RunConfig.model_validate(_without_gone(OmegaConf.to_container(merged, resolve=True), where))
+        plain = _without_gone(OmegaConf.to_container(merged, resolve=True), where)
+        _check_values(plain, "")
+        config = RunConfig.model_validate(plain)
         check_network(config.model, config.weights)
         check_loss(config.train.loss, config.train.loss_args)
         check_pretraining_loss(config.pretrain.loss, config.pretrain.loss_args)
@@ -80,8 +93,30 @@ def parse_config(values: Any, overrides: Sequence[str], where: str) -> RunConfig
         raise
     except ValidationError as error:
         raise InputError(_explain(error, where)) from error
-    except (OmegaConfBaseException, YAMLError, ValueError, TypeError) as error:
-        raise InputError(f"cannot read the settings ({where}): {' '.join(str(error).split())}") from error
+    except (OmegaConfBaseException, YAMLError, ValueError, TypeError, RecursionError, AttributeError) as error:
+        raise InputError(f"cannot read the settings ({where}): {_one_line(error)}") from error
+
+
+def _one_line(error: Exception) -> str:
+    return "it refers to itself" if isinstance(error, RecursionError) else " ".join(str(error).split())[:300]
+
+
+def _check_values(values: Any, key: str) -> None:
+    """Refuse what no setting is, wherever it is: it would be written into markers, which are strict JSON."""
+    if isinstance(values, dict):
+        for name, value in values.items():
+            if not isinstance(name, str):
+                raise ValueError(f"{key}{name!r} is no name of a setting")
+            _check_values(value, f"{key}{name}.")
+    elif isinstance(values, list):
+        for value in values:
+            _check_values(value, key)
+    elif isinstance(values, float) and not math.isfinite(values):
+        raise ValueError(f"{key.removesuffix('.')}={values} is not finite; null stands for none")
+    elif isinstance(values, int) and values.bit_length() > MOST_BITS:
+        raise ValueError(f"{key.removesuffix('.')} is a number of hundreds of digits")
+    elif isinstance(values, str) and "\0" in values:
+        raise ValueError(f"{key.removesuffix('.')}={values!r} holds a null character")
 
 
 def _without_gone(values: Any, where: str) -> Any:

@@ -11,6 +11,7 @@ import yaml
 
 from ...mining.errors import InputError
 from ..configuration.overrides import read_overrides
+from ..configuration.yaml_text import read_yaml_text
 from .summary import Summary
 
 
@@ -22,10 +23,12 @@ def summarize_yaml(path: Path) -> Summary:
     """
     try:
         documents = [
-            document for document in yaml.safe_load_all(path.read_text(encoding="utf-8")) if document
+            document for document in yaml.safe_load_all(read_yaml_text(path)) if document
         ]
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except InputError:
+        raise
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not readable YAML: {' '.join(str(error).split())[:200]}") from error
     if documents and all(
