@@ -34,12 +34,11 @@ from .networks.building import build_backbone
 from .networks.frozen import FrozenNetwork
 from .networks.registry import CHECKPOINT_PREFIX, check_network, kept_as, spec_in
 from .running_means import RunningMeans
-from .training_state import TrainingState
+from .training_state import TrainingState, flat_state, load_flat_state, on_cpu, own_rows
+from .user_functions import PYTHON_PREFIX
 
 UNREADABLE = (OSError, SafetensorError, RuntimeError, KeyError, IndexError, TypeError, ValueError)
 """What damaged tensors raise: on reading, or where they are put to use."""
-SPARSE = ".sparse"
-"""Ends the name of a tensor that is sparse in memory, such as momentum of sparse gradients; files hold it dense."""
 
 
 def save_checkpoint(folder: Path, state: TrainingState | Backbone, meta: CheckpointMeta) -> None:
@@ -58,7 +57,7 @@ def save_checkpoint(folder: Path, state: TrainingState | Backbone, meta: Checkpo
     if isinstance(state, Backbone):
         files = {"model": _tensors(state)}
     else:
-        files = {"model": _tensors(state.network), "optimizer": _flat_state(state.optimizer)}
+        files = {"model": _tensors(state.network), "optimizer": flat_state(state.optimizer)}
         distributed.same_as_first(state.loss)
         if loss := _tensors(state.loss):
             files["loss"] = loss
@@ -97,19 +96,21 @@ def load_state(folder: Path, state: TrainingState | Backbone) -> CheckpointMeta:
             _load_into(state, _load(folder / "model.safetensors"))
             return meta
         _load_into(state.network, _load(folder / "model.safetensors"))
-        _load_flat_state(state.optimizer, _load(folder / "optimizer.safetensors"))
+        load_flat_state(state.optimizer, _load(folder / "optimizer.safetensors"))
         if own := state.loss.state_dict(keep_vars=True):
             saved = _load(folder / "loss.safetensors")
             _load_into(
                 state.loss,
                 {
-                    name: _own_rows(tensor, own[name]) if name in own else tensor
+                    name: own_rows(tensor, own[name]) if name in own else tensor
                     for name, tensor in saved.items()
                 },
             )
         if state.ema is not None:
             averaged = folder / "ema.safetensors"
-            _load_into(state.ema.module, _load(averaged if averaged.exists() else folder / "model.safetensors"))
+            _load_into(
+                state.ema.module, _load(averaged if averaged.exists() else folder / "model.safetensors")
+            )
         if state.scaler is not None and meta.scaler:
             state.scaler.load_state_dict(meta.scaler)
     except UNREADABLE as error:
@@ -133,7 +134,9 @@ def load_running(folder: Path, running: RunningMeans) -> None:
 
 def _unreadable(folder: Path, error: Exception) -> StaleArtifactError:
     why = " ".join(str(error).split())[:300]
-    return StaleArtifactError(f"cannot load checkpoint {folder}: {why}; {REMEDY}", change=f"{folder.name} is damaged")
+    return StaleArtifactError(
+        f"cannot load checkpoint {folder}: {why}; {REMEDY}", change=f"{folder.name} is damaged"
+    )
 
 
 def _save(tensors: dict[str, Tensor], path: Path, folder: Path) -> None:
@@ -200,14 +203,16 @@ def load_network(
     seed: int = 0,
     preprocess: PreprocessConfig | None = None,
     weights: str | None = None,
+    allow_code: bool = False,
 ) -> Backbone:
     """The network that `spec` names: built by `build_backbone`, or opened from `checkpoint:DIR`, averaged weights if any.
 
     `preprocess` lies over what the network, or its checkpoint, says of its images. `weights` is for networks that are
-    built.
+    built. A checkpoint of a `python:` network imports a module that it names: `allow_code` says that it may.
 
     Raises:
-        InputError: unknown spec, no such checkpoint, or another embedding size than the checkpoint has.
+        InputError: unknown spec, no such checkpoint, another embedding size than the checkpoint has, or a checkpoint that
+            may not import.
         StaleArtifactError: the checkpoint is damaged.
 
     Example:
@@ -228,6 +233,11 @@ def load_network(
     check_network(spec, weights)
     folder = Path(spec.removeprefix(CHECKPOINT_PREFIX))
     meta = read_meta(folder)
+    if meta.spec.startswith(PYTHON_PREFIX) and not allow_code:
+        raise InputError(
+            f"{folder} was made by {meta.spec}, code that is imported from where you are or from your packages; "
+            "look at it, then allow it: --allow-code, or allow_code=true for a run"
+        )
     if embedding_size not in (None, meta.embedding_size):
         raise InputError(
             f"embedding_size={embedding_size}, but {folder} has {meta.embedding_size}; leave it null"
@@ -251,52 +261,4 @@ def load_network(
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:
     """Parameters and buffers on the CPU, shards put together."""
-    return {name: _on_cpu(tensor, tensor) for name, tensor in module.state_dict(keep_vars=True).items()}
-
-
-def _on_cpu(tensor: Tensor, like: Tensor) -> Tensor:
-    """A dense copy, whole where `like` is a shard (and meaningless then in all processes but 0)."""
-    tensor = tensor.to_dense() if tensor.is_sparse else tensor
-    if distributed.is_shard(like):
-        tensor = distributed.whole_shard(tensor, like)
-    # clone: safetensors refuses tensors that share memory (tied weights)
-    return tensor.detach().cpu().contiguous().clone()
-
-
-def _own_rows(whole: Tensor, like: Tensor) -> Tensor:
-    return whole[distributed.shard_rows(like)] if distributed.is_shard(like) else whole
-
-
-def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
-    """In the order that numbers them in the optimiser's state."""
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
-
-
-def _flat_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    parameters = _parameters(optimizer)
-    return {
-        f"{index}.{name}{SPARSE if value.is_sparse else ''}": _on_cpu(
-            value, parameters[index] if value.ndim else value
-        )
-        for index, values in optimizer.state_dict()["state"].items()
-        for name, value in values.items()
-        if isinstance(value, Tensor)
-    }
-
-
-def _load_flat_state(optimizer: torch.optim.Optimizer, flat: dict[str, Tensor]) -> None:
-    parameters = _parameters(optimizer)
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in flat.items():
-        index, _, name = key.partition(".")
-        if not index.isdecimal() or int(index) >= len(parameters):
-            raise ValueError(f"{key} of optimizer.safetensors is of no parameter")
-        own = _own_rows(value, parameters[int(index)]) if value.ndim else value
-        if own.ndim and own.shape != parameters[int(index)].shape:
-            raise ValueError(f"{key} of optimizer.safetensors is {list(value.shape)}")
-        if name.endswith(SPARSE):
-            name, own = name.removesuffix(SPARSE), own.to_sparse(1)
-        state.setdefault(int(index), {})[name] = own
-    if len({frozenset(values) for values in state.values()}) > 1:
-        raise ValueError("optimizer.safetensors does not hold the same for every parameter")
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    return {name: on_cpu(tensor, tensor) for name, tensor in module.state_dict(keep_vars=True).items()}

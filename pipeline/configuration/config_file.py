@@ -6,6 +6,7 @@ import difflib
 import io
 import json
 import math
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from yaml import YAMLError
 from ...mining.artifacts import write_text
 from ...mining.errors import InputError, SubspaceWarning
 from ...mining.json_documents import MOST_BITS
+from ...mining.local_paths import in_shell
 from ...mining.settings import Settings
 from ...train.losses.building import check_loss, check_pretraining_loss
 from ...train.losses.registry import renamed_arguments
@@ -28,6 +30,8 @@ from .yaml_text import check_yaml, read_yaml_text
 
 GONE = {"overlap": "no extraction runs ahead of an evaluation; remove the line"}
 """Settings of older versions that changed no result, and what has become of them."""
+
+_OTHER_SETTING = re.compile(r"\$\{[\w.\[\]-]+\}")
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -54,17 +58,19 @@ def read_settings(path: Path) -> Any:
     if not path.is_file():
         if path.parent.is_file():
             raise InputError(
-                f"{path.parent} is a file, not a run folder; `subspace inspect {path.parent}` shows it"
+                f"{path.parent} is a file, not a run folder; `subspace inspect {in_shell(path.parent)}` shows it"
             )
         raise InputError(
-            f"{path.parent} is not a run (no {path.name}); make one with `subspace init {path.parent}`"
+            f"{path.parent} is not a run (no {path.name}); make one with `subspace init {in_shell(path.parent)}`"
         )
     try:
         values = OmegaConf.load(io.StringIO(read_yaml_text(path)))
     except (YAMLError, OmegaConfBaseException, OSError, ValueError, RecursionError, TypeError) as error:
         raise InputError(f"cannot read {path}: {_one_line(error)}") from error
     if not OmegaConf.is_dict(values):
-        raise InputError(f"cannot read {path}: it is not a mapping of settings, as `subspace init` writes one")
+        raise InputError(
+            f"cannot read {path}: it is not a mapping of settings, as `subspace init` writes one"
+        )
     return values
 
 
@@ -82,6 +88,7 @@ def parse_config(values: Any, overrides: Sequence[str], where: str) -> RunConfig
     try:
         given = OmegaConf.from_dotlist(list(overrides))
         merged = OmegaConf.merge(with_new_names(values), with_new_names(given))
+        refuse_resolvers(OmegaConf.to_container(merged), where)
         plain = _without_gone(OmegaConf.to_container(merged, resolve=True), where)
         _check_values(plain, "")
         config = RunConfig.model_validate(plain)
@@ -93,7 +100,14 @@ def parse_config(values: Any, overrides: Sequence[str], where: str) -> RunConfig
         raise
     except ValidationError as error:
         raise InputError(_explain(error, where)) from error
-    except (OmegaConfBaseException, YAMLError, ValueError, TypeError, RecursionError, AttributeError) as error:
+    except (
+        OmegaConfBaseException,
+        YAMLError,
+        ValueError,
+        TypeError,
+        RecursionError,
+        AttributeError,
+    ) as error:
         raise InputError(f"cannot read the settings ({where}): {_one_line(error)}") from error
 
 
@@ -117,6 +131,27 @@ def _check_values(values: Any, key: str) -> None:
         raise ValueError(f"{key.removesuffix('.')} is a number of hundreds of digits")
     elif isinstance(values, str) and "\0" in values:
         raise ValueError(f"{key.removesuffix('.')}={values!r} holds a null character")
+
+
+def refuse_resolvers(values: Any, where: str) -> None:
+    """Refuse `${oc.env:HOME}` and the like: settings come with runs and checkpoints of others, and call nothing.
+
+    `${plan.P}`, the value of another setting, is allowed.
+
+    Raises:
+        InputError: a text asks for more than that.
+    """
+    if isinstance(values, dict):
+        for key, value in values.items():
+            refuse_resolvers(key, where)
+            refuse_resolvers(value, where)
+    elif isinstance(values, list):
+        for value in values:
+            refuse_resolvers(value, where)
+    elif isinstance(values, str) and "${" in _OTHER_SETTING.sub("", values):
+        raise InputError(
+            f"{values} ({where}): settings refer to settings, as in ${{plan.P}}, and to nothing else; write it out"
+        )
 
 
 def _without_gone(values: Any, where: str) -> Any:

@@ -73,7 +73,7 @@ def _check(events: Iterator[yaml.Event]) -> None:
         if nodes > MOST_NODES:
             raise ValueError(f"it has more than {MOST_NODES:,} values")
         tag = getattr(event, "tag", None)
-        if tag and not tag.startswith("tag:yaml.org,2002:") or tag and "python" in tag:
+        if (tag and not tag.startswith("tag:yaml.org,2002:")) or (tag and "python" in tag):
             raise ValueError(f"it has the tag {tag}, and settings have none")
         if isinstance(event, yaml.CollectionStartEvent):
             open_at.append((event.anchor, nodes))

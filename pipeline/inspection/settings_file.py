@@ -22,9 +22,7 @@ def summarize_yaml(path: Path) -> Summary:
         InputError: missing, not YAML, something else, or settings that no run can have.
     """
     try:
-        documents = [
-            document for document in yaml.safe_load_all(read_yaml_text(path)) if document
-        ]
+        documents = [document for document in yaml.safe_load_all(read_yaml_text(path)) if document]
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except InputError:

@@ -12,7 +12,6 @@ import getpass
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field, NonNegativeInt, model_validator
 
