@@ -54,11 +54,11 @@ class _Meta(Document):
     fingerprint: str
     parent: str | None = None
     plan: str | None = None
-    config: dict[str, Any] = {}
-    collapse: dict[str, Any] = {}
-    arithmetic: dict[str, Any] = {}
-    scaler: dict[str, Any] = {}
-    input: dict[str, Any] = {}
+    config: dict[str, Any] = Field(default={})
+    collapse: dict[str, Any] = Field(default={})
+    arithmetic: dict[str, Any] = Field(default={})
+    scaler: dict[str, Any] = Field(default={})
+    input: dict[str, Any] = Field(default={})
     created_by: str = ""
 
 

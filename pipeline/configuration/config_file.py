@@ -33,6 +33,9 @@ GONE = {"overlap": "no extraction runs ahead of an evaluation; remove the line"}
 
 _OTHER_SETTING = re.compile(r"\$\{[\w.\[\]-]+\}")
 
+MOST_KEY_CHARACTERS = 400
+_SETTING = re.compile(r"[^-=.\[\]\s][^=.\[\]\s]*(\.[^=.\[\]\s]+)*")
+
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a `subspace.yaml` and apply `section.key=value` overrides (OmegaConf's dot-list grammar).
@@ -76,15 +79,7 @@ def read_settings(path: Path) -> Any:
 
 def parse_config(values: Any, overrides: Sequence[str], where: str) -> RunConfig:
     """Check `values` (a mapping) with `overrides` on top; `where` names their origin in errors."""
-    for override in overrides:
-        if "=" not in override or override.startswith(("=", "-")):
-            raise InputError(
-                f"override '{override}' is not of the form section.key=value, e.g. plan.steps=500"
-            )
-        try:
-            check_yaml(override.partition("=")[2])
-        except ValueError as error:
-            raise InputError(f"override '{override[:60]}': {error}") from error
+    check_overrides(overrides)
     try:
         given = OmegaConf.from_dotlist(list(overrides))
         merged = OmegaConf.merge(with_new_names(values), with_new_names(given))
@@ -109,6 +104,29 @@ def parse_config(values: Any, overrides: Sequence[str], where: str) -> RunConfig
         AttributeError,
     ) as error:
         raise InputError(f"cannot read the settings ({where}): {_one_line(error)}") from error
+
+
+def check_overrides(overrides: Sequence[str]) -> None:
+    """Refuse what is not `section.key=value`, and values that nothing could build.
+
+    Raises:
+        InputError: one of them is so.
+    """
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals or not is_setting(key):
+            raise InputError(
+                f"override '{override[:100]}' is not of the form section.key=value, e.g. plan.steps=500"
+            )
+        try:
+            check_yaml(value)
+        except ValueError as error:
+            raise InputError(f"override '{override[:100]}': {error}") from error
+
+
+def is_setting(key: str) -> bool:
+    """Whether a key could be that of a setting: words with single dots between them."""
+    return len(key) <= MOST_KEY_CHARACTERS and _SETTING.fullmatch(key) is not None
 
 
 def _one_line(error: Exception) -> str:

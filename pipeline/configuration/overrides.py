@@ -19,7 +19,7 @@ from ...mining.errors import SubspaceWarning
 from ...mining.json_documents import Document, read_document
 from ...train.losses.registry import current_name
 from ..run_directory import RunDirectory
-from .config_file import read_settings, with_new_names
+from .config_file import is_setting, read_settings, with_new_names
 
 UNKEPT = "schedule"
 """No result depends on settings of this section, so they are not kept."""
@@ -45,7 +45,7 @@ class KeptOverrides(Document):
     @model_validator(mode="after")
     def _are_settings(self) -> KeptOverrides:
         for key in self.__pydantic_extra__:
-            if not key or "=" in key or key.startswith("-"):
+            if not is_setting(key):
                 raise ValueError(f"{key!r} is no setting")
         return self
 

@@ -20,7 +20,7 @@ class _Training(_Summary):
     active_fraction: float | None = None
     seconds: NonNegativeFloat | None = None
     images_per_second: NonNegativeFloat | None = None
-    network_files: dict[str, dict[str, Any]] = {}
+    network_files: dict[str, dict[str, Any]] = Field(default={})
 
 
 class _Extract(_Summary):
@@ -70,7 +70,7 @@ class Marker(Document):
     seconds: NonNegativeFloat
     finished: str
     summary: dict[str, Any]
-    fields: dict[str, Any] = {}
+    fields: dict[str, Any] = Field(default={})
 
 
 def read_marker(path: Path, stage: str, remedy: str) -> dict[str, Any]:

