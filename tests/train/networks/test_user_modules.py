@@ -152,7 +152,7 @@ def test_another_embedding_size_than_asked_for_is_refused(users_module: str, fun
 
 def test_an_error_inside_the_users_function_has_a_traceback_of_their_code_alone(users_module: str) -> None:
     path = list(sys.path)
-    with pytest.raises(OwnCodeError, match="raised ZeroDivisionError: .*in the user's code") as caught:
+    with pytest.raises(OwnCodeError, match=r"raised ZeroDivisionError: .*in the user's code") as caught:
         build_backbone(f"python:{users_module}:broken")
     assert f"{users_module}.py" in caught.value.traceback
     assert "user_modules.py" not in caught.value.traceback
