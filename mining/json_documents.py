@@ -18,7 +18,7 @@ MOST_BYTES = 16 << 20
 DEEPEST = 64
 """Objects and arrays inside each other."""
 MOST_BITS = 1000
-"""Of a whole number; larger ones are no float64."""
+"""The most bits of a whole number; larger ones are no float64."""
 
 
 class Document(BaseModel):

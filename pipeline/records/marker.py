@@ -11,7 +11,7 @@ from ...mining.json_documents import Document, damaged, read_document
 
 
 class _Summary(Document):
-    """Of any stage."""
+    """What a stage says of itself."""
 
 
 class _Training(_Summary):

@@ -12,7 +12,7 @@ from ...mining.json_documents import damaged, parse_json, read_bounded
 Line = Mapping[str, float | None]
 
 MOST_BYTES = 1 << 30
-"""Of a whole log."""
+"""The most bytes of a whole log that are read."""
 MOST_LINE_BYTES = 1 << 16
 REMEDY = "remove that line, curves and times alone rest on it, or train again with --force"
 
