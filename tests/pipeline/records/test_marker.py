@@ -1,4 +1,5 @@
-"""The small files of a run are checked in full. Covers pipeline/records/examination.py and lock_note.py, too."""
+"""The small files of a run are checked in full. Covers pipeline/records/examination.py and
+pipeline/records/lock_note.py, too."""
 
 from __future__ import annotations
 
