@@ -12,4 +12,4 @@ class Settings(BaseModel):
     writes those sentences into the file as comments.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())

@@ -6,11 +6,40 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..mining.artifacts import point_to, read_json, write_json
-from ..mining.errors import InputError
+from pydantic import Field, model_validator
+
+from ..mining.artifacts import point_to, write_json
+from ..mining.errors import InputError, StaleArtifactError
+from ..mining.json_documents import Document, read_document
 from .configuration.early_stop import EarlyStopConfig, best_of
 from .run_directory import RunDirectory
-from .stage_folder import CHECKPOINT, StageFolder
+from .stage_folder import CHECKPOINT, ROUND, START, StageFolder
+
+
+class _Validation(Document):
+    value: float
+    fingerprint: str = Field(min_length=1)
+
+
+class BestRecord(Document):
+    """What best.json holds: the best of the networks that were validated."""
+
+    network: str
+    checkpoint: str
+    metric: str
+    value: float
+    validations: dict[str, _Validation] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _is_one_of_the_run(self) -> BestRecord:
+        for name in self.validations:
+            if name != START and not (name.startswith(ROUND) and name.removeprefix(ROUND).isdecimal()):
+                raise ValueError(f"{name!r} is no network of a run")
+        if self.network not in self.validations:
+            raise ValueError(f"network {self.network!r} has no validation")
+        if self.checkpoint != f"{self.network}/{CHECKPOINT}":
+            raise ValueError(f"checkpoint {self.checkpoint!r} is not that of {self.network}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -29,10 +58,11 @@ class Standing:
 
         Raises:
             InputError: one is missing, or has no such metric, or has too few pairs to know it.
+            StaleArtifactError: one is damaged.
         """
         value, fingerprint = {}, {}
         for folder in folders:
-            validation = read_json(folder.validation)
+            validation = folder.examined("validate")
             metrics = validation["metrics"]
             metric_is_known(settings, list(metrics))
             found = metrics[settings.metric]["value"]
@@ -69,7 +99,11 @@ class Standing:
         link = run.best
         if not link.is_symlink() or link.readlink() != target:
             point_to(link, target)
-        if kept_best(run) != record:
+        try:
+            kept = kept_best(run)
+        except StaleArtifactError:  # it follows from the validations, which are whole
+            kept = None
+        if kept != record:
             write_json(run.best_record, record)
 
     def is_known(self, run: RunDirectory) -> bool:
@@ -77,7 +111,11 @@ class Standing:
 
         A run that passes over finished rounds again must not point to the best of the first few meanwhile.
         """
-        kept, ours = kept_best(run), self.to_json()
+        ours = self.to_json()
+        try:
+            kept = kept_best(run)
+        except StaleArtifactError:
+            return False
         if kept is None or kept["metric"] != ours["metric"] or not run.best.is_symlink():
             return False
         sight = list(kept["validations"].items())
@@ -85,8 +123,16 @@ class Standing:
 
 
 def kept_best(run: RunDirectory) -> dict[str, Any] | None:
-    """What `RUN/best.json` says; None where no round is kept as the best."""
-    return read_json(run.best_record) if run.best_record.exists() else None
+    """What `RUN/best.json` says; None where no round is kept as the best.
+
+    Raises:
+        StaleArtifactError: it is damaged, or points to no network of the run.
+    """
+    if not run.best_record.exists():
+        return None
+    return read_document(
+        run.best_record, BestRecord, f"`subspace run {run.path}` writes it anew from the validations"
+    )
 
 
 def metric_is_known(settings: EarlyStopConfig, names: list[str]) -> None:

@@ -96,7 +96,9 @@ def main() -> None:
             raise
         _fail("FAISS is missing: pip install 'subspace-mining[cpu]' or 'subspace-mining[gpu]'", 2)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM):
+        if error.errno in (errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR):
+            _fail(f"{error.strerror}: {str(error.filename)[:200]}; name another path", 2)
+        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM, errno.EIO):
             raise
         _fail(
             f"{error.strerror}: {error.filename or 'a file of the run'}; free space or check permissions", 2

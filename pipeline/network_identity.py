@@ -35,7 +35,10 @@ def network_fields(config: RunConfig, run: RunDirectory) -> dict[str, Any]:
     Raises:
         InputError: a file or a checkpoint is not there.
     """
-    record = run.start.record("pretrain") if run.start.finished("pretrain") else {}
+    try:
+        record = run.start.record("pretrain") if run.start.finished("pretrain") else {}
+    except StaleArtifactError:  # said where the start is asked for; `pretrain --force` remakes it
+        record = {}
     before, known = record.get("fields", {}), record.get("summary", {}).get(FILES, {})
     spec, file = config.model, file_of(config.model)
     fields: dict[str, Any] = {"model": spec}

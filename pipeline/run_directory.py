@@ -31,12 +31,14 @@ from typing import Any, TextIO
 
 from ..mining.artifacts import remove, unwritable
 from ..mining.errors import InputError
+from .records.lock_note import parse_lock_note
 from .stage_folder import ROUND, START, StageFolder
 
 _HELD: dict[tuple[int, int], dict[str, Any]] = {}
 """The notes in the lock files that this process holds, by device and inode: however their paths are written."""
 _OPENING = threading.RLock()
 """Held while a lock file is opened and closed, so that no thread closes one that another has just come to hold."""
+MOST_LOCK_CHARACTERS = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -212,16 +214,19 @@ class RunDirectory:
             if (own := self._held_here()) is not None:
                 return dict(own), True
             try:
-                with open(self.lock) as file:
-                    text = file.read()
+                with open(self.lock, encoding="utf-8", errors="replace") as file:
+                    text = file.read(MOST_LOCK_CHARACTERS)
                     try:
                         fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                         alive = False
                     except OSError:
                         alive = True
-                return (json.loads(text) if text else None), alive
-            except (OSError, ValueError):
+            except OSError:
                 return None, False
+        try:
+            return parse_lock_note(text), alive
+        except ValueError:  # the next command writes it anew
+            return None, alive
 
 
 def _holder(path: Path) -> str:

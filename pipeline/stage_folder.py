@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..mining.artifacts import read_json
+from .records.examination import read_examination
+from .records.marker import read_marker
 
 START = "start"
 ROUND = "round-"
@@ -61,9 +62,26 @@ class StageFolder:
         """What a stage's completion marker says: fingerprint, fields, seconds, summary.
 
         Raises:
-            InputError: it has not ended, or the marker is damaged.
+            InputError: it has not ended.
+            StaleArtifactError: the marker is damaged.
         """
-        return read_json(self.marker(stage))
+        return read_marker(self.marker(stage), stage, self.remedy(stage))
+
+    def examined(self, stage: str) -> dict[str, Any]:
+        """What `validate` or `eval` measured here: its fingerprint, and metrics by name.
+
+        Raises:
+            InputError: nothing was measured.
+            StaleArtifactError: the file is damaged.
+        """
+        file = self.validation if stage == "validate" else self.evaluation
+        return read_examination(file, self.remedy(stage))
+
+    def remedy(self, stage: str) -> str:
+        """The end of a message on a damaged file: the command that makes what a stage makes here."""
+        examines = stage in ("validate", "eval")
+        at = "" if examines or self.index < 0 else f" --round {self.index}"
+        return f"remake it: `subspace {'eval' if examines else stage} {self.path.parent}{at} --force`"
 
     @property
     def identities(self) -> Path:

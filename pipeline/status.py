@@ -165,7 +165,7 @@ def describe(run: RunDirectory, statuses: list[StageStatus]) -> str:
             f"`subspace {note['command']}` (process {note['pid']} on {note['host']}, begun {ago} ago): {what}"
         )
     else:
-        lines.append("no command is at work here")
+        lines.append("a command is at work here" if alive else "no command is at work here")
     return "\n".join(lines)
 
 

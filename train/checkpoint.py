@@ -23,21 +23,22 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ..mining.artifacts import whole_folder
-from ..mining.errors import InputError
+from ..mining.artifacts import unwritable, whole_folder
+from ..mining.errors import InputError, StaleArtifactError
+from ..mining.json_documents import damaged
 from . import distributed
-from .checkpoint_meta import CheckpointMeta, read_meta
+from .checkpoint_meta import REMEDY, CheckpointMeta, read_meta
 from .data.preprocess_config import PreprocessConfig
 from .networks.backbone import Backbone
 from .networks.building import build_backbone
 from .networks.frozen import FrozenNetwork
 from .networks.registry import CHECKPOINT_PREFIX, check_network, kept_as, spec_in
 from .running_means import RunningMeans
-from .training_state import TrainingState
+from .training_state import TrainingState, flat_state, load_flat_state, on_cpu, own_rows
 from .user_functions import PYTHON_PREFIX
 
-SPARSE = ".sparse"
-"""Ends the name of a tensor that is sparse in memory, such as momentum of sparse gradients; files hold it dense."""
+UNREADABLE = (OSError, SafetensorError, RuntimeError, KeyError, IndexError, TypeError, ValueError)
+"""What damaged tensors raise: on reading, or where they are put to use."""
 
 
 def save_checkpoint(folder: Path, state: TrainingState | Backbone, meta: CheckpointMeta) -> None:
@@ -56,7 +57,7 @@ def save_checkpoint(folder: Path, state: TrainingState | Backbone, meta: Checkpo
     if isinstance(state, Backbone):
         files = {"model": _tensors(state)}
     else:
-        files = {"model": _tensors(state.network), "optimizer": _flat_state(state.optimizer)}
+        files = {"model": _tensors(state.network), "optimizer": flat_state(state.optimizer)}
         distributed.same_as_first(state.loss)
         if loss := _tensors(state.loss):
             files["loss"] = loss
@@ -70,7 +71,7 @@ def save_checkpoint(folder: Path, state: TrainingState | Backbone, meta: Checkpo
         return
     with whole_folder(folder) as aside:
         for name, tensors in files.items():
-            save_file(tensors, aside / f"{name}.safetensors")
+            _save(tensors, aside / f"{name}.safetensors", folder)
         network = state if isinstance(state, Backbone) else state.network
         if isinstance(network.body, FrozenNetwork):
             (aside / kept_as(network.spec)).write_bytes(network.body.contents)
@@ -86,31 +87,33 @@ def load_state(folder: Path, state: TrainingState | Backbone) -> CheckpointMeta:
     Averaged weights begin at the loaded ones where the checkpoint has none.
 
     Raises:
-        InputError: a file is missing or damaged, or the shapes differ.
+        InputError: there is no checkpoint.
+        StaleArtifactError: a file of it is missing or damaged, or the shapes differ.
     """
     meta = read_meta(folder)
     try:
         if isinstance(state, Backbone):
-            state.load_state_dict(load_file(folder / "model.safetensors"))
+            _load_into(state, _load(folder / "model.safetensors"))
             return meta
-        state.network.load_state_dict(load_file(folder / "model.safetensors"))
-        _load_flat_state(state.optimizer, load_file(folder / "optimizer.safetensors"))
+        _load_into(state.network, _load(folder / "model.safetensors"))
+        load_flat_state(state.optimizer, _load(folder / "optimizer.safetensors"))
         if own := state.loss.state_dict(keep_vars=True):
-            saved = load_file(folder / "loss.safetensors")
-            state.loss.load_state_dict(
+            saved = _load(folder / "loss.safetensors")
+            _load_into(
+                state.loss,
                 {
-                    name: _own_rows(tensor, own[name]) if name in own else tensor
+                    name: own_rows(tensor, own[name]) if name in own else tensor
                     for name, tensor in saved.items()
-                }
+                },
             )
         if state.ema is not None:
             averaged = folder / "ema.safetensors"
-            state.ema.module.load_state_dict(
-                load_file(averaged if averaged.exists() else folder / "model.safetensors")
+            _load_into(
+                state.ema.module, _load(averaged if averaged.exists() else folder / "model.safetensors")
             )
         if state.scaler is not None and meta.scaler:
             state.scaler.load_state_dict(meta.scaler)
-    except (OSError, SafetensorError, RuntimeError, KeyError, ValueError) as error:
+    except UNREADABLE as error:
         raise _unreadable(folder, error) from error
     return meta
 
@@ -119,13 +122,49 @@ def load_running(folder: Path, running: RunningMeans) -> None:
     """Load the running means of a checkpoint into those of a training.
 
     Raises:
-        InputError: it has none, or the file is damaged.
+        InputError: it has none.
+        StaleArtifactError: the file is damaged, or has other identities.
     """
-    running.vector.copy_(load_running_means(folder).vector)
+    found, own = load_running_means(folder).vector, running.vector
+    if found.shape != own.shape:
+        why = f"its means are {list(found.shape)}, not {list(own.shape)}"
+        raise damaged(running_means_file(folder), why, REMEDY)
+    own.copy_(found)
 
 
-def _unreadable(folder: Path, error: Exception) -> InputError:
-    return InputError(f"cannot load checkpoint {folder}: {' '.join(str(error).split())[:300]}")
+def _unreadable(folder: Path, error: Exception) -> StaleArtifactError:
+    why = " ".join(str(error).split())[:300]
+    return StaleArtifactError(
+        f"cannot load checkpoint {folder}: {why}; {REMEDY}", change=f"{folder.name} is damaged"
+    )
+
+
+def _save(tensors: dict[str, Tensor], path: Path, folder: Path) -> None:
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:  # what it says has the system's words, such as No space left on device
+        _, _, why = str(error).rpartition("I/O error: ")
+        raise unwritable(folder, OSError(" ".join(why.split()))) from error
+
+
+def _load(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file; raises one of `UNREADABLE`."""
+    if not path.is_file():
+        raise ValueError(f"{path.name} is missing")
+    tensors = load_file(path)
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ValueError(f"{name} of {path.name} holds NaN or infinity")
+    return tensors
+
+
+def _load_into(module: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Load all tensors of a module; raises one of `UNREADABLE` where names, shapes or types are others."""
+    own = module.state_dict(keep_vars=True)
+    for name, tensor in tensors.items():
+        if name in own and tensor.dtype != own[name].dtype:  # torch would convert it without a word
+            raise ValueError(f"{name} is {tensor.dtype}, not {own[name].dtype}")
+    module.load_state_dict(tensors)
 
 
 def running_means_file(folder: Path) -> Path:
@@ -144,13 +183,17 @@ def load_running_means(folder: Path) -> RunningMeans:
     """The running identity means of a checkpoint whose training gathered them.
 
     Raises:
-        InputError: it has none, or the file is damaged.
+        InputError: it has none.
+        StaleArtifactError: the file is damaged.
     """
     path = running_means_file(folder)
     try:
-        return RunningMeans(load_file(path)["vector"])
-    except (OSError, SafetensorError, KeyError) as error:
-        raise InputError(f"cannot load {path}: {' '.join(str(error).split())[:300]}") from error
+        vector = _load(path)["vector"]
+        if vector.ndim != 2 or vector.dtype != torch.float32:
+            raise ValueError(f"its means are {vector.dtype} {list(vector.shape)}")
+        return RunningMeans(vector)
+    except UNREADABLE as error:
+        raise damaged(path, " ".join(str(error).split())[:300], REMEDY) from error
 
 
 def load_network(
@@ -170,6 +213,7 @@ def load_network(
     Raises:
         InputError: unknown spec, no such checkpoint, another embedding size than the checkpoint has, or a checkpoint that
             may not import.
+        StaleArtifactError: the checkpoint is damaged.
 
     Example:
         >>> import tempfile
@@ -201,7 +245,7 @@ def load_network(
     try:
         own = PreprocessConfig.model_validate(meta.input)
     except ValidationError as error:
-        raise InputError(f"{folder}/meta.json has an input that describes no images: {meta.input}") from error
+        raise damaged(folder / "meta.json", f"its input describes no images: {meta.input}", REMEDY) from error
     over = (preprocess or PreprocessConfig()).given
     network = build_backbone(
         spec_in(folder, meta.spec), embedding_size=meta.embedding_size, preprocess=own.model_copy(update=over)
@@ -209,54 +253,12 @@ def load_network(
     network.spec, network.remarks = meta.spec, ()
     averaged = folder / "ema.safetensors"
     try:
-        network.load_state_dict(load_file(averaged if averaged.exists() else folder / "model.safetensors"))
-    except (OSError, SafetensorError, RuntimeError, KeyError, ValueError) as error:
+        _load_into(network, _load(averaged if averaged.exists() else folder / "model.safetensors"))
+    except UNREADABLE as error:
         raise _unreadable(folder, error) from error
     return network
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:
     """Parameters and buffers on the CPU, shards put together."""
-    return {name: _on_cpu(tensor, tensor) for name, tensor in module.state_dict(keep_vars=True).items()}
-
-
-def _on_cpu(tensor: Tensor, like: Tensor) -> Tensor:
-    """A dense copy, whole where `like` is a shard (and meaningless then in all processes but 0)."""
-    tensor = tensor.to_dense() if tensor.is_sparse else tensor
-    if distributed.is_shard(like):
-        tensor = distributed.whole_shard(tensor, like)
-    # clone: safetensors refuses tensors that share memory (tied weights)
-    return tensor.detach().cpu().contiguous().clone()
-
-
-def _own_rows(whole: Tensor, like: Tensor) -> Tensor:
-    return whole[distributed.shard_rows(like)] if distributed.is_shard(like) else whole
-
-
-def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
-    """In the order that numbers them in the optimiser's state."""
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
-
-
-def _flat_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    parameters = _parameters(optimizer)
-    return {
-        f"{index}.{name}{SPARSE if value.is_sparse else ''}": _on_cpu(
-            value, parameters[index] if value.ndim else value
-        )
-        for index, values in optimizer.state_dict()["state"].items()
-        for name, value in values.items()
-        if isinstance(value, Tensor)
-    }
-
-
-def _load_flat_state(optimizer: torch.optim.Optimizer, flat: dict[str, Tensor]) -> None:
-    parameters = _parameters(optimizer)
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in flat.items():
-        index, _, name = key.partition(".")
-        own = _own_rows(value, parameters[int(index)]) if value.ndim else value
-        if name.endswith(SPARSE):
-            name, own = name.removesuffix(SPARSE), own.to_sparse(1)
-        state.setdefault(int(index), {})[name] = own
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    return {name: on_cpu(tensor, tensor) for name, tensor in module.state_dict(keep_vars=True).items()}

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..mining.artifacts import read_json
+from pydantic import Field, NonNegativeInt
+
 from ..mining.errors import InputError
 from ..mining.fingerprints import CREATED_BY
+from ..mining.json_documents import Document, damaged, read_document
 
 
 @dataclass(frozen=True)
@@ -45,16 +47,37 @@ class CheckpointMeta:
     created_by: str = CREATED_BY
 
 
+class _Meta(Document):
+    spec: str = Field(min_length=1)
+    embedding_size: int = Field(ge=1, lt=1 << 31)
+    step: NonNegativeInt
+    fingerprint: str
+    parent: str | None = None
+    plan: str | None = None
+    config: dict[str, Any] = Field(default={})
+    collapse: dict[str, Any] = Field(default={})
+    arithmetic: dict[str, Any] = Field(default={})
+    scaler: dict[str, Any] = Field(default={})
+    input: dict[str, Any] = Field(default={})
+    created_by: str = ""
+
+
+REMEDY = "remake the checkpoint: `subspace train` (of a start `subspace pretrain`) with --force"
+"""What to do about a checkpoint that is damaged; only the caller knows of which run it is."""
+
+
 def read_meta(folder: Path) -> CheckpointMeta:
     """Read `meta.json` of a checkpoint.
 
     Raises:
-        InputError: no checkpoint there, or a meta.json that is not ours.
+        InputError: no checkpoint there.
+        StaleArtifactError: a meta.json that is damaged, or not ours.
     """
-    if not (folder / "meta.json").is_file():
+    path = folder / "meta.json"
+    if not path.is_file():
         raise InputError(f"{folder} is not a checkpoint (it has no meta.json)")
-    values = read_json(folder / "meta.json")
+    values = read_document(path, _Meta, REMEDY)
     try:
         return CheckpointMeta(**values)
     except TypeError as error:
-        raise InputError(f"{folder}/meta.json was not written by this program: {error}") from error
+        raise damaged(path, f"it was not written by this program: {error}", REMEDY) from error

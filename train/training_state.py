@@ -12,6 +12,9 @@ from . import distributed
 from .networks.backbone import Backbone
 from .running_means import RunningMeans
 
+SPARSE = ".sparse"
+"""Ends the name of a tensor that is sparse in memory, such as momentum of sparse gradients; files hold it dense."""
+
 
 @dataclass
 class TrainingState:
@@ -74,3 +77,58 @@ def _clip(parameters: list[nn.Parameter], clip_norm: float) -> None:
     norm = (distributed.summed(in_shards) + elsewhere).sqrt()
     for gradient in gradients:
         gradient.mul_((clip_norm / (norm + 1e-6)).clamp(max=1))
+
+
+def on_cpu(tensor: Tensor, like: Tensor) -> Tensor:
+    """A dense copy, whole where `like` is a shard (and meaningless then in all processes but 0)."""
+    tensor = tensor.to_dense() if tensor.is_sparse else tensor
+    if distributed.is_shard(like):
+        tensor = distributed.whole_shard(tensor, like)
+    # clone: safetensors refuses tensors that share memory (tied weights)
+    return tensor.detach().cpu().contiguous().clone()
+
+
+def own_rows(whole: Tensor, like: Tensor) -> Tensor:
+    """The rows of a whole tensor that this process holds of the parameter `like`."""
+    return whole[distributed.shard_rows(like)] if distributed.is_shard(like) else whole
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """In the order that numbers them in the optimiser's state."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def flat_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's tensors as files hold them: `PARAMETER.NAME`, on the CPU, shards put together."""
+    parameters = _parameters(optimizer)
+    return {
+        f"{index}.{name}{SPARSE if value.is_sparse else ''}": on_cpu(
+            value, parameters[index] if value.ndim else value
+        )
+        for index, values in optimizer.state_dict()["state"].items()
+        for name, value in values.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def load_flat_state(optimizer: torch.optim.Optimizer, flat: dict[str, Tensor]) -> None:
+    """Load what `flat_state` gave.
+
+    Raises:
+        ValueError: it is of other parameters.
+    """
+    parameters = _parameters(optimizer)
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in flat.items():
+        index, _, name = key.partition(".")
+        if not index.isdecimal() or int(index) >= len(parameters):
+            raise ValueError(f"{key} of optimizer.safetensors is of no parameter")
+        own = own_rows(value, parameters[int(index)]) if value.ndim else value
+        if own.ndim and own.shape != parameters[int(index)].shape:
+            raise ValueError(f"{key} of optimizer.safetensors is {list(value.shape)}")
+        if name.endswith(SPARSE):
+            name, own = name.removesuffix(SPARSE), own.to_sparse(1)
+        state.setdefault(int(index), {})[name] = own
+    if len({frozenset(values) for values in state.values()}) > 1:
+        raise ValueError("optimizer.safetensors does not hold the same for every parameter")
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -5,4 +5,5 @@ config_file      `subspace.yaml`, read with overrides on top, checked, and writt
 early_stop       when a run ends before its last round
 overrides        settings of the command line that a run keeps
 schedule_config  what jobs of a cluster ask for
+yaml_text        YAML whose depth and size are known before it is built
 """

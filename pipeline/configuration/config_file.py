@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import io
 import json
+import math
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -17,17 +19,22 @@ from yaml import YAMLError
 
 from ...mining.artifacts import write_text
 from ...mining.errors import InputError, SubspaceWarning
+from ...mining.json_documents import MOST_BITS
 from ...mining.local_paths import in_shell
 from ...mining.settings import Settings
 from ...train.losses.building import check_loss, check_pretraining_loss
 from ...train.losses.registry import renamed_arguments
 from ...train.networks.registry import check_network
 from .config import RunConfig
+from .yaml_text import check_yaml, read_yaml_text
 
 GONE = {"overlap": "no extraction runs ahead of an evaluation; remove the line"}
 """Settings of older versions that changed no result, and what has become of them."""
 
 _OTHER_SETTING = re.compile(r"\$\{[\w.\[\]-]+\}")
+
+MOST_KEY_CHARACTERS = 400
+_SETTING = re.compile(r"[^-=.\[\]\s][^=.\[\]\s]*(\.[^=.\[\]\s]+)*")
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -60,23 +67,26 @@ def read_settings(path: Path) -> Any:
             f"{path.parent} is not a run (no {path.name}); make one with `subspace init {in_shell(path.parent)}`"
         )
     try:
-        return OmegaConf.load(path)
-    except (YAMLError, OmegaConfBaseException, OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+        values = OmegaConf.load(io.StringIO(read_yaml_text(path)))
+    except (YAMLError, OmegaConfBaseException, OSError, ValueError, RecursionError, TypeError) as error:
+        raise InputError(f"cannot read {path}: {_one_line(error)}") from error
+    if not OmegaConf.is_dict(values):
+        raise InputError(
+            f"cannot read {path}: it is not a mapping of settings, as `subspace init` writes one"
+        )
+    return values
 
 
 def parse_config(values: Any, overrides: Sequence[str], where: str) -> RunConfig:
     """Check `values` (a mapping) with `overrides` on top; `where` names their origin in errors."""
-    for override in overrides:
-        if "=" not in override or override.startswith(("=", "-")):
-            raise InputError(
-                f"override '{override}' is not of the form section.key=value, e.g. plan.steps=500"
-            )
+    check_overrides(overrides)
     try:
         given = OmegaConf.from_dotlist(list(overrides))
         merged = OmegaConf.merge(with_new_names(values), with_new_names(given))
         refuse_resolvers(OmegaConf.to_container(merged), where)
-        config = RunConfig.model_validate(_without_gone(OmegaConf.to_container(merged, resolve=True), where))
+        plain = _without_gone(OmegaConf.to_container(merged, resolve=True), where)
+        _check_values(plain, "")
+        config = RunConfig.model_validate(plain)
         check_network(config.model, config.weights)
         check_loss(config.train.loss, config.train.loss_args)
         check_pretraining_loss(config.pretrain.loss, config.pretrain.loss_args)
@@ -85,8 +95,60 @@ def parse_config(values: Any, overrides: Sequence[str], where: str) -> RunConfig
         raise
     except ValidationError as error:
         raise InputError(_explain(error, where)) from error
-    except (OmegaConfBaseException, YAMLError, ValueError, TypeError) as error:
-        raise InputError(f"cannot read the settings ({where}): {' '.join(str(error).split())}") from error
+    except (
+        OmegaConfBaseException,
+        YAMLError,
+        ValueError,
+        TypeError,
+        RecursionError,
+        AttributeError,
+    ) as error:
+        raise InputError(f"cannot read the settings ({where}): {_one_line(error)}") from error
+
+
+def check_overrides(overrides: Sequence[str]) -> None:
+    """Refuse what is not `section.key=value`, and values that nothing could build.
+
+    Raises:
+        InputError: one of them is so.
+    """
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals or not is_setting(key):
+            raise InputError(
+                f"override '{override[:100]}' is not of the form section.key=value, e.g. plan.steps=500"
+            )
+        try:
+            check_yaml(value)
+        except ValueError as error:
+            raise InputError(f"override '{override[:100]}': {error}") from error
+
+
+def is_setting(key: str) -> bool:
+    """Whether a key could be that of a setting: words with single dots between them."""
+    return len(key) <= MOST_KEY_CHARACTERS and _SETTING.fullmatch(key) is not None
+
+
+def _one_line(error: Exception) -> str:
+    return "it refers to itself" if isinstance(error, RecursionError) else " ".join(str(error).split())[:300]
+
+
+def _check_values(values: Any, key: str) -> None:
+    """Refuse what no setting is, wherever it is: it would be written into markers, which are strict JSON."""
+    if isinstance(values, dict):
+        for name, value in values.items():
+            if not isinstance(name, str):
+                raise ValueError(f"{key}{name!r} is no name of a setting")
+            _check_values(value, f"{key}{name}.")
+    elif isinstance(values, list):
+        for value in values:
+            _check_values(value, key)
+    elif isinstance(values, float) and not math.isfinite(values):
+        raise ValueError(f"{key.removesuffix('.')}={values} is not finite; null stands for none")
+    elif isinstance(values, int) and values.bit_length() > MOST_BITS:
+        raise ValueError(f"{key.removesuffix('.')} is a number of hundreds of digits")
+    elif isinstance(values, str) and "\0" in values:
+        raise ValueError(f"{key.removesuffix('.')}={values!r} holds a null character")
 
 
 def refuse_resolvers(values: Any, where: str) -> None:

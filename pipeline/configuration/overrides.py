@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from pydantic import model_validator
 
-from ...mining.artifacts import read_json, write_json
-from ...mining.errors import InputError, SubspaceWarning
+from ...mining.artifacts import write_json
+from ...mining.errors import SubspaceWarning
+from ...mining.json_documents import Document, read_document
 from ...train.losses.registry import current_name
 from ..run_directory import RunDirectory
-from .config_file import read_settings, with_new_names
+from .config_file import is_setting, read_settings, with_new_names
 
 UNKEPT = "schedule"
 """No result depends on settings of this section, so they are not kept."""
@@ -29,13 +32,31 @@ FALLS_WITH = {
 """Settings that mean nothing once another one is given anew."""
 
 
+class _Entry(Document):
+    value: str
+    instead_of: Any
+
+
+class KeptOverrides(Document):
+    """What overrides.json holds: an entry for each setting."""
+
+    __pydantic_extra__: dict[str, _Entry]
+
+    @model_validator(mode="after")
+    def _are_settings(self) -> KeptOverrides:
+        for key in self.__pydantic_extra__:
+            if not is_setting(key):
+                raise ValueError(f"{key!r} is no setting")
+        return self
+
+
 def kept_overrides(run: RunDirectory, given: Sequence[str] = ()) -> list[str]:
     """The kept settings that are in force beside those given now, `section.key=value`.
 
     Left out are those that `subspace.yaml` has changed since, and those that a given one replaces.
 
     Raises:
-        InputError: the file is not as this program writes it.
+        StaleArtifactError: the file is not as this program writes it.
     """
     entries = _entries(run)
     if not entries:
@@ -68,12 +89,17 @@ def keep_overrides(run: RunDirectory, given: Sequence[str]) -> list[str]:
 def _entries(run: RunDirectory) -> dict[str, dict[str, Any]]:
     if not run.overrides.exists():
         return {}
-    entries = read_json(run.overrides)
-    if not isinstance(entries, dict) or not all(
-        isinstance(entry, dict) and entry.keys() == {"value", "instead_of"} for entry in entries.values()
-    ):
-        raise InputError(f"{run.overrides} was not written by this program; correct it, or remove it")
-    return {current_name(key): entry for key, entry in entries.items()}
+    return {current_name(key): entry for key, entry in read_overrides(run.overrides).items()}
+
+
+def read_overrides(path: Path) -> dict[str, dict[str, Any]]:
+    """The entries of an overrides.json: `value` as it was given, and `instead_of`, what subspace.yaml had.
+
+    Raises:
+        InputError: there is none.
+        StaleArtifactError: it is not as this program writes it.
+    """
+    return read_document(path, KeptOverrides, "correct it, or remove it and give the settings again")
 
 
 def _key(override: str) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from ...mining.artifacts import read_json
 from ...mining.errors import SubspaceError
 from ...mining.manifest import Manifest
 from ..configuration.config import DataConfig, RunConfig
@@ -93,7 +92,7 @@ def evaluation_of(chosen: ChosenCheckpoint) -> dict[str, Any] | str:
         return f"`subspace eval` has not been run on {folder.name}"
     if folder.record("eval").get("fields", {}).get("network") != chosen.meta.fingerprint:
         return f"the evaluation of {folder.name} is of an earlier network; `subspace eval` makes it anew"
-    return read_json(folder.evaluation)
+    return folder.examined("eval")
 
 
 def flip_test_of(chosen: ChosenCheckpoint) -> bool:

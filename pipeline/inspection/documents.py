@@ -6,10 +6,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...mining.artifacts import read_json
 from ...mining.errors import InputError
+from ...mining.json_documents import Document as Kind
+from ...mining.json_documents import checked, damaged, read_json
+from ...train.monitoring.open_trackers import TrackerIds
+from ..best import BestRecord
 from ..console import duration, percent
+from ..learning_rate.trials import TrialsFile
 from ..learning_rate.verdict import newest_in_words
+from ..records.examination import Examination
+from ..records.marker import marker_kind
+from ..schedulers.submission import SubmissionFile
 from ..stage_words import metric_in_words, summary_in_words
 from .checkpoint import summarize_meta
 from .settings_file import written
@@ -33,21 +40,19 @@ def summarize_document(path: Path) -> Summary:
     """Summarise a JSON file.
 
     Raises:
-        InputError: missing, not JSON, none of a run's documents, or one with values of the wrong type.
+        InputError: missing, not JSON, or none of a run's documents.
+        StaleArtifactError: one with values of the wrong type or range.
     """
-    try:
-        document = read_json(path)
-    except RecursionError as error:
-        raise InputError(f"cannot read {path}: it is nested too deeply") from error
+    document = read_json(path)
     known = document if isinstance(document, dict) else {}
-    for keys, describe in DESCRIBERS.items():
+    for keys, (kind, describe) in DESCRIBERS.items():
         if known.keys() >= set(keys):
+            model = kind if isinstance(kind, type) else kind(str(known["stage"]))
             try:
-                return describe(path, known)
-            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-                if isinstance(error, InputError):
-                    raise
-                raise InputError(f"{path} is damaged: its values are not those of a run ({error})") from error
+                checked(known, model)
+            except ValueError as error:
+                raise damaged(path, str(error), "`subspace status RUN` says how it is made again") from error
+            return describe(path, known)
     keys = ", ".join(map(str, list(known)[:8])) or "none"
     raise InputError(f"{path} is JSON, but no document of a run; its keys: {keys}")
 
@@ -128,7 +133,7 @@ def _rate_trials(path: Path, document: Document) -> Summary:
     summary.show("searches", words=f"{len(document['searches']):,}, by the settings that they depend on")
     summary.show("the newest", words=newest_in_words(path))
     for search in document["searches"][-1:]:
-        metric = search["best"]["metric"] if search["best"] else next(iter(search["start"]))
+        metric = search["best"]["metric"] if search["best"] else next(iter(search["start"] or {}), "")
         rows = [["lr", metric, "result", "steps", "took"]]
         for trial in search["trials"]:
             found = trial["metrics"].get(metric)
@@ -150,13 +155,15 @@ def _meta(path: Path, document: Document) -> Summary:
     return summarize_meta(path)
 
 
-DESCRIBERS: dict[tuple[str, ...], Callable[[Path, Document], Summary]] = {
-    ("stage", "fingerprint", "seconds", "finished", "summary"): _marker,
-    ("metrics", "identities", "fingerprint"): _evaluation,
-    ("network", "checkpoint", "metric", "validations"): _best,
-    ("fingerprint", "ids"): _trackers,
-    ("scheduler", "tasks", "run"): _submission,
-    ("searches",): _rate_trials,
-    ("spec", "embedding_size", "step"): _meta,
+DESCRIBERS: dict[
+    tuple[str, ...], tuple[type[Kind] | Callable[[str], type[Kind]], Callable[[Path, Document], Summary]]
+] = {
+    ("stage", "fingerprint", "seconds", "finished", "summary"): (marker_kind, _marker),
+    ("metrics", "identities", "fingerprint"): (Examination, _evaluation),
+    ("network", "checkpoint", "metric", "validations"): (BestRecord, _best),
+    ("fingerprint", "ids"): (TrackerIds, _trackers),
+    ("scheduler", "tasks", "run"): (SubmissionFile, _submission),
+    ("searches",): (TrialsFile, _rate_trials),
+    ("spec", "embedding_size", "step"): (Kind, _meta),
 }
-"""Describers by the keys that a document has at least."""
+"""What a document is checked against and described by, by the keys that it has at least; a marker's kind is its stage's."""

@@ -9,8 +9,9 @@ from typing import Any
 
 import yaml
 
-from ...mining.artifacts import read_json
 from ...mining.errors import InputError
+from ..configuration.overrides import read_overrides
+from ..configuration.yaml_text import read_yaml_text
 from .summary import Summary
 
 
@@ -21,11 +22,11 @@ def summarize_yaml(path: Path) -> Summary:
         InputError: missing, not YAML, something else, or settings that no run can have.
     """
     try:
-        documents = [
-            document for document in yaml.safe_load_all(path.read_text(encoding="utf-8")) if document
-        ]
+        documents = [document for document in yaml.safe_load_all(read_yaml_text(path)) if document]
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except InputError:
+        raise
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not readable YAML: {' '.join(str(error).split())[:200]}") from error
     if documents and all(
@@ -41,13 +42,10 @@ def summarize_overrides(path: Path) -> Summary:
     """Summarise an overrides.json: settings given on the command line, and what subspace.yaml had instead.
 
     Raises:
-        InputError: missing, or damaged.
+        InputError: missing. StaleArtifactError: damaged.
     """
-    try:
-        kept = read_json(path)
-        rows = [[key, written(entry["value"]), written(entry["instead_of"])] for key, entry in kept.items()]
-    except (AttributeError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{path} is damaged: it does not hold settings with their values") from error
+    kept = read_overrides(path)
+    rows = [[key, written(entry["value"]), written(entry["instead_of"])] for key, entry in kept.items()]
     summary = Summary(
         str(path), "overrides", kept, title="settings given on the command line, kept for the run"
     )

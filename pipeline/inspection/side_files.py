@@ -33,14 +33,9 @@ def summarize_lock(path: Path) -> Summary:
     if note is None:
         summary.show("state", words="no command is at work here")
         return summary
-    try:
-        command, process = f"subspace {note['command']}", f"{note['pid']} on {note['host']}"
-        begun = f"{duration(time.time() - note['since'])} ago"
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path} is damaged: it does not say which command holds the run") from error
-    summary.show("command", words=command)
-    summary.show("process", words=process)
-    summary.show("begun", words=begun)
+    summary.show("command", words=f"subspace {note['command']}")
+    summary.show("process", words=f"{note['pid']} on {note['host']}")
+    summary.show("begun", words=f"{duration(time.time() - note['since'])} ago")
     summary.show("state", words="running" if alive else "was stopped or killed; run it again to continue")
     return summary
 

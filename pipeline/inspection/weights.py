@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...mining.errors import InputError
+from ...mining.json_documents import parse_json
 from ..console import amount
 from .summary import Summary
 
@@ -82,7 +82,7 @@ def read_tensor_headers(path: Path) -> list[TensorHeader]:
             length = int.from_bytes(file.read(LENGTH_BYTES), "little")
             if size < LENGTH_BYTES or length > min(size - LENGTH_BYTES, HEADER_AT_MOST):
                 raise _damaged(path, "it ends before its header does")
-            header = json.loads(file.read(length))
+            header = parse_json(file.read(length))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
@@ -102,8 +102,10 @@ def read_tensor_headers(path: Path) -> list[TensorHeader]:
 
 def _tensor(name: str, entry: Any) -> tuple[int, int, TensorHeader]:
     """Where a tensor begins and ends among the bytes, and what it is."""
-    start, end = map(int, entry["data_offsets"])
-    shape = tuple(map(int, entry["shape"]))
+    start, end = entry["data_offsets"]
+    shape = tuple(entry["shape"])
+    if not all(type(number) is int and 0 <= number < 1 << 62 for number in (start, end, *shape)):
+        raise ValueError(f"{name} has no shape")
     return start, end, TensorHeader(name, shape, str(entry["dtype"]), end - start)
 
 

@@ -11,13 +11,15 @@ are set back.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from ...mining.artifacts import read_json, write_json
-from ...mining.errors import InputError
+from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, model_validator
+
+from ...mining.artifacts import write_json
 from ...mining.fingerprints import fingerprint_of
+from ...mining.json_documents import Document, read_document
 
 Figures = Mapping[str, Mapping[str, float | None]]
 """Metrics by name, each with value, low and high, as validation.json has them."""
@@ -75,7 +77,7 @@ class Trials:
         """Open the search with these fields; empty where there was none.
 
         Raises:
-            InputError: the file is damaged.
+            StaleArtifactError: the file is damaged.
         """
         search = cls(path, fields)
         for entry in read_searches(path):
@@ -117,23 +119,58 @@ def read_searches(path: Path) -> list[dict[str, Any]]:
     """All searches of a file, the newest last; none where there is no file.
 
     Raises:
-        InputError: it is damaged.
+        StaleArtifactError: it is damaged.
     """
     if not path.exists():
         return []
-    document = read_json(path)
-    searches = document.get("searches") if isinstance(document, dict) else None
-    if not isinstance(searches, list) or not all(map(_is_whole, searches)):
-        raise InputError(f"{path} was not written by this program; remove it, the trials are made again")
-    return searches
+    return read_document(path, TrialsFile, "remove it, the trials are made again")["searches"]
 
 
-def _is_whole(entry: Any) -> bool:
-    """Whether an entry has the keys of a search, and its trials those of a `Trial`."""
-    names = {known.name for known in fields(Trial)}
-    return (
-        isinstance(entry, dict)
-        and entry.keys() == {"fingerprint", "fields", "start", "best", "trials"}
-        and isinstance(entry["trials"], list)
-        and all(isinstance(trial, dict) and trial.keys() == names for trial in entry["trials"])
-    )
+class _Figure(Document):
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class _Trial(Document):
+    model_config = ConfigDict(extra="forbid")
+
+    rate: float = Field(gt=0)
+    state: State
+    steps: NonNegativeInt
+    images: NonNegativeInt
+    seconds: NonNegativeFloat
+    device: str
+    metrics: dict[str, _Figure]
+    losses: list[Annotated[list[float], Field(min_length=2, max_length=2)]]
+
+
+class _Best(Document):
+    rate: float
+    metric: str
+    value: float
+
+
+class _Search(Document):
+    fingerprint: str
+    fields: dict[str, Any]
+    start: dict[str, _Figure] | None
+    best: _Best | None
+    trials: list[_Trial]
+
+    @model_validator(mode="after")
+    def _best_is_one_of_them(self) -> _Search:
+        if self.best is None:
+            return self
+        if self.start is None or self.best.metric not in self.start:
+            raise ValueError(f"the start has no {self.best.metric}")
+        won = [trial for trial in self.trials if trial.rate == self.best.rate and trial.state == "done"]
+        if not won or self.best.metric not in won[0].metrics:
+            raise ValueError(f"no trial has the rate {self.best.rate:g} and a {self.best.metric}")
+        return self
+
+
+class TrialsFile(Document):
+    """What trials.json holds."""
+
+    searches: list[_Search]

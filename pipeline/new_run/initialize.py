@@ -18,7 +18,7 @@ from ...train.checkpoint import load_network
 from ...train.networks.registry import CHECKPOINT_PREFIX, PRETRAINED, file_of, kept_as, path_and_part
 from ...train.optimizer_config import OptimizerConfig
 from ..configuration.config import RunConfig
-from ..configuration.config_file import parse_config, write_config
+from ..configuration.config_file import check_overrides, parse_config, write_config
 from ..configuration.overrides import FALLS_WITH
 from ..console import counted
 from ..rounds import check_identities
@@ -223,6 +223,7 @@ def _examined(held: HeldOut, manifest: Manifest) -> str:
 
 
 def _nested(overrides: Sequence[str]) -> dict[str, Any]:
+    check_overrides(overrides)
     return _container(OmegaConf.from_dotlist(list(overrides)))
 
 

@@ -12,11 +12,48 @@ import getpass
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from ...mining.artifacts import read_json, write_json
+from pydantic import Field, NonNegativeInt, model_validator
+
+from ...mining.artifacts import write_json
+from ...mining.json_documents import Document, read_document
 from ..run_directory import RunDirectory
+from ..stage_folder import ROUND, START
 from ..stages.graph import STAGES, row
+from .job_requests import job_names
+
+
+class _Task(Document):
+    job: str
+    stage: str
+    folder: str = Field(pattern=rf"^({START}|{ROUND}[0-9]{{3,9}})?$")
+    id: str = Field(pattern=r"^([0-9]{1,18}(_[0-9]{1,18})?|[^/]+/[^/]+)$")
+    shards: list[NonNegativeInt]
+    num_shards: NonNegativeInt
+
+    @model_validator(mode="after")
+    def _shards_are_of_a_stage_that_has_some(self) -> _Task:
+        if self.shards and (self.stage not in job_names() or not row(self.stage).shards or not self.folder):
+            raise ValueError(f"{self.stage!r} has no shards")
+        if any(shard >= self.num_shards for shard in self.shards):
+            raise ValueError(f"there is no shard {max(self.shards)} of {self.num_shards}")
+        return self
+
+
+class SubmissionFile(Document):
+    """What submission.json holds."""
+
+    run: str
+    scheduler: str
+    user: str
+    overrides: list[str]
+    tasks: list[_Task]
+
+    @model_validator(mode="after")
+    def _processes_have_numbers(self) -> SubmissionFile:
+        if self.scheduler == "local" and not all(task.id.isdecimal() for task in self.tasks):
+            raise ValueError("the number of a process is none")
+        return self
 
 
 @dataclass(frozen=True)
@@ -64,7 +101,7 @@ class Submission:
     @staticmethod
     def next_folder(run: RunDirectory) -> Path:
         """The folder that the next submission of a run would have."""
-        numbers = [int(path.name) for path in run.jobs.glob("*") if path.name.isdigit()]
+        numbers = [int(path.name) for path in run.jobs.glob("*") if path.name.isdecimal()]
         return run.jobs / f"{max(numbers, default=0) + 1:03d}"
 
     @classmethod
@@ -72,10 +109,15 @@ class Submission:
         """The last submission of a run that started anything; None where there is none.
 
         A copy of a run has none: its jobs work in the folder that it was copied from.
+
+        Raises:
+            StaleArtifactError: its submission.json is damaged.
         """
-        kept = run.jobs.glob("[0-9]*/submission.json")
+        kept = [path for path in run.jobs.glob("*/submission.json") if path.parent.name.isdecimal()]
         for path in sorted(kept, key=lambda path: int(path.parent.name), reverse=True):
-            found: dict[str, Any] = read_json(path)
+            found = read_document(
+                path, SubmissionFile, "cancel its jobs by the scheduler's own command, and remove the file"
+            )
             if found["run"] != str(run.path.resolve()):
                 return None
             tasks = [Task(**{**task, "shards": tuple(task["shards"])}) for task in found["tasks"]]

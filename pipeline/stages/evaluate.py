@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...mining.artifacts import read_json, write_json
+from ...mining.artifacts import write_json
 from ...mining.clustering.product_speed import product_rate
 from ..console import about, aligned, amount
 from ..network_identity import open_checkpoint
@@ -102,20 +102,20 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
 def evaluations(run: RunDirectory, rounds: int | None = None) -> dict[str, dict[str, Any]]:
     """The evaluation of the start and of each round (of the first `rounds`) that has one, by folder name."""
     folders = [run.round(index) for index in (-1, *run.rounds[:rounds])]
-    return {folder.name: read_json(folder.evaluation) for folder in folders if folder.evaluation.exists()}
+    return {folder.name: folder.examined("eval") for folder in folders if folder.evaluation.exists()}
 
 
 def evaluation_table(named: dict[str, dict[str, Any]]) -> str:
     """Networks down, metrics across; each value in percent with its 95 % interval."""
-    metrics = list(next(iter(named.values()))["metrics"])
+    metrics = list(dict.fromkeys(metric for found in named.values() for metric in found["metrics"]))
     rows = [["network", *metrics]]
     for name, evaluation in named.items():
-        rows.append([name, *(in_percent(evaluation["metrics"][metric]) for metric in metrics)])
+        rows.append([name, *(in_percent(evaluation["metrics"].get(metric)) for metric in metrics)])
     return aligned(rows)
 
 
-def in_percent(metric: dict[str, float | None]) -> str:
-    """`value [low, high]` in percent; a dash where there were too few pairs to say."""
-    if metric["value"] is None or metric["low"] is None or metric["high"] is None:
+def in_percent(metric: dict[str, float | None] | None) -> str:
+    """`value [low, high]` in percent; a dash where there were too few pairs to say, or where it was not asked for."""
+    if metric is None or metric["value"] is None or metric["low"] is None or metric["high"] is None:
         return "-"
     return f"{100 * metric['value']:.1f} [{100 * metric['low']:.1f}, {100 * metric['high']:.1f}]"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from subspace.mining import InputError
-from subspace.mining.artifacts import read_json
+from subspace.mining.json_documents import read_json
 from subspace.pipeline import demo
 from subspace.pipeline.configuration.config_file import load_config
 from subspace.pipeline.console import Console

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from subspace.mining import InputError
+from subspace.mining import InputError, StaleArtifactError
 from subspace.pipeline.run_directory import RunDirectory
 
 
@@ -49,9 +49,13 @@ def test_a_stage_is_finished_once_its_marker_is_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         folder.record("plan")
     folder.marker("plan").parent.mkdir(parents=True)
-    folder.marker("plan").write_text(json.dumps({"fingerprint": "a"}))
+    marker = {"stage": "plan", "fingerprint": "a", "seconds": 1.0, "finished": "today", "summary": {}}
+    folder.marker("plan").write_text(json.dumps(marker))
     assert folder.finished("plan")
-    assert folder.record("plan") == {"fingerprint": "a"}
+    assert folder.record("plan") == marker
+    folder.marker("plan").write_text("[]")
+    with pytest.raises(StaleArtifactError, match=rf"`subspace plan {tmp_path} --round 0 --force`"):
+        folder.record("plan")
 
 
 def test_who_is_at_work(tmp_path: Path) -> None:

@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
-from torch import nn
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
-from subspace.mining.errors import InputError
+from subspace.mining.errors import InputError, StaleArtifactError
+from subspace.train import checkpoint
 from subspace.train.checkpoint import load_network, load_state, save_checkpoint
 from subspace.train.checkpoint_meta import CheckpointMeta, read_meta
 from subspace.train.data.batches import ImageBatch
@@ -253,7 +255,7 @@ def test_missing_and_damaged_files_are_told_in_one_line(tmp_path: Path, file: st
             (tmp_path / "c" / file).write_bytes(damaged)
         network, loss = small(), SoftmaxLoss(3, 8)
         optimizer = build_optimizer([network, loss], OptimizerConfig())
-        with pytest.raises(InputError, match="cannot load checkpoint") as error:
+        with pytest.raises(StaleArtifactError, match="cannot load checkpoint") as error:
             load_state(tmp_path / "c", TrainingState(network, loss, optimizer))
         assert "\n" not in str(error.value)
         assert str(tmp_path / "c") in str(error.value)
@@ -268,7 +270,7 @@ def test_another_shape_is_told_in_one_line(tmp_path: Path) -> None:
     ):
         optimizer = build_optimizer([network, *([loss] if loss else [])], OptimizerConfig())
         state = TrainingState(network, loss or BatchOHNMLoss(), optimizer)
-        with pytest.raises(InputError, match="cannot load checkpoint") as error:
+        with pytest.raises(StaleArtifactError, match="cannot load checkpoint") as error:
             load_state(tmp_path / "c", state)
         assert "\n" not in str(error.value)
 
@@ -282,7 +284,7 @@ def test_damaged_meta_is_told_in_one_line(tmp_path: Path) -> None:
     for damaged in ("", whole[: len(whole) // 2], "[1, 2]", "3", foreign, unknown):
         meta.write_text(damaged, encoding="utf-8")
         for read in (lambda: read_meta(tmp_path / "c"), lambda: load_network(f"checkpoint:{tmp_path}/c")):
-            with pytest.raises(InputError) as error:
+            with pytest.raises(StaleArtifactError) as error:
                 read()
             assert "\n" not in str(error.value)
             assert str(tmp_path / "c") in str(error.value)
@@ -301,7 +303,7 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
             return (marker.touch, ())
 
     torch.save({"x": Payload()}, tmp_path / "c" / "model.safetensors")
-    with pytest.raises(InputError):
+    with pytest.raises(StaleArtifactError):
         load_network(f"checkpoint:{tmp_path}/c")
     assert not marker.exists()
 
@@ -317,3 +319,31 @@ def test_meta_is_written_in_utf_8_whatever_the_locale(tmp_path: Path) -> None:
     command = [sys.executable, *options, "-c", script, str(tmp_path / "c")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_full_disk_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def save(tensors: dict[str, Tensor], path: Path) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(checkpoint, "save_file", save)
+    with pytest.raises(InputError) as error:
+        save_checkpoint(tmp_path / "c", small(), CheckpointMeta("small", 8, 0, "mine"))
+    assert str(error.value) == (
+        f"cannot write {tmp_path}/c: No space left on device (os error 28); check permissions and free space"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_of_another_type_or_not_finite_are_refused(tmp_path: Path) -> None:
+    trained_checkpoint(tmp_path / "c")
+    path = tmp_path / "c" / "model.safetensors"
+    whole = load_file(path)
+    name = next(name for name, tensor in whole.items() if tensor.is_floating_point())
+    for other, why in (
+        (whole[name].double(), "is torch.float64, not torch.float32"),
+        (torch.full_like(whole[name], torch.nan), "holds NaN or infinity"),
+        (torch.full_like(whole[name], torch.inf), "holds NaN or infinity"),
+    ):
+        save_file({**whole, name: other}, path)
+        with pytest.raises(StaleArtifactError, match=why):
+            load_network(f"checkpoint:{tmp_path}/c")

@@ -34,6 +34,7 @@ from .jpeg import jpeg_decoder
 from .settings import DecoderSetting
 
 HEADER_BYTES = 128
+MOST_URI_BYTES = 1 << 20
 _PLACE, _PLACE_AND_BOX = struct.Struct("<4q"), struct.Struct("<8q")
 _NONE = -1
 
@@ -69,6 +70,8 @@ class IndexedImages(ImageStore):
         if len(row) < size:
             raise OSError(f"{self.index} ends before image {image_id}")
         uri_at, uri_length, offset, length, *box = packed.unpack(row)
+        if uri_at != _NONE and not (uri_at >= HEADER_BYTES and 0 <= uri_length <= MOST_URI_BYTES):
+            raise OSError(f"{self.index} is damaged at image {image_id}; remove it, training makes it again")
         uri = os.pread(self._file.fileno(), uri_length, uri_at).decode() if uri_at != _NONE else None
         # The right side of a box is never negative where there is one.
         inside: Box | None = (box[0], box[1], box[2], box[3]) if box and box[2] != _NONE else None
@@ -131,7 +134,9 @@ def _packed(table: pa.Table, uri_at: int) -> tuple[np.ndarray, bytes]:
 def _is_of(index: Path, manifest: Manifest) -> bool:
     try:
         with open(index, "rb") as file:
-            return file.read(HEADER_BYTES) == _header(manifest)
+            rows = _row_of(_boxes(manifest)).size * len(manifest)
+            whole = os.fstat(file.fileno()).st_size >= HEADER_BYTES + rows
+            return whole and file.read(HEADER_BYTES) == _header(manifest)
     except OSError:
         return False
 

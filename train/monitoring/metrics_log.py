@@ -44,9 +44,9 @@ class MetricsLog:
         self, folder: Path, first_step: int, tracker: Tracker, phases: Phases, pictures_every: int
     ) -> None:
         self.path = folder / "metrics.jsonl"
-        kept = [line for line in whole_lines(self.path) if json.loads(line)["step"] < first_step]
-        write_text(self.path, "".join(line + "\n" for line in kept))
-        self._seconds_before = json.loads(kept[-1])["seconds"] if kept else 0.0
+        kept = [line for line in whole_lines(self.path) if (line[1]["step"] or 0) < first_step]
+        write_text(self.path, "".join(text + "\n" for text, _ in kept))
+        self._seconds_before = (kept[-1][1].get("seconds") or 0.0) if kept else 0.0
         self._tracker, self._phases, self._pictures_every = tracker, phases, pictures_every
         self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115  (held for the whole training)
         self._started = self._window_started = time.monotonic()

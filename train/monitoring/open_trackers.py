@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ...mining.artifacts import read_json, write_json
+from ...mining.artifacts import write_json
 from ...mining.errors import InputError
+from ...mining.json_documents import Document, read_document
 from ..training_config import TrackerName
 from .trackers import MLflow, TensorBoard, TrackedRun, Tracker, WeightsAndBiases
 
@@ -80,10 +83,11 @@ def begin_trackers(names: Sequence[TrackerName], run: TrackedRun, say: Callable[
 
     Raises:
         InputError: a package is missing, or its service refuses.
+        StaleArtifactError: trackers.json is damaged.
     """
     check_trackers(names)
     path = run.folder / IDS
-    kept = read_json(path) if path.exists() else {}
+    kept = read_tracker_ids(path) if path.exists() else {}
     ids: dict[str, str] = kept["ids"] if kept.get("fingerprint") == run.fingerprint else {}
     opened: dict[str, Tracker] = {}
     for name in names:
@@ -104,6 +108,23 @@ def begin_trackers(names: Sequence[TrackerName], run: TrackedRun, say: Callable[
     if ids:
         write_json(path, {"fingerprint": run.fingerprint, "ids": ids})
     return Trackers(opened, say)
+
+
+class TrackerIds(Document):
+    """What trackers.json holds: the numbers of a training's runs elsewhere, valid for one fingerprint."""
+
+    fingerprint: str
+    ids: dict[str, str]
+
+
+def read_tracker_ids(path: Path) -> dict[str, Any]:
+    """A trackers.json.
+
+    Raises:
+        InputError: there is none.
+        StaleArtifactError: damaged.
+    """
+    return read_document(path, TrackerIds, "remove it, and the training begins new runs in its trackers")
 
 
 def _one_line(error: Exception) -> str:

@@ -9,7 +9,6 @@ B images, H × W pixels, D numbers in an embedding.
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...mining.errors import InputError
+from ...mining.json_documents import parse_json
 from ..data.image_input import ImageInput
 from ..data.preprocess_config import PreprocessConfig
 from .backbone import Backbone
@@ -118,8 +118,8 @@ def _input(takes: Signature, path: Path, said: Mapping[str, str], preprocess: Pr
     inside = takes.dtype == torch.uint8
     if "input" in said:
         try:
-            own = ImageInput.from_json(json.loads(said["input"]))
-        except (ValueError, TypeError) as error:
+            own = ImageInput.from_json(parse_json(said["input"]))
+        except (ValueError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{path}: what it says of its images is not readable: {one_line(error)}"
             ) from error

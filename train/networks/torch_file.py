@@ -7,7 +7,6 @@ them is refused.
 from __future__ import annotations
 
 import io
-import json
 import os
 import warnings
 import zipfile
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ...mining.errors import InputError
+from ...mining.json_documents import parse_json
 from ..data.preprocess_config import PreprocessConfig
 from .backbone import Backbone
 from .frozen import DESCRIPTION, FrozenNetwork, Signature, frozen_backbone, one_line, read_bytes
@@ -116,7 +116,7 @@ def _program(contents: bytes) -> tuple[torch.export.ExportedProgram, dict[str, s
 
 
 def _said(description: str | bytes) -> dict[str, str]:
-    said = json.loads(description or "{}")
+    said = parse_json(description or "{}")
     return said if isinstance(said, dict) else {}
 
 

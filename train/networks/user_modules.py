@@ -11,7 +11,7 @@ from torch import nn
 from ...mining.errors import InputError
 from ..data.image_input import ImageInput
 from ..data.preprocess_config import PreprocessConfig
-from ..user_functions import PYTHON_PREFIX, current_directory_first, find_function, with_article
+from ..user_functions import PYTHON_PREFIX, blamed, current_directory_first, find_function, with_article
 from .backbone import Backbone
 
 PREPARED_BY = ("mean", "std", "resize", "crop", "interpolation", "channels")
@@ -19,7 +19,7 @@ PREPARED_BY = ("mean", "std", "resize", "crop", "interpolation", "channels")
 
 
 def build_user_network(name: str, *, embedding_size: int | None, preprocess: PreprocessConfig) -> Backbone:
-    """Call the user's function; errors raised inside it pass through, with their traceback.
+    """Call the user's function.
 
     It returns a `Backbone`, or an `nn.Module` with the attributes `input_size`, a number of pixels or (height, width),
     and `embedding_size`, and perhaps `mean`, `std` (of x / 255, one number or one a channel), `resize`, `crop`,
@@ -28,12 +28,16 @@ def build_user_network(name: str, *, embedding_size: int | None, preprocess: Pre
 
     Raises:
         InputError: no such module or function, or it returns no network of that size.
+        OwnCodeError: the module or the function raised an error.
     """
     spec = f"{PYTHON_PREFIX}{name}"
     asked: dict[str, object] = {"embedding_size": embedding_size, "input_size": preprocess.size}
     with current_directory_first():
-        function = find_function(spec)
-        made = function(**_arguments(spec, function, {k: v for k, v in asked.items() if v is not None}))
+        with blamed(spec):
+            function = find_function(spec)
+        arguments = _arguments(spec, function, {k: v for k, v in asked.items() if v is not None})
+        with blamed(spec):
+            made = function(**arguments)
     backbone = _as_backbone(spec, made)
     backbone.input = preprocess.applied_to(backbone.input)
     if embedding_size not in (None, backbone.embedding_size):

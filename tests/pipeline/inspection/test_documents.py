@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from subspace.mining import InputError
+from subspace.mining import InputError, StaleArtifactError
 from subspace.pipeline.inspection.documents import summarize_document
 from subspace.pipeline.learning_rate.trials import Trial, Trials
 
@@ -89,13 +89,25 @@ def test_trackers_and_submissions(tmp_path: Path) -> None:
         ("[" * 100_000, "nested too deeply"),
         ('{"a": 1}', "no document of a run; its keys: a"),
         ("[]", "no document of a run; its keys: none"),
-        ('{"metrics": 3, "identities": 1, "fingerprint": ""}', "damaged"),
-        ('{"network": "a", "checkpoint": "b", "metric": "c", "value": "d", "validations": {}}', "damaged"),
     ],
 )
 def test_other_documents_are_refused(tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "some.json").write_text(text)
     with pytest.raises(InputError, match=says):
+        summarize_document(tmp_path / "some.json")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"metrics": 3, "identities": 1, "fingerprint": ""}',
+        '{"network": "a", "checkpoint": "b", "metric": "c", "value": "d", "validations": {}}',
+        '{"stage": "train", "fingerprint": "a", "seconds": 1, "finished": "", "summary": {"steps": "8"}}',
+    ],
+)
+def test_documents_with_other_values_are_damaged(tmp_path: Path, text: str) -> None:
+    (tmp_path / "some.json").write_text(text)
+    with pytest.raises(StaleArtifactError, match=r"some\.json is damaged: .*; `subspace status RUN`"):
         summarize_document(tmp_path / "some.json")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from subspace.mining import InputError
+from subspace.mining import InputError, StaleArtifactError
 from subspace.pipeline.configuration.config import RunConfig
 from subspace.pipeline.configuration.config_file import write_config
 from subspace.pipeline.inspection.settings_file import summarize_overrides, summarize_yaml
@@ -60,5 +60,5 @@ def test_kept_overrides(tmp_path: Path) -> None:
     assert "eval.fars [0.1] [0.01]" in shown
     for text in ("{", "[]", '{"plan.P": 16}'):
         path.write_text(text)
-        with pytest.raises(InputError, match=r"overrides\.json"):
+        with pytest.raises(StaleArtifactError, match=r"overrides\.json"):
             summarize_overrides(path)

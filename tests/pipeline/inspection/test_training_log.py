@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from subspace.mining import InputError
+from subspace.mining import InputError, StaleArtifactError
 from subspace.pipeline.inspection.training_log import summarize_log
 
 
@@ -52,7 +52,7 @@ def test_an_empty_log(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["no\n", "[]\n", "{}\n", '{"step": "one"}\n', '{"step": 1, "loss": []}\n'])
 def test_other_lines_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"step": 0}\n' + text)
-    with pytest.raises(InputError, match="line"):
+    with pytest.raises(StaleArtifactError, match=r"line 2: .*remove that line"):
         summarize_log(tmp_path / "metrics.jsonl")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from subspace.mining import InputError
+from subspace.mining import StaleArtifactError
 from subspace.pipeline.learning_rate.trials import Trial, Trials
 from subspace.pipeline.learning_rate.verdict import newest_in_words
 
@@ -55,5 +55,5 @@ def test_the_newest_search_in_words(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["{", "[]", '{"searches": 1}', '{"searches": [{"trials": []}]}'])
 def test_a_damaged_file_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "trials.json").write_text(text)
-    with pytest.raises(InputError, match=r"trials\.json"):
+    with pytest.raises(StaleArtifactError, match=r"trials\.json"):
         Trials.open(tmp_path / "trials.json", {})

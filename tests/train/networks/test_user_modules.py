@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from subspace.mining.errors import InputError
+from subspace.mining.errors import InputError, OwnCodeError
 from subspace.train.data.image_input import ImageInput
 from subspace.train.data.preprocess_config import PreprocessConfig
 from subspace.train.networks.building import build_backbone
@@ -150,8 +150,10 @@ def test_another_embedding_size_than_asked_for_is_refused(users_module: str, fun
         build_backbone(f"python:{users_module}:{function}", embedding_size=9)
 
 
-def test_an_error_inside_the_users_function_keeps_its_traceback(users_module: str) -> None:
+def test_an_error_inside_the_users_function_has_a_traceback_of_their_code_alone(users_module: str) -> None:
     path = list(sys.path)
-    with pytest.raises(ZeroDivisionError, match="in the user's code"):
+    with pytest.raises(OwnCodeError, match=r"raised ZeroDivisionError: .*in the user's code") as caught:
         build_backbone(f"python:{users_module}:broken")
+    assert f"{users_module}.py" in caught.value.traceback
+    assert "user_modules.py" not in caught.value.traceback
     assert sys.path == path
