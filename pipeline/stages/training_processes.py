@@ -15,6 +15,7 @@ import torch
 
 from ...mining.errors import InputError, StaleArtifactError
 from ...train import distributed
+from ...train.devices import pick_device
 from ..child_processes import Child, run_children, threads_each
 from ..console import counted
 from ..options import Options
@@ -118,6 +119,12 @@ def start_together(arguments: list[str], count: int, options: Options) -> None:
     threads = threads_each(count)
     children = [Child(arguments, threads, {**meeting, **rank}, speaks=rank["RANK"] == "0") for rank in ranks]
     run_children(children, options)
+
+
+def training_device(name: str | None) -> torch.device:
+    """The device of this process: as `pick_device`, and one GPU each where several processes train."""
+    device = pick_device(name)
+    return distributed.local_device() if device.type == "cuda" and distributed.count() > 1 else device
 
 
 def free_port() -> int:
