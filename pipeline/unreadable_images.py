@@ -91,7 +91,7 @@ class UnreadableImages:
         count = f"{self.unreadable:,} of {self.read:,} images cannot be read"
         parts = [
             f"{what} ({count} so far)" if what else count,
-            *([f"the first is {first}"] if first else []),
+            *([f"the first: {first}"] if first else []),
             *([kept] if kept else []),
             "bring them back and run the same command, or leave them out of the manifest, or raise "
             f"data.max_bad_fraction={self.fraction:g}",
@@ -102,8 +102,8 @@ class UnreadableImages:
 def called(store: ImageStore, bad: BadImage) -> str:
     """An unreadable image: its number, where it lies, what is wrong, and which folder is gone where one is."""
     place = store.place(bad.image_id)
-    inline = place is None
-    return f"image {bad.image_id}" + ("" if inline else f" ({place})") + f": {bad.reason}{_gone(place)}"
+    where = "" if place is None else f" ({place})"
+    return f"image {bad.image_id}{where} cannot be read: {bad.reason}{_gone(place)}"
 
 
 def _gone(place: str | None) -> str:
