@@ -72,13 +72,13 @@ class UnreadableImages:
         Raises:
             StoppedEarly: the share of the unreadable is above the fraction, or nothing could be read.
         """
-        if self.is_over(self.read, self.unreadable):
+        if self.is_over():
             raise StoppedEarly(self.problem(self.first))
 
-    def is_over(self, read: int, unreadable: int) -> bool:
-        """Whether this is more than is tolerated of a whole."""
-        limit = max(HANDFUL, self.fraction * read) if self.fraction else 0
-        return unreadable > limit or 0 < read == unreadable
+    def is_over(self) -> bool:
+        """Whether it is more than is tolerated of a whole."""
+        limit = max(HANDFUL, self.fraction * self.read) if self.fraction else 0
+        return self.unreadable > limit or 0 < self.read == self.unreadable
 
     def problem(self, first: str | None, what: str = "", kept: str = "") -> str:
         """What is missing where, and how to go on, in a line.

@@ -35,8 +35,7 @@ def draw_samples(manifest: Manifest, config: RunConfig, input: ImageInput) -> Sa
     """Up to 256 test identities, or 512 images of any where no test identity has two; a function of the run's seed.
 
     Raises:
-        InputError: one of them cannot be read, and the settings say fail.
-        StoppedEarly: more cannot than `data.max_bad_fraction` allows.
+        InputError: none of them can be read, or more cannot than `data.max_bad_fraction` allows.
     """
     random = generator(config.seed, "export sample")
     try:
@@ -63,9 +62,12 @@ def _decoded(
         else:
             images.append(image)
             readable.append(place)
+    if not images:
+        raise InputError(f"{manifest.path}: none of {len(image_id):,} images can be read; restore them")
     read = UnreadableImages(config.data, store)
-    read.add(len(image_id), bad)
-    read.end()
+    read.count(len(image_id), len(bad), next(iter(bad), None))
+    if read.is_over():
+        raise InputError(read.problem(read.first))
     if probes is not None:
         probes = int(np.searchsorted(readable, probes))
         if probes in (0, len(readable)):
