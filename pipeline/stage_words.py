@@ -52,13 +52,13 @@ def _training(summary: Values) -> Iterator[str]:
         yield f"{percent(summary['active_fraction'])} of triplets active"
     if "images_per_second" in summary:
         yield f"{summary['images_per_second']:,.0f} images/s"
+    yield from _unreadable(summary.get("unreadable_images"))
 
 
 def _extract(summary: Values) -> Iterator[str]:
     if "identities" in summary:
         yield counted(summary["identities"], "identity", "identities")
-    if summary.get("quarantined"):
-        yield counted(summary["quarantined"], "unreadable image")
+    yield from _unreadable(summary.get("quarantined"))
     if "images_per_second" in summary:
         yield f"{summary['images_per_second']:,.0f} images/s"
 
@@ -93,7 +93,15 @@ def _plan(summary: Values) -> Iterator[str]:
 
 
 def _metrics(summary: Values) -> Iterator[str]:
-    yield from (metric_in_words(name, value) for name, value in summary.items())
+    yield from (
+        metric_in_words(name, value) for name, value in summary.items() if name != "unreadable_images"
+    )
+    yield from _unreadable(summary.get("unreadable_images"))
+
+
+def _unreadable(images: int | None) -> Iterator[str]:
+    if images:
+        yield counted(images, "unreadable image")
 
 
 def _other(summary: Values) -> Iterator[str]:

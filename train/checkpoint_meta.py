@@ -38,6 +38,8 @@ class CheckpointMeta:
     """The run's whole configuration."""
     collapse: dict[str, Any] = field(default_factory=dict)
     """State of the collapse guard."""
+    images: dict[str, int] = field(default_factory=dict)
+    """Images that its steps have read, those of them that could not be, and the steps that learned from any."""
     arithmetic: dict[str, Any] = field(default_factory=dict)
     """What the settings came to on the device that trained: `device`, `precision`, `channels_last`."""
     scaler: dict[str, Any] = field(default_factory=dict)
@@ -45,6 +47,12 @@ class CheckpointMeta:
     input: dict[str, Any] = field(default_factory=dict)
     """What its images become, as `ImageInput.to_json` has it; empty in older checkpoints: what the network says of itself."""
     created_by: str = CREATED_BY
+
+    def other_arithmetic(self, now: dict[str, Any]) -> str:
+        """In words what was otherwise in this training than it is `now`; empty where nothing was."""
+        then = self.arithmetic
+        changed = [f"{name} was {then[name]}" for name in now if name in then and then[name] != now[name]]
+        return f"; on {then['device']} before, {', '.join(changed)}" if changed else ""
 
 
 class _Meta(Document):

@@ -22,7 +22,7 @@ from .monitoring.phase_clock import Phases
 from .network_pass import NetworkPass
 from .optimizer_config import OptimizerConfig
 from .optimizers import learning_rate, set_learning_rates
-from .step_record import StepRecord
+from .step_record import StepImages, StepRecord
 from .training_config import LoaderConfig
 from .training_state import TrainingState
 from .unfreezing import Unfreezing
@@ -42,6 +42,7 @@ def train_steps(
     last_step: int | None = None,
     unfreezing: Unfreezing | None = None,
     phases: Phases | None = None,
+    before_step: Callable[[StepImages], None] | None = None,
 ) -> Iterator[StepRecord]:
     """Train on `batches`, one record a step; with the other processes, where there are several.
 
@@ -54,6 +55,7 @@ def train_steps(
         phases: takes the time of data, forward, loss (with its mining), backward, running means and update.
         seed: dropout is a function of (seed, first_step + batch step), so a resumed run draws the same.
         last_step: the number of the last batch, after which no gradient is left waiting for more.
+        before_step: hears which images can be read before anything changes, and ends the training by raising.
 
     Raises:
         InputError: what reading a batch met, in this process or another.
@@ -77,6 +79,8 @@ def train_steps(
         if batch.share is not None:
             image_id, start = readable_images(batch.share)
             planned = len(batch.share.planned)
+        if before_step is not None:
+            before_step(StepImages(batch.step, planned, len(image_id), batch.bad))
         value = statistics = distance = embeddings = labels = None
         if len(image_id) >= 2:
             with phases("data"):

@@ -163,6 +163,11 @@ class Staleness:
             self.running.means(), self.subspace_id, k=self.k, queries=self.queries, seed=self.seed
         )
 
+    def in_words(self, recall: float) -> str:
+        """What a look has found, and what follows."""
+        stale = ": they are stale, the round ends" if self.is_stale(recall) else ""
+        return f"r@{self.k} = {recall:.3f} on running means, {self.recall_then:.3f} when the subspaces were made{stale}"
+
     def is_stale(self, recall: float) -> bool:
         """Whether r@k has fallen below the share of its first value that the settings allow."""
         return self.config.stale_below is not None and recall < self.config.stale_below * self.recall_then

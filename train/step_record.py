@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -11,6 +12,21 @@ from .data.batches import ImageBatch
 from .data.images import BadImage
 from .losses.loss import TripletStatistics
 from .losses.unit_length import NOT_FINITE
+
+
+class StepImages(NamedTuple):
+    """How many images of a step can be read, before it is taken; the same in every process but for `bad`."""
+
+    step: int
+    planned: int
+    readable: int
+    bad: list[BadImage]
+    """The unreadable ones that this process met."""
+
+    @property
+    def unreadable(self) -> int:
+        """Those that no process could read."""
+        return self.planned - self.readable
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from .running_means import RunningMeans
 
 SPARSE = ".sparse"
 """Ends the name of a tensor that is sparse in memory, such as momentum of sparse gradients; files hold it dense."""
+LOST = "the weights hold NaN or infinity: lower the learning rate or lengthen its warm-up"
 
 
 @dataclass
@@ -40,6 +41,25 @@ class TrainingState:
     def scaled(self, loss: Tensor) -> Tensor:
         """The loss to take gradients of."""
         return loss if self.scaler is None else self.scaler.scale(loss)
+
+    def problem(self, step: int) -> str | None:
+        """What is wrong where the weights after `step` steps are not all numbers; waits for the device.
+
+        A step whose loss is finite can still lose them. Sums hold no copy of a weight: NaN and infinity show in them.
+        """
+        weights = [*self.network.parameters(), *self.loss.parameters()]
+        weights += list(self.ema.parameters()) if self.ema is not None else []
+        weights += [
+            statistics
+            for module in self.network.modules()
+            if isinstance(module, nn.modules.batchnorm._BatchNorm)
+            for statistics in (module.running_mean, module.running_var)
+            if statistics is not None
+        ]
+        sums = [weight.detach().sum(dtype=torch.float32) for weight in weights if weight.is_floating_point()]
+        if not sums or torch.stack([total.to(sums[0].device) for total in sums]).isfinite().all():
+            return None
+        return f"step {step}: {LOST}"
 
     def update(self, clip_norm: float | None) -> None:
         """Move the weights by their gradients, of norm `clip_norm` at most, and the averaged weights after them."""

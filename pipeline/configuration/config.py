@@ -38,6 +38,13 @@ class DataConfig(Settings):
     on_bad_image: Literal["quarantine", "fail"] = Field(
         default="quarantine", description="unreadable images: list them and go on, or stop"
     )
+    max_bad_fraction: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="more unreadable images than this share of what a stage has read stop it, saved (exit code 4); five "
+        "are always tolerated, but not a whole batch; 0: none",
+    )
     decoder: DecoderSetting = Field(
         default="auto",
         description="of JPEGs: pillow or simplejpeg, whose pixels are equal; auto: the fastest that is installed",

@@ -13,6 +13,7 @@ from ...train.data.image_input import ImageInput
 from ...train.data.images import BadImage, ImageStore
 from ..configuration.config import RunConfig
 from ..stages.held_out import HeldOut
+from ..unreadable_images import UnreadableImages
 
 IDENTITIES = 256
 """So that measuring takes seconds."""
@@ -34,7 +35,7 @@ def draw_samples(manifest: Manifest, config: RunConfig, input: ImageInput) -> Sa
     """Up to 256 test identities, or 512 images of any where no test identity has two; a function of the run's seed.
 
     Raises:
-        InputError: none of them can be read.
+        InputError: none of them can be read, or more cannot than `data.max_bad_fraction` allows.
     """
     random = generator(config.seed, "export sample")
     try:
@@ -42,23 +43,31 @@ def draw_samples(manifest: Manifest, config: RunConfig, input: ImageInput) -> Sa
     except InputError:  # no pairs to be had
         kept = np.flatnonzero(manifest.keep)
         drawn = np.sort(random.choice(kept, min(2 * IDENTITIES, len(kept)), replace=False))
-        return _decoded(manifest, input, drawn, None)
+        return _decoded(manifest, config, input, drawn, None)
     gallery = np.sort(random.choice(gallery, min(IDENTITIES, len(gallery)), replace=False))
     first = np.unique(manifest.identity_id[probe], return_index=True)[1]
     probe = probe[first][np.isin(manifest.identity_id[probe[first]], manifest.identity_id[gallery])]
-    return _decoded(manifest, input, np.concatenate((gallery, probe)), len(gallery))
+    return _decoded(manifest, config, input, np.concatenate((gallery, probe)), len(gallery))
 
 
-def _decoded(manifest: Manifest, input: ImageInput, image_id: np.ndarray, probes: int | None) -> SampleImages:
+def _decoded(
+    manifest: Manifest, config: RunConfig, input: ImageInput, image_id: np.ndarray, probes: int | None
+) -> SampleImages:
     """Without what cannot be read."""
-    store, images, readable = ImageStore(manifest), [], []
+    store, images, readable, bad = ImageStore(manifest), [], [], []
     for place, number in enumerate(image_id.tolist()):
         image = store.decode(number, input)
-        if not isinstance(image, BadImage):
+        if isinstance(image, BadImage):
+            bad.append(image)
+        else:
             images.append(image)
             readable.append(place)
     if not images:
         raise InputError(f"{manifest.path}: none of {len(image_id):,} images can be read; restore them")
+    read = UnreadableImages(config.data, store)
+    read.count(len(image_id), len(bad), next(iter(bad), None))
+    if read.is_over():
+        raise InputError(read.problem(read.first))
     if probes is not None:
         probes = int(np.searchsorted(readable, probes))
         if probes in (0, len(readable)):

@@ -32,6 +32,7 @@ COUNT_WORDS = {
     "distractors": "distractor images",
     "genuine_pairs": "genuine pairs",
     "impostor_pairs": "impostor pairs",
+    "unreadable_images": "unreadable images, left out",
 }
 """What the counts of an evaluation are called."""
 

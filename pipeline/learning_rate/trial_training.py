@@ -54,6 +54,7 @@ def try_rate(context: Context, rate: float, steps: int) -> Trial:
 
     Raises:
         InputError: an image that cannot be read, where the settings say fail.
+        StoppedEarly: too many cannot be read; of this trial nothing is kept.
     """
     began = time.monotonic()
     config = context.config
@@ -115,8 +116,8 @@ def _train(training: Training, context: Context, rate: float, steps: int) -> _En
     ended, losses, every = _Ended("done", 0, 0, []), [], max(1, steps // POINTS)
     with context.options.console.progress(f"lr {rate:g}", steps, "steps") as progress:
         try:
-            for record in training.records(training.batches(range(steps), device), device, Phases(device)):
-                training.refuse_bad_images(record)
+            batches, phases = training.batches(range(steps), device), Phases(device)
+            for record in training.records(batches, device, phases, training.missing.look):
                 ended.steps, ended.images = record.step + 1, ended.images + record.images
                 losses += [record.loss] if record.loss is not None else []
                 if guard.add(ended.steps, record.loss, record.distance):

@@ -16,6 +16,9 @@ from .graph import row
 from .held_out import HeldOut
 from .stage import run_stage
 
+UNREADABLE = "unreadable_images"
+"""Under which evaluation.json and the marker count the images that were left out."""
+
 
 def validate_fields(context: Context) -> dict[str, Any]:
     """What a validation depends on, besides the network and the manifest."""
@@ -94,7 +97,8 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
         network = open_checkpoint(stage.folder.checkpoint, config)
         metrics = examine(network, config, context.manifest, context.options, held)
         write_json(stage.folder.file(stage.outputs[0]), {"fingerprint": stage.fingerprint, **metrics})
-        return {name: values["value"] for name, values in metrics["metrics"].items()}
+        bad = metrics[UNREADABLE]
+        return {name: values["value"] for name, values in metrics["metrics"].items()} | {UNREADABLE: bad}
 
     return run_stage(stage, context.options, estimate, work)
 
@@ -106,11 +110,16 @@ def evaluations(run: RunDirectory, rounds: int | None = None) -> dict[str, dict[
 
 
 def evaluation_table(named: dict[str, dict[str, Any]]) -> str:
-    """Networks down, metrics across; each value in percent with its 95 % interval."""
+    """Networks down, metrics across; each value in percent with its 95 % interval.
+
+    Where images were unreadable, and so left out, a last column says of how many.
+    """
     metrics = list(dict.fromkeys(metric for found in named.values() for metric in found["metrics"]))
-    rows = [["network", *metrics]]
+    incomplete = any(evaluation.get(UNREADABLE) for evaluation in named.values())
+    rows = [["network", *metrics, *(["unreadable images"] if incomplete else [])]]
     for name, evaluation in named.items():
-        rows.append([name, *(in_percent(evaluation["metrics"].get(metric)) for metric in metrics)])
+        bad = [f"{evaluation.get(UNREADABLE, 0):,}"] if incomplete else []
+        rows.append([name, *(in_percent(evaluation["metrics"].get(metric)) for metric in metrics), *bad])
     return aligned(rows)
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from ...mining.errors import InputError
 from ...mining.evaluation.registry import compute_metrics
 from ...mining.manifest import Manifest
 from ...mining.randomness import derived_seed
@@ -20,7 +19,9 @@ from ...train.networks.backbone import Backbone
 from ...train.networks.registry import CHECKPOINT_PREFIX
 from ...train.workers import worker_count
 from ..configuration.config import RunConfig
+from ..console import counted
 from ..options import Options
+from ..unreadable_images import UnreadableImages
 from .context import patience_of
 from .held_out import HeldOut
 
@@ -40,7 +41,11 @@ def examine(
 
     One image of every held-out identity is its gallery image; its other images, of another group where the
     manifest has groups, are probes. The other identities' gallery images and one image of each distractor
-    identity are what a probe can be mistaken for.
+    identity are what a probe can be mistaken for. `unreadable_images` says how many of all were left out.
+
+    Raises:
+        InputError: an image cannot be read, and the settings say fail.
+        StoppedEarly: more cannot be read than `data.max_bad_fraction` allows.
     """
     gallery, probe, distractor = held.choose_images(manifest)
     wanted = np.unique(np.concatenate((gallery, probe, distractor)))
@@ -48,11 +53,12 @@ def examine(
     gallery, probe, distractor = _readable(rows, gallery, probe, distractor, manifest.identity_id)
 
     identity_id, settings = manifest.identity_id, held.settings
-    return compute_metrics(
+    metrics = compute_metrics(
         settings.metric_names, rows.of(gallery), identity_id[gallery], rows.of(probe), identity_id[probe],
         distractors=rows.of(distractor), bootstrap=settings.bootstrap,
         seed=derived_seed(config.seed, "eval bootstrap"),
     ).to_json()  # fmt: skip
+    return {**metrics, "unreadable_images": len(wanted) - len(rows.image_id)}
 
 
 class _Rows:
@@ -78,26 +84,24 @@ def _embeddings_of(
     flip: bool,
 ) -> _Rows:
     chunks = ImageChunks(image_id, config.extract.batch_size)
-    dataset = DecodedBatches(ImageStore(manifest, config.data.decoder), chunks, network.input)
+    store = ImageStore(manifest, config.data.decoder)
+    dataset = DecodedBatches(store, chunks, network.input)
     device = pick_device(options.device)
     workers = worker_count(config.extract.num_workers, device)
     patience = patience_of(config, options)
     batches = load_batches(dataset, range(len(chunks)), workers, pin=device.type == "cuda", patience=patience)
-    ids, rows = [], []
+    ids, rows, read = [], [], UnreadableImages(config.data, store)
     with options.console.progress("eval", len(image_id), "images") as progress:
         for embedded in embed(network, batches, device, config.extract.precision, flip=flip):
-            if embedded.batch.bad and config.data.on_bad_image == "fail":
-                bad = embedded.batch.bad[0]
-                raise InputError(
-                    f"image {bad.image_id} cannot be read: {bad.reason}; restore it, or set data.on_bad_image=quarantine"
-                )
+            read.add(len(embedded.batch.image_id) + len(embedded.batch.bad), embedded.batch.bad)
             ids.append(embedded.batch.image_id)
             rows.append(embedded.embeddings)
-            progress.update(len(embedded.batch.image_id))
-    found = _Rows(np.concatenate(ids), np.concatenate(rows))
-    if len(found.image_id) < len(image_id):
-        options.console.say(f"eval: {len(image_id) - len(found.image_id):,} unreadable images are left out")
-    return found
+            progress.update(len(embedded.batch.image_id) + len(embedded.batch.bad))
+    read.end()
+    if read.unreadable:
+        bad = counted(read.unreadable, "unreadable image")
+        options.console.say(f"eval: {bad} of {read.read:,} left out; the first: {read.first}")
+    return _Rows(np.concatenate(ids), np.concatenate(rows))
 
 
 def _readable(

@@ -23,6 +23,7 @@ from ...train.workers import worker_count
 from .. import stage_folder as files
 from ..console import Progress, about, amount, counted
 from ..network_identity import open_checkpoint
+from ..unreadable_images import UnreadableImages
 from .context import Context
 from .extraction_processes import devices_of, extract_in_processes
 from .parts import ExtractParts, PartBatches, Shard
@@ -46,6 +47,7 @@ class Extraction:
                 f"{manifest.path} has {len(self.identities)} identities in {' and '.join(config.data.train_splits)}; "
                 f"at least two are needed (its splits: {', '.join(manifest.splits)})"
             )
+        self.store = ImageStore(manifest, config.data.decoder)
         self.network = open_checkpoint(context.before.checkpoint, config)
         self.device = pick_device(self.options.device)
         self.arithmetic = settled(self.device, config.extract.precision)
@@ -58,10 +60,9 @@ class Extraction:
         images, D = self.parts.images(range(len(self.parts))), self.network.embedding_size
         processes = self.processes
         devices = sorted({*devices_of(self.options.device, processes)})
-        store = ImageStore(self.manifest, self.config.data.decoder)
         work = embedding_work(
             self.network,
-            store,
+            self.store,
             self.identities.image_id,
             images,
             self.device,
@@ -76,7 +77,7 @@ class Extraction:
         return (
             f"{images:,} images of {len(self.identities):,} identities on {', '.join(devices)} "
             f"({self.arithmetic}, {counted(self.num_workers, 'loader process', 'loader processes')}, "
-            f"JPEGs by {store.jpeg}) "
+            f"JPEGs by {self.store.jpeg}) "
             f"in {counted(len(self.parts), 'part')}"
             + (f" by {processes} processes" if processes > 1 else "")
             + f", {about(work.seconds / len(devices))}{work.slow_decoding}, {amount(memory)} of memory, {amount(2 * means + kept)} of disk"
@@ -84,7 +85,9 @@ class Extraction:
 
     def work(self, shard: Shard | None) -> dict[str, Any] | None:
         """Make the missing parts, of all or of a shard; merge all, and return the summary. None: a shard is done."""
-        mine, todo = self.parts.of(shard or Shard()), self.parts.missing(shard)
+        mine = self.parts.of(shard or Shard())
+        self._forget_what_is_back(mine)
+        todo = self.parts.missing(shard)
         total = self.parts.images(mine)
         done = total - self.parts.images(todo)
         started = time.monotonic()
@@ -92,23 +95,48 @@ class Extraction:
             if todo and self.processes > 1:
                 extract_in_processes(self.context, self.parts, progress)
             else:
-                self._extract(todo, progress)
+                self._extract(mine, todo, progress)
         seconds = time.monotonic() - started
+        read = self._read_so_far(mine)
+        read.end()
         if shard is not None:
+            bad = f", without {counted(read.unreadable, 'unreadable image')}" if read.unreadable else ""
             self.options.console.say(
-                f"shard {shard.index} of {shard.count} is done, {len(mine)} of {len(self.parts)} parts; when all "
+                f"shard {shard.index} of {shard.count} is done, {len(mine)} of {len(self.parts)} parts{bad}; when all "
                 f"are, `{self.stage.command}` merges them"
             )
             return None
         return self._merge((total - done) / seconds if todo else None)
 
-    def _extract(self, todo: list[int], progress: Progress) -> None:
+    def _forget_what_is_back(self, parts: list[int]) -> None:
+        """Forget finished parts that lack images which can be read by now, so that they are made again."""
+        back = [part for part in parts if self.parts.is_finished(part) and self._is_back(part)]
+        for part in back:
+            self.parts.forget(part)
+        if back:
+            self.options.console.say(
+                f"{self.stage.label}: images that {counted(len(back), 'part')} went without are back: made again"
+            )
+
+    def _is_back(self, part: int) -> bool:
+        lacking = (bad.image_id for bad in self.parts.unreadable(part))
+        return any(
+            not isinstance(self.store.decode(image, self.network.input), BadImage) for image in lacking
+        )
+
+    def _read_so_far(self, parts: list[int]) -> UnreadableImages:
+        """What the finished ones of some parts have read, and what they could not."""
+        read = UnreadableImages(self.config.data, self.store)
+        for part in filter(self.parts.is_finished, parts):
+            bad = self.parts.unreadable(part)
+            read.count(self.parts.images([part]), len(bad), next(iter(bad), None))
+        return read
+
+    def _extract(self, mine: list[int], todo: list[int], progress: Progress) -> None:
         """Make the parts one after another, all with the same loader processes."""
         extract, device = self.config.extract, self.device
         image_ids = PartBatches(self.parts, todo, extract, self.config.seed)
-        dataset = DecodedBatches(
-            ImageStore(self.manifest, self.config.data.decoder), image_ids, self.network.input
-        )
+        dataset = DecodedBatches(self.store, image_ids, self.network.input)
         batches = load_batches(
             dataset,
             range(len(image_ids)),
@@ -117,10 +145,13 @@ class Extraction:
             patience=self.context.patience,
         )
         embedded = embed(self.network, batches, device, extract.precision, flip=extract.flip)
+        read = self._read_so_far(mine)
         for part in todo:
-            self._extract_part(part, islice(embedded, image_ids.of(part)), progress)
+            self._extract_part(part, islice(embedded, image_ids.of(part)), progress, read)
 
-    def _extract_part(self, part: int, batches: Iterator[EmbeddedBatch], progress: Progress) -> None:
+    def _extract_part(
+        self, part: int, batches: Iterator[EmbeddedBatch], progress: Progress, read: UnreadableImages
+    ) -> None:
         extract = self.config.extract
         bad: list[BadImage] = []
         embeddings: list[pa.Table] = []
@@ -128,10 +159,7 @@ class Extraction:
         def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
             for embedded in batches:
                 bad.extend(embedded.batch.bad)
-                if embedded.batch.bad and self.config.data.on_bad_image == "fail":
-                    raise InputError(
-                        f"{self._name(embedded.batch.bad[0])}; restore it, or set data.on_bad_image=quarantine"
-                    )
+                read.add(len(embedded.batch.image_id) + len(embedded.batch.bad), embedded.batch.bad)
                 if extract.keep_embeddings:
                     embeddings.append(self._embedding_table(embedded))
                 progress.update(len(embedded.batch.image_id) + len(embedded.batch.bad))
@@ -178,10 +206,6 @@ class Extraction:
             "precision": self.arithmetic.precision,
             "channels_last": self.arithmetic.channels_last,
         }
-
-    def _name(self, bad: BadImage) -> str:
-        row = self.manifest.table.slice(bad.image_id, 1)
-        return f"image {bad.image_id} ({row['uri'][0].as_py()}) cannot be read: {bad.reason}"
 
     def _identity_table(self, means: list[IdentityMeans]) -> pa.Table:
         D = self.network.embedding_size

@@ -14,12 +14,19 @@ import numpy as np
 
 from ...mining.errors import InputError
 from ...mining.manifest import IdentityImages
-from ...mining.parquet_tables import fingerprint_in, open_parquet, parquet_writer, read_row_group
+from ...mining.parquet_tables import (
+    fingerprint_in,
+    open_parquet,
+    parquet_writer,
+    read_parquet,
+    read_row_group,
+)
 from ...mining.randomness import generator
-from ...mining.schemas import IDENTITIES, TableKind
+from ...mining.schemas import IDENTITIES, QUARANTINE, TableKind
 from ..stage_folder import StageFolder
 
 if TYPE_CHECKING:
+    from ...train.data.images import BadImage
     from ..configuration.config import ExtractConfig
 
 
@@ -77,6 +84,21 @@ class ExtractParts:
         """
         path = self.path(part)
         return path.exists() and fingerprint_in(path, IDENTITIES) == self.fingerprint
+
+    def unreadable(self, part: int) -> list[BadImage]:
+        """The images that a finished part could not read.
+
+        Raises:
+            InputError: its list is damaged.
+        """
+        from ...train.data.images import BadImage
+
+        rows = read_parquet(self.path(part, "quarantine"), QUARANTINE, ["image_id", "reason"]).to_pylist()
+        return [BadImage(row["image_id"], row["reason"]) for row in rows]
+
+    def forget(self, part: int) -> None:
+        """Make a part one that is not finished."""
+        self.path(part).unlink(missing_ok=True)
 
     def images(self, parts: Iterable[int]) -> int:
         """How many images of some parts are embedded."""

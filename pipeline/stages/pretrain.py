@@ -161,6 +161,7 @@ def _training(context: Context, stage: Stage, network: Backbone, meta: Checkpoin
     from ...train.data.images import ImageStore
     from ...train.losses.building import NewClasses, build_pretraining_loss
     from ...train.optimizers import build_optimizer
+    from ..missing_in_training import MissingInTraining
     from .training import Training
 
     config, pretrain = context.config, context.config.pretrain
@@ -175,17 +176,18 @@ def _training(context: Context, stage: Stage, network: Backbone, meta: Checkpoin
         NewClasses(len(images), network.embedding_size, derived_seed(config.seed, "softmax")),
     )
     identity_id = context.manifest.identity_id
+    dataset = DecodedBatches(
+        ImageStore(context.manifest, config.data.decoder),
+        plan.__getitem__,
+        network.input,
+        process=(distributed.rank(), distributed.count()),
+        augment=pretrain.augment,
+        seed=(derived_seed(config.seed, "pretrain", "augment"),),
+    )
     return Training(
         stage=stage,
         plan=plan,
-        dataset=DecodedBatches(
-            ImageStore(context.manifest, config.data.decoder),
-            plan.__getitem__,
-            network.input,
-            process=(distributed.rank(), distributed.count()),
-            augment=pretrain.augment,
-            seed=(derived_seed(config.seed, "pretrain", "augment"),),
-        ),
+        dataset=dataset,
         labels_of=lambda step, image_id: np.searchsorted(images.identity_id, identity_id[image_id]),
         network=network,
         loss=loss,
@@ -196,8 +198,8 @@ def _training(context: Context, stage: Stage, network: Backbone, meta: Checkpoin
         first_step=0,
         total_steps=pretrain.steps,
         seed=derived_seed(config.seed, "pretrain", "steps"),
-        fail_on_bad_image=config.data.on_bad_image == "fail",
         patience=context.patience,
+        missing=MissingInTraining(config.data, dataset.store),
     )
 
 

@@ -23,6 +23,7 @@ from ...train.losses.building import TrainingSet, build_loss
 from ...train.networks.registry import refuse_training
 from ...train.optimizers import build_optimizer
 from ...train.running_means import RunningMeans, Staleness
+from ..missing_in_training import MissingInTraining
 from ..network_identity import open_checkpoint
 from .cluster import RECALL_AT, recall_seed
 from .context import Context
@@ -84,18 +85,19 @@ def build_round_training(context: Context, stage: Stage) -> Training:
     refuse_training(network.spec)
     loss = build_loss(config.train.loss, config.train.loss_args, _training_set(context))
     plan = _plan(context)
+    dataset = DecodedBatches(
+        _images(context),
+        plan.__getitem__,
+        network.input,
+        augment=config.train.augment,
+        seed=(config.seed, context.round_index),
+        keep_repeats=config.plan.singletons == "augment",
+        process=(distributed.rank(), distributed.count()),
+    )
     return Training(
         stage=stage,
         plan=plan,
-        dataset=DecodedBatches(
-            _images(context),
-            plan.__getitem__,
-            network.input,
-            augment=config.train.augment,
-            seed=(config.seed, context.round_index),
-            keep_repeats=config.plan.singletons == "augment",
-            process=(distributed.rank(), distributed.count()),
-        ),
+        dataset=dataset,
         labels_of=_labels(
             context, plan, places=loss.labels_are_places or config.recluster.needs_running_means
         ),
@@ -116,8 +118,8 @@ def build_round_training(context: Context, stage: Stage) -> Training:
         first_step=steps_taken(context.run, context.round_index),
         total_steps=config.total_steps,
         seed=derived_seed(config.seed, "train"),
-        fail_on_bad_image=config.data.on_bad_image == "fail",
         patience=context.patience,
+        missing=MissingInTraining(config.data, dataset.store),
         begin_with=before if context.round_index > 0 else None,
         collapse=config.train.collapse,
         staleness=_staleness(context) if distributed.rank() == 0 else None,

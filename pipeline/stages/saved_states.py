@@ -6,8 +6,6 @@ import dataclasses
 import math
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +14,9 @@ from ...train import distributed
 from ...train.checkpoint import load_running, load_state, save_checkpoint
 from ...train.checkpoint_meta import CheckpointMeta, read_meta
 from ...train.collapse import CollapseGuard
-from ...train.data.loader_processes import ImagesStayedAway
-from ...train.monitoring.metrics_log import MetricsLog
-from ...train.step_record import StepRecord
 from ...train.training_config import LoaderConfig
 from ...train.training_state import TrainingState
+from ..missing_in_training import MissingInTraining
 from ..stage_folder import CHECKPOINT, RESUME
 
 
@@ -37,6 +33,8 @@ class SavedStates:
     meta: CheckpointMeta
     state: TrainingState
     guard: CollapseGuard
+    missing: MissingInTraining | None = None
+    """Counts the images that could not be read; None: nobody counts."""
 
     @property
     def checkpoint(self) -> Path:
@@ -53,38 +51,18 @@ class SavedStates:
 
     def save(self, folder: Path, step: int) -> None:
         """Save a state, then remove those that it replaces. Called by all processes; process 0 writes."""
-        save_checkpoint(
-            folder, self.state, dataclasses.replace(self.meta, step=step, collapse=self.guard.state())
-        )
+        images = self.missing.state() if self.missing is not None else {}
+        meta = dataclasses.replace(self.meta, step=step, collapse=self.guard.state(), images=images)
+        save_checkpoint(folder, self.state, meta)
         if distributed.rank():
             return
         kept = {folder, *self.on_the_way()[-self.loader.keep_last :]}
         if self.guard.goes_back and folder != self.checkpoint:
             kept.update(state for state in self._by_clock() if state >= self.sound())
+        kept.update(self._until(self.missing.sound_step(step))[-1:] if self.missing is not None else [])
         for older in self.on_the_way():
             if older not in kept:
                 remove(older)
-
-    @contextmanager
-    def saved_where_images_stay_away(
-        self, step: int, last: StepRecord | None, log: MetricsLog | None
-    ) -> Iterator[None]:
-        """Save the state after `step` steps where the images of the next one stay away, in all processes at once.
-
-        Args:
-            last: of the step before, if it was made by this command. The state is whole where the weights have moved by it.
-        """
-        try:
-            yield
-        except ImagesStayedAway:
-            if last is not None and last.updated:
-                distributed.refuse_if_any(last.divergence())
-                if (
-                    log is not None and log.waiting
-                ):  # a resumed run finds every step before its first in the log
-                    log.write()
-                self.save(self.at(step), step)
-            raise
 
     def load(self, folder: Path) -> CheckpointMeta:
         """Load a state of this training. Called by all processes; it is theirs until the last has read it."""
@@ -105,6 +83,8 @@ class SavedStates:
         if newest is not None:
             meta = self.load(Path(newest))
             self.guard.load(meta.collapse)
+            if self.missing is not None:
+                self.missing.load(meta.images)
             return meta
         if begin_with is None:
             return self.meta
@@ -131,13 +111,37 @@ class SavedStates:
         return (sound or self.on_the_way())[-1]
 
     def _by_clock(self) -> list[Path]:
-        steps = {folder: int(folder.name.removeprefix("step-")) for folder in self.on_the_way()}
+        steps = {folder: self._step(folder) for folder in self.on_the_way()}
         softened = self.guard.softened_step
         return [folder for folder, step in steps.items() if self.is_due(step) or step == softened]
 
     def is_due(self, step: int) -> bool:
         """Whether the clock of steps says save: after every `save_every` steps, once the weights have moved by them."""
         return step % self.loader.accumulate == 0 and step % self.loader.save_every < self.loader.accumulate
+
+    def keep_sound(self, step: int, *, may_save: bool = False) -> str:
+        """Keep the newest state before which no recent step missed an image, and say which. Called by all processes.
+
+        Args:
+            step: steps done.
+            may_save: the state of now is newer than all that are kept, and whole: no gradient waits for more.
+        """
+        sound = self.missing.sound_step(step) if self.missing is not None else step
+        if sound == step and may_save:
+            self.save(self.at(step), step)
+        kept = self._until(sound)
+        if distributed.rank() == 0:
+            for state in self.on_the_way():
+                if state not in kept:
+                    remove(state)
+        return f"step {self._step(kept[-1])} is saved" if kept else "it is to begin again at step 0"
+
+    def _until(self, step: int) -> list[Path]:
+        return [state for state in self.on_the_way() if self._step(state) <= step]
+
+    @staticmethod
+    def _step(state: Path) -> int:
+        return int(state.name.removeprefix("step-"))
 
     def forget_after(self, folder: Path) -> None:
         """Remove the states that are newer than this one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from ...train.checkpoint_meta import CheckpointMeta, read_meta
 from ...train.collapse import Collapse, CollapseGuard
 from ...train.data.batches import DecodedBatches, ImageBatch, load_batches
 from ...train.data.device_copies import copied_ahead
-from ...train.data.loader_processes import PATIENCE, Patience
+from ...train.data.loader_processes import PATIENCE, ImagesStayedAway, Patience
 from ...train.data.plan_reader import Plan
 from ...train.devices import Arithmetic, settled
 from ...train.loop import train_steps
@@ -31,13 +31,14 @@ from ...train.monitoring.trackers import TrackedRun
 from ...train.networks.backbone import Backbone
 from ...train.optimizer_config import OptimizerConfig
 from ...train.running_means import Staleness
-from ...train.step_record import StepRecord
+from ...train.step_record import StepImages, StepRecord
 from ...train.training_config import CollapseConfig, LoaderConfig
 from ...train.training_state import TrainingState, averaged
 from ...train.unfreezing import Unfreezing
 from ...train.workers import worker_count
 from ..child_processes import orphaned
 from ..console import counted
+from ..missing_in_training import MissingInTraining
 from ..options import Options
 from .saved_states import SaveClock, SavedStates
 from .stage import Stage
@@ -63,7 +64,8 @@ class Training:
     total_steps: int
     """Length of the learning-rate schedule."""
     seed: int
-    fail_on_bad_image: bool
+    missing: MissingInTraining
+    """Judges and counts the images that cannot be read; its counts are part of every checkpoint."""
     patience: Patience = PATIENCE
     begin_with: Path | None = None
     """Checkpoint whose optimiser and loss state this training takes over; None begins them afresh."""
@@ -71,11 +73,6 @@ class Training:
     """None: nothing is watched."""
     staleness: Staleness | None = None
     """Gathers running means, and ends the training where they say so; None: neither."""
-
-    @property
-    def checkpoint(self) -> Path:
-        """The finished checkpoint."""
-        return self.states.checkpoint
 
     @cached_property
     def guard(self) -> CollapseGuard:
@@ -121,7 +118,7 @@ class Training:
     def states(self) -> SavedStates:
         """What is kept on disk."""
         meta = replace(self.meta, arithmetic={"device": self.device.type, **asdict(self.arithmetic)})
-        return SavedStates(self.stage.folder.path, self.loader, meta, self.state, self.guard)
+        return SavedStates(self.stage.folder.path, self.loader, meta, self.state, self.guard, self.missing)
 
     def run(self, options: Options) -> dict[str, Any]:
         """Train to the end of the plan and save; return the summary for the marker.
@@ -129,7 +126,7 @@ class Training:
         Called by every process where there are several; process 0 writes and speaks.
 
         Raises:
-            StoppedEarly: a signal came; everything up to the current step is saved.
+            StoppedEarly: a signal came, or too many images are missing; what is sound is saved.
         """
         device = training_device(options.device)
         self.network.to(device)
@@ -137,9 +134,11 @@ class Training:
         before = self.states.restore(self.begin_with)
         if before.step:
             options.console.say(f"{self.stage.label}: resuming at step {before.step} of {len(self.plan)}")
-        if not self.checkpoint.exists():
+        if not self.states.checkpoint.exists():
             options.console.say(self._how(before))
-            self.states.save(self.checkpoint, self._train(before.step, device, options))
+            end = self._train(before.step, device, options)
+            self.missing.refuse_nothing_learned(end, lambda: self.states.keep_sound(end))
+            self.states.save(self.states.checkpoint, end)
         self.states.finish()
         return self._summary()
 
@@ -148,10 +147,8 @@ class Training:
         loading = counted(self.num_workers, "loader process", "loader processes")
         loading += f", JPEGs by {self.dataset.store.jpeg}"
         means = f", running means on {self.staleness.running.place}" if self.staleness else ""
-        then, now = before.arithmetic, asdict(self.arithmetic)
-        changed = [f"{name} was {then[name]}" for name in now if name in then and then[name] != now[name]]
-        on = f"; on {then['device']} before, {', '.join(changed)}" if changed else ""
-        return f"{self.stage.label}: on {self.device}, {self.arithmetic}, {loading}{means}{on}"
+        then = before.other_arithmetic(asdict(self.arithmetic))
+        return f"{self.stage.label}: on {self.device}, {self.arithmetic}, {loading}{means}{then}"
 
     def _train(self, step: int, device: torch.device, options: Options) -> int:
         """Train on from `step`; return the step of the end, that of the plan or an earlier one."""
@@ -164,12 +161,25 @@ class Training:
         stop.graceful = True
         try:
             with options.console.progress(self.stage.name, steps, "steps", step) as progress:
-                note, stale, records, record = "", False, self.records(batches, device, phases), None
+                saved, note, stale, updated = step, "", False, True
+
+                def keep() -> str:
+                    if not updated or step == saved:
+                        return self.states.keep_sound(step)
+                    distributed.refuse_if_any(self.state.problem(step))
+                    if log is not None:
+                        log.write_the_rest()
+                    return self.states.keep_sound(step, may_save=True)
+
+                look = partial(self.missing.look, keep=keep)
+                records = self.records(batches, device, phases, look)
                 while step < steps and not stale:
-                    with self.states.saved_where_images_stay_away(step, record, log):
+                    try:
                         record = next(records)
-                    self.refuse_bad_images(record)
-                    step = record.step + 1
+                    except ImagesStayedAway:
+                        keep()
+                        raise
+                    step, updated = record.step + 1, record.updated
                     with phases("log"):
                         collapse = self.guard.add(step, record.loss, record.distance)
                     stale = record.updated and not collapse and self._is_stale(step, options)
@@ -186,17 +196,20 @@ class Training:
                     if a_line:
                         with phases("log"):
                             distributed.refuse_if_any(record.divergence())
+                            if saving or at_end:
+                                distributed.refuse_if_any(self.state.problem(step))
                             note = in_words(log.write()) if log is not None else ""
                     with phases("log"):
                         progress.update(1, note)
                     if collapse:
                         self._answer(collapse, step, options)
                         if self.guard.goes_back:
-                            records = self.records(batches, device, phases)
+                            records = self.records(batches, device, phases, look)
                     if saving:
                         if not (collapse and self.guard.goes_back):  # that has saved
                             with phases("checkpoint"):
                                 self.states.save(self.states.at(step), step)
+                        saved = step
                         clock.saved()
                     if saving and stopping:
                         raise StoppedEarly(
@@ -218,13 +231,8 @@ class Training:
         recall = self.staleness.look(step) if self.staleness else None
         if self.staleness is None or recall is None:
             return False
-        stale, then = self.staleness.is_stale(recall), self.staleness.recall_then
-        options.console.say(
-            f"{self.stage.label}: step {step}: r@{self.staleness.k} = {recall:.3f} on running "
-            f"means, {then:.3f} when the subspaces were made"
-            + (": they are stale, the round ends" if stale else "")
-        )
-        return stale
+        options.console.say(f"{self.stage.label}: step {step}: {self.staleness.in_words(recall)}")
+        return self.staleness.is_stale(recall)
 
     def batches(self, steps: range, device: torch.device) -> Iterator[ImageBatch]:
         """The batches of these steps, decoded ahead, on the device, and augmented there."""
@@ -233,7 +241,11 @@ class Training:
         return augment_batches(copied_ahead(loaded, device), self.dataset, device)
 
     def records(
-        self, batches: Iterator[ImageBatch], device: torch.device, phases: Phases
+        self,
+        batches: Iterator[ImageBatch],
+        device: torch.device,
+        phases: Phases,
+        before_step: Callable[[StepImages], None],
     ) -> Iterator[StepRecord]:
         """Train on the batches that are left, with the learning rate that the guard allows."""
         config = self.optimizer_config
@@ -250,6 +262,7 @@ class Training:
             last_step=len(self.plan) - 1,
             unfreezing=self.unfreezing,
             phases=phases,
+            before_step=before_step,
         )
 
     def _answer(self, collapse: Collapse, step: int, options: Options) -> None:
@@ -276,21 +289,16 @@ class Training:
         options.console.say(f"{say}; back to the weights of step {meta.step}, and on with {rung}")
         self.states.save(self.states.at(step), step)
 
-    def refuse_bad_images(self, record: StepRecord) -> None:
-        """Refuse the unreadable images of a step, where the settings say fail."""
-        if record.unreadable and self.fail_on_bad_image:
-            bad, fix = next(iter(record.bad), None), "restore it, or set data.on_bad_image=quarantine"
-            distributed.refuse_if_any(bad and f"image {bad.image_id} cannot be read: {bad.reason}; {fix}")
-
     def _summary(self) -> dict[str, Any]:
         if distributed.rank():
             return {}
         lines = read_metrics(self.stage.folder.metrics)
         last = lines[-1] if lines else {}
         return {
-            "steps": read_meta(self.checkpoint).step,
+            "steps": read_meta(self.states.checkpoint).step,
             "loss": last.get("loss"),
             "active_fraction": mean_over_steps(lines, "active_fraction"),
+            "unreadable_images": read_meta(self.states.checkpoint).images.get("unreadable"),
             "seconds": last.get("seconds"),
             "images_per_second": last.get("images_per_second"),
             "device": self.device.type,

@@ -108,6 +108,14 @@ class ImageStore:
         for place, data in read_pieces(pieces):
             yield place, data, boxes[place]
 
+    def place(self, image_id: int) -> str | None:
+        """The path or URL of the file that an image lies in; None of an inline one."""
+        try:
+            image, uri, *_ = self._row(image_id)
+        except OSError:
+            return None
+        return self._path(uri) if image is None and uri else None
+
     def _path(self, uri: str) -> str:
         """The absolute path of an image's file, or its URL."""
         if uri.startswith("file://"):

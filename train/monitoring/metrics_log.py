@@ -90,6 +90,11 @@ class MetricsLog:
         self._window_started = now
         return values
 
+    def write_the_rest(self) -> None:
+        """Write the window as one line, if it holds a step."""
+        if self._window:
+            self.write()
+
     def close(self) -> None:
         """Close the file and the tracker."""
         self._file.close()

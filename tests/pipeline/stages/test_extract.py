@@ -59,7 +59,8 @@ def test_means_and_spread(finished_run: Path, small_manifest: Path) -> None:
 
 def test_unreadable_images_are_quarantined_and_the_run_goes_on(damaged: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    assert subspace("init", run, "--manifest", damaged, *QUICK, "rounds=1").returncode == 0
+    settings = (*QUICK, "rounds=1", "data.max_bad_fraction=0.1")
+    assert subspace("init", run, "--manifest", damaged, *settings).returncode == 0
     done = subspace("run", run)
     assert done.returncode == 0, done.stderr
     assert "unreadable" in done.stdout

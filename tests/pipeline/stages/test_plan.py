@@ -126,7 +126,7 @@ def test_suspected_duplicates_are_kept_apart(run_on_files: Path) -> None:
 def test_an_identity_without_a_mean_is_in_no_batch(damaged: Path, tmp_path: Path) -> None:
     """Two of its six images were looked at, neither could be read, and the others are not quarantined."""
     run = tmp_path / "run"
-    settings = (*QUICK, "extract.max_images=2", "cluster.ids_per_subspace=12")
+    settings = (*QUICK, "extract.max_images=2", "cluster.ids_per_subspace=12", "data.max_bad_fraction=0.3")
     assert subspace("init", run, "--manifest", damaged, *settings).returncode == 0
     for command in ("pretrain", "extract", "cluster", "plan", "train"):
         done = subspace(command, run)

@@ -128,3 +128,13 @@ def test_a_round_inherits_rungs_peak_and_window(tmp_path: Path) -> None:
         run(second, 0, 20, 0) is None
     )  # the window of 50 began with 30 steps of the round before, 20 of them sound
     assert run(second, 20, 120, 0) == 0
+
+
+def test_weights_that_are_no_numbers_are_seen_wherever_they_are(tmp_path: Path) -> None:
+    state = states_in(tmp_path, save_every=1, window=2).state
+    assert state.problem(7) is None
+    for lost in (float("nan"), float("inf"), -float("inf")):
+        state = states_in(tmp_path, save_every=1, window=2).state
+        with torch.no_grad():
+            next(state.network.parameters()).view(-1)[3] = lost
+        assert "step 7: the weights hold NaN or infinity" in (state.problem(7) or "")
