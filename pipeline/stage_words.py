@@ -48,6 +48,8 @@ def _training(summary: Values) -> Iterator[str]:
         yield counted(summary["steps"], "step")
     if "loss" in summary:
         yield f"loss {summary['loss']:.3f}"
+    if "collapses" in summary:
+        yield counted(summary["collapses"], "collapse")
     if "active_fraction" in summary:
         yield f"{percent(summary['active_fraction'])} of triplets active"
     if "images_per_second" in summary:

@@ -193,6 +193,7 @@ def _training(context: Context, stage: Stage, network: Backbone, meta: Checkpoin
         meta=meta,
         first_step=0,
         total_steps=pretrain.steps,
+        collapse=config.train.collapse.only_said,
         seed=derived_seed(config.seed, "pretrain", "steps"),
         fail_on_bad_image=config.data.on_bad_image == "fail",
     )

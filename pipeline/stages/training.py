@@ -126,7 +126,7 @@ class Training:
         Called by every process where there are several; process 0 writes and speaks.
 
         Raises:
-            StoppedEarly: a signal came; everything up to the current step is saved.
+            StoppedEarly: a signal came, or the embeddings collapsed; everything up to the current step is saved.
         """
         device = training_device(options.device)
         self.network.to(device)
@@ -138,6 +138,7 @@ class Training:
             options.console.say(self._how(before))
             self.states.save(self.checkpoint, self._train(before.step, device, options))
         self.states.finish()
+        self.guard.refuse_end(self.stage.label, self.stage.name)
         return self._summary()
 
     def _how(self, before: CheckpointMeta) -> str:
@@ -175,6 +176,7 @@ class Training:
                     saving = step < steps and not stale and record.updated
                     saving = saving and (stopping or late or self.states.is_due(step))
                     at_end = step == steps or stale
+                    collapse = collapse or (self.guard.at_end() if at_end else None)
                     # A resumed run finds every step before its first in the log.
                     a_line = saving or collapse or step % self.loader.log_every == 0 or at_end
                     if log is not None:
@@ -255,19 +257,15 @@ class Training:
         """
         say = f"{self.stage.label}: step {step}: {collapse}"
         if not self.guard.goes_back:
-            options.console.say(say)
-            return
+            return options.console.say(say) if self.guard.speaks else None
         back = Path(distributed.told(str(self.states.sound()) if distributed.rank() == 0 else None) or "")
         meta = self.states.load(back)
-        self.guard.go_back(meta.collapse)
+        self.guard.go_back(meta.collapse, meta.step)
         rung = self.guard.soften(step) if self.guard.config.action == "soften" else None
         if rung is None:
             if distributed.rank() == 0:
                 self.states.forget_after(back)
-            raise StoppedEarly(
-                f"{say}; the weights of step {meta.step} are kept: the same command continues from them, with "
-                f"train.collapse.action=soften if you like, or set a lower train.optimizer.lr and begin the round again"
-            )
+            raise StoppedEarly(f"{say}; {self.guard.stopped_at(meta.step)}")
         options.console.say(f"{say}; back to the weights of step {meta.step}, and on with {rung}")
         self.states.save(self.states.at(step), step)
 
@@ -284,6 +282,7 @@ class Training:
         last = lines[-1] if lines else {}
         return {
             "steps": read_meta(self.checkpoint).step,
+            **self.guard.summary(),
             "loss": last.get("loss"),
             "active_fraction": mean_over_steps(lines, "active_fraction"),
             "seconds": last.get("seconds"),
