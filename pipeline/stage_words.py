@@ -90,6 +90,8 @@ def _plan(summary: Values) -> Iterator[str]:
     if "hardness" in summary:
         random = f" (random {summary['random_hardness']:.2f})" if "random_hardness" in summary else ""
         yield f"nearest other identity at cosine {summary['hardness']:.2f}{random}"
+    if "paired_batches" in summary:
+        yield f"{summary['paired_batches']:,} of them with two images of an identity"
     if summary.get("singletons"):
         yield counted(summary["singletons"], "identity", "identities") + " with one image"
 

@@ -56,7 +56,7 @@ class HeldOut:
         """What the choice of images and the metrics are a function of, beside the manifest."""
         section = "validation" if isinstance(self.settings, ValidationConfig) else "eval"
         # left out while they are not set: runs made before there were such settings keep their fingerprints
-        unset = tuple(name for name in ("metrics", "flip") if not getattr(self.settings, name))
+        unset = tuple(name for name in ("metrics", "flip", "ignore_groups") if not getattr(self.settings, name))
         return {
             "seed": self.seed,
             self.setting: list(self.splits),

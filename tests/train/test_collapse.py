@@ -197,7 +197,9 @@ def test_embeddings_of_one_point_are_a_collapse_for_every_loss(name: str, noise:
     labels = torch.arange(6).repeat_interleave(4)
 
     def steps() -> list[tuple[float, float]]:
-        rows = [torch.ones(24, 8) * (1 + noise * (torch.rand(24, 8, generator=random) - 0.5)) for _ in range(4)]
+        rows = [
+            torch.ones(24, 8) * (1 + noise * (torch.rand(24, 8, generator=random) - 0.5)) for _ in range(4)
+        ]
         return [(loss(row, labels).item(), mean_distance(row).item()) for row in rows]
 
     assert feed(CollapseGuard(loss, WINDOW), steps()) == [4]  # from the first step on
@@ -281,7 +283,9 @@ def test_one_collapse_after_another_is_said_ever_more_seldom() -> None:
 
 
 def test_a_state_of_a_guard_that_watched_nothing_is_a_beginning() -> None:
-    guard = CollapseGuard(MultiSimilarityLoss(), WINDOW)  # until 0.2 there was nothing to watch of such a loss
+    guard = CollapseGuard(
+        MultiSimilarityLoss(), WINDOW
+    )  # until 0.2 there was nothing to watch of such a loss
     guard.load({})
     assert feed(guard, [(0.3, 1.8)] * 4 + [(0.3, 0.0)] * 4) == [8]
 
