@@ -100,5 +100,7 @@ def first_of_each(identity_id: np.ndarray, file: np.ndarray) -> np.ndarray:
     """
     order = np.lexsort((file, identity_id))
     who, what = identity_id[order], file[order]
-    again = np.append(False, (who[1:] == who[:-1]) & (what[1:] == what[:-1])) if len(order) else np.empty(0, bool)
+    again = (
+        np.append(False, (who[1:] == who[:-1]) & (what[1:] == what[:-1])) if len(order) else np.empty(0, bool)
+    )
     return np.sort(order[~again])

@@ -41,17 +41,18 @@ def examine(
     manifest has groups, are probes. The other identities' gallery images and one image of each distractor
     identity are what a probe can be mistaken for.
     """
-    gallery, probe, distractor = held.choose_images(manifest)
+    gallery, probe, distractor, unpaired = held.choose(manifest)
     wanted = np.unique(np.concatenate((gallery, probe, distractor)))
     rows = _embeddings_of(wanted, network, config, manifest, options, flip=held.settings.flip)
     gallery, probe, distractor = _readable(rows, gallery, probe, distractor, manifest.identity_id)
 
     identity_id, settings = manifest.identity_id, held.settings
-    return compute_metrics(
+    evaluation = compute_metrics(
         settings.metric_names, rows.of(gallery), identity_id[gallery], rows.of(probe), identity_id[probe],
         distractors=rows.of(distractor), bootstrap=settings.bootstrap,
         seed=derived_seed(config.seed, "eval bootstrap"),
-    ).to_json()  # fmt: skip
+    )  # fmt: skip
+    return evaluation.to_json() | {"unpaired_identities": unpaired}
 
 
 class _Rows:

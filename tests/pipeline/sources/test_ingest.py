@@ -677,14 +677,14 @@ def test_draw_splits_by_its_definition(
     images: list[int], test: float, val: float, pretrain: float, seed: int
 ) -> None:
     images_I = np.array(images)
-    split_I = draw_splits(images_I, test=test, val=val, pretrain=pretrain, seed=seed)
+    split_I = draw_splits(images_I >= 2, test=test, val=val, pretrain=pretrain, seed=seed)
     sizes = {name: int((split_I == code).sum()) for code, name in enumerate(SPLITS)}
     pairable = int((images_I >= 2).sum())
     assert sizes["test"] == min(round(test * len(images)), pairable)
     assert sizes["val"] == min(round(val * len(images)), pairable - sizes["test"])
     assert sizes["pretrain"] == round(pretrain * (sizes["train"] + sizes["pretrain"]))
     assert not np.any(images_I[np.isin(split_I, [SPLITS.index("val"), SPLITS.index("test")])] < 2)
-    again = draw_splits(images_I, test=test, val=0, pretrain=0, seed=seed)
+    again = draw_splits(images_I >= 2, test=test, val=0, pretrain=0, seed=seed)
     assert np.array_equal(again == SPLITS.index("test"), split_I == SPLITS.index("test"))
 
 
