@@ -174,3 +174,19 @@ def test_a_warning_is_one_line_of_the_first_process(
     with pytest.raises(SystemExit):
         cli.main()
     assert capsys.readouterr().err == said
+
+
+def test_a_warning_is_said_once_though_decoding_makes_python_forget(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(warnings, "showwarning", cli._say_warning)
+    monkeypatch.setattr(cli, "_SAID", set())
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        monkeypatch.setattr(warnings, "showwarning", cli._say_warning)
+        for step in range(5):
+            warnings.warn("no pairs", SubspaceWarning, stacklevel=1)
+            warnings.warn(f"other {step // 3}", SubspaceWarning, stacklevel=1)
+            warnings.filterwarnings("default", message=f"new filter {step}")  # as `catch_warnings` does
+    said = capsys.readouterr().err.splitlines()
+    assert said == [f"subspace: warning: {text}" for text in ("no pairs", "other 0", "other 1")]
