@@ -207,3 +207,36 @@ class Manifest:
             return None
         group = self.table["group"].cast(pa.string()).combine_chunks().dictionary_encode()
         return group.indices.fill_null(-1).to_numpy()
+
+    def files_of(self, image_id: np.ndarray) -> np.ndarray:
+        """Numbers of the files, or of the ranges of files, that these images lie in: int64[n], equal where they are the same.
+
+        Inline images are the same where their bytes are.
+        """
+        rows = self.table.select(["uri", "offset", "length"]).take(pa.array(image_id))
+        uri = rows["uri"].cast(pa.string()).combine_chunks().dictionary_encode().indices.fill_null(-1)
+        number = uri.to_numpy()
+        for name in ("offset", "length"):
+            number = _numbered(number, rows[name].fill_null(-1).to_numpy())
+        if "image" in self.table.column_names:
+            number = _numbered(number * 0, self._hashes(image_id))
+        return number
+
+    def _hashes(self, image_id: np.ndarray) -> np.ndarray:
+        """A hash of each inline image, int64[n], chunk by chunk, as all of them together may be more than Arrow can take."""
+        hashes, start = np.empty(len(image_id), np.int64), 0
+        for chunk in self.table["image"].chunks:
+            here = np.flatnonzero((image_id >= start) & (image_id < start + len(chunk)))
+            for first in range(0, len(here), 1000):
+                some = here[first : first + 1000]
+                hashes[some] = [
+                    hash(data) for data in chunk.take(pa.array(image_id[some] - start)).to_pylist()
+                ]
+            start += len(chunk)
+        return hashes
+
+
+def _numbered(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Numbers of the pairs (a, b), equal where both are."""
+    values, b = np.unique(b, return_inverse=True)
+    return np.unique(a, return_inverse=True)[1] * len(values) + b

@@ -106,6 +106,10 @@ def main() -> None:
     _leave(code if isinstance(code, int) else 0)
 
 
+_SAID: set[tuple[type[Warning], str]] = set()
+"""Warnings that this process has said."""
+
+
 def _is_read(before: str, word: str) -> bool:
     """Whether a word of the command line is what a command only reads, so that it may be a URL."""
     option = word.partition("=")[0] if word.startswith("--") else before
@@ -139,9 +143,17 @@ def _say_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """As `warnings.showwarning`; our own are one line, and of several processes the first says them."""
+    """As `warnings.showwarning`; our own are one line, and of several processes the first says them.
+
+    Each is said once in a command. Python's own memory of what it has said is lost whenever anything sets filters for
+    a moment, and the decoding of images does so at every batch.
+    """
     from ..mining.errors import SubspaceWarning
 
+    said = (category, str(message))
+    if said in _SAID:
+        return
+    _SAID.add(said)
     if not issubclass(category, SubspaceWarning):
         print(
             warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr

@@ -24,6 +24,7 @@ from .stages.context import Context
 from .stages.evaluate import evaluation_table, evaluations
 from .stages.graph import row, rows_of, steps_taken
 from .stages.held_out import HeldOut
+from .stages.plan import refuse_unpaired_plan
 from .stages.pretrain import pretrain_identities
 
 
@@ -107,12 +108,13 @@ def _try_own_code(config: RunConfig) -> None:
 
 
 def check_identities(config: RunConfig, manifest: Manifest) -> None:
-    """Refuse batches of more identities than there are.
+    """Refuse batches of more identities than there are, or without any pair to learn from.
 
     Raises:
-        InputError: there are fewer.
+        InputError: there are fewer, or all have one image.
     """
     train = manifest.identities_in(config.data.train_splits)
+    refuse_unpaired_plan(config, train.count)
     drawn = int((train.count > 1).sum()) if config.plan.singletons == "drop" else len(train)
     if drawn < config.plan.P:
         raise InputError(f"plan.P={config.plan.P} identities in a batch, but only {drawn} to draw from")
@@ -156,6 +158,12 @@ class _Rounds:
         if self.problem is None:
             metric_is_known(self.config.early_stop, list(self.config.validation.metric_names))
         else:
+            patience = self.config.early_stop.patience
+            if patience is not None:
+                raise InputError(
+                    f"early_stop.patience={patience} has nothing to go by: {self.problem}; hold some identities out "
+                    "(`subspace ingest --val-fraction 0.05`), or set early_stop.patience=null"
+                )
             say(
                 f"no validation, so no best round and no early stop: {self.problem}; `subspace ingest "
                 f"--val-fraction 0.05` holds some identities out"

@@ -48,6 +48,8 @@ def _training(summary: Values) -> Iterator[str]:
         yield counted(summary["steps"], "step")
     if "loss" in summary:
         yield f"loss {summary['loss']:.3f}"
+    if "collapses" in summary:
+        yield counted(summary["collapses"], "collapse")
     if "active_fraction" in summary:
         yield f"{percent(summary['active_fraction'])} of triplets active"
     if "images_per_second" in summary:
@@ -88,6 +90,8 @@ def _plan(summary: Values) -> Iterator[str]:
     if "hardness" in summary:
         random = f" (random {summary['random_hardness']:.2f})" if "random_hardness" in summary else ""
         yield f"nearest other identity at cosine {summary['hardness']:.2f}{random}"
+    if "paired_batches" in summary:
+        yield f"{summary['paired_batches']:,} of them with two images of an identity"
     if summary.get("singletons"):
         yield counted(summary["singletons"], "identity", "identities") + " with one image"
 

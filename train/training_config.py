@@ -24,7 +24,7 @@ class CollapseConfig(Settings):
     action: Literal["soften", "stop", "warn", "off"] = Field(
         default="soften",
         description="go back to the last sound weights and go on with more negatives, then semi-hard ones, then a "
-        "lower lr; or stop (exit 4); or only say so",
+        "lower lr; or stop (exit 4); or say so and go on, to stop at the end if nothing has changed; or off: look at nothing",
     )
     window: int = Field(default=50, ge=1, description="steps over which loss and distances are averaged")
 
@@ -33,6 +33,11 @@ class CollapseConfig(Settings):
     def _off_is_a_word(cls, action: Any) -> Any:
         """YAML reads a bare `off` as false."""
         return "off" if action is False else action
+
+    @property
+    def only_said(self) -> CollapseConfig:
+        """The same for a training that nothing softens, such as that of a starting network."""
+        return self if self.action == "off" else self.model_copy(update={"action": "warn"})
 
 
 class ReclusterConfig(Settings):

@@ -9,6 +9,8 @@ import numpy as np
 from ..errors import InputError
 from ..randomness import generator
 
+FEW_IDENTITIES = 20
+"""Below this an interval over identities is too narrow, and one identity moves a share by more than 5 %."""
 NO_PROBES = "no probes: test identities need two images, of different groups where images have groups"
 
 
@@ -29,9 +31,17 @@ class EvaluationPairs:
 
 
 def evaluation_pairs(
-    identity_id: np.ndarray, group: np.ndarray | None, *, probes_per_identity: int | None, seed: int
+    identity_id: np.ndarray,
+    group: np.ndarray | None,
+    *,
+    probes_per_identity: int | None,
+    seed: int,
+    file: np.ndarray | None = None,
 ) -> EvaluationPairs:
     """Each identity gives one gallery image; its images of other groups are the probes.
+
+    An image that an identity has twice (equal numbers in `file`) counts once: a pair of it with itself would be
+    right by every network, one that knows nothing included.
 
     Both are drawn uniformly, the gallery image from those that leave a probe. Where all images of an
     identity share a group, or there is only one, one of them is a distractor.
@@ -47,6 +57,7 @@ def evaluation_pairs(
         identity_id: int[n], any order.
         group: int[n], camera or type family; -1 is unknown and unlike any other. None: no such restriction.
         probes_per_identity: at most this many; None takes all.
+        file: int[n], images of equal numbers are one file, or one range of it. None: all differ.
 
     Raises:
         InputError: arrays of different shapes, a limit below 1, or not one valid pair.
@@ -57,8 +68,10 @@ def evaluation_pairs(
     group = np.full(identity_id.shape, -1) if group is None else np.asarray(group)
     if identity_id.ndim != 1 or group.shape != identity_id.shape:
         raise InputError(f"identity_id is {identity_id.shape}, group {group.shape}; give one entry per image")
-    n = len(identity_id)
     image = np.argsort(identity_id, kind="stable")
+    if file is not None:
+        image = image[first_of_each(identity_id[image], np.asarray(file)[image])]
+    n = len(image)
     owner, group = np.unique(identity_id[image], return_inverse=True)[1], group[image]
     camera = np.where(group == -1, n + np.arange(n), np.unique(group, return_inverse=True)[1])
     _, cell, cell_size = np.unique(owner * (2 * n) + camera, return_inverse=True, return_counts=True)
@@ -77,3 +90,17 @@ def evaluation_pairs(
     in_order = np.lexsort((image[probe], owner[probe]))
     found = pairable[first]
     return EvaluationPairs(image[first[found]], image[probe][in_order], image[first[~found]])
+
+
+def first_of_each(identity_id: np.ndarray, file: np.ndarray) -> np.ndarray:
+    """Places of the images whose (identity, file) did not come before, ascending.
+
+    >>> first_of_each(np.array([0, 0, 0, 1]), np.array([7, 8, 7, 7])).tolist()
+    [0, 1, 3]
+    """
+    order = np.lexsort((file, identity_id))
+    who, what = identity_id[order], file[order]
+    again = (
+        np.append(False, (who[1:] == who[:-1]) & (what[1:] == what[:-1])) if len(order) else np.empty(0, bool)
+    )
+    return np.sort(order[~again])

@@ -21,6 +21,10 @@ class EvalConfig(Settings):
         default=4, ge=1, description="null: all other images of the identity"
     )
     distractors: int = Field(default=100_000, ge=0, description="at most this many, one image each")
+    ignore_groups: bool = Field(
+        default=False,
+        description="compare images of one group (camera, album) as well; true where groups leave no pairs",
+    )
     metrics: tuple[str, ...] | None = Field(
         default=None,
         min_length=1,

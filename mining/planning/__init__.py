@@ -6,6 +6,7 @@ seed_turns        a pass over all identities: who seeds which batch, in which or
 distinct_batches  no identity twice in a batch, none more often than allowed
 pairs_apart       pairs of identities that no batch may hold both of
 image_decks       every image of an identity is used before any comes again
+positive_pairs    which identities give a batch two images, and in how many batches one does
 plan_table        the plan as a folder of Parquet files
 shards            which files hold the images of which subspace, for staging
 """

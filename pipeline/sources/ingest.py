@@ -95,7 +95,7 @@ def make_manifest(
             splits = [SplitCount(name, *counts) for name, counts in selection.splits.items()]
             notes.append("splits are the source's own: no fraction is drawn (--redraw-splits does)")
         else:
-            split_I, more = _draw(images_I, options)
+            split_I, more = _draw(selection.paired, options, grouped="group" in selection.optional)
             splits, notes = _count(split_I, images_I), [*notes, *more]
         if "val" not in {count.split for count in splits}:
             hint = "add --val-fraction 0.05" if split_I is not None else "give some the split val"
@@ -141,17 +141,22 @@ def _read(
         raise InputError(f"{source} lists no images: {'; '.join(said) or 'it has columns and no rows'}")
 
 
-def _draw(images_I: np.ndarray, options: IngestOptions) -> tuple[np.ndarray, list[str]]:
+def _draw(paired_I: np.ndarray, options: IngestOptions, *, grouped: bool) -> tuple[np.ndarray, list[str]]:
     """Draw the split of each identity; say where there are fewer to hold out than asked for."""
     held_out = {"test": options.test_fraction, "val": options.val_fraction}
-    split_I = draw_splits(images_I, **held_out, pretrain=options.pretrain_fraction, seed=options.seed)
+    split_I = draw_splits(paired_I, **held_out, pretrain=options.pretrain_fraction, seed=options.seed)
     notes = []
     for split, fraction in held_out.items():
-        drawn, wanted = np.count_nonzero(split_I == SPLITS.index(split)), round(fraction * len(images_I))
+        drawn, wanted = np.count_nonzero(split_I == SPLITS.index(split)), round(fraction * len(paired_I))
         if drawn < wanted:
-            notes.append(f"{split} has {drawn:,} of {wanted:,} identities, for want of any with two images")
+            of_groups = (
+                " of different groups (column group; --no-group-column leaves it out)" if grouped else ""
+            )
+            notes.append(
+                f"{split} has {drawn:,} of {wanted:,} identities, for want of any with two images{of_groups}"
+            )
     if split_I.min() >= SPLITS.index("val"):
-        raise InputError(f"{held_out} of {len(images_I)} identities leave none to train on; hold out less")
+        raise InputError(f"{held_out} of {len(paired_I)} identities leave none to train on; hold out less")
     return split_I, notes
 
 

@@ -25,7 +25,7 @@ from .bad_images import (
     refused_images,
 )
 from .options import IngestOptions
-from .splits import source_splits
+from .splits import source_splits, with_pairs
 
 
 class RowSelection:
@@ -45,6 +45,7 @@ class RowSelection:
         self._random = generator(options.seed, "max images")
         self._names: list[pa.Array] = []
         self._images: list[np.ndarray] = []
+        self._paired: list[np.ndarray] = []
         self._bad = [refused_images(refused)]
         self._reasons = np.zeros(len(REASONS), np.int64)
         self._first_bad: dict[int, str] = {}
@@ -81,8 +82,14 @@ class RowSelection:
         identity_id = rows["identity_id"].to_numpy()
         first = sum(map(len, self._names))
         self._names.append(names)
+        self._paired.append(with_pairs(rows, len(names)))
         self._images.append(np.bincount(identity_id, minlength=len(names)))
         self._kept.add(rows.set_column(0, "identity_id", pa.array(identity_id + np.int32(first))))
+
+    @property
+    def paired(self) -> np.ndarray:
+        """Which identities have a pair to be examined on, bool[I]."""
+        return np.concatenate(self._paired)
 
     def finish(self) -> tuple[pa.Array, np.ndarray, pa.Table, list[str]]:
         """Names of the identities, images of each (int64[I]), the QUARANTINE table, and what else to say.

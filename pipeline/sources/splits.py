@@ -62,18 +62,40 @@ def source_splits(rows: pa.Table, names: pa.Array, source: str, folders: bool) -
     return split
 
 
-def draw_splits(images_I: np.ndarray, *, test: float, val: float, pretrain: float, seed: int) -> np.ndarray:
-    """Draw the split of each identity, as indices into SPLITS: int8[I]. `images_I` counts its images.
+def with_pairs(rows: pa.Table, identities: int) -> np.ndarray:
+    """Which identities have two kept images that an evaluation may compare, bool[I]: of different groups, where there are any.
 
-    Test gets round(test * I) identities and val round(val * I), without replacement, from those with two or more
-    images, as one image makes no pair to verify; fewer when there are not enough of them. Of the others,
+    Args:
+        rows: all rows of the identities 0 to I-1; a `group` that is empty is unlike any other.
+    """
+    keep = np.full(rows.num_rows, True)
+    if "keep" in rows.column_names:
+        keep = rows["keep"].fill_null(False).to_numpy()
+    identity_id = rows["identity_id"].to_numpy()[keep]
+    paired_I = np.bincount(identity_id, minlength=identities) >= 2
+    if "group" not in rows.column_names:
+        return paired_I
+    text = rows["group"].cast(pa.large_string()).combine_chunks()
+    text = pc.if_else(pc.equal(text, ""), None, text)
+    group = text.dictionary_encode().indices.fill_null(-1).to_numpy()[keep]
+    some_I = np.full(identities, -1)
+    some_I[identity_id] = group
+    apart = (group == -1) | (group != some_I[identity_id])
+    return paired_I & (np.bincount(identity_id[apart], minlength=identities) > 0)
+
+
+def draw_splits(paired_I: np.ndarray, *, test: float, val: float, pretrain: float, seed: int) -> np.ndarray:
+    """Draw the split of each identity, as indices into SPLITS: int8[I]. `paired_I` says who has a pair, as `with_pairs`.
+
+    Test gets round(test * I) identities and val round(val * I), without replacement, from those with a pair, as
+    others have nothing to verify; fewer when there are not enough of them. Of the others,
     round(pretrain * others) serve pretraining. A pure function of its arguments; `pretrain` does not move the
     held-out identities, nor `val` those of test.
     """
     rng = np.random.default_rng([seed, _PURPOSE])
-    n_test, n_val = round(test * len(images_I)), round(val * len(images_I))
-    split_I = np.full(len(images_I), SPLITS.index("train"), np.int8)
-    pairable = rng.permutation(np.flatnonzero(images_I >= 2))
+    n_test, n_val = round(test * len(paired_I)), round(val * len(paired_I))
+    split_I = np.full(len(paired_I), SPLITS.index("train"), np.int8)
+    pairable = rng.permutation(np.flatnonzero(paired_I))
     split_I[pairable[:n_test]] = SPLITS.index("test")
     split_I[pairable[n_test : n_test + n_val]] = SPLITS.index("val")
     training = rng.permutation(np.flatnonzero(split_I == SPLITS.index("train")))

@@ -8,7 +8,8 @@ import numpy as np
 
 from ...mining.artifacts import write_json
 from ...mining.clustering.product_speed import product_rate
-from ..console import about, aligned, amount
+from ...mining.evaluation.pairs import FEW_IDENTITIES
+from ..console import about, aligned, amount, counted
 from ..network_identity import open_checkpoint
 from ..run_directory import RunDirectory
 from .context import Context
@@ -96,6 +97,7 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
 
         network = open_checkpoint(stage.folder.checkpoint, config)
         metrics = examine(network, config, context.manifest, context.options, held)
+        context.say(f"{stage.label}: {basis(metrics)}")
         write_json(stage.folder.file(stage.outputs[0]), {"fingerprint": stage.fingerprint, **metrics})
         bad = metrics[UNREADABLE]
         return {name: values["value"] for name, values in metrics["metrics"].items()} | {UNREADABLE: bad}
@@ -110,7 +112,7 @@ def evaluations(run: RunDirectory, rounds: int | None = None) -> dict[str, dict[
 
 
 def evaluation_table(named: dict[str, dict[str, Any]]) -> str:
-    """Networks down, metrics across; each value in percent with its 95 % interval.
+    """Networks down, metrics across; each value in percent with its 95 % interval, and below what all of it rests on.
 
     Where images were unreadable, and so left out, a last column says of how many.
     """
@@ -120,7 +122,31 @@ def evaluation_table(named: dict[str, dict[str, Any]]) -> str:
     for name, evaluation in named.items():
         bad = [f"{evaluation.get(UNREADABLE, 0):,}"] if incomplete else []
         rows.append([name, *(in_percent(evaluation["metrics"].get(metric)) for metric in metrics), *bad])
-    return aligned(rows)
+    bases = {name: basis(evaluation) for name, evaluation in named.items()}
+    if len(set(bases.values())) == 1:
+        return f"{aligned(rows)}\n{next(iter(bases.values()))}"
+    return "\n".join([aligned(rows), *(f"{name}: {words}" for name, words in bases.items())])
+
+
+def basis(evaluation: dict[str, Any]) -> str:
+    """What the figures of an evaluation rest on, in words.
+
+    >>> basis({"identities": 9, "probes": 12, "genuine_pairs": 12, "impostor_pairs": 96, "unpaired_identities": 2})
+    'on 9 identities, 12 probes, 12 genuine and 96 impostor pairs; 2 identities without a pair are distractors only; \
+few identities: one moves a share by 11 points, and intervals are too narrow'
+    """
+    identities, unpaired = evaluation["identities"], evaluation.get("unpaired_identities", 0)
+    words = [
+        f"on {counted(identities, 'identity', 'identities')}, {counted(evaluation['probes'], 'probe')}, "
+        f"{evaluation['genuine_pairs']:,} genuine and {evaluation['impostor_pairs']:,} impostor pairs"
+    ]
+    if unpaired:
+        words.append(f"{counted(unpaired, 'identity', 'identities')} without a pair are distractors only")
+    if identities < FEW_IDENTITIES:
+        words.append(
+            f"few identities: one moves a share by {100 / identities:.0f} points, and intervals are too narrow"
+        )
+    return "; ".join(words)
 
 
 def in_percent(metric: dict[str, float | None] | None) -> str:

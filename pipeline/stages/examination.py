@@ -47,18 +47,19 @@ def examine(
         InputError: an image cannot be read, and the settings say fail.
         StoppedEarly: more cannot be read than `data.max_bad_fraction` allows.
     """
-    gallery, probe, distractor = held.choose_images(manifest)
+    gallery, probe, distractor, unpaired = held.choose(manifest)
     wanted = np.unique(np.concatenate((gallery, probe, distractor)))
     rows = _embeddings_of(wanted, network, config, manifest, options, flip=held.settings.flip)
     gallery, probe, distractor = _readable(rows, gallery, probe, distractor, manifest.identity_id)
 
     identity_id, settings = manifest.identity_id, held.settings
-    metrics = compute_metrics(
+    evaluation = compute_metrics(
         settings.metric_names, rows.of(gallery), identity_id[gallery], rows.of(probe), identity_id[probe],
         distractors=rows.of(distractor), bootstrap=settings.bootstrap,
         seed=derived_seed(config.seed, "eval bootstrap"),
-    ).to_json()  # fmt: skip
-    return {**metrics, "unreadable_images": len(wanted) - len(rows.image_id)}
+    )  # fmt: skip
+    counts = {"unpaired_identities": unpaired, "unreadable_images": len(wanted) - len(rows.image_id)}
+    return evaluation.to_json() | counts
 
 
 class _Rows:

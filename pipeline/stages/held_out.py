@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...mining.errors import InputError
-from ...mining.evaluation.pairs import evaluation_pairs
+from ...mining.evaluation.pairs import evaluation_pairs, first_of_each
 from ...mining.evaluation.settings import EvalConfig, ValidationConfig
 from ...mining.manifest import Manifest
 from ...mining.randomness import derived_seed, generator
 from ..configuration.config import RunConfig
 from .stage import flat_fields
+
+
+class Chosen(NamedTuple):
+    """Images that a network is examined on, int64 image ids."""
+
+    gallery: np.ndarray
+    probe: np.ndarray
+    distractor: np.ndarray
+    unpaired: int
+    """Identities that are left out, since no two images of them make a pair; they are distractors."""
 
 
 @dataclass(frozen=True)
@@ -52,17 +62,23 @@ class HeldOut:
         )  # fmt: skip
 
     @property
+    def section(self) -> str:
+        """The section of the settings."""
+        return "validation" if isinstance(self.settings, ValidationConfig) else "eval"
+
+    @property
     def fields(self) -> dict[str, Any]:
         """What the choice of images and the metrics are a function of, beside the manifest."""
-        section = "validation" if isinstance(self.settings, ValidationConfig) else "eval"
         # left out while they are not set: runs made before there were such settings keep their fingerprints
-        unset = tuple(name for name in ("metrics", "flip") if not getattr(self.settings, name))
+        unset = tuple(
+            name for name in ("metrics", "flip", "ignore_groups") if not getattr(self.settings, name)
+        )
         return {
             "seed": self.seed,
             self.setting: list(self.splits),
             **({"data.test_splits": list(self.without)} if self.without else {}),
             "data.distractor_splits": list(self.distractor_splits),
-            **flat_fields(section, self.settings.model_dump(), without=unset),
+            **flat_fields(self.section, self.settings.model_dump(), without=unset),
         }
 
     def is_in(self, manifest: Manifest) -> bool:
@@ -83,6 +99,11 @@ class HeldOut:
         Raises:
             InputError: no such identities, or none with two images (of different groups).
         """
+        chosen = self.choose(manifest)
+        return chosen.gallery, chosen.probe, chosen.distractor
+
+    def choose(self, manifest: Manifest) -> Chosen:
+        """As `choose_images`, with how many identities have no pair."""
         images = self._images(manifest)
         named = f"{self.setting}={','.join(self.splits)}"
         if not manifest.in_splits(self.splits).any():
@@ -94,15 +115,24 @@ class HeldOut:
                 f"{manifest.path}: every identity in {named} is also in data.test_splits={','.join(self.without)}, "
                 f"and those are left out"
             )
-        identity_id, groups = manifest.identity_id, manifest.groups()
+        identity_id, groups = manifest.identity_id, None
+        if not self.settings.ignore_groups:
+            groups = manifest.groups()
+        files = manifest.files_of(images)
         try:
             pairs = evaluation_pairs(
                 identity_id[images],
                 None if groups is None else groups[images],
                 probes_per_identity=self.settings.probes_per_identity,
                 seed=derived_seed(self.seed, "eval pairs"),
+                file=files,
             )
         except InputError as error:
+            if groups is not None and _two_files_of_any(identity_id[images], files):
+                raise InputError(
+                    f"{manifest.path}, {named}: no identity has images of two groups (its column 'group'), and only such make "
+                    f"pairs; ingest without that column (--no-group-column), or set {self.section}.ignore_groups=true"
+                ) from error
             raise InputError(f"{manifest.path}, {named}: {error}") from error
         gallery, probe = images[pairs.gallery], images[pairs.probe]
         mated = identity_id[gallery]
@@ -113,7 +143,7 @@ class HeldOut:
             gallery = gallery[np.sort(drawn)]
             probe = probe[np.isin(identity_id[probe], identity_id[gallery])]
         distractor = self._distractors(manifest, images[pairs.distractor], mated)
-        return gallery, probe, distractor
+        return Chosen(gallery, probe, distractor, len(pairs.distractor))
 
     def _images(self, manifest: Manifest) -> np.ndarray:
         images = np.flatnonzero(manifest.in_splits(self.splits))
@@ -134,3 +164,8 @@ class HeldOut:
         excluded = np.concatenate((mated, self._left_out(manifest)))  # no identity distracts from itself
         drawn = drawn[~np.isin(identities, excluded)]
         return np.concatenate((unpaired, random.permutation(drawn)))[: self.settings.distractors]
+
+
+def _two_files_of_any(identity_id: np.ndarray, files: np.ndarray) -> bool:
+    _, of_each = np.unique(identity_id[first_of_each(identity_id, files)], return_counts=True)
+    return bool((of_each > 1).any())

@@ -18,9 +18,12 @@ from ...mining.local_paths import in_shell
 from ...mining.manifest import IdentityImages
 from ...mining.planning.batch_plan import BATCHES_PER_BLOCK, PlanBlock, plan_batches
 from ...mining.planning.plan_table import write_plan
+from ...mining.planning.positive_pairs import PairedBatches, with_pairs
 from ...mining.planning.settings import PlanConfig
 from ...mining.planning.shards import shards_of
-from ..console import Console, about, amount
+from ...train.losses.building import pair_losses_of
+from ..configuration.config import RunConfig
+from ..console import Console, about, amount, percent
 from ..terminal_text import printable_line
 from .cluster import clustering_device
 from .context import Context
@@ -34,6 +37,12 @@ from .round_tables import (
 )
 from .stage import flat_fields, run_stage
 
+SINGLETONS_ARE = {
+    "negatives_only": "are negatives only",
+    "drop": "are left out",
+    "augment": "are augmented into pairs",
+}
+"""What becomes of identities with one image, by `plan.singletons`."""
 SPARE_NEIGHBORS = 16
 """Looked at for a group beyond its size, since suspected duplicates leave it where they are kept apart."""
 
@@ -96,9 +105,12 @@ def plan_round(context: Context) -> dict[str, Any]:
         images, used = planned_identities(context)
         single = int((images.count == 1).sum())
         if single:
+            are = SINGLETONS_ARE[settings.singletons]
             context.say(
-                f"{stage.label}: {single:,} identities have one image (plan.singletons={settings.singletons})"
+                f"{stage.label}: {single:,} of {len(images):,} identities have one image and {are} "
+                f"(plan.singletons={settings.singletons})"
             )
+        refuse_unpaired_plan(context.config, images.count)
         images, subspace_id = images.where(used), read_subspaces(folder)[used]
         apart = read_duplicates(folder, images.identity_id) if settings.duplicates == "apart" else None
         neighbors = None
@@ -126,8 +138,15 @@ def plan_round(context: Context) -> dict[str, Any]:
             seed=context.config.seed,
             round_index=context.round_index,
         )
-        bar = shown(blocks, settings.steps, context.options.console)
+        counted = PairedBatches(with_pairs(images.count, settings))
+        bar = shown(counted.over(blocks), settings.steps, context.options.console)
         write_plan(folder.plan, bar, images, stage.fingerprint)
+        if counted.paired < counted.batches and (losses := pair_losses_of(context.config.train.loss)):
+            share = f"{counted.paired:,} of {counted.batches:,} batches ({percent(counted.paired / counted.batches)})"
+            say = f"{stage.label}: {share} hold two images of an identity; {losses[0]} learns nothing from the others"
+            if not counted.paired:
+                raise InputError(f"{say}; give plan.singletons=drop or augment")
+            context.say(say)
         hardness = plan_hardness(sorted(folder.plan.glob("*.parquet")), folder.identities)
         assert hardness is not None  # the identities are those of the round
         planned, random = hardness
@@ -140,9 +159,43 @@ def plan_round(context: Context) -> dict[str, Any]:
             "singletons": single,
             "hardness": planned,
             "random_hardness": random,
+            **({"paired_batches": counted.paired} if counted.paired < counted.batches else {}),
         }
 
     return run_stage(stage, context.options, estimate, work)
+
+
+def refuse_unpaired_plan(config: RunConfig, images_I: np.ndarray) -> None:
+    """Refuse a plan in which no identity has two images, `images_I` of each, for a loss that learns from pairs.
+
+    Raises:
+        InputError: it is such a plan and such a loss; the line says what can be changed.
+    """
+    refuse_unpaired("plan", "train.loss", config.train.loss, images_I, config.plan)
+
+
+def refuse_unpaired(
+    section: str, setting: str, loss: str, images_I: np.ndarray, settings: PlanConfig
+) -> None:
+    """As `refuse_unpaired_plan`, of a plan whose settings are `section` and of the loss that `setting` names.
+
+    Raises:
+        InputError: no batch can hold two images of an identity.
+    """
+    losses = pair_losses_of(loss, setting)
+    if not losses or with_pairs(images_I, settings).any():
+        return
+    learns = f"{setting}={loss} learns from two images of an identity in a batch"
+    or_classes = f"or {setting} to a loss over classes, such as arcface"
+    if settings.K < 2:
+        raise InputError(f"{learns}, but {section}.K={settings.K}: set it to 2 or more, {or_classes}")
+    if settings.max_images == 1:
+        raise InputError(f"{learns}, but {section}.max_images=1: set it to 2 or more, {or_classes}")
+    also = ", set plan.singletons=augment" if section == "plan" else ""
+    raise InputError(
+        f"{learns}, but each of the {len(images_I):,} identities has one: see that the manifest's identities are the ones "
+        f"that you mean (`subspace inspect`){also}, {or_classes}"
+    )
 
 
 def planned_identities(context: Context) -> tuple[IdentityImages, np.ndarray]:

@@ -197,6 +197,7 @@ def _training(context: Context, stage: Stage, network: Backbone, meta: Checkpoin
         meta=meta,
         first_step=0,
         total_steps=pretrain.steps,
+        collapse=config.train.collapse.only_said,
         seed=derived_seed(config.seed, "pretrain", "steps"),
         patience=context.patience,
         missing=MissingInTraining(config.data, dataset.store),
@@ -210,12 +211,13 @@ def _plan(context: Context, stage: Stage, images: IdentityImages) -> Plan:
     from ...mining.planning.settings import PlanConfig
     from ...train import distributed
     from ...train.data.plan_reader import Plan
-    from .plan import shown
+    from .plan import refuse_unpaired, shown
 
     config, pretrain = context.config, context.config.pretrain
     settings = PlanConfig(
         strategy="subspace", steps=pretrain.steps, P=min(pretrain.P, len(images)), K=pretrain.K
     )
+    refuse_unpaired("pretrain", "pretrain.loss", pretrain.loss, images.count, settings)
     fingerprint = fingerprint_of({"plan of": stage.fingerprint})
     folder = stage.folder.plan
     if distributed.rank() == 0 and (not folder.exists() or Plan(folder).fingerprint != fingerprint):

@@ -8,16 +8,18 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ...mining.artifacts import remove
 from ...train import distributed
 from ...train.checkpoint import load_running, load_state, save_checkpoint
 from ...train.checkpoint_meta import CheckpointMeta, read_meta
 from ...train.collapse import CollapseGuard
+from ...train.monitoring.metrics_file import mean_over_steps, read_metrics
 from ...train.training_config import LoaderConfig
 from ...train.training_state import TrainingState
 from ..missing_in_training import MissingInTraining
-from ..stage_folder import CHECKPOINT, RESUME
+from ..stage_folder import CHECKPOINT, METRICS, RESUME
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,19 @@ class SavedStates:
         for later in self.on_the_way():
             if later > folder:
                 remove(later)
+
+    def summary(self) -> dict[str, Any]:
+        """What the finished checkpoint and the log say of the training."""
+        meta, lines = read_meta(self.checkpoint), read_metrics(self.folder / METRICS)
+        last = lines[-1] if lines else {}
+        return {
+            "steps": meta.step,
+            "loss": last.get("loss"),
+            "active_fraction": mean_over_steps(lines, "active_fraction"),
+            "unreadable_images": meta.images.get("unreadable"),
+            "seconds": last.get("seconds"),
+            "images_per_second": last.get("images_per_second"),
+        }
 
     def finish(self) -> None:
         """Remove the states on the way, unless some are to be kept."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from ...mining.errors import InputError
 from ...mining.local_paths import in_shell
+from ...train.losses.building import pair_losses_of
 from ...train.losses.registry import fingerprint_arguments
 from ...train.training_config import UNIMPORTANT
 from .context import Context
@@ -50,6 +51,12 @@ def train_round(context: Context) -> dict[str, Any]:
     if not row("plan").stage(context).is_done():
         raise InputError(
             f"{stage.folder} has no plan yet; run `subspace plan {in_shell(context.run.path)}` first"
+        )
+    loss, summary = context.config.train.loss, stage.folder.record("plan")["summary"]
+    if summary.get("paired_batches") == 0 and pair_losses_of(loss):
+        raise InputError(
+            f"no batch of {stage.folder.plan} holds two images of an identity, and train.loss={loss} learns from such alone; "
+            f"plan again with `subspace plan {in_shell(context.run.path)} --force`"
         )
     if options.processes > 1:
         arguments = ["train", str(context.run.path), "--round", str(context.round_index)]

@@ -14,7 +14,7 @@ import torch
 from ...mining.errors import StoppedEarly
 from ...train import distributed
 from ...train.augmented_batches import augment_batches
-from ...train.checkpoint_meta import CheckpointMeta, read_meta
+from ...train.checkpoint_meta import CheckpointMeta
 from ...train.collapse import Collapse, CollapseGuard
 from ...train.data.batches import DecodedBatches, ImageBatch, load_batches
 from ...train.data.device_copies import copied_ahead
@@ -23,7 +23,6 @@ from ...train.data.plan_reader import Plan
 from ...train.devices import Arithmetic, settled
 from ...train.loop import train_steps
 from ...train.losses.loss import EmbeddingLoss
-from ...train.monitoring.metrics_file import mean_over_steps, read_metrics
 from ...train.monitoring.metrics_log import MetricsLog, in_words
 from ...train.monitoring.open_trackers import begin_trackers
 from ...train.monitoring.phase_clock import Phases
@@ -126,7 +125,7 @@ class Training:
         Called by every process where there are several; process 0 writes and speaks.
 
         Raises:
-            StoppedEarly: a signal came, or too many images are missing; what is sound is saved.
+            StoppedEarly: a signal came, the embeddings collapsed, or too many images are missing; what is sound is saved.
         """
         device = training_device(options.device)
         self.network.to(device)
@@ -140,6 +139,7 @@ class Training:
             self.missing.refuse_nothing_learned(end, lambda: self.states.keep_sound(end))
             self.states.save(self.states.checkpoint, end)
         self.states.finish()
+        self.guard.refuse_end(self.stage.label, self.stage.name)
         return self._summary()
 
     def _how(self, before: CheckpointMeta) -> str:
@@ -189,6 +189,7 @@ class Training:
                     saving = step < steps and not stale and record.updated
                     saving = saving and (stopping or late or self.states.is_due(step))
                     at_end = step == steps or stale
+                    collapse = collapse or (self.guard.at_end() if at_end else None)
                     # A resumed run finds every step before its first in the log.
                     a_line = saving or collapse or step % self.loader.log_every == 0 or at_end
                     if log is not None:
@@ -273,34 +274,24 @@ class Training:
         """
         say = f"{self.stage.label}: step {step}: {collapse}"
         if not self.guard.goes_back:
-            options.console.say(say)
-            return
+            return options.console.say(say) if self.guard.speaks else None
         back = Path(distributed.told(str(self.states.sound()) if distributed.rank() == 0 else None) or "")
         meta = self.states.load(back)
-        self.guard.go_back(meta.collapse)
+        self.guard.go_back(meta.collapse, meta.step)
         rung = self.guard.soften(step) if self.guard.config.action == "soften" else None
         if rung is None:
             if distributed.rank() == 0:
                 self.states.forget_after(back)
-            raise StoppedEarly(
-                f"{say}; the weights of step {meta.step} are kept: the same command continues from them, with "
-                f"train.collapse.action=soften if you like, or set a lower train.optimizer.lr and begin the round again"
-            )
+            raise StoppedEarly(f"{say}; {self.guard.stopped_at(meta.step)}")
         options.console.say(f"{say}; back to the weights of step {meta.step}, and on with {rung}")
         self.states.save(self.states.at(step), step)
 
     def _summary(self) -> dict[str, Any]:
         if distributed.rank():
             return {}
-        lines = read_metrics(self.stage.folder.metrics)
-        last = lines[-1] if lines else {}
         return {
-            "steps": read_meta(self.states.checkpoint).step,
-            "loss": last.get("loss"),
-            "active_fraction": mean_over_steps(lines, "active_fraction"),
-            "unreadable_images": read_meta(self.states.checkpoint).images.get("unreadable"),
-            "seconds": last.get("seconds"),
-            "images_per_second": last.get("images_per_second"),
+            **self.states.summary(),
+            **self.guard.summary(),
             "device": self.device.type,
             **asdict(self.arithmetic),
             "num_workers": self.num_workers,

@@ -125,3 +125,10 @@ def start_together(arguments: list[str], count: int, options: Options) -> None:
     threads = threads_each(count)
     children = [Child(arguments, threads, {**meeting, **rank}, speaks=rank["RANK"] == "0") for rank in ranks]
     run_children(children, options)
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

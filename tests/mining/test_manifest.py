@@ -255,3 +255,29 @@ def test_nulls_where_there_may_be_none_are_told_or_no_members(
         assert not Manifest.open(path).in_splits(["train"])[1]
     except InputError as error:
         assert "\n" not in str(error)  # noqa: PT017  (refusing is as good as leaving the image out)
+
+
+def test_images_are_one_file_where_uri_offset_and_length_are() -> None:
+    places = [("a", None), ("b", None), ("a", None), ("a", 0), ("a", 8), ("a", 0), ("b", 8)]
+    table = pa.table(
+        {
+            "uri": pa.array([uri for uri, _ in places]).dictionary_encode(),
+            "offset": pa.array([offset for _, offset in places], pa.int64()),
+            "length": pa.array([None if offset is None else 8 for _, offset in places], pa.int64()),
+        }
+    )
+    some = np.array([6, 5, 4, 3, 2, 1, 0])
+    number = Manifest(Path("m.parquet"), table, "0").files_of(some)
+    for i in range(7):
+        for j in range(7):
+            assert (number[i] == number[j]) == (places[some[i]] == places[some[j]])
+
+
+def test_inline_images_are_one_file_where_their_bytes_are() -> None:
+    chunks = pa.chunked_array([[b"x", b"y"], [b"x"], [b"z", b"y"]])
+    nothing = pa.nulls(5, pa.int64())
+    table = pa.table({"uri": pa.nulls(5, pa.string()), "offset": nothing, "length": nothing, "image": chunks})
+    number = Manifest(Path("m.parquet"), table, "0").files_of(np.arange(5))
+    assert number[0] == number[2]
+    assert number[1] == number[4]
+    assert len(set(number.tolist())) == 3

@@ -204,3 +204,19 @@ cli.main()
     assert (
         lines > 1 or done.stderr == "warning: [Errno 28] No space left on device; curves may be incomplete\n"
     )
+
+
+def test_a_warning_is_said_once_though_decoding_makes_python_forget(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(warnings, "showwarning", cli._say_warning)
+    monkeypatch.setattr(cli, "_SAID", set())
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        monkeypatch.setattr(warnings, "showwarning", cli._say_warning)
+        for step in range(5):
+            warnings.warn("no pairs", SubspaceWarning, stacklevel=1)
+            warnings.warn(f"other {step // 3}", SubspaceWarning, stacklevel=1)
+            warnings.filterwarnings("default", message=f"new filter {step}")  # as `catch_warnings` does
+    said = capsys.readouterr().err.splitlines()
+    assert said == [f"subspace: warning: {text}" for text in ("no pairs", "other 0", "other 1")]

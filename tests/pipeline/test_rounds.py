@@ -23,6 +23,7 @@ from conftest import DEMO, QUICK, QUICK_STEPS, subspace
 from running_processes import errors_of, wait
 
 from subspace.pipeline.run_directory import RunDirectory
+from subspace.pipeline.stages.evaluate import evaluation_table
 
 
 def digest(run: Path) -> dict[str, str]:
@@ -209,6 +210,29 @@ def test_without_test_identities_nothing_is_evaluated(small_source: Path, tmp_pa
     assert not (run / "start" / "evaluation.json").exists()
     assert not (run / "start" / "validation.json").exists()
     assert not (run / "best").is_symlink()
+
+
+def test_a_stop_by_validation_needs_somebody_to_validate_on(small_manifest: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    begin(run, small_manifest)
+    refused = subspace("run", run, "early_stop.patience=2", "data.val_splits=[nobody]", "--dry-run")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "early_stop.patience=2 has nothing to go by" in refused.stderr
+    assert "early_stop.patience=null" in refused.stderr
+
+
+def test_a_table_says_what_it_rests_on() -> None:
+    counts = {"identities": 40, "probes": 80, "genuine_pairs": 80, "impostor_pairs": 3120}
+    metrics = {"metrics": {"Rank-1": {"value": 0.5, "low": 0.4, "high": 0.6}}}
+    start, later = {**metrics, **counts}, {**metrics, **counts, "unpaired_identities": 3}
+    basis = "on 40 identities, 80 probes, 80 genuine and 3,120 impostor pairs"
+    table = evaluation_table({"start": start, "round-000": start})
+    assert table.splitlines()[-1] == basis
+    assert table.count(basis) == 1
+    assert evaluation_table({"start": start, "round-000": later}).splitlines()[-2:] == [
+        f"start: {basis}",
+        f"round-000: {basis}; 3 identities without a pair are distractors only",
+    ]
 
 
 def test_dry_run_writes_nothing(small_manifest: Path, tmp_path: Path) -> None:

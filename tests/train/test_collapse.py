@@ -12,14 +12,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from subspace.mining.errors import InputError
+from subspace.mining.errors import InputError, StoppedEarly
 from subspace.train.collapse import CollapseGuard, mean_distance
 from subspace.train.losses.batch_ohnm import BatchOHNMLoss
+from subspace.train.losses.building import TrainingSet, build_loss
 from subspace.train.losses.cross_batch_memory import CrossBatchMemory
 from subspace.train.losses.loss import EmbeddingLoss, JointLoss
 from subspace.train.losses.offline_triplets import OfflineTripletLoss
 from subspace.train.losses.pair_losses import MultiSimilarityLoss
 from subspace.train.losses.random_triplets import DistanceWeightedLoss, RandomTripletLoss
+from subspace.train.losses.registry import LOSSES
 from subspace.train.losses.triplet_rules import BatchAllLoss, BatchHardLoss, SemiHardLoss
 from subspace.train.training_config import CollapseConfig
 
@@ -174,16 +176,118 @@ def test_a_state_of_more_rungs_than_there_are_is_refused() -> None:
         guard.climb(9)
 
 
-def test_nothing_is_watched_where_it_is_off_or_the_loss_does_not_rest() -> None:
-    collapsed: list[tuple[float, float]] = [(0.3, 1.0), *[(0.3, 0.0)] * 9]
-    for guard in (
-        CollapseGuard(BatchOHNMLoss(0.3), CollapseConfig(action="off", window=4)),
-        CollapseGuard(MultiSimilarityLoss(), WINDOW),
-    ):
-        assert feed(guard, collapsed) == []
-        assert not guard.goes_back
-        assert guard.state() == {}
+def test_nothing_is_watched_where_it_is_off() -> None:
+    guard = CollapseGuard(BatchOHNMLoss(0.3), CollapseConfig(action="off", window=4))
+    assert feed(guard, [(0.3, 1.0), *[(0.3, 0.0)] * 9]) == []
+    assert not guard.goes_back
+    assert guard.state() == {}
+    guard.refuse_end("train", "train")
     assert not CollapseGuard(BatchOHNMLoss(0.3), CollapseConfig(action="warn")).goes_back
+
+
+EVERY_LOSS = [*(name for name in LOSSES if name != "xbm"), "xbm:multi_similarity", "batch_ohnm + softmax"]
+IDENTITIES = TrainingSet.from_means(torch.eye(6, 8), torch.tensor([0, 0, 0, 1, 1, 1]), seed=0)
+
+
+@pytest.mark.parametrize("noise", [0.0, 2e-3], ids=["identical", "rounded"])
+@pytest.mark.parametrize("name", EVERY_LOSS)
+def test_embeddings_of_one_point_are_a_collapse_for_every_loss(name: str, noise: float) -> None:
+    loss = build_loss(name, {}, IDENTITIES)
+    random = torch.Generator().manual_seed(0)
+    labels = torch.arange(6).repeat_interleave(4)
+
+    def steps() -> list[tuple[float, float]]:
+        rows = [
+            torch.ones(24, 8) * (1 + noise * (torch.rand(24, 8, generator=random) - 0.5)) for _ in range(4)
+        ]
+        return [(loss(row, labels).item(), mean_distance(row).item()) for row in rows]
+
+    assert feed(CollapseGuard(loss, WINDOW), steps()) == [4]  # from the first step on
+    healthy = [(loss(torch.randn(24, 8, generator=random), labels).item(), 1.8) for _ in range(4)]
+    assert feed(CollapseGuard(loss, WINDOW), healthy + steps()) == [8]
+
+
+def test_semi_hard_negatives_alone_give_one_point_a_loss_of_0_and_it_is_seen() -> None:
+    loss = BatchOHNMLoss(0.3)
+    guard = CollapseGuard(loss, WINDOW)
+    for _ in range(2):
+        guard.soften(0)
+    assert loss.rule.absolute_margin == 0.0
+    value = loss(torch.ones(8, 4), torch.arange(4).repeat_interleave(2)).item()
+    assert value == 0
+    assert feed(guard, [(0.2, 1.8)] * 4 + [(value, 0.0)] * 4) == [8]
+
+
+@pytest.mark.parametrize(
+    "distances",
+    [
+        [1e-4 * 1.3**step for step in range(40)],  # out of a network that begins near one point
+        [2e-7 * 1.3**step for step in range(8, 40)],
+        [0.5] * 4 + [0.06] * 8,  # near, but not one point
+        [2.0] * 8 + [0.3] * 8,
+        [1.0] * 4 + [0.01 * 1.5**step for step in range(12)],  # on its way out again
+    ],
+)
+def test_a_loss_without_a_value_at_rest_gives_no_false_alarm(distances: list[float]) -> None:
+    assert feed(CollapseGuard(MultiSimilarityLoss(), WINDOW), [(0.3, each) for each in distances]) == []
+
+
+def test_the_last_steps_of_a_training_are_looked_at_even_if_they_are_no_window() -> None:
+    guard = CollapseGuard(MultiSimilarityLoss(), WINDOW)
+    assert guard.at_end() is None  # nothing was seen
+    assert feed(guard, [(0.3, 1.8)] * 4 + [(0.3, 0.0)] * 3) == []
+    seen = guard.at_end()
+    assert seen is not None
+    assert "fell from 1.8 to 0, with a loss of 0.300" in str(seen)
+    assert guard.at_end() is None
+    sound = CollapseGuard(MultiSimilarityLoss(), WINDOW)
+    assert feed(sound, [(0.3, 1.8)] * 6) == []
+    assert sound.at_end() is None
+    sound.refuse_end("train", "train")
+
+
+def test_a_training_that_ends_in_collapse_is_not_done_however_often_it_is_asked() -> None:
+    guard = CollapseGuard(MultiSimilarityLoss(), CollapseConfig(action="warn", window=4))
+    feed(guard, [(0.3, 1e-8)] * 4)
+    with pytest.raises(StoppedEarly, match=r"round 0: train is not done: .*; set train\.optimizer\.lr lower"):
+        guard.refuse_end("round 0: train", "train")
+    again = CollapseGuard(MultiSimilarityLoss(), CollapseConfig(action="warn", window=4))
+    again.load(json.loads(json.dumps(guard.state())))
+    assert again.summary() == {"collapses": 1}
+    with pytest.raises(StoppedEarly):
+        again.refuse_end("train", "train")
+    feed(again, [(0.3, 1.8)] * 4)  # it recovers
+    again.refuse_end("train", "train")
+    next_round = CollapseGuard(MultiSimilarityLoss(), CollapseConfig(window=4))
+    next_round.inherit(guard.state())
+    next_round.refuse_end("train", "train")
+
+
+@pytest.mark.parametrize(("step", "spread", "kept"), [(0, 1.8, False), (4, 1.8, True), (4, 1e-8, False)])
+def test_going_back_to_the_beginning_leaves_nothing_that_was_learned(
+    step: int, spread: float, *, kept: bool
+) -> None:
+    guard = CollapseGuard(MultiSimilarityLoss(), WINDOW)
+    feed(guard, [(0.3, spread)] * 4 + [(0.3, 1e-8)] * 4)
+    guard.go_back({}, step)
+    assert guard.ended is not kept
+
+
+def test_one_collapse_after_another_is_said_ever_more_seldom() -> None:
+    guard = CollapseGuard(MultiSimilarityLoss(), CollapseConfig(action="warn", window=1))
+    said = []
+    for step in range(1, 41):
+        assert feed(guard, [(0.3, 0.0)], step) == [step]
+        said += [step] * guard.speaks
+    assert said == [1, 2, 4, 8, 16, 32]
+
+
+def test_a_state_of_a_guard_that_watched_nothing_is_a_beginning() -> None:
+    guard = CollapseGuard(
+        MultiSimilarityLoss(), WINDOW
+    )  # until 0.2 there was nothing to watch of such a loss
+    guard.load({})
+    assert feed(guard, [(0.3, 1.8)] * 4 + [(0.3, 0.0)] * 4) == [8]
 
 
 def test_the_words_hold_the_numbers() -> None:
@@ -227,6 +331,6 @@ def test_distances_reached_after_the_sound_weights_are_forgotten() -> None:
     assert feed(guard, near_one_point) == []
     early = guard.state()
     assert feed(guard, [(0.2, 1.8)] * 4 + near_one_point, 5) == [12]
-    guard.go_back(early)
+    guard.go_back(early, 4)
     guard.soften(12)
     assert feed(guard, near_one_point, 13) == []

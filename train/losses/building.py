@@ -114,6 +114,16 @@ def check_loss(
     _check(_parse(expression, setting), expression, renamed_arguments(arguments, setting), setting)
 
 
+def pair_losses_of(expression: str, setting: str = "train.loss") -> tuple[str, ...]:
+    """The losses of an expression that learn from two images of an identity in one batch, and from nothing else.
+
+    >>> pair_losses_of("batch_ohnm + 0.5*arcface"), pair_losses_of("xbm:batch_ohnm + python:mine:loss")
+    (('batch_ohnm',), ())
+    """
+    terms = _parse(expression, setting)
+    return tuple(term.name for term in terms if term.row and not term.row.needs_classes and not term.memory)
+
+
 def check_pretraining_loss(expression: str, arguments: Mapping[str, Mapping[str, Any]]) -> None:
     """Refuse what `build_pretraining_loss` would refuse, without building it and without torch.
 

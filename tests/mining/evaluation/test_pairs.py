@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from subspace.mining.errors import InputError
+from subspace.mining.evaluation.identification import rank_k_rates
+from subspace.mining.evaluation.mated_probes import MatedProbes
 from subspace.mining.evaluation.pairs import EvaluationPairs, evaluation_pairs
 
 images = st.lists(st.tuples(st.integers(0, 5), st.integers(-1, 2)), min_size=1, max_size=24)
@@ -85,3 +87,45 @@ def test_wrong_input_is_told_in_one_line() -> None:
         evaluation_pairs(identity_id, None, probes_per_identity=0, seed=0)
     with pytest.raises(InputError, match="one entry per image"):
         evaluation_pairs(identity_id, identity_id[1:], probes_per_identity=None, seed=0)
+
+
+@given(images, st.data())
+def test_no_image_is_compared_with_itself(rows: list[tuple[int, int]], data: st.DataObject) -> None:
+    identity, group = (np.array(column) for column in zip(*rows, strict=True))
+    file = np.array(data.draw(st.lists(st.integers(0, 4), min_size=len(rows), max_size=len(rows))))
+    distinct: dict[tuple[int, int], int] = {}
+    for place, key in enumerate(zip(identity.tolist(), file.tolist(), strict=True)):
+        distinct.setdefault(key, place)
+    kept = np.array(sorted(distinct.values()))
+    try:
+        alone = evaluation_pairs(identity[kept], group[kept], probes_per_identity=2, seed=1)
+    except InputError:
+        with pytest.raises(InputError, match="two images"):
+            evaluation_pairs(identity, group, probes_per_identity=2, seed=1, file=file)
+        return
+    pairs = evaluation_pairs(identity, group, probes_per_identity=2, seed=1, file=file)
+    for name in vars(pairs):  # as if the second listing of an image were not there
+        np.testing.assert_array_equal(getattr(pairs, name), kept[getattr(alone, name)])
+    all_differ = evaluation_pairs(
+        identity[kept], group[kept], probes_per_identity=2, seed=1, file=np.arange(len(kept))
+    )
+    assert_same(all_differ, alone)
+
+
+def test_images_listed_twice_leave_noise_at_chance() -> None:
+    rng = np.random.default_rng(0)
+    file = np.arange(300)  # 100 identities of 3 images
+    listed = np.append(file, file[::3])  # and the first of each once more
+    identity = listed // 3
+    noise = rng.standard_normal((300, 32))
+    noise /= np.linalg.norm(noise, axis=1, keepdims=True)
+    rank_1 = {}
+    for name, known in (("as listed", None), ("by file", listed)):
+        pairs = evaluation_pairs(identity, None, probes_per_identity=4, seed=0, file=known)
+        rows = noise[listed]
+        mated = MatedProbes.match(
+            rows[pairs.gallery], identity[pairs.gallery], rows[pairs.probe], identity[pairs.probe]
+        )
+        rank_1[name] = rank_k_rates(mated, ks=(1,), bootstrap=10)[0].value
+    assert rank_1["as listed"] > 0.1  # an image finds itself
+    assert rank_1["by file"] < 0.03

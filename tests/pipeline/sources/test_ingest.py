@@ -33,7 +33,7 @@ from subspace.pipeline.rows.manifest_writer import quarantine_path
 from subspace.pipeline.sources.image_spool import ImageSpool
 from subspace.pipeline.sources.ingest import IngestSummary, ingest_images
 from subspace.pipeline.sources.options import IngestOptions
-from subspace.pipeline.sources.splits import SPLITS, canonical_split, draw_splits
+from subspace.pipeline.sources.splits import SPLITS, canonical_split, draw_splits, with_pairs
 
 Rows = list[dict[str, Any]]
 NO_TEST = IngestOptions(test_fraction=0)
@@ -677,14 +677,14 @@ def test_draw_splits_by_its_definition(
     images: list[int], test: float, val: float, pretrain: float, seed: int
 ) -> None:
     images_I = np.array(images)
-    split_I = draw_splits(images_I, test=test, val=val, pretrain=pretrain, seed=seed)
+    split_I = draw_splits(images_I >= 2, test=test, val=val, pretrain=pretrain, seed=seed)
     sizes = {name: int((split_I == code).sum()) for code, name in enumerate(SPLITS)}
     pairable = int((images_I >= 2).sum())
     assert sizes["test"] == min(round(test * len(images)), pairable)
     assert sizes["val"] == min(round(val * len(images)), pairable - sizes["test"])
     assert sizes["pretrain"] == round(pretrain * (sizes["train"] + sizes["pretrain"]))
     assert not np.any(images_I[np.isin(split_I, [SPLITS.index("val"), SPLITS.index("test")])] < 2)
-    again = draw_splits(images_I, test=test, val=0, pretrain=0, seed=seed)
+    again = draw_splits(images_I >= 2, test=test, val=0, pretrain=0, seed=seed)
     assert np.array_equal(again == SPLITS.index("test"), split_I == SPLITS.index("test"))
 
 
@@ -779,3 +779,49 @@ def test_a_bad_image_inside_a_file_is_found_by_its_place(tmp_path: Path) -> None
     ingest_images(tmp_path / "l.csv", tmp_path / "m.parquet", options)
     listed = read_parquet(quarantine_path(tmp_path / "m.parquet"), QUARANTINE)
     assert listed["reason"].to_pylist() == ["zero bytes, at byte 4"]
+
+
+@given(
+    rows=st.lists(
+        st.tuples(st.integers(0, 4), st.sampled_from([None, "", "a", "b"]), st.booleans()), max_size=25
+    )
+)
+def test_a_pair_is_two_kept_images_of_different_groups(rows: list[tuple[int, str | None, bool]]) -> None:
+    identity, group, keep = zip(*rows, strict=True) if rows else ((), (), ())
+    table = pa.table(
+        {
+            "identity_id": pa.array(identity, pa.int32()),
+            "group": pa.array(group, pa.large_string()),
+            "keep": pa.array(keep, pa.bool_()),
+        }
+    )
+
+    def slow(number: int, *, by_group: bool) -> bool:
+        mine = [name for other, name, kept in rows if other == number and kept]
+        pairs = itertools.combinations(mine, 2)
+        return any(not by_group or not a or not b or a != b for a, b in pairs)
+
+    assert with_pairs(table, 5).tolist() == [slow(number, by_group=True) for number in range(5)]
+    plain = table.drop_columns(["group"])
+    assert with_pairs(plain, 5).tolist() == [slow(number, by_group=False) for number in range(5)]
+
+
+def test_test_identities_are_drawn_from_those_with_images_of_two_groups(tmp_path: Path) -> None:
+    identity = [name for name in "abcdefgh" for _ in range(3)]
+    camera = [f"{name}{shot if name in 'ab' else 0}" for name in "abcdefgh" for shot in range(3)]
+    paths = [f"{number}.png" for number in range(24)]
+    source = write_table(
+        tmp_path / "l.parquet",
+        identity=identity,
+        path=paths,
+        group=camera,
+        image=[b"x%d" % n for n in range(24)],
+    )
+    out = tmp_path / "m.parquet"
+    summary = ingest_images(source, out, IngestOptions(test_fraction=0.5))
+    held = {row["identity"] for row in pq.read_table(out).to_pylist() if row["split"] == "test"}
+    assert held == {"a", "b"}
+    assert any(
+        "test has 2 of 4 identities, for want of any with two images of different groups" in note
+        for note in summary.notes
+    )

@@ -135,3 +135,47 @@ def test_the_fingerprint_has_metrics_only_where_they_are_named() -> None:
     assert fields == HeldOut.test(config).fields | {"eval.metrics": ["Rank-1", "coverage@P=0.95"]}
     fields = HeldOut.test(config_of(Path("m.parquet"), eval={"flip": True})).fields
     assert fields == HeldOut.test(config).fields | {"eval.flip": True}
+
+
+def changed(manifest: Path, path: Path, name: str, values: list[Any]) -> Manifest:
+    """The manifest with another column of this name."""
+    table = pq.read_table(manifest)
+    place = table.schema.get_field_index(name)
+    kind = table.schema.field(name)
+    table = table.set_column(
+        place, kind, pa.array(values, kind.type if name == "image" else None).cast(kind.type)
+    )
+    write_parquet(path, MANIFEST, table, "f" * 32)
+    return Manifest.open(path)
+
+
+def test_groups_that_leave_no_pair_are_named_and_can_be_ignored(small_manifest: Path, tmp_path: Path) -> None:
+    path = tmp_path / "one-group.parquet"
+    names = pq.read_table(small_manifest, columns=["identity"])["identity"].to_pylist()
+    manifest = changed(small_manifest, path, "group", names)
+    assert HeldOut.test(config_of(path)).problem(manifest) == (
+        f"{path}, data.test_splits=test: no identity has images of two groups (its column 'group'), and only such make "
+        "pairs; ingest without that column (--no-group-column), or set eval.ignore_groups=true"
+    )
+    assert "validation.ignore_groups=true" in (HeldOut.validation(config_of(path)).problem(manifest) or "")
+    ignoring = HeldOut.test(config_of(path, eval={"ignore_groups": True}))
+    assert len(ignoring.choose_images(manifest)[0]) == 16
+    assert ignoring.fields["eval.ignore_groups"] is True
+    assert "eval.ignore_groups" not in HeldOut.test(config_of(path)).fields
+
+
+def test_an_image_that_is_listed_again_is_no_pair(small_manifest: Path, tmp_path: Path) -> None:
+    table = pq.read_table(small_manifest)
+    images, identity = table["image"].to_pylist(), table["identity"].to_pylist()
+    tests = [row for row, split in enumerate(table["split"].to_pylist()) if split == "test"]
+    alone = identity[tests[0]]
+    for row in tests:  # all images of one identity are its first; of the others the second is
+        first = next(other for other in tests if identity[other] == identity[row])
+        if identity[row] == alone or row == first + 1:
+            images[row] = images[first]
+    path = tmp_path / "repeated.parquet"
+    manifest = changed(small_manifest, path, "image", images)
+    chosen = HeldOut.test(config_of(path, eval={"ignore_groups": True})).choose(manifest)
+    assert (len(chosen.gallery), chosen.unpaired) == (15, 1)
+    shown = {int(manifest.identity_id[image]): images[image] for image in chosen.gallery}
+    assert all(images[image] != shown[int(manifest.identity_id[image])] for image in chosen.probe)

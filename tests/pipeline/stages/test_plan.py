@@ -10,11 +10,18 @@ import shutil
 from collections import Counter
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import QUICK, subspace
+
+from subspace.mining.errors import InputError
+from subspace.mining.planning.settings import PlanConfig
+from subspace.pipeline.configuration.config_file import parse_config
+from subspace.pipeline.stages.plan import refuse_unpaired, refuse_unpaired_plan
 
 
 @pytest.fixture(scope="module")
@@ -136,3 +143,47 @@ def test_an_identity_without_a_mean_is_in_no_batch(damaged: Path, tmp_path: Path
     planned = pq.read_table(run / "round-000" / "plan")["identity_ids"].combine_chunks().flatten()
     assert len(known) == 47
     assert set(planned.to_pylist()) <= set(known)
+
+
+@pytest.mark.parametrize(
+    ("loss", "plan", "images", "line"),
+    [
+        ("batch_ohnm", {"K": 1}, [2, 3], "but plan.K=1: set it to 2 or more"),
+        ("batch_ohnm + arcface", {"max_images": 1}, [2, 3], "but plan.max_images=1: set it to 2 or more"),
+        ("multi_similarity", {}, [1, 1], "each of the 2 identities has one: .*plan.singletons=augment"),
+        ("multi_similarity", {}, [1, 2], None),
+        ("multi_similarity", {"singletons": "augment"}, [1, 1], None),
+        ("arcface", {"K": 1}, [1, 1], None),
+        ("xbm:contrastive", {"K": 1}, [2, 2], None),
+        ("pml:TripletMarginLoss", {"K": 1}, [2, 2], None),
+    ],
+)
+def test_a_plan_without_a_positive_pair_is_refused_for_losses_that_need_one(
+    loss: str, plan: dict[str, Any], images: list[int], line: str | None
+) -> None:
+    config = parse_config({"manifest": "m.parquet", "plan": plan}, [], "test")
+    config = config.model_copy(update={"train": config.train.model_copy(update={"loss": loss})})
+    if line is None:
+        refuse_unpaired_plan(config, np.array(images))
+        return
+    with pytest.raises(InputError, match=line):
+        refuse_unpaired_plan(config, np.array(images))
+    with pytest.raises(InputError, match=r"pretrain\.loss=softmax \+ batch_hard .* pretrain\.K=1"):
+        refuse_unpaired(
+            "pretrain", "pretrain.loss", "softmax + batch_hard", np.array(images), PlanConfig(K=1)
+        )
+
+
+def test_a_plan_for_a_class_loss_does_not_serve_a_loss_over_pairs(run_on_files: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(run_on_files, tmp_path / "run")
+    refused = subspace("plan", run, "plan.K=1", "--force")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "set it to 2 or more, or train.loss to a loss over classes" in refused.stderr
+    done = subspace("plan", run, "plan.K=1", "train.loss=softmax", "--force", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["summary"]["paired_batches"] == 0
+    refused = subspace("train", run, "train.loss=batch_ohnm")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert (
+        "holds two images of an identity, and train.loss=batch_ohnm learns from such alone" in refused.stderr
+    )

@@ -70,8 +70,15 @@ def test_the_collapse_is_real_and_softening_recovers_it(
 ) -> None:
     begin(folder, "warned", small_manifest, "train.collapse.action=warn")
     warned = subspace("run", "warned", cwd=folder)
-    assert warned.returncode == 0, warned.stderr
+    assert warned.returncode == 4, warned.stderr
     assert len(said(warned)) >= 2
+    last = warned.stderr.splitlines()[-1]
+    assert "round-000/train is not done: its embeddings collapsed" in last
+    again = subspace("run", "warned", cwd=folder)
+    assert (again.returncode, again.stderr.splitlines()[-1]) == (4, last)
+    as_it_is = subspace("train", "warned", "train.collapse.action=off", "--json", cwd=folder)
+    assert as_it_is.returncode == 0, as_it_is.stderr
+    assert json.loads(as_it_is.stdout)["summary"]["collapses"] >= 2
     at_step_100 = lines(folder / "warned")[9]
     assert at_step_100["step"] == 99
     assert at_step_100["d_all"] < 0.1
@@ -95,6 +102,47 @@ def test_stopped_it_exits_4_and_goes_on_softened(folder: Path, small_manifest: P
     done = subspace("run", "stopped", "train.collapse.action=soften", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert lines(folder / "stopped")[-1]["d_all"] > 1
+
+
+BLIND_NETWORK = """
+from torch import nn
+
+class Blind(nn.Module):
+    input_size, embedding_size = 32, 32
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3 * 32 * 32, 32)
+        nn.init.zeros_(self.linear.weight)
+
+    def forward(self, images):
+        return self.linear(images.flatten(1) * 0)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["multi_similarity", "batch_ohnm", "softmax"])
+def test_a_network_that_tells_nothing_apart_is_never_trained(
+    folder: Path, small_manifest: Path, loss: str
+) -> None:
+    (folder / "blind_network.py").write_text(BLIND_NETWORK)
+    settings = [
+        "pretrain.steps=0",
+        "rounds=1",
+        "plan.steps=12",
+        f"train.loss={loss}",
+        "train.collapse.window=3",
+    ]
+    done = subspace(
+        "init", loss, "--manifest", small_manifest, "--model", "python:blind_network:Blind", *QUICK, *settings,
+        cwd=folder,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    done = subspace("run", loss, cwd=folder)
+    assert done.returncode == 4, done.stderr
+    assert "the embeddings are one point" in done.stdout
+    assert done.stderr.count("\n") == 1
+    assert not (folder / loss / "round-000" / "done" / "train.json").exists()
 
 
 @pytest.mark.slow
