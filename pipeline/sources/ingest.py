@@ -25,7 +25,7 @@ from ..rows.row_order import RowOrder
 from ..rows.row_scratch import RowScratch
 from .bad_images import file_sizes
 from .image_spool import ImageSpool
-from .listing import Listing, junk_note, named, not_junk, refusal, refuse_blank
+from .listing import JunkCount, Listing, named, refusal, refuse_blank
 from .options import IngestOptions
 from .readers import Reader, read_sources
 from .row_selection import RowSelection
@@ -124,17 +124,18 @@ def _read(
     sources: Sequence[Path], listing: Listing, options: IngestOptions, said: list[str], *, inline: bool
 ) -> Iterator[pa.Table]:
     """The rows that were listed, without those of nobody; each has an identity. What was left out is `said`."""
-    source, seen, kept = named(sources), 0, 0
+    source, seen, kept, nobody = named(sources), 0, 0, JunkCount(options)
     for rows in listing.tables():
-        refuse_blank(source, rows, seen)
+        refuse_blank(source, rows, seen, options)
         seen += rows.num_rows
         if not inline:  # readers of images inside a source leave out those of junk themselves
-            rows = rows.filter(not_junk(rows["identity"], options))
+            rows = rows.filter(nobody.others(rows["identity"]))
         if options.redraw_splits and "split" in rows.column_names:
             rows = rows.drop_columns(["split"])
         kept += rows.num_rows
         yield rows
-    said += junk_note(seen - kept, options)
+    said += nobody.notes()
+    said += [note for later in listing.later for note in later()]
     if len(listing.refused) and options.on_bad_image == "fail":
         raise refusal(sources, listing.refused, kept)
     if not kept:

@@ -1,6 +1,6 @@
 """Tables as pandas, polars, DuckDB, Hugging Face datasets and OML write them.
 
-Covers pipeline/sources/columns.py, pipeline/sources/label_text.py and pipeline/sources/image_list.py too; test_ingest.py has more of
+Covers pipeline/tables/columns.py, pipeline/tables/label_text.py and pipeline/sources/image_list.py too; test_ingest.py has more of
 pipeline/sources/table.py.
 """
 
@@ -23,8 +23,8 @@ from subspace.mining.parquet_tables import read_parquet
 from subspace.mining.schemas import MANIFEST, QUARANTINE
 from subspace.pipeline.rows.manifest_writer import quarantine_path
 from subspace.pipeline.sources.ingest import ingest_images
-from subspace.pipeline.sources.label_text import flag_column, text_column, whole_numbers
 from subspace.pipeline.sources.options import IngestOptions
+from subspace.pipeline.tables.label_text import flag_column, text_column, whole_numbers
 from subspace.train import ImageStore
 from subspace.train.data.image_input import ImageInput
 
