@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -53,16 +54,9 @@ def list_csv(sources: Sequence[Path], options: SourceOptions, spool: ImageSpool,
     listings = []
     for file in files:
         rows = file.rows(numbers=form != "text")
-        listings.append(
-            Listing(
-                streamed(next(rows).schema, rows),
-                file.columns.reading(),
-                notes,
-                later=(file.said,),
-                guessed=file.columns.guessed,
-                unused=file.columns.unused,
-            )  # fmt: skip
-        )
+        columns, stream = file.columns, streamed(next(rows).schema, rows)
+        listing = Listing(stream, columns.reading(), notes, guessed=columns.guessed, unused=columns.unused)
+        listings.append(replace(listing, later=(file.said,)))
     return joined(sources, listings)
 
 
@@ -81,7 +75,7 @@ class _Csv:
             self.columns = columns = Columns.find(names, options, source)
         except InputError as error:
             problem = header_problem(names, self._delimiter)
-            raise InputError(f"{error}; {problem}") from error if problem else error
+            raise InputError(f"{error}; {problem}" if problem else str(error)) from error
         self.label = columns.names["identity"]
         self._types |= {name: pa.large_string() for name in columns.in_use}
         if columns.boxes and len(columns.boxes.names) > 1:
@@ -219,10 +213,8 @@ def list_parquet(source: Path, options: SourceOptions, spool: ImageSpool, progre
             f"{in_words(source)} holds no image in '{image}', where all is null; '{path}' may say where they lie: "
             f"--path-column {path}"
         )
-    return Listing(
-        pa.concat_tables(listed), reading, tuple(nobody.notes()), counted=True,
-        guessed=columns.guessed, unused=columns.unused,
-    )  # fmt: skip
+    listing = Listing(pa.concat_tables(listed), reading, tuple(nobody.notes()), counted=True)
+    return replace(listing, guessed=columns.guessed, unused=columns.unused)
 
 
 def _image_column(schema: pa.Schema, options: SourceOptions, source: Path) -> str:

@@ -109,7 +109,7 @@ def find_boxes(names: Sequence[str], options: ColumnOptions, called: str) -> Box
             f"{called} has a part of a box, without {', '.join(missing)}; give all of {', '.join(BOX)}, or take images whole "
             "(--no-box-columns)"
         )
-    lists = [name for name in names if re.sub(r"[^a-z]", "", name.lower()) in _LISTS]
+    lists = box_like(names)
     if not lists:
         return None
     if options.box_format is None:
@@ -118,6 +118,19 @@ def find_boxes(names: Sequence[str], options: ColumnOptions, called: str) -> Box
             "with --box-format xyxy or xywh, or take images whole (--no-box-columns)"
         )
     return BoxColumns((lists[0],), options.box_format)
+
+
+def box_like(names: Sequence[str]) -> tuple[str, ...]:
+    """Those of `names` that would be a box in a table, whatever their numbers are.
+
+    Example:
+        >>> box_like(["who", "x1", "y1", "x2", "y2"]), box_like(["bbox"]), box_like(["who"])
+        (('x1', 'y1', 'x2', 'y2'), ('bbox',), ())
+    """
+    plain = {_plain(name): name for name in reversed(names)}
+    four = next((wanted for _, wanted in _FORMS if all(name in plain for name in wanted)), ())
+    lists = [name for name in names if re.sub(r"[^a-z]", "", name.lower()) in _LISTS]
+    return tuple(plain[name] for name in four) or tuple(lists[:1])
 
 
 def _plain(name: str) -> str:
