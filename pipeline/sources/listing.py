@@ -141,11 +141,14 @@ class JunkCount:
 
     def __init__(self, options: SourceOptions) -> None:
         self._junk = pa.array(options.junk, pa.large_string())
+        self._blank = "" in options.junk
         self._counts: Counter[str] = Counter()
 
     def others(self, identity: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
         """Whether each identity is somebody."""
         nobody = pc.is_in(identity, value_set=self._junk)
+        if self._blank:
+            nobody = pc.or_(nobody, pc.equal(pc.utf8_trim_whitespace(identity), ""))
         if pc.any(nobody, min_count=0).as_py():
             for found in identity.filter(nobody).value_counts().to_pylist():
                 self._counts[found["values"]] += found["counts"]
@@ -155,7 +158,7 @@ class JunkCount:
         """What is said of the images of nobody."""
         if not self._counts:
             return []
-        names = ", ".join(name or "empty" for name in sorted(self._counts))
+        names = ", ".join(name.strip() or "empty" for name in sorted(self._counts))
         return [f"{self._counts.total():,} images of nobody left out (identity {names}; --junk changes that)"]
 
 
@@ -163,12 +166,11 @@ def refuse_blank(source: str, rows: pa.Table, before: int, options: SourceOption
     """Refuse a row without an identity, by its number in the source: `before` came before these rows.
 
     Raises:
-        InputError: an identity is empty and not among `options.junk`, or blank.
+        InputError: an identity is empty or blank, unless `options.junk` has an empty one.
     """
-    text = pc.utf8_trim_whitespace(rows["identity"])
-    blank = pc.index(pc.equal(text, ""), True).as_py()
-    if blank >= 0 and "" in options.junk:
-        blank = pc.index(pc.and_(pc.equal(text, ""), pc.not_equal(rows["identity"], "")), True).as_py()
+    if "" in options.junk:
+        return
+    blank = pc.index(pc.equal(pc.utf8_trim_whitespace(rows["identity"]), ""), True).as_py()
     if blank >= 0:
         uri = rows["uri"][blank].as_py() if "uri" in rows.column_names else ""
         row = f"row {before + blank + 1:,}" + (f" ({uri})" if uri else "")

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...mining.errors import InputError
-from .columns import IDENTITY_NAMES
+from .columns import IDENTITY_NAMES, PATH_NAMES
 
 
 class ColumnDoubts:
@@ -25,7 +25,11 @@ class ColumnDoubts:
     """
 
     def __init__(self, source: str, guessed: Mapping[str, str], unused: Sequence[str]) -> None:
-        self._source, self._guessed, self._unused = source, guessed, unused
+        self._source, self._guessed, self._unused = (
+            source,
+            guessed,
+            [name for name in unused if name.lower() not in PATH_NAMES],
+        )
         self._identities = self._single = self._paired = 0
         self._grouped = False
 
@@ -85,6 +89,6 @@ class ColumnDoubts:
         if name is None:
             return [problem]
         raise InputError(
-            f"{self._source}: column '{name}' is taken as the group, {problem}; leave it aside with --no-group-column, or "
+            f"{self._source}: column '{name}' is taken as the group, and {problem}; leave it aside with --no-group-column, or "
             f"keep it with --group-column {name}"
         )

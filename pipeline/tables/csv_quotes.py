@@ -86,7 +86,7 @@ class QuoteCheck:
     def _finish(self) -> None:
         if self._held or self._last not in (_NEWLINE, _RETURN):
             held, self._held = self._held, b""
-            self._check(held.rstrip(b"\r") + b"\n", final=True)
+            self._check(held if held.endswith(b"\r") else held + b"\n", final=True)
         if self._inside:
             raise self._error(self._opened, "the quote there never closes; close or remove it")
 
