@@ -87,7 +87,9 @@ class _Csv:
 
     def parsed(self, names: Sequence[str] = ()) -> Iterator[pa.Table]:
         """The columns of those names (none: all in use), as they are parsed; first of all a table without rows."""
-        read = csv.ReadOptions(block_size=1 << 24 if self._types else 1 << 20)  # at first only the header counts
+        read = csv.ReadOptions(
+            block_size=1 << 24 if self._types else 1 << 20
+        )  # at first only the header counts
         parse = csv.ParseOptions(delimiter=self._delimiter, newlines_in_values=True)
         convert = csv.ConvertOptions(include_columns=names or list(self._types), column_types=self._types)
         rows = 0

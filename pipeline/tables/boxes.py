@@ -121,7 +121,7 @@ def find_boxes(names: Sequence[str], options: ColumnOptions, called: str) -> Box
 
 
 def box_like(names: Sequence[str]) -> tuple[str, ...]:
-    """Those of `names` that would be a box in a table, whatever their numbers are.
+    """Columns among `names` that would be a box in a table, whatever their numbers are.
 
     Example:
         >>> box_like(["who", "x1", "y1", "x2", "y2"]), box_like(["bbox"]), box_like(["who"])
