@@ -183,7 +183,8 @@ class QuoteCheck:
     def _ends_field(self, text: np.ndarray) -> np.ndarray:
         return (text == self._delimiter) | (text == _NEWLINE) | (text == _RETURN)
 
-    def _line(self, ends: np.ndarray, place: np.integer[Any]) -> int:
+    def _line(self, ends: np.ndarray, place: Any) -> int:
+        """The line of a place among those that are checked."""
         return self._ends + 1 + int(np.searchsorted(ends, place))
 
     def _error(self, line: int, problem: str) -> InputError:
