@@ -35,9 +35,35 @@ def ingest(
     split_column: Annotated[
         str | None, typer.Option(help="Column with train, pretrain, val or test.")
     ] = None,
+    no_split_column: Annotated[
+        bool, typer.Option("--no-split-column", help="No column says the split, whatever its name.")
+    ] = False,
+    split_map: Annotated[
+        str | None, typer.Option(help="Splits by the source's names for them: 0=train,1=val,2=test.")
+    ] = None,
     group_column: Annotated[
         str | None, typer.Option(help="Column with what a test pair must not share: camera, album, typeface.")
     ] = None,
+    no_group_column: Annotated[
+        bool, typer.Option("--no-group-column", help="No column says the group, whatever its name.")
+    ] = False,
+    box_columns: Annotated[
+        str | None, typer.Option(help="Four columns of a box by commas, or one of lists of four numbers.")
+    ] = None,
+    box_format: Annotated[
+        str | None,
+        typer.Option(help="Numbers of a box: xyxy (left, top, right, bottom) or xywh (width, height last)."),
+    ] = None,
+    no_box_columns: Annotated[
+        bool, typer.Option("--no-box-columns", help="Take images whole, whatever columns of boxes there are.")
+    ] = False,
+    delimiter: Annotated[
+        str | None, typer.Option(help="Between the columns of a CSV: a character such as ';', or tab.")
+    ] = None,
+    newlines_in_values: Annotated[
+        bool,
+        typer.Option("--newlines-in-values", help="Quoted values of a CSV may run over any number of lines."),
+    ] = False,
     label_regex: Annotated[
         str | None,
         typer.Option(
@@ -57,7 +83,8 @@ def ingest(
         Path | None, typer.Option(help="Labels of a .npy of images; NAME_labels.npy by default.")
     ] = None,
     junk: Annotated[
-        list[str] | None, typer.Option(help="Identity to leave out, any number of times; -1 by default.")
+        list[str] | None,
+        typer.Option(help="Identity to leave out, any number of times; -1, nan, None and null by default."),
     ] = None,
     merge: Annotated[
         bool, typer.Option("--merge", help="The sources are manifests: join them; splits are kept.")
@@ -93,19 +120,27 @@ def ingest(
     from ..console import Console
     from ..manifests.merge import merge_manifests
     from ..sources.ingest import ingest_images
-    from ..sources.options import IngestOptions
+    from ..sources.options import JUNK, IngestOptions
 
     options = IngestOptions(
         root=root,
         identity_column=identity_column,
         path_column=path_column,
         split_column=split_column,
+        no_split_column=no_split_column,
+        split_map=split_map,
         group_column=group_column,
+        no_group_column=no_group_column,
+        box_columns=box_columns,
+        box_format=box_format,  # pyright: ignore[reportArgumentType]  # checked there
+        no_box_columns=no_box_columns,
+        delimiter=delimiter,
+        newlines_in_values=newlines_in_values,
         label_regex=label_regex,
         label_key=label_key,
         image_key=image_key,
         labels=labels,
-        junk=tuple(junk or ("-1",)),
+        junk=tuple(junk or JUNK),
         redraw_splits=redraw_splits,
         test_fraction=test_fraction,
         val_fraction=val_fraction,

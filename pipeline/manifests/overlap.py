@@ -23,10 +23,10 @@ from ...mining.remote import in_words
 from ..console import aligned
 from ..rows.output_table import check_output
 from ..sources.bad_images import file_sizes
-from ..sources.columns import BOX
 from ..sources.ingest import NO_BARS, Bars
 from ..sources.places import placed_from
 from ..sources.splits import TRAINING
+from ..tables.boxes import BOX
 
 _AT_ONCE, _THREADS = 256, 4
 KIND = "overlap"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,6 @@ from ...mining.errors import InputError
 from ...mining.manifest import Manifest
 from ..configuration.config import RunConfig
 from ..learning_rate.families import SEARCHED_RATES, family_of
-
-HELD_OUT = ("test", "val", "query", "gallery")
-"""Splits that are never trained on unless the settings say so."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +94,13 @@ def choices_for(
 def _choices_of_splits(config: RunConfig, given: Set[str], manifest: Manifest) -> Iterator[Choice]:
     there, data = manifest.splits, config.data
     train = tuple(name for name in data.train_splits if name in there)
-    train = train or tuple(name for name in there if name not in HELD_OUT)
     if "data.train_splits" in given:
         train = data.train_splits
     elif not train:
-        raise InputError(f"{manifest.path} has nothing to train on: all its images are in {', '.join(there)}")
+        raise InputError(
+            f"{manifest.path} has no image in data.train_splits ({', '.join(data.train_splits)}): {splits_in_words(manifest, there)}; "
+            f"name those to train on, as in data.train_splits=[{there[0] if there else 'NAME'}], or ingest with --split-map"
+        )
     pretrain = tuple(name for name in data.pretrain_splits if name in there) or train
     distractors = tuple(name for name in data.distractor_splits if name in there)
     for setting, value, before in (
@@ -114,6 +113,24 @@ def _choices_of_splits(config: RunConfig, given: Set[str], manifest: Manifest) -
             yield Choice(
                 setting, list(value), list(before), f"the manifest has no split {' and '.join(missing)}"
             )
+
+
+def splits_in_words(manifest: Manifest, splits: Sequence[str]) -> str:
+    """How many images each of `splits` has: "fold0 has 1,200 images, fold1 has 300"."""
+    return ", ".join(f"{name} has {int(manifest.in_splits([name]).sum()):,} images" for name in splits)
+
+
+def unused_splits(config: RunConfig, manifest: Manifest) -> list[str]:
+    """Splits of the manifest that no setting names, so that nothing is done with them."""
+    data = config.data
+    used = {
+        *data.train_splits,
+        *data.pretrain_splits,
+        *data.test_splits,
+        *data.val_splits,
+        *data.distractor_splits,
+    }
+    return [name for name in manifest.splits if name not in used]
 
 
 def settings_of(choices: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from ..rounds import check_identities
 from ..run_directory import RunDirectory
 from ..schedulers.job_requests import check_requests
 from ..stages.held_out import HeldOut
-from .choices import Choice, choices_for, keys_of, settings_of
+from .choices import Choice, choices_for, keys_of, settings_of, splits_in_words, unused_splits
 from .known_recipes import Recipe, load_recipe
 from .network_facts import NetworkFacts, examine_network
 
@@ -188,8 +188,23 @@ def begin_run(
         len(images.image_id),
         _examined(HeldOut.validation(config), manifest),
         _examined(HeldOut.test(config), manifest),
-        [*facts.warnings, *_short_runs(config), *_one_subspace(config, len(images))],
+        [
+            *facts.warnings,
+            *_unused(config, manifest),
+            *_short_runs(config),
+            *_one_subspace(config, len(images)),
+        ],
     )
+
+
+def _unused(config: RunConfig, manifest: Manifest) -> list[str]:
+    """Splits that the settings leave aside."""
+    unused = unused_splits(config, manifest)
+    if not unused:
+        return []
+    return [
+        f"splits that no setting uses: {splits_in_words(manifest, unused)} (data.train_splits and its neighbours name them)"
+    ]
 
 
 def _short_runs(config: RunConfig) -> list[str]:

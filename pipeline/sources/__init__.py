@@ -12,12 +12,11 @@ record_io        InsightFace's .rec and .idx
 webdataset       WebDataset's tars
 tar_members      names and places of the files in a tar
 arrays           .npy and .npz of images and labels
-columns          which column of a table says what
-label_text       columns of other people's tables as text, whole numbers and flags
 ingest           any of these to one manifest, ordered by content
 places           where sources and images are: local, or behind a URL
 source_bytes     bytes of a local or remote file by slices
 remote_listing   folders and sizes of remote files
+split_names      what a source's names of splits mean here
 splits           who is trained on and who is held out
 bad_images       images that cannot be there, found from sizes alone
 row_selection    which rows go into the manifest

@@ -21,9 +21,9 @@ import pyarrow as pa
 
 from ...mining.errors import InputError
 from ...mining.remote import in_words, is_url, open_remote, url_of
+from ..tables.label_text import text_column
 from .image_spool import ImageSpool
-from .label_text import text_column
-from .listing import Listing, joined, junk_note, not_junk
+from .listing import JunkCount, Listing, joined
 from .options import SourceOptions, Track
 from .splits import SPLITS, canonical_split
 
@@ -174,7 +174,8 @@ def _taken(
             f"{in_words(source)}: labels {list(labels.shape)} are not one for each of {len(images):,} images"
         )
     identity = text_column(pa.chunked_array([_arrow(source, labels)]), f"{in_words(source)}: the label")
-    kept = np.flatnonzero(not_junk(identity, options).to_numpy())
+    nobody = JunkCount(options)
+    kept = np.flatnonzero(nobody.others(identity).to_numpy())
 
     def each() -> Iterator[int]:
         for begin in range(0, len(kept), _AT_ONCE):
@@ -185,7 +186,7 @@ def _taken(
     deque(progress(each()), maxlen=0)  # runs through them
     uri = pa.array((f"{called}[{at}]" for at in kept), _TEXT)
     rows = pa.table({"identity": identity.take(pa.array(kept)), "uri": uri})
-    notes = tuple(junk_note(len(images) - len(kept), options))
+    notes = tuple(nobody.notes())
     return Listing(rows, f"{what}; split: none; group: none", notes, counted=True)
 
 

@@ -14,8 +14,8 @@ from pyarrow import csv
 from ...mining.errors import InputError
 from ...mining.parquet_tables import DAMAGE
 from ...mining.remote import in_words
+from ..tables.label_text import text_column
 from .image_spool import ImageSpool
-from .label_text import text_column
 from .listing import Listing
 from .options import SourceOptions, Track
 from .places import folder_of, open_place, placed_from
@@ -72,4 +72,6 @@ def list_lst(source: Path, options: SourceOptions, spool: ImageSpool, progress: 
     reading = f"identity: {names[label]}; path: {names[path]} ({kind}); split: none; group: none"
     if others := [name for place, name in enumerate(names) if place not in (0, label, path)]:
         reading += f"; not used: {', '.join(others[:6])}{' and more' if len(others) > 6 else ''}"
-    return Listing(pa.table({"identity": identity, "uri": uri}), reading)
+    boxed = kind == "InsightFace" and len(names) >= 7
+    note = "boxes in fields 4 to 7 are not cut out: make a CSV with columns path, label, x_1, y_1, x_2, y_2 for that"
+    return Listing(pa.table({"identity": identity, "uri": uri}), reading, (note,) if boxed else ())

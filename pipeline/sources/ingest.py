@@ -23,14 +23,15 @@ from ..rows.manifest_writer import quarantine_path, write_manifest
 from ..rows.output_table import check_output
 from ..rows.row_order import RowOrder
 from ..rows.row_scratch import RowScratch
+from ..tables.column_doubts import ColumnDoubts
 from .bad_images import file_sizes
 from .image_spool import ImageSpool
-from .listing import Listing, junk_note, named, not_junk, refusal, refuse_blank
+from .listing import JunkCount, Listing, named, refusal, refuse_blank
 from .options import IngestOptions
 from .readers import Reader, read_sources
 from .row_selection import RowSelection
 from .shard_folder import all_shards_of
-from .splits import SPLITS, draw_splits
+from .splits import SPLITS, TRAINING, draw_splits
 
 Bars = Callable[[str, int | None, str], AbstractContextManager[Progress]]
 """Shows one kind of work: what, how much of it (None: unknown), in which unit."""
@@ -72,6 +73,7 @@ def make_manifest(
                     bar.update(rows.num_rows)
         images = spool.images()
         lengths = pc.binary_length(images)  # pyright: ignore[reportAttributeAccessIssue]
+        doubts = ColumnDoubts(source, listing.guessed, listing.unused)
         selection = RowSelection(source, listing.split_folders, refused, options, kept)
         with bars("check", order.rows, "images") as bar:
             repeats = 0
@@ -83,7 +85,9 @@ def make_manifest(
                     bar.update(rows.num_rows)
                 else:
                     rows = rows.append_column("size", [file_sizes(rows["uri"].chunk(0), bar.update)])
+                doubts.add(rows)
                 selection.add(names, rows)
+        said += doubts.notes()
         names, images_I, bad, more = selection.finish()
         if order.repeats:
             said.append(
@@ -94,6 +98,12 @@ def make_manifest(
             split_I = None
             splits = [SplitCount(name, *counts) for name, counts in selection.splits.items()]
             notes.append("splits are the source's own: no fraction is drawn (--redraw-splits does)")
+            if not {*TRAINING} & selection.splits.keys():
+                notes.append(
+                    f"nobody to train on: all images are in {' and '.join(sorted(selection.splits))}"
+                )
+            if "test" not in selection.splits:
+                notes.append("nobody to test on: give some the split test, or draw splits (--redraw-splits)")
         else:
             split_I, more = _draw(selection.paired, options, grouped="group" in selection.optional)
             splits, notes = _count(split_I, images_I), [*notes, *more]
@@ -124,17 +134,18 @@ def _read(
     sources: Sequence[Path], listing: Listing, options: IngestOptions, said: list[str], *, inline: bool
 ) -> Iterator[pa.Table]:
     """The rows that were listed, without those of nobody; each has an identity. What was left out is `said`."""
-    source, seen, kept = named(sources), 0, 0
+    source, seen, kept, nobody = named(sources), 0, 0, JunkCount(options)
     for rows in listing.tables():
-        refuse_blank(source, rows, seen)
+        refuse_blank(source, rows, seen, options)
         seen += rows.num_rows
         if not inline:  # readers of images inside a source leave out those of junk themselves
-            rows = rows.filter(not_junk(rows["identity"], options))
+            rows = rows.filter(nobody.others(rows["identity"]))
         if options.redraw_splits and "split" in rows.column_names:
             rows = rows.drop_columns(["split"])
         kept += rows.num_rows
         yield rows
-    said += junk_note(seen - kept, options)
+    said += nobody.notes()
+    said += [note for later in listing.later for note in later()]
     if len(listing.refused) and options.on_bad_image == "fail":
         raise refusal(sources, listing.refused, kept)
     if not kept:

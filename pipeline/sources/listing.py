@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -45,6 +46,13 @@ class Listing:
     """Whether splits are folders, of which none shares an identity with another."""
     counted: bool = False
     """Whether its reader showed progress over the images."""
+
+    later: tuple[Callable[[], Iterable[str]], ...] = ()
+    """What else there is to say once all rows were read."""
+    guessed: Mapping[str, str] = field(default_factory=dict)
+    """Columns of a table by their roles, which were taken by their customary names and not by an option."""
+    unused: tuple[str, ...] = ()
+    """Columns of a table that say nothing here."""
 
     def tables(self) -> Iterator[pa.Table]:
         """The rows, some at a time."""
@@ -122,31 +130,53 @@ def joined(sources: Sequence[Path], listings: Sequence[Listing]) -> Listing:
         refused=pa.concat_tables([listing.refused for listing in listings]),
         split_folders=any(listing.split_folders for listing in listings),
         counted=any(listing.counted for listing in listings),
+        later=tuple(later for listing in listings for later in listing.later),
+        guessed=first.guessed,
+        unused=first.unused,
     )
 
 
-def not_junk(identity: pa.Array | pa.ChunkedArray, options: SourceOptions) -> pa.Array | pa.ChunkedArray:
-    """Whether each identity is somebody, and none of `options.junk`."""
-    return pc.invert(pc.is_in(identity, value_set=pa.array(options.junk, pa.large_string())))
+class JunkCount:
+    """Tells identities that are somebody from those of `options.junk`, and counts these by name."""
+
+    def __init__(self, options: SourceOptions) -> None:
+        self._junk = pa.array(options.junk, pa.large_string())
+        self._blank = "" in options.junk
+        self._counts: Counter[str] = Counter()
+
+    def others(self, identity: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+        """Whether each identity is somebody."""
+        nobody = pc.is_in(identity, value_set=self._junk)
+        if self._blank:
+            nobody = pc.or_(nobody, pc.equal(pc.utf8_trim_whitespace(identity), ""))
+        if pc.any(nobody, min_count=0).as_py():
+            for found in identity.filter(nobody).value_counts().to_pylist():
+                self._counts[found["values"]] += found["counts"]
+        return pc.invert(nobody)
+
+    def notes(self) -> list[str]:
+        """What is said of the images of nobody."""
+        if not self._counts:
+            return []
+        names = ", ".join(name.strip() or "empty" for name in sorted(self._counts))
+        return [f"{self._counts.total():,} images of nobody left out (identity {names}; --junk changes that)"]
 
 
-def refuse_blank(source: str, rows: pa.Table, before: int) -> None:
+def refuse_blank(source: str, rows: pa.Table, before: int, options: SourceOptions) -> None:
     """Refuse a row without an identity, by its number in the source: `before` came before these rows.
 
     Raises:
-        InputError: an identity is empty or blank.
+        InputError: an identity is empty or blank, unless `options.junk` has an empty one.
     """
+    if "" in options.junk:
+        return
     blank = pc.index(pc.equal(pc.utf8_trim_whitespace(rows["identity"]), ""), True).as_py()
     if blank >= 0:
         uri = rows["uri"][blank].as_py() if "uri" in rows.column_names else ""
         row = f"row {before + blank + 1:,}" + (f" ({uri})" if uri else "")
-        raise InputError(f"{source}: {row} has an empty identity; name it, or leave the row out")
-
-
-def junk_note(count: int, options: SourceOptions) -> list[str]:
-    """What is said of so many images of junk."""
-    names = ", ".join(options.junk)
-    return [f"{count:,} images of nobody left out (identity {names}; --junk changes that)"] if count else []
+        raise InputError(
+            f"{source}: {row} has an empty identity; name it, or leave the row out (all such rows: --junk '')"
+        )
 
 
 _SPLIT_NAME = re.compile(

@@ -9,27 +9,31 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ...mining.errors import InputError
+from ..tables.column_options import ColumnOptions
+from ..tables.csv_header import delimiter_of
 
 OnBadImage = Literal["fail", "quarantine"]
+
+JUNK = ("-1", "nan", "NaN", "None", "null", "NULL", "<NA>")
+"""Identities that are nobody: -1 in Market-1501 and in Hugging Face data sets, the others where data frames, JSON and
+databases write as text that a value is missing."""
 
 Track = Callable[[Iterable[Any]], Iterable[Any]]
 """Wraps what a long loop runs over, one image after another, as `tqdm.tqdm` does; `iter` shows nothing."""
 
 
 @dataclass(frozen=True)
-class SourceOptions:
-    """Where things are in a source; a column that is None is found by its customary name."""
+class SourceOptions(ColumnOptions):
+    """Where things are in a source."""
 
     root: Path | None = None
     """Folder that relative image paths start from; the table's own folder when None."""
-    identity_column: str | None = None
-    """Column that says who is in the image: strings or integers."""
-    path_column: str | None = None
-    """Column of image paths; when given, it is preferred to images inside a Parquet file."""
-    split_column: str | None = None
-    """Column of split names; an empty one is train."""
-    group_column: str | None = None
-    """Column of what an evaluation pair must not share, such as a camera; empty where unknown."""
+    delimiter: str | None = None
+    """What is between the columns of a CSV: one character, or tab; a comma, in a TSV a tab, when None."""
+    newlines_in_values: bool = False
+    """Whether values of a CSV in quotes may run over any number of lines, in columns that are used too."""
+    split_map: str | None = None
+    """Splits by the names that the source has for them: 0=train,1=val,2=test."""
     label_regex: str | None = None
     """Pattern searched in the names of the files of a folder, with groups identity, group or split by name; in
     their paths below the folder where it has a slash."""
@@ -39,12 +43,15 @@ class SourceOptions:
     """WebDataset: ending of the images, such as jpg. Arrays and Parquet: name of the images."""
     labels: Path | None = None
     """File of the labels of a .npy of images; NAME_labels.npy beside it when None."""
-    junk: tuple[str, ...] = ("-1",)
-    """Identities that are left out: -1 is nobody in Market-1501 and in Hugging Face data sets."""
+    junk: tuple[str, ...] = JUNK
+    """Identities that are left out; with an empty one among them, rows without an identity are, too."""
     redraw_splits: bool = False
     """Whether splits are drawn although the source has its own."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.delimiter is not None:
+            delimiter_of(self.delimiter)
         if self.label_regex is None:
             return
         try:

@@ -25,6 +25,12 @@ def open_place(path: Path) -> Any:
     return path if url is None else pa.PythonFile(open_remote(url), "r")
 
 
+def open_bytes(path: Path) -> Any:
+    """The file of a source to read from, local or remote."""
+    url = url_of(path)
+    return path.open("rb") if url is None else open_remote(url)
+
+
 def folder_of(path: Path) -> Path | str:
     """Where relative paths in the file `path` start: its folder, as a path or a URL."""
     url = url_of(path)

@@ -17,10 +17,11 @@ from .arrays import list_npy, list_npz
 from .folder import list_folder
 from .image_list import list_lst
 from .image_spool import ImageSpool
-from .listing import Listing, joined, named
+from .listing import Listing, joined, named, streamed
 from .options import SourceOptions, Track
 from .record_io import list_records
 from .shard_folder import COMPRESSED, all_shards_of
+from .split_names import SplitNames, parse_split_map
 from .table import list_csv, list_parquet
 from .webdataset import list_webdataset
 
@@ -50,8 +51,11 @@ def kind(name: str, read: OneReader, *options: str) -> Kind:
     return Kind(name, read_each, frozenset(options))
 
 
-_COLUMNS = ("identity_column", "path_column", "split_column", "group_column")
-_TABLE = Kind("tables", list_csv, frozenset({"root", *_COLUMNS}))
+_WHO = ("identity_column", "split_column", "no_split_column", "group_column", "no_group_column")
+_COLUMNS = (*_WHO, "path_column", "box_columns", "box_format", "no_box_columns")
+_TABLE = Kind("tables", list_csv, frozenset({"root", "delimiter", "newlines_in_values", *_COLUMNS}))
+_ALWAYS = {"junk", "redraw_splits", "split_map"}
+"""Fields of SourceOptions that say something about every kind."""
 
 FOLDER = "folder"
 READERS: dict[str, Kind] = {
@@ -59,7 +63,7 @@ READERS: dict[str, Kind] = {
     ".csv": _TABLE,
     ".tsv": _TABLE,
     ".parquet": kind("Parquet files", list_parquet, "root", *_COLUMNS, "image_key"),
-    ".tar": Kind("tars", list_webdataset, frozenset({"label_key", "image_key", *_COLUMNS} - {"path_column"})),
+    ".tar": Kind("tars", list_webdataset, frozenset({"label_key", "image_key", *_WHO})),
     ".lst": kind("lists of images", list_lst, "root"),
     ".rec": kind("RecordIO files", list_records),
     ".npy": kind(".npy files", list_npy, "labels"),
@@ -97,13 +101,25 @@ def read_sources(
     (found,) = kinds.values()
     for field in fields(SourceOptions):
         given = getattr(options, field.name) != field.default
-        if given and field.name not in {*found.options, "junk", "redraw_splits"}:
+        if given and field.name not in {*found.options, *_ALWAYS}:
             option = "--" + field.name.replace("_", "-")
             raise InputError(f"{option} says nothing about {found.name} such as {files[0]}; leave it out")
-    listing = found.read(files, options, spool, progress)
+    listing = _with_known_splits(found.read(files, options, spool, progress), named(sources), options)
     if options.redraw_splits and "split" in listing.rows.schema.names:
         notes.append("the source's own splits are left aside (--redraw-splits)")
     return replace(listing, notes=(*listing.notes, *notes))
+
+
+def _with_known_splits(listing: Listing, source: str, options: SourceOptions) -> Listing:
+    """The listing with splits by the names that they have here; one that says nothing is refused as it passes."""
+    if "split" not in listing.rows.schema.names or options.redraw_splits:
+        if options.split_map is not None:
+            raise InputError(f"--split-map says nothing about {source}, where no split is read; leave it out")
+        return listing
+    names = SplitNames(source, parse_split_map(options.split_map or ""))
+    nothing = listing.rows.schema.empty_table()
+    rows = streamed(names.canonical(nothing).schema, map(names.canonical, listing.tables()))
+    return replace(listing, rows=rows, later=(*listing.later, names.notes))
 
 
 def reader_of(source: Path) -> Kind:

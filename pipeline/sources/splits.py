@@ -22,7 +22,14 @@ from ...mining.errors import InputError
 SPLITS = ("train", "pretrain", "val", "test")
 TRAINING = ("train", "pretrain")
 
-_ALIASES = {"": "train", "training": "train", "valid": "val", "validation": "val", "dev": "val"}
+_ALIASES = {
+    "": "train",
+    "training": "train",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "testing": "test",
+}
 _PURPOSE = 1  # sets this draw apart from others made with the same seed
 
 

@@ -8,8 +8,10 @@ Which column says what is decided in `columns`; images inside the file pass to a
 
 from __future__ import annotations
 
+import io
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,12 +22,14 @@ from pyarrow import csv
 from ...mining.errors import InputError
 from ...mining.parquet_tables import DAMAGE, open_parquet
 from ...mining.remote import in_words
-from .columns import BOX, Columns
+from ..tables.columns import Columns
+from ..tables.csv_header import delimiter_of, header_problem
+from ..tables.csv_quotes import ALLOW, QuoteCheck, line_of_spread
+from ..tables.label_text import class_names_of, is_text, label_form, without_missing
 from .image_spool import ImageSpool
-from .label_text import class_names_of, label_form, without_missing
-from .listing import Listing, joined, junk_note, named, not_junk, refuse_blank, streamed
+from .listing import JunkCount, Listing, joined, named, refuse_blank, streamed
 from .options import SourceOptions, Track
-from .places import folder_of, open_place, placed_from
+from .places import folder_of, open_bytes, placed_from
 
 IMAGE_NAMES = ("image", "img", "image_bytes", "jpg", "jpeg", "png")
 """Names of binary columns that hold images."""
@@ -35,10 +39,11 @@ def list_csv(sources: Sequence[Path], options: SourceOptions, spool: ImageSpool,
     """Read what each CSV (or TSV) lists: columns identity and uri, and all others of a `Listing` where it has them.
 
     Labels stay as they are written ("007", "NA"), but where all files have nothing than numbers, as data frames write
-    them: 1.0 is then 1, and "nan" is empty. Within quotes they may hold commas and newlines. The rows are a stream.
+    them: 1.0 is then 1, and "nan" is empty. The rows are a stream.
 
     Raises:
-        InputError: damaged, not UTF-8, without a column for the identity or the path, labels with a fraction.
+        InputError: damaged, not UTF-8, a stray quote, rows of several lengths, without a column for the identity or the
+            path, labels with a fraction.
     """
     files = [_Csv(source, options) for source in sources]
     name = files[0].columns.names["identity"]
@@ -49,7 +54,9 @@ def list_csv(sources: Sequence[Path], options: SourceOptions, spool: ImageSpool,
     listings = []
     for file in files:
         rows = file.rows(numbers=form != "text")
-        listings.append(Listing(streamed(next(rows).schema, rows), file.columns.reading(), notes))
+        columns, stream = file.columns, streamed(next(rows).schema, rows)
+        listing = Listing(stream, columns.reading(), notes, guessed=columns.guessed, unused=columns.unused)
+        listings.append(replace(listing, later=(file.said,)))
     return joined(sources, listings)
 
 
@@ -57,12 +64,22 @@ class _Csv:
     """A CSV or TSV, read from its begin as often as it is asked for."""
 
     def __init__(self, source: Path, options: SourceOptions) -> None:
-        self._source = source
+        self._source, self._long_values = source, options.newlines_in_values
+        self._delimiter = "\t" if source.suffix.lower() == ".tsv" else ","
+        if options.delimiter is not None:
+            self._delimiter = delimiter_of(options.delimiter)
         self._types: dict[str, pa.DataType] = {}
-        self.columns = columns = Columns.find(next(self.parsed()).schema.names, options, source)
+        self._said: list[str] = []
+        names = next(self.parsed()).schema.names
+        try:
+            self.columns = columns = Columns.find(names, options, source)
+        except InputError as error:
+            problem = header_problem(names, self._delimiter)
+            raise InputError(f"{error}; {problem}" if problem else str(error)) from error
         self.label = columns.names["identity"]
-        self._types |= {name: pa.large_string() for name in columns.names.values()}
-        self._types |= {columns.names[role]: pa.float64() for role in BOX if role in columns.names}
+        self._types |= {name: pa.large_string() for name in columns.in_use}
+        if columns.boxes and len(columns.boxes.names) > 1:
+            self._types |= {name: pa.float64() for name in columns.boxes.names}
         self._types |= {
             columns.names[role]: pa.int64() for role in ("offset", "length") if role in columns.names
         }
@@ -70,23 +87,61 @@ class _Csv:
 
     def parsed(self, names: Sequence[str] = ()) -> Iterator[pa.Table]:
         """The columns of those names (none: all in use), as they are parsed; first of all a table without rows."""
-        delimiter = "\t" if self._source.suffix.lower() == ".tsv" else ","
-        read, parse = (
-            csv.ReadOptions(block_size=1 << 24),
-            csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-        )
+        read = csv.ReadOptions(
+            block_size=1 << 24 if self._types else 1 << 20
+        )  # at first only the header counts
+        parse = csv.ParseOptions(delimiter=self._delimiter, newlines_in_values=True)
         convert = csv.ConvertOptions(include_columns=names or list(self._types), column_types=self._types)
+        rows = 0
         try:
-            with csv.open_csv(open_place(self._source), read, parse, convert) as reader:
-                yield reader.schema.empty_table()
-                yield from (pa.Table.from_batches([batch]) for batch in reader)
+            with open_bytes(self._source) as file:
+                check = QuoteCheck(file, self._delimiter, in_words(self._source), self._long_values)
+                with csv.open_csv(pa.PythonFile(check, "r"), read, parse, convert) as reader:
+                    yield reader.schema.empty_table()
+                    for batch in reader:
+                        table = pa.Table.from_batches([batch])
+                        if check.within and not self._long_values:
+                            self._refuse_spread(table)
+                        rows += len(table)
+                        yield table
         except InputError:
             raise
         except DAMAGE as error:
-            advice = "save it as UTF-8, with a header and closed quotes"
+            advice = "save it as UTF-8, with a header, rows of one length and closed quotes"
             raise InputError(
                 f"cannot parse {in_words(self._source)}: {_one_line(error)}; {advice}"
             ) from error
+        self._said = self._lines_beside(rows, check)
+
+    def said(self) -> list[str]:
+        """What was found on the way through all of it."""
+        return self._said
+
+    def _lines_beside(self, rows: int, check: QuoteCheck) -> list[str]:
+        """The number of lines beside that of rows, where they differ."""
+        said, blank = [], check.lines - 1 - rows - check.within
+        if blank or check.within:
+            reasons = ((blank, "blank lines"), (check.within, "line ends within quotes"))
+            why = " and ".join(f"{count:,} {what}" for count, what in reasons if count)
+            said.append(
+                f"{in_words(self._source)}: {check.lines:,} lines with its header, {rows:,} rows: {why}"
+            )
+        if check.loose:
+            said.append(
+                f"{in_words(self._source)}: {check.loose:,} quotes within values are kept as they are"
+            )
+        return said
+
+    def _refuse_spread(self, table: pa.Table) -> None:
+        """Refuse a line end in a value of a column that is in use, likelier swallowed rows than a name."""
+        for name, column in zip(table.schema.names, table.columns, strict=True):
+            if is_text(column.type) and pc.any(pc.match_substring_regex(column, r"[\n\r]")).as_py():
+                with io.TextIOWrapper(open_bytes(self._source), "utf-8-sig", newline="") as file:
+                    line = line_of_spread(file, self._delimiter, name)
+                raise InputError(
+                    f"{in_words(self._source)}, line {line:,}: the row there has a value of '{name}' over several lines, as rows "
+                    f"behind a stray quote have; remove the quote, or {ALLOW}"
+                )
 
     def rows(self, numbers: bool) -> Iterator[pa.Table]:
         """Its rows as they are listed, where labels are numbers or text."""
@@ -113,30 +168,29 @@ def list_parquet(source: Path, options: SourceOptions, spool: ImageSpool, progre
     empty = file.schema_arrow.empty_table().flatten()  # a struct's fields become columns: image.bytes
     image = "" if options.path_column else _image_column(empty.schema, options, source)
     columns = Columns.find(empty.schema.names, options, source, image)
-    wanted = list(columns.names.values())
+    wanted = columns.in_use
     identity = columns.names["identity"]
     class_names = class_names_of(file.schema_arrow, identity)
     class_names = class_names if kinds.is_integer(empty.schema.field(identity).type) else None
     place = _as_it_is if image else placed_from(options.root or folder_of(source))
     nothing = _placed(columns.typed(empty.select(wanted), source), place)
     reading = columns.reading(image) + ("; names of the classes: the file's own" if class_names else "")
-    junk = held = 0
+    nobody, held = JunkCount(options), 0
 
     def tables() -> Iterator[pa.Table]:
-        nonlocal junk, held
+        nonlocal held
         size, seen = 1_024 if image else 65_536, 0
         try:
             for batch in file.iter_batches(size, columns=[*wanted, image] if image else wanted):
                 table = pa.Table.from_batches([batch]).flatten()
                 rows = columns.typed(table.select(wanted), source, class_names)
-                refuse_blank(in_words(source), rows, seen)  # junk is still there and counts
+                refuse_blank(in_words(source), rows, seen, options)  # junk is still there and counts
                 seen += len(rows)
                 if image:
                     held += len(table) - table[image].null_count
-                    kept = not_junk(rows["identity"], options)
+                    kept = nobody.others(rows["identity"])
                     rows = rows.filter(kept)
                     spool.add(table[image].filter(kept).combine_chunks())
-                    junk += len(table) - len(rows)
                 yield _placed(rows, place)
         except (OSError, pa.ArrowException) as error:
             raise InputError(
@@ -144,7 +198,9 @@ def list_parquet(source: Path, options: SourceOptions, spool: ImageSpool, progre
             ) from error
 
     if not image:
-        return Listing(streamed(nothing.schema, tables()), reading)
+        return Listing(
+            streamed(nothing.schema, tables()), reading, guessed=columns.guessed, unused=columns.unused
+        )
     listed = [nothing]
 
     def each_row() -> Iterator[int]:
@@ -159,7 +215,8 @@ def list_parquet(source: Path, options: SourceOptions, spool: ImageSpool, progre
             f"{in_words(source)} holds no image in '{image}', where all is null; '{path}' may say where they lie: "
             f"--path-column {path}"
         )
-    return Listing(pa.concat_tables(listed), reading, tuple(junk_note(junk, options)), counted=True)
+    listing = Listing(pa.concat_tables(listed), reading, tuple(nobody.notes()), counted=True)
+    return replace(listing, guessed=columns.guessed, unused=columns.unused)
 
 
 def _image_column(schema: pa.Schema, options: SourceOptions, source: Path) -> str:

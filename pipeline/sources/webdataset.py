@@ -24,10 +24,11 @@ import pyarrow as pa
 
 from ...mining.errors import InputError
 from ...mining.remote import in_words, is_url
-from .columns import GROUP_NAMES, SPLIT_NAMES, Columns
+from ..tables.boxes import box_like
+from ..tables.columns import GROUP_NAMES, SPLIT_NAMES, Columns
+from ..tables.label_text import single_label
 from .file_names import image_suffixes, suffix_counts
 from .image_spool import ImageSpool
-from .label_text import single_label
 from .listing import Listing, in_one_file, joined, refused_rows
 from .options import SourceOptions, Track
 from .places import whole_uri
@@ -71,6 +72,8 @@ class _Endings:
         if self.others:
             more = f" and {len(self.others) - 6} more" if len(self.others) > 6 else ""
             aside.append(f"fields not used: {', '.join(self.others[:6])}{more}")
+        if boxes := box_like(self.others):
+            aside.append(f"boxes in {' '.join(boxes)} are not cut out: images of a tar are taken whole")
         return "; ".join([f"identity: {identity}", f"image: {image}", *others, *aside])
 
     def unknown(self, field: str) -> bool:
@@ -174,7 +177,10 @@ def _columns_of(data: Sliced, labels: Sequence[Member], options: SourceOptions, 
                 f"{in_words(source)}: {member.name} is no JSON object; name another label with --label-key"
             )
     columns = Columns.find(
-        list(keys), options, Path(f"{in_words(source)}: {labels[0].name}"), path_needed=False
+        list(keys),
+        replace(options, no_box_columns=True),
+        Path(f"{in_words(source)}: {labels[0].name}"),
+        path_needed=False,
     )
     used = {role: name for role, name in columns.names.items() if role in ("identity", "split", "group")}
     return Columns(used, tuple(name for name in keys if name not in used.values()))

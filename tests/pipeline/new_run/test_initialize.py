@@ -103,6 +103,19 @@ def test_a_small_manifest_is_fitted_and_each_change_is_a_line(tmp_path: Path) ->
     assert done.test == "40 identities (test), no distractors"
 
 
+def test_splits_of_other_names_are_not_trained_on_unless_told(tmp_path: Path) -> None:
+    manifest = manifest_of(tmp_path / "m.parquet", "0", "1", identities=80)
+    with pytest.raises(InputError) as error:
+        begin(tmp_path, manifest)
+    assert str(error.value) == (
+        f"{manifest} has no image in data.train_splits (train, pretrain): 0 has 80 images, 1 has 80 images; name those to train "
+        "on, as in data.train_splits=[0], or ingest with --split-map"
+    )
+    done = begin(tmp_path, manifest, "data.train_splits=['0']")
+    said = "splits that no setting uses: 1 has 80 images (data.train_splits and its neighbours name them)"
+    assert said in done.warnings
+
+
 def test_a_tenth_of_the_identities_is_a_subspace(tmp_path: Path) -> None:
     manifest = manifest_of(tmp_path / "m.parquet", *ALL_SPLITS, identities=3_000)
     done = begin(tmp_path, manifest)

@@ -1,11 +1,14 @@
 """Tables as pandas, polars, DuckDB, Hugging Face datasets and OML write them.
 
-Covers pipeline/sources/columns.py, pipeline/sources/label_text.py and pipeline/sources/image_list.py too; test_ingest.py has more of
+Covers pipeline/tables/columns.py, pipeline/tables/column_options.py, pipeline/tables/column_doubts.py, pipeline/tables/boxes.py,
+pipeline/tables/csv_header.py, pipeline/tables/label_text.py, pipeline/sources/split_names.py and pipeline/sources/image_list.py too; test_ingest.py has more of
 pipeline/sources/table.py.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from labelled_pictures import Picture, folder_sums, ingested, pictures, pixel_sums, write_folder
 from PIL import Image
 
@@ -22,13 +27,16 @@ from subspace.mining.manifest import Manifest
 from subspace.mining.parquet_tables import read_parquet
 from subspace.mining.schemas import MANIFEST, QUARANTINE
 from subspace.pipeline.rows.manifest_writer import quarantine_path
+from subspace.pipeline.sources.image_spool import ImageSpool
 from subspace.pipeline.sources.ingest import ingest_images
-from subspace.pipeline.sources.label_text import flag_column, text_column, whole_numbers
-from subspace.pipeline.sources.options import IngestOptions
+from subspace.pipeline.sources.options import IngestOptions, SourceOptions
+from subspace.pipeline.sources.table import list_csv
+from subspace.pipeline.tables.label_text import flag_column, text_column, whole_numbers
 from subspace.train import ImageStore
 from subspace.train.data.image_input import ImageInput
 
 Rows = dict[str, list[Any]]
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def with_pandas(rows: Rows, path: Path) -> None:
@@ -147,8 +155,30 @@ def test_a_missing_number_is_nobody_and_a_name_stays(tmp_path: Path, missing: st
     for numbers in (["2.0", missing, "3.0"], ["2", "3", missing]):
         with pytest.raises(InputError, match="has an empty identity; name it, or leave the row out"):
             ingested(csv_of(tmp_path / "a.csv", numbers), tmp_path / "m.parquet")
-    ingested(csv_of(tmp_path / "a.csv", ["ann", missing, "1.0"]), tmp_path / "m.parquet")
+    source = csv_of(tmp_path / "a.csv", ["ann", missing, "1.0"])
+    ingested(source, tmp_path / "m.parquet", junk=("x",))
     assert identities(tmp_path / "m.parquet") == sorted(["ann", missing, "1.0"])
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_words_for_nobody_are_left_out_unless_told(tmp_path: Path, suffix: str) -> None:
+    labels = ["ann", "nan", "None", "null", "-1", "bob", "bob", "NA"]
+    source = csv_of(tmp_path / "a.csv", labels)
+    if suffix == "parquet":
+        paths = [f"a{place}.jpg" for place in range(len(labels))]
+        pq.write_table(pa.table({"path": paths, "label": labels}), source := tmp_path / "a.parquet")
+    summary = ingested(source, tmp_path / "m.parquet")
+    assert identities(tmp_path / "m.parquet") == ["NA", "ann", "bob", "bob"]
+    assert "4 images of nobody left out (identity -1, None, nan, null; --junk changes that)" in summary.notes
+    ingested(source, tmp_path / "m.parquet", junk=("-1",))
+    assert {"nan", "None", "null"} < set(identities(tmp_path / "m.parquet"))
+
+
+def test_rows_without_an_identity_are_left_out_where_that_is_said(tmp_path: Path) -> None:
+    source = csv_of(tmp_path / "a.csv", ["ann", "", "bob", " "])
+    summary = ingested(source, tmp_path / "m.parquet", junk=("",))
+    assert identities(tmp_path / "m.parquet") == ["ann", "bob"]
+    assert "2 images of nobody left out (identity empty, empty; --junk changes that)" in summary.notes
 
 
 def test_a_missing_camera_is_shared_with_nobody(tmp_path: Path) -> None:
@@ -179,9 +209,80 @@ def test_a_column_that_is_named_has_one_purpose(tmp_path: Path) -> None:
         ingested(source, tmp_path / "m.parquet", identity_column="family", group_column="family")
 
 
-def test_numbers_of_folds_are_no_splits(tmp_path: Path) -> None:
-    source = csv_of(tmp_path / "a.csv", ["x,0", "y,1", "x,2"], "path,label,fold")
-    assert "split: none; group: none; not used: fold" in ingested(source, tmp_path / "m.parquet").reading
+@pytest.mark.parametrize("name", ["split", "fold", "partition"])
+def test_splits_that_say_nothing_are_refused_mapped_or_left_aside(tmp_path: Path, name: str) -> None:
+    source, out = (
+        csv_of(tmp_path / "a.csv", ["x,0", "y,1", "z,2", "x,0"], f"path,label,{name}"),
+        tmp_path / "m.parquet",
+    )
+    with pytest.raises(
+        InputError, match=r"has the split '0', '1', '2', .* \(--split-map 0=train,1=val,2=test\)"
+    ):
+        ingested(source, out)
+    summary = ingested(source, out, split_map="0=train,1=val,2=test")
+    assert [(count.split, count.images) for count in summary.splits] == [
+        ("train", 2),
+        ("val", 1),
+        ("test", 1),
+    ]
+    assert "splits by name: '0' is train, '1' is val, '2' is test" in summary.notes
+    assert "split: none" in ingested(source, out, no_split_column=True).reading
+    assert "split: none" not in ingested(source, out, redraw_splits=True).reading
+    for wrong, complaint in (
+        ("0=train", "has the split '1', '2'"),
+        ("0", "is no NAME=SPLIT"),
+        ("9=train", "'0', '1'"),
+    ):
+        with pytest.raises(InputError, match=complaint):
+            ingested(source, out, split_map=wrong)
+
+
+def test_a_split_of_the_map_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    source = csv_of(tmp_path / "a.csv", ["x,train", "y,noise"], "path,label,split")
+    with pytest.raises(InputError, match=r"has no split 'nose' of --split-map; it has 'noise', 'train'"):
+        ingested(source, tmp_path / "m.parquet", split_map="noise=noise,nose=val")
+    summary = ingested(source, tmp_path / "m.parquet", split_map="noise=noise")
+    assert [count.split for count in summary.splits] == ["train", "noise"]
+    assert any("nobody to test on" in note for note in summary.notes)
+    with pytest.raises(InputError, match="--split-map says nothing about"):
+        ingested(source, tmp_path / "m.parquet", split_map="0=train", no_split_column=True)
+
+
+def test_query_and_gallery_of_a_table_are_roles_of_the_test(tmp_path: Path) -> None:
+    rows = ["x,train", "y,Query", "y,gallery", "z,validation"]
+    source = csv_of(tmp_path / "a.csv", rows, "path,label,evaluation_status")
+    ingested(source, tmp_path / "m.parquet")
+    table = Manifest.open(tmp_path / "m.parquet").table
+    assert table["split"].to_pylist() == ["train", "test", "test", "val"]
+    assert table["is_query"].to_pylist() == [None, True, False, None]
+
+
+def test_a_column_that_is_another_for_every_image_is_not_the_identity(tmp_path: Path) -> None:
+    source, out = (
+        csv_of(tmp_path / "a.csv", ["1,ann", "2,bob", "3,ann"], "path,id,name"),
+        tmp_path / "m.parquet",
+    )
+    with pytest.raises(InputError, match=r"column 'id' is another for every image, .* name one of name with"):
+        ingested(source, out)
+    ingested(source, out, identity_column="name")
+    assert identities(out) == ["ann", "ann", "bob"]
+    summary = ingested(source, out, identity_column="id")
+    assert "no identity has two images, so there is no pair to learn from or to test" in summary.notes
+    source = csv_of(tmp_path / "a.csv", ["1,ann", "1,bob", "2,ann", "3,ann"], "path,label,person")
+    with pytest.raises(InputError, match=r"2 of 3 identities in column 'label' .* 'person' may say who"):
+        ingested(source, out)
+
+
+def test_a_group_that_leaves_nothing_to_test_is_refused(tmp_path: Path) -> None:
+    source, out = (
+        csv_of(tmp_path / "a.csv", ["x,1", "x,1", "y,2", "y,2"], "path,label,family"),
+        tmp_path / "m.parquet",
+    )
+    with pytest.raises(InputError, match=r"column 'family' is taken as the group, .* with --no-group-column"):
+        ingested(source, out)
+    assert "group: none; not used: family" in ingested(source, out, no_group_column=True).reading
+    assert any("nothing can be tested" in note for note in ingested(source, out, group_column="family").notes)
+    ingested(csv_of(tmp_path / "a.csv", ["x,1", "x,", "y,2", "y,2"], "path,label,family"), out)
 
 
 def test_rows_without_bytes_have_paths(tmp_path: Path) -> None:
@@ -506,5 +607,155 @@ def test_a_row_without_an_identity_is_named_by_its_number_in_the_table(tmp_path:
     with pytest.raises(InputError) as error:
         ingest_images(tmp_path / "l.parquet", tmp_path / "m.parquet", IngestOptions())
     name = "" if inline else " (x.jpg)"
-    complaint = f"row 2,004{name} has an empty identity; name it, or leave the row out"
+    complaint = (
+        f"row 2,004{name} has an empty identity; name it, or leave the row out (all such rows: --junk '')"
+    )
     assert str(error.value) == f"{tmp_path / 'l.parquet'}: {complaint}"
+
+
+# Boxes
+
+
+BOXES = {
+    "x1,y1,x2,y2": "1,2,5,7",
+    "xmin,ymin,xmax,ymax": "1,2,5,7",
+    "bbox_left,bbox_top,bbox_right,bbox_bottom": "1.0,2,5,7",
+    "left,top,width,height": "1,2,4,5",
+    "x_1,y_1,width,height": "1,2,4,5",
+    "Bbox_X,Bbox_Y,Bbox_W,Bbox_H": "1,2,4,5",
+}
+
+
+@pytest.mark.parametrize("head", BOXES)
+def test_boxes_are_found_by_their_customary_names(tmp_path: Path, head: str) -> None:
+    source = csv_of(tmp_path / "a.csv", [f"x,{BOXES[head]}", "x,,,,"], f"path,label,{head}")
+    other = csv_of(tmp_path / "b.csv", [f"y,{BOXES[head]}"], f"path,label,{head}")
+    summary = ingested([source, other], tmp_path / "m.parquet")
+    assert f"; box: {head.replace(',', ' ')}" in summary.reading
+    boxes = Manifest.open(tmp_path / "m.parquet").table.select(["x_1", "y_1", "x_2", "y_2"]).to_pylist()
+    assert [tuple(box.values()) for box in boxes] == [(1, 2, 5, 7), (None,) * 4, (1, 2, 5, 7)]
+    whole = ingested([source, other], tmp_path / "m.parquet", no_box_columns=True)
+    assert f"not used: {head.replace(',', ', ')}" in whole.reading
+    assert "x_1" not in Manifest.open(tmp_path / "m.parquet").table.column_names
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_lists_of_a_box_are_refused_until_their_form_is_said(tmp_path: Path, kind: str) -> None:
+    source = csv_of(tmp_path / "a.csv", ['x,"[1, 2, 4, 5]"', "x,", 'y,"1 2 4 5"'], "path,label,bbox")
+    if kind == "parquet":
+        boxes = [[1.0, 2.0, 4.0, 5.0], None, [1, 2, 4, 5]]
+        table = pa.table({"path": [f"a{n}.jpg" for n in range(3)], "label": ["x", "x", "y"], "bbox": boxes})
+        pq.write_table(table, source := tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=r"has boxes in 'bbox', which may be .* --box-format xyxy or xywh"):
+        ingested(source, tmp_path / "m.parquet")
+    for form, end in (("xywh", (5, 7)), ("xyxy", (4, 5))):
+        ingested(source, tmp_path / "m.parquet", box_format=form)
+        boxes = Manifest.open(tmp_path / "m.parquet").table.select(["x_1", "y_1", "x_2", "y_2"]).to_pylist()
+        assert [tuple(box.values()) for box in boxes] == [(1, 2, *end), (None,) * 4, (1, 2, *end)]
+
+
+def test_boxes_by_option(tmp_path: Path) -> None:
+    source, out = (
+        csv_of(tmp_path / "a.csv", ["x,1,2,4,5", "y,1,2,4,5"], "path,label,a,b,c,d"),
+        tmp_path / "m.parquet",
+    )
+    ingested(source, out, box_columns="a,b,c,d", box_format="xywh")
+    assert Manifest.open(out).table["x_2"].to_pylist() == [5, 5]
+    for options, complaint in (
+        ({"box_columns": "a,b,c,d"}, "--box-format"),
+        ({"box_columns": "a,b"}, "give four columns"),
+        ({"box_columns": "a,b,c,e"}, "has no column named 'e'"),
+        ({"box_columns": "a,b,c,d", "no_box_columns": True}, "exclude each other"),
+    ):
+        with pytest.raises(InputError, match=complaint):
+            ingested(source, out, **options)
+
+
+# CSVs as they are
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "complaint"),
+    [
+        (
+            "a.csv",
+            "path;label\nx;y\n",
+            "columns are apart by ',' here, and its first line has ';': give --delimiter ';'",
+        ),
+        ("a.csv", "path\tlabel\nx\ty\n", "and its first line has 'tab': give --delimiter 'tab'"),
+        ("a.tsv", "path,label\nx,y\n", "columns are apart by 'tab' here, and its first line has ','"),
+        (
+            "a.csv",
+            "1.jpg,ann\n2.jpg,bob\n",
+            "its first line is data ('1.jpg'), not names of columns: add a line such as",
+        ),
+        ("a.csv", "path,label\n1.jpg,ann\n2.jpg,bob,c\n", "cannot parse"),
+        ("a.csv", 'path,label\n1.jpg,"ann\n2.jpg,bob\n', "line 2: the quote there never closes"),
+        ("a.csv", 'path,label\n1.jpg,"ann\n2.jpg"\n', "line 2: the row there has a value of 'label'"),
+    ],
+)
+def test_a_csv_of_another_form_is_one_line(tmp_path: Path, name: str, text: str, complaint: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError) as caught:
+        ingested(tmp_path / name, tmp_path / "m.parquet")
+    assert complaint in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_delimiters_and_lines_beside_rows(tmp_path: Path) -> None:
+    for place in range(3):
+        (tmp_path / f"{place}.jpg").write_bytes(b"x")
+    text = '\ufeff"path";label;note\r\n0.jpg;a;5" nail\r\n\r\n1.jpg;a;x\r\n2.jpg;b;y\r\n'
+    source = tmp_path / "a.csv"
+    source.write_bytes(text.encode())
+    notes = ingested(source, tmp_path / "m.parquet", delimiter=";").notes
+    assert f"{source}: 5 lines with its header, 3 rows: 1 blank lines" in notes
+    assert f"{source}: 1 quotes within values are kept as they are" in notes
+    source.write_text('path,label,note\n0.jpg,a,"two\nlines"\n1.jpg,a,x\n2.jpg,b,y\n')
+    notes = ingested(source, tmp_path / "m.parquet").notes
+    assert f"{source}: 5 lines with its header, 3 rows: 1 line ends within quotes" in notes
+    pq.write_table(pa.table({"path": ["a"], "label": ["b"]}), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match="--delimiter says nothing about Parquet files"):
+        ingested(tmp_path / "a.parquet", tmp_path / "m.parquet", delimiter=";")
+
+
+VALUES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
+ROWS = st.lists(st.tuples(VALUES, VALUES.filter(str.strip)), min_size=1, max_size=6)
+
+
+def written(rows: list[tuple[str, str]]) -> str:
+    file = io.StringIO()
+    csv.writer(file).writerows([("note", "label", "path"), *((*row, "x") for row in rows)])
+    return file.getvalue()
+
+
+def listed(folder: Path, text: str, **options: Any) -> list[str]:
+    (folder / "a.csv").write_bytes(text.encode())
+    listing = list_csv([folder / "a.csv"], SourceOptions(**options), ImageSpool(folder / "m"), iter)
+    return [label for rows in listing.tables() for label in rows["identity"].to_pylist()]
+
+
+@PATIENT
+@given(rows=ROWS)
+def test_rows_of_a_csv_are_those_that_were_written(tmp_path: Path, rows: list[tuple[str, str]]) -> None:
+    labels = [f"p{label}" for _, label in rows]  # not all of them numbers
+    text = written([(note, label) for (note, _), label in zip(rows, labels, strict=True)])
+    assert listed(tmp_path, text, newlines_in_values=True) == labels
+
+
+@PATIENT
+@given(rows=ROWS, data=st.data())
+def test_a_stray_quote_is_refused_or_costs_no_other_row(
+    tmp_path: Path, rows: list[tuple[str, str]], data: st.DataObject
+) -> None:
+    rows = [(note, f"p{place} {label}") for place, (note, label) in enumerate(rows)]
+    text = written(rows)
+    place = data.draw(st.integers(len("note,label,path\r\n"), len(text)))
+    try:
+        found = listed(
+            tmp_path, text[:place] + '"' + text[place:], newlines_in_values=data.draw(st.booleans())
+        )
+    except InputError:
+        return
+    labels = [label for _, label in rows]
+    assert sum(label not in found for label in labels) <= 1

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 
 from ...mining.errors import InputError
+from .boxes import BoxColumns, find_boxes
+from .column_options import ColumnOptions
 from .label_text import flag_column, text_column, whole_numbers, without_missing
-from .options import SourceOptions
 
 # Customary names of columns, tried in this order; capitals do not matter.
 IDENTITY_NAMES = ("identity", "label", "person_id", "person", "subject_id", "subject", "celeb_id", "pid")
 IDENTITY_NAMES += ("class", "class_name", "class_id", "target", "id")
 PATH_NAMES = ("uri", "path", "file", "filename", "file_name", "filepath", "file_path", "image_path", "image")
 PATH_NAMES += ("image.path", "img.path")
-SPLIT_NAMES = ("split", "subset", "partition")
+SPLIT_NAMES = (
+    "split",
+    "subset",
+    "partition",
+    "fold",
+    "data_split",
+    "dataset_split",
+    "image_set",
+    "evaluation_status",
+)
 GROUP_NAMES = ("group", "camera", "camera_id", "camid", "family")
-BOX = ("x_1", "y_1", "x_2", "y_2")
-"""The columns of a box, as OML names them: pixels of the upright image, the last two not included."""
 FLAGS = ("is_query", "is_gallery")
-_NUMBERS = ("offset", "length", *BOX)
+_NUMBERS = ("offset", "length")
 
 
 @dataclass(frozen=True)
@@ -31,12 +39,15 @@ class Columns:
 
     names: dict[str, str]
     unused: tuple[str, ...]
+    boxes: BoxColumns | None = None
+    by_custom: frozenset[str] = field(default=frozenset())
+    """Roles whose column no option named."""
 
     @classmethod
     def find(
         cls,
         names: Sequence[str],
-        options: SourceOptions,
+        options: ColumnOptions,
         source: Path,
         image: str = "",
         path_needed: bool = True,
@@ -59,12 +70,15 @@ class Columns:
                 problem = "several columns" if name in names else "no column"
                 raise InputError(f"{source} has {problem} named '{name}'; its columns are {', '.join(names)}")
             found[role] = name
+            if given is None:
+                custom.add(role)
 
         found: dict[str, str] = {}
+        custom: set[str] = set()
         find("identity", options.identity_column, IDENTITY_NAMES)
         find("uri", options.path_column, PATH_NAMES if path_needed else ())
-        find("split", options.split_column, SPLIT_NAMES)
-        find("group", options.group_column, GROUP_NAMES)
+        find("split", options.split_column, () if options.no_split_column else SPLIT_NAMES)
+        find("group", options.group_column, () if options.no_group_column else GROUP_NAMES)
         for role, option in (("identity", "identity"), ("uri", "path")):
             if role not in found and not (role == "uri" and (image or not path_needed)):
                 what = "image path" if role == "uri" else role
@@ -79,17 +93,22 @@ class Columns:
             )
         if path_needed and not image and {"offset", "length"} <= set(names):
             found.update(offset="offset", length="length")
-        for role in (*BOX, *FLAGS):
+        for role in FLAGS:
             find(role, None, [role])
-        missing = [role for role in BOX if role not in found]
-        if 0 < len(missing) < len(BOX):
-            raise InputError(
-                f"{source} has a part of a box, without {', '.join(missing)}; give all of {', '.join(BOX)}"
-            )
-        taken = {*found.values(), image}
-        return cls(
-            found, tuple(name for name in names if name not in taken and not name.startswith(f"{image}."))
-        )
+        boxes = find_boxes([name for name in names if name not in used], options, str(source))
+        taken = {*found.values(), image, *(boxes.names if boxes else ())}
+        unused = tuple(name for name in names if name not in taken and not name.startswith(f"{image}."))
+        return cls(found, unused, boxes, frozenset(custom))
+
+    @property
+    def in_use(self) -> list[str]:
+        """Names of all columns that are read, each once."""
+        return list(dict.fromkeys([*self.names.values(), *(self.boxes.names if self.boxes else ())]))
+
+    @property
+    def guessed(self) -> Mapping[str, str]:
+        """The columns by their roles that no option named."""
+        return {role: name for role, name in self.names.items() if role in self.by_custom}
 
     def reading(self, image: str = "") -> str:
         """What was taken for what, in a line."""
@@ -99,8 +118,8 @@ class Columns:
         parts += [f"{role}: {names.get(role, 'none')}" for role in ("split", "group")]
         if "offset" in names:
             parts.append("place in the file: offset and length")
-        if "x_1" in names:
-            parts.append(f"box: {' '.join(names[role] for role in BOX)}")
+        if self.boxes:
+            parts.append(self.boxes.reading())
         parts += [f"{role.removeprefix('is_')}: {names[role]}" for role in FLAGS if role in names]
         if self.unused:
             more = len(self.unused) - 6
@@ -124,4 +143,4 @@ class Columns:
                 typed[role] = without_missing(text_column(column, called))
             else:
                 typed[role] = text_column(column, called, class_names if role == "identity" else None)
-        return pa.table(typed)
+        return pa.table(typed | (self.boxes.corners(table, str(source)) if self.boxes else {}))

@@ -1,0 +1,121 @@
+"""What a source's names of splits mean here; one that is not known is refused, never trained on by guess."""
+
+# pyarrow.compute makes its functions when it is imported, out of a type checker's sight.
+# pyright: reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ...mining.errors import InputError
+from .file_names import split_and_role
+from .listing import with_roles
+from .splits import SPLITS, canonical_split
+
+_KNOWN = "train, training, pretrain, val, valid, validation, dev, test, testing, query, gallery"
+_TEXT = pa.large_string()
+
+
+def parse_split_map(text: str) -> dict[str, str]:
+    """What `--split-map 0=train,1=val` says: any split may stand behind the sign, one that is not known as it is.
+
+    Raises:
+        InputError: a part is not NAME=SPLIT, or has the name of another.
+
+    Example:
+        >>> parse_split_map("0=train, 1=Validation,2=noise")
+        {'0': 'train', '1': 'val', '2': 'noise'}
+    """
+    found: dict[str, str] = {}
+    for part in text.split(",") if text else ():
+        name, sign, split = (piece.strip() for piece in part.partition("="))
+        if not sign or not split or name in found:
+            raise InputError(
+                f"--split-map {text}: '{part.strip()}' is no NAME=SPLIT, or the second of its name; write 0=train,1=val,2=test"
+            )
+        found[name] = canonical_split(split)
+    return found
+
+
+class SplitNames:
+    """Makes the splits of rows those of a manifest, as the rows pass, and counts what was read as what.
+
+    Names of re-identification sets (`query`, `gallery`) become test with the flags is_query and is_gallery, as they do
+    in folders, unless the rows have flags of their own.
+
+    Args:
+        source: what messages call it.
+        mapped: splits by the source's names for them; they go before custom.
+    """
+
+    def __init__(self, source: str, mapped: Mapping[str, str]) -> None:
+        self._source, self._mapped = source, mapped
+        self._seen: Counter[str] = Counter()
+
+    def canonical(self, rows: pa.Table) -> pa.Table:
+        """`rows` with splits that have a meaning here.
+
+        Raises:
+            InputError: one has none; the message has those of these rows.
+        """
+        counts = rows["split"].value_counts()
+        names = counts.field("values").to_pylist()
+        meant = [self._meaning(name) for name in names]
+        unknown = sorted(name for name, split in zip(names, meant, strict=True) if split is None)
+        if unknown:
+            shown = ", ".join(map(repr, unknown[:5])) + (
+                f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+            )
+            example = ",".join(
+                f"{name}={split}" for name, split in zip(unknown, ("train", "val", "test"), strict=False)
+            )
+            raise InputError(
+                f"{self._source} has the split {shown}, which is none of {_KNOWN}: say what it is (--split-map {example}), "
+                "or leave splits aside (--no-split-column, or --redraw-splits where no column says them)"
+            )
+        for name, count in zip(names, counts.field("counts").to_pylist(), strict=True):
+            self._seen[name.strip()] += count
+        known = [found for found in meant if found is not None]
+        place = pc.index_in(rows["split"], value_set=pa.array(names, _TEXT))
+        split, role = (
+            (pa.array(column, _TEXT).take(place) for column in zip(*known, strict=True))
+            if known
+            else ((),) * 2
+        )
+        rows = rows.set_column(
+            rows.schema.get_field_index("split"), "split", pa.chunked_array([split], _TEXT)
+        )
+        if "is_query" in rows.column_names or "is_gallery" in rows.column_names:
+            return rows
+        return with_roles(rows.append_column("role", pa.chunked_array([role], _TEXT)), some=True)
+
+    def notes(self) -> Iterator[str]:
+        """What was read as what, once all rows have passed.
+
+        Raises:
+            InputError: a name of the map is no split of the source.
+        """
+        if absent := sorted(self._mapped.keys() - self._seen.keys()):
+            has = ", ".join(map(repr, sorted(self._seen)))
+            raise InputError(f"{self._source} has no split '{absent[0]}' of --split-map; it has {has}")
+        blank = sum(count for name, count in self._seen.items() if not name and name not in self._mapped)
+        if blank and blank < sum(self._seen.values()):
+            yield f"{blank:,} images without a split are train"
+        read = []
+        for name in sorted(self._seen):
+            split, role = self._meaning(name) or (name, "")
+            if (name or name in self._mapped) and name != split:
+                read.append(f"{name!r} is {split}{f' ({role})' if role else ''}")
+        if read:
+            yield f"splits by name: {', '.join(read)}"
+
+    def _meaning(self, name: str) -> tuple[str, str] | None:
+        """Split and role; None where nothing says them."""
+        if name.strip() in self._mapped:
+            return self._mapped[name.strip()], ""
+        split, role = split_and_role(name.strip())
+        return (split, role) if split in SPLITS else None
