@@ -44,6 +44,19 @@ def ingest(
             "'^(?P<identity>-?\\d+)_c(?P<group>\\d+)'."
         ),
     ] = None,
+    split_map: Annotated[
+        str | None,
+        typer.Option(
+            help="What the source's names of splits mean: eval=test,extras=skip (train, pretrain, val, test, query, "
+            "gallery; of folders also skip, identity)."
+        ),
+    ] = None,
+    identity_level: Annotated[
+        str | None,
+        typer.Option(
+            help="Folders in folders: which level names identities, 1 for the first, or 1,2 for both."
+        ),
+    ] = None,
     label_key: Annotated[
         str | None,
         typer.Option(help="WebDataset: ending of the labels (cls, txt, json). Arrays: their name."),
@@ -101,6 +114,8 @@ def ingest(
         split_column=split_column,
         group_column=group_column,
         label_regex=label_regex,
+        split_map=split_map,
+        identity_level=identity_level,
         label_key=label_key,
         image_key=image_key,
         labels=labels,

@@ -5,6 +5,7 @@ readers          the kinds of source, and what reads each
 shard_folder     which files of a folder of shards are read
 listing          what a reader found: a row per image, what was read where, what could not be taken
 folder           a folder per identity, or one with a pattern in the names
+layout           what levels of folders mean: splits, identities, cameras
 file_names       which files are images, and what a pattern finds in a name
 table            a CSV, TSV or Parquet file that lists images or holds them
 image_list       InsightFace's and MXNet's .lst

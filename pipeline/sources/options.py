@@ -33,6 +33,10 @@ class SourceOptions:
     label_regex: str | None = None
     """Pattern searched in the names of the files of a folder, with groups identity, group or split by name; in
     their paths below the folder where it has a slash."""
+    split_map: str | None = None
+    """What the source's names of splits mean, as in `eval=test,extras=skip`."""
+    identity_level: str | None = None
+    """Levels of folders whose names make the identity, as in `1` or `1,2`; all levels when None."""
     label_key: str | None = None
     """WebDataset: ending of the files with labels, such as cls or json. Arrays: name of the array of labels."""
     image_key: str | None = None

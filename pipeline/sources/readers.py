@@ -55,7 +55,7 @@ _TABLE = Kind("tables", list_csv, frozenset({"root", *_COLUMNS}))
 
 FOLDER = "folder"
 READERS: dict[str, Kind] = {
-    FOLDER: kind("folders", list_folder, "label_regex"),
+    FOLDER: kind("folders", list_folder, "label_regex", "split_map", "identity_level"),
     ".csv": _TABLE,
     ".tsv": _TABLE,
     ".parquet": kind("Parquet files", list_parquet, "root", *_COLUMNS, "image_key"),

@@ -25,7 +25,7 @@ import pyarrow as pa
 from ...mining.errors import InputError
 from ...mining.remote import in_words, is_url
 from .columns import GROUP_NAMES, SPLIT_NAMES, Columns
-from .file_names import image_suffixes, suffix_counts
+from .file_names import image_suffixes, not_decoded, suffix_counts
 from .image_spool import ImageSpool
 from .label_text import single_label
 from .listing import Listing, in_one_file, joined, refused_rows
@@ -247,6 +247,7 @@ def _read_shard(source: Path, endings: _Endings) -> Listing:
     notes = []
     if without:
         notes.append(f"{in_words(source)}: files without an image left aside: {suffix_counts(without)}")
+        notes += not_decoded(without)
     if no_part:
         notes.append(f"{in_words(source)}: {no_part:,} files that are hidden or have no ending left aside")
     return Listing(table, endings.reading(), tuple(notes), refused_rows(refused), counted=True)

@@ -204,7 +204,7 @@ def _opened(data: bytes) -> Image.Image:
             try:
                 return Image.open(io.BytesIO(data))
             except UnidentifiedImageError:
-                if not _heif_is_known():
+                if not heif_is_known():
                     raise
                 return Image.open(io.BytesIO(data))
     except Image.DecompressionBombError as error:
@@ -212,7 +212,7 @@ def _opened(data: bytes) -> Image.Image:
 
 
 @cache
-def _heif_is_known() -> bool:
+def heif_is_known() -> bool:
     """Let Pillow open HEIC and HEIF, if pillow-heif is installed."""
     try:
         from pillow_heif import register_heif_opener  # pyright: ignore[reportMissingImports]
