@@ -96,6 +96,12 @@ def ingest(
     on_bad_image: Annotated[
         str, typer.Option(help="Missing or empty image files: fail, or quarantine.")
     ] = "fail",
+    check_repeats: Annotated[
+        str,
+        typer.Option(
+            help="Where images of equal bytes are looked for: all, identity (of one identity, and much faster), none."
+        ),
+    ] = "all",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the drawn splits.")] = 0,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -127,6 +133,7 @@ def ingest(
         min_images=min_images,
         max_images=max_images,
         on_bad_image=on_bad_image,  # pyright: ignore[reportArgumentType]  # checked there
+        check_repeats=check_repeats,  # pyright: ignore[reportArgumentType]  # checked there
         seed=seed,
     )
     console = Console(quiet, as_json)

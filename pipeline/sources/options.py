@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 from ...mining.errors import InputError
 
 OnBadImage = Literal["fail", "quarantine"]
+CheckRepeats = Literal["all", "identity", "none"]
 
 Track = Callable[[Iterable[Any]], Iterable[Any]]
 """Wraps what a long loop runs over, one image after another, as `tqdm.tqdm` does; `iter` shows nothing."""
@@ -77,6 +78,9 @@ class IngestOptions(SourceOptions):
     """Seed of the draw of splits."""
     on_bad_image: OnBadImage = "fail"
     """What to do about an image that is missing or has no bytes: refuse, or leave it out and list it."""
+    check_repeats: CheckRepeats = "all"
+    """Among which images those of equal bytes are looked for: all, those of one identity, or none. Equal places in equal
+    files are found in any case."""
     min_images: int = 1
     """Identities with fewer images that are kept (`keep`) are left out."""
     max_images: int | None = None
@@ -95,6 +99,8 @@ class IngestOptions(SourceOptions):
             raise InputError(f"{held_out} leave no identity to train on; give less than 1 together")
         if self.on_bad_image not in get_args(OnBadImage):
             raise InputError(f"--on-bad-image {self.on_bad_image}: give fail or quarantine")
+        if self.check_repeats not in get_args(CheckRepeats):
+            raise InputError(f"--check-repeats {self.check_repeats}: give all, identity or none")
         if self.min_images < 1:
             raise InputError(f"--min-images {self.min_images}: give 1 or more")
         if self.max_images is not None and self.max_images < self.min_images:
