@@ -189,6 +189,8 @@ def _shared(
     bars: Bars,
 ) -> list[SharedImage]:
     """Images of two identities, with their splits."""
+    if options.check_repeats == "none":
+        return []
     compare = options.check_repeats == "all"
     sizes, read = image_sizes(kept.tables())
     with bars("compare", int(np.count_nonzero(read)), "images") as bar:
