@@ -43,7 +43,7 @@ class SharedImage(NamedTuple):
 def repeats_within(rows: pa.Table, images: pa.Array, compare: bool) -> np.ndarray:
     """For each row the row of its identity that it repeats, int64[n]; -1 where it repeats none.
 
-    Only files of equal size are read. Of equal images the first that is kept stays, a query before others.
+    Only files of equal size are read. An image in two splits is none: that is refused elsewhere. Of equal images the first that is kept stays, a query before others.
 
     Args:
         rows: all of some identities: identity_id and size in bytes, and what else a manifest has.
@@ -64,9 +64,10 @@ def repeats_within(rows: pa.Table, images: pa.Array, compare: bool) -> np.ndarra
     digests = [digest for block in _digests(some, images, compare, None) for digest in block]
     kept, query = _flag(some, "keep", True), _flag(some, "is_query", False)
     boxes, first = _boxes(some), {}
+    split = some["split"].to_pylist() if "split" in some.column_names else [""] * len(places)
     for at in np.lexsort((np.arange(len(places)), ~query, ~kept)).tolist():
         if digests[at] is not None:
-            key = (int(identity_id[places[at]]), digests[at], boxes[at])
+            key = (int(identity_id[places[at]]), digests[at], boxes[at], split[at])
             repeated[places[at]] = first.setdefault(key, places[at])
     repeated[repeated == np.arange(len(size))] = -1
     return repeated
