@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 # cpu or gpu: which FAISS.
 EXTRA ?= cpu
 
-.PHONY: install demo test test-slow slurm-test gpu-check check format docs bench demo-data glyphs emoji clean
+.PHONY: install demo test test-slow slurm-test gpu-check check audit format docs bench demo-data glyphs emoji clean
 
 install: $(INSTALLED)
 
@@ -44,6 +44,11 @@ check: install
 	$(BIN)/python tests/house.py
 	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_public_names.py tests/test_docs.py
 
+# Known vulnerabilities of the pinned versions; asks PyPI.
+audit:
+	@[ -x .audit/bin/pip-audit ] || { $(PYTHON) -m venv .audit && .audit/bin/pip install --quiet pip-audit; }
+	.audit/bin/pip-audit --no-deps --disable-pip -r constraints.txt
+
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -69,4 +74,4 @@ glyphs: install
 	$(BIN)/python data_manifests/glyphs/make_glyphs.py $(SIZE) --out data/glyphs/$(SIZE)
 
 clean:
-	rm -rf .venv runs build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .audit runs build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

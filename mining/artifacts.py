@@ -47,6 +47,9 @@ def whole_folder(path: Path) -> Iterator[Path]:
         aside.mkdir(parents=True)
         yield aside
         for file in aside.iterdir():
+            file.chmod(
+                aside.stat().st_mode & 0o666
+            )  # as the umask has it: safetensors writes for the owner alone
             _sync(file)
         _sync(aside)
         before = path.with_name(f".{path.name}.{os.getpid()}.old")

@@ -1,4 +1,4 @@
-"""Object storage is refused by name, wherever a path comes in that is written to.
+"""Paths of the file system: as a word of a command, and object storage refused wherever something is written.
 
 A run is renamed into place, locked, linked to and mapped into memory: object stores do none of that. Their mounts
 (s3fs, gcsfuse, a parallel file system in front of them) do, or most of it. Images and tables are read from URLs:
@@ -7,10 +7,21 @@ A run is renamed into place, locked, linked to and mapped into memory: object st
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from .errors import InputError
 from .remote import url_of
+
+
+def in_shell(path: Path | str) -> str:
+    """`path` as one word of a command that a person may copy: quoted where a shell would see more in it.
+
+    Example:
+        >>> print(in_shell("runs/photos"), in_shell("my runs/$(reboot)"))
+        runs/photos 'my runs/$(reboot)'
+    """
+    return shlex.quote(str(path))
 
 
 def refuse_url(path: Path | str) -> None:

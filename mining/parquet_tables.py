@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from .artifacts import whole_file
 from .errors import InputError, StaleArtifactError
 from .fingerprints import CREATED_BY
+from .local_paths import in_shell
 from .remote import in_words, open_remote, url_of
 from .schemas import MANIFEST, SCHEMA_VERSION, TableKind
 
@@ -59,7 +60,7 @@ def _made_by_ingest(path: Path, kind: TableKind | None) -> str:
     """What to do about a list of images that was given for a manifest."""
     if kind is not MANIFEST or path.suffix.lower() == ".parquet":
         return ""
-    return f"; `subspace ingest {path} --out FILE` makes a manifest of a list of images"
+    return f"; `subspace ingest {in_shell(path)} --out FILE` makes a manifest of a list of images"
 
 
 def open_parquet(path: Path, kind: TableKind | None = None) -> pq.ParquetFile:
@@ -73,7 +74,7 @@ def open_parquet(path: Path, kind: TableKind | None = None) -> pq.ParquetFile:
         raise InputError(f"{path} does not exist")
     if path.is_dir():
         raise InputError(
-            f"{path} is a folder, not a Parquet file; `subspace ingest {path} --out FILE` lists its images"
+            f"{path} is a folder, not a Parquet file; `subspace ingest {in_shell(path)} --out FILE` lists its images"
         )
     try:
         file = pq.ParquetFile(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 import warnings
@@ -18,6 +19,7 @@ from .commands import machine as machine_commands
 from .commands import models as model_commands
 from .commands import runs as run_commands
 from .commands import stages as stage_commands
+from .terminal_text import printable, printable_line
 
 app = typer.Typer(
     help="Train identity embeddings by subspace hard mining: embed, cluster, plan, train, repeat.",
@@ -64,6 +66,9 @@ def main() -> None:
     from ..mining.errors import OwnCodeError, StoppedEarly, SubspaceError
     from ..mining.local_paths import refuse_url
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names that its encoding lacks are spelt out
+            stream.reconfigure(errors="backslashreplace")
     warnings.showwarning = _say_warning
     try:
         for before, word in pairwise(
@@ -73,7 +78,7 @@ def main() -> None:
                 refuse_url(word.partition("=")[2] if word.startswith("--") else word)
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except OwnCodeError as error:
-        print(error.traceback, end="", file=sys.stderr)
+        print(printable(error.traceback), end="", file=sys.stderr)
         _fail(str(error), error.exit_code)
     except (SubspaceError, StoppedEarly) as error:
         _fail(str(error), error.exit_code)
@@ -127,11 +132,11 @@ def _say_warning(
             warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr
         )
     elif os.environ.get("RANK", "0") == "0":
-        print(f"subspace: warning: {message}", file=sys.stderr)
+        print(f"subspace: warning: {printable_line(' '.join(str(message).split()))}", file=sys.stderr)
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"subspace: {' '.join(message.split())}", file=sys.stderr)
+    print(f"subspace: {printable_line(' '.join(message.split()))}", file=sys.stderr)
     _leave(code)
 
 

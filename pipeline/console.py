@@ -15,6 +15,8 @@ from typing import Any, NoReturn, TypeVar
 
 from tqdm import tqdm
 
+from .terminal_text import printable, printable_json, printable_line
+
 SECONDS_BETWEEN_LINES = 10.0
 ONE_LINE = 140
 """Columns that a bar and its note take; on a narrower terminal the note has a line of its own."""
@@ -40,12 +42,12 @@ class Console:
         if not self.quiet:
             file = sys.stderr if self.as_json else sys.stdout
             with tqdm.external_write_mode(file=file):  # a bar steps aside
-                print(text, file=file, flush=True)
+                print(printable(text), file=file, flush=True)
 
     def result(self, value: Any) -> None:
         """Print the command's result where `--json` asked for it."""
         if self.as_json:
-            print(json.dumps(value, ensure_ascii=False), flush=True)
+            print(printable_json(json.dumps(value, ensure_ascii=False)), flush=True)
 
     @contextmanager
     def progress(self, what: str, total: int | None, unit: str, done: int = 0) -> Iterator[Progress]:
@@ -181,6 +183,7 @@ def aligned(rows: list[list[str]], text: Collection[int] = (0,), width: int | No
         text: columns that are aligned to the left; the others hold numbers.
         width: a last column of text is broken into lines where the table is wider than so many characters.
     """
+    rows = [[printable_line(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     room = width - sum(widths[:-1]) - 2 * len(widths[:-1]) if width is not None else widths[-1]
     if room < widths[-1] and len(widths) - 1 in text:

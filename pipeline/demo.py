@@ -8,6 +8,7 @@ from typing import Any
 
 from ..mining.artifacts import remove
 from ..mining.errors import InputError
+from ..mining.local_paths import in_shell
 from ..mining.manifest import Manifest
 from .configuration.config import RunConfig
 from .configuration.config_file import load_config, parse_config, write_config
@@ -109,7 +110,7 @@ def run_demo(out: Path, seed: int, manifest_path: Path | None, options: Options)
         (last.plan, "how hard the batches are"),
         (last.checkpoint, "the trained network"),
     ):
-        say(f"  subspace inspect {path}    # {what}")
+        say(f"  subspace inspect {in_shell(path)}    # {what}")
     say(f"  tensorboard --logdir {out}    # loss, active triplets, distances")
     return results
 

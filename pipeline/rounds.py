@@ -12,6 +12,7 @@ import numpy as np
 
 from ..mining.clustering.settings import subspace_count
 from ..mining.errors import InputError
+from ..mining.local_paths import in_shell
 from ..mining.manifest import Manifest
 from ..train.losses.building import NewClasses, try_own_losses
 from ..train.monitoring.open_trackers import check_trackers
@@ -125,7 +126,7 @@ def evaluate_rounds(context: Context) -> dict[str, Any]:
     """
     run, config = context.run, context.config
     if not run.start.finished("pretrain"):
-        raise InputError(f"{run.path} has no network yet; run `subspace pretrain {run.path}` first")
+        raise InputError(f"{run.path} has no network yet; run `subspace pretrain {in_shell(run.path)}` first")
     examined = [stage for stage in rows_of("network") if stage.applies(context)]
     validated, tested = (row(name) in examined for name in ("validate", "eval"))
     if tested or not validated:

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from types import FrameType
 
 from ..mining.errors import StoppedEarly
+from .terminal_text import printable_line
 
 
 def main() -> None:
@@ -71,5 +72,5 @@ def _nothing(number: int, frame: FrameType | None) -> None:
 
 
 def _end(message: str, code: int) -> None:
-    print(f"subspace-torchrun: {' '.join(message.split())}", file=sys.stderr)
+    print(f"subspace-torchrun: {printable_line(' '.join(message.split()))}", file=sys.stderr)
     sys.exit(code)

@@ -23,7 +23,8 @@ from typing import NoReturn
 def run_command(
     arguments: Sequence[str], cwd: Path | None = None, environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run `subspace ARGUMENTS` in a folder and an environment, by default those that hold now."""
+    """Run `subspace ARGUMENTS` in a folder and an environment, by default those that hold now, with this umask."""
+    os.umask(umask := os.umask(0))
     server = _server()
     assert server.stdin
     assert server.stdout
@@ -34,6 +35,7 @@ def run_command(
             "cwd": str(cwd or Path.cwd()),
             "environment": dict(environment or os.environ),
             "said": list(map(str, said)),
+            "umask": umask,
         }
         server.stdin.write(json.dumps(request) + "\n")
         server.stdin.flush()
@@ -65,7 +67,9 @@ def _serve() -> None:
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
-def _become(arguments: list[str], cwd: str, environment: dict[str, str], said: list[str]) -> NoReturn:
+def _become(
+    arguments: list[str], cwd: str, environment: dict[str, str], said: list[str], umask: int
+) -> NoReturn:
     """Be what `python -m subspace.pipeline.cli ARGUMENTS` is in that folder."""
     from subspace.pipeline.cli import main
 
@@ -73,6 +77,7 @@ def _become(arguments: list[str], cwd: str, environment: dict[str, str], said: l
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, descriptor)
         os.close(file)
+    os.umask(umask)
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)

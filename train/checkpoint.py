@@ -34,6 +34,7 @@ from .networks.frozen import FrozenNetwork
 from .networks.registry import CHECKPOINT_PREFIX, check_network, kept_as, spec_in
 from .running_means import RunningMeans
 from .training_state import TrainingState
+from .user_functions import PYTHON_PREFIX
 
 SPARSE = ".sparse"
 """Ends the name of a tensor that is sparse in memory, such as momentum of sparse gradients; files hold it dense."""
@@ -159,14 +160,16 @@ def load_network(
     seed: int = 0,
     preprocess: PreprocessConfig | None = None,
     weights: str | None = None,
+    allow_code: bool = False,
 ) -> Backbone:
     """The network that `spec` names: built by `build_backbone`, or opened from `checkpoint:DIR`, averaged weights if any.
 
     `preprocess` lies over what the network, or its checkpoint, says of its images. `weights` is for networks that are
-    built.
+    built. A checkpoint of a `python:` network imports a module that it names: `allow_code` says that it may.
 
     Raises:
-        InputError: unknown spec, no such checkpoint, or another embedding size than the checkpoint has.
+        InputError: unknown spec, no such checkpoint, another embedding size than the checkpoint has, or a checkpoint that
+            may not import.
 
     Example:
         >>> import tempfile
@@ -186,6 +189,11 @@ def load_network(
     check_network(spec, weights)
     folder = Path(spec.removeprefix(CHECKPOINT_PREFIX))
     meta = read_meta(folder)
+    if meta.spec.startswith(PYTHON_PREFIX) and not allow_code:
+        raise InputError(
+            f"{folder} was made by {meta.spec}, code that is imported from where you are or from your packages; "
+            "look at it, then allow it: --allow-code, or allow_code=true for a run"
+        )
     if embedding_size not in (None, meta.embedding_size):
         raise InputError(
             f"embedding_size={embedding_size}, but {folder} has {meta.embedding_size}; leave it null"

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from ...mining.local_paths import in_shell
 from ...train.networks.registry import SPECS_IN_WORDS
-from .parameters import AsJson, Overrides, Quiet, RunPath
+from .parameters import ALLOW_CODE, AllowCode, AsJson, Overrides, Quiet, RunPath
 
 commands = typer.Typer()
 
@@ -145,7 +146,7 @@ def ingest(
         raise InputError(f"--prefix {prefix} says nothing without --merge; leave it out, or join manifests")
     for line in summary.lines():
         console.say(line)
-    console.say(f"next: subspace init RUN --manifest {out}")
+    console.say(f"next: subspace init RUN --manifest {in_shell(out)}")
     console.result(summary.to_json())
 
 
@@ -209,6 +210,7 @@ def init(
             help="Print the recipes with their sources and figures, and exit.",
         ),
     ] = False,
+    allow_code: AllowCode = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -218,7 +220,8 @@ def init(
     from ..run_directory import RunDirectory
 
     directory, console = RunDirectory(run), Console(quiet, as_json)
-    done = begin_run(directory, manifest, model, overrides or [], recipe=recipe, weights=weights, force=force)
+    given = [*(overrides or []), *([ALLOW_CODE] if allow_code else [])]
+    done = begin_run(directory, manifest, model, given, recipe=recipe, weights=weights, force=force)
     for line in done.lines():
         console.say(line)
     console.say(f"next: {done.next_command}")

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ...mining.local_paths import in_shell
 from .parameters import AsJson, Device, DryRun, Overrides, Quiet, RunPath, working
 
 commands = typer.Typer()
@@ -65,10 +66,10 @@ def lr(
         if not found.verdict.gains:
             longer = min(2 * found.steps, found.most_steps)
             context.say(
-                f"next: subspace lr {run} --steps {longer}"
+                f"next: subspace lr {in_shell(run)} --steps {longer}"
                 if longer > found.steps
                 else "next: a larger plan.steps"
             )
             return
         setting = "" if write or rate == before else f" {SETTING}={rate:g}"
-        context.say(f"next: subspace run {run}{setting}")
+        context.say(f"next: subspace run {in_shell(run)}{setting}")

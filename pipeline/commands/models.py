@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..exporting.request import OLDEST_OPSET, Preprocessing, Quantization
-from .parameters import AsJson, Quiet
+from .parameters import AllowCode, AsJson, Quiet
 
 commands = typer.Typer()
 
@@ -36,6 +36,7 @@ def export(
         Quantization | None, typer.Option(help="Also a dynamically quantised ONNX file, its loss measured.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier export in that folder.")] = False,
+    allow_code: AllowCode = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -51,4 +52,5 @@ def export(
     from ..exporting.write_export import export_checkpoint
 
     target = out if out is not None else chosen.folder.parent / EXPORT
-    console.result(export_checkpoint(chosen, request, target, console, force=force))
+    done = export_checkpoint(chosen, request, target, console, force=force, allow_code=allow_code)
+    console.result(done)

@@ -29,6 +29,12 @@ Force = Annotated[bool, typer.Option("--force", help="Make it again even if it i
 Resume = Annotated[bool, typer.Option("--resume/--no-resume", help="Continue unfinished work, or drop it.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+AllowCode = Annotated[
+    bool,
+    typer.Option("--allow-code", help="Call the python: function that a checkpoint names; see SECURITY.md."),
+]
+ALLOW_CODE = "allow_code=true"
+"""The setting that `--allow-code` gives a run."""
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 Processes = Annotated[
     int,

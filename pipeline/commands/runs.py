@@ -7,7 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
-from .parameters import AsJson, Device, DryRun, Overrides, Processes, Quiet, Resume, RunPath, working
+from .parameters import (
+    ALLOW_CODE,
+    AllowCode,
+    AsJson,
+    Device,
+    DryRun,
+    Overrides,
+    Processes,
+    Quiet,
+    Resume,
+    RunPath,
+    working,
+)
 
 commands = typer.Typer()
 
@@ -83,6 +95,7 @@ def inspect(
     num_workers: Annotated[
         int | None, typer.Option(min=0, help="With --check: processes that decode; a core each by default.")
     ] = None,
+    allow_code: AllowCode = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -112,7 +125,7 @@ def inspect(
         if given is not None:
             raise InputError(f"{option} says nothing without --check; leave it out, or add that")
     if names_network(what) and not path.exists():
-        summary = summarize_network(what, overrides or [])
+        summary = summarize_network(what, [*(overrides or []), *([ALLOW_CODE] if allow_code else [])])
         console.result(summary.to_json())
         return None if as_json else console.say("\n".join(summary.lines()))
     if overrides:

@@ -11,6 +11,7 @@ import typer
 
 from ..stages.graph import STAGES, StageRow, Switch
 from .parameters import (
+    AllowCode,
     AsJson,
     Device,
     DryRun,
@@ -123,6 +124,7 @@ def evaluate(
     device: Device = None,
     force: Force = False,
     dry_run: DryRun = False,
+    allow_code: AllowCode = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -132,7 +134,7 @@ def evaluate(
 
     if (path / "meta.json").exists():
         results, console = _examine_checkpoint(
-            path, overrides or [], manifest, device, dry_run, as_json, quiet
+            path, overrides or [], manifest, device, dry_run, allow_code, as_json, quiet
         )
     else:
         from ..rounds import evaluate_rounds
@@ -156,6 +158,7 @@ def _examine_checkpoint(
     manifest: Path | None,
     device: str | None,
     dry_run: bool,
+    allow_code: bool,
     as_json: bool,
     quiet: bool,
 ) -> tuple[dict[str, Any], Any]:
@@ -175,7 +178,11 @@ def _examine_checkpoint(
         options.console.say(f"would evaluate {path} on {opened.path}; dry run: nothing was done")
         return {}, options.console
     from ..memory_advice import shortages_in_words
+    from ..network_identity import run_names_code
     from ..stages.examination import examine_checkpoint
 
+    allowed = allow_code or run_names_code(path)  # what the checkpoint itself allows counts for nothing
     with shortages_in_words("eval", config):
-        return {str(path): examine_checkpoint(path, config, opened, options)}, options.console
+        return {
+            str(path): examine_checkpoint(path, config, opened, options, allow_code=allowed)
+        }, options.console

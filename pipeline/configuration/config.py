@@ -111,6 +111,9 @@ class RunConfig(Settings):
     model: str = Field(default="small", description=SPECS_IN_WORDS)
     weights: str | None = Field(default=None, description="file of published weights; timm: also pretrained")
     embedding_size: int | None = Field(default=None, ge=1, description="null: the network's own")
+    allow_code: bool = Field(
+        default=False, description="call the python: function that the checkpoint of another run names"
+    )
     seed: int = Field(default=0, ge=0, description="every random choice derives from it")
     rounds: int = Field(
         default=2,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from yaml import YAMLError
 
 from ...mining.artifacts import write_text
 from ...mining.errors import InputError, SubspaceWarning
+from ...mining.local_paths import in_shell
 from ...mining.settings import Settings
 from ...train.losses.building import check_loss, check_pretraining_loss
 from ...train.losses.registry import renamed_arguments
@@ -24,6 +26,8 @@ from .config import RunConfig
 
 GONE = {"overlap": "no extraction runs ahead of an evaluation; remove the line"}
 """Settings of older versions that changed no result, and what has become of them."""
+
+_OTHER_SETTING = re.compile(r"\$\{[\w.\[\]-]+\}")
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -50,10 +54,10 @@ def read_settings(path: Path) -> Any:
     if not path.is_file():
         if path.parent.is_file():
             raise InputError(
-                f"{path.parent} is a file, not a run folder; `subspace inspect {path.parent}` shows it"
+                f"{path.parent} is a file, not a run folder; `subspace inspect {in_shell(path.parent)}` shows it"
             )
         raise InputError(
-            f"{path.parent} is not a run (no {path.name}); make one with `subspace init {path.parent}`"
+            f"{path.parent} is not a run (no {path.name}); make one with `subspace init {in_shell(path.parent)}`"
         )
     try:
         return OmegaConf.load(path)
@@ -71,6 +75,7 @@ def parse_config(values: Any, overrides: Sequence[str], where: str) -> RunConfig
     try:
         given = OmegaConf.from_dotlist(list(overrides))
         merged = OmegaConf.merge(with_new_names(values), with_new_names(given))
+        refuse_resolvers(OmegaConf.to_container(merged), where)
         config = RunConfig.model_validate(_without_gone(OmegaConf.to_container(merged, resolve=True), where))
         check_network(config.model, config.weights)
         check_loss(config.train.loss, config.train.loss_args)
@@ -82,6 +87,27 @@ def parse_config(values: Any, overrides: Sequence[str], where: str) -> RunConfig
         raise InputError(_explain(error, where)) from error
     except (OmegaConfBaseException, YAMLError, ValueError, TypeError) as error:
         raise InputError(f"cannot read the settings ({where}): {' '.join(str(error).split())}") from error
+
+
+def refuse_resolvers(values: Any, where: str) -> None:
+    """Refuse `${oc.env:HOME}` and the like: settings come with runs and checkpoints of others, and call nothing.
+
+    `${plan.P}`, the value of another setting, is allowed.
+
+    Raises:
+        InputError: a text asks for more than that.
+    """
+    if isinstance(values, dict):
+        for key, value in values.items():
+            refuse_resolvers(key, where)
+            refuse_resolvers(value, where)
+    elif isinstance(values, list):
+        for value in values:
+            refuse_resolvers(value, where)
+    elif isinstance(values, str) and "${" in _OTHER_SETTING.sub("", values):
+        raise InputError(
+            f"{values} ({where}): settings refer to settings, as in ${{plan.P}}, and to nothing else; write it out"
+        )
 
 
 def _without_gone(values: Any, where: str) -> Any:

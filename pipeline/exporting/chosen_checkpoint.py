@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...mining.errors import InputError
+from ...mining.local_paths import in_shell
 from ...train.checkpoint_meta import CheckpointMeta, read_meta
 from ..best import kept_best
 from ..run_directory import RunDirectory
@@ -66,7 +67,7 @@ def choose_checkpoint(path: Path) -> ChosenCheckpoint:
         folder = run.round(index)
         if folder.finished("train" if index >= 0 else "pretrain") and folder.checkpoint.is_dir():
             return _chosen(folder.checkpoint, "the latest finished one, as no round is kept as the best")
-    raise InputError(f"{path} has no finished network yet; make one with: subspace run {path}")
+    raise InputError(f"{path} has no finished network yet; make one with: subspace run {in_shell(path)}")
 
 
 def _chosen(folder: Path, why: str) -> ChosenCheckpoint:

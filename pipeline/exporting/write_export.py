@@ -14,6 +14,7 @@ from ...train.networks.backbone import Backbone
 from ...train.networks.registry import CHECKPOINT_PREFIX
 from ..configuration.config import RunConfig
 from ..console import Console, amount
+from ..network_identity import run_names_code
 from .agreement import Reference, largest_difference, references
 from .chosen_checkpoint import ChosenCheckpoint
 from .description import description_of
@@ -32,9 +33,15 @@ OURS = {*FILES.values(), INT8_FILE, WEIGHTS_BESIDE, CARD}
 
 
 def export_checkpoint(
-    chosen: ChosenCheckpoint, request: ExportRequest, out: Path, console: Console, *, force: bool = False
+    chosen: ChosenCheckpoint,
+    request: ExportRequest,
+    out: Path,
+    console: Console,
+    *,
+    force: bool = False,
+    allow_code: bool = False,
 ) -> dict[str, Any]:
-    """Write the folder `out`, and return what `--json` prints.
+    """Write the folder `out`, and return what `--json` prints. `allow_code` is that of `load_network`.
 
     Raises:
         InputError: the folder is there already, the network cannot be exported, or a file gives other embeddings.
@@ -42,7 +49,8 @@ def export_checkpoint(
     check_target(out, force)
     config = settings_of(chosen)
     manifest = manifest_of(config)
-    network = load_network(f"{CHECKPOINT_PREFIX}{chosen.folder}").eval()
+    allowed = allow_code or run_names_code(chosen.folder)
+    network = load_network(f"{CHECKPOINT_PREFIX}{chosen.folder}", allow_code=allowed).eval()
     result: dict[str, Any] = {"checkpoint": str(chosen.folder), "why": chosen.why, "folder": str(out)}
     frozen = frozen_contents(network)
     if frozen is not None:

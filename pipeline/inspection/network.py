@@ -35,7 +35,11 @@ def summarize_network(spec: str, overrides: Sequence[str] = ()) -> Summary:
 
     config = parse_config({"manifest": "", "model": spec}, overrides, "subspace inspect")
     network = load_network(
-        spec, embedding_size=config.embedding_size, preprocess=config.preprocess, weights=config.weights
+        spec,
+        embedding_size=config.embedding_size,
+        preprocess=config.preprocess,
+        weights=config.weights,
+        allow_code=config.allow_code,
     )
     found = examine_network(network, config)
     image = torch.zeros((1, 3, network.input.height, network.input.width))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..console import aligned, amount
+from ..terminal_text import printable_line
 
 BAR = 40
 QUANTILES = (0.05, 0.5, 0.95)
@@ -122,7 +123,7 @@ class Summary:
             lines += ["", f"  {title}", *(f"    {text}" for text in texts)]
         for title, bins in self.histograms.items():
             lines += ["", f"  {title}", *(f"    {bar}" for bar in _bars(bins))]
-        return [_printable(line) for line in lines]
+        return [printable_line(line) for line in lines]
 
 
 def histogram(values: np.ndarray, bins: int = 8) -> list[tuple[str, int]]:
@@ -146,8 +147,3 @@ def _bars(bins: list[tuple[str, int]]) -> list[str]:
         f"{label.rjust(labels)}  {count:>{numbers},} {'█' * -(-BAR * count // tallest)}".rstrip()
         for label, count in bins
     ]
-
-
-def _printable(line: str) -> str:
-    """A line without what would command a terminal."""
-    return "".join(character if character.isprintable() else "\ufffd" for character in line)

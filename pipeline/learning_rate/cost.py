@@ -7,13 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...mining.clustering.product_speed import product_rate
-from ...train.checkpoint import load_network
 from ...train.data.images import ImageStore
 from ...train.data.plan_reader import Plan
 from ...train.devices import pick_device
-from ...train.networks.registry import CHECKPOINT_PREFIX
 from ...train.speed import embedding_work
 from ..console import about, counted, duration
+from ..network_identity import open_checkpoint
 from ..stages.context import Context
 from ..stages.held_out import HeldOut
 from ..stages.round_training import round_work
@@ -47,7 +46,7 @@ def cost_in_words(trials: Sequence[Trial]) -> str:
 def _examining_seconds(context: Context) -> float:
     """Seconds of one validation: its images embedded, and all pairs compared."""
     extract = context.config.extract
-    network = load_network(f"{CHECKPOINT_PREFIX}{context.before.checkpoint}")
+    network = open_checkpoint(context.before.checkpoint, context.config)
     gallery, probe, distractor = HeldOut.validation(context.config).choose_images(context.manifest)
     images = np.unique(np.concatenate((gallery, probe, distractor)))
     embedding = embedding_work(

@@ -15,9 +15,11 @@ from typing import Any
 from ...mining.artifacts import write_text
 from ...mining.errors import InputError
 from ...mining.fingerprints import CODE_VERSION
+from ...mining.local_paths import in_shell
 from ..best import metric_is_known
 from ..configuration.overrides import keep_overrides
 from ..console import counted
+from ..network_identity import open_checkpoint
 from ..rounds import check_identities
 from ..stages.context import Context
 from ..stages.evaluate import validate_fields
@@ -87,9 +89,7 @@ def search_rates(context: Context, rates: Sequence[float] | None, steps: int | N
             f"then {_described(rates) if rates else 'a row of rates'}; what they cost is known once those are done"
         )
         return None
-    from ...train.checkpoint import load_network
     from ...train.data.plan_reader import Plan
-    from ...train.networks.registry import CHECKPOINT_PREFIX
     from .cost import cost_in_words, steps_by_default
     from .plot import draw
     from .trial_training import examine_on_validation
@@ -101,7 +101,7 @@ def search_rates(context: Context, rates: Sequence[float] | None, steps: int | N
             f"--steps {steps}: a trial takes {FEWEST_STEPS} to {len(plan):,}, the batches of {context.folder.plan}"
         )
     say, metric = context.say, context.config.early_stop.metric
-    network = load_network(f"{CHECKPOINT_PREFIX}{context.before.checkpoint}")
+    network = open_checkpoint(context.before.checkpoint, context.config)
     centre = centre_of(context, network.spec)
     search = Trials.open(context.run.rate_trials, search_fields(context, steps))
     wanted = list(rates) if rates is not None else first_rates(centre)
@@ -230,7 +230,7 @@ def keep_rate(context: Context, rate: float) -> None:
     context.say(f"kept for the next commands of this run: {SETTING}={rate:g} ({context.run.overrides})")
     if context.folder.finished("train"):
         context.say(
-            f"{context.folder} is trained with another rate: `subspace run {context.run.path} --force` trains it again"
+            f"{context.folder} is trained with another rate: `subspace run {in_shell(context.run.path)} --force` trains it again"
         )
 
 

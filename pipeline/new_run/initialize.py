@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from ...mining.clustering.settings import subspace_count
 from ...mining.errors import InputError
+from ...mining.local_paths import in_shell
 from ...mining.manifest import Manifest
 from ...train.checkpoint import load_network
 from ...train.networks.registry import CHECKPOINT_PREFIX, PRETRAINED, file_of, kept_as, path_and_part
@@ -92,7 +93,7 @@ class Initialized:
         if self.network.frozen:
             run = shlex.quote(str(self.path.parent))
             return f"for stage in pretrain extract cluster plan eval; do subspace $stage {run} || break; done"
-        return f"subspace run {self.path.parent}"
+        return f"subspace run {in_shell(self.path.parent)}"
 
     def _training(self) -> list[str]:
         """Start, rate and steps."""
@@ -120,7 +121,7 @@ class Initialized:
             return []
         origin = "given"
         if optimizer.lr == OptimizerConfig().lr:
-            origin = f"the default; it was never searched for this network and optimizer: `subspace lr {self.path.parent}` does"
+            origin = f"the default; it was never searched for this network and optimizer: `subspace lr {in_shell(self.path.parent)}` does"
         return [f"  rate        {optimizer.lr:g} with {optimizer.name}: {origin}"]
 
 
@@ -155,6 +156,7 @@ def begin_run(
         embedding_size=config.embedding_size,
         preprocess=config.preprocess,
         weights=config.weights,
+        allow_code=config.allow_code,
     )
     choices = list(
         choices_for(

@@ -93,7 +93,8 @@ class Kubernetes:
             write_text(folder / file, text)
         apply = folder / "apply.sh"
         write_text(apply, _apply_script(jobs, run, config, folder))
-        apply.chmod(0o755)
+        mode = apply.stat().st_mode
+        apply.chmod(mode | (mode & 0o444) >> 2)  # executable for those who may read it
         namespace = config.kubernetes.namespace
         submission = submission.with_tasks(
             Task(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...mining.errors import InputError
+from ...mining.local_paths import in_shell
 from ..child_processes import python_calling
 from ..run_directory import RunDirectory
 from .job_requests import job_request
@@ -88,7 +89,7 @@ class Local:
         note, _ = run.activity()
         if note is not None and note["host"] != socket.gethostname():
             raise InputError(
-                f"{run.path} is at work on {note['host']}; call `subspace cancel {run.path}` there"
+                f"{run.path} is at work on {note['host']}; call `subspace cancel {in_shell(run.path)}` there"
             )
         for number in ids:
             try:

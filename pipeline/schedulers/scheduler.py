@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from ...mining.errors import InputError
+from ...mining.local_paths import in_shell
 from ..run_directory import RunDirectory
 from ..scheduler_registry import SCHEDULERS
 from .submission import Submission
@@ -100,6 +101,6 @@ def scheduler_named(name: str) -> Scheduler:
 def how_to_follow(run: RunDirectory) -> str:
     """The commands for jobs that this program can ask about, in a line."""
     return (
-        f"how it is: subspace status {run.path}; what failed: subspace logs {run.path} --failed; "
-        f"stop it: subspace cancel {run.path}"
+        f"how it is: subspace status {in_shell(run.path)}; what failed: subspace logs {in_shell(run.path)} --failed; "
+        f"stop it: subspace cancel {in_shell(run.path)}"
     )

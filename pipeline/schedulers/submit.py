@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...mining.errors import InputError
+from ...mining.local_paths import in_shell
 from ..console import counted
 from ..options import Options
 from ..rounds import check_run
@@ -85,7 +86,7 @@ def cancel_jobs(run: RunDirectory, options: Options) -> dict[str, Any]:
         f"{list(found.values()).count(state)} {state.lower()}" for state in sorted({*found.values()})
     )
     options.console.say(
-        f"{run.path}: {counted(len(found), 'job')} cancelled ({states}); `subspace submit {run.path}` goes on with what is left"
+        f"{run.path}: {counted(len(found), 'job')} cancelled ({states}); `subspace submit {in_shell(run.path)}` goes on with what is left"
         if found
         else f"{run.path}: no job of it is queued or running"
     )
@@ -101,7 +102,7 @@ def _last_lines(path: Path, lines: int) -> str:
 def _latest(run: RunDirectory) -> Submission:
     submission = Submission.latest(run)
     if submission is None:
-        raise InputError(f"{run.path} has no jobs; `subspace submit {run.path}` makes them")
+        raise InputError(f"{run.path} has no jobs; `subspace submit {in_shell(run.path)}` makes them")
     return submission
 
 
@@ -118,5 +119,5 @@ def _refuse_twice(run: RunDirectory) -> None:
     if found:
         raise InputError(
             f"{run.path} has {counted(len(found), 'job')} queued or running ({', '.join(sorted(found)[:5])}); wait for them "
-            f"(`subspace status {run.path}`), or `subspace cancel {run.path}` first"
+            f"(`subspace status {in_shell(run.path)}`), or `subspace cancel {in_shell(run.path)}` first"
         )

@@ -25,10 +25,10 @@ from .held_out import HeldOut
 
 
 def examine_checkpoint(
-    checkpoint: Path, config: RunConfig, manifest: Manifest, options: Options
+    checkpoint: Path, config: RunConfig, manifest: Manifest, options: Options, *, allow_code: bool
 ) -> dict[str, Any]:
     """Examine a checkpoint folder on the test identities, outside a run; nothing is written."""
-    network = load_network(f"{CHECKPOINT_PREFIX}{checkpoint}")
+    network = load_network(f"{CHECKPOINT_PREFIX}{checkpoint}", allow_code=allow_code)
     return examine(network, config, manifest, options, HeldOut.test(config))
 
 

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from ...mining.errors import InputError
+from ...mining.local_paths import in_shell
 from .context import Context
 from .graph import row
 from .parts import ExtractParts, Shard
@@ -58,7 +59,7 @@ def extract_means(context: Context, *, shard: Shard | None = None) -> dict[str, 
     if shard is not None and (options.force or not options.resume):
         raise InputError(
             f"--force and --no-resume with --shard would drop the parts of other shards; "
-            f"first run `subspace extract {context.run.path} --no-resume` or remove {context.folder.identity_parts}"
+            f"first run `subspace extract {in_shell(context.run.path)} --no-resume` or remove {context.folder.identity_parts}"
         )
     if shard is not None and options.processes > 1:
         raise InputError(

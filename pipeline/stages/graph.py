@@ -13,13 +13,13 @@ The file of a stage called NAME, `module`, defines
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...mining.errors import InputError
+from ...mining.local_paths import in_shell
 from .. import stage_folder as files
 from ..memory_advice import shortages_in_words
 from ..run_directory import RunDirectory
@@ -107,7 +107,7 @@ class StageRow:
     def command_in(self, run: RunDirectory, round_index: int) -> str:
         """The command line that does it, for messages."""
         at = f" --round {round_index}" if self.place == "round" else ""
-        return f"subspace {self.command_name} {run.path}{at}"
+        return f"subspace {self.command_name} {in_shell(run.path)}{at}"
 
     def stage(self, context: Context) -> Stage:
         """The stage, for the settings, inputs and folder of `context`.
@@ -115,7 +115,7 @@ class StageRow:
         Raises:
             InputError: a stage that it needs is not done; the message names the command that does it.
         """
-        settings = [shlex.quote(word) for word in context.options.overrides]
+        settings = [in_shell(word) for word in context.options.overrides]
         return Stage(
             self.name,
             context.folder,
@@ -125,7 +125,7 @@ class StageRow:
             },
             self.outputs,
             " ".join([self.command_in(context.run, context.round_index), *settings]),
-            " ".join([f"subspace run {context.run.path}", *settings]),
+            " ".join([f"subspace run {in_shell(context.run.path)}", *settings]),
         )
 
     def do(self, context: Context, **arguments: Any) -> dict[str, Any]:

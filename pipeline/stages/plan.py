@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from typing import Any
@@ -13,6 +14,7 @@ from ...mining.clustering.mean_table import MeanTable
 from ...mining.clustering.product_speed import product_rate
 from ...mining.clustering.settings import subspace_count
 from ...mining.errors import InputError, StaleArtifactError
+from ...mining.local_paths import in_shell
 from ...mining.manifest import IdentityImages
 from ...mining.parquet_tables import read_parquet
 from ...mining.planning.batch_plan import BATCHES_PER_BLOCK, PlanBlock, plan_batches
@@ -21,6 +23,7 @@ from ...mining.planning.settings import PlanConfig
 from ...mining.planning.shards import shards_of
 from ...mining.schemas import QUARANTINE
 from ..console import Console, about, amount
+from ..terminal_text import printable_line
 from .cluster import clustering_device
 from .context import Context
 from .graph import finished, row, steps_taken
@@ -62,7 +65,7 @@ def plan_round(context: Context) -> dict[str, Any]:
     stage, folder, settings = row("plan").stage(context), context.folder, round_settings(context)
     if not row("extract").stage(context).is_done():
         raise InputError(
-            f"{folder} has no identity means yet; run `subspace extract {context.run.path}` first"
+            f"{folder} has no identity means yet; run `subspace extract {in_shell(context.run.path)}` first"
         )
 
     def estimate() -> str:
@@ -159,8 +162,9 @@ def list_shards(context: Context) -> list[dict[str, Any]]:
     shards: pa.Table = shards_of(manifest, images.where(used), read_subspaces(context.folder)[used])
     rows = shards.to_pylist()
     if not context.options.console.as_json:
+        shown = printable_line if sys.stdout.isatty() else str  # a program gets names as they are
         for shard in rows:
-            print(shard["subspace_id"], shard["uri"], shard["images"], sep="\t")
+            print(shard["subspace_id"], shown(shard["uri"]), shard["images"], sep="\t")
     return rows
 
 
@@ -180,7 +184,7 @@ def readable_images(context: Context) -> IdentityImages:
     if not np.array_equal(images.identity_id, identity_id):
         raise StaleArtifactError(
             f"{folder.identities} holds other identities than {manifest.path}; "
-            f"remake it with `subspace extract {context.run.path} --force`"
+            f"remake it with `subspace extract {in_shell(context.run.path)} --force`"
         )
     return images
 

@@ -104,6 +104,7 @@ def _estimate(context: Context) -> str:
         embedding_size=config.embedding_size,
         preprocess=config.preprocess,
         weights=config.weights,
+        allow_code=config.allow_code,
     )
     images = pretrain_identities(config, context.manifest)
     some = images.rows(slice(0, 1000)).at_most(pretrain.K, generator(config.seed, "pretrain estimate"))
@@ -135,6 +136,7 @@ def _work(context: Context, stage: Stage) -> dict[str, Any]:
         seed=derived_seed(config.seed, "network"),
         preprocess=config.preprocess,
         weights=config.weights,
+        allow_code=config.allow_code,
     )
     check_embedding(network)
     for remark in network.remarks:

@@ -12,6 +12,7 @@ from typing import Any
 from ...mining.artifacts import remove, write_json
 from ...mining.errors import StaleArtifactError, StoppedEarly
 from ...mining.fingerprints import CODE_VERSION, fingerprint_of
+from ...mining.local_paths import in_shell
 from ...train.losses.registry import current_name
 from ..options import Options
 from ..run_directory import RunDirectory
@@ -148,7 +149,7 @@ def _way_on(changed: str, run: RunDirectory) -> str:
     network = run.best if run.best.exists() else run.round(run.latest_round).checkpoint
     return (
         ". The learning-rate schedule spans all rounds, so all of them change; to train on from what is there: "
-        f"`subspace init {run.path}-more --manifest MANIFEST --model checkpoint:{network}`"
+        f"`subspace init {in_shell(f'{run.path}-more')} --manifest MANIFEST --model {in_shell(f'checkpoint:{network}')}`"
     )
 
 

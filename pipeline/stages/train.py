@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...mining.errors import InputError
+from ...mining.local_paths import in_shell
 from ...train.losses.registry import fingerprint_arguments
 from ...train.training_config import UNIMPORTANT
 from .context import Context
@@ -47,7 +48,9 @@ def train_round(context: Context) -> dict[str, Any]:
 
     stage, options = row("train").stage(context), context.options
     if not row("plan").stage(context).is_done():
-        raise InputError(f"{stage.folder} has no plan yet; run `subspace plan {context.run.path}` first")
+        raise InputError(
+            f"{stage.folder} has no plan yet; run `subspace plan {in_shell(context.run.path)}` first"
+        )
     if options.processes > 1:
         arguments = ["train", str(context.run.path), "--round", str(context.round_index)]
         return train_together(stage, arguments, options)
