@@ -22,5 +22,4 @@ remote_listing   folders and sizes of remote files
 splits           who is trained on and who is held out
 bad_images       images that cannot be there, found from sizes alone
 row_selection    which rows go into the manifest
-image_spool      images inside a source, on their way to the manifest
 """

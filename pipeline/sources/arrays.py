@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from ...mining.errors import InputError
 from ...mining.remote import in_words, is_url, open_remote, url_of
-from .image_spool import ImageSpool
+from ..rows.image_spool import ImageSpool
 from .label_text import text_column
 from .listing import Listing, joined, junk_note, not_junk
 from .options import SourceOptions, Track

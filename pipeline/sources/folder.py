@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from ...mining.errors import InputError
 from ...mining.remote import is_url, url_of
+from ..rows.image_spool import ImageSpool
 from .file_names import (
     SHARDS,
     NamePattern,
@@ -27,7 +28,6 @@ from .file_names import (
     suffix_counts,
     suffix_of,
 )
-from .image_spool import ImageSpool
 from .layout import (
     Part,
     identity_levels,
@@ -95,6 +95,7 @@ def list_folder(source: Path, options: SourceOptions, spool: ImageSpool, progres
         split_folders=bool(parts)
         and not any(part.role for part in parts)
         and not (pattern and pattern.has_identity),
+        splits_mapped=True,
         counted=True,
     )
 

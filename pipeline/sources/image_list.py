@@ -14,7 +14,7 @@ from pyarrow import csv
 from ...mining.errors import InputError
 from ...mining.parquet_tables import DAMAGE
 from ...mining.remote import in_words
-from .image_spool import ImageSpool
+from ..rows.image_spool import ImageSpool
 from .label_text import text_column
 from .listing import Listing
 from .options import SourceOptions, Track

@@ -19,13 +19,13 @@ from ...mining.errors import InputError
 from ...mining.schemas import MANIFEST, QUARANTINE
 from ..console import Console, Progress
 from ..rows.image_repeats import SharedImage, image_sizes, shared_images, shared_table
+from ..rows.image_spool import ImageSpool
 from ..rows.ingest_summary import IngestSummary, SplitCount
 from ..rows.manifest_writer import quarantine_path, write_manifest
 from ..rows.output_table import check_output
 from ..rows.row_order import RowOrder
 from ..rows.row_scratch import RowScratch
 from .bad_images import file_sizes
-from .image_spool import ImageSpool
 from .listing import Listing, junk_note, named, not_junk, refusal, refuse_blank
 from .options import IngestOptions
 from .readers import Reader, read_sources

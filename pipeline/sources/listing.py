@@ -43,6 +43,8 @@ class Listing:
     """Images that could not be taken, each with its reason; never silently fewer."""
     split_folders: bool = False
     """Whether splits are folders, of which none shares an identity with another."""
+    splits_mapped: bool = False
+    """Whether its reader has applied --split-map, as that of folders does."""
     counted: bool = False
     """Whether its reader showed progress over the images."""
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from ...mining.errors import InputError
 from ...mining.remote import refuse_unknown_scheme, url_of
+from ..rows.image_spool import ImageSpool
 from .arrays import list_npy, list_npz
 from .folder import list_folder
 from .image_list import list_lst
-from .image_spool import ImageSpool
 from .listing import Listing, joined, named
 from .options import SourceOptions, Track
 from .record_io import list_records

@@ -22,7 +22,7 @@ from pyarrow import csv
 from ...mining.errors import InputError
 from ...mining.parquet_tables import DAMAGE
 from ...mining.remote import in_words, is_url
-from .image_spool import ImageSpool
+from ..rows.image_spool import ImageSpool
 from .label_text import text_column
 from .listing import Listing, in_one_file, refused_rows
 from .options import SourceOptions, Track

@@ -20,8 +20,8 @@ from pyarrow import csv
 from ...mining.errors import InputError
 from ...mining.parquet_tables import DAMAGE, open_parquet
 from ...mining.remote import in_words
+from ..rows.image_spool import ImageSpool
 from .columns import BOX, Columns
-from .image_spool import ImageSpool
 from .label_text import class_names_of, label_form, without_missing
 from .listing import Listing, joined, junk_note, named, not_junk, refuse_blank, streamed
 from .options import SourceOptions, Track

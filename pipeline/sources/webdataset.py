@@ -24,9 +24,9 @@ import pyarrow as pa
 
 from ...mining.errors import InputError
 from ...mining.remote import in_words, is_url
+from ..rows.image_spool import ImageSpool
 from .columns import GROUP_NAMES, SPLIT_NAMES, Columns
 from .file_names import image_suffixes, not_decoded, suffix_counts
-from .image_spool import ImageSpool
 from .label_text import single_label
 from .listing import Listing, in_one_file, joined, refused_rows
 from .options import SourceOptions, Track

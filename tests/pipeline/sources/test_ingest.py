@@ -1,7 +1,7 @@
 """Any source of labelled images becomes one manifest that depends on its content alone.
 
 Covers pipeline/sources/options.py, pipeline/sources/folder.py, pipeline/sources/table.py,
-pipeline/sources/splits.py, pipeline/sources/bad_images.py, pipeline/sources/image_spool.py,
+pipeline/sources/splits.py, pipeline/sources/bad_images.py, pipeline/rows/image_spool.py,
 pipeline/rows/content_hash.py and pipeline/rows/manifest_writer.py too.
 """
 
@@ -29,8 +29,8 @@ from subspace.mining.parquet_tables import open_parquet, read_parquet
 from subspace.mining.schemas import MANIFEST, QUARANTINE
 from subspace.pipeline.console import Progress
 from subspace.pipeline.rows.content_hash import ContentHash, flat_bytes
+from subspace.pipeline.rows.image_spool import ImageSpool
 from subspace.pipeline.rows.manifest_writer import quarantine_path
-from subspace.pipeline.sources.image_spool import ImageSpool
 from subspace.pipeline.sources.ingest import IngestSummary, ingest_images
 from subspace.pipeline.sources.options import IngestOptions
 from subspace.pipeline.sources.splits import SPLITS, canonical_split, draw_splits
