@@ -120,6 +120,7 @@ def parse_json(data: bytes | str) -> Any:
     Raises:
         ValueError: no such text; the message is a line without the file's name.
     """
+    text = ""
     try:
         text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
         value = json.loads(text, parse_constant=_refuse)

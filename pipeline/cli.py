@@ -20,7 +20,7 @@ from .commands import machine as machine_commands
 from .commands import models as model_commands
 from .commands import runs as run_commands
 from .commands import stages as stage_commands
-from .damaged_files import damage_in_words
+from .faults.damaged_files import damage_in_words
 from .stages.graph import STAGES
 from .terminal_text import printable, printable_line
 

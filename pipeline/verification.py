@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..mining.errors import StaleArtifactError
 from .console import counted
-from .sealed_files import Sealed, damage_line
+from .faults.sealed_files import Sealed, damage_line
 from .stages.context import Context
 from .stages.graph import STAGES
 

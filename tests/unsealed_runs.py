@@ -8,7 +8,7 @@ from pathlib import Path
 
 from subspace.mining.errors import SubspaceError
 from subspace.pipeline.cli import app
-from subspace.pipeline.damaged_files import damage_in_words
+from subspace.pipeline.faults.damaged_files import damage_in_words
 from subspace.pipeline.stages.graph import STAGES
 
 

@@ -38,9 +38,6 @@ def ingest(
     no_split_column: Annotated[
         bool, typer.Option("--no-split-column", help="No column says the split, whatever its name.")
     ] = False,
-    split_map: Annotated[
-        str | None, typer.Option(help="Splits by the source's names for them: 0=train,1=val,2=test.")
-    ] = None,
     group_column: Annotated[
         str | None, typer.Option(help="Column with what a test pair must not share: camera, album, typeface.")
     ] = None,
@@ -69,6 +66,19 @@ def ingest(
         typer.Option(
             help="Pattern for file names (paths, if it has a slash): groups identity, group, split, such as "
             "'^(?P<identity>-?\\d+)_c(?P<group>\\d+)'."
+        ),
+    ] = None,
+    split_map: Annotated[
+        str | None,
+        typer.Option(
+            help="What the source's names of splits mean: 0=train,1=val,2=test; of folders also skip or identity, "
+            "as in eval=test,extras=skip."
+        ),
+    ] = None,
+    identity_level: Annotated[
+        str | None,
+        typer.Option(
+            help="Folders in folders: which level names identities, 1 for the first, or 1,2 for both."
         ),
     ] = None,
     label_key: Annotated[
@@ -111,6 +121,12 @@ def ingest(
     on_bad_image: Annotated[
         str, typer.Option(help="Missing or empty image files: fail, or quarantine.")
     ] = "fail",
+    check_repeats: Annotated[
+        str,
+        typer.Option(
+            help="Where images of equal bytes are looked for: all, identity (of one identity, and much faster), none."
+        ),
+    ] = "all",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the drawn splits.")] = 0,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -128,7 +144,6 @@ def ingest(
         path_column=path_column,
         split_column=split_column,
         no_split_column=no_split_column,
-        split_map=split_map,
         group_column=group_column,
         no_group_column=no_group_column,
         box_columns=box_columns,
@@ -137,6 +152,8 @@ def ingest(
         delimiter=delimiter,
         newlines_in_values=newlines_in_values,
         label_regex=label_regex,
+        split_map=split_map,
+        identity_level=identity_level,
         label_key=label_key,
         image_key=image_key,
         labels=labels,
@@ -148,6 +165,7 @@ def ingest(
         min_images=min_images,
         max_images=max_images,
         on_bad_image=on_bad_image,  # pyright: ignore[reportArgumentType]  # checked there
+        check_repeats=check_repeats,  # pyright: ignore[reportArgumentType]  # checked there
         seed=seed,
     )
     console = Console(quiet, as_json)

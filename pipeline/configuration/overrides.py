@@ -40,7 +40,7 @@ class _Entry(Document):
 class KeptOverrides(Document):
     """What overrides.json holds: an entry for each setting."""
 
-    __pydantic_extra__: dict[str, _Entry]
+    __pydantic_extra__: dict[str, _Entry]  # pyright: ignore[reportIncompatibleVariableOverride]
 
     @model_validator(mode="after")
     def _are_settings(self) -> KeptOverrides:

@@ -12,8 +12,8 @@ from ...mining.randomness import generator
 from ...train.data.image_input import ImageInput
 from ...train.data.images import BadImage, ImageStore
 from ..configuration.config import RunConfig
+from ..faults.unreadable_images import UnreadableImages
 from ..stages.held_out import HeldOut
-from ..unreadable_images import UnreadableImages
 
 IDENTITIES = 256
 """So that measuring takes seconds."""

@@ -21,8 +21,8 @@ from ...mining.manifest import Manifest
 from ...mining.parquet_tables import row_groups
 from ...mining.remote import in_words
 from ...mining.schemas import MANIFEST
+from ..rows.image_spool import ImageSpool
 from ..rows.ingest_summary import IngestSummary
-from ..sources.image_spool import ImageSpool
 from ..sources.ingest import NO_BARS, Bars, make_manifest
 from ..sources.listing import Listing, named, streamed
 from ..sources.options import IngestOptions, SourceOptions, Track

@@ -47,7 +47,7 @@ class _Plan(_Summary):
 
 
 class _Figures(_Summary):
-    __pydantic_extra__: dict[str, float | None]
+    __pydantic_extra__: dict[str, float | None]  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
 SUMMARIES: dict[str, type[_Summary]] = {

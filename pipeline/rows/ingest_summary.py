@@ -35,6 +35,13 @@ class IngestSummary:
     notes: tuple[str, ...]
     """What may surprise: where the splits are from, fewer held out than asked for, identities left out."""
 
+    repeats: int = 0
+    """Images left out, as another of their identity is the same."""
+    shared_held_out: int = 0
+    """Held-out images that are another identity's too: in the manifest with `keep` false."""
+    shared_training: int = 0
+    """Training images that are another identity's too, which stay."""
+
     def to_json(self) -> dict[str, Any]:
         """The summary for a program."""
         return {**asdict(self), "out": str(self.out)}

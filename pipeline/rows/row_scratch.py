@@ -25,7 +25,7 @@ class RowScratch:
             InputError: that cannot be written.
         """
         self.rows = 0
-        self._beside = beside
+        self._beside, self._whole = beside, False
         self._writer: pa.ipc.RecordBatchStreamWriter | None = None
         try:
             self._file = tempfile.TemporaryFile(dir=beside.parent)  # noqa: SIM115  (lives as long as the scratch)
@@ -53,14 +53,16 @@ class RowScratch:
         self.rows += rows.num_rows
 
     def tables(self) -> Iterator[pa.Table]:
-        """What was added, a table for each batch of it. Nothing can be added any more."""
+        """What was added, a table for each batch of it, as often as wanted. Nothing can be added any more."""
         if self._writer is None:
             return
-        try:
-            self._writer.close()
-            self._file.flush()
-        except OSError as error:
-            raise unwritable(self._beside, error) from error
+        if not self._whole:
+            try:
+                self._writer.close()
+                self._file.flush()
+            except OSError as error:
+                raise unwritable(self._beside, error) from error
+            self._whole = True
         self._file.seek(0)
         for batch in pa.ipc.open_stream(self._file):
             yield pa.Table.from_batches([batch])

@@ -5,6 +5,7 @@ readers          the kinds of source, and what reads each
 shard_folder     which files of a folder of shards are read
 listing          what a reader found: a row per image, what was read where, what could not be taken
 folder           a folder per identity, or one with a pattern in the names
+layout           what levels of folders mean: splits, identities, cameras
 file_names       which files are images, and what a pattern finds in a name
 table            a CSV, TSV or Parquet file that lists images or holds them
 image_list       InsightFace's and MXNet's .lst
@@ -20,5 +21,4 @@ split_names      what a source's names of splits mean here
 splits           who is trained on and who is held out
 bad_images       images that cannot be there, found from sizes alone
 row_selection    which rows go into the manifest
-image_spool      images inside a source, on their way to the manifest
 """

@@ -21,8 +21,8 @@ import pyarrow as pa
 
 from ...mining.errors import InputError
 from ...mining.remote import in_words, is_url, open_remote, url_of
+from ..rows.image_spool import ImageSpool
 from ..tables.label_text import text_column
-from .image_spool import ImageSpool
 from .listing import JunkCount, Listing, joined
 from .options import SourceOptions, Track
 from .splits import SPLITS, canonical_split

@@ -138,6 +138,24 @@ def quarantine_table(rows: pa.Table, names: pa.Array, reason: np.ndarray) -> pa.
     return pa.table(columns, names=QUARANTINE.columns.names).cast(QUARANTINE.columns)
 
 
+def repeats_table(rows: pa.Table, names: pa.Array, repeated: np.ndarray) -> pa.Table:
+    """Rows that repeat another, `repeated` (-1: none), as a QUARANTINE table."""
+    places = np.flatnonzero(repeated >= 0)
+    pairs = [(called(rows, place), called(rows, int(repeated[place]))) for place in places.tolist()]
+    identity = names.take(rows["identity_id"].combine_chunks().take(places))
+    uri, reason = (
+        [one for one, _ in pairs],
+        [f"same image as {other} of its identity, which is taken" for _, other in pairs],
+    )
+    columns = (
+        pa.array(np.full(len(pairs), -1)),
+        identity,
+        pa.array(uri, pa.string()),
+        pa.array(reason, pa.string()),
+    )
+    return pa.table(columns, names=QUARANTINE.columns.names).cast(QUARANTINE.columns)
+
+
 def refused_images(refused: pa.Table) -> pa.Table:
     """Images that a reader could not take (identity, uri, reason) as a QUARANTINE table."""
     refused = refused.sort_by([("identity", "ascending"), ("uri", "ascending")])

@@ -9,12 +9,41 @@ from typing import NamedTuple
 
 from .splits import canonical_split
 
-_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
-_SUFFIXES += (".pgm", ".ppm", ".pbm", ".pnm", ".tga", ".jp2", ".j2k")
-_WHERE_INSTALLED = (".avif", ".heic", ".heif")
+_SUFFIXES = (
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".png",
+    ".apng",
+    ".bmp",
+    ".dib",
+    ".tif",
+    ".tiff",
+    ".gif",
+    ".tga",
+    ".qoi",
+)
+_SUFFIXES += (".pgm", ".ppm", ".pbm", ".pnm")
+_HEIF = (".heic", ".heif")
+_WHERE_BUILT = {"webp": (".webp",), "avif": (".avif", ".avifs")}
+_WHERE_BUILT |= {"jpg_2000": (".jp2", ".j2k", ".jpx", ".jpf", ".jpc", ".j2c")}
+"""Endings by the feature that Pillow was built with, or without."""
 
 SHARDS = (".parquet", ".tar", ".rec")
 """Endings of files of which a folder may hold many in place of images."""
+
+_OF_FILE_SYSTEMS = {
+    "__macosx",
+    "@eadir",
+    "#recycle",
+    "@recycle",
+    "#snapshot",
+    "lost+found",
+    "$recycle.bin",
+    "recycler",
+}
+_OF_FILE_SYSTEMS |= {"system volume information", "found.000"}
 
 QUERY_SPLITS = {"query": "test", "image_query": "test"}
 """Splits of re-identification sets whose images are asked for, and what each is here."""
@@ -40,11 +69,46 @@ def split_and_role(name: str) -> tuple[str, str]:
 @cache
 def image_suffixes() -> tuple[str, ...]:
     """Endings of the images that this installation decodes, with their dots."""
-    from PIL import Image
+    from PIL import Image, features
 
+    from ...train.data.images import heif_is_known
+
+    heif_is_known()  # it adds its endings
     Image.init()
     known = {suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN}
-    return tuple(suffix for suffix in (*_SUFFIXES, *_WHERE_INSTALLED) if suffix in known)
+    built = [suffix for feature, own in _WHERE_BUILT.items() if features.check(feature) for suffix in own]
+    return tuple(suffix for suffix in (*_SUFFIXES, *built, *_HEIF) if suffix in known)
+
+
+def not_decoded(counts: Counter[str]) -> list[str]:
+    """What would decode files that are images and are left aside, by their counts by suffix.
+
+    Example:
+        >>> not_decoded(Counter({".txt": 3}))
+        []
+    """
+    can = image_suffixes()
+    heif = sum(counts[suffix] for suffix in _HEIF if suffix not in can)
+    other = [
+        suffix for own in _WHERE_BUILT.values() for suffix in own if suffix not in can and counts[suffix]
+    ]
+    notes = [f"{heif:,} HEIC images left aside: pip install pillow-heif, and ingest again"] if heif else []
+    if other:
+        left = sum(counts[suffix] for suffix in other)
+        notes.append(
+            f"{left:,} images left aside ({' '.join(other)}): this Pillow was built without their decoder"
+        )
+    return notes
+
+
+def is_aside(name: str) -> bool:
+    """Whether a file or folder is hidden, or is one that a file system or an archiver puts beside people's own.
+
+    Example:
+        >>> [is_aside(name) for name in ("@eaDir", ".thumbnails", "._1.jpg", "ann")]
+        [True, True, True, False]
+    """
+    return name.startswith(".") or name.lower() in _OF_FILE_SYSTEMS
 
 
 def suffix_of(name: str) -> str:

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -16,73 +17,85 @@ import pyarrow.compute as pc
 
 from ...mining.errors import InputError
 from ...mining.remote import is_url, url_of
+from ..rows.image_spool import ImageSpool
 from .file_names import (
-    REID_SPLITS,
     SHARDS,
     NamePattern,
     image_suffixes,
+    is_aside,
+    not_decoded,
     split_and_role,
     suffix_counts,
     suffix_of,
 )
-from .image_spool import ImageSpool
+from .layout import (
+    Part,
+    identity_levels,
+    levels_in_words,
+    refuse_two_readings,
+    split_parts,
+)
 from .listing import REFUSED, Listing, refused_rows, with_roles
 from .options import SourceOptions, Track
 from .remote_listing import AT_ONCE, RemoteEntry, RemoteFolders
+from .split_names import parse_split_map
 from .splits import SPLITS
 
+_MARKET = re.compile(r"-?\d+_c\d")
+_WHOLE = Part("", "", "")
 _COLUMNS = ("identity", "uri", "split", "group", "role")
 
 
 def list_folder(source: Path, options: SourceOptions, spool: ImageSpool, progress: Track) -> Listing:
     """List the images below the folder `source`: identity and uri, and split, group and query or gallery where said.
 
-    The identity of an image is its parent folder relative to `source`, with `/` between the parts, as in
-    torchvision's ImageFolder; where the first level holds nothing but splits (`train/alice/1.jpg`), relative to
-    its split. With `label_regex` it is what the pattern finds in the file's name, in whatever folder that lies.
-    Hidden files and __MACOSX are skipped. Symbolic links are followed, since a curated subset often is a folder of
-    them, except one that leads back to a folder around it. Files that are no images are counted by suffix.
+    Where the first level is made of splits (`train/alice/1.jpg`, or what `split_map` says), images have theirs. The
+    identity is the folder below; with several levels all of them, with `/` between, or those of `identity_level`.
+    With `label_regex` it is what the pattern finds in the file's name, in whatever folder that lies. A source that
+    holds one folder with splits in it is that folder. Hidden files and folders of file systems are skipped. Symbolic
+    links are followed, since a curated subset often is a folder of them, except one that leads back to a folder
+    around it. Files that are no images are counted by suffix.
 
     Rows come in the order of the file system. A million files take about 3 s and 150 MB.
 
     Raises:
-        InputError: no images, an image outside any sub-folder, an unreadable folder, a name that is not UTF-8.
+        InputError: no images, an image outside any sub-folder, an unreadable folder, a name that is not UTF-8, or
+            levels of folders that can be read in two ways.
     """
     folder = url_of(source) or str(source.resolve())
     pattern = None if options.label_regex is None else NamePattern(options.label_regex)
-    walk = _Walk(folder, pattern)
+    levels = None if options.identity_level is None else identity_levels(options.identity_level)
+    meant = {} if options.split_map is None else parse_split_map(options.split_map)
+    walk = _Walk(folder, pattern, levels)
+    said: list[str] = []
     try:
-        with walk.scan(folder) as entries:
-            level = [
-                entry.name for entry in filter(_visible, entries) if entry.is_dir() or walk.is_image(entry)
-            ]
-        by_split = bool(level) and all(split_and_role(name)[0] in SPLITS for name in level)
-        by_split = by_split and not (pattern and pattern.has_split)
-        if pattern is None and not by_split:
-            _refuse_splits_as_people(folder, level)
-        parts = [("", "", "")]
-        if by_split:
-            parts = [(*split_and_role(name), name) for name in level]
-        images = (row for split, role, below in parts for row in walk.images(split, role, below))
+        if not (pattern and pattern.has_split):
+            said += walk.enter_only_folder(meant)
+        parts, more = walk.first_level({} if pattern and pattern.has_split else meant)
+        said += more
+        images = (row for part in parts or [_WHOLE] for row in walk.images(part))
         tables = list(_tables(progress(images)))
     except OSError as error:
         raise InputError(f"cannot read {error.filename}: {error.strerror}; check its permissions") from error
     if not tables:
-        raise _nothing(folder, walk)
+        raise _nothing(walk)
     rows = pa.concat_tables(tables)
+    if levels is None and not (pattern and pattern.has_identity):
+        said += refuse_two_readings(walk.folder, rows["identity"])
     given = {
-        "split": by_split or bool(pattern and pattern.has_split),
+        "split": bool(parts) or bool(pattern and pattern.has_split),
         "group": bool(pattern and pattern.has_group),
     }
     rows = rows.drop_columns([name for name, there in given.items() if not there])
     return Listing(
         rows=with_roles(rows),
-        reading=_reading(pattern, by_split),
-        notes=tuple(walk.notes()) + tuple(_distractors(rows, options.junk) if pattern else ()),
+        reading=_reading(pattern, levels or tuple(range(1, walk.deepest + 1)), bool(parts)),
+        notes=(*said, *walk.notes(), *(_distractors(rows, options.junk) if pattern else ())),
         refused=refused_rows(walk.unmatched) if walk.unmatched else REFUSED.empty_table(),
-        split_folders=by_split
-        and not any(role for _, role, _ in parts)
+        split_folders=bool(parts)
+        and not any(part.role for part in parts)
         and not (pattern and pattern.has_identity),
+        splits_mapped=not (pattern and pattern.has_split),
         counted=True,
     )
 
@@ -90,8 +103,8 @@ def list_folder(source: Path, options: SourceOptions, spool: ImageSpool, progres
 class _Walk:
     """Goes through a folder, and counts what it sees there."""
 
-    def __init__(self, folder: str, pattern: NamePattern | None) -> None:
-        self.folder, self.pattern = folder, pattern
+    def __init__(self, folder: str, pattern: NamePattern | None, levels: Sequence[int] | None) -> None:
+        self.folder, self.pattern, self.levels = folder, pattern, levels
         self._remote = RemoteFolders(folder) if is_url(folder) else None
         self.scan = os.scandir if self._remote is None else self._remote.scan
         self.other: Counter[str] = Counter()
@@ -99,30 +112,53 @@ class _Walk:
         self.shard: tuple[str, str] | None = None
         """The folder and the ending of a file that is a source of its own."""
         self.unmatched: list[tuple[str, str, str]] = []
+        self.junk: Counter[str] = Counter()
+        """Folders of file systems, by name, and hidden ones."""
+        self.deepest = 1
+        """Levels of folders above an image, the split not counted."""
         self._suffixes = image_suffixes()
 
-    def is_image(self, entry: os.DirEntry[str] | RemoteEntry) -> bool:
-        return entry.name.lower().endswith(self._suffixes)
+    def _named_as_image(self, name: str) -> bool:
+        return name.lower().endswith(self._suffixes)
 
-    def images(self, split: str, role: str, part: str) -> Iterator[tuple[str, str, str, str, str]]:
-        """Identity, path, split, group and role of every image below the sub-folder `part`."""
-        for below, entry in self._files(f"{self.folder.rstrip('/')}/{part}" if part else self.folder):
+    def enter_only_folder(self, meant: Mapping[str, str]) -> Iterator[str]:
+        """Take the only folder that is there, and holds splits, for the source, as an archive unpacks; say so."""
+        folders, files = self._level(self.folder)
+        if meant or files or len(folders) != 1 or split_and_role(folders[0])[0] in SPLITS:
+            return
+        inside = f"{self.folder.rstrip('/')}/{folders[0]}"
+        if sum(split_and_role(name)[0] in SPLITS for name in self._level(inside)[0]) > 1:
+            self.folder = inside
+            yield f"{folders[0]} is all that the folder holds: its folders are read as the first level"
+
+    def first_level(self, meant: Mapping[str, str]) -> tuple[list[Part], list[str]]:
+        """The splits on the first level, none where a pattern finds them."""
+        if self.pattern and self.pattern.has_split:
+            return [], []
+        return split_parts(self.folder, *self._level(self.folder), meant)
+
+    def _level(self, folder: str) -> tuple[list[str], list[str]]:
+        """Names of the folders and of the images that lie in `folder`."""
+        with self.scan(folder) as entries:
+            seen = [(entry.name, entry.is_dir()) for entry in filter(_visible, entries)]
+        folders = [name for name, is_folder in seen if is_folder]
+        return folders, [name for name, is_folder in seen if not is_folder and self._named_as_image(name)]
+
+    def images(self, part: Part) -> Iterator[tuple[str, str, str, str, str]]:
+        """Identity, path, split, group and role of every image below the folder of `part`."""
+        split, role, name = part
+        for below, entry in self._files(f"{self.folder.rstrip('/')}/{name}" if name else self.folder):
             if self.pattern is None:
-                if not below:
-                    raise InputError(
-                        f"{entry.path} has no identity; move it to a folder named after one, or say where its name "
-                        "has it (--label-regex)"
-                    )
-                yield below, entry.path, split, "", role
+                yield self._identity(below, entry.path), entry.path, split, "", role
                 continue
-            relative = "/".join(filter(None, (part, below)))
+            relative = "/".join(filter(None, (name, below)))
             found = self.pattern.parts(relative, entry.name)
             if found is None:
                 self.unmatched.append(
                     (below, entry.path, f"--label-regex {self.pattern.text} finds nothing in it")
                 )
                 continue
-            identity = below if found.identity is None else found.identity
+            identity = self._identity(below, entry.path) if found.identity is None else found.identity
             if not identity:
                 raise InputError(
                     f"{entry.path} has no identity by --label-regex {self.pattern.text}; correct it"
@@ -135,6 +171,26 @@ class _Walk:
                 role if found.split is None else found.role,
             )
 
+    def _identity(self, below: str, path: str) -> str:
+        """What the folders `below` the source or a split say of whose the image is."""
+        if not below:
+            market = " '^(?P<identity>-?\\d+)_c(?P<group>\\d+)' --on-bad-image quarantine, as for Market-1501"
+            pattern = market if _MARKET.match(path.rpartition("/")[2]) else ""
+            raise InputError(
+                f"{path} has no identity; move it to a folder named after one, or say where its name has it "
+                f"(--label-regex{pattern})"
+            )
+        depth = below.count("/") + 1
+        self.deepest = max(self.deepest, depth)
+        if self.levels is None:
+            return below
+        if max(self.levels) > depth:
+            raise InputError(
+                f"{path} lies in {depth} folders, and --identity-level {','.join(map(str, self.levels))} names a deeper one"
+            )
+        names = below.split("/")
+        return "/".join(names[level - 1] for level in self.levels)
+
     def _files(self, top: str) -> Iterator[tuple[str, os.DirEntry[str] | RemoteEntry]]:
         """Yield (folder relative to `top`, entry) of every image below `top`."""
         stack: list[tuple[str, str, tuple[str, ...]]] = [("", top, (top,))]
@@ -143,13 +199,16 @@ class _Walk:
                 self._remote.ahead([waiting for _, waiting, _ in stack[-AT_ONCE:]])
             below, folder, around = stack.pop()
             with self.scan(folder) as entries:
-                for entry in filter(_visible, entries):
-                    if entry.is_dir():
+                for entry in entries:
+                    if not _visible(entry):
+                        if entry.is_dir():
+                            self.junk[entry.name] += 1
+                    elif entry.is_dir():
                         name = f"{below}/{entry.name}" if below else entry.name
                         links = _link(entry)
                         if not any(_leads_back(link, (*around, os.path.realpath(folder))) for link in links):
                             stack.append((name, entry.path, around + links))
-                    elif self.is_image(entry):
+                    elif self._named_as_image(entry.name):
                         yield below, entry
                     else:
                         self.other[suffix_of(entry.name)] += 1
@@ -160,29 +219,23 @@ class _Walk:
         """What was left aside."""
         if self.other:
             yield f"{self.other.total():,} files that are no images left aside: {suffix_counts(self.other)}"
+            yield from not_decoded(self.other)
+        if self.junk:
+            names = ", ".join(f"{name} {count:,}" for name, count in self.junk.most_common(4))
+            yield f"{self.junk.total():,} folders of file systems, or hidden ones, left aside: {names}"
 
 
-def _refuse_splits_as_people(folder: str, level: list[str]) -> None:
-    """Raise InputError where sub-folders that are splits of a re-identification set would be identities."""
-    splits = sorted(name for name in level if name.lower() in REID_SPLITS)
-    if len(splits) > 1:
-        raise InputError(
-            f"{folder} holds {' and '.join(splits)}, which are splits and not identities; say what paths mean, as in "
-            r"--label-regex '^(?P<split>bounding_box_train|bounding_box_test|query)/(?P<identity>-?\d+)_c(?P<group>\d+)' "
-            "--on-bad-image quarantine"
-        )
-
-
-def _reading(pattern: NamePattern | None, by_split: bool) -> str:
+def _reading(pattern: NamePattern | None, levels: Sequence[int], by_split: bool) -> str:
     where = "paths" if pattern and pattern.by_path else "file names"
     pattern_says = f"label-regex in {where}"
-    identity = pattern_says if pattern and pattern.has_identity else "folder"
+    identity = pattern_says if pattern and pattern.has_identity else levels_in_words(levels)
     split = pattern_says if pattern and pattern.has_split else "first folder level" if by_split else "none"
     group = pattern_says if pattern and pattern.has_group else "none"
     return f"identity: {identity}; split: {split}; group: {group}"
 
 
-def _nothing(folder: str, walk: _Walk) -> InputError:
+def _nothing(walk: _Walk) -> InputError:
+    folder = walk.folder
     if walk.unmatched:
         text = walk.pattern.text if walk.pattern else ""
         return InputError(
@@ -190,6 +243,8 @@ def _nothing(folder: str, walk: _Walk) -> InputError:
             f"{walk.unmatched[0][1]}; correct the pattern"
         )
     seen = f" but {suffix_counts(walk.other)}" if walk.other else ""
+    if decoders := not_decoded(walk.other):
+        return InputError(f"{folder} holds no images that are decoded here{seen}; {'; '.join(decoders)}")
     if walk.shard is not None:
         below, suffix = walk.shard
         where = "/".join(filter(None, (folder, below, f"*{suffix}")))
@@ -224,7 +279,7 @@ def _leads_back(target: str, around: tuple[str, ...]) -> bool:
 
 
 def _visible(entry: os.DirEntry[str] | RemoteEntry) -> bool:
-    return not entry.name.startswith(".") and entry.name != "__MACOSX"
+    return not is_aside(entry.name)
 
 
 def _tables(images: Iterable[tuple[str, ...]], rows: int = 65_536) -> Iterator[pa.Table]:

@@ -14,8 +14,8 @@ from pyarrow import csv
 from ...mining.errors import InputError
 from ...mining.parquet_tables import DAMAGE
 from ...mining.remote import in_words
+from ..rows.image_spool import ImageSpool
 from ..tables.label_text import text_column
-from .image_spool import ImageSpool
 from .listing import Listing
 from .options import SourceOptions, Track
 from .places import folder_of, open_place, placed_from

@@ -18,6 +18,8 @@ import pyarrow.compute as pc
 from ...mining.errors import InputError
 from ...mining.schemas import MANIFEST, QUARANTINE
 from ..console import Console, Progress
+from ..rows.image_repeats import SharedImage, image_sizes, shared_images, shared_table
+from ..rows.image_spool import ImageSpool
 from ..rows.ingest_summary import IngestSummary, SplitCount
 from ..rows.manifest_writer import quarantine_path, write_manifest
 from ..rows.output_table import check_output
@@ -25,7 +27,6 @@ from ..rows.row_order import RowOrder
 from ..rows.row_scratch import RowScratch
 from ..tables.column_doubts import ColumnDoubts
 from .bad_images import file_sizes
-from .image_spool import ImageSpool
 from .listing import JunkCount, Listing, named, refusal, refuse_blank
 from .options import IngestOptions
 from .readers import Reader, read_sources
@@ -74,7 +75,7 @@ def make_manifest(
         images = spool.images()
         lengths = pc.binary_length(images)  # pyright: ignore[reportAttributeAccessIssue]
         doubts = ColumnDoubts(source, listing.guessed, listing.unused)
-        selection = RowSelection(source, listing.split_folders, refused, options, kept)
+        selection = RowSelection(source, listing.split_folders, refused, options, kept, images)
         with bars("check", order.rows, "images") as bar:
             repeats = 0
             for names, rows in order.ranges(images):
@@ -110,13 +111,18 @@ def make_manifest(
         if "val" not in {count.split for count in splits}:
             hint = "add --val-fraction 0.05" if split_I is not None else "give some the split val"
             notes.append(f"nobody to validate on, so `subspace run` keeps no best round: {hint}")
+        shared = _shared(kept, images, names, split_I, options, bars)
+        set_aside = np.array([one.row for one in shared if one.split not in TRAINING], np.int64)
+        listed = shared_table(shared, names)
+        notes += _said_of_repeats(selection.repeats, shared, out)
         with bars("write", kept.rows, "images") as bar:
-            rows = _with_splits(kept.tables(), split_I)
+            rows = _without(_with_splits(kept.tables(), split_I), set_aside)
+            bad_count, bad = bad.num_rows, pa.concat_tables([bad, selection.repeats, listed])
             fingerprint = write_manifest(out, rows, selection.optional, names, images, bad, bar.update)
     known = {name: index for index, name in enumerate(SPLITS)}
     splits.sort(key=lambda count: (known.get(count.split, len(SPLITS)), count.split))
-    if bad.num_rows:
-        notes.insert(0, f"{bad.num_rows:,} bad images left out, listed in {quarantine_path(out)}")
+    if bad_count:
+        notes.insert(0, f"{bad_count:,} bad images left out, listed in {quarantine_path(out)}")
     return IngestSummary(
         out=out,
         fingerprint=fingerprint,
@@ -124,9 +130,12 @@ def make_manifest(
         identities=len(images_I),
         singletons=int(np.count_nonzero(images_I == 1)),
         splits=tuple(splits),
-        quarantined=bad.num_rows,
+        quarantined=bad_count,
         reading=listing.reading,
         notes=tuple(notes),
+        repeats=selection.repeats.num_rows,
+        shared_held_out=len(set_aside),
+        shared_training=len(shared) - len(set_aside),
     )
 
 
@@ -185,3 +194,57 @@ def _with_splits(tables: Iterable[pa.Table], split_I: np.ndarray | None) -> Iter
         if split_I is not None:
             rows = rows.append_column("split", names.take(pa.array(split_I[rows["identity_id"].to_numpy()])))
         yield rows
+
+
+def _shared(
+    kept: RowScratch,
+    images: pa.Array,
+    names: pa.Array,
+    split_I: np.ndarray | None,
+    options: IngestOptions,
+    bars: Bars,
+) -> list[SharedImage]:
+    """Images of two identities, with their splits."""
+    if options.check_repeats == "none":
+        return []
+    compare = options.check_repeats == "all"
+    sizes, read = image_sizes(kept.tables())
+    with bars("compare", int(np.count_nonzero(read)), "images") as bar:
+        shared = shared_images(kept.tables, images, compare, sizes, read, bar.update)
+    if split_I is None:
+        return shared
+    return [one._replace(split=SPLITS[split_I[one.identity_id]]) for one in shared]
+
+
+def _without(tables: Iterable[pa.Table], set_aside: np.ndarray) -> Iterator[pa.Table]:
+    """The rows, `keep` false in those that are set aside, by their numbers in ascending order."""
+    start = 0
+    for rows in tables:
+        if len(set_aside):
+            keep = np.ones(len(rows), bool)
+            if "keep" in rows.column_names:
+                keep = rows["keep"].fill_null(True).to_numpy().copy()
+                rows = rows.drop_columns(["keep"])
+            begin, end = np.searchsorted(set_aside, (start, start + len(rows)))
+            keep[set_aside[begin:end] - start] = False
+            rows = rows.append_column("keep", pa.array(keep))
+        start += len(rows)
+        yield rows
+
+
+def _said_of_repeats(repeats: pa.Table, shared: Sequence[SharedImage], out: Path) -> Iterator[str]:
+    """How many images are there more than once, and what became of them."""
+    listed = f"listed in {quarantine_path(out)}"
+    if repeats.num_rows:
+        yield f"{repeats.num_rows:,} images left out: each is the same as another of its identity, {listed}"
+    for held_out, done in (
+        (True, "not kept (keep is false)"),
+        (False, "kept: correct their labels, or clean"),
+    ):
+        some = [one for one in shared if (one.split not in TRAINING) == held_out]
+        if some:
+            first = some[0]
+            yield (
+                f"{len(some):,} {'held-out' if held_out else 'training'} images are another identity's too, such as "
+                f"{first.called}: {done}, {listed}"
+            )

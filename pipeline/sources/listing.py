@@ -44,6 +44,8 @@ class Listing:
     """Images that could not be taken, each with its reason; never silently fewer."""
     split_folders: bool = False
     """Whether splits are folders, of which none shares an identity with another."""
+    splits_mapped: bool = False
+    """Whether its reader has applied --split-map, as that of folders does."""
     counted: bool = False
     """Whether its reader showed progress over the images."""
 
@@ -129,6 +131,7 @@ def joined(sources: Sequence[Path], listings: Sequence[Listing]) -> Listing:
         notes=tuple(dict.fromkeys(notes)),
         refused=pa.concat_tables([listing.refused for listing in listings]),
         split_folders=any(listing.split_folders for listing in listings),
+        splits_mapped=all(listing.splits_mapped for listing in listings),
         counted=any(listing.counted for listing in listings),
         later=tuple(later for listing in listings for later in listing.later),
         guessed=first.guessed,

@@ -13,6 +13,7 @@ from ..tables.column_options import ColumnOptions
 from ..tables.csv_header import delimiter_of
 
 OnBadImage = Literal["fail", "quarantine"]
+CheckRepeats = Literal["all", "identity", "none"]
 
 JUNK = ("-1", "nan", "NaN", "None", "null", "NULL", "<NA>")
 """Identities that are nobody: -1 in Market-1501 and in Hugging Face data sets, the others where data frames, JSON and
@@ -32,11 +33,13 @@ class SourceOptions(ColumnOptions):
     """What is between the columns of a CSV: one character, or tab; a comma, in a TSV a tab, when None."""
     newlines_in_values: bool = False
     """Whether values of a CSV in quotes may run over any number of lines, in columns that are used too."""
-    split_map: str | None = None
-    """Splits by the names that the source has for them: 0=train,1=val,2=test."""
     label_regex: str | None = None
     """Pattern searched in the names of the files of a folder, with groups identity, group or split by name; in
     their paths below the folder where it has a slash."""
+    split_map: str | None = None
+    """What the source's names of splits mean, as in `eval=test,extras=skip`."""
+    identity_level: str | None = None
+    """Levels of folders whose names make the identity, as in `1` or `1,2`; all levels when None."""
     label_key: str | None = None
     """WebDataset: ending of the files with labels, such as cls or json. Arrays: name of the array of labels."""
     image_key: str | None = None
@@ -80,6 +83,9 @@ class IngestOptions(SourceOptions):
     """Seed of the draw of splits."""
     on_bad_image: OnBadImage = "fail"
     """What to do about an image that is missing or has no bytes: refuse, or leave it out and list it."""
+    check_repeats: CheckRepeats = "all"
+    """Among which images those of equal bytes are looked for: all, or those of one identity (then images of two
+    identities are compared by place alone), or none. One place in one file is one image of an identity in any case."""
     min_images: int = 1
     """Identities with fewer images that are kept (`keep`) are left out."""
     max_images: int | None = None
@@ -98,6 +104,8 @@ class IngestOptions(SourceOptions):
             raise InputError(f"{held_out} leave no identity to train on; give less than 1 together")
         if self.on_bad_image not in get_args(OnBadImage):
             raise InputError(f"--on-bad-image {self.on_bad_image}: give fail or quarantine")
+        if self.check_repeats not in get_args(CheckRepeats):
+            raise InputError(f"--check-repeats {self.check_repeats}: give all, identity or none")
         if self.min_images < 1:
             raise InputError(f"--min-images {self.min_images}: give 1 or more")
         if self.max_images is not None and self.max_images < self.min_images:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from ...mining.errors import InputError
 from ...mining.remote import refuse_unknown_scheme, url_of
+from ..rows.image_spool import ImageSpool
 from .arrays import list_npy, list_npz
 from .folder import list_folder
 from .image_list import list_lst
-from .image_spool import ImageSpool
 from .listing import Listing, joined, named, streamed
 from .options import SourceOptions, Track
 from .record_io import list_records
@@ -59,7 +59,7 @@ _ALWAYS = {"junk", "redraw_splits", "split_map"}
 
 FOLDER = "folder"
 READERS: dict[str, Kind] = {
-    FOLDER: kind("folders", list_folder, "label_regex"),
+    FOLDER: kind("folders", list_folder, "label_regex", "split_map", "identity_level"),
     ".csv": _TABLE,
     ".tsv": _TABLE,
     ".parquet": kind("Parquet files", list_parquet, "root", *_COLUMNS, "image_key"),
@@ -113,10 +113,10 @@ def read_sources(
 def _with_known_splits(listing: Listing, source: str, options: SourceOptions) -> Listing:
     """The listing with splits by the names that they have here; one that says nothing is refused as it passes."""
     if "split" not in listing.rows.schema.names or options.redraw_splits:
-        if options.split_map is not None:
+        if options.split_map is not None and not listing.splits_mapped and not options.redraw_splits:
             raise InputError(f"--split-map says nothing about {source}, where no split is read; leave it out")
         return listing
-    names = SplitNames(source, parse_split_map(options.split_map or ""))
+    names = SplitNames(source, parse_split_map("" if listing.splits_mapped else options.split_map or ""))
     nothing = listing.rows.schema.empty_table()
     rows = streamed(names.canonical(nothing).schema, map(names.canonical, listing.tables()))
     return replace(listing, rows=rows, later=(*listing.later, names.notes))

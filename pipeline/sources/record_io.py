@@ -22,8 +22,8 @@ from pyarrow import csv
 from ...mining.errors import InputError
 from ...mining.parquet_tables import DAMAGE
 from ...mining.remote import in_words, is_url
+from ..rows.image_spool import ImageSpool
 from ..tables.label_text import text_column
-from .image_spool import ImageSpool
 from .listing import Listing, in_one_file, refused_rows
 from .options import SourceOptions, Track
 from .places import open_place, whole_uri

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 from ...mining.errors import InputError
 from ...mining.manifest import group_by_identity
 from ...mining.randomness import generator
-from ...mining.schemas import MANIFEST
+from ...mining.schemas import MANIFEST, QUARANTINE
+from ..rows.image_repeats import repeats_within
 from ..rows.row_scratch import RowScratch
 from .bad_images import (
     GOOD,
@@ -23,6 +24,7 @@ from .bad_images import (
     quarantine_table,
     reasons_against,
     refused_images,
+    repeats_table,
 )
 from .options import IngestOptions
 from .splits import source_splits, with_pairs
@@ -36,12 +38,22 @@ class RowSelection:
         split_folders: its splits are folders, so that no two of them may share an identity.
         refused: images that its reader could not take.
         kept: where the rows go; `identity_id` then counts through all of them.
+        images: inline images, by the column `row`.
     """
 
     def __init__(
-        self, source: str, split_folders: bool, refused: pa.Table, options: IngestOptions, kept: RowScratch
+        self,
+        source: str,
+        split_folders: bool,
+        refused: pa.Table,
+        options: IngestOptions,
+        kept: RowScratch,
+        images: pa.Array,
     ) -> None:
         self._source, self._split_folders, self._options, self._kept = source, split_folders, options, kept
+        self._inline = images
+        self.repeats = QUARANTINE.columns.empty_table()
+        """Images left out as another of their identity is the same."""
         self._random = generator(options.seed, "max images")
         self._names: list[pa.Array] = []
         self._images: list[np.ndarray] = []
@@ -68,6 +80,10 @@ class RowSelection:
                 self._first_bad.setdefault(number, called(rows, int(np.argmax(reason == number))))
             self._bad.append(quarantine_table(rows, names, reason))
             rows = rows.filter(pa.array(reason == GOOD))
+        repeated = repeats_within(rows, self._inline, compare=self._options.check_repeats != "none")
+        if (repeated >= 0).any():
+            self.repeats = pa.concat_tables([self.repeats, repeats_table(rows, names, repeated)])
+            rows = rows.filter(pa.array(repeated < 0))
         rows, names = self._with_enough_images(rows, names)
         if not rows.num_rows:
             return

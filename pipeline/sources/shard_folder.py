@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from ...mining.errors import InputError
 from ...mining.remote import is_url
 from ..console import counted
-from .file_names import SHARDS, image_suffixes, suffix_counts, suffix_of
+from .file_names import SHARDS, image_suffixes, is_aside, suffix_counts, suffix_of
 
 COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip")
 _IMAGES_TOO = (*COMPRESSED, ".npy", ".npz")
@@ -94,7 +94,7 @@ def _visible(folder: Path) -> tuple[list[str], list[str]]:
     """Names of the files and of the folders in `folder` that are not hidden, sorted."""
     try:
         with os.scandir(folder) as entries:
-            seen = [(entry.name, entry.is_dir()) for entry in entries if not entry.name.startswith(".")]
+            seen = [(entry.name, entry.is_dir()) for entry in entries if not is_aside(entry.name)]
     except OSError as error:
         raise InputError(f"cannot read {folder}: {error.strerror}; check its permissions") from error
     return sorted(name for name, is_dir in seen if not is_dir), sorted(

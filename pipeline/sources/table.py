@@ -22,11 +22,11 @@ from pyarrow import csv
 from ...mining.errors import InputError
 from ...mining.parquet_tables import DAMAGE, open_parquet
 from ...mining.remote import in_words
+from ..rows.image_spool import ImageSpool
 from ..tables.columns import Columns
 from ..tables.csv_header import delimiter_of, header_problem
 from ..tables.csv_quotes import ALLOW, QuoteCheck, line_of_spread
 from ..tables.label_text import class_names_of, is_text, label_form, without_missing
-from .image_spool import ImageSpool
 from .listing import JunkCount, Listing, joined, named, refuse_blank, streamed
 from .options import SourceOptions, Track
 from .places import folder_of, open_bytes, placed_from

@@ -24,11 +24,11 @@ import pyarrow as pa
 
 from ...mining.errors import InputError
 from ...mining.remote import in_words, is_url
+from ..rows.image_spool import ImageSpool
 from ..tables.boxes import box_like
 from ..tables.columns import GROUP_NAMES, SPLIT_NAMES, Columns
 from ..tables.label_text import single_label
-from .file_names import image_suffixes, suffix_counts
-from .image_spool import ImageSpool
+from .file_names import image_suffixes, not_decoded, suffix_counts
 from .listing import Listing, in_one_file, joined, refused_rows
 from .options import SourceOptions, Track
 from .places import whole_uri
@@ -253,6 +253,7 @@ def _read_shard(source: Path, endings: _Endings) -> Listing:
     notes = []
     if without:
         notes.append(f"{in_words(source)}: files without an image left aside: {suffix_counts(without)}")
+        notes += not_decoded(without)
     if no_part:
         notes.append(f"{in_words(source)}: {no_part:,} files that are hidden or have no ending left aside")
     return Listing(table, endings.reading(), tuple(notes), refused_rows(refused), counted=True)

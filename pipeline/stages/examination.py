@@ -20,8 +20,8 @@ from ...train.networks.registry import CHECKPOINT_PREFIX
 from ...train.workers import worker_count
 from ..configuration.config import RunConfig
 from ..console import counted
+from ..faults.unreadable_images import UnreadableImages
 from ..options import Options
-from ..unreadable_images import UnreadableImages
 from .context import patience_of
 from .held_out import HeldOut
 

@@ -22,8 +22,8 @@ from ...train.speed import embedding_work
 from ...train.workers import worker_count
 from .. import stage_folder as files
 from ..console import Progress, about, amount, counted
+from ..faults.unreadable_images import UnreadableImages
 from ..network_identity import open_checkpoint
-from ..unreadable_images import UnreadableImages
 from .context import Context
 from .extraction_processes import devices_of, extract_in_processes
 from .parts import ExtractParts, PartBatches, Shard

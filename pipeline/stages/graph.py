@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from ...mining.errors import InputError
 from ...mining.local_paths import in_shell
 from .. import stage_folder as files
-from ..damaged_files import damage_in_words
+from ..faults.damaged_files import damage_in_words
+from ..faults.sealed_files import Sealed
 from ..memory_advice import shortages_in_words
 from ..run_directory import RunDirectory
-from ..sealed_files import Sealed
 from .stage import Stage
 
 if TYPE_CHECKING:

@@ -161,7 +161,7 @@ def _training(context: Context, stage: Stage, network: Backbone, meta: Checkpoin
     from ...train.data.images import ImageStore
     from ...train.losses.building import NewClasses, build_pretraining_loss
     from ...train.optimizers import build_optimizer
-    from ..missing_in_training import MissingInTraining
+    from ..faults.missing_in_training import MissingInTraining
     from .training import Training
 
     config, pretrain = context.config, context.config.pretrain

@@ -23,7 +23,7 @@ from ...train.losses.building import TrainingSet, build_loss
 from ...train.networks.registry import refuse_training
 from ...train.optimizers import build_optimizer
 from ...train.running_means import RunningMeans, Staleness
-from ..missing_in_training import MissingInTraining
+from ..faults.missing_in_training import MissingInTraining
 from ..network_identity import open_checkpoint
 from .cluster import RECALL_AT, recall_seed
 from .context import Context

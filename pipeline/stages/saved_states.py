@@ -18,7 +18,7 @@ from ...train.collapse import CollapseGuard
 from ...train.monitoring.metrics_file import mean_over_steps, read_metrics
 from ...train.training_config import LoaderConfig
 from ...train.training_state import TrainingState
-from ..missing_in_training import MissingInTraining
+from ..faults.missing_in_training import MissingInTraining
 from ..stage_folder import CHECKPOINT, METRICS, RESUME
 
 

@@ -14,9 +14,9 @@ from ...mining.errors import StaleArtifactError, StoppedEarly
 from ...mining.fingerprints import CODE_VERSION, fingerprint_of
 from ...mining.local_paths import in_shell
 from ...train.losses.registry import current_name
+from ..faults.sealed_files import Sealed, seal
 from ..options import Options
 from ..run_directory import RunDirectory
-from ..sealed_files import Sealed, seal
 from ..stage_folder import StageFolder
 
 

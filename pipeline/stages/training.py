@@ -37,7 +37,7 @@ from ...train.unfreezing import Unfreezing
 from ...train.workers import worker_count
 from ..child_processes import orphaned
 from ..console import counted
-from ..missing_in_training import MissingInTraining
+from ..faults.missing_in_training import MissingInTraining
 from ..options import Options
 from .saved_states import SaveClock, SavedStates
 from .stage import Stage

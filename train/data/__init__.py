@@ -9,6 +9,7 @@ image_files    bytes of many images, in the order in which they lie in their fil
 remote_files   the same out of remote files, through fsspec
 piece_runs     neighbours in a file, which one read gets
 jpeg           a plain JPEG straight to the decoder
+deep_pixels    pixels of more than 8 bits as 8-bit RGB, or refused
 image_index    where the images of a manifest lie, in a file: no memory per image
 plan_reader    a plan folder, a batch of image ids a step
 plan_sampler   the same as a batch sampler for anybody's data loader

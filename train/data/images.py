@@ -19,6 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from ...mining.errors import InputError
 from ...mining.manifest import Manifest
 from ...mining.remote import is_url, joined_url
+from .deep_pixels import Samples, grey_of, refuse_dark, samples_of
 from .framing import Box, clipped, detail_wanted, framed, scaled_box
 from .image_files import Piece, read_pieces
 from .image_input import ImageInput
@@ -193,6 +194,7 @@ def decode_pixels(
     with _opened(data) as image:
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
+        samples = samples_of(image)
         turn = image.getexif().get(ORIENTATION, 1)
         side = turn in _ON_ITS_SIDE
         width, height = (image.height, image.width) if side else image.size
@@ -202,7 +204,9 @@ def decode_pixels(
             "RGB", wanted[::-1] if side else wanted
         )  # lets the JPEG decoder skip detail that is scaled away
         upright = ImageOps.exif_transpose(image) if turn != 1 else image  # it copies, turned or not
-        return framed(_to_rgb(upright), input, part and scaled_box(part, (width, height), upright.size))
+        return framed(
+            _to_rgb(upright, samples), input, part and scaled_box(part, (width, height), upright.size)
+        )
 
 
 def _opened(data: bytes) -> Image.Image:
@@ -213,7 +217,7 @@ def _opened(data: bytes) -> Image.Image:
             try:
                 return Image.open(io.BytesIO(data))
             except UnidentifiedImageError:
-                if not _heif_is_known():
+                if not heif_is_known():
                     raise
                 return Image.open(io.BytesIO(data))
     except Image.DecompressionBombError as error:
@@ -221,7 +225,7 @@ def _opened(data: bytes) -> Image.Image:
 
 
 @cache
-def _heif_is_known() -> bool:
+def heif_is_known() -> bool:
     """Let Pillow open HEIC and HEIF, if pillow-heif is installed."""
     try:
         from pillow_heif import register_heif_opener  # pyright: ignore[reportMissingImports]
@@ -231,15 +235,16 @@ def _heif_is_known() -> bool:
     return True
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image, samples: Samples) -> Image.Image:
+    if image.mode == "F":
+        raise ValueError("its pixels are 32-bit numbers of unknown range; save it with 8 or 16 bits")
+    if image.mode.startswith("I"):
+        return grey_of(image, samples).convert("RGB")
+    if samples.bits == 16:
+        refuse_dark(image)
     if image.mode == "RGB" and "transparency" not in image.info:
         image.load()
         return image
-    if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
-        raise ValueError("its pixels are 32-bit numbers of unknown range; save it with 8 or 16 bits")
-    if image.mode.startswith("I;16") or image.mode == "I":
-        grey = np.asarray(image, np.int64) >> 8
-        return Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         ground = Image.new("RGBA", rgba.size, "white")

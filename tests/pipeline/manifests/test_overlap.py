@@ -24,6 +24,9 @@ ROWS = st.lists(
 PATIENT = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 
 
+ALL = IngestOptions(test_fraction=0, check_repeats="none")
+
+
 def inline(folder: Path, name: str, rows: list[tuple[str, bytes]], shift: int = 0) -> Path:
     """A manifest with inline images; identity's splits by `SPLITS`, those of `shift` letters further on."""
     names, images = zip(*rows, strict=True)
@@ -32,7 +35,7 @@ def inline(folder: Path, name: str, rows: list[tuple[str, bytes]], shift: int = 
     pq.write_table(
         pa.table({"label": names, "image": images, "split": splits}), folder / f"{name}.list.parquet"
     )
-    return ingest_images(folder / f"{name}.list.parquet", folder / f"{name}.parquet", IngestOptions()).out
+    return ingest_images(folder / f"{name}.list.parquet", folder / f"{name}.parquet", ALL).out
 
 
 def in_files(folder: Path, name: str, rows: list[tuple[str, bytes]]) -> Path:
@@ -47,9 +50,7 @@ def in_files(folder: Path, name: str, rows: list[tuple[str, bytes]]) -> Path:
             pack += data
     (folder / f"{name}.pack").write_bytes(pack)
     (folder / f"{name}.csv").write_text("\n".join(lines))
-    return ingest_images(
-        folder / f"{name}.csv", folder / f"{name}.parquet", IngestOptions(test_fraction=0)
-    ).out
+    return ingest_images(folder / f"{name}.csv", folder / f"{name}.parquet", ALL).out
 
 
 @PATIENT

@@ -122,9 +122,7 @@ def test_folders_of_market_say_the_splits(tmp_path: Path) -> None:
 
 def test_splits_of_market_are_no_people(tmp_path: Path) -> None:
     folder = write(tmp_path / "Market", *MARKET_FILES, "gt_bbox/0001_c1s1_1.jpg")
-    with pytest.raises(
-        InputError, match=r"bounding_box_test and .* and query, which are splits and not identities"
-    ):
+    with pytest.raises(InputError, match=r"has no identity; .*--label-regex '.*as for Market-1501"):
         ingested(folder, tmp_path / "m.parquet")
     by_person = write(tmp_path / "set", "image_train/ann/1.jpg", "query/bob/1.jpg", "gallery/bob/2.jpg")
     ingested(by_person, tmp_path / "m.parquet")
@@ -134,7 +132,9 @@ def test_splits_of_market_are_no_people(tmp_path: Path) -> None:
         ("bob", "test", True, False),
     ]
     one = write(tmp_path / "words", "gallery/1.jpg", "museum/1.jpg")
-    assert ingested(one, tmp_path / "m.parquet").identities == 2
+    with pytest.raises(InputError, match="has the splits gallery and other folders, museum"):
+        ingested(one, tmp_path / "m.parquet")
+    assert ingested(one, tmp_path / "m.parquet", split_map="gallery=identity").identities == 2
 
 
 def test_names_that_do_not_match_are_refused_or_quarantined(tmp_path: Path) -> None:
@@ -157,7 +157,9 @@ def test_folders_name_identities_and_a_pattern_the_rest(tmp_path: Path) -> None:
     folder = write(tmp_path / "set", "train/ann/c1.jpg", "train/ann/c2.jpg", "val/bob/c1.jpg")
     summary = ingested(folder, tmp_path / "m.parquet", label_regex=r"c(?P<group>\d)")
     assert rows_of(tmp_path / "m.parquet") == [("ann", "1"), ("ann", "2"), ("bob", "1")]
-    assert summary.reading == "identity: folder; split: first folder level; group: label-regex in file names"
+    assert summary.reading == (
+        "identity: folders of level 1; split: first folder level; group: label-regex in file names"
+    )
 
 
 @pytest.mark.parametrize("pattern", ["(", r"\d+", "(?P<who>x)", r"(?P<identity>\d)(?P<cam>\d)"])

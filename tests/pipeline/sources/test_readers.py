@@ -9,7 +9,7 @@ import pytest
 
 from subspace.mining.errors import InputError
 from subspace.mining.manifest import Manifest
-from subspace.pipeline.sources.image_spool import ImageSpool
+from subspace.pipeline.rows.image_spool import ImageSpool
 from subspace.pipeline.sources.ingest import ingest_images
 from subspace.pipeline.sources.listing import Listing
 from subspace.pipeline.sources.options import IngestOptions, SourceOptions, Track

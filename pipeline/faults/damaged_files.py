@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..mining.errors import DamagedFileError, StaleArtifactError
-from . import stage_folder as files
-from .run_directory import RunDirectory
+from ...mining.errors import DamagedFileError, StaleArtifactError
+from .. import stage_folder as files
+from ..run_directory import RunDirectory
 
 if TYPE_CHECKING:
-    from .stages.graph import StageRow
+    from ..stages.graph import StageRow
 
 
 @contextmanager

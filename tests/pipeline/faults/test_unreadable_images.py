@@ -1,6 +1,6 @@
 """A disk that is lost stops every stage that reads images, saved, and its return gives what an undisturbed run gives.
 
-Covers pipeline/missing_in_training.py, too.
+Covers pipeline/faults/missing_in_training.py, too.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from conftest import QUICK, subspace
 
 from subspace.mining import InputError, Manifest, StoppedEarly
 from subspace.pipeline.configuration.config import DataConfig
-from subspace.pipeline.missing_in_training import RECENT, MissingInTraining
-from subspace.pipeline.unreadable_images import HANDFUL, UnreadableImages
+from subspace.pipeline.faults.missing_in_training import RECENT, MissingInTraining
+from subspace.pipeline.faults.unreadable_images import HANDFUL, UnreadableImages
 from subspace.train.data.images import BadImage, ImageStore
 from subspace.train.step_record import StepImages
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..mining.errors import InputError, StoppedEarly
-from ..mining.remote import is_url
+from ...mining.errors import InputError, StoppedEarly
+from ...mining.remote import is_url
 
 if TYPE_CHECKING:
-    from ..train.data.images import BadImage, ImageStore
-    from .configuration.config import DataConfig
+    from ...train.data.images import BadImage, ImageStore
+    from ..configuration.config import DataConfig
 
 HANDFUL = 5
 """So many are always tolerated, unless the fraction is 0: in 20 images one is 5 %, and says nothing of the rest."""

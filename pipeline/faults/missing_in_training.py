@@ -6,11 +6,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from ..mining.errors import InputError, StoppedEarly
-from ..train import distributed
-from ..train.data.images import ImageStore
-from ..train.step_record import StepImages
-from .configuration.config import DataConfig
+from ...mining.errors import InputError, StoppedEarly
+from ...train import distributed
+from ...train.data.images import ImageStore
+from ...train.step_record import StepImages
+from ..configuration.config import DataConfig
 from .unreadable_images import RESTORE, UnreadableImages, called, tolerated
 
 RECENT = 100

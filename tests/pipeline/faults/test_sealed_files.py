@@ -1,4 +1,4 @@
-"""One byte flipped in a file of a finished stage is noticed. Covers pipeline/damaged_files.py and pipeline/verification.py, too."""
+"""One byte flipped in a file of a finished stage is noticed. Covers pipeline/faults/damaged_files.py and pipeline/verification.py, too."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from unsealed_runs import said_by, unseal
 
 from subspace.mining.errors import StaleArtifactError
-from subspace.pipeline.damaged_files import remaking
-from subspace.pipeline.sealed_files import CHECKED_BEFORE_USE, Sealed, checksum
+from subspace.pipeline.faults.damaged_files import remaking
+from subspace.pipeline.faults.sealed_files import CHECKED_BEFORE_USE, Sealed, checksum
 from subspace.pipeline.stage_folder import StageFolder
 from subspace.pipeline.stages.graph import STAGES, row
 

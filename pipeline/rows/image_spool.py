@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from ...mining.artifacts import unwritable
-from ..rows.content_hash import flat_bytes
+from .content_hash import flat_bytes
 
 
 class ImageSpool:

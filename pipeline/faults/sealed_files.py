@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..mining.errors import StaleArtifactError
-from . import stage_folder as files
-from .stage_folder import StageFolder
+from ...mining.errors import StaleArtifactError
+from .. import stage_folder as files
+from ..stage_folder import StageFolder
 
 CHECKED_BEFORE_USE = 2**30
 """Bytes up to which a file is checked by each stage that reads it."""
