@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .records.examination import read_examination
-from .records.marker import read_marker
+from ..mining.local_paths import in_shell
 
 START = "start"
 ROUND = "round-"
@@ -65,6 +64,8 @@ class StageFolder:
             InputError: it has not ended.
             StaleArtifactError: the marker is damaged.
         """
+        from .records.marker import read_marker  # pydantic is imported where a file is read
+
         return read_marker(self.marker(stage), stage, self.remedy(stage))
 
     def examined(self, stage: str) -> dict[str, Any]:
@@ -74,6 +75,8 @@ class StageFolder:
             InputError: nothing was measured.
             StaleArtifactError: the file is damaged.
         """
+        from .records.examination import read_examination
+
         file = self.validation if stage == "validate" else self.evaluation
         return read_examination(file, self.remedy(stage))
 
@@ -81,7 +84,9 @@ class StageFolder:
         """The end of a message on a damaged file: the command that makes what a stage makes here."""
         examines = stage in ("validate", "eval")
         at = "" if examines or self.index < 0 else f" --round {self.index}"
-        return f"remake it: `subspace {'eval' if examines else stage} {self.path.parent}{at} --force`"
+        return (
+            f"remake it: `subspace {'eval' if examines else stage} {in_shell(self.path.parent)}{at} --force`"
+        )
 
     @property
     def identities(self) -> Path:

@@ -25,7 +25,7 @@ class StepImages(NamedTuple):
 
     @property
     def unreadable(self) -> int:
-        """Those that no process could read."""
+        """Images that no process could read."""
         return self.planned - self.readable
 
 

@@ -107,7 +107,7 @@ def called(store: ImageStore, bad: BadImage) -> str:
 
 
 def _gone(place: str | None) -> str:
-    """Of a local file that is missing with its folder, or out of an empty one: how far the path still exists."""
+    """How far the path of a local file still exists that is missing with its folder, or out of an empty one."""
     if place is None or is_url(place) or os.path.exists(place):
         return ""
     there = next((folder for folder in Path(place).parents if folder.is_dir()), None)

@@ -127,7 +127,7 @@ def shared_table(shared: list[SharedImage], names: pa.Array) -> pa.Table:
 def _of_two_identities(
     tables: Callable[[], Iterable[pa.Table]], images: pa.Array, compare: bool, alike: np.ndarray
 ) -> list[SharedImage]:
-    """Those of the rows `alike` whose whole bytes are another identity's too."""
+    """Rows of `alike` whose whole bytes are another identity's too."""
     by_content: dict[tuple[bytes, str], list[tuple[int, int, str | None, str]]] = {}
     start = 0
     for rows in tables() if alike.any() else ():

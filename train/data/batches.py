@@ -20,7 +20,7 @@ from .augmentation import augmented
 from .image_input import ImageInput
 from .images import BadImage, ImageStore
 from .loader_processes import PATIENCE, LoaderProcesses, Patience
-from .pinned_ahead import pinned_ahead
+from .pinned_ahead import pin_batches
 from .plan_reader import each_once
 from .settings import AugmentConfig
 from .shares import BatchShare
@@ -200,7 +200,7 @@ def load_batches(
         return
     processes = LoaderProcesses(dataset, numbers, num_workers, patience)
     try:
-        yield from pinned_ahead(processes) if pin else processes.batches(Tensor.clone)
+        yield from pin_batches(processes) if pin else processes.batches(Tensor.clone)
     finally:
         processes.close()
 

@@ -21,7 +21,7 @@ LOOK_EVERY = 0.2
 """Seconds between looks whether batches are still wanted."""
 
 
-def pinned_ahead(processes: LoaderProcesses) -> Iterator[ImageBatch]:
+def pin_batches(processes: LoaderProcesses) -> Iterator[ImageBatch]:
     """Yield their batches in pinned memory, from which a GPU copies by itself; asks for CUDA.
 
     Raises:
