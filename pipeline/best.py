@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from ..mining.artifacts import point_to, write_json
 from ..mining.errors import InputError, StaleArtifactError
 from ..mining.json_documents import Document, read_document
+from ..mining.local_paths import in_shell
 from .configuration.early_stop import EarlyStopConfig, best_of
 from .run_directory import RunDirectory
 from .stage_folder import CHECKPOINT, ROUND, START, StageFolder
@@ -131,7 +132,9 @@ def kept_best(run: RunDirectory) -> dict[str, Any] | None:
     if not run.best_record.exists():
         return None
     return read_document(
-        run.best_record, BestRecord, f"`subspace run {run.path}` writes it anew from the validations"
+        run.best_record,
+        BestRecord,
+        f"`subspace run {in_shell(run.path)}` writes it anew from the validations",
     )
 
 

@@ -31,7 +31,6 @@ from typing import Any, TextIO
 
 from ..mining.artifacts import remove, unwritable
 from ..mining.errors import InputError
-from .records.lock_note import parse_lock_note
 from .stage_folder import ROUND, START, StageFolder
 
 _HELD: dict[tuple[int, int], dict[str, Any]] = {}
@@ -223,6 +222,8 @@ class RunDirectory:
                         alive = True
             except OSError:
                 return None, False
+        from .records.lock_note import parse_lock_note  # pydantic is imported where a file is read
+
         try:
             return parse_lock_note(text), alive
         except ValueError:  # the next command writes it anew
