@@ -175,7 +175,7 @@ class LoaderProcesses:
             if silent >= patience:
                 raise ImagesStayedAway(
                     f"loader process {pid} has given no sign for {silent:.0f} s while it reads batch {number}: is a disk or "
-                    "network mount gone? data.timeout says how long to wait; {AGAIN}"
+                    f"network mount gone? data.timeout says how long to wait; {AGAIN}"
                 )
             if silent >= SAID_AFTER and not said:
                 said = True
