@@ -97,6 +97,12 @@ def open_parquet(path: Path, kind: TableKind | None = None, *, mapped: bool = Tr
             f"{in_words(path)} is not a readable Parquet file (truncated?): {_first_line(error)}{_made_by_ingest(path, kind)}",
             str(path),
         ) from error
+    if (
+        kind and problem and metadata_of(file).get("kind", kind.name) != kind.name
+    ):  # whole, and of another kind
+        raise InputError(
+            f"{in_words(path)} is not a {kind.name} table but of {metadata_of(file)['kind']}: it {problem}"
+        )
     if kind and problem:
         raise DamagedFileError(f"{in_words(path)} is not a {kind.name} table: it {problem}", str(path))
     if rows != file.metadata.num_rows:

@@ -37,7 +37,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "spread": Rule(-ROUNDING, 2 + ROUNDING),
     },
     "embeddings": {"image_id": _ID, "identity_id": _ID},
-    "quarantine": {"image_id": _ID},
+    "quarantine": {"image_id": Rule(-1)},  # -1: ingest has left it out, so it has no row in the manifest
     "subspaces": {
         "identity_id": Rule(0, order="ascending"),
         "subspace_id": _ID,
@@ -63,8 +63,8 @@ class TableCheck:
         whole: the blocks are all of the table, from its first row; else any part of it.
 
     >>> from .schemas import QUARANTINE
-    >>> TableCheck(QUARANTINE).problem_in(pa.table({"image_id": pa.array([3, -1])}))
-    "has -1 in column 'image_id', which holds 0 or more (row 1)"
+    >>> TableCheck(QUARANTINE).problem_in(pa.table({"image_id": pa.array([3, -2])}))
+    "has -2 in column 'image_id', which holds -1 or more (row 1)"
     """
 
     def __init__(self, kind: TableKind, *, whole: bool = True) -> None:
@@ -150,7 +150,9 @@ class TableCheck:
         """What is wrong with vectors; centroids need no unit length."""
         row = self.row
         for chunk in column.chunks:
-            vectors = chunk.flatten().to_numpy(zero_copy_only=False).reshape(len(chunk), -1)
+            vectors = (
+                chunk.flatten().to_numpy(zero_copy_only=False).reshape(len(chunk), column.type.list_size)
+            )
             if vectors.dtype == np.float16:  # too narrow for sums of squares
                 vectors = vectors.astype(np.float32)
             squares = np.einsum("nd,nd->n", vectors, vectors)

@@ -16,8 +16,9 @@ import numpy as np
 from draw_faces import draw_file
 from font_faces import name_of, open_faces
 
-from subspace.mining.artifacts import read_json, whole_folder
+from subspace.mining.artifacts import whole_folder
 from subspace.mining.fingerprints import fingerprint_of
+from subspace.mining.json_documents import read_json
 
 DRAWING = {
     name: getattr(draw_faces, name) for name in ("SIDE", "EM", "INK", "LEAST_INK", "DARK", "PLACEHOLDER")

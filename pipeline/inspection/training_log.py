@@ -91,7 +91,10 @@ def _add_phases(summary: Summary, lines: list[dict[str, Any]]) -> None:
 def _read(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         raise InputError(f"{path} does not exist")
-    return read_metrics(path)
+    lines = read_metrics(path)
+    if not lines and path.read_bytes()[:1] not in (b"", b"{"):  # nor what a kill has left of the first line
+        raise InputError(f"{path} is not the log of a training: no line of it is whole")
+    return lines
 
 
 def _is_known(value: Any) -> bool:

@@ -65,7 +65,8 @@ SUMMARIES: dict[str, type[_Summary]] = {
 class Marker(Document):
     """A completion marker."""
 
-    stage: str
+    stage: str | None = None
+    """None in those of the first version."""
     fingerprint: str = Field(min_length=1)
     seconds: NonNegativeFloat
     finished: str
@@ -81,7 +82,7 @@ def read_marker(path: Path, stage: str, remedy: str) -> dict[str, Any]:
         StaleArtifactError: damaged, or of another stage; the message ends with `remedy`.
     """
     marker = read_document(path, marker_kind(stage), remedy)
-    if marker["stage"] != stage:
+    if marker.get("stage") not in (None, stage):
         raise damaged(path, f"it is of {marker['stage']}", remedy)
     return marker
 

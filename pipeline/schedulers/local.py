@@ -78,7 +78,11 @@ class Local:
 
         By the run's lock, and not by the number alone, which another process may have by now.
         """
-        return {task.id: "RUNNING" for task in submission.tasks if _at_work(run, int(task.id))}
+        return {
+            task.id: "RUNNING"
+            for task in submission.tasks
+            if task.id.isdecimal() and _at_work(run, int(task.id))
+        }
 
     def cancel(self, run: RunDirectory, submission: Submission, ids: Iterable[str]) -> None:
         """Ask the processes to save themselves and end.

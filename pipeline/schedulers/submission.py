@@ -49,12 +49,6 @@ class SubmissionFile(Document):
     overrides: list[str]
     tasks: list[_Task]
 
-    @model_validator(mode="after")
-    def _processes_have_numbers(self) -> SubmissionFile:
-        if self.scheduler == "local" and not all(task.id.isdecimal() for task in self.tasks):
-            raise ValueError("the number of a process is none")
-        return self
-
 
 @dataclass(frozen=True)
 class Task:

@@ -23,7 +23,10 @@ def validated(run: RunDirectory, ranks: dict[str, float | None], edition: str = 
         told = {
             "fingerprint": name + edition,
             "identities": 9,
-            "metrics": {"Rank-1": {"value": value}, "Rank-5": {"value": 1.0}},
+            "metrics": {
+                name: {"value": number, "low": number, "high": number}
+                for name, number in {"Rank-1": value, "Rank-5": 1.0}.items()
+            },
         }
         (run.path / name / "validation.json").write_text(json.dumps(told))
     return [StageFolder(run.path / name, run.index_of(name)) for name in ranks]

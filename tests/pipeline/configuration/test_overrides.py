@@ -136,7 +136,7 @@ def test_settings_that_do_not_go_together_are_named(new_run: Path) -> None:
 def test_a_damaged_file_is_one_line(new_run: Path, text: str) -> None:
     (new_run / "overrides.json").write_text(text)
     refused = subspace("status", new_run)
-    assert refused.returncode == 2
+    assert refused.returncode == 3
     assert "overrides.json" in refused.stderr
     assert refused.stderr.count("\n") == 1
 

@@ -168,7 +168,9 @@ def test_a_frozen_network_is_copied_and_its_card_has_no_code_of_ours(
 ) -> None:
     network = linear_network(ImageInput(4), spec="onnx:faces.onnx")
     network.body.contents = b"a graph"  # pyright: ignore[reportAttributeAccessIssue]
-    monkeypatch.setattr("subspace.pipeline.exporting.write_export.load_network", lambda spec: network)
+    monkeypatch.setattr(
+        "subspace.pipeline.exporting.write_export.load_network", lambda spec, allow_code: network
+    )
     chosen = choose_checkpoint(saved(tmp_path, network))
     export_checkpoint(chosen, ExportRequest(("onnx",)), tmp_path / "out", Console(quiet=True))
     assert (tmp_path / "out" / "model.onnx").read_bytes() == b"a graph"

@@ -12,7 +12,8 @@ from subspace.mining.errors import InputError
 from subspace.mining.parquet_tables import read_parquet
 from subspace.mining.schemas import MANIFEST
 from subspace.pipeline.sources.file_names import image_suffixes, not_decoded
-from subspace.pipeline.sources.layout import identity_levels, parse_split_map
+from subspace.pipeline.sources.layout import identity_levels
+from subspace.pipeline.sources.split_names import parse_split_map
 from subspace.train.data import images
 
 

@@ -26,8 +26,8 @@ from subspace.mining.errors import InputError
 from subspace.mining.manifest import Manifest
 from subspace.mining.parquet_tables import read_parquet
 from subspace.mining.schemas import MANIFEST, QUARANTINE
+from subspace.pipeline.rows.image_spool import ImageSpool
 from subspace.pipeline.rows.manifest_writer import quarantine_path
-from subspace.pipeline.sources.image_spool import ImageSpool
 from subspace.pipeline.sources.ingest import ingest_images
 from subspace.pipeline.sources.options import IngestOptions, SourceOptions
 from subspace.pipeline.sources.table import list_csv

@@ -74,7 +74,7 @@ class RunConfig(Settings):'''
 
 def with_census(packages: Path) -> set[str]:
     """Add the stage to a copy of the packages; return the files that were touched."""
-    stages, config = packages / "pipeline" / "stages", packages / "pipeline" / "config.py"
+    stages, config = packages / "pipeline" / "stages", packages / "pipeline" / "configuration" / "config.py"
     (stages / "census.py").write_text(CENSUS)
     table = (stages / "graph.py").read_text()
     plan = '    StageRow(\n        name="plan",'

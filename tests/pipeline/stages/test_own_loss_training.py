@@ -65,8 +65,9 @@ def test_a_training_is_the_same_bytes_again_and_after_a_stop(run: Path, tmp_path
     (folder / "done" / "train.json").unlink()
     shutil.rmtree(folder / "checkpoint")
     states = sorted((folder / "resume").iterdir())
-    for state in states[1:]:
-        shutil.rmtree(state)
+    for state in states:
+        if state.name != "step-00000003":
+            shutil.rmtree(state)
     resumed = subspace(*words, cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     assert "round-000/train: resuming at step 3 of 8" in resumed.stdout

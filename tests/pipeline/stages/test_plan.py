@@ -161,7 +161,8 @@ def test_an_identity_without_a_mean_is_in_no_batch(damaged: Path, tmp_path: Path
 def test_a_plan_without_a_positive_pair_is_refused_for_losses_that_need_one(
     loss: str, plan: dict[str, Any], images: list[int], line: str | None
 ) -> None:
-    config = parse_config({"manifest": "m.parquet", "plan": plan}, [], "test")
+    augment = {"augment": {"shift": 2}}
+    config = parse_config({"manifest": "m.parquet", "plan": plan, "train": augment}, [], "test")
     config = config.model_copy(update={"train": config.train.model_copy(update={"loss": loss})})
     if line is None:
         refuse_unpaired_plan(config, np.array(images))
