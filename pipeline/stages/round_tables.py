@@ -59,9 +59,10 @@ def read_quarantine(folder: StageFolder, images: int) -> np.ndarray:
         DamagedFileError: one is not in the manifest.
     """
     image_id = read_parquet(folder.quarantine, QUARANTINE, ["image_id"])["image_id"].to_numpy()
-    if (last := int(image_id.max(initial=-1))) >= images:
+    outside = image_id[(image_id < 0) | (image_id >= images)]
+    if len(outside):
         raise DamagedFileError(
-            f"{folder.quarantine} is damaged: it has image {last:,}, and the manifest ends at {images - 1:,}",
+            f"{folder.quarantine} is damaged: it has image {outside[0]:,}, and the manifest has 0 to {images - 1:,}",
             str(folder.quarantine),
         )
     return image_id

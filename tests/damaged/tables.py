@@ -265,7 +265,7 @@ CASES: tuple[Case, ...] = (
                 rewritten(lambda table: _row_of_quarantine(table, 10**6)),
                 "has image 1,000,000, and the manifest ends at",
             ),
-            "before the manifest": (rewritten(lambda table: _row_of_quarantine(table, -1)), "-1 in column 'image_id'"),
+            "before the manifest": (rewritten(lambda table: _row_of_quarantine(table, -1)), "it has image -1"),
             "of no image": (rewritten(lambda table: _row_of_quarantine(table, None)), "empty value in column 'image_id'"),
             "gone": (Path.unlink, "does not exist"),
         },

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import subspace
-from documents import CASES, Case
+from damaged.documents import CASES, Case
 
 FEWEST = 100
 QUICK = {case.name.partition(":")[0]: case for case in reversed(CASES)}
