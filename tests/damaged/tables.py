@@ -263,7 +263,7 @@ CASES: tuple[Case, ...] = (
         {
             "beyond the manifest": (
                 rewritten(lambda table: _row_of_quarantine(table, 10**6)),
-                "has image 1,000,000, and the manifest ends at",
+                "has image 1,000,000, and the manifest has 0 to",
             ),
             "before the manifest": (rewritten(lambda table: _row_of_quarantine(table, -1)), "it has image -1"),
             "of no image": (rewritten(lambda table: _row_of_quarantine(table, None)), "empty value in column 'image_id'"),
