@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 # cpu or gpu: which FAISS.
 EXTRA ?= cpu
 
-.PHONY: install demo test test-slow slurm-test gpu-check check audit format docs bench demo-data glyphs emoji clean
+.PHONY: install demo test test-slow slurm-test reliability gpu-check check audit format docs bench demo-data glyphs emoji clean
 
 install: $(INSTALLED)
 
@@ -31,6 +31,11 @@ slurm-test: install
 	@[ "$$(id -u)" = 0 ] || { echo "make slurm-test needs root, since it starts a Slurm of its own"; exit 2; }
 	@tests/slurm/install_slurm.sh
 	$(BIN)/python -m pytest -q -m "slurm and not slow" tests/slurm
+
+# Linux with a C compiler, an hour on two cores; root for /dev/shm; ARGS="--only NAME" for a part.
+reliability: install
+	$(BIN)/python benchmarks/reliability/campaign.py --store $(ARGS)
+	$(BIN)/python benchmarks/quality/make_pages.py
 
 # On a machine with a GPU, five minutes; ARGS=--store keeps the table.
 gpu-check: EXTRA = gpu
