@@ -103,6 +103,10 @@ def main() -> None:
         _fail(
             f"{error.strerror}: {error.filename or 'a file of the run'}; free space or check permissions", 2
         )
+    except RuntimeError as error:
+        if not str(error).startswith("Symlink loop"):  # of Path.resolve, before Python 3.13
+            raise
+        _fail(f"{error}; name another path", 2)
     _leave(code if isinstance(code, int) else 0)
 
 
