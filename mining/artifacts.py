@@ -47,9 +47,10 @@ def whole_folder(path: Path) -> Iterator[Path]:
         aside.mkdir(parents=True)
         yield aside
         for file in aside.iterdir():
-            file.chmod(
-                aside.stat().st_mode & 0o666
-            )  # as the umask has it: safetensors writes for the owner alone
+            if file.is_file():
+                with suppress(OSError):  # some file systems have no modes
+                    # as the umask has it: safetensors writes for the owner alone
+                    file.chmod(aside.stat().st_mode & 0o666)
             _sync(file)
         _sync(aside)
         before = path.with_name(f".{path.name}.{os.getpid()}.old")

@@ -19,7 +19,6 @@ from ..train.networks.registry import (
     refuse_training,
 )
 from .configuration.config import RunConfig
-from .configuration.config_file import load_config
 from .run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -103,16 +102,6 @@ def open_checkpoint(checkpoint: Path, config: RunConfig) -> Backbone:
                 change=f"preprocess.{name}: {carried[name]}, now {value}",
             )
     return network
-
-
-def run_names_code(checkpoint: Path) -> bool:
-    """Whether the run that a checkpoint lies in has allowed its code: by naming it as `model`, or by `allow_code`."""
-    settings = RunDirectory(checkpoint.resolve().parent.parent).config
-    try:
-        config = load_config(settings)
-    except InputError:  # no run, or none that can be read
-        return False
-    return config.allow_code or read_meta(checkpoint).spec == config.model
 
 
 def _by_content(prefix: str, file: str, part: str, before: Any, known: dict[str, Any]) -> str:

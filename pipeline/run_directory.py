@@ -114,7 +114,7 @@ class RunDirectory:
         return sorted(
             int(number)
             for number in (path.name.removeprefix(ROUND) for path in self.path.glob(f"{ROUND}[0-9]*"))
-            if number.isdigit()
+            if number.isascii() and number.isdecimal()
         )
 
     @property

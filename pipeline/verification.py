@@ -35,4 +35,7 @@ def verify_files(context: Context) -> None:
             f"{len(lines)} of {counted(checked, 'file')} of {run.path} {'is' if len(lines) == 1 else 'are'} not as "
             "written: " + (lines[0] if len(lines) == 1 else "remake them as said above")
         )
+    if not checked:
+        context.say("nothing could be verified: no finished stage has checksums")
+        return
     context.say(f"verified: {counted(checked, 'file')} of finished stages, all as written")

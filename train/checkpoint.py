@@ -13,6 +13,7 @@ how many they were, so any number of processes continues from it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from ..mining.artifacts import unwritable, whole_folder
 from ..mining.errors import InputError, StaleArtifactError
 from ..mining.json_documents import damaged
 from . import distributed
-from .checkpoint_meta import REMEDY, CheckpointMeta, read_meta
+from .checkpoint_meta import CheckpointMeta, read_meta, remedy_of
 from .data.preprocess_config import PreprocessConfig
 from .networks.backbone import Backbone
 from .networks.building import build_backbone
@@ -75,7 +76,8 @@ def save_checkpoint(folder: Path, state: TrainingState | Backbone, meta: Checkpo
         network = state if isinstance(state, Backbone) else state.network
         if isinstance(network.body, FrozenNetwork):
             (aside / kept_as(network.spec)).write_bytes(network.body.contents)
-        meta = replace(meta, input=network.input.to_json())
+        digests = {path.name: _digest(path) for path in sorted(aside.iterdir())}
+        meta = replace(meta, input=network.input.to_json(), files=digests)
         (aside / "meta.json").write_text(
             json.dumps(asdict(meta), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
         )
@@ -128,14 +130,14 @@ def load_running(folder: Path, running: RunningMeans) -> None:
     found, own = load_running_means(folder).vector, running.vector
     if found.shape != own.shape:
         why = f"its means are {list(found.shape)}, not {list(own.shape)}"
-        raise damaged(running_means_file(folder), why, REMEDY)
+        raise damaged(running_means_file(folder), why, remedy_of(folder))
     own.copy_(found)
 
 
 def _unreadable(folder: Path, error: Exception) -> StaleArtifactError:
     why = " ".join(str(error).split())[:300]
     return StaleArtifactError(
-        f"cannot load checkpoint {folder}: {why}; {REMEDY}", change=f"{folder.name} is damaged"
+        f"cannot load checkpoint {folder}: {why}; {remedy_of(folder)}", change=f"{folder.name} is damaged"
     )
 
 
@@ -147,10 +149,21 @@ def _save(tensors: dict[str, Tensor], path: Path, folder: Path) -> None:
         raise unwritable(folder, OSError(" ".join(why.split()))) from error
 
 
+def _digest(path: Path) -> str:
+    with open(path, "rb", buffering=0) as file:
+        found = hashlib.sha256()
+        while block := file.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()
+
+
 def _load(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file; raises one of `UNREADABLE`."""
+    """The tensors of a file, which is as meta.json beside it has it; raises one of `UNREADABLE`."""
     if not path.is_file():
         raise ValueError(f"{path.name} is missing")
+    written = read_meta(path.parent).files.get(path.name)  # None: a checkpoint from before they were kept
+    if written is not None and _digest(path) != written:
+        raise ValueError(f"{path.name} is not as it was written: its checksum differs")
     tensors = load_file(path)
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
@@ -193,7 +206,7 @@ def load_running_means(folder: Path) -> RunningMeans:
             raise ValueError(f"its means are {vector.dtype} {list(vector.shape)}")
         return RunningMeans(vector)
     except UNREADABLE as error:
-        raise damaged(path, " ".join(str(error).split())[:300], REMEDY) from error
+        raise damaged(path, " ".join(str(error).split())[:300], remedy_of(folder)) from error
 
 
 def load_network(
@@ -245,7 +258,9 @@ def load_network(
     try:
         own = PreprocessConfig.model_validate(meta.input)
     except ValidationError as error:
-        raise damaged(folder / "meta.json", f"its input describes no images: {meta.input}", REMEDY) from error
+        raise damaged(
+            folder / "meta.json", f"its input describes no images: {meta.input}", remedy_of(folder)
+        ) from error
     over = (preprocess or PreprocessConfig()).given
     network = build_backbone(
         spec_in(folder, meta.spec), embedding_size=meta.embedding_size, preprocess=own.model_copy(update=over)

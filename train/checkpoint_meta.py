@@ -46,13 +46,26 @@ class CheckpointMeta:
     """State of the loss scale of fp16 training."""
     input: dict[str, Any] = field(default_factory=dict)
     """What its images become, as `ImageInput.to_json` has it; empty in older checkpoints: what the network says of itself."""
+    files: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of each file of tensors, by name; empty in older checkpoints."""
     created_by: str = CREATED_BY
 
     def other_arithmetic(self, now: dict[str, Any]) -> str:
         """In words what was otherwise in this training than it is `now`; empty where nothing was."""
         then = self.arithmetic
         changed = [f"{name} was {then[name]}" for name in now if name in then and then[name] != now[name]]
-        return f"; on {then['device']} before, {', '.join(changed)}" if changed else ""
+        return f"; on {then.get('device', 'another device')} before, {', '.join(changed)}" if changed else ""
+
+
+class _Collapse(Document):
+    level: NonNegativeInt = 0
+    collapses: NonNegativeInt = 0
+    peak: float = 0.0
+    sound_step: NonNegativeInt = 0
+    softened_step: NonNegativeInt = 0
+    window_step: NonNegativeInt = 0
+    losses: list[float | None] = Field(default=[])
+    distances: list[float | None] = Field(default=[])
 
 
 class _Meta(Document):
@@ -63,15 +76,20 @@ class _Meta(Document):
     parent: str | None = None
     plan: str | None = None
     config: dict[str, Any] = Field(default={})
-    collapse: dict[str, Any] = Field(default={})
-    arithmetic: dict[str, Any] = Field(default={})
-    scaler: dict[str, Any] = Field(default={})
+    collapse: _Collapse = Field(default=_Collapse())
+    images: dict[str, NonNegativeInt] = Field(default={})
+    arithmetic: dict[str, str | bool] = Field(default={})
+    scaler: dict[str, float] = Field(default={})
     input: dict[str, Any] = Field(default={})
+    files: dict[str, str] = Field(default={})
     created_by: str = ""
 
 
-REMEDY = "remake the checkpoint: `subspace train` (of a start `subspace pretrain`) with --force"
-"""What to do about a checkpoint that is damaged; only the caller knows of which run it is."""
+def remedy_of(folder: Path) -> str:
+    """What to do about a checkpoint that is damaged."""
+    if folder.parent.name == "resume":
+        return f"remove {folder}: the same command continues from the state before, or begins again"
+    return "make it again: `subspace train RUN --round N --force`, of a start `subspace pretrain RUN --force`"
 
 
 def read_meta(folder: Path) -> CheckpointMeta:
@@ -84,8 +102,8 @@ def read_meta(folder: Path) -> CheckpointMeta:
     path = folder / "meta.json"
     if not path.is_file():
         raise InputError(f"{folder} is not a checkpoint (it has no meta.json)")
-    values = read_document(path, _Meta, REMEDY)
+    values = read_document(path, _Meta, remedy_of(folder))
     try:
         return CheckpointMeta(**values)
     except TypeError as error:
-        raise damaged(path, f"it was not written by this program: {error}", REMEDY) from error
+        raise damaged(path, f"it was not written by this program: {error}", remedy_of(folder)) from error

@@ -178,11 +178,9 @@ def _examine_checkpoint(
         options.console.say(f"would evaluate {path} on {opened.path}; dry run: nothing was done")
         return {}, options.console
     from ..memory_advice import shortages_in_words
-    from ..network_identity import run_names_code
     from ..stages.examination import examine_checkpoint
 
-    allowed = allow_code or run_names_code(path)  # what the checkpoint itself allows counts for nothing
     with shortages_in_words("eval", config):
         return {
-            str(path): examine_checkpoint(path, config, opened, options, allow_code=allowed)
+            str(path): examine_checkpoint(path, config, opened, options, allow_code=allow_code)
         }, options.console

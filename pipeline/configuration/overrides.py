@@ -118,5 +118,7 @@ def _settings(run: RunDirectory) -> Any:
 
 
 def _in_file(settings: Any, key: str) -> Any:
-    value = OmegaConf.select(settings, key)
-    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+    value = OmegaConf.to_container(settings)  # as it is written: nothing is looked up for a comparison
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value

@@ -14,7 +14,6 @@ from ...train.networks.backbone import Backbone
 from ...train.networks.registry import CHECKPOINT_PREFIX
 from ..configuration.config import RunConfig
 from ..console import Console, amount
-from ..network_identity import run_names_code
 from .agreement import Reference, largest_difference, references
 from .chosen_checkpoint import ChosenCheckpoint
 from .description import description_of
@@ -49,8 +48,7 @@ def export_checkpoint(
     check_target(out, force)
     config = settings_of(chosen)
     manifest = manifest_of(config)
-    allowed = allow_code or run_names_code(chosen.folder)
-    network = load_network(f"{CHECKPOINT_PREFIX}{chosen.folder}", allow_code=allowed).eval()
+    network = load_network(f"{CHECKPOINT_PREFIX}{chosen.folder}", allow_code=allow_code).eval()
     result: dict[str, Any] = {"checkpoint": str(chosen.folder), "why": chosen.why, "folder": str(out)}
     frozen = frozen_contents(network)
     if frozen is not None:

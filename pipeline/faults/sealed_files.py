@@ -19,9 +19,9 @@ from ..stage_folder import StageFolder
 
 CHECKED_BEFORE_USE = 2**30
 """Bytes up to which a file is checked by each stage that reads it."""
-UNSEALED = (files.RESUME, files.IDENTITY_PARTS, files.TENSORBOARD, files.TRACKERS)
-"""Written or removed after the marker, or read by no command."""
-NOT_NEEDED = (files.METRICS,)
+UNSEALED = (files.RESUME, files.IDENTITY_PARTS, files.TENSORBOARD, files.TRACKERS, files.METRICS)
+"""Written or removed after the marker, or made nothing from."""
+NOT_NEEDED = (files.EMBEDDINGS,)
 """Nothing is made from it, so that it may be gone."""
 BLOCK = 2**20
 
@@ -86,9 +86,12 @@ class Sealed:
             raise StaleArtifactError(damage_line(path, how, self.command))
 
     def missing(self, outputs: Sequence[str]) -> bool:
-        """Whether an output, a file or a folder, is gone that the marker has."""
-        sealed = {name.partition("/")[0] for name in self.files()} - set(NOT_NEEDED)
-        return any(not self.folder.file(name).exists() for name in outputs if name in sealed)
+        """Whether a file of an output is gone that the marker has, or is of another size."""
+        return any(
+            not path.is_file() or path.stat().st_size != size
+            for path, size in ((self.folder.file(name), size) for name, (size, _) in self.files().items())
+            if path.relative_to(self.folder.path).parts[0] in {*outputs} - {*NOT_NEEDED}
+        )
 
 
 def damage_line(path: Path, how: str, command: str) -> str:

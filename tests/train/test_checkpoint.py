@@ -5,6 +5,7 @@ Covers train/checkpoint_meta.py as well.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -192,9 +193,11 @@ def test_others_read_the_weights_and_people_the_meta(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "c").iterdir()) == ["meta.json", "model.safetensors"]
     assert_same(dict(network.state_dict()), load_file(tmp_path / "c" / "model.safetensors"))
     text = (tmp_path / "c" / "meta.json").read_text(encoding="utf-8")
-    assert json.loads(text) == asdict(replace(META, input=ImageInput(32).to_json()))
+    digest = hashlib.sha256((tmp_path / "c" / "model.safetensors").read_bytes()).hexdigest()
+    told = replace(META, input=ImageInput(32).to_json(), files={"model.safetensors": digest})
+    assert json.loads(text) == asdict(told)
     assert "zoë" in text
-    assert read_meta(tmp_path / "c") == replace(META, input=ImageInput(32).to_json())
+    assert read_meta(tmp_path / "c") == told
 
 
 def test_saving_does_not_change_what_is_saved_and_replaces_what_was_there(tmp_path: Path) -> None:
@@ -334,6 +337,37 @@ def test_a_full_disk_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.Mon
     assert list(tmp_path.iterdir()) == []
 
 
+def _without_checksums(folder: Path) -> None:
+    """As checkpoints were before there were any."""
+    meta = json.loads((folder / "meta.json").read_text())
+    (folder / "meta.json").write_text(
+        json.dumps({key: value for key, value in meta.items() if key != "files"})
+    )
+
+
+def test_a_flipped_bit_is_seen_when_the_checkpoint_is_opened(tmp_path: Path) -> None:
+    trained_checkpoint(tmp_path / "c")
+    path = tmp_path / "c" / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(StaleArtifactError, match=r"model\.safetensors is not as it was written"):
+        load_network(f"checkpoint:{tmp_path}/c")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"images": []}, {"images": {"unreadable": "x"}}, {"collapse": {"peak": "x"}}, {"collapse": {"losses": ["x"]}},
+     {"collapse": {"level": "x"}}, {"scaler": {"scale": "x"}}, {"arithmetic": {"precision": 3}}],
+)  # fmt: skip
+def test_a_meta_is_checked_in_full(tmp_path: Path, change: dict[str, Any]) -> None:
+    save_checkpoint(tmp_path / "c", small(), META)
+    path = tmp_path / "c" / "meta.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(StaleArtifactError, match=r"meta\.json is damaged"):
+        read_meta(tmp_path / "c")
+
+
 def test_weights_of_another_type_or_not_finite_are_refused(tmp_path: Path) -> None:
     trained_checkpoint(tmp_path / "c")
     path = tmp_path / "c" / "model.safetensors"
@@ -345,5 +379,6 @@ def test_weights_of_another_type_or_not_finite_are_refused(tmp_path: Path) -> No
         (torch.full_like(whole[name], torch.inf), "holds NaN or infinity"),
     ):
         save_file({**whole, name: other}, path)
+        _without_checksums(tmp_path / "c")
         with pytest.raises(StaleArtifactError, match=why):
             load_network(f"checkpoint:{tmp_path}/c")
