@@ -13,7 +13,7 @@ from tiny_run import TinyRun
 
 LONGER = (
     "pretrain.steps=60", "plan.steps=40", "rounds=1",
-    "pretrain.num_workers=2", "extract.num_workers=2", "train.num_workers=2",
+    "pretrain.num_workers=2", "extract.num_workers=2", "train.num_workers=2", "data.timeout=20",
 )  # fmt: skip
 WITHIN = {signal.SIGKILL: 30.0, signal.SIGSTOP: 60.0}
 """Seconds in which a command ends whose worker is dead, or silent."""

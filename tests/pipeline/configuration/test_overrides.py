@@ -141,6 +141,16 @@ def test_a_damaged_file_is_one_line(new_run: Path, text: str) -> None:
     assert refused.stderr.count("\n") == 1
 
 
+def test_a_kept_setting_is_compared_as_it_is_written(new_run: Path) -> None:
+    assert subspace("pretrain", new_run, "seed=3").returncode == 0
+    settings = new_run / "subspace.yaml"
+    lines = [line for line in settings.read_text().splitlines() if not line.startswith("seed:")]
+    settings.write_text("\n".join([*lines, "seed: ${oc.env:NOWHERE}"]) + "\n")
+    refused = subspace("status", new_run)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
+    assert "settings refer to settings" in refused.stderr
+
+
 def test_what_was_done_with_settings_before_they_were_kept_is_kept_by_the_same_command(new_run: Path) -> None:
     assert subspace("pretrain", new_run, "embedding_size=32").returncode == 0
     (new_run / "overrides.json").unlink()  # as before they were kept
