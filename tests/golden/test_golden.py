@@ -29,7 +29,7 @@ def stored(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_there_are_stored_runs() -> None:
-    assert {path.stem for path in RUNS} >= {"schema-1"}
+    assert {path.stem for path in RUNS} >= {"schema-1", "schema-1-sealed"}
 
 
 def test_a_stored_run_is_done(stored: Path) -> None:
@@ -43,6 +43,14 @@ def test_a_stored_run_is_done(stored: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "already done" in done.stdout
     assert {path: path.read_bytes() for path in before if path.name != ".lock"} == before
+
+
+def test_its_files_are_as_they_were_written(stored: Path) -> None:
+    done = subspace("status", "run", "--verify", cwd=stored)
+    assert done.returncode == 0, done.stderr
+    sealed = any("files" in json.loads(path.read_text()) for path in stored.glob("run/*/done/*.json"))
+    assert ("all as written" in done.stdout) == sealed
+    assert ("nothing could be verified" in done.stdout) != sealed
 
 
 def test_every_file_of_it_is_shown(stored: Path) -> None:
