@@ -9,6 +9,8 @@ Which column says what is decided in `columns`; images inside the file pass to a
 from __future__ import annotations
 
 import io
+import os
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -21,7 +23,7 @@ from pyarrow import csv
 
 from ...mining.errors import InputError
 from ...mining.parquet_tables import DAMAGE, open_parquet
-from ...mining.remote import in_words
+from ...mining.remote import in_words, url_of
 from ..rows.image_spool import ImageSpool
 from ..tables.columns import Columns
 from ..tables.csv_header import delimiter_of, header_problem
@@ -33,6 +35,7 @@ from .places import folder_of, open_bytes, placed_from
 
 IMAGE_NAMES = ("image", "img", "image_bytes", "jpg", "jpeg", "png")
 """Names of binary columns that hold images."""
+_AT_ONCE = 1 << 20  # bytes of a CSV that are checked together
 
 
 def list_csv(sources: Sequence[Path], options: SourceOptions, spool: ImageSpool, progress: Track) -> Listing:
@@ -61,7 +64,11 @@ def list_csv(sources: Sequence[Path], options: SourceOptions, spool: ImageSpool,
 
 
 class _Csv:
-    """A CSV or TSV, read from its begin as often as it is asked for."""
+    """A CSV or TSV, read from its begin as often as it is asked for.
+
+    Its quotes are checked first, in a pass of its own, and pyarrow opens it by its path: the threads of its reader run
+    on behind an error, and one that then reads from an object of Python aborts the process as this ends.
+    """
 
     def __init__(self, source: Path, options: SourceOptions) -> None:
         self._source, self._long_values = source, options.newlines_in_values
@@ -70,6 +77,8 @@ class _Csv:
             self._delimiter = delimiter_of(options.delimiter)
         self._types: dict[str, pa.DataType] = {}
         self._said: list[str] = []
+        self._file: Path = source
+        self._check = self._checked()
         names = next(self.parsed()).schema.names
         try:
             self.columns = columns = Columns.find(names, options, source)
@@ -85,6 +94,24 @@ class _Csv:
         }
         self._place = placed_from(options.root or folder_of(source))
 
+    def _checked(self) -> QuoteCheck:
+        """The check of all quotes, over. A remote file is copied on the way, to a file without a name where that goes."""
+        try:
+            with open_bytes(self._source) as file:
+                check = QuoteCheck(file, self._delimiter, in_words(self._source), self._long_values)
+                if url_of(self._source) is None:
+                    deque(iter(lambda: check.read(_AT_ONCE), b""), maxlen=0)
+                    return check
+                self._copy = tempfile.NamedTemporaryFile(prefix="subspace-", suffix=".csv")  # noqa: SIM115  # gone with this object
+                self._file = Path(self._copy.name)
+                self._copy.writelines(iter(lambda: check.read(_AT_ONCE), b""))
+                self._copy.flush()
+                return check
+        except InputError:
+            raise
+        except DAMAGE as error:
+            raise InputError(f"cannot read {in_words(self._source)}: {_one_line(error)}") from error
+
     def parsed(self, names: Sequence[str] = ()) -> Iterator[pa.Table]:
         """The columns of those names (none: all in use), as they are parsed; first of all a table without rows."""
         read = csv.ReadOptions(
@@ -94,16 +121,15 @@ class _Csv:
         convert = csv.ConvertOptions(include_columns=names or list(self._types), column_types=self._types)
         rows = 0
         try:
-            with open_bytes(self._source) as file:
-                check = QuoteCheck(file, self._delimiter, in_words(self._source), self._long_values)
-                with csv.open_csv(pa.PythonFile(check, "r"), read, parse, convert) as reader:
-                    yield reader.schema.empty_table()
-                    for batch in reader:
-                        table = pa.Table.from_batches([batch])
-                        if check.within and not self._long_values:
-                            self._refuse_spread(table)
-                        rows += len(table)
-                        yield table
+            file = pa.OSFile(os.fsencode(self._file))
+            with file, csv.open_csv(file, read, parse, convert) as reader:
+                yield reader.schema.empty_table()
+                for batch in reader:
+                    table = pa.Table.from_batches([batch])
+                    if self._check.within and not self._long_values:
+                        self._refuse_spread(table)
+                    rows += len(table)
+                    yield table
         except InputError:
             raise
         except DAMAGE as error:
@@ -111,7 +137,7 @@ class _Csv:
             raise InputError(
                 f"cannot parse {in_words(self._source)}: {_one_line(error)}; {advice}"
             ) from error
-        self._said = self._lines_beside(rows, check)
+        self._said = self._lines_beside(rows, self._check)
 
     def said(self) -> list[str]:
         """What was found on the way through all of it."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from subspace.mining.errors import InputError
+from subspace.pipeline.sources.options import SourceOptions
+from subspace.pipeline.sources.table import _Csv
 from subspace.pipeline.tables import csv_quotes
 from subspace.pipeline.tables.csv_quotes import LONGEST, QuoteCheck
 
@@ -94,3 +98,17 @@ def test_an_unclosed_quote_is_refused_before_the_rest_is_read() -> None:
     with pytest.raises(InputError, match="line 2"):
         QuoteCheck(file, ",", "a.csv").read(1 << 20)
     assert file.tell() == 1 << 20
+
+
+def test_pyarrow_reads_no_object_of_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread of its reader that still does when the interpreter ends aborts the process."""
+
+    def refused(*_: object) -> None:
+        raise AssertionError("a thread of pyarrow would run Python")
+
+    monkeypatch.setattr(pa, "PythonFile", refused)
+    (tmp_path / "a.csv").write_text("path;label;caption\n" + 'a.jpg;x;"a, b"\n' * 9)
+    with pytest.raises(InputError):
+        list(_Csv(tmp_path / "a.csv", SourceOptions()).parsed())
+    table = _Csv(tmp_path / "a.csv", SourceOptions(delimiter=";"))
+    assert sum(map(len, table.parsed())) == 9
