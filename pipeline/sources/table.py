@@ -26,7 +26,7 @@ from ...mining.parquet_tables import DAMAGE, open_parquet
 from ...mining.remote import in_words, url_of
 from ..rows.image_spool import ImageSpool
 from ..tables.columns import Columns
-from ..tables.csv_header import delimiter_of, header_problem
+from ..tables.csv_header import delimiter_of, first_names, header_problem
 from ..tables.csv_quotes import ALLOW, QuoteCheck, line_of_spread
 from ..tables.label_text import class_names_of, is_text, label_form, without_missing
 from .listing import JunkCount, Listing, joined, named, refuse_blank, streamed
@@ -107,8 +107,9 @@ class _Csv:
                 self._copy.writelines(iter(lambda: check.read(_AT_ONCE), b""))
                 self._copy.flush()
                 return check
-        except InputError:
-            raise
+        except InputError as error:
+            problem = self._header_problem()
+            raise InputError(f"{error}; {problem}" if problem else str(error)) from error
         except DAMAGE as error:
             raise InputError(f"cannot read {in_words(self._source)}: {_one_line(error)}") from error
 
@@ -133,11 +134,20 @@ class _Csv:
         except InputError:
             raise
         except DAMAGE as error:
-            advice = "save it as UTF-8, with a header, rows of one length and closed quotes"
+            advice = (
+                self._header_problem()
+                or "save it as UTF-8, with a header, rows of one length and closed quotes"
+            )
             raise InputError(
                 f"cannot parse {in_words(self._source)}: {_one_line(error)}; {advice}"
             ) from error
         self._said = self._lines_beside(rows, self._check)
+
+    def _header_problem(self) -> str:
+        """What is wrong with the first line of a file that cannot be parsed, where anything is."""
+        with open_bytes(self._source) as file:
+            line = file.readline(1 << 16).decode("utf-8", "replace")
+        return header_problem(first_names(line, self._delimiter), self._delimiter)
 
     def said(self) -> list[str]:
         """What was found on the way through all of it."""
@@ -162,10 +172,11 @@ class _Csv:
         """Refuse a line end in a value of a column that is in use, likelier swallowed rows than a name."""
         for name, column in zip(table.schema.names, table.columns, strict=True):
             if is_text(column.type) and pc.any(pc.match_substring_regex(column, r"[\n\r]")).as_py():
-                with io.TextIOWrapper(open_bytes(self._source), "utf-8-sig", newline="") as file:
+                with io.TextIOWrapper(open_bytes(self._source), "utf-8-sig", "replace", newline="") as file:
                     line = line_of_spread(file, self._delimiter, name)
+                where = f", line {line:,}: the row there has" if line else ": a row has"
                 raise InputError(
-                    f"{in_words(self._source)}, line {line:,}: the row there has a value of '{name}' over several lines, as rows "
+                    f"{in_words(self._source)}{where} a value of '{name}' over several lines, as rows "
                     f"behind a stray quote have; remove the quote, or {ALLOW}"
                 )
 

@@ -112,3 +112,19 @@ def test_pyarrow_reads_no_object_of_python(tmp_path: Path, monkeypatch: pytest.M
         list(_Csv(tmp_path / "a.csv", SourceOptions()).parsed())
     table = _Csv(tmp_path / "a.csv", SourceOptions(delimiter=";"))
     assert sum(map(len, table.parsed())) == 9
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("path;label;caption\na.jpg;x;a, b\n", r"cannot parse .*: give --delimiter ';'"),
+        ('path;label;caption\na.jpg;x;" b",c"d\n"1\n', "a quote within a value.*: give --delimiter ';'"),
+        ("path label\na.jpg x,y\n", r"cannot parse .*: give --delimiter 'space'"),
+        ('path,label\na.jpg,"x\n' + "y" * 200_000 + '"\n', "a.csv: a row has a value of 'label' over several lines"),
+        ("path,label,x1,y1,x2,y2\na.jpg,x,1.5,2,3,4\n", r"no whole numbers.*--no-box-columns"),
+    ],
+)  # fmt: skip
+def test_a_table_that_is_refused_says_what_helps(tmp_path: Path, text: str, complaint: str) -> None:
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(InputError, match=complaint):
+        list(_Csv(tmp_path / "a.csv", SourceOptions()).rows(numbers=False))
