@@ -104,21 +104,23 @@ def read_sources(
         if given and field.name not in {*found.options, *_ALWAYS}:
             option = "--" + field.name.replace("_", "-")
             raise InputError(f"{option} says nothing about {found.name} such as {files[0]}; leave it out")
-    listing = _with_known_splits(found.read(files, options, spool, progress), named(sources), options)
+    listing = found.read(files, options, spool, progress)
+    listing = _with_known_splits(listing, named(sources), options, inline=len(spool.images()) > 0)
     if options.redraw_splits and "split" in listing.rows.schema.names:
         notes.append("the source's own splits are left aside (--redraw-splits)")
     return replace(listing, notes=(*listing.notes, *notes))
 
 
-def _with_known_splits(listing: Listing, source: str, options: SourceOptions) -> Listing:
+def _with_known_splits(listing: Listing, source: str, options: SourceOptions, inline: bool) -> Listing:
     """The listing with splits by the names that they have here; one that says nothing is refused as it passes."""
     if "split" not in listing.rows.schema.names or options.redraw_splits:
         if options.split_map is not None and not listing.splits_mapped and not options.redraw_splits:
             raise InputError(f"--split-map says nothing about {source}, where no split is read; leave it out")
         return listing
-    names = SplitNames(source, parse_split_map("" if listing.splits_mapped else options.split_map or ""))
+    mapped = parse_split_map("" if listing.splits_mapped else options.split_map or "")
+    names = SplitNames(source, mapped, inline)
     nothing = listing.rows.schema.empty_table()
-    rows = streamed(names.canonical(nothing).schema, map(names.canonical, listing.tables()))
+    rows = streamed(names.canonical(nothing).schema, names.tables(listing.tables()))
     return replace(listing, rows=rows, later=(*listing.later, names.notes))
 
 

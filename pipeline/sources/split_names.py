@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...mining.errors import InputError
 from .file_names import split_and_role
+from .layout import SKIP
 from .listing import with_roles
 from .splits import SPLITS, canonical_split
 
@@ -49,15 +50,47 @@ class SplitNames:
 
     Args:
         source: what messages call it.
-        mapped: splits by the source's names for them; they go before custom.
+        mapped: splits by the source's names for them, as in folders: `skip` leaves rows out; they go before custom.
+        inline: images lie inside the source, one per row, so that no row can be left out.
     """
 
-    def __init__(self, source: str, mapped: Mapping[str, str]) -> None:
+    def __init__(self, source: str, mapped: Mapping[str, str], inline: bool = False) -> None:
         self._source, self._mapped = source, mapped
+        skipped = sorted(name for name, split in mapped.items() if split.lower() == SKIP)
+        if skipped and inline:
+            raise InputError(
+                f"--split-map {skipped[0]}={SKIP}: images that lie inside {source} are not left out by split; give another "
+                "split, such as test, or take its rows out of the file"
+            )
         self._seen: Counter[str] = Counter()
 
+    def tables(self, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+        """All rows of the source, some at a time, as `canonical` makes them.
+
+        Raises:
+            InputError: a split has no meaning; the message has those of all rows.
+        """
+        passing = iter(tables)
+        for rows in passing:
+            if unknown := self._unknown(rows):
+                raise self._refusal(unknown.union(*map(self._unknown, passing)))
+            yield self.canonical(rows)
+
+    def _unknown(self, rows: pa.Table) -> set[str]:
+        return {name for name in rows["split"].unique().to_pylist() if self._meaning(name) is None}
+
+    def _refusal(self, names: set[str]) -> InputError:
+        unknown = sorted(names)
+        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+        example = ",".join(f"{name}=SPLIT" for name in unknown[:5])
+        return InputError(
+            f"{self._source} has the split {', '.join(map(repr, unknown[:5]))}{more}, which is none of {_KNOWN}: say what each "
+            f"is (--split-map {example}, where SPLIT is {', '.join(SPLITS)}, query, gallery, or {SKIP} to leave its images "
+            "out), or leave all splits aside (--redraw-splits)"
+        )
+
     def canonical(self, rows: pa.Table) -> pa.Table:
-        """`rows` with splits that have a meaning here.
+        """`rows` with splits that have a meaning here, without those to skip.
 
         Raises:
             InputError: one has none; the message has those of these rows.
@@ -65,18 +98,8 @@ class SplitNames:
         counts = rows["split"].value_counts()
         names = counts.field("values").to_pylist()
         meant = [self._meaning(name) for name in names]
-        unknown = sorted(name for name, split in zip(names, meant, strict=True) if split is None)
-        if unknown:
-            shown = ", ".join(map(repr, unknown[:5])) + (
-                f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
-            )
-            example = ",".join(
-                f"{name}={split}" for name, split in zip(unknown, ("train", "val", "test"), strict=False)
-            )
-            raise InputError(
-                f"{self._source} has the split {shown}, which is none of {_KNOWN}: say what it is (--split-map {example}), "
-                "or leave splits aside (--no-split-column, or --redraw-splits where no column says them)"
-            )
+        if None in meant:
+            raise self._refusal(self._unknown(rows))
         for name, count in zip(names, counts.field("counts").to_pylist(), strict=True):
             self._seen[name.strip()] += count
         known = [found for found in meant if found is not None]
@@ -89,9 +112,12 @@ class SplitNames:
         rows = rows.set_column(
             rows.schema.get_field_index("split"), "split", pa.chunked_array([split], _TEXT)
         )
+        rows = rows.append_column("role", pa.chunked_array([role], _TEXT))
+        if any(split == SKIP for split, _ in known):
+            rows = rows.filter(pc.not_equal(rows["split"], SKIP))
         if "is_query" in rows.column_names or "is_gallery" in rows.column_names:
-            return rows
-        return with_roles(rows.append_column("role", pa.chunked_array([role], _TEXT)), some=True)
+            return rows.drop_columns(["role"])
+        return with_roles(rows, some=True)
 
     def notes(self) -> Iterator[str]:
         """What was read as what, once all rows have passed.
@@ -108,6 +134,9 @@ class SplitNames:
         read = []
         for name in sorted(self._seen):
             split, role = self._meaning(name) or (name, "")
+            if split == SKIP:
+                yield f"{self._seen[name]:,} images left aside: split {name!r} (--split-map {name}={SKIP})"
+                continue
             if (name or name in self._mapped) and name != split:
                 read.append(f"{name!r} is {split}{f' ({role})' if role else ''}")
         if read:
@@ -116,6 +145,7 @@ class SplitNames:
     def _meaning(self, name: str) -> tuple[str, str] | None:
         """Split and role; None where nothing says them."""
         if name.strip() in self._mapped:
-            return self._mapped[name.strip()], ""
+            said = self._mapped[name.strip()]
+            return (SKIP, "") if said.lower() == SKIP else split_and_role(said)
         split, role = split_and_role(name.strip())
         return (split, role) if split in SPLITS else None

@@ -9,6 +9,8 @@ Which column says what is decided in `columns`; images inside the file pass to a
 from __future__ import annotations
 
 import io
+import os
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -21,10 +23,10 @@ from pyarrow import csv
 
 from ...mining.errors import InputError
 from ...mining.parquet_tables import DAMAGE, open_parquet
-from ...mining.remote import in_words
+from ...mining.remote import in_words, url_of
 from ..rows.image_spool import ImageSpool
 from ..tables.columns import Columns
-from ..tables.csv_header import delimiter_of, header_problem
+from ..tables.csv_header import delimiter_of, first_names, header_problem
 from ..tables.csv_quotes import ALLOW, QuoteCheck, line_of_spread
 from ..tables.label_text import class_names_of, is_text, label_form, without_missing
 from .listing import JunkCount, Listing, joined, named, refuse_blank, streamed
@@ -33,6 +35,7 @@ from .places import folder_of, open_bytes, placed_from
 
 IMAGE_NAMES = ("image", "img", "image_bytes", "jpg", "jpeg", "png")
 """Names of binary columns that hold images."""
+_AT_ONCE = 1 << 20  # bytes of a CSV that are checked together
 
 
 def list_csv(sources: Sequence[Path], options: SourceOptions, spool: ImageSpool, progress: Track) -> Listing:
@@ -61,7 +64,11 @@ def list_csv(sources: Sequence[Path], options: SourceOptions, spool: ImageSpool,
 
 
 class _Csv:
-    """A CSV or TSV, read from its begin as often as it is asked for."""
+    """A CSV or TSV, read from its begin as often as it is asked for.
+
+    Its quotes are checked first, in a pass of its own, and pyarrow opens it by its path: the threads of its reader run
+    on behind an error, and one that then reads from an object of Python aborts the process as this ends.
+    """
 
     def __init__(self, source: Path, options: SourceOptions) -> None:
         self._source, self._long_values = source, options.newlines_in_values
@@ -70,6 +77,8 @@ class _Csv:
             self._delimiter = delimiter_of(options.delimiter)
         self._types: dict[str, pa.DataType] = {}
         self._said: list[str] = []
+        self._file: Path = source
+        self._check = self._checked()
         names = next(self.parsed()).schema.names
         try:
             self.columns = columns = Columns.find(names, options, source)
@@ -85,6 +94,25 @@ class _Csv:
         }
         self._place = placed_from(options.root or folder_of(source))
 
+    def _checked(self) -> QuoteCheck:
+        """The check of all quotes, over. A remote file is copied on the way, to a file without a name where that goes."""
+        try:
+            with open_bytes(self._source) as file:
+                check = QuoteCheck(file, self._delimiter, in_words(self._source), self._long_values)
+                if url_of(self._source) is None:
+                    deque(iter(lambda: check.read(_AT_ONCE), b""), maxlen=0)
+                    return check
+                self._copy = tempfile.NamedTemporaryFile(prefix="subspace-", suffix=".csv")  # noqa: SIM115  # gone with this object
+                self._file = Path(self._copy.name)
+                self._copy.writelines(iter(lambda: check.read(_AT_ONCE), b""))
+                self._copy.flush()
+                return check
+        except InputError as error:
+            problem = self._header_problem()
+            raise InputError(f"{error}; {problem}" if problem else str(error)) from error
+        except DAMAGE as error:
+            raise InputError(f"cannot read {in_words(self._source)}: {_one_line(error)}") from error
+
     def parsed(self, names: Sequence[str] = ()) -> Iterator[pa.Table]:
         """The columns of those names (none: all in use), as they are parsed; first of all a table without rows."""
         read = csv.ReadOptions(
@@ -94,24 +122,32 @@ class _Csv:
         convert = csv.ConvertOptions(include_columns=names or list(self._types), column_types=self._types)
         rows = 0
         try:
-            with open_bytes(self._source) as file:
-                check = QuoteCheck(file, self._delimiter, in_words(self._source), self._long_values)
-                with csv.open_csv(pa.PythonFile(check, "r"), read, parse, convert) as reader:
-                    yield reader.schema.empty_table()
-                    for batch in reader:
-                        table = pa.Table.from_batches([batch])
-                        if check.within and not self._long_values:
-                            self._refuse_spread(table)
-                        rows += len(table)
-                        yield table
+            file = pa.OSFile(os.fsencode(self._file))
+            with file, csv.open_csv(file, read, parse, convert) as reader:
+                yield reader.schema.empty_table()
+                for batch in reader:
+                    table = pa.Table.from_batches([batch])
+                    if self._check.within and not self._long_values:
+                        self._refuse_spread(table)
+                    rows += len(table)
+                    yield table
         except InputError:
             raise
         except DAMAGE as error:
-            advice = "save it as UTF-8, with a header, rows of one length and closed quotes"
+            advice = (
+                self._header_problem()
+                or "save it as UTF-8, with a header, rows of one length and closed quotes"
+            )
             raise InputError(
                 f"cannot parse {in_words(self._source)}: {_one_line(error)}; {advice}"
             ) from error
-        self._said = self._lines_beside(rows, check)
+        self._said = self._lines_beside(rows, self._check)
+
+    def _header_problem(self) -> str:
+        """What is wrong with the first line of a file that cannot be parsed, where anything is."""
+        with open_bytes(self._source) as file:
+            line = file.readline(1 << 16).decode("utf-8", "replace")
+        return header_problem(first_names(line, self._delimiter), self._delimiter)
 
     def said(self) -> list[str]:
         """What was found on the way through all of it."""
@@ -136,10 +172,11 @@ class _Csv:
         """Refuse a line end in a value of a column that is in use, likelier swallowed rows than a name."""
         for name, column in zip(table.schema.names, table.columns, strict=True):
             if is_text(column.type) and pc.any(pc.match_substring_regex(column, r"[\n\r]")).as_py():
-                with io.TextIOWrapper(open_bytes(self._source), "utf-8-sig", newline="") as file:
+                with io.TextIOWrapper(open_bytes(self._source), "utf-8-sig", "replace", newline="") as file:
                     line = line_of_spread(file, self._delimiter, name)
+                where = f", line {line:,}: the row there has" if line else ": a row has"
                 raise InputError(
-                    f"{in_words(self._source)}, line {line:,}: the row there has a value of '{name}' over several lines, as rows "
+                    f"{in_words(self._source)}{where} a value of '{name}' over several lines, as rows "
                     f"behind a stray quote have; remove the quote, or {ALLOW}"
                 )
 

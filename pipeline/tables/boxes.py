@@ -61,10 +61,13 @@ class BoxColumns:
         else:
             numbers = [table[name] for name in self.names]
         names = self.names if len(self.names) > 1 else self.names * 4
-        whole = [
-            whole_numbers(column, f"{called}: column '{name}'")
-            for column, name in zip(numbers, names, strict=True)
-        ]
+        try:
+            whole = [
+                whole_numbers(column, f"{called}: column '{name}'")
+                for column, name in zip(numbers, names, strict=True)
+            ]
+        except InputError as error:
+            raise InputError(f"{error}, or take images whole (--no-box-columns)") from error
         if self.form == "xywh":
             whole[2:] = [pc.add(begin, size) for begin, size in zip(whole[:2], whole[2:], strict=True)]
         return dict(zip(BOX, whole, strict=True))

@@ -128,7 +128,8 @@ class QuoteCheck:
         if wrong.any():
             raise self._error(
                 self._line(ends, start[np.argmax(wrong)]),
-                "text behind a quote that closes a value; remove it, or write a quote within a value as two",
+                "text behind a quote that closes a value; remove it, or write the value in quotes and each quote within it "
+                "as two",
             )
         opens = ~inside & odd
         self._count_within(ends, start, inside ^ odd, opens)
@@ -202,7 +203,7 @@ def _line_ends(text: np.ndarray, returns: bool) -> np.ndarray:
 
 
 def line_of_spread(file: io.TextIOBase, delimiter: str, name: str) -> int:
-    """The line in which the first row begins whose column `name` holds a line end; 0 where none does.
+    """The line in which the first row begins whose column `name` holds a line end; 0 where none is found.
 
     It reads the file anew, with Python's parser, and so is for messages alone.
 
@@ -211,9 +212,12 @@ def line_of_spread(file: io.TextIOBase, delimiter: str, name: str) -> int:
         3
     """
     rows = csv.reader(file, delimiter=delimiter)
-    place, line = next(rows).index(name), rows.line_num + 1
-    for row in rows:
-        if place < len(row) and ("\n" in row[place] or "\r" in row[place]):
-            return line
-        line = rows.line_num + 1
+    try:
+        place, line = next(rows).index(name), rows.line_num + 1
+        for row in rows:
+            if place < len(row) and ("\n" in row[place] or "\r" in row[place]):
+                return line
+            line = rows.line_num + 1
+    except csv.Error:  # a value longer than that parser takes
+        pass
     return 0

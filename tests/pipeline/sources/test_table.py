@@ -30,6 +30,7 @@ from subspace.pipeline.rows.image_spool import ImageSpool
 from subspace.pipeline.rows.manifest_writer import quarantine_path
 from subspace.pipeline.sources.ingest import ingest_images
 from subspace.pipeline.sources.options import IngestOptions, SourceOptions
+from subspace.pipeline.sources.split_names import SplitNames
 from subspace.pipeline.sources.table import list_csv
 from subspace.pipeline.tables.label_text import flag_column, text_column, whole_numbers
 from subspace.train import ImageStore
@@ -216,7 +217,7 @@ def test_splits_that_say_nothing_are_refused_mapped_or_left_aside(tmp_path: Path
         tmp_path / "m.parquet",
     )
     with pytest.raises(
-        InputError, match=r"has the split '0', '1', '2', .* \(--split-map 0=train,1=val,2=test\)"
+        InputError, match=r"has the split '0', '1', '2', .* \(--split-map 0=SPLIT,1=SPLIT,2=SPLIT, where"
     ):
         ingested(source, out)
     summary = ingested(source, out, split_map="0=train,1=val,2=test")
@@ -246,6 +247,24 @@ def test_a_split_of_the_map_that_is_not_there_is_refused(tmp_path: Path) -> None
     assert any("nobody to test on" in note for note in summary.notes)
     with pytest.raises(InputError, match="--split-map says nothing about"):
         ingested(source, tmp_path / "m.parquet", split_map="0=train", no_split_column=True)
+
+
+def test_a_split_map_of_a_table_means_what_it_does_in_folders(tmp_path: Path) -> None:
+    rows = ["x,train", "x,train", "y,ask", "y,find", "z,odd"]
+    source, out = csv_of(tmp_path / "a.csv", rows, "path,label,split"), tmp_path / "m.parquet"
+    summary = ingested(source, out, split_map="ask=query,find=gallery,odd=skip")
+    table = Manifest.open(out).table
+    assert table["split"].to_pylist() == ["train", "train", "test", "test"]
+    assert table["is_query"].to_pylist() == [None, None, True, False]
+    assert "1 images left aside: split 'odd' (--split-map odd=skip)" in summary.notes
+    with pytest.raises(InputError, match="are not left out by split"):
+        SplitNames("a.parquet", {"odd": "skip"}, inline=True)
+
+
+def test_unknown_splits_of_all_rows_are_named_at_once() -> None:
+    parts = [pa.table({"split": pa.array([name], pa.large_string())}) for name in ("train", "holdout", "odd")]
+    with pytest.raises(InputError, match="--split-map holdout=SPLIT,odd=SPLIT, where SPLIT is train"):
+        list(SplitNames("a.csv", {}).tables(parts))
 
 
 def test_query_and_gallery_of_a_table_are_roles_of_the_test(tmp_path: Path) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from subspace.mining.errors import InputError
+from subspace.pipeline.sources.options import SourceOptions
+from subspace.pipeline.sources.table import _Csv
 from subspace.pipeline.tables import csv_quotes
 from subspace.pipeline.tables.csv_quotes import LONGEST, QuoteCheck
 
@@ -94,3 +98,33 @@ def test_an_unclosed_quote_is_refused_before_the_rest_is_read() -> None:
     with pytest.raises(InputError, match="line 2"):
         QuoteCheck(file, ",", "a.csv").read(1 << 20)
     assert file.tell() == 1 << 20
+
+
+def test_pyarrow_reads_no_object_of_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread of its reader that still does when the interpreter ends aborts the process."""
+
+    def refused(*_: object) -> None:
+        raise AssertionError("a thread of pyarrow would run Python")
+
+    monkeypatch.setattr(pa, "PythonFile", refused)
+    (tmp_path / "a.csv").write_text("path;label;caption\n" + 'a.jpg;x;"a, b"\n' * 9)
+    with pytest.raises(InputError):
+        list(_Csv(tmp_path / "a.csv", SourceOptions()).parsed())
+    table = _Csv(tmp_path / "a.csv", SourceOptions(delimiter=";"))
+    assert sum(map(len, table.parsed())) == 9
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("path;label;caption\na.jpg;x;a, b\n", r"cannot parse .*: give --delimiter ';'"),
+        ('path;label;caption\na.jpg;x;" b",c"d\n"1\n', "a quote within a value.*: give --delimiter ';'"),
+        ("path label\na.jpg x,y\n", r"cannot parse .*: give --delimiter 'space'"),
+        ('path,label\na.jpg,"x\n' + "y" * 200_000 + '"\n', "a.csv: a row has a value of 'label' over several lines"),
+        ("path,label,x1,y1,x2,y2\na.jpg,x,1.5,2,3,4\n", r"no whole numbers.*--no-box-columns"),
+    ],
+)  # fmt: skip
+def test_a_table_that_is_refused_says_what_helps(tmp_path: Path, text: str, complaint: str) -> None:
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(InputError, match=complaint):
+        list(_Csv(tmp_path / "a.csv", SourceOptions()).rows(numbers=False))
