@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NoReturn, cast, overload
 
 import torch
 from torch import Tensor
@@ -87,6 +87,9 @@ class LoaderProcesses:
         self._kills = memory_kills()
         self._processes: list[BaseProcess] = []
         self._pipes: list[Connection] = []
+        self._tokens: list[Connection] = []
+        """A byte through each asks for a batch more; apart from the pipe, on which macOS acknowledges what it hands over."""
+        self._asked_to_stop: float | None = None
         self._rooms: list[dict[int, SharedRoom]] = [{} for _ in range(count)]
         atexit.register(self.close)  # before multiprocessing waits for its processes, stopped ones too
         for first in range(count):
@@ -95,14 +98,17 @@ class LoaderProcesses:
     def _start(self, dataset: DecodedBatches, numbers: Sequence[int]) -> None:
         context = multiprocessing.get_context()
         ours, theirs = context.Pipe()
-        process = context.Process(target=_decode, args=(dataset, numbers, theirs, os.getpid()), daemon=True)
+        wanted, ask = context.Pipe(duplex=False)
+        process = context.Process(target=_decode, args=(dataset, numbers, theirs, wanted), daemon=True)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # until it has handlers of its own
         try:
             process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             theirs.close()
+            wanted.close()
         self._processes.append(process)
+        self._tokens.append(ask)  # pyright: ignore[reportArgumentType]  # of any system
         self._pipes.append(ours)  # pyright: ignore[reportArgumentType]  # of any system
 
     def batches(self, copy: Callable[[Tensor], Tensor]) -> Iterator[ImageBatch]:
@@ -120,7 +126,7 @@ class LoaderProcesses:
         atexit.unregister(self.close)
         for process in self._processes:
             process.kill()  # a signal that a stopped one obeys too; they only read
-        for pipe in self._pipes:
+        for pipe in (*self._pipes, *self._tokens):
             pipe.close()
         ends = time.monotonic() + ENDS_WITHIN
         for process in self._processes:
@@ -136,42 +142,37 @@ class LoaderProcesses:
                     room = SharedRoom(reduction.recv_handle(self._pipes[process]), size)
                     room.forget_handle()
                     self._rooms[process][slot] = room
-                elif kind == "batch":
-                    slot, shape, batch = content
-                    images = torch.empty(shape, dtype=torch.uint8)
-                    if math.prod(shape):
-                        images = self._rooms[process][slot].bytes[: math.prod(shape)].view(shape)
-                    return replace(batch, images=copy(images.permute(0, 3, 1, 2)))
-                elif kind == "error":
-                    error, trace = content
-                    raise error from (None if isinstance(error, InputError) else _ElsewhereError(trace))
-            except (EOFError, ConnectionResetError):
+            except (EOFError, OSError):  # OSError: it was killed in the middle of a message
                 self._processes[process].join(ENDS_WITHIN)
                 self._refuse_dead(process)
+            if kind == "batch":
+                slot, shape, batch = content
+                images = torch.empty(shape, dtype=torch.uint8)
+                if math.prod(shape):
+                    images = self._rooms[process][slot].bytes[: math.prod(shape)].view(shape)
+                return replace(batch, images=copy(images.permute(0, 3, 1, 2)))
+            if kind == "error":
+                error, trace = content
+                raise error from (None if isinstance(error, InputError) else _ElsewhereError(trace))
 
     def _ask_for_one_more(self, process: int) -> None:
         try:
-            self._pipes[process].send_bytes(b"1")
+            self._tokens[process].send_bytes(b"1")
         except OSError:
             return  # it is dead, which is found when its next batch is asked for
 
     def _wait_for(self, process: int, number: int) -> None:
         """Return once the process has sent something, or ended its pipe."""
         began = time.monotonic()
-        asked_to_stop, said = None, False
+        said = False
         while True:
             self._refuse_dead()
+            self._refuse_to_wait(process, number)
             if self._pipes[process].poll(LOOK_EVERY):
                 return
             now = time.monotonic()
             silent = now - began
             pid, patience = self._processes[process].pid, self._patience.seconds
-            if self._patience.stopping():
-                asked_to_stop = asked_to_stop or now
-                if now - asked_to_stop >= STOPS_WITHIN:
-                    raise ImagesStayedAway(
-                        f"stopped while loader process {pid} hangs in a read for batch {number}; {AGAIN}"
-                    )
             if silent >= patience:
                 raise ImagesStayedAway(
                     f"loader process {pid} has given no sign for {silent:.0f} s while it reads batch {number}: is a disk or "
@@ -186,6 +187,22 @@ class LoaderProcesses:
                     stacklevel=2,
                 )
 
+    def _refuse_to_wait(self, process: int, number: int) -> None:
+        """Raise where the command was asked to stop long enough ago, whatever signs of life there are."""
+        if not self._patience.stopping():
+            return
+        now = time.monotonic()
+        self._asked_to_stop = self._asked_to_stop or now
+        if now - self._asked_to_stop >= STOPS_WITHIN:
+            raise ImagesStayedAway(
+                f"stopped while loader process {self._processes[process].pid} is not through with the images of batch "
+                f"{number}; {AGAIN}"
+            )
+
+    @overload
+    def _refuse_dead(self) -> None: ...
+    @overload
+    def _refuse_dead(self, ended: int) -> NoReturn: ...
     def _refuse_dead(self, ended: int | None = None) -> None:
         """Raise where a process died, or `ended` its pipe too early."""
         for index, process in enumerate(self._processes):
@@ -223,7 +240,7 @@ class _ElsewhereError(Exception):
         return f"\n{self.args[0]}"
 
 
-def _decode(dataset: DecodedBatches, numbers: Sequence[int], pipe: Connection, parent: int) -> None:
+def _decode(dataset: DecodedBatches, numbers: Sequence[int], pipe: Connection, wanted: Connection) -> None:
     """What a process does: decode batches, `AHEAD` of them before one is asked for, and end with its parent."""
     # torchrun and terminals signal a process group: one that needs a batch to save itself would find its reader dead.
     os.setpgrp()
@@ -231,14 +248,17 @@ def _decode(dataset: DecodedBatches, numbers: Sequence[int], pipe: Connection, p
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     torch.set_num_threads(1)
+    parent = multiprocessing.parent_process()
     try:
         sender = _Sender(dataset, pipe)
         for turn, number in enumerate(numbers):
             if turn >= AHEAD:
-                while not pipe.poll(1.0):
-                    if os.getppid() != parent:
+                while not wanted.poll(1.0):
+                    if (
+                        parent is None or not parent.is_alive()
+                    ):  # of a fork server it is not the system's parent
                         return
-                pipe.recv_bytes()
+                wanted.recv_bytes()
             sender.send(number, turn % AHEAD)
     except (EOFError, ConnectionError):  # the parent is gone, or wants no more
         return

@@ -208,3 +208,36 @@ def test_ends_in_words() -> None:
     assert "SIGBUS" in words(-7)
     assert words(-15) == "was killed (SIGTERM)"
     assert words(3) == "ended before its work (exit code 3)"
+
+
+class SlowBatches(DecodedBatches):
+    """Each takes 15 s, with a sign of life every 0.3 s."""
+
+    def decode(
+        self, index: int, memory_of: Callable[[tuple[int, ...]], torch.Tensor]
+    ) -> ImageBatch | InputError:
+        for _ in range(50):
+            time.sleep(0.3)
+            self.store.on_image()
+        return super().decode(index, memory_of)
+
+
+def test_a_command_that_is_to_stop_waits_for_no_slow_batch(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Signs of life put off the end of patience, and not that of the wait after a signal."""
+    monkeypatch.setattr(loader_processes, "STOPS_WITHIN", 1.0)
+    monkeypatch.setattr(loader_processes, "BEAT_EVERY", 0.2)
+    batches = SlowBatches(store_in(tmp_path), ImageChunks(np.arange(BATCH), BATCH), SIZE)
+    began = time.monotonic()
+    with pytest.raises(ImagesStayedAway, match="stopped while"):
+        list(load_batches(batches, range(1), 1, patience=Patience(seconds=60, stopping=lambda: True)))
+    assert time.monotonic() - began < 10
+
+
+def test_handles_that_are_acknowledged_do_not_meet_what_asks_for_batches(
+    dataset: DecodedBatches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As macOS acknowledges them."""
+    monkeypatch.setattr("multiprocessing.reduction.ACKNOWLEDGE", True)
+    assert seen(list(load_batches(dataset, range(COUNT), 2))) == list(range(BATCH * COUNT))
