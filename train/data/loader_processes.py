@@ -142,10 +142,11 @@ class LoaderProcesses:
                     room = SharedRoom(reduction.recv_handle(self._pipes[process]), size)
                     room.forget_handle()
                     self._rooms[process][slot] = room
-            except (EOFError, OSError):  # OSError: it was killed in the middle of a message
+            except (EOFError, OSError, RuntimeError):  # it was killed, perhaps in the middle of a message
                 self._processes[process].join(ENDS_WITHIN)
                 self._refuse_dead(process)
             if kind == "batch":
+                self._asked_to_stop = None
                 slot, shape, batch = content
                 images = torch.empty(shape, dtype=torch.uint8)
                 if math.prod(shape):
@@ -248,15 +249,14 @@ def _decode(dataset: DecodedBatches, numbers: Sequence[int], pipe: Connection, w
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     torch.set_num_threads(1)
-    parent = multiprocessing.parent_process()
+    parent, above = multiprocessing.parent_process(), os.getppid()
     try:
         sender = _Sender(dataset, pipe)
         for turn, number in enumerate(numbers):
             if turn >= AHEAD:
                 while not wanted.poll(1.0):
-                    if (
-                        parent is None or not parent.is_alive()
-                    ):  # of a fork server it is not the system's parent
+                    # A fork server is the system's parent; forks hold one another's ends of what `is_alive` reads.
+                    if os.getppid() != above or not (parent and parent.is_alive()):
                         return
                 wanted.recv_bytes()
             sender.send(number, turn % AHEAD)
