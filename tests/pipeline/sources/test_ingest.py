@@ -739,7 +739,10 @@ def test_order_of_rows_leaves_no_trace(tmp_path: Path, labels: list[str], data: 
         return  # fewer rows than were given
 
     table = rows_of(tmp_path / "m.parquet")
-    assert sorted((row["identity"], row["uri"], row["image"]) for row in table) == sorted(set(rows))
+    once: dict[tuple[str, bytes], tuple[str, str, bytes]] = {}
+    for given_row in sorted(set(rows)):  # the same bytes are taken once of an identity
+        once.setdefault((given_row[0], given_row[2]), given_row)
+    assert sorted((row["identity"], row["uri"], row["image"]) for row in table) == sorted(once.values())
     names = sorted(labels, key=str.encode)
     assert [names[row["identity_id"]] for row in table] == [row["identity"] for row in table]
     assert [row["identity_id"] for row in table] == sorted(row["identity_id"] for row in table)
