@@ -24,13 +24,13 @@ from .file_names import (
     image_suffixes,
     is_aside,
     not_decoded,
-    split_and_role,
     suffix_counts,
     suffix_of,
 )
 from .layout import (
     Part,
     identity_levels,
+    is_split,
     levels_in_words,
     refuse_two_readings,
     split_parts,
@@ -39,9 +39,10 @@ from .listing import REFUSED, Listing, refused_rows, with_roles
 from .options import SourceOptions, Track
 from .remote_listing import AT_ONCE, RemoteEntry, RemoteFolders
 from .split_names import parse_split_map
-from .splits import SPLITS
 
 _MARKET = re.compile(r"-?\d+_c\d")
+_DEEPEST = 16
+"""Folders around a source that are entered at most: links may lead round."""
 _WHOLE = Part("", "", "")
 _COLUMNS = ("identity", "uri", "split", "group", "role")
 
@@ -81,7 +82,7 @@ def list_folder(source: Path, options: SourceOptions, spool: ImageSpool, progres
         raise _nothing(walk)
     rows = pa.concat_tables(tables)
     if levels is None and not (pattern and pattern.has_identity):
-        said += refuse_two_readings(walk.folder, rows["identity"])
+        said += refuse_two_readings(walk.folder, rows["identity"], in_splits=bool(parts))
     given = {
         "split": bool(parts) or bool(pattern and pattern.has_split),
         "group": bool(pattern and pattern.has_group),
@@ -122,14 +123,19 @@ class _Walk:
         return name.lower().endswith(self._suffixes)
 
     def enter_only_folder(self, meant: Mapping[str, str]) -> Iterator[str]:
-        """Take the only folder that is there, and holds splits, for the source, as an archive unpacks; say so."""
-        folders, files = self._level(self.folder)
-        if meant or files or len(folders) != 1 or split_and_role(folders[0])[0] in SPLITS:
-            return
-        inside = f"{self.folder.rstrip('/')}/{folders[0]}"
-        if sum(split_and_role(name)[0] in SPLITS for name in self._level(inside)[0]) > 1:
-            self.folder = inside
-            yield f"{folders[0]} is all that the folder holds: its folders are read as the first level"
+        """Take the only folder that is there, at any depth, for the source if it holds splits, as archives unpack; say so."""
+        top, passed = self.folder, []
+        while True:
+            folders, files = self._level(top)
+            if any(is_split(name) or name in meant for name in folders):
+                break
+            if files or len(folders) != 1 or len(passed) == _DEEPEST:
+                return
+            top = f"{top.rstrip('/')}/{folders[0]}"
+            passed.append(folders[0])
+        if passed:
+            self.folder = top
+            yield f"{'/'.join(passed)} is all that the folder holds: its folders are read as the first level"
 
     def first_level(self, meant: Mapping[str, str]) -> tuple[list[Part], list[str]]:
         """The splits on the first level, none where a pattern finds them."""
@@ -182,7 +188,7 @@ class _Walk:
             )
         depth = below.count("/") + 1
         self.deepest = max(self.deepest, depth)
-        if self.levels is None:
+        if not self.levels:
             return below
         if max(self.levels) > depth:
             raise InputError(
