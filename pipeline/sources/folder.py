@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -19,13 +18,12 @@ from ...mining.errors import InputError
 from ...mining.remote import is_url, url_of
 from ..rows.image_spool import ImageSpool
 from .file_names import (
-    SHARDS,
+    LeftAside,
     NamePattern,
     image_suffixes,
     is_aside,
     not_decoded,
     suffix_counts,
-    suffix_of,
 )
 from .layout import (
     Part,
@@ -91,7 +89,7 @@ def list_folder(source: Path, options: SourceOptions, spool: ImageSpool, progres
     return Listing(
         rows=with_roles(rows),
         reading=_reading(pattern, levels or tuple(range(1, walk.deepest + 1)), bool(parts)),
-        notes=(*said, *walk.notes(), *(_distractors(rows, options.junk) if pattern else ())),
+        notes=(*said, *walk.aside.notes(), *(_distractors(rows, options.junk) if pattern else ())),
         refused=refused_rows(walk.unmatched) if walk.unmatched else REFUSED.empty_table(),
         split_folders=bool(parts)
         and not any(part.role for part in parts)
@@ -108,13 +106,8 @@ class _Walk:
         self.folder, self.pattern, self.levels = folder, pattern, levels
         self._remote = RemoteFolders(folder) if is_url(folder) else None
         self.scan = os.scandir if self._remote is None else self._remote.scan
-        self.other: Counter[str] = Counter()
-        """Files that are no images, by suffix."""
-        self.shard: tuple[str, str] | None = None
-        """The folder and the ending of a file that is a source of its own."""
+        self.aside = LeftAside()
         self.unmatched: list[tuple[str, str, str]] = []
-        self.junk: Counter[str] = Counter()
-        """Folders of file systems, by name, and hidden ones."""
         self.deepest = 1
         """Levels of folders above an image, the split not counted."""
         self._suffixes = image_suffixes()
@@ -124,31 +117,49 @@ class _Walk:
 
     def enter_only_folder(self, meant: Mapping[str, str]) -> Iterator[str]:
         """Take the only folder that is there, at any depth, for the source if it holds splits, as archives unpack; say so."""
-        top, passed = self.folder, []
+        top, passed, around = self.folder, [], []
         while True:
             folders, files = self._level(top)
             if any(is_split(name) or name in meant for name in folders):
                 break
             if files or len(folders) != 1 or len(passed) == _DEEPEST:
                 return
+            around.append(top)
             top = f"{top.rstrip('/')}/{folders[0]}"
             passed.append(folders[0])
         if passed:
             self.folder = top
+            self._count_aside(around)
             yield f"{'/'.join(passed)} is all that the folder holds: its folders are read as the first level"
 
     def first_level(self, meant: Mapping[str, str]) -> tuple[list[Part], list[str]]:
         """The splits on the first level, none where a pattern finds them."""
         if self.pattern and self.pattern.has_split:
             return [], []
-        return split_parts(self.folder, *self._level(self.folder), meant)
+        parts, notes = split_parts(self.folder, *self._level(self.folder), meant, self._holds_image)
+        if parts:
+            self._count_aside([self.folder])
+        return parts, notes
 
     def _level(self, folder: str) -> tuple[list[str], list[str]]:
         """Names of the folders and of the images that lie in `folder`."""
         with self.scan(folder) as entries:
-            seen = [(entry.name, entry.is_dir()) for entry in filter(_visible, entries)]
+            seen = [(entry.name, entry.is_dir()) for entry in entries if not is_aside(entry.name)]
         folders = [name for name, is_folder in seen if is_folder]
         return folders, [name for name, is_folder in seen if not is_folder and self._named_as_image(name)]
+
+    def _count_aside(self, folders: Sequence[str]) -> None:
+        """Count what lies in `folders` themselves and is left aside, where only folders in them are gone through."""
+        for folder in folders:
+            with self.scan(folder) as entries:
+                for entry in entries:
+                    is_folder, hidden = entry.is_dir(), is_aside(entry.name)
+                    if hidden or not (is_folder or self._named_as_image(entry.name)):
+                        self.aside.add(entry.name, is_folder)
+
+    def _holds_image(self, name: str) -> bool:
+        """Whether an image lies in the folder `name` of the first level, at any depth."""
+        return any(True for _ in self._files(f"{self.folder.rstrip('/')}/{name}"))
 
     def images(self, part: Part) -> Iterator[tuple[str, str, str, str, str]]:
         """Identity, path, split, group and role of every image below the folder of `part`."""
@@ -206,9 +217,8 @@ class _Walk:
             below, folder, around = stack.pop()
             with self.scan(folder) as entries:
                 for entry in entries:
-                    if not _visible(entry):
-                        if entry.is_dir():
-                            self.junk[entry.name] += 1
+                    if is_aside(entry.name):
+                        self.aside.add(entry.name, entry.is_dir(), below)
                     elif entry.is_dir():
                         name = f"{below}/{entry.name}" if below else entry.name
                         links = _link(entry)
@@ -217,18 +227,7 @@ class _Walk:
                     elif self._named_as_image(entry.name):
                         yield below, entry
                     else:
-                        self.other[suffix_of(entry.name)] += 1
-                        if entry.name.lower().endswith(SHARDS):
-                            self.shard = self.shard or (below, suffix_of(entry.name))
-
-    def notes(self) -> Iterator[str]:
-        """What was left aside."""
-        if self.other:
-            yield f"{self.other.total():,} files that are no images left aside: {suffix_counts(self.other)}"
-            yield from not_decoded(self.other)
-        if self.junk:
-            names = ", ".join(f"{name} {count:,}" for name, count in self.junk.most_common(4))
-            yield f"{self.junk.total():,} folders of file systems, or hidden ones, left aside: {names}"
+                        self.aside.add(entry.name, False, below)
 
 
 def _reading(pattern: NamePattern | None, levels: Sequence[int], by_split: bool) -> str:
@@ -248,11 +247,11 @@ def _nothing(walk: _Walk) -> InputError:
             f"{folder}: --label-regex {text} finds nothing in any of {len(walk.unmatched):,} images, the first is "
             f"{walk.unmatched[0][1]}; correct the pattern"
         )
-    seen = f" but {suffix_counts(walk.other)}" if walk.other else ""
-    if decoders := not_decoded(walk.other):
+    seen = f" but {suffix_counts(walk.aside.other)}" if walk.aside.other else ""
+    if decoders := not_decoded(walk.aside.other):
         return InputError(f"{folder} holds no images that are decoded here{seen}; {'; '.join(decoders)}")
-    if walk.shard is not None:
-        below, suffix = walk.shard
+    if walk.aside.shard is not None:
+        below, suffix = walk.aside.shard
         where = "/".join(filter(None, (folder, below, f"*{suffix}")))
         return InputError(
             f"{folder} holds no images{seen}; shards so deep in it, or tables of this program, are not looked for: give "
@@ -282,10 +281,6 @@ def _link(entry: os.DirEntry[str] | RemoteEntry) -> tuple[str, ...]:
 def _leads_back(target: str, around: tuple[str, ...]) -> bool:
     """Whether `target` is one of the real folders `around`, or holds one."""
     return any(path == target or path.startswith(target.rstrip("/") + "/") for path in around)
-
-
-def _visible(entry: os.DirEntry[str] | RemoteEntry) -> bool:
-    return not is_aside(entry.name)
 
 
 def _tables(images: Iterable[tuple[str, ...]], rows: int = 65_536) -> Iterator[pa.Table]:

@@ -10,7 +10,7 @@ PERSON/CAMERA/1.jpg         refused, since cameras would be identities: --identi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -57,7 +57,11 @@ def identity_levels(text: str) -> tuple[int, ...]:
 
 
 def split_parts(
-    folder: str, folders: Sequence[str], files: Sequence[str], meant: Mapping[str, str]
+    folder: str,
+    folders: Sequence[str],
+    files: Sequence[str],
+    meant: Mapping[str, str],
+    holds_image: Callable[[str], bool],
 ) -> tuple[list[Part], list[str]]:
     """The folders of the first level that are splits, empty where they are identities; and what to say.
 
@@ -66,6 +70,7 @@ def split_parts(
         folders: names on its first level.
         files: names of the images that lie there.
         meant: what --split-map says of names.
+        holds_image: whether an image lies in a folder, at any depth; asked of those beside splits that nothing explains.
 
     Raises:
         InputError: some are splits, and others are not explained; or a name of `meant` is not there.
@@ -85,11 +90,15 @@ def split_parts(
     if parts and not meant.keys() & _BESIDE and any(part.folder.lower() in REID_SPLITS for part in parts):
         skipped += [name for name in people if name.lower() in _BESIDE]
         people = [name for name in people if name.lower() not in _BESIDE]
+    if parts:
+        without = [name for name in people if name not in meant and not holds_image(name)]
+        skipped += without
+        people = [name for name in people if name not in without]
     if skipped:
         notes.append(f"folders left aside: {_some(skipped)}")
     splits = [part.folder for part in parts]
     if parts and people:
-        unknown = [f"{name}={'skip' if place else 'test'}" for place, name in enumerate(sorted(people)[:3])]
+        unknown = [f"{name}={SKIP}" for name in sorted(people)[:3]]
         raise InputError(
             f"{folder} has the splits {_some(splits)} and other folders, {_some(people)}: say what each is, as in "
             f"--split-map {','.join(unknown)} (train, val, test, query, gallery, or skip to leave it out), or that the "

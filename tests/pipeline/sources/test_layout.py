@@ -34,7 +34,7 @@ SPLITS = ("train/ann/1.jpg", "train/bob/1.jpg", "eval/cid/1.jpg", "extras/dan/1.
 
 def test_a_folder_beside_splits_is_to_be_explained(tmp_path: Path) -> None:
     folder, out = made(tmp_path / "set", *SPLITS), tmp_path / "m.parquet"
-    with pytest.raises(InputError, match=r"the splits train and other folders, eval, extras: .*--split-map eval=test,extras=skip"):  # fmt: skip
+    with pytest.raises(InputError, match=r"the splits train and other folders, eval, extras: .*--split-map eval=skip,extras=skip"):  # fmt: skip
         ingested(folder, out)
     with pytest.raises(InputError, match="other folders, extras"):
         ingested(folder, out, split_map="eval=test")
@@ -42,6 +42,23 @@ def test_a_folder_beside_splits_is_to_be_explained(tmp_path: Path) -> None:
     assert read(out) == {("ann", "train"), ("bob", "train"), ("cid", "test")}
     assert "folders left aside: extras" in summary.notes
     assert summary.reading.startswith("identity: folders of level 1; split: first folder level")
+
+
+def test_a_folder_without_images_beside_splits_needs_no_word(tmp_path: Path) -> None:
+    names = (
+        "train/ann/1.jpg",
+        "test/bob/2.jpg",
+        "annotations/old/a.json",
+        "readme.txt",
+        ".x/3.jpg",
+        "._4.jpg",
+    )
+    summary = ingested(made(tmp_path / "set", *names), tmp_path / "m.parquet")
+    assert summary.images == 2
+    assert "folders left aside: annotations" in summary.notes
+    assert "2 files that are no images left aside: .json 1, .txt 1" in summary.notes
+    assert "1 folders of file systems, or hidden ones, left aside: .x 1" in summary.notes
+    assert "1 hidden images left aside, such as ._4.jpg" in summary.notes
 
 
 @pytest.mark.parametrize("pattern", [None, r"(?P<identity>\d)"])
