@@ -73,6 +73,27 @@ def repeats_within(rows: pa.Table, images: pa.Array, compare: bool) -> np.ndarra
     return repeated
 
 
+def with_flags_of_repeats(rows: pa.Table, repeated: np.ndarray) -> pa.Table:
+    """The rows, where one that is repeated is a query or a gallery image if a row that repeats it, and is kept, is one.
+
+    Args:
+        repeated: as `repeats_within` has them.
+
+    Example:
+        >>> rows = pa.table({"is_query": [True, False], "is_gallery": [False, True]})
+        >>> with_flags_of_repeats(rows, np.array([-1, 0]))["is_gallery"].to_pylist()
+        [True, True]
+    """
+    kept = _flag(rows, "keep", True)
+    for name in ("is_query", "is_gallery"):
+        if name in rows.column_names:
+            gains = np.zeros(len(rows), bool)
+            gains[repeated[(repeated >= 0) & kept & _flag(rows, name, False)]] = True
+            flag = pc.if_else(pa.array(gains), pa.scalar(True), rows[name])
+            rows = rows.set_column(rows.schema.get_field_index(name), name, flag)
+    return rows
+
+
 def image_sizes(tables: Iterable[pa.Table]) -> tuple[np.ndarray, np.ndarray]:
     """Bytes of each image, int64[n], and which images have the size of another, bool[n]: those are to be compared."""
     sizes = np.concatenate([np.zeros(0, np.int64), *map(_image_sizes, tables)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
@@ -123,6 +124,51 @@ def suffix_counts(counts: Counter[str], most: int = 6) -> str:
     said = [f"{suffix} {count:,}" for suffix, count in ranked[:most]]
     rest = sum(count for _, count in ranked[most:])
     return ", ".join([*said, *([f"others {rest:,}"] if rest else [])])
+
+
+class LeftAside:
+    """Counts what a source holds and its reader leaves aside, by names.
+
+    Example:
+        >>> aside = LeftAside()
+        >>> aside.add("notes.txt", False), aside.add("@eaDir", True), aside.add("._1.jpg", False)
+        (None, None, None)
+        >>> len(list(aside.notes()))
+        3
+    """
+
+    def __init__(self) -> None:
+        self.other: Counter[str] = Counter()
+        """Files that are no images, by suffix."""
+        self.junk: Counter[str] = Counter()
+        """Folders of file systems, by name, and hidden ones."""
+        self.hidden: list[str] = []
+        """Hidden files that are called as images."""
+        self.shard: tuple[str, str] | None = None
+        """The folder and the ending of a file that is a source of its own."""
+
+    def add(self, name: str, is_folder: bool, below: str = "") -> None:
+        """Count a file, or a folder that is not gone into, which lies in the folder `below`."""
+        if is_folder:
+            self.junk[name] += 1
+        elif is_aside(name):
+            if name.lower().endswith(image_suffixes()):
+                self.hidden.append(name)
+        else:
+            self.other[suffix_of(name)] += 1
+            if name.lower().endswith(SHARDS):
+                self.shard = self.shard or (below, suffix_of(name))
+
+    def notes(self) -> Iterator[str]:
+        """What was left aside."""
+        if self.other:
+            yield f"{self.other.total():,} files that are no images left aside: {suffix_counts(self.other)}"
+            yield from not_decoded(self.other)
+        if self.junk:
+            names = ", ".join(f"{name} {count:,}" for name, count in self.junk.most_common(4))
+            yield f"{self.junk.total():,} folders of file systems, or hidden ones, left aside: {names}"
+        if self.hidden:
+            yield f"{len(self.hidden):,} hidden images left aside, such as {min(self.hidden)}"
 
 
 class NameParts(NamedTuple):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -19,18 +18,17 @@ from ...mining.errors import InputError
 from ...mining.remote import is_url, url_of
 from ..rows.image_spool import ImageSpool
 from .file_names import (
-    SHARDS,
+    LeftAside,
     NamePattern,
     image_suffixes,
     is_aside,
     not_decoded,
-    split_and_role,
     suffix_counts,
-    suffix_of,
 )
 from .layout import (
     Part,
     identity_levels,
+    is_split,
     levels_in_words,
     refuse_two_readings,
     split_parts,
@@ -39,9 +37,10 @@ from .listing import REFUSED, Listing, refused_rows, with_roles
 from .options import SourceOptions, Track
 from .remote_listing import AT_ONCE, RemoteEntry, RemoteFolders
 from .split_names import parse_split_map
-from .splits import SPLITS
 
 _MARKET = re.compile(r"-?\d+_c\d")
+_DEEPEST = 16
+"""Folders around a source that are entered at most: links may lead round."""
 _WHOLE = Part("", "", "")
 _COLUMNS = ("identity", "uri", "split", "group", "role")
 
@@ -81,7 +80,7 @@ def list_folder(source: Path, options: SourceOptions, spool: ImageSpool, progres
         raise _nothing(walk)
     rows = pa.concat_tables(tables)
     if levels is None and not (pattern and pattern.has_identity):
-        said += refuse_two_readings(walk.folder, rows["identity"])
+        said += refuse_two_readings(walk.folder, rows["identity"], in_splits=bool(parts))
     given = {
         "split": bool(parts) or bool(pattern and pattern.has_split),
         "group": bool(pattern and pattern.has_group),
@@ -90,7 +89,7 @@ def list_folder(source: Path, options: SourceOptions, spool: ImageSpool, progres
     return Listing(
         rows=with_roles(rows),
         reading=_reading(pattern, levels or tuple(range(1, walk.deepest + 1)), bool(parts)),
-        notes=(*said, *walk.notes(), *(_distractors(rows, options.junk) if pattern else ())),
+        notes=(*said, *walk.aside.notes(), *(_distractors(rows, options.junk) if pattern else ())),
         refused=refused_rows(walk.unmatched) if walk.unmatched else REFUSED.empty_table(),
         split_folders=bool(parts)
         and not any(part.role for part in parts)
@@ -107,13 +106,8 @@ class _Walk:
         self.folder, self.pattern, self.levels = folder, pattern, levels
         self._remote = RemoteFolders(folder) if is_url(folder) else None
         self.scan = os.scandir if self._remote is None else self._remote.scan
-        self.other: Counter[str] = Counter()
-        """Files that are no images, by suffix."""
-        self.shard: tuple[str, str] | None = None
-        """The folder and the ending of a file that is a source of its own."""
+        self.aside = LeftAside()
         self.unmatched: list[tuple[str, str, str]] = []
-        self.junk: Counter[str] = Counter()
-        """Folders of file systems, by name, and hidden ones."""
         self.deepest = 1
         """Levels of folders above an image, the split not counted."""
         self._suffixes = image_suffixes()
@@ -122,27 +116,50 @@ class _Walk:
         return name.lower().endswith(self._suffixes)
 
     def enter_only_folder(self, meant: Mapping[str, str]) -> Iterator[str]:
-        """Take the only folder that is there, and holds splits, for the source, as an archive unpacks; say so."""
-        folders, files = self._level(self.folder)
-        if meant or files or len(folders) != 1 or split_and_role(folders[0])[0] in SPLITS:
-            return
-        inside = f"{self.folder.rstrip('/')}/{folders[0]}"
-        if sum(split_and_role(name)[0] in SPLITS for name in self._level(inside)[0]) > 1:
-            self.folder = inside
-            yield f"{folders[0]} is all that the folder holds: its folders are read as the first level"
+        """Take the only folder that is there, at any depth, for the source if it holds splits, as archives unpack; say so."""
+        top, passed, around = self.folder, [], []
+        while True:
+            folders, files = self._level(top)
+            if any(is_split(name) or name in meant for name in folders):
+                break
+            if files or len(folders) != 1 or len(passed) == _DEEPEST:
+                return
+            around.append(top)
+            top = f"{top.rstrip('/')}/{folders[0]}"
+            passed.append(folders[0])
+        if passed:
+            self.folder = top
+            self._count_aside(around)
+            yield f"{'/'.join(passed)} is all that the folder holds: its folders are read as the first level"
 
     def first_level(self, meant: Mapping[str, str]) -> tuple[list[Part], list[str]]:
         """The splits on the first level, none where a pattern finds them."""
         if self.pattern and self.pattern.has_split:
             return [], []
-        return split_parts(self.folder, *self._level(self.folder), meant)
+        parts, notes = split_parts(self.folder, *self._level(self.folder), meant, self._holds_image)
+        if parts:
+            self._count_aside([self.folder])
+        return parts, notes
 
     def _level(self, folder: str) -> tuple[list[str], list[str]]:
         """Names of the folders and of the images that lie in `folder`."""
         with self.scan(folder) as entries:
-            seen = [(entry.name, entry.is_dir()) for entry in filter(_visible, entries)]
+            seen = [(entry.name, entry.is_dir()) for entry in entries if not is_aside(entry.name)]
         folders = [name for name, is_folder in seen if is_folder]
         return folders, [name for name, is_folder in seen if not is_folder and self._named_as_image(name)]
+
+    def _count_aside(self, folders: Sequence[str]) -> None:
+        """Count what lies in `folders` themselves and is left aside, where only folders in them are gone through."""
+        for folder in folders:
+            with self.scan(folder) as entries:
+                for entry in entries:
+                    is_folder, hidden = entry.is_dir(), is_aside(entry.name)
+                    if hidden or not (is_folder or self._named_as_image(entry.name)):
+                        self.aside.add(entry.name, is_folder)
+
+    def _holds_image(self, name: str) -> bool:
+        """Whether an image lies in the folder `name` of the first level, at any depth."""
+        return any(True for _ in self._files(f"{self.folder.rstrip('/')}/{name}"))
 
     def images(self, part: Part) -> Iterator[tuple[str, str, str, str, str]]:
         """Identity, path, split, group and role of every image below the folder of `part`."""
@@ -182,7 +199,7 @@ class _Walk:
             )
         depth = below.count("/") + 1
         self.deepest = max(self.deepest, depth)
-        if self.levels is None:
+        if not self.levels:
             return below
         if max(self.levels) > depth:
             raise InputError(
@@ -200,9 +217,8 @@ class _Walk:
             below, folder, around = stack.pop()
             with self.scan(folder) as entries:
                 for entry in entries:
-                    if not _visible(entry):
-                        if entry.is_dir():
-                            self.junk[entry.name] += 1
+                    if is_aside(entry.name):
+                        self.aside.add(entry.name, entry.is_dir(), below)
                     elif entry.is_dir():
                         name = f"{below}/{entry.name}" if below else entry.name
                         links = _link(entry)
@@ -211,18 +227,7 @@ class _Walk:
                     elif self._named_as_image(entry.name):
                         yield below, entry
                     else:
-                        self.other[suffix_of(entry.name)] += 1
-                        if entry.name.lower().endswith(SHARDS):
-                            self.shard = self.shard or (below, suffix_of(entry.name))
-
-    def notes(self) -> Iterator[str]:
-        """What was left aside."""
-        if self.other:
-            yield f"{self.other.total():,} files that are no images left aside: {suffix_counts(self.other)}"
-            yield from not_decoded(self.other)
-        if self.junk:
-            names = ", ".join(f"{name} {count:,}" for name, count in self.junk.most_common(4))
-            yield f"{self.junk.total():,} folders of file systems, or hidden ones, left aside: {names}"
+                        self.aside.add(entry.name, False, below)
 
 
 def _reading(pattern: NamePattern | None, levels: Sequence[int], by_split: bool) -> str:
@@ -242,11 +247,11 @@ def _nothing(walk: _Walk) -> InputError:
             f"{folder}: --label-regex {text} finds nothing in any of {len(walk.unmatched):,} images, the first is "
             f"{walk.unmatched[0][1]}; correct the pattern"
         )
-    seen = f" but {suffix_counts(walk.other)}" if walk.other else ""
-    if decoders := not_decoded(walk.other):
+    seen = f" but {suffix_counts(walk.aside.other)}" if walk.aside.other else ""
+    if decoders := not_decoded(walk.aside.other):
         return InputError(f"{folder} holds no images that are decoded here{seen}; {'; '.join(decoders)}")
-    if walk.shard is not None:
-        below, suffix = walk.shard
+    if walk.aside.shard is not None:
+        below, suffix = walk.aside.shard
         where = "/".join(filter(None, (folder, below, f"*{suffix}")))
         return InputError(
             f"{folder} holds no images{seen}; shards so deep in it, or tables of this program, are not looked for: give "
@@ -276,10 +281,6 @@ def _link(entry: os.DirEntry[str] | RemoteEntry) -> tuple[str, ...]:
 def _leads_back(target: str, around: tuple[str, ...]) -> bool:
     """Whether `target` is one of the real folders `around`, or holds one."""
     return any(path == target or path.startswith(target.rstrip("/") + "/") for path in around)
-
-
-def _visible(entry: os.DirEntry[str] | RemoteEntry) -> bool:
-    return not is_aside(entry.name)
 
 
 def _tables(images: Iterable[tuple[str, ...]], rows: int = 65_536) -> Iterator[pa.Table]:

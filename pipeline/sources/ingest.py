@@ -7,6 +7,7 @@ Parquet file, and no image is decoded. Memory is bounded: rows wait in scratch f
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -30,7 +31,7 @@ from .bad_images import file_sizes
 from .listing import JunkCount, Listing, named, refusal, refuse_blank
 from .options import IngestOptions
 from .readers import Reader, read_sources
-from .row_selection import RowSelection
+from .row_selection import RowSelection, paired_without
 from .shard_folder import all_shards_of
 from .splits import SPLITS, TRAINING, draw_splits
 
@@ -95,9 +96,19 @@ def make_manifest(
                 f"{order.repeats:,} images left out: their rows repeat others in all that is known of them"
             )
         notes = [*said, *more]
+        shared, paired_I = _shared(kept, images, options, bars), selection.paired
         if selection.splits:
+            aside = [one for one in shared if one.split not in TRAINING]
+            left_I = paired_without(kept.tables(), paired_I, *_places(aside))
+            lost = sorted(
+                {one.identity_id for one in aside if paired_I[one.identity_id] > left_I[one.identity_id]}
+            )
             split_I = None
-            splits = [SplitCount(name, *counts) for name, counts in selection.splits.items()]
+            fewer = Counter(one.split for one in aside)
+            splits = [
+                SplitCount(name, identities, count - fewer[name])
+                for name, (identities, count) in selection.splits.items()
+            ]
             notes.append("splits are the source's own: no fraction is drawn (--redraw-splits does)")
             if not {*TRAINING} & selection.splits.keys():
                 notes.append(
@@ -106,15 +117,26 @@ def make_manifest(
             if "test" not in selection.splits:
                 notes.append("nobody to test on: give some the split test, or draw splits (--redraw-splits)")
         else:
-            split_I, more = _draw(selection.paired, options, grouped="group" in selection.optional)
-            splits, notes = _count(split_I, images_I), [*notes, *more]
+            # an image of two identities is no test image, so it makes no pair to draw by
+            left_I = paired_without(kept.tables(), paired_I, *_places(shared))
+            split_I, more = _draw(left_I, options, grouped="group" in selection.optional)
+            shared = [one._replace(split=SPLITS[split_I[one.identity_id]]) for one in shared]
+            aside, lost = [one for one in shared if one.split not in TRAINING], []
+            notes += more
+        set_aside, whose = _places(aside)
+        images_I = images_I - np.bincount(whose, minlength=len(images_I))
+        if split_I is not None:
+            splits = _count(split_I, images_I)
         if "val" not in {count.split for count in splits}:
             hint = "add --val-fraction 0.05" if split_I is not None else "give some the split val"
             notes.append(f"nobody to validate on, so `subspace run` keeps no best round: {hint}")
-        shared = _shared(kept, images, names, split_I, options, bars)
-        set_aside = np.array([one.row for one in shared if one.split not in TRAINING], np.int64)
         listed = shared_table(shared, names)
         notes += _said_of_repeats(selection.repeats, shared, out)
+        if lost:
+            notes.append(
+                f"{len(lost):,} held-out identities lose their last pair by that, such as {names[lost[0]].as_py()}: "
+                "nothing is verified of them"
+            )
         with bars("write", kept.rows, "images") as bar:
             rows = _without(_with_splits(kept.tables(), split_I), set_aside)
             bad_count, bad = bad.num_rows, pa.concat_tables([bad, selection.repeats, listed])
@@ -199,21 +221,23 @@ def _with_splits(tables: Iterable[pa.Table], split_I: np.ndarray | None) -> Iter
 def _shared(
     kept: RowScratch,
     images: pa.Array,
-    names: pa.Array,
-    split_I: np.ndarray | None,
     options: IngestOptions,
     bars: Bars,
 ) -> list[SharedImage]:
-    """Images of two identities, with their splits."""
+    """Images of two identities, with the source's own splits."""
     if options.check_repeats == "none":
         return []
     compare = options.check_repeats == "all"
     sizes, read = image_sizes(kept.tables())
     with bars("compare", int(np.count_nonzero(read)), "images") as bar:
-        shared = shared_images(kept.tables, images, compare, sizes, read, bar.update)
-    if split_I is None:
-        return shared
-    return [one._replace(split=SPLITS[split_I[one.identity_id]]) for one in shared]
+        return shared_images(kept.tables, images, compare, sizes, read, bar.update)
+
+
+def _places(shared: Sequence[SharedImage]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and identities of images, int64[n] each."""
+    return np.array([one.row for one in shared], np.int64), np.array(
+        [one.identity_id for one in shared], np.int64
+    )
 
 
 def _without(tables: Iterable[pa.Table], set_aside: np.ndarray) -> Iterator[pa.Table]:
@@ -238,7 +262,7 @@ def _said_of_repeats(repeats: pa.Table, shared: Sequence[SharedImage], out: Path
     if repeats.num_rows:
         yield f"{repeats.num_rows:,} images left out: each is the same as another of its identity, {listed}"
     for held_out, done in (
-        (True, "not kept (keep is false)"),
+        (True, "not kept (keep is false) nor counted"),
         (False, "kept: correct their labels, or clean"),
     ):
         some = [one for one in shared if (one.split not in TRAINING) == held_out]

@@ -10,7 +10,7 @@ PERSON/CAMERA/1.jpg         refused, since cameras would be identities: --identi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -36,7 +36,7 @@ class Part(NamedTuple):
 
 
 def identity_levels(text: str) -> tuple[int, ...]:
-    """Levels of folders, from 1 on, whose names make the identity: `1`, or `1,2` for both.
+    """Levels of folders, from 1 on, whose names make the identity: `1`, `1,2` for both; none for `all`, the whole path.
 
     Raises:
         InputError: anything else.
@@ -45,17 +45,23 @@ def identity_levels(text: str) -> tuple[int, ...]:
         >>> identity_levels("1,2")
         (1, 2)
     """
+    if text == "all":
+        return ()
     levels = text.split(",")
     if not all(level.isdigit() and 0 < int(level) < 100 for level in levels) or len({*levels}) < len(levels):
         raise InputError(
             f"--identity-level {text}: give the level of the folders that name identities, 1 for the first below the "
-            "source or split, or several, as in 1,2"
+            "source or split, several, as in 1,2, or all"
         )
     return tuple(map(int, levels))
 
 
 def split_parts(
-    folder: str, folders: Sequence[str], files: Sequence[str], meant: Mapping[str, str]
+    folder: str,
+    folders: Sequence[str],
+    files: Sequence[str],
+    meant: Mapping[str, str],
+    holds_image: Callable[[str], bool],
 ) -> tuple[list[Part], list[str]]:
     """The folders of the first level that are splits, empty where they are identities; and what to say.
 
@@ -64,6 +70,7 @@ def split_parts(
         folders: names on its first level.
         files: names of the images that lie there.
         meant: what --split-map says of names.
+        holds_image: whether an image lies in a folder, at any depth; asked of those beside splits that nothing explains.
 
     Raises:
         InputError: some are splits, and others are not explained; or a name of `meant` is not there.
@@ -83,11 +90,15 @@ def split_parts(
     if parts and not meant.keys() & _BESIDE and any(part.folder.lower() in REID_SPLITS for part in parts):
         skipped += [name for name in people if name.lower() in _BESIDE]
         people = [name for name in people if name.lower() not in _BESIDE]
+    if parts:
+        without = [name for name in people if name not in meant and not holds_image(name)]
+        skipped += without
+        people = [name for name in people if name not in without]
     if skipped:
         notes.append(f"folders left aside: {_some(skipped)}")
     splits = [part.folder for part in parts]
     if parts and people:
-        unknown = [f"{name}={'skip' if place else 'test'}" for place, name in enumerate(sorted(people)[:3])]
+        unknown = [f"{name}={SKIP}" for name in sorted(people)[:3]]
         raise InputError(
             f"{folder} has the splits {_some(splits)} and other folders, {_some(people)}: say what each is, as in "
             f"--split-map {','.join(unknown)} (train, val, test, query, gallery, or skip to leave it out), or that the "
@@ -99,6 +110,16 @@ def split_parts(
             "them into a split or away"
         )
     return parts, notes
+
+
+def is_split(name: str) -> bool:
+    """Whether a folder is called as a split.
+
+    Example:
+        >>> is_split("Validation"), is_split("query"), is_split("ann")
+        (True, True, False)
+    """
+    return split_and_role(name)[0] in SPLITS
 
 
 def _meaning(name: str, meant: Mapping[str, str]) -> tuple[str, str]:
@@ -114,12 +135,16 @@ def _meaning(name: str, meant: Mapping[str, str]) -> tuple[str, str]:
     return ("test", said) if said in _ROLES else (said, "")
 
 
-def refuse_two_readings(folder: str, identity: pa.ChunkedArray) -> list[str]:
+def refuse_two_readings(folder: str, identity: pa.ChunkedArray, in_splits: bool) -> list[str]:
     """Refuse identities, paths of folders, that may well be cameras or splits of an identity; say where levels are several.
 
+    Args:
+        folder: what messages call the source.
+        identity: paths below the source, or below its splits where it has any (`in_splits`).
+
     Raises:
-        InputError: a folder of one name lies in several of the level above, is called as a split, or lies beside
-            images of the folder that it is in.
+        InputError: a folder of one name lies in several of the level above, any below the first level is called as a
+            split, or one lies beside images of the folder that it is in.
     """
     deep = pc.match_substring(identity, "/")
     if not pc.any(deep).as_py():
@@ -131,19 +156,21 @@ def refuse_two_readings(folder: str, identity: pa.ChunkedArray) -> list[str]:
         above, _, name = path.rpartition("/")
         if not above:
             continue
-        first = path.partition("/")[0]
+        names = path.split("/")
+        first = names[0]
         why = ""
-        if split_and_role(name)[0] in SPLITS:
-            why = f"{path} is called as a split"
+        # those on the first level of the source have been asked about already
+        called = [at for at, part in enumerate(names) if (at or in_splits) and is_split(part)]
+        if called:
+            why = f"{'/'.join(names[: called[0] + 1])} is called as a split"
         elif name in seen and seen[name] != above:
             why = f"{seen[name]}/{name} and {path} have one name, as cameras have that are no identities"
         elif above in known:
             why = f"{above} holds images, and so does {path}"
         if why:
-            both = ",".join(str(level + 1) for level in range(path.count("/") + 1))
             raise InputError(
                 f"{folder} has folders in folders that may be read in several ways: {why}; say which level names "
-                f"identities: --identity-level 1 for {first}, {path.count('/') + 1} for {name}, {both} for {path}; or "
+                f"identities: --identity-level 1 for {first}, {len(names)} for {name}, all for {path}; or "
                 "--label-regex with groups identity, group and split"
             )
         seen[name] = above

@@ -39,7 +39,7 @@ class SourceOptions(ColumnOptions):
     split_map: str | None = None
     """What the source's names of splits mean, as in `eval=test,extras=skip`."""
     identity_level: str | None = None
-    """Levels of folders whose names make the identity, as in `1` or `1,2`; all levels when None."""
+    """Levels of folders whose names make the identity, as in `1`, `1,2` or `all`; all, if there is one reading, when None."""
     label_key: str | None = None
     """WebDataset: ending of the files with labels, such as cls or json. Arrays: name of the array of labels."""
     image_key: str | None = None
@@ -66,6 +66,11 @@ class SourceOptions(ColumnOptions):
             has = f"groups named {', '.join(sorted(groups))}" if groups else "no named group"
             raise InputError(
                 f"--label-regex {self.label_regex} has {has}; name its groups {', '.join(known)}, as in (?P<identity>\\d+)"
+            )
+        if "identity" in groups and self.identity_level is not None:
+            raise InputError(
+                f"--identity-level {self.identity_level} and the group identity of --label-regex both say whose an image "
+                "is; give one of them"
             )
 
 

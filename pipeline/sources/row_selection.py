@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,7 +15,7 @@ from ...mining.errors import InputError
 from ...mining.manifest import group_by_identity
 from ...mining.randomness import generator
 from ...mining.schemas import MANIFEST, QUARANTINE
-from ..rows.image_repeats import repeats_within
+from ..rows.image_repeats import repeats_within, with_flags_of_repeats
 from ..rows.row_scratch import RowScratch
 from .bad_images import (
     GOOD,
@@ -83,7 +85,7 @@ class RowSelection:
         repeated = repeats_within(rows, self._inline, compare=self._options.check_repeats != "none")
         if (repeated >= 0).any():
             self.repeats = pa.concat_tables([self.repeats, repeats_table(rows, names, repeated)])
-            rows = rows.filter(pa.array(repeated < 0))
+            rows = with_flags_of_repeats(rows, repeated).filter(pa.array(repeated < 0))
         rows, names = self._with_enough_images(rows, names)
         if not rows.num_rows:
             return
@@ -174,6 +176,33 @@ class RowSelection:
         for split, identities, images in zip(*(column.to_pylist() for column in counts.columns), strict=True):
             before = self.splits.get(split, (0, 0))
             self.splits[split] = (before[0] + identities, before[1] + images)
+
+
+def paired_without(
+    tables: Iterable[pa.Table], paired_I: np.ndarray, row: np.ndarray, identity_id: np.ndarray
+) -> np.ndarray:
+    """Which identities still have a pair, bool[I], when some rows are not kept.
+
+    Args:
+        tables: all rows. Those of identities that lose one are held in memory.
+        paired_I: which have a pair with these rows.
+        row, identity_id: of those that are not kept, int64[n]; rows ascend.
+    """
+    if not len(row):
+        return paired_I
+    changed = np.unique(identity_id)
+    start, some = 0, []
+    for rows in tables:
+        columns = [name for name in ("identity_id", "group") if name in rows.column_names]
+        keep = _true(rows, "keep", True).copy()
+        begin, end = np.searchsorted(row, (start, start + len(rows)))
+        keep[row[begin:end] - start] = False
+        touched = pa.array(np.isin(rows["identity_id"].to_numpy(), changed))
+        some.append(rows.select(columns).append_column("keep", pa.array(keep)).filter(touched))
+        start += len(rows)
+    left_I = paired_I.copy()
+    left_I[changed] = with_pairs(pa.concat_tables(some), len(paired_I))[changed]
+    return left_I
 
 
 def _true(rows: pa.Table, name: str, absent: bool) -> np.ndarray:

@@ -75,6 +75,37 @@ def test_an_image_of_two_identities_is_no_test_image(tmp_path: Path) -> None:
     assert ingest(folder, check_repeats="identity")[0].shared_held_out == 0
 
 
+def test_an_image_of_two_identities_makes_no_pair(tmp_path: Path) -> None:
+    names = {f"id{one}__{image}": f"{one} {image}" for one in range(6) for image in "ab"}
+    names |= {f"id{one}__b": "one" for one in range(4)}  # four of six have one image of their own
+    summary, rows, _ = ingest(made(tmp_path / "set", **names), test_fraction=0.5)
+    assert {row["identity"] for row in rows if row["split"] == "test"} == {"id4", "id5"}
+    assert any("test has 2 of 3 identities" in note for note in summary.notes)
+    assert (summary.images, summary.shared_held_out, summary.shared_training) == (12, 0, 4)
+
+
+def test_a_held_out_identity_without_a_pair_is_said(tmp_path: Path) -> None:
+    folder = made(
+        tmp_path / "set", train__ann__1="one", train__bob__1="two", test__cid__1="one", test__cid__2="ten"
+    )
+    summary, rows, _ = ingest(folder)
+    assert len(rows) == 4
+    assert (summary.images, summary.singletons) == (3, 3)
+    assert {count.split: count.images for count in summary.splits} == {"train": 2, "test": 1}
+    assert any("1 held-out identities lose their last pair by that, such as cid" in note for note in summary.notes)  # fmt: skip
+
+
+def test_one_image_as_query_and_as_gallery_stays_both(tmp_path: Path) -> None:
+    for name in ("1", "2"):
+        (tmp_path / f"{name}.jpg").write_text(name)
+    flags = {"is_query": [True, False, None], "is_gallery": [False, True, None]}
+    table = {"path": ["1.jpg", "1.jpg", "2.jpg"], "label": ["ann", "ann", "bob"]}
+    table |= {"split": ["test", "test", "train"], **flags}
+    pq.write_table(pa.table(table), tmp_path / "list.parquet")
+    _, rows, _ = ingest(tmp_path / "list.parquet")
+    assert [(row["is_query"], row["is_gallery"]) for row in rows] == [(True, True), (None, None)]
+
+
 def test_two_boxes_of_one_photograph_are_two_images(tmp_path: Path) -> None:
     (tmp_path / "p.jpg").write_bytes(b"photo")
     boxes = [(0, 0, 2, 2), (1, 1, 3, 3), (0, 0, 2, 2)]

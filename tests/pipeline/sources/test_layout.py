@@ -34,7 +34,7 @@ SPLITS = ("train/ann/1.jpg", "train/bob/1.jpg", "eval/cid/1.jpg", "extras/dan/1.
 
 def test_a_folder_beside_splits_is_to_be_explained(tmp_path: Path) -> None:
     folder, out = made(tmp_path / "set", *SPLITS), tmp_path / "m.parquet"
-    with pytest.raises(InputError, match=r"the splits train and other folders, eval, extras: .*--split-map eval=test,extras=skip"):  # fmt: skip
+    with pytest.raises(InputError, match=r"the splits train and other folders, eval, extras: .*--split-map eval=skip,extras=skip"):  # fmt: skip
         ingested(folder, out)
     with pytest.raises(InputError, match="other folders, extras"):
         ingested(folder, out, split_map="eval=test")
@@ -42,6 +42,23 @@ def test_a_folder_beside_splits_is_to_be_explained(tmp_path: Path) -> None:
     assert read(out) == {("ann", "train"), ("bob", "train"), ("cid", "test")}
     assert "folders left aside: extras" in summary.notes
     assert summary.reading.startswith("identity: folders of level 1; split: first folder level")
+
+
+def test_a_folder_without_images_beside_splits_needs_no_word(tmp_path: Path) -> None:
+    names = (
+        "train/ann/1.jpg",
+        "test/bob/2.jpg",
+        "annotations/old/a.json",
+        "readme.txt",
+        ".x/3.jpg",
+        "._4.jpg",
+    )
+    summary = ingested(made(tmp_path / "set", *names), tmp_path / "m.parquet")
+    assert summary.images == 2
+    assert "folders left aside: annotations" in summary.notes
+    assert "2 files that are no images left aside: .json 1, .txt 1" in summary.notes
+    assert "1 folders of file systems, or hidden ones, left aside: .x 1" in summary.notes
+    assert "1 hidden images left aside, such as ._4.jpg" in summary.notes
 
 
 @pytest.mark.parametrize("pattern", [None, r"(?P<identity>\d)"])
@@ -100,6 +117,42 @@ def test_levels_that_are_mixed_are_refused(tmp_path: Path, names: tuple[str, ...
     with pytest.raises(InputError, match=complaint):
         ingested(folder, tmp_path / "m.parquet")
     assert ingested(folder, tmp_path / "m.parquet", identity_level="1").identities == 2
+
+
+@pytest.mark.parametrize(
+    ("names", "called"),
+    [
+        (("vgg/train/ann/1.jpg", "vgg/test/bob/2.jpg", "casia/cid/3.jpg"), "vgg/test"),
+        (("a/b/train/ann/1.jpg", "a/b/eval/bob/2.jpg", "c/d/e/cid/3.jpg"), "a/b/train"),
+        (("train/ann/1.jpg", "train/test/bob/2.jpg"), "test"),
+    ],
+)
+def test_splits_below_the_first_level_are_no_identities(
+    tmp_path: Path, names: tuple[str, ...], called: str
+) -> None:
+    with pytest.raises(InputError, match=f": {called} is called as a split; .*, all for "):
+        ingested(made(tmp_path / "set", *names), tmp_path / "m.parquet")
+
+
+def test_the_folders_around_splits_are_entered(tmp_path: Path) -> None:
+    folder, out = made(tmp_path / "outer", *(f"set/{name}" for name in SPLITS)), tmp_path / "m.parquet"
+    with pytest.raises(InputError, match=r"outer/set has the splits train and other folders, eval, extras"):
+        ingested(folder, out)
+    ingested(folder, out, split_map="eval=test,extras=skip")
+    assert read(out) == {("ann", "train"), ("bob", "train"), ("cid", "test")}
+    deeper = made(tmp_path / "deeper", "wrap/data/train/ann/1.jpg", "wrap/data/test/bob/2.jpg")
+    assert any(note.startswith("wrap/data is all that the folder") for note in ingested(deeper, out).notes)
+    assert read(out) == {("ann", "train"), ("bob", "test")}
+
+
+def test_the_whole_path_is_the_identity_where_depths_differ(tmp_path: Path) -> None:
+    folder, out = made(tmp_path / "set", "a/1.jpg", "a/ann/2.jpg", "b/x/bob/3.jpg"), tmp_path / "m.parquet"
+    with pytest.raises(InputError, match="--identity-level 1 for a, 2 for ann, all for a/ann"):
+        ingested(folder, out)
+    ingested(folder, out, identity_level="all", test_fraction=0)
+    assert {name for name, _ in read(out)} == {"a", "a/ann", "b/x/bob"}
+    with pytest.raises(InputError, match="--identity-level all and the group identity of --label-regex both"):
+        ingested(folder, out, identity_level="all", label_regex=r"(?P<identity>\d)")
 
 
 def test_paths_without_a_second_reading_are_said(tmp_path: Path) -> None:
