@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -53,3 +54,25 @@ def _lines(file: Path) -> list[str]:
         return file.read_text().splitlines()
     except OSError:
         return []
+
+
+ADVICE = "set num_workers or the batch size lower, or give it more memory"
+
+
+def how_it_ended(code: int | None, kills_before: Sequence[int], kills: Sequence[int]) -> str:
+    """What made a process end, by its exit code and the counts of `memory_kills` before and after.
+
+    >>> how_it_ended(-9, [3], [4])
+    'was killed by the out-of-memory killer (SIGKILL); set num_workers or the batch size lower, or give it more memory'
+    """
+    if code == -signal.SIGKILL:
+        if list(kills) != list(kills_before):
+            return f"was killed by the out-of-memory killer (SIGKILL); {ADVICE}"
+        return f"was killed (SIGKILL), perhaps by the out-of-memory killer; {ADVICE}"
+    if code == -signal.SIGBUS:
+        return (
+            f"was killed (SIGBUS): no memory for what it decodes, or a file became shorter under it; {ADVICE}"
+        )
+    if code is not None and code < 0:
+        return f"was killed ({signal.Signals(-code).name})"
+    return f"ended before its work (exit code {code})"

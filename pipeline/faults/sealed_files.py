@@ -86,12 +86,9 @@ class Sealed:
             raise StaleArtifactError(damage_line(path, how, self.command))
 
     def missing(self, outputs: Sequence[str]) -> bool:
-        """Whether a file of an output is gone that the marker has, or is of another size."""
-        return any(
-            not path.is_file() or path.stat().st_size != size
-            for path, size in ((self.folder.file(name), size) for name, (size, _) in self.files().items())
-            if path.relative_to(self.folder.path).parts[0] in {*outputs} - {*NOT_NEEDED}
-        )
+        """Whether an output, a file or a folder, is gone that the marker has."""
+        sealed = {name.partition("/")[0] for name in self.files()} - set(NOT_NEEDED)
+        return any(not self.folder.file(name).exists() for name in outputs if name in sealed)
 
 
 def damage_line(path: Path, how: str, command: str) -> str:

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from ...mining.errors import InputError, StoppedEarly, SubspaceWarning
-from ...mining.machine import memory_kills
+from ...mining.machine import ADVICE, how_it_ended, memory_kills
 from .shared_room import SharedRoom
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ STOPS_WITHIN = 10.0
 ENDS_WITHIN = 5.0
 """Seconds that a killed process gets to be gone; one inside a read of a dead network mount may need more."""
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGUSR1}
-ADVICE = "set num_workers or the batch size lower, or give it more memory"
 AGAIN = "run the same command to continue"
 
 
@@ -213,25 +212,6 @@ class LoaderProcesses:
                     f"loader process {process.pid}, {index + 1} of {len(self._processes)}, "
                     f"{how_it_ended(code, self._kills, memory_kills())}; {AGAIN}"
                 )
-
-
-def how_it_ended(code: int | None, kills_before: Sequence[int], kills: Sequence[int]) -> str:
-    """What made a process end, by its exit code and the counts of `memory_kills` before and after.
-
-    >>> how_it_ended(-9, [3], [4])
-    'was killed by the out-of-memory killer (SIGKILL); set num_workers or the batch size lower, or give it more memory'
-    """
-    if code == -signal.SIGKILL:
-        if list(kills) != list(kills_before):
-            return f"was killed by the out-of-memory killer (SIGKILL); {ADVICE}"
-        return f"was killed (SIGKILL), perhaps by the out-of-memory killer; {ADVICE}"
-    if code == -signal.SIGBUS:
-        return (
-            f"was killed (SIGBUS): no memory for what it decodes, or a file became shorter under it; {ADVICE}"
-        )
-    if code is not None and code < 0:
-        return f"was killed ({signal.Signals(-code).name})"
-    return f"ended before its work (exit code {code})"
 
 
 class _ElsewhereError(Exception):

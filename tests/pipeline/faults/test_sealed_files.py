@@ -133,14 +133,6 @@ def test_a_missing_output_is_made_again_whichever_it_is(run: Path) -> None:
     assert checksum(run / ROUND / "centroids.parquet") == before
 
 
-def test_an_output_that_is_cut_short_is_made_again(run: Path) -> None:
-    path = run / ROUND / "centroids.parquet"
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-9])
-    assert said_by(["cluster", str(run), "--round", "0", "--quiet"]) == (0, "")
-    assert path.read_bytes() == whole
-
-
 def test_markers_of_before_hold(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     unseal(run)
     undo(run, "plan", "train")

@@ -177,6 +177,7 @@ def test_a_plan_without_a_positive_pair_is_refused_for_losses_that_need_one(
 
 def test_a_plan_for_a_class_loss_does_not_serve_a_loss_over_pairs(run_on_files: Path, tmp_path: Path) -> None:
     run = shutil.copytree(run_on_files, tmp_path / "run")
+    (run / "overrides.json").unlink(missing_ok=True)  # of other tests
     refused = subspace("plan", run, "plan.K=1", "--force")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "set it to 2 or more, or train.loss to a loss over classes" in refused.stderr

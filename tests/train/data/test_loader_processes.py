@@ -19,11 +19,12 @@ from PIL import Image
 from running_processes import is_alive, wait
 
 from subspace.mining.errors import InputError, SubspaceWarning
+from subspace.mining.machine import how_it_ended
 from subspace.mining.manifest import Manifest
 from subspace.train.data import loader_processes, shared_room
 from subspace.train.data.batches import DecodedBatches, ImageBatch, ImageChunks, load_batches
 from subspace.train.data.images import ImageStore
-from subspace.train.data.loader_processes import ImagesStayedAway, Patience, how_it_ended
+from subspace.train.data.loader_processes import ImagesStayedAway, Patience
 
 SIZE, BATCH, COUNT = 9, 4, 24
 
