@@ -8,7 +8,7 @@ Parquet file, and no image is decoded. Memory is bounded: rows wait in scratch f
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -103,12 +103,7 @@ def make_manifest(
             lost = sorted(
                 {one.identity_id for one in aside if paired_I[one.identity_id] > left_I[one.identity_id]}
             )
-            split_I = None
-            fewer = Counter(one.split for one in aside)
-            splits = [
-                SplitCount(name, identities, count - fewer[name])
-                for name, (identities, count) in selection.splits.items()
-            ]
+            split_I, splits = None, _count_own(selection.splits, aside)
             notes.append("splits are the source's own: no fraction is drawn (--redraw-splits does)")
             if not {*TRAINING} & selection.splits.keys():
                 notes.append(
@@ -123,10 +118,9 @@ def make_manifest(
             shared = [one._replace(split=SPLITS[split_I[one.identity_id]]) for one in shared]
             aside, lost = [one for one in shared if one.split not in TRAINING], []
             notes += more
-        set_aside, whose = _places(aside)
-        images_I = images_I - np.bincount(whose, minlength=len(images_I))
-        if split_I is not None:
-            splits = _count(split_I, images_I)
+            splits = _count(split_I, images_I - _of_each(aside, len(images_I)))
+        images_I = images_I - _of_each(aside, len(images_I))
+        set_aside = _places(aside)[0]
         if "val" not in {count.split for count in splits}:
             hint = "add --val-fraction 0.05" if split_I is not None else "give some the split val"
             notes.append(f"nobody to validate on, so `subspace run` keeps no best round: {hint}")
@@ -207,6 +201,19 @@ def _count(split_I: np.ndarray, images_I: np.ndarray) -> list[SplitCount]:
     identities = np.bincount(split_I, minlength=len(SPLITS)).tolist()
     images = np.bincount(split_I, images_I, minlength=len(SPLITS)).astype(int).tolist()
     return [SplitCount(*count) for count in zip(SPLITS, identities, images, strict=True) if count[1]]
+
+
+def _count_own(splits: Mapping[str, tuple[int, int]], aside: Sequence[SharedImage]) -> list[SplitCount]:
+    """How much each split of the source has, without the images that are set aside."""
+    fewer = Counter(one.split for one in aside)
+    return [
+        SplitCount(name, identities, images - fewer[name]) for name, (identities, images) in splits.items()
+    ]
+
+
+def _of_each(images: Sequence[SharedImage], identities: int) -> np.ndarray:
+    """How many of `images` each identity has, int64[I]."""
+    return np.bincount(_places(images)[1], minlength=identities)
 
 
 def _with_splits(tables: Iterable[pa.Table], split_I: np.ndarray | None) -> Iterator[pa.Table]:
