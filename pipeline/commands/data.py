@@ -78,7 +78,7 @@ def ingest(
     identity_level: Annotated[
         str | None,
         typer.Option(
-            help="Folders in folders: which level names identities, 1 for the first, or 1,2 for both."
+            help="Folders in folders: which level names identities, 1 for the first, 1,2 for both, all for the path."
         ),
     ] = None,
     label_key: Annotated[
