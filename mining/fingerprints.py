@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 try:
@@ -20,3 +21,12 @@ def fingerprint_of(fields: Mapping[str, Any]) -> str:
     """32 hex digits that change when any of the JSON-like `fields` changes."""
     canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, as `sha256sum` prints it; a mebibyte of memory, about a second a GiB."""
+    found = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:
+        while block := file.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()

@@ -5,11 +5,11 @@ A file or folder that is gone, or as old as it was when it served, is what it wa
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..mining.errors import InputError, StaleArtifactError
+from ..mining.fingerprints import sha256_of
 from ..train.checkpoint_meta import read_meta
 from ..train.networks.registry import (
     CHECKPOINT_PREFIX,
@@ -121,11 +121,7 @@ def _age(path: Path) -> dict[str, int]:
 
 
 def _hash(path: Path) -> str:
-    found = hashlib.sha256()
     try:
-        with open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                found.update(block)
+        return sha256_of(path)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
-    return found.hexdigest()

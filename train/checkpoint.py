@@ -13,7 +13,6 @@ how many they were, so any number of processes continues from it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 
 from ..mining.artifacts import unwritable, whole_folder
 from ..mining.errors import InputError, StaleArtifactError
+from ..mining.fingerprints import sha256_of
 from ..mining.json_documents import damaged
 from . import distributed
 from .checkpoint_meta import CheckpointMeta, read_meta, remedy_of
@@ -76,7 +76,7 @@ def save_checkpoint(folder: Path, state: TrainingState | Backbone, meta: Checkpo
         network = state if isinstance(state, Backbone) else state.network
         if isinstance(network.body, FrozenNetwork):
             (aside / kept_as(network.spec)).write_bytes(network.body.contents)
-        digests = {path.name: _digest(path) for path in sorted(aside.iterdir())}
+        digests = {path.name: sha256_of(path) for path in sorted(aside.iterdir())}
         meta = replace(meta, input=network.input.to_json(), files=digests)
         (aside / "meta.json").write_text(
             json.dumps(asdict(meta), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
@@ -149,20 +149,12 @@ def _save(tensors: dict[str, Tensor], path: Path, folder: Path) -> None:
         raise unwritable(folder, OSError(" ".join(why.split()))) from error
 
 
-def _digest(path: Path) -> str:
-    with open(path, "rb", buffering=0) as file:
-        found = hashlib.sha256()
-        while block := file.read(1 << 20):
-            found.update(block)
-    return found.hexdigest()
-
-
 def _load(path: Path) -> dict[str, Tensor]:
     """The tensors of a file, which is as meta.json beside it has it; raises one of `UNREADABLE`."""
     if not path.is_file():
         raise ValueError(f"{path.name} is missing")
     written = read_meta(path.parent).files.get(path.name)  # None: a checkpoint from before they were kept
-    if written is not None and _digest(path) != written:
+    if written is not None and sha256_of(path) != written:
         raise ValueError(f"{path.name} is not as it was written: its checksum differs")
     tensors = load_file(path)
     for name, tensor in tensors.items():

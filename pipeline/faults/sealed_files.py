@@ -7,13 +7,13 @@ all of them in full. Markers from before there were checksums say nothing of any
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...mining.errors import StaleArtifactError
+from ...mining.fingerprints import sha256_of
 from .. import stage_folder as files
 from ..stage_folder import StageFolder
 
@@ -23,7 +23,6 @@ UNSEALED = (files.RESUME, files.IDENTITY_PARTS, files.TENSORBOARD, files.TRACKER
 """Written or removed after the marker, or made nothing from."""
 NOT_NEEDED = (files.EMBEDDINGS,)
 """Nothing is made from it, so that it may be gone."""
-BLOCK = 2**20
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class Sealed:
                 now = path.stat().st_size
                 if now != size:
                     yield path, f"{now:,} bytes long, and it was written with {size:,}"
-                elif (at_most is None or size <= at_most) and checksum(path) != digest:
+                elif (at_most is None or size <= at_most) and sha256_of(path) != digest:
                     yield path, "not as it was written: its checksum differs"
             except FileNotFoundError:
                 if name not in NOT_NEEDED:
@@ -105,17 +104,8 @@ def seal(folder: Path, outputs: Sequence[str]) -> dict[str, list[Any]]:
             continue
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if file.is_file():
-                sealed[file.relative_to(folder).as_posix()] = [file.stat().st_size, checksum(file)]
+                sealed[file.relative_to(folder).as_posix()] = [file.stat().st_size, sha256_of(file)]
     return sealed
-
-
-def checksum(path: Path) -> str:
-    """SHA-256 of a file, as `sha256sum` prints it; a mebibyte of memory."""
-    found = hashlib.sha256()
-    with open(path, "rb", buffering=0) as file:
-        while block := file.read(BLOCK):
-            found.update(block)
-    return found.hexdigest()
 
 
 def _is_seal(value: Any) -> bool:

@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from ...mining.artifacts import whole_file
 from ...mining.manifest import Manifest
 from ...mining.remote import in_words
 from ..console import aligned
+from ..rows.image_digests import Digests, digest_of, digests_of, in_blocks
 from ..rows.output_table import check_output
 from ..sources.bad_images import file_sizes
 from ..sources.ingest import NO_BARS, Bars
@@ -28,7 +27,6 @@ from ..sources.places import placed_from
 from ..sources.splits import TRAINING
 from ..tables.boxes import BOX
 
-_AT_ONCE, _THREADS = 256, 4
 KIND = "overlap"
 """What the table of pairs says that it is."""
 
@@ -200,32 +198,25 @@ def _lengths(manifest: Manifest, uris: pa.ChunkedArray, seen: Any) -> np.ndarray
     return found
 
 
-def _digests(manifest: Manifest, uris: pa.ChunkedArray, image_id: np.ndarray) -> Iterator[list[bytes | None]]:
-    """BLAKE2b of the bytes of each image, some at a time; None where they cannot be read."""
-    from ...train.data.image_files import Piece, read_pieces
+def _digests(manifest: Manifest, uris: pa.ChunkedArray, image_id: np.ndarray) -> Iterator[Digests]:
+    """A hash of the bytes of each image, some at a time."""
+    from ...train.data.image_files import Piece
 
     table = manifest.table
 
-    def hashes(start: int) -> list[bytes | None]:
-        rows = pa.array(image_id[start : start + _AT_ONCE])
+    def hashes(block: slice) -> Digests:
+        rows = pa.array(image_id[block])
         if "image" in table.column_names:
-            return [_hash(image) for image in table["image"].take(rows).to_pylist()]
+            return [digest_of(image) for image in table["image"].take(rows).to_pylist()]
         where = (uris.take(rows), table["offset"].take(rows), table["length"].take(rows))
         pieces = [
             Piece(uri, offset or 0, length, place)
             for place, (uri, offset, length) in enumerate(zip(*(c.to_pylist() for c in where), strict=True))
         ]
-        found = dict(read_pieces(pieces))
-        return [None if isinstance(d := found[place], OSError) else _hash(d) for place in range(len(pieces))]
+        found = digests_of(pieces)
+        return [found[place] for place in range(len(pieces))]
 
-    with ThreadPoolExecutor(_THREADS) as pool:
-        for block in range(0, len(image_id), _AT_ONCE * _THREADS):
-            stop = min(block + _AT_ONCE * _THREADS, len(image_id))
-            yield from pool.map(hashes, range(block, stop, _AT_ONCE))
-
-
-def _hash(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=16).digest()
+    return in_blocks(len(image_id), hashes)
 
 
 def _by_split(people: pa.Table, same: pa.Table | None) -> list[SharedBySplit]:

@@ -7,5 +7,6 @@ content_hash     a hash of what a table says
 output_table     which files a table may take the place of
 ingest_summary   what an ingest made, for a person or a program
 image_spool      images inside a source, on their way to the manifest
+image_digests    hashes of the bytes of images, by several threads
 image_repeats    images that are there more than once: same bytes or same place
 """

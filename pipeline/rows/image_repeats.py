@@ -9,9 +9,7 @@ Within one identity they are taken once. Gallery and probe of one another, they 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -20,9 +18,9 @@ import pyarrow.compute as pc
 
 from ...mining.remote import is_url
 from ...mining.schemas import QUARANTINE
+from .image_digests import Digests, digest_of, digests_of, in_blocks
 
 BOX = ("x_1", "y_1", "x_2", "y_2")
-_AT_ONCE, _THREADS = 128, 8
 _TAIL = 4_096
 """Bytes at the end of an image that are compared first. A JPEG or PNG begins as all others do, and hardly two end alike."""
 
@@ -171,40 +169,34 @@ def _of_two_identities(
     return sorted(shared)
 
 
-def _digests(
-    rows: pa.Table, images: pa.Array, compare: bool, tail: int | None
-) -> Iterator[list[bytes | None]]:
-    """A hash of each image, or of its last `tail` bytes, some at a time; None where it cannot be read.
+def _digests(rows: pa.Table, images: pa.Array, compare: bool, tail: int | None) -> Iterator[Digests]:
+    """A hash of each image, or of its last `tail` bytes, some at a time.
 
     Where bytes are not compared, and for remote images, it is one of the place.
     """
-    from ...train.data.image_files import Piece, read_pieces
+    from ...train.data.image_files import Piece
 
-    def hashes(start: int) -> list[bytes | None]:
-        some = rows.slice(start, _AT_ONCE)
+    def hashes(block: slice) -> Digests:
+        some = rows.slice(block.start, block.stop - block.start)
         if len(images):
             inline = images.take(some["row"].combine_chunks()).to_pylist()
-            return [_hash(image[-tail:] if tail else image) for image in inline]
+            return [digest_of(image[-tail:] if tail else image) for image in inline]
         uris = some["uri"].to_pylist()
         offsets = some["offset"].to_pylist() if "offset" in some.column_names else [None] * len(uris)
-        lengths = _image_sizes(some).tolist()
-        found: list[bytes | None] = []
-        pieces = []
-        for place, (uri, offset, length) in enumerate(zip(uris, offsets, lengths, strict=True)):
+        found, pieces = Digests([None] * len(uris)), []
+        for place, (uri, offset, length) in enumerate(
+            zip(uris, offsets, _image_sizes(some).tolist(), strict=True)
+        ):
             if not compare or is_url(uri):
-                found.append(_hash(f"{uri}\0{offset}\0{length}".encode()))
+                found[place] = digest_of(f"{uri}\0{offset}\0{length}".encode())
                 continue
-            found.append(None)
             skipped = max(0, length - tail) if tail else 0
             pieces.append(Piece(uri, (offset or 0) + skipped, length - skipped, place))
-        for place, data in read_pieces(pieces):
-            found[place] = None if isinstance(data, OSError) else _hash(data)
+        for place, digest in digests_of(pieces).items():
+            found[place] = digest
         return found
 
-    with ThreadPoolExecutor(_THREADS) as pool:
-        for block in range(0, len(rows), _AT_ONCE * _THREADS):
-            stop = min(block + _AT_ONCE * _THREADS, len(rows))
-            yield from pool.map(hashes, range(block, stop, _AT_ONCE))
+    return in_blocks(len(rows), hashes)
 
 
 def _image_sizes(rows: pa.Table) -> np.ndarray:
@@ -214,10 +206,6 @@ def _image_sizes(rows: pa.Table) -> np.ndarray:
         return size
     length = rows["length"].fill_null(-1).to_numpy()
     return np.where(length < 0, size, length)
-
-
-def _hash(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=16).digest()
 
 
 def _occurs_twice(values: np.ndarray) -> np.ndarray:

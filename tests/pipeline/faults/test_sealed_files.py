@@ -10,8 +10,9 @@ import pytest
 from unsealed_runs import said_by, unseal
 
 from subspace.mining.errors import StaleArtifactError
+from subspace.mining.fingerprints import sha256_of
 from subspace.pipeline.faults.damaged_files import remaking
-from subspace.pipeline.faults.sealed_files import CHECKED_BEFORE_USE, Sealed, checksum
+from subspace.pipeline.faults.sealed_files import CHECKED_BEFORE_USE, Sealed
 from subspace.pipeline.stage_folder import StageFolder
 from subspace.pipeline.stages.graph import STAGES, row
 
@@ -127,10 +128,10 @@ def test_status_verifies_all_files(run: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_a_missing_output_is_made_again_whichever_it_is(run: Path) -> None:
-    before = checksum(run / ROUND / "centroids.parquet")
+    before = sha256_of(run / ROUND / "centroids.parquet")
     (run / ROUND / "centroids.parquet").unlink()
     assert said_by(["cluster", str(run), "--round", "0", "--quiet"]) == (0, "")
-    assert checksum(run / ROUND / "centroids.parquet") == before
+    assert sha256_of(run / ROUND / "centroids.parquet") == before
 
 
 def test_markers_of_before_hold(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

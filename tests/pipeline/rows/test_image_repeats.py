@@ -1,4 +1,7 @@
-"""The same image twice: taken once in an identity, and never a proof that a network knows somebody."""
+"""The same image twice: taken once in an identity, and never a proof that a network knows somebody.
+
+Covers pipeline/rows/image_digests.py as well.
+"""
 
 from __future__ import annotations
 
