@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, NonNegativeInt
 
@@ -38,8 +38,9 @@ class CheckpointMeta:
     """The run's whole configuration."""
     collapse: dict[str, Any] = field(default_factory=dict)
     """State of the collapse guard."""
-    images: dict[str, int] = field(default_factory=dict)
-    """Images that its steps have read, those of them that could not be, and the steps that learned from any."""
+    images: dict[str, Any] = field(default_factory=dict)
+    """Images that its steps have read, those of them that could not be, and the steps that learned from any; the recent
+    steps (number, images, unreadable ones) where one missed an image."""
     arithmetic: dict[str, Any] = field(default_factory=dict)
     """What the settings came to on the device that trained: `device`, `precision`, `channels_last`."""
     scaler: dict[str, Any] = field(default_factory=dict)
@@ -68,6 +69,13 @@ class _Collapse(Document):
     distances: list[float | None] = Field(default=[])
 
 
+class _Images(Document):
+    read: NonNegativeInt = 0
+    unreadable: NonNegativeInt = 0
+    learned: NonNegativeInt = 0
+    recent: list[Annotated[list[NonNegativeInt], Field(min_length=3, max_length=3)]] = Field(default=[])
+
+
 class _Meta(Document):
     spec: str = Field(min_length=1)
     embedding_size: int = Field(ge=1, lt=1 << 31)
@@ -77,7 +85,7 @@ class _Meta(Document):
     plan: str | None = None
     config: dict[str, Any] = Field(default={})
     collapse: _Collapse = Field(default=_Collapse())
-    images: dict[str, NonNegativeInt] = Field(default={})
+    images: _Images = Field(default=_Images())
     arithmetic: dict[str, str | bool] = Field(default={})
     scaler: dict[str, float] = Field(default={})
     input: dict[str, Any] = Field(default={})

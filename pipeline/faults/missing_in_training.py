@@ -25,10 +25,11 @@ class MissingInTraining:
     Args:
         config: its `max_bad_fraction`; where its `on_bad_image` says fail, a single image ends the training.
         store: says where an image lies.
+        K: images of an identity in a batch, which are often missing together.
     """
 
-    def __init__(self, config: DataConfig, store: ImageStore) -> None:
-        self.images = UnreadableImages(config, store)
+    def __init__(self, config: DataConfig, store: ImageStore, K: int = 1) -> None:
+        self.images = UnreadableImages(config, store, K)
         self.learned = 0
         """Steps of which at least two images could be read."""
         self._recent: deque[tuple[int, int, int]] = deque(maxlen=RECENT)
@@ -63,8 +64,8 @@ class MissingInTraining:
         in_all = self.images.unreadable + images.unreadable
         return (
             images.readable > 0
-            and bad <= tolerated(read, fraction)
-            and in_all <= tolerated(self.images.read + images.planned, fraction)
+            and bad <= tolerated(read, fraction, self.images.together)
+            and in_all <= tolerated(self.images.read + images.planned, fraction, self.images.together)
         )
 
     def sound_step(self, step: int) -> int:
@@ -86,12 +87,18 @@ class MissingInTraining:
             raise InputError(f"{what}; the batches of the plan are too small: set a larger P or K")
         raise StoppedEarly(self.images.problem(None, what, kept))
 
-    def state(self) -> dict[str, int]:
-        """What a checkpoint keeps of it."""
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it: the recent steps only where one of them missed an image."""
         counted = self.images
-        return {"read": counted.read, "unreadable": counted.unreadable, "learned": self.learned}
+        missed = any(unreadable for *_, unreadable in self._recent)
+        recent = {"recent": [list(step) for step in self._recent]} if missed else {}
+        return {"read": counted.read, "unreadable": counted.unreadable, "learned": self.learned, **recent}
 
     def load(self, state: dict[str, Any]) -> None:
         """Continue from a `state()`; an older checkpoint has none, and counts as one that has learned."""
         self.images.read, self.images.unreadable = state.get("read", 0), state.get("unreadable", 0)
         self.learned = state.get("learned", 1)
+        self._recent.clear()
+        self._recent.extend(
+            (step, planned, unreadable) for step, planned, unreadable in state.get("recent", [])
+        )

@@ -20,14 +20,19 @@ HANDFUL = 5
 RESTORE = "restore it, or set data.on_bad_image=quarantine"
 
 
-def tolerated(read: int, fraction: float) -> float:
+def tolerated(read: int, fraction: float, together: int = 1) -> float:
     """How many of `read` images may be unreadable while more are to come: the fraction, and four deviations of chance.
+
+    Args:
+        together: images that are read, and may be missing, at once: those of an identity.
 
     >>> tolerated(20, 0.01), tolerated(10_000, 0.01), tolerated(1_000_000, 0.01), tolerated(20, 0)
     (5, 140.0, 10400.0, 0)
+    >>> tolerated(20, 0.01, together=4), tolerated(10_000, 0.01, together=4)
+    (8, 180.0)
     """
     expected = fraction * read
-    return max(HANDFUL, expected + 4 * expected**0.5) if fraction else 0
+    return max(HANDFUL, 2 * together, expected + 4 * (expected * together) ** 0.5) if fraction else 0
 
 
 class UnreadableImages:
@@ -39,11 +44,12 @@ class UnreadableImages:
     Args:
         config: its `max_bad_fraction`; where its `on_bad_image` says fail, a single image ends the stage.
         store: says where an image lies.
+        together: images of an identity that are read at once.
     """
 
-    def __init__(self, config: DataConfig, store: ImageStore) -> None:
+    def __init__(self, config: DataConfig, store: ImageStore, together: int = 1) -> None:
         self.fraction, self.fail = config.max_bad_fraction, config.on_bad_image == "fail"
-        self.store = store
+        self.store, self.together = store, together
         self.read = self.unreadable = 0
         self.first: str | None = None
         """What the first unreadable image is called."""
@@ -58,7 +64,10 @@ class UnreadableImages:
         if bad and self.fail:
             raise InputError(f"{called(self.store, bad[0])}; {RESTORE}")
         self.count(planned, len(bad), next(iter(bad), None))
-        if self.unreadable > tolerated(self.read, self.fraction) or len(bad) == planned > HANDFUL:
+        if (
+            self.unreadable > tolerated(self.read, self.fraction, self.together)
+            or len(bad) == planned > HANDFUL
+        ):
             raise StoppedEarly(self.problem(self.first))
 
     def count(self, planned: int, bad: int, first: BadImage | None = None) -> None:
@@ -77,7 +86,7 @@ class UnreadableImages:
 
     def is_over(self) -> bool:
         """Whether it is more than is tolerated of a whole."""
-        limit = max(HANDFUL, self.fraction * self.read) if self.fraction else 0
+        limit = max(HANDFUL, 2 * self.together, self.fraction * self.read) if self.fraction else 0
         return self.unreadable > limit or 0 < self.read == self.unreadable
 
     def problem(self, first: str | None, what: str = "", kept: str = "") -> str:

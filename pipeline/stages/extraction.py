@@ -126,7 +126,7 @@ class Extraction:
 
     def _read_so_far(self, parts: list[int]) -> UnreadableImages:
         """What the finished ones of some parts have read, and what they could not."""
-        read = UnreadableImages(self.config.data, self.store)
+        read = UnreadableImages(self.config.data, self.store, self.config.extract.max_images or 1)
         for part in filter(self.parts.is_finished, parts):
             bad = self.parts.unreadable(part)
             read.count(self.parts.images([part]), len(bad), next(iter(bad), None))

@@ -200,7 +200,7 @@ def _training(context: Context, stage: Stage, network: Backbone, meta: Checkpoin
         collapse=config.train.collapse.only_said,
         seed=derived_seed(config.seed, "pretrain", "steps"),
         patience=context.patience,
-        missing=MissingInTraining(config.data, dataset.store),
+        missing=MissingInTraining(config.data, dataset.store, pretrain.K),
     )
 
 

@@ -119,7 +119,7 @@ def build_round_training(context: Context, stage: Stage) -> Training:
         total_steps=config.total_steps,
         seed=derived_seed(config.seed, "train"),
         patience=context.patience,
-        missing=MissingInTraining(config.data, dataset.store),
+        missing=MissingInTraining(config.data, dataset.store, config.plan.K),
         begin_with=before if context.round_index > 0 else None,
         collapse=config.train.collapse,
         staleness=_staleness(context) if distributed.rank() == 0 else None,

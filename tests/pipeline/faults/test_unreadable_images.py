@@ -5,6 +5,7 @@ Covers pipeline/faults/missing_in_training.py, too.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from conftest import QUICK, subspace
 from subspace.mining import InputError, Manifest, StoppedEarly
 from subspace.pipeline.configuration.config import DataConfig
 from subspace.pipeline.faults.missing_in_training import RECENT, MissingInTraining
-from subspace.pipeline.faults.unreadable_images import HANDFUL, UnreadableImages
+from subspace.pipeline.faults.unreadable_images import HANDFUL, UnreadableImages, tolerated
 from subspace.train.data.images import BadImage, ImageStore
 from subspace.train.step_record import StepImages
 
@@ -102,6 +103,25 @@ def test_a_training_that_learned_nothing_is_not_done(store: ImageStore) -> None:
     assert again.state() == missing.state() == {"read": 3, "unreadable": 0, "learned": 0}
     again.load({})
     again.refuse_nothing_learned(step, str)
+
+
+def test_a_resumed_training_still_knows_which_states_are_sound(store: ImageStore) -> None:
+    missing = MissingInTraining(DataConfig(), store)
+    for step in range(20):
+        missing.look(StepImages(step, 64, 63 if step == 7 else 64, bad(int(step == 7))))
+    again = MissingInTraining(DataConfig(), store)
+    again.load(json.loads(json.dumps(missing.state())))
+    assert again.sound_step(20) == missing.sound_step(20) == 7
+
+
+def test_identities_that_are_missing_whole_are_no_lost_disk() -> None:
+    """0.5 % of the identities, all K images of each: under the 1 %, whatever falls together."""
+    random, stopped = np.random.default_rng(0), 0
+    for _ in range(200):
+        bad = np.cumsum(8 * random.binomial(32, 0.005, size=1000))
+        limits = [tolerated(256 * (step + 1), 0.01, together=8) for step in range(1000)]
+        stopped += bool((bad > limits).any())
+    assert stopped == 0
 
 
 @contextmanager
