@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from .errors import InputError, StaleArtifactError
+from .errors import DamagedFileError, InputError, StaleArtifactError
 
 MOST_BYTES = 16 << 20
 """No document of a run comes near; what is larger is not read at all."""
@@ -49,22 +49,29 @@ def read_json(path: Path) -> Any:
         raise InputError(f"cannot read {path}: {_in_words(error)}") from error
 
 
-def read_document(path: Path, kind: type[Document], remedy: str) -> dict[str, Any]:
+def read_document(path: Path, kind: type[Document], remedy: str | None = None) -> dict[str, Any]:
     """Read a JSON file that this program wrote, checked in full.
 
     Args:
-        remedy: what to do where it is damaged: the end of the message.
+        remedy: what to do where it is damaged: the end of the message; None where the place of the file says it.
 
     Raises:
         InputError: there is none.
-        StaleArtifactError: damaged.
+        StaleArtifactError: damaged; without a remedy a DamagedFileError.
     """
     try:
         return checked(parse_json(read_bounded(path)), kind)
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
+        if remedy is None:
+            raise damaged_file(path, _in_words(error)) from error
         raise damaged(path, _in_words(error), remedy) from error
+
+
+def damaged_file(path: Path, why: str) -> DamagedFileError:
+    """The one line for a file whose place says what remakes it."""
+    return DamagedFileError(f"{path} is damaged: {why}", str(path))
 
 
 def damaged(path: Path | str, why: str, remedy: str) -> StaleArtifactError:

@@ -24,11 +24,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ..mining.artifacts import unwritable, whole_folder
-from ..mining.errors import InputError, StaleArtifactError
+from ..mining.errors import DamagedFileError, InputError
 from ..mining.fingerprints import sha256_of
-from ..mining.json_documents import damaged
+from ..mining.json_documents import damaged_file
 from . import distributed
-from .checkpoint_meta import CheckpointMeta, read_meta, remedy_of
+from .checkpoint_meta import CheckpointMeta, read_meta
 from .data.preprocess_config import PreprocessConfig
 from .networks.backbone import Backbone
 from .networks.building import build_backbone
@@ -90,7 +90,7 @@ def load_state(folder: Path, state: TrainingState | Backbone) -> CheckpointMeta:
 
     Raises:
         InputError: there is no checkpoint.
-        StaleArtifactError: a file of it is missing or damaged, or the shapes differ.
+        DamagedFileError: a file of it is missing or damaged, or the shapes differ.
     """
     meta = read_meta(folder)
     try:
@@ -125,20 +125,18 @@ def load_running(folder: Path, running: RunningMeans) -> None:
 
     Raises:
         InputError: it has none.
-        StaleArtifactError: the file is damaged, or has other identities.
+        DamagedFileError: the file is damaged, or has other identities.
     """
     found, own = load_running_means(folder).vector, running.vector
     if found.shape != own.shape:
         why = f"its means are {list(found.shape)}, not {list(own.shape)}"
-        raise damaged(running_means_file(folder), why, remedy_of(folder))
+        raise damaged_file(running_means_file(folder), why)
     own.copy_(found)
 
 
-def _unreadable(folder: Path, error: Exception) -> StaleArtifactError:
+def _unreadable(folder: Path, error: Exception) -> DamagedFileError:
     why = " ".join(str(error).split())[:300]
-    return StaleArtifactError(
-        f"cannot load checkpoint {folder}: {why}; {remedy_of(folder)}", change=f"{folder.name} is damaged"
-    )
+    return DamagedFileError(f"cannot load checkpoint {folder}: {why}", str(folder))
 
 
 def _save(tensors: dict[str, Tensor], path: Path, folder: Path) -> None:
@@ -189,7 +187,7 @@ def load_running_means(folder: Path) -> RunningMeans:
 
     Raises:
         InputError: it has none.
-        StaleArtifactError: the file is damaged.
+        DamagedFileError: the file is damaged.
     """
     path = running_means_file(folder)
     try:
@@ -198,7 +196,7 @@ def load_running_means(folder: Path) -> RunningMeans:
             raise ValueError(f"its means are {vector.dtype} {list(vector.shape)}")
         return RunningMeans(vector)
     except UNREADABLE as error:
-        raise damaged(path, " ".join(str(error).split())[:300], remedy_of(folder)) from error
+        raise damaged_file(path, " ".join(str(error).split())[:300]) from error
 
 
 def load_network(
@@ -218,7 +216,7 @@ def load_network(
     Raises:
         InputError: unknown spec, no such checkpoint, another embedding size than the checkpoint has, or a checkpoint that
             may not import.
-        StaleArtifactError: the checkpoint is damaged.
+        DamagedFileError: the checkpoint is damaged.
 
     Example:
         >>> import tempfile
@@ -250,9 +248,7 @@ def load_network(
     try:
         own = PreprocessConfig.model_validate(meta.input)
     except ValidationError as error:
-        raise damaged(
-            folder / "meta.json", f"its input describes no images: {meta.input}", remedy_of(folder)
-        ) from error
+        raise damaged_file(folder / "meta.json", f"its input describes no images: {meta.input}") from error
     over = (preprocess or PreprocessConfig()).given
     network = build_backbone(
         spec_in(folder, meta.spec), embedding_size=meta.embedding_size, preprocess=own.model_copy(update=over)

@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeInt
 
 from ..mining.errors import InputError
 from ..mining.fingerprints import CREATED_BY
-from ..mining.json_documents import Document, damaged, read_document
+from ..mining.json_documents import Document, damaged_file, read_document
 
 
 @dataclass(frozen=True)
@@ -93,25 +93,18 @@ class _Meta(Document):
     created_by: str = ""
 
 
-def remedy_of(folder: Path) -> str:
-    """What to do about a checkpoint that is damaged."""
-    if folder.parent.name == "resume":
-        return f"remove {folder}: the same command continues from the state before, or begins again"
-    return "make it again: `subspace train RUN --round N --force`, of a start `subspace pretrain RUN --force`"
-
-
 def read_meta(folder: Path) -> CheckpointMeta:
     """Read `meta.json` of a checkpoint.
 
     Raises:
         InputError: no checkpoint there.
-        StaleArtifactError: a meta.json that is damaged, or not ours.
+        DamagedFileError: a meta.json that is damaged, or not ours.
     """
     path = folder / "meta.json"
     if not path.is_file():
         raise InputError(f"{folder} is not a checkpoint (it has no meta.json)")
-    values = read_document(path, _Meta, remedy_of(folder))
+    values = read_document(path, _Meta)
     try:
         return CheckpointMeta(**values)
     except TypeError as error:
-        raise damaged(path, f"it was not written by this program: {error}", remedy_of(folder)) from error
+        raise damaged_file(path, f"it was not written by this program: {error}") from error

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...mining.errors import DamagedFileError, StaleArtifactError
+from ...mining.local_paths import in_shell
 from .. import stage_folder as files
 from ..run_directory import RunDirectory
 
@@ -49,6 +50,9 @@ def remaking(path: Path, stages: Sequence[StageRow]) -> str | None:
         command = maker.command_in(RunDirectory(Path(*path.parts[:-below])), index)  # the run as it was named
         if name == files.IDENTITY_PARTS and path.exists():
             return f"remove it, then continue with `{command}`"
+        if name == files.RESUME:
+            state = folder / files.RESUME / path.absolute().relative_to(folder).parts[1]
+            return f"remove {in_shell(state)}: `{command}` continues from the state before, or begins again"
         return f"remake it: `{command} --force`"
     return None
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ...mining.artifacts import remove
-from ...mining.json_documents import damaged
+from ...mining.json_documents import damaged_file
 from ...train import distributed
 from ...train.checkpoint import load_running, load_state, save_checkpoint
-from ...train.checkpoint_meta import CheckpointMeta, read_meta, remedy_of
+from ...train.checkpoint_meta import CheckpointMeta, read_meta
 from ...train.collapse import CollapseGuard
 from ...train.monitoring.metrics_file import mean_over_steps, read_metrics
 from ...train.training_config import LoaderConfig
@@ -86,9 +86,7 @@ class SavedStates:
         if newest is not None:
             meta = self.load(Path(newest))
             if Path(newest) != self.checkpoint and meta.step != self._step(Path(newest)):
-                raise damaged(
-                    Path(newest) / "meta.json", f"it says step {meta.step:,}", remedy_of(Path(newest))
-                )
+                raise damaged_file(Path(newest) / "meta.json", f"it says step {meta.step:,}")
             self.guard.load(meta.collapse)
             if self.missing is not None:
                 self.missing.load(meta.images)

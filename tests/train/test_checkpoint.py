@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from subspace.mining.errors import InputError, StaleArtifactError
+from subspace.mining.errors import DamagedFileError, InputError
 from subspace.train import checkpoint
 from subspace.train.checkpoint import load_network, load_state, save_checkpoint
 from subspace.train.checkpoint_meta import CheckpointMeta, read_meta
@@ -258,7 +258,7 @@ def test_missing_and_damaged_files_are_told_in_one_line(tmp_path: Path, file: st
             (tmp_path / "c" / file).write_bytes(damaged)
         network, loss = small(), SoftmaxLoss(3, 8)
         optimizer = build_optimizer([network, loss], OptimizerConfig())
-        with pytest.raises(StaleArtifactError, match="cannot load checkpoint") as error:
+        with pytest.raises(DamagedFileError, match="cannot load checkpoint") as error:
             load_state(tmp_path / "c", TrainingState(network, loss, optimizer))
         assert "\n" not in str(error.value)
         assert str(tmp_path / "c") in str(error.value)
@@ -273,7 +273,7 @@ def test_another_shape_is_told_in_one_line(tmp_path: Path) -> None:
     ):
         optimizer = build_optimizer([network, *([loss] if loss else [])], OptimizerConfig())
         state = TrainingState(network, loss or BatchOHNMLoss(), optimizer)
-        with pytest.raises(StaleArtifactError, match="cannot load checkpoint") as error:
+        with pytest.raises(DamagedFileError, match="cannot load checkpoint") as error:
             load_state(tmp_path / "c", state)
         assert "\n" not in str(error.value)
 
@@ -287,7 +287,7 @@ def test_damaged_meta_is_told_in_one_line(tmp_path: Path) -> None:
     for damaged in ("", whole[: len(whole) // 2], "[1, 2]", "3", foreign, unknown):
         meta.write_text(damaged, encoding="utf-8")
         for read in (lambda: read_meta(tmp_path / "c"), lambda: load_network(f"checkpoint:{tmp_path}/c")):
-            with pytest.raises(StaleArtifactError) as error:
+            with pytest.raises(DamagedFileError) as error:
                 read()
             assert "\n" not in str(error.value)
             assert str(tmp_path / "c") in str(error.value)
@@ -306,7 +306,7 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
             return (marker.touch, ())
 
     torch.save({"x": Payload()}, tmp_path / "c" / "model.safetensors")
-    with pytest.raises(StaleArtifactError):
+    with pytest.raises(DamagedFileError):
         load_network(f"checkpoint:{tmp_path}/c")
     assert not marker.exists()
 
@@ -351,7 +351,7 @@ def test_a_flipped_bit_is_seen_when_the_checkpoint_is_opened(tmp_path: Path) -> 
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    with pytest.raises(StaleArtifactError, match=r"model\.safetensors is not as it was written"):
+    with pytest.raises(DamagedFileError, match=r"model\.safetensors is not as it was written"):
         load_network(f"checkpoint:{tmp_path}/c")
 
 
@@ -364,7 +364,7 @@ def test_a_meta_is_checked_in_full(tmp_path: Path, change: dict[str, Any]) -> No
     save_checkpoint(tmp_path / "c", small(), META)
     path = tmp_path / "c" / "meta.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    with pytest.raises(StaleArtifactError, match=r"meta\.json is damaged"):
+    with pytest.raises(DamagedFileError, match=r"meta\.json is damaged"):
         read_meta(tmp_path / "c")
 
 
@@ -380,5 +380,5 @@ def test_weights_of_another_type_or_not_finite_are_refused(tmp_path: Path) -> No
     ):
         save_file({**whole, name: other}, path)
         _without_checksums(tmp_path / "c")
-        with pytest.raises(StaleArtifactError, match=why):
+        with pytest.raises(DamagedFileError, match=why):
             load_network(f"checkpoint:{tmp_path}/c")

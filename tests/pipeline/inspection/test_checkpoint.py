@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from subspace.mining import StaleArtifactError
+from subspace.mining.errors import DamagedFileError
 from subspace.pipeline.inspection.checkpoint import summarize_checkpoint, summarize_meta
 
 
@@ -51,5 +51,5 @@ def test_a_meta_that_is_not_ours_is_refused(
 ) -> None:
     meta = json.loads((finished_run / "start" / "checkpoint" / "meta.json").read_text())
     (tmp_path / "meta.json").write_text(json.dumps(meta | change))
-    with pytest.raises(StaleArtifactError, match=r"meta\.json is damaged"):
+    with pytest.raises(DamagedFileError, match=r"meta\.json is damaged"):
         summarize_meta(tmp_path / "meta.json")

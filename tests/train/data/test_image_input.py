@@ -10,7 +10,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from subspace.mining.errors import InputError, StaleArtifactError
+from subspace.mining.errors import DamagedFileError, InputError
 from subspace.train.checkpoint import load_network, save_checkpoint
 from subspace.train.checkpoint_meta import CheckpointMeta, read_meta
 from subspace.train.data.image_input import ImageInput
@@ -119,7 +119,7 @@ def test_checkpoints_from_before_say_nothing_and_mean_the_networks_own(tmp_path:
     path.write_text(json.dumps({key: value for key, value in meta.items() if key != "input"}))
     assert load_network(f"checkpoint:{tmp_path}/c").input == ImageInput(32)
     path.write_text(json.dumps({**meta, "input": {"size": "large"}}))
-    with pytest.raises(StaleArtifactError, match=r"meta\.json"):
+    with pytest.raises(DamagedFileError, match=r"meta\.json"):
         load_network(f"checkpoint:{tmp_path}/c")
 
 
