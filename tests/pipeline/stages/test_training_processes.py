@@ -156,15 +156,18 @@ def test_a_killed_parent_stops_its_children(planned: Path, tmp_path: Path) -> No
 def test_a_scheduler_may_signal_all_processes_before_the_parent_passes_it_on(
     planned: Path, tmp_path: Path, moment: str
 ) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(planned, run)
-    process = start("train", run, "--processes", "2")
-    wait(lambda: len(children(process.pid)) == 2)
-    if moment == "in training":
-        wait(lambda: saved(run))
-    for pid in (*children(process.pid), process.pid):
-        os.kill(pid, signal.SIGTERM)
-    errors = errors_of(process)
+    for attempt in range(3):
+        run = tmp_path / f"run-{attempt}"
+        shutil.copytree(planned, run)
+        process = start("train", run, "--processes", "2")
+        wait(lambda pid=process.pid: len(children(pid)) == 2)
+        if moment == "in training":
+            wait(lambda run=run: saved(run))
+        for pid in (*children(process.pid), process.pid):
+            os.kill(pid, signal.SIGTERM)
+        errors = errors_of(process)
+        if not (run / "round-000" / "checkpoint").exists():
+            break  # otherwise a busy machine has come to the signals when all steps were done
     assert process.returncode == 4, errors
     assert errors.splitlines()[-1].startswith("subspace: stopped by SIGTERM")
     if moment == "in training":
