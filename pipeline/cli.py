@@ -89,6 +89,8 @@ def main() -> None:
         _fail(str(error), error.exit_code)
     except SystemExit as error:  # of processes that were started, or of one whose error process 0 says
         _leave(error.code if isinstance(error.code, int) else 1)
+    except KeyboardInterrupt:  # before a command looks for signals itself
+        _leave(130)
     except typer.TyperException as error:
         _fail(error.format_message(), 2)
     except ModuleNotFoundError as error:

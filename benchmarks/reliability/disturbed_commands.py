@@ -67,6 +67,8 @@ class Ended:
         """The end in few words, the same for equal ends."""
         if self.code is None:
             return "hung"
+        if self.code == 130 and not self.errors:
+            return "exit 130"
         if self.code < 0:
             return f"ended by {signal.Signals(-self.code).name}"
         if "Traceback" in self.errors:
@@ -78,7 +80,8 @@ class Ended:
     def is_clean(self) -> bool:
         """Whether it ended as a command may: done or killed, or refused in one line."""
         wanted = ("exit 0", "exit 2", "exit 3", "exit 4")
-        return self.words in wanted or bool(self.code and self.code < 0 and not self.errors)
+        by_signal = bool(self.code and (self.code < 0 or self.code == 130))  # 130: what a shell calls SIGINT
+        return self.words in wanted or (by_signal and not self.errors)
 
 
 class Running:
@@ -151,7 +154,7 @@ def run_command(arguments: Sequence[object], counted: Path, accident: Accident =
 
 def start_anew(arguments: Sequence[object], before: Sequence[str] = ()) -> subprocess.Popen[str]:
     """Begin `subspace ARGUMENTS` as a user does, imports and all, behind the words of another command."""
-    command = [*before, sys.executable, "-m", "subspace.pipeline.cli", *map(str, arguments)]
+    command = [*before, sys.executable, "-m", "subspace.pipeline", *map(str, arguments)]
     return subprocess.Popen(
         command,
         stdout=subprocess.DEVNULL,

@@ -12,8 +12,8 @@ from disturbed_commands import Accident, end_of, start_anew
 from tiny_run import TinyRun
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
-MOMENTS = (0.05, 0.2, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
-"""Seconds after the start, on an idle machine from the first import to the first round."""
+MOMENTS = (0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+"""Seconds after the start: from our first import, with Python's own behind it, to the first round on an idle machine."""
 
 
 def stop_signals(tiny: TinyRun, short: bool) -> list[Accidents]:
