@@ -49,7 +49,7 @@ def examine(
     """
     gallery, probe, distractor, unpaired = held.choose(manifest)
     wanted = np.unique(np.concatenate((gallery, probe, distractor)))
-    rows = _embeddings_of(wanted, network, config, manifest, options, flip=held.settings.flip)
+    rows = embeddings_of(wanted, network, config, manifest, options, flip=held.settings.flip)
     gallery, probe, distractor = _readable(rows, gallery, probe, distractor, manifest.identity_id)
 
     identity_id, settings = manifest.identity_id, held.settings
@@ -62,20 +62,27 @@ def examine(
     return evaluation.to_json() | counts
 
 
-class _Rows:
-    """Embeddings by image id."""
+class EmbeddedRows:
+    """Embeddings by image id.
+
+    >>> rows = EmbeddedRows(np.array([3, 7]), np.eye(2))
+    >>> rows.of(np.array([7, 3])).tolist(), rows.has(np.array([5, 7])).tolist()
+    ([[0.0, 1.0], [1.0, 0.0]], [False, True])
+    """
 
     def __init__(self, image_id: np.ndarray, embeddings: np.ndarray) -> None:
         self.image_id, self.embeddings = image_id, embeddings
 
     def of(self, image_id: np.ndarray) -> np.ndarray:
+        """Embeddings of these images, float32[n, D]; each is there."""
         return self.embeddings[np.searchsorted(self.image_id, image_id)]
 
     def has(self, image_id: np.ndarray) -> np.ndarray:
+        """bool[n]: whether each of these images could be read."""
         return np.isin(image_id, self.image_id)
 
 
-def _embeddings_of(
+def embeddings_of(
     image_id: np.ndarray,
     network: Backbone,
     config: RunConfig,
@@ -83,7 +90,13 @@ def _embeddings_of(
     options: Options,
     *,
     flip: bool,
-) -> _Rows:
+) -> EmbeddedRows:
+    """Embed these images of a manifest, int64[n] ascending; those that cannot be read are left out, and said.
+
+    Raises:
+        InputError: an image cannot be read, and the settings say fail.
+        StoppedEarly: more cannot be read than `data.max_bad_fraction` allows.
+    """
     chunks = ImageChunks(image_id, config.extract.batch_size)
     store = ImageStore(manifest, config.data.decoder)
     dataset = DecodedBatches(store, chunks, network.input)
@@ -91,22 +104,24 @@ def _embeddings_of(
     workers = worker_count(config.extract.num_workers, device)
     patience = patience_of(config, options)
     batches = load_batches(dataset, range(len(chunks)), workers, pin=device.type == "cuda", patience=patience)
-    ids, rows, read = [], [], UnreadableImages(config.data, store)
+    ids, rows = np.empty_like(image_id), np.empty((len(image_id), network.embedding_size), np.float32)
+    held, read = 0, UnreadableImages(config.data, store)
     with options.console.progress("eval", len(image_id), "images") as progress:
         for embedded in embed(network, batches, device, config.extract.precision, flip=flip):
             read.add(len(embedded.batch.image_id) + len(embedded.batch.bad), embedded.batch.bad)
-            ids.append(embedded.batch.image_id)
-            rows.append(embedded.embeddings)
+            here = slice(held, held + len(embedded.batch.image_id))
+            ids[here], rows[here] = embedded.batch.image_id, embedded.embeddings
+            held = here.stop
             progress.update(len(embedded.batch.image_id) + len(embedded.batch.bad))
     read.end()
     if read.unreadable:
         bad = counted(read.unreadable, "unreadable image")
         options.console.say(f"eval: {bad} of {read.read:,} left out; the first: {read.first}")
-    return _Rows(np.concatenate(ids), np.concatenate(rows))
+    return EmbeddedRows(ids[:held], rows[:held])
 
 
 def _readable(
-    rows: _Rows, gallery: np.ndarray, probe: np.ndarray, distractor: np.ndarray, identity_id: np.ndarray
+    rows: EmbeddedRows, gallery: np.ndarray, probe: np.ndarray, distractor: np.ndarray, identity_id: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     gallery = gallery[rows.has(gallery)]
     probe = probe[rows.has(probe) & np.isin(identity_id[probe], identity_id[gallery])]
