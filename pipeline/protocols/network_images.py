@@ -55,16 +55,8 @@ class NetworkImages(EvaluatedImages):
         return self._embedded(manifest, np.arange(len(names)))
 
     def _embedded(self, manifest: Manifest, image_id: np.ndarray) -> Embedded:
-        wanted, place = np.unique(image_id, return_inverse=True)
-        found = embeddings_of(
-            wanted, self.network, self.config, manifest, self.options, flip=self.config.eval.flip
-        )
-        readable = found.has(wanted)
-        rows = np.zeros((len(wanted), self.dimensions), np.float32)
-        rows[readable] = found.embeddings
-        if len(wanted) == len(image_id) and np.array_equal(wanted, image_id):
-            return Embedded(rows, readable)
-        return Embedded(rows[place], readable[place])
+        flip = self.config.eval.flip
+        return Embedded(*embeddings_of(image_id, self.network, self.config, manifest, self.options, flip=flip))
 
     def announce(self, images: np.ndarray | Manifest) -> tuple[str, float]:
         """By embedding a few of them."""

@@ -59,7 +59,7 @@ class Outcome:
         rows = [head]
         for name, found in self.metrics.items():
             threshold = found.get("threshold")
-            at = "" if threshold is None else f"similarity >= {threshold:.4f}"
+            at = "" if threshold is None else f"similarity > {threshold:.4f}"
             rows.append(
                 [name, _number(found["value"]), _interval(found), *([at] if thresholds else [])]
             )

@@ -43,7 +43,17 @@ class Protocol:
 METRICS_FILE = "metrics.json"
 SETS = frozenset({"query", "gallery"})
 
-PROTOCOLS: dict[str, Protocol] = {}
+PROTOCOLS: dict[str, Protocol] = {
+    "identification": Protocol(
+        "identification",
+        "identify",
+        "whom a probe shows, among the identities of a gallery",
+        frozenset(),
+        ("Rank-1", "Rank-5", "Rank-10", "coverage@P=0.95", "coverage@P=0.99"),
+        ("Rank-", "coverage@P="),
+        (METRICS_FILE, "curve.parquet", "cmc.png", "coverage.png"),
+    ),
+}
 
 
 def choose_protocols(names: Sequence[str], request: ProtocolRequest) -> dict[str, Protocol]:

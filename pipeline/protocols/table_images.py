@@ -43,7 +43,7 @@ class TableImages(EvaluatedImages):
     @cached_property
     def manifest(self) -> Manifest:
         """The rows with an identity, sorted by it."""
-        number, _ = self.table.identity_id()
+        number = self._identity_numbers()
         known = np.flatnonzero(number >= 0)
         if len(known) == 0:
             raise InputError(
@@ -55,7 +55,7 @@ class TableImages(EvaluatedImages):
             self.options.console.say(f"{left} without an identity left out")
         self._row = known[np.argsort(number[known], kind="stable")]
         rows = pa.array(self._row)
-        identity_id = number[self._row].astype(np.int32)
+        identity_id = number[self._row]
         split = self.table.column("split")
         one = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(rows), np.int32)), pa.array([ONLY_SPLIT]))
         columns = {
@@ -71,6 +71,16 @@ class TableImages(EvaluatedImages):
             if (column := self.table.column(name)) is not None:
                 columns[name] = _of(column, rows, _text if name == "group" else None)
         return Manifest(self.path, pa.table(columns), fingerprint="")
+
+    def _identity_numbers(self) -> np.ndarray:
+        """int32[rows], by the order of the names, -1 where there is none."""
+        column = self.table.column("identity")
+        if column is None:
+            return np.full(self.table.rows, -1, np.int32)
+        encoded = column.cast(pa.string()).combine_chunks().dictionary_encode()
+        rank = pc.rank(encoded.dictionary).to_numpy().astype(np.int32) - 1
+        number = encoded.indices.fill_null(-1).to_numpy()
+        return np.where(number < 0, np.int32(-1), rank[number])
 
     def embeddings(self, image_id: np.ndarray) -> Embedded:
         """The rows of these images, by one pass over the file."""

@@ -48,38 +48,23 @@ def examine(
         StoppedEarly: more cannot be read than `data.max_bad_fraction` allows.
     """
     gallery, probe, distractor, unpaired = held.choose(manifest)
-    wanted = np.unique(np.concatenate((gallery, probe, distractor)))
-    rows = embeddings_of(wanted, network, config, manifest, options, flip=held.settings.flip)
-    gallery, probe, distractor = _readable(rows, gallery, probe, distractor, manifest.identity_id)
-
-    identity_id, settings = manifest.identity_id, held.settings
+    asked = np.concatenate((gallery, probe, distractor))
+    rows, readable = embeddings_of(asked, network, config, manifest, options, flip=held.settings.flip)
+    owner = manifest.identity_id[asked]
+    seen = np.split(readable, np.cumsum([len(gallery), len(probe)]))
+    if not readable.all():
+        seen[1] &= np.isin(manifest.identity_id[probe], manifest.identity_id[gallery][seen[0]])
+    sides = zip(*(np.split(whole, np.cumsum([len(gallery), len(probe)])) for whole in (rows, owner)), seen, strict=True)
+    (gallery_rows, gallery_id), (probe_rows, probe_id), (others, _) = (
+        (side, ids) if kept.all() else (side[kept], ids[kept]) for side, ids, kept in sides
+    )
+    settings = held.settings
     evaluation = compute_metrics(
-        settings.metric_names, rows.of(gallery), identity_id[gallery], rows.of(probe), identity_id[probe],
-        distractors=rows.of(distractor), bootstrap=settings.bootstrap,
-        seed=derived_seed(config.seed, "eval bootstrap"),
+        settings.metric_names, gallery_rows, gallery_id, probe_rows, probe_id,
+        distractors=others, bootstrap=settings.bootstrap, seed=derived_seed(config.seed, "eval bootstrap"),
     )  # fmt: skip
-    counts = {"unpaired_identities": unpaired, "unreadable_images": len(wanted) - len(rows.image_id)}
+    counts = {"unpaired_identities": unpaired, "unreadable_images": len(np.unique(asked[~readable]))}
     return evaluation.to_json() | counts
-
-
-class EmbeddedRows:
-    """Embeddings by image id.
-
-    >>> rows = EmbeddedRows(np.array([3, 7]), np.eye(2))
-    >>> rows.of(np.array([7, 3])).tolist(), rows.has(np.array([5, 7])).tolist()
-    ([[0.0, 1.0], [1.0, 0.0]], [False, True])
-    """
-
-    def __init__(self, image_id: np.ndarray, embeddings: np.ndarray) -> None:
-        self.image_id, self.embeddings = image_id, embeddings
-
-    def of(self, image_id: np.ndarray) -> np.ndarray:
-        """Embeddings of these images, float32[n, D]; each is there."""
-        return self.embeddings[np.searchsorted(self.image_id, image_id)]
-
-    def has(self, image_id: np.ndarray) -> np.ndarray:
-        """bool[n]: whether each of these images could be read."""
-        return np.isin(image_id, self.image_id)
 
 
 def embeddings_of(
@@ -90,39 +75,38 @@ def embeddings_of(
     options: Options,
     *,
     flip: bool,
-) -> EmbeddedRows:
-    """Embed these images of a manifest, int64[n] ascending; those that cannot be read are left out, and said.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Embed images of a manifest, int64[n] in any order; those that cannot be read are said.
+
+    Returns:
+        float32[n, D], unit length, zeros where an image could not be read; and bool[n], whether it could.
 
     Raises:
         InputError: an image cannot be read, and the settings say fail.
         StoppedEarly: more cannot be read than `data.max_bad_fraction` allows.
     """
-    chunks = ImageChunks(image_id, config.extract.batch_size)
+    wanted, place, back = np.unique(image_id, return_index=True, return_inverse=True)
+    rows = np.zeros((len(image_id), network.embedding_size), np.float32)
+    readable = np.zeros(len(image_id), bool)
+    chunks = ImageChunks(wanted, config.extract.batch_size)
     store = ImageStore(manifest, config.data.decoder)
     dataset = DecodedBatches(store, chunks, network.input)
     device = pick_device(options.device)
     workers = worker_count(config.extract.num_workers, device)
     patience = patience_of(config, options)
     batches = load_batches(dataset, range(len(chunks)), workers, pin=device.type == "cuda", patience=patience)
-    ids, rows = np.empty_like(image_id), np.empty((len(image_id), network.embedding_size), np.float32)
-    held, read = 0, UnreadableImages(config.data, store)
-    with options.console.progress("eval", len(image_id), "images") as progress:
+    read = UnreadableImages(config.data, store)
+    with options.console.progress("eval", len(wanted), "images") as progress:
         for embedded in embed(network, batches, device, config.extract.precision, flip=flip):
-            read.add(len(embedded.batch.image_id) + len(embedded.batch.bad), embedded.batch.bad)
-            here = slice(held, held + len(embedded.batch.image_id))
-            ids[here], rows[here] = embedded.batch.image_id, embedded.embeddings
-            held = here.stop
-            progress.update(len(embedded.batch.image_id) + len(embedded.batch.bad))
+            done = embedded.batch.image_id
+            read.add(len(done) + len(embedded.batch.bad), embedded.batch.bad)
+            here = place[np.searchsorted(wanted, done)]
+            rows[here], readable[here] = embedded.embeddings, True
+            progress.update(len(done) + len(embedded.batch.bad))
     read.end()
     if read.unreadable:
         bad = counted(read.unreadable, "unreadable image")
         options.console.say(f"eval: {bad} of {read.read:,} left out; the first: {read.first}")
-    return EmbeddedRows(ids[:held], rows[:held])
-
-
-def _readable(
-    rows: EmbeddedRows, gallery: np.ndarray, probe: np.ndarray, distractor: np.ndarray, identity_id: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    gallery = gallery[rows.has(gallery)]
-    probe = probe[rows.has(probe) & np.isin(identity_id[probe], identity_id[gallery])]
-    return gallery, probe, distractor[rows.has(distractor)]
+    again = np.flatnonzero(place[back] != np.arange(len(image_id)))
+    rows[again], readable[again] = rows[place[back[again]]], readable[place[back[again]]]
+    return rows, readable
