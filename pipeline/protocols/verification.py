@@ -96,7 +96,7 @@ def roc_plot(roc: Roc, metrics: dict[str, dict]) -> Curve:
     """The curve from one impostor pair upwards, and the metrics on it."""
     curve = roc.curve()
     marks = {
-        name: (metric["far"], metric["value"])
+        f"{metric['value']:.3f}": (metric["far"], metric["value"])
         for name, metric in metrics.items()
         if name.startswith("TAR@") and metric["value"] is not None
     }
