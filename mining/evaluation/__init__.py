@@ -62,6 +62,6 @@ _NAMES = {
         "tar_at_far",
         "verify_all_pairs",
         "verify_pairs",
-    ],  # fmt: skip
+    ],
 }
 __getattr__, __dir__, __all__ = import_on_first_use(__name__, _NAMES)
