@@ -8,7 +8,7 @@ Images of one identity succeed and fail together, so 95 % intervals resample ide
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import numpy as np
@@ -19,8 +19,8 @@ from ..randomness import derived_seed
 from .identification import probe_ranks
 from .intervals import Metric, identity_draws, percentile_interval
 from .mated_probes import BLOCK, TIE, MatedProbes, unit_rows
+from .roc import accepted_impostors
 from .similarity_counts import tile_shape
-from .verification import accepted_impostors
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,25 @@ def open_set_rates(
         metric = percentile_interval(name, rate, np.array([values[place] for values in replicates]))
         metrics.append(DirAtFar(name, metric.value, metric.low, metric.high, far, threshold))
     return tuple(metrics)
+
+
+def rates_among_distractors(
+    mated: MatedProbes,
+    fars: Sequence[float] = (1e-2,),
+    *,
+    bootstrap: int = 200,
+    seed: int = 0,
+    block: int | None = None,
+) -> tuple[DirAtFar, ...]:
+    """DIR@FAR at rank 1 of `open_set_rates`, with the distractors as the probes without a mate.
+
+    >>> rows = np.eye(4)
+    >>> mated = MatedProbes.match(rows[:3], range(3), rows[:2], range(2), distractors=rows[3:].repeat(10, 0))
+    >>> rates_among_distractors(mated, [0.1])[0].value
+    1.0
+    """
+    gallery_alone = replace(mated, distractor=mated.distractor[:0])
+    return open_set_rates(gallery_alone, mated.distractor, fars, bootstrap=bootstrap, seed=seed, block=block)
 
 
 def _owners(strangers: np.ndarray, identity: ArrayLike | None) -> np.ndarray:
