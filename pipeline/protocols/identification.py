@@ -13,7 +13,7 @@ from ...mining.evaluation.identification import rank_k_rates
 from ...mining.evaluation.intervals import Metric
 from ...mining.evaluation.mated_probes import MatedProbes
 from ...mining.evaluation.memory import examination_bytes
-from ...mining.evaluation.open_set import open_set_rates
+from ...mining.evaluation.open_set import rates_among_distractors
 from ...mining.evaluation.registry import parse_metric
 from ...mining.randomness import derived_seed
 from ..console import counted
@@ -109,10 +109,7 @@ def _coverage(mated: MatedProbes, asked: list[Any], given: Given, device: str) -
 
 
 def _open_set(mated: MatedProbes, asked: list[Any], given: Given, device: str) -> Any:
-    alone = MatedProbes(
-        mated.gallery, mated.probe, mated.distractor[:0], mated.mate, mated.probed_row, mated.owner
-    )
-    metrics = open_set_rates(alone, mated.distractor, [*FARS, *asked], device=device, **given)
+    metrics = rates_among_distractors(mated, [*FARS, *asked], **given)
     known = [(far, metric.value) for far, metric in zip(FARS, metrics, strict=False) if metric.value is not None]
     if not known:
         return metrics, FARS, {}
