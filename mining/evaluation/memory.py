@@ -20,16 +20,14 @@ def verification_bytes(pairs: int) -> int:
     return min(VERIFICATION_BYTES, PER_PAIR * pairs) + TILE_BYTES
 
 
-def examination_bytes(
-    names: Sequence[str], gallery: int, probes: int, distractors: int, dimensions: int
-) -> int:
-    """Bytes that the embeddings take with the metrics of these names.
+def metric_bytes(names: Sequence[str], gallery: int, probes: int, distractors: int, dimensions: int) -> int:
+    """Bytes that the metrics of these names take beside the embeddings.
 
-    >>> examination_bytes(["Rank-1"], 1_000_000, 10_000, 0, 64) // 10**6
-    402
+    >>> metric_bytes(["Rank-1"], 1_000_000, 10_000, 0, 64) // 10**6
+    175
     """
     images = gallery + probes + distractors
-    held = images * (4 * dimensions + 20) + 100 * (gallery + probes) + 4 * dimensions * probes
+    held = 20 * images + 100 * (gallery + probes) + 4 * dimensions * probes  # checks, owners, probes in order
     if any(name.startswith(("TAR@FAR=", "EER")) for name in names):
         return held + verification_bytes(probes * gallery)
     return held + TILE_BYTES

@@ -12,7 +12,7 @@ from ...mining.evaluation.coverage import coverage_at_precision
 from ...mining.evaluation.identification import rank_k_rates
 from ...mining.evaluation.intervals import Metric
 from ...mining.evaluation.mated_probes import MatedProbes
-from ...mining.evaluation.memory import examination_bytes
+from ...mining.evaluation.memory import metric_bytes
 from ...mining.evaluation.open_set import rates_among_distractors
 from ...mining.evaluation.registry import parse_metric
 from ...mining.randomness import derived_seed
@@ -51,7 +51,7 @@ def identify(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
         "coverage@P=": probes * gallery,
     }
     seconds += pair_seconds(sum(pairs[family] for family in families), images.dimensions, per_pair=1e-9)
-    memory += examination_bytes(names, gallery, probes, others, images.dimensions)
+    memory += metric_bytes(names, gallery, probes, others, images.dimensions)
 
     def work() -> Outcome:
         mated = sides.embedded(images)
@@ -97,7 +97,9 @@ Given = Mapping[str, int]
 def _ranks(mated: MatedProbes, asked: list[Any], given: Given, device: str) -> Any:
     metrics = rank_k_rates(mated, [*RANKS, *asked], device=device, **given)
     values = [metric.value for metric in metrics[: len(RANKS)]]
-    plot = Curve("CMC", "rank k", "share of probes found among the k best", {"Rank-k": (RANKS, values)}, log_x=True)
+    plot = Curve(
+        "CMC", "rank k", "share of probes found among the k best", {"Rank-k": (RANKS, values)}, log_x=True
+    )
     return metrics, RANKS, {"cmc.png": plot}
 
 
@@ -110,11 +112,19 @@ def _coverage(mated: MatedProbes, asked: list[Any], given: Given, device: str) -
 
 def _open_set(mated: MatedProbes, asked: list[Any], given: Given, device: str) -> Any:
     metrics = rates_among_distractors(mated, [*FARS, *asked], **given)
-    known = [(far, metric.value) for far, metric in zip(FARS, metrics, strict=False) if metric.value is not None]
+    known = [
+        (far, metric.value) for far, metric in zip(FARS, metrics, strict=False) if metric.value is not None
+    ]
     if not known:
         return metrics, FARS, {}
     x, y = np.array(known).T
-    plot = Curve("Open set", "strangers that are named (FAR)", "DIR: probes that are named rightly", {"DIR": (x, y)}, log_x=True)
+    plot = Curve(
+        "Open set",
+        "strangers that are named (FAR)",
+        "DIR: probes that are named rightly",
+        {"DIR": (x, y)},
+        log_x=True,
+    )
     return metrics, FARS, {"dir.png": plot}
 
 

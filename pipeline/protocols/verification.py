@@ -43,7 +43,11 @@ def verify_images(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
             "genuine_pairs": len(mated.probe),
             "impostor_pairs": mated.impostor_pairs,
         }
-        left = f"; {counted(sides.unpaired, 'identity', 'identities')} without a pair left out" if sides.unpaired else ""
+        left = (
+            f"; {counted(sides.unpaired, 'identity', 'identities')} without a pair left out"
+            if sides.unpaired
+            else ""
+        )
         rests_on = f"{basis(counts)}{left}{rule_of_groups(images)}"
         return verification_outcome(found, names, {**counts, **sides.counts}, rests_on, request.threshold)
 

@@ -69,11 +69,15 @@ def test_verification_is_that_of_scikit_learn(faces: Path, tmp_path: Path) -> No
 
     genuine, impostor = pairs_of_one_gallery_image(faces)
     far, tar, _ = roc_curve(
-        np.repeat([1, 0], (len(genuine), len(impostor))), np.concatenate((genuine, impostor)), drop_intermediate=False
+        np.repeat([1, 0], (len(genuine), len(impostor))),
+        np.concatenate((genuine, impostor)),
+        drop_intermediate=False,
     )
     for rate in (1e-2, 1e-1):
         best = tar[far <= rate].max()
-        assert found["metrics"][f"TAR@FAR={rate:.0e}".replace("e-0", "e-")]["value"] == pytest.approx(best, abs=1e-12)
+        assert found["metrics"][f"TAR@FAR={rate:.0e}".replace("e-0", "e-")]["value"] == pytest.approx(
+            best, abs=1e-12
+        )
     at = found["at_threshold"]
     assert at["far"] == pytest.approx((impostor > 0.5).mean(), abs=1e-12)
     assert at["tar"] == pytest.approx((genuine > 0.5).mean(), abs=1e-12)
@@ -91,7 +95,9 @@ def pairs_of_one_gallery_image(path: Path) -> tuple[np.ndarray, np.ndarray]:
     from subspace.pipeline.protocols.sides import held_out
     from subspace.pipeline.protocols.table_images import TableImages
 
-    images = TableImages(EmbeddingTable.open(path), RunConfig(manifest=str(path)), Options(Console(quiet=True)))
+    images = TableImages(
+        EmbeddingTable.open(path), RunConfig(manifest=str(path)), Options(Console(quiet=True))
+    )
     gallery, probe, _ = held_out(images).choose_images(images.manifest)
     name = images.manifest.table["uri"].to_pylist()
     table = pq.read_table(path)
@@ -104,7 +110,9 @@ def pairs_of_one_gallery_image(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.array(genuine), np.array(impostor)
 
 
-def test_retrieval_takes_query_and_gallery_from_the_file_and_obeys_groups(faces: Path, tmp_path: Path) -> None:
+def test_retrieval_takes_query_and_gallery_from_the_file_and_obeys_groups(
+    faces: Path, tmp_path: Path
+) -> None:
     from sklearn.metrics import average_precision_score
 
     out = tmp_path / "out"
@@ -138,7 +146,16 @@ def test_identification_counts_what_a_slow_loop_counts(faces: Path, tmp_path: Pa
 
 
 def test_several_protocols_are_written_side_by_side_and_not_twice(faces: Path, tmp_path: Path) -> None:
-    words = ["eval", faces, "--protocol", "verification", "--protocol", "retrieval", "--out", tmp_path / "out"]
+    words = [
+        "eval",
+        faces,
+        "--protocol",
+        "verification",
+        "--protocol",
+        "retrieval",
+        "--out",
+        tmp_path / "out",
+    ]
     dry = subspace(*words, "--dry-run")
     assert dry.returncode == 0, dry.stderr
     assert "dry run: nothing was done" in dry.stdout
@@ -176,7 +193,9 @@ def test_a_file_without_names_says_what_it_lacks(tmp_path: Path) -> None:
     assert "says of no row whom it shows (column identity, string)" in done.stderr
 
 
-def test_without_a_protocol_a_file_is_refused_and_options_of_protocols_are(faces: Path, finished_run: Path) -> None:
+def test_without_a_protocol_a_file_is_refused_and_options_of_protocols_are(
+    faces: Path, finished_run: Path
+) -> None:
     done = subspace("eval", faces)
     assert (done.returncode, "say by which protocol" in done.stderr) == (2, True)
     done = subspace("eval", finished_run, "--metrics", "Rank-1")
