@@ -20,7 +20,7 @@ from ..console import counted
 from ..stages.evaluate import basis
 from .evaluated_images import EvaluatedImages
 from .outcome import Curve, Outcome
-from .planned import Planned, cost_in_words, pair_seconds
+from .planned import Planned, cost_in_words, pair_seconds, torch_bytes
 from .registry import CURVE_FILE
 from .request import ProtocolRequest
 from .sides import MatedSides, held_out, rule_of_groups
@@ -51,7 +51,7 @@ def identify(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
         "coverage@P=": probes * gallery,
     }
     seconds += pair_seconds(sum(pairs[family] for family in families), images.dimensions, per_pair=1e-9)
-    memory += metric_bytes(names, gallery, probes, others, images.dimensions)
+    memory += torch_bytes() + metric_bytes(names, gallery, probes, others, images.dimensions)
 
     def work() -> Outcome:
         mated = sides.embedded(images)

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from ...mining.evaluation.intervals import Metric
-from ...mining.evaluation.memory import verification_bytes
+from ...mining.evaluation.memory import kept_pairs, verification_bytes
 from ...mining.evaluation.registry import parse_metric
 from ...mining.evaluation.roc import Roc
 from ...mining.evaluation.verification import Verification, verify_all_pairs
@@ -21,6 +21,8 @@ from .request import ProtocolRequest
 from .sides import MatedSides, held_out, rule_of_groups
 
 PLOT_FILE = "roc.png"
+REPLICATE_SECONDS = 15e-9
+"""Of a replicate, for each pair that it weighs."""
 
 
 def verify_images(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
@@ -31,6 +33,7 @@ def verify_images(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
     words, seconds, memory = images.announce(sides.asked)
     pairs = len(sides.probe) * len(sides.gallery)
     seconds += pair_seconds(pairs, images.dimensions, per_pair=15e-9)
+    seconds += bootstrap * kept_pairs(pairs) * REPLICATE_SECONDS
     memory += verification_bytes(pairs)
 
     def work() -> Outcome:
