@@ -21,10 +21,9 @@ from ..stages.evaluate import basis
 from .evaluated_images import EvaluatedImages
 from .outcome import Curve, Outcome
 from .planned import Planned, cost_in_words, pair_seconds, torch_bytes
-from .registry import CURVE_FILE
+from .registry import CURVE_FILE, metric_names
 from .request import ProtocolRequest
 from .sides import MatedSides, held_out, rule_of_groups
-from .verification import names_in_order
 
 RANKS = (1, 2, 3, 4, 5, 7, 10, 14, 20, 30, 50, 70, 100)
 """Of the CMC curve."""
@@ -40,7 +39,7 @@ def identify(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
     Distractors join the gallery for Rank-k. For DIR@FAR they are probes of strangers, and the gallery has none of them.
     """
     sides = MatedSides.of(images, held_out(images), distractors=True)
-    names = names_in_order(request, "identification")
+    names = metric_names("identification", request)
     families = {parse_metric(name).family for name in names}
     bootstrap, seed = images.config.eval.bootstrap, derived_seed(images.config.seed, "eval bootstrap")
     words, seconds, memory = images.announce(sides.asked)

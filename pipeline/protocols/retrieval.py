@@ -14,10 +14,9 @@ from ..console import counted
 from .evaluated_images import EvaluatedImages
 from .outcome import Curve, Outcome
 from .planned import Planned, cost_in_words, pair_seconds, torch_bytes
-from .registry import QUERIES_FILE
+from .registry import QUERIES_FILE, metric_names
 from .request import ProtocolRequest
 from .sides import Sides, given_sides, groups_of, in_words, rule_of_groups, test_images
-from .verification import names_in_order
 
 PLOT_FILE = "recall.png"
 RANKS = (1, 2, 3, 5, 7, 10, 14, 20, 30, 50, 70, 100)
@@ -36,7 +35,7 @@ def retrieve_images(images: EvaluatedImages, request: ProtocolRequest) -> Planne
         everyone = test_images(images)
         sides = Sides(everyone, everyone, "every image is looked for among all others")
     together, place = np.unique(np.concatenate((sides.query, sides.gallery)), return_inverse=True)
-    names = names_in_order(request, "retrieval")
+    names = metric_names("retrieval", request)
     bootstrap, seed = images.config.eval.bootstrap, derived_seed(images.config.seed, "eval bootstrap")
     words, seconds, memory = images.announce(together)
     pairs = len(sides.query) * len(sides.gallery)

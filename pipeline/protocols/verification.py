@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 
@@ -16,7 +18,7 @@ from ..stages.evaluate import basis
 from .evaluated_images import EvaluatedImages
 from .outcome import Curve, Outcome
 from .planned import Planned, cost_in_words, pair_seconds
-from .registry import CURVE_FILE, PROTOCOLS
+from .registry import CURVE_FILE, metric_names
 from .request import ProtocolRequest
 from .sides import MatedSides, held_out, rule_of_groups
 
@@ -28,7 +30,7 @@ REPLICATE_SECONDS = 15e-9
 def verify_images(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
     """Gallery images and probes as `subspace eval` chooses them; every probe with every gallery image."""
     sides = MatedSides.of(images, held_out(images), distractors=False)
-    names = names_in_order(request, "verification")
+    names = metric_names("verification", request)
     bootstrap, seed = images.config.eval.bootstrap, derived_seed(images.config.seed, "eval bootstrap")
     words, seconds, memory = images.announce(sides.asked)
     pairs = len(sides.probe) * len(sides.gallery)
@@ -61,14 +63,7 @@ def verify_images(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
     )
 
 
-def names_in_order(request: ProtocolRequest, protocol: str) -> list[str]:
-    """The metrics that are asked for, each once, by their usual spelling."""
-    return list(
-        dict.fromkeys(str(parse_metric(name)) for name in request.metrics or PROTOCOLS[protocol].metrics)
-    )
-
-
-def fars_in(names: list[str]) -> list[float]:
+def fars_in(names: Sequence[str]) -> list[float]:
     """The FARs of the TAR@FAR metrics among these; one that nobody asked for where there are none."""
     asked = [parse_metric(name) for name in names]
     return [metric.number for metric in asked if metric.family == "TAR@FAR="] or [1e-3]
