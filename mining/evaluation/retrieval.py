@@ -52,7 +52,12 @@ def per_query(name: str, found: Positions) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Retrieval metrics, and how much data is behind them."""
+    """Retrieval metrics, and how much data is behind them.
+
+    >>> found = retrieval_metrics(["MRR"], np.eye(2)[[0, 0, 1]], [4, 4, 9])
+    >>> found["MRR"].value, found.counts()
+    (1.0, {'identities': 1, 'queries': 2, 'unmatched': 1, 'gallery': 3, 'junk': 0})
+    """
 
     metrics: tuple[Metric, ...]
     identities: int

@@ -96,7 +96,7 @@ def _compare(tile_QB: torch.Tensor, threshold_QR: torch.Tensor, counts_QR: torch
 
     thresholds = threshold_QR.shape[1]
     if thresholds <= FEW_THRESHOLDS:
-        reaches = torch.empty(tile_QB.shape, dtype=torch.bool, device=tile_QB.device)
+        reaches = torch.empty_like(tile_QB, dtype=torch.bool)
         for place in range(thresholds):
             torch.ge(tile_QB, threshold_QR[:, place : place + 1], out=reaches)
             # bytes add up twice as fast as bools
@@ -111,6 +111,6 @@ def _compare(tile_QB: torch.Tensor, threshold_QR: torch.Tensor, counts_QR: torch
         reached_QB = torch.searchsorted(
             threshold_QR, tile_QB, right=True
         )  # how many thresholds, from the lowest
-        exactly_QR = torch.zeros(len(tile_QB), thresholds + 1, dtype=torch.int64, device=tile_QB.device)
+        exactly_QR = counts_QR.new_zeros(len(tile_QB), thresholds + 1)
         exactly_QR.scatter_add_(1, reached_QB, torch.ones_like(reached_QB))
         counts_QR += exactly_QR[:, 1:].flip(1).cumsum(1).flip(1)
