@@ -137,39 +137,47 @@ PROTOCOLS: dict[str, Protocol] = {
 
 
 def choose_protocols(names: Sequence[str], request: ProtocolRequest) -> dict[str, Protocol]:
-    """The protocols of these names, which can do what is asked for.
+    """The protocols of these names, which can do what is asked for: each option and metric is of one of them.
 
     Raises:
-        InputError: no such protocol, an option or a metric that one does not take, or one that it needs.
+        InputError: no such protocol, an option or a metric that none takes, or an option that one needs.
     """
-    chosen = {}
+    chosen: dict[str, Protocol] = {}
     for name in dict.fromkeys(names):
         if name not in PROTOCOLS:
             near = get_close_matches(name, PROTOCOLS, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise InputError(f"--protocol {name}: choose from {', '.join(PROTOCOLS)}{hint}")
         chosen[name] = PROTOCOLS[name]
-        _check(name, PROTOCOLS[name], request)
+        for option in PROTOCOLS[name].needs:
+            if option not in request.given:
+                raise InputError(f"--protocol {name} needs --{option}: {PROTOCOLS[name].says}")
+    for option in request.given:
+        if option != "metrics" and not any(option in row.options for row in chosen.values()):
+            takers = [other for other, row in PROTOCOLS.items() if option in row.options]
+            raise InputError(
+                f"--{option} goes with --protocol {' or '.join(takers)}, not with {', '.join(chosen)}"
+            )
+    for metric in request.metrics:
+        if not any(_takes(row, metric) for row in chosen.values()):
+            next(iter(chosen.values())).spelled(metric)  # says why
     return chosen
 
 
-def _check(name: str, protocol: Protocol, request: ProtocolRequest) -> None:
-    for option in protocol.needs:
-        if option not in request.given:
-            raise InputError(f"--protocol {name} needs --{option}: {protocol.says}")
-    for option in request.given:
-        if option not in protocol.options and option != "metrics":
-            takers = [other for other, row in PROTOCOLS.items() if option in row.options]
-            raise InputError(f"--{option} goes with --protocol {' or '.join(takers)}, not with {name}")
-    for metric in request.metrics:
-        protocol.spelled(metric)
-
-
 def metric_names(protocol: str, request: ProtocolRequest) -> list[str]:
-    """The metrics that are asked for, else those of the protocol; each once, by its usual spelling.
+    """Of the metrics that are asked for those of a protocol, else its own; each once, by its usual spelling.
 
-    >>> metric_names("pairs", ProtocolRequest(metrics=("VAL@FAR=0.001", "Accuracy")))
+    >>> metric_names("pairs", ProtocolRequest(metrics=("VAL@FAR=0.001", "Accuracy", "Rank-1")))
     ['VAL@FAR=1e-3', 'Accuracy']
     """
     row = PROTOCOLS[protocol]
-    return list(dict.fromkeys(map(row.spelled, request.metrics or row.metrics)))
+    asked = [name for name in request.metrics if _takes(row, name)]
+    return list(dict.fromkeys(map(row.spelled, asked or row.metrics)))
+
+
+def _takes(row: Protocol, metric: str) -> bool:
+    try:
+        row.spelled(metric)
+    except InputError:
+        return False
+    return True

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from subspace.mining import InputError
-from subspace.pipeline.protocols.registry import PROTOCOLS, choose_protocols
+from subspace.pipeline.protocols.registry import PROTOCOLS, choose_protocols, metric_names
 from subspace.pipeline.protocols.request import ProtocolRequest
 
 
@@ -49,6 +49,17 @@ def test_the_metrics_of_a_protocol_are_metrics(name: str) -> None:
 def test_what_does_not_go_together_is_refused(names: list[str], options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         choose_protocols(names, ProtocolRequest(**options))
+
+
+def test_of_several_protocols_each_takes_what_is_its_own() -> None:
+    request = ProtocolRequest(threshold=0.4, metrics=("Rank-3", "TAR@FAR=0.01"))
+    assert list(choose_protocols(["verification", "identification"], request)) == [
+        "verification",
+        "identification",
+    ]
+    assert metric_names("verification", request) == ["TAR@FAR=1e-2"]
+    assert metric_names("identification", request) == ["Rank-3"]
+    assert metric_names("retrieval", request)[0] == "recall@1"
 
 
 def test_thresholds_are_cosines_and_sides_come_in_pairs() -> None:
