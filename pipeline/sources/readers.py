@@ -77,7 +77,8 @@ _REFUSED = {
     ".zip": "its members are compressed; unpack it to a folder",
     ".pkl": "a pickle runs code when it is read; save it as .npz or Parquet",
     ".pickle": "a pickle runs code when it is read; save it as .npz or Parquet",
-    ".bin": "InsightFace's .bin of test pairs is a pickle, which runs code when it is read; give the .rec",
+    ".bin": "InsightFace's .bin holds test pairs, which `subspace eval CHECKPOINT --protocol pairs --pairs FILE.bin` reads; to "
+    "train, give the .rec",
     ".idx": "it only says where records begin; give the .rec beside it",
 }
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:(?=/)")
