@@ -35,6 +35,8 @@ class EvaluatedImages(ABC):
     config: RunConfig
     options: Options
     dimensions: int
+    opens: bool
+    """Whether images are opened, and so must be where a list says."""
 
     @cached_property
     @abstractmethod

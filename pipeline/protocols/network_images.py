@@ -30,6 +30,8 @@ class NetworkImages(EvaluatedImages):
         allow_code: that of `load_network`.
     """
 
+    opens = True
+
     def __init__(
         self,
         chosen: ChosenCheckpoint,

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 
+from ...mining.errors import InputError
 from ...mining.evaluation.ten_fold import FoldMetric, ten_fold_accuracy, validation_rate
 from ...mining.evaluation.verification import verify_pairs
 from ...mining.randomness import derived_seed
 from ..console import counted
+from ..lists.listed_images import PairList
+from ..lists.pair_table import missing_images
+from ..lists.read_pairs import read_pairs
 from .evaluated_images import EvaluatedImages
-from .listed_pairs import ListedPairs
 from .outcome import Outcome
 from .planned import Planned, cost_in_words
 from .registry import ACCURACY, PAIRS_FILE, VAL, metric_names
 from .request import ProtocolRequest
 from .verification import fars_in, verification_outcome
 
+FOLDS = 10
+"""Of a list that has none of its own."""
 BLOCK = 65_536
 """Pairs whose similarities are computed together."""
 BYTES_OF_PAIR = 250
@@ -25,14 +33,18 @@ BYTES_OF_PAIR = 250
 
 def compare_pairs(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
     """The pairs of a list, by the images that it names or holds."""
-    listed, names = ListedPairs.read(request), metric_names("pairs", request)
+    listed, names = read_pairs(request.pairs or Path(), request.root), metric_names("pairs", request)
+    images.options.console.say(listed.in_words())
+    if images.opens and (problem := missing_images(listed)):
+        raise InputError(problem)
+    listed = _folded(listed)
     bootstrap, seed = images.config.eval.bootstrap, derived_seed(images.config.seed, "eval bootstrap")
     words, seconds, memory = images.announce(listed.manifest)
 
     def work() -> Outcome:
         rows, readable = images.listed(listed.manifest, listed.names)
         seen = readable[listed.first] & readable[listed.second]
-        left = listed.where(seen)
+        left = _where(listed, seen)
         similarity = similarities(rows, left.first, left.second)
         folded = {
             name: _over_folds(name, similarity, left, bootstrap, seed)
@@ -47,7 +59,7 @@ def compare_pairs(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
             "pairs": len(left.same),
             "genuine_pairs": int(left.same.sum()),
             "impostor_pairs": int((~left.same).sum()),
-            "folds": len(np.unique(left.fold)),
+            "folds": len(np.unique(_fold(left))),
             "unreadable_images": int((~readable).sum()),
             "pairs_left_out": int((~seen).sum()),
         }
@@ -75,16 +87,39 @@ def similarities(rows: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.
     return found
 
 
-def _over_folds(
-    name: str, similarity: np.ndarray, listed: ListedPairs, bootstrap: int, seed: int
-) -> FoldMetric:
+def _folded(listed: PairList) -> PairList:
+    """The same with ten folds of equal size, in the order of the list, where it has none."""
+    if listed.fold is not None:
+        return listed
+    pairs = len(listed.same)
+    if pairs < FOLDS:
+        raise InputError(
+            f"{listed.manifest.path} lists {pairs} pairs, too few for {FOLDS} folds; give it a column fold"
+        )
+    fold = np.repeat(np.arange(FOLDS), pairs // FOLDS + (np.arange(FOLDS) < pairs % FOLDS))
+    return replace(listed, fold=fold)
+
+
+def _where(listed: PairList, mask: np.ndarray) -> PairList:
+    who = listed.identities and (listed.identities[0][mask], listed.identities[1][mask])
+    first, second, same, fold = (
+        column[mask] for column in (listed.first, listed.second, listed.same, _fold(listed))
+    )
+    return replace(listed, first=first, second=second, same=same, fold=fold, identities=who)
+
+
+def _fold(listed: PairList) -> np.ndarray:
+    return np.empty(0, np.int64) if listed.fold is None else listed.fold
+
+
+def _over_folds(name: str, similarity: np.ndarray, listed: PairList, bootstrap: int, seed: int) -> FoldMetric:
     given = {"bootstrap": bootstrap, "seed": seed}
     if name == ACCURACY:
-        return ten_fold_accuracy(similarity, listed.same, listed.fold, **given)
-    return validation_rate(similarity, listed.same, float(name.removeprefix(VAL)), listed.fold, **given)
+        return ten_fold_accuracy(similarity, listed.same, _fold(listed), **given)
+    return validation_rate(similarity, listed.same, float(name.removeprefix(VAL)), _fold(listed), **given)
 
 
-def _basis(counts: dict[str, int], listed: ListedPairs) -> str:
+def _basis(counts: dict[str, int], listed: PairList) -> str:
     words = f"on {counts['genuine_pairs']:,} genuine and {counts['impostor_pairs']:,} impostor pairs in {counts['folds']} folds"
     if listed.identities is None:
         words += "; intervals take pairs for independent"
@@ -113,14 +148,14 @@ def _with_folds(
     )
 
 
-def _table(listed: ListedPairs, similarity: np.ndarray) -> pa.Table:
+def _table(listed: PairList, similarity: np.ndarray) -> pa.Table:
     names = pa.array(listed.names)
     return pa.table(
         {
             "first": names.take(pa.array(listed.first)),
             "second": names.take(pa.array(listed.second)),
             "same": listed.same,
-            "fold": listed.fold,
+            "fold": _fold(listed),
             "similarity": similarity,
         }
     )

@@ -35,6 +35,8 @@ class TableImages(EvaluatedImages):
     Memory: about 60 bytes an image, with names of 10 letters; embeddings only of those that are asked for.
     """
 
+    opens = False
+
     def __init__(self, table: EmbeddingTable, config: RunConfig, options: Options) -> None:
         self.table, self.config, self.options = table, config, options
         self.path, self.dimensions = table.path, table.dimensions
