@@ -116,7 +116,10 @@ def _over_folds(name: str, similarity: np.ndarray, listed: PairList, bootstrap: 
     given = {"bootstrap": bootstrap, "seed": seed}
     if name == ACCURACY:
         return ten_fold_accuracy(similarity, listed.same, _fold(listed), **given)
-    return validation_rate(similarity, listed.same, float(name.removeprefix(VAL)), _fold(listed), **given)
+    try:
+        return validation_rate(similarity, listed.same, float(name.removeprefix(VAL)), _fold(listed), **given)
+    except InputError as error:  # a fold of impostors alone: the other metrics have values nevertheless
+        return FoldMetric(name, None, None, None, None, None, reason=str(error))
 
 
 def _basis(counts: dict[str, int], listed: PairList) -> str:

@@ -1,0 +1,94 @@
+"""Pairs of a list: accuracy over folds beside scikit-learn's KFold and a slow loop over InsightFace's thresholds."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from conftest import subspace
+from made_up_embeddings import unit
+
+from subspace.mining.embedding_files import embedding_writer
+
+
+@pytest.fixture(scope="module")
+def listed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, np.ndarray, np.ndarray]:
+    """A file of embeddings, a list of 200 pairs of them, their similarities, and which are genuine."""
+    rng, folder = np.random.default_rng(3), tmp_path_factory.mktemp("pairs")
+    owner = np.repeat(np.arange(50), 4)
+    rows = unit(rng.standard_normal((50, 8))[owner] + 0.6 * rng.standard_normal((200, 8)))
+    first = rng.integers(200, size=200)
+    same = rng.random(200) < 0.5
+    second = np.where(same, first ^ 1, (first + 4 * rng.integers(1, 49, size=200)) % 200)
+    assert ((owner[first] == owner[second]) == same).all()
+    order = rng.permutation(200)
+    with embedding_writer(folder / "e.parquet", 8, normalized=True) as writer:
+        writer.write(rows[order], {"image": [f"{i}.jpg" for i in order]})
+    lines = [f"{a}.jpg,{b}.jpg,{int(kind)}" for a, b, kind in zip(first, second, same, strict=True)]
+    (folder / "pairs.csv").write_text("\n".join(["image_a,image_b,same", *lines]) + "\n")
+    return folder / "e.parquet", folder / "pairs.csv", np.einsum("nd,nd->n", rows[first], rows[second]), same
+
+
+def test_accuracy_and_rates_are_those_of_a_slow_loop(
+    listed: tuple[Path, Path, np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    from sklearn.metrics import roc_curve
+    from sklearn.model_selection import KFold
+
+    embeddings, pairs, similarity, same = listed
+    words = ["--pairs", pairs, "--metrics", "Accuracy,TAR@FAR=1e-1", "--out", tmp_path / "out", "--json"]
+    done = subspace("eval", embeddings, "--protocol", "pairs", *words, "eval.bootstrap=10")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["pairs"]["metrics"]
+    distance, accuracies = 2 - 2 * similarity, []
+    for train, test in KFold(10).split(distance):
+        right = [((distance[train] < at) == same[train]).mean() for at in np.arange(0, 4, 0.01)]
+        accuracies.append(((distance[test] < np.arange(0, 4, 0.01)[np.argmax(right)]) == same[test]).mean())
+    assert found["Accuracy"]["value"] == pytest.approx(np.mean(accuracies), abs=1e-12)
+    assert found["Accuracy"]["std"] == pytest.approx(np.std(accuracies), abs=1e-12)
+    far, tar, _ = roc_curve(same, similarity, drop_intermediate=False)
+    assert found["TAR@FAR=1e-1"]["value"] == pytest.approx(tar[far <= 0.1].max(), abs=1e-12)
+    table = pq.read_table(tmp_path / "out" / "pairs.parquet")
+    np.testing.assert_allclose(table["similarity"].to_numpy(), similarity, atol=1e-6)
+    assert table["same"].to_pylist() == same.tolist()
+
+
+def test_a_listed_image_without_an_embedding_is_named(
+    listed: tuple[Path, Path, np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("image_a,image_b,same\n" + 10 * "0.jpg,1.jpg,1\n" + "0.jpg,absent.jpg,0\n")
+    done = subspace("eval", listed[0], "--protocol", "pairs", "--pairs", pairs)
+    assert done.returncode == 2
+    assert "has no embedding of 1 of 3 listed images, the first: absent.jpg" in done.stderr
+
+
+def test_a_network_embeds_the_images_that_a_bin_holds(
+    finished_run: Path, small_source: Path, tmp_path: Path
+) -> None:
+    """Images of one identity follow each other in the source: the first of each and one more, then two of different ones."""
+    table = pq.read_table(small_source).slice(0, 120).to_pylist()
+    images = [row["image"] for row in table[:40]] + [
+        row["image"] for i in range(20) for row in (table[i], table[i + 60])
+    ]
+    names = [row["identity"] for row in table[:40]] + [
+        row["identity"] for i in range(20) for row in (table[i], table[i + 60])
+    ]
+    same = [a == b for a, b in zip(names[::2], names[1::2], strict=True)]
+    (tmp_path / "glyphs.bin").write_bytes(pickle.dumps((images, same)))
+    words = ["--protocol", "pairs", "--pairs", tmp_path / "glyphs.bin", "--out", tmp_path / "out", "--flip"]
+    done = subspace("eval", finished_run, *words, "eval.bootstrap=10", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert "40 pairs" in done.stdout
+    assert "VAL@FAR=1e-3: fold 5 has no genuine pairs" in done.stdout
+    found = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert (found["genuine_pairs"], found["impostor_pairs"], found["flip"]) == (
+        sum(same),
+        40 - sum(same),
+        True,
+    )
+    assert 0.3 <= found["metrics"]["Accuracy"]["value"] <= 1
