@@ -20,12 +20,12 @@ from .sides import Sides, given_sides, groups_of, in_words, rule_of_groups, test
 
 PLOT_FILE = "recall.png"
 RANKS = (1, 2, 3, 5, 7, 10, 14, 20, 30, 50, 70, 100)
-"""Of the plot."""
+"""Ranks of the plot."""
 
 RETRIEVAL_BYTES = 200_000_000
 """Beside the embeddings, as `retrieval_metrics` has it."""
 RERANKED_BYTES = 5_100
-"""Of an image, as `k_reciprocal_distance` has it."""
+"""Memory for an image, as `k_reciprocal_distance` has it."""
 
 
 def retrieve_images(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
