@@ -20,8 +20,6 @@ class Curve:
     y: str
     lines: Mapping[str, tuple[Any, Any]]
     log_x: bool = False
-    steps: bool = False
-    """Whether y keeps its value until the next x, as counts do."""
     marks: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Points to be marked, by their label."""
 

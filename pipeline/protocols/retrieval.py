@@ -106,9 +106,9 @@ def _outcome(
             "first_match": pa.array(found.first_position, mask=found.first_position == 0),
         }
     )
-    ranks = [(k, metrics[name]["value"]) for k, name in zip(RANKS, recall_names(RANKS), strict=True)]
+    recalls = [metrics[name]["value"] for name in recall_names(RANKS)]
     label = ranking or "cosine"
-    plot = Curve("Retrieval", "rank k", "recall@k", {label: tuple(zip(*ranks, strict=True))}, log_x=True)
+    plot = Curve("Retrieval", "rank k", "recall@k", {label: (RANKS, recalls)}, log_x=True)
     unmatched = (
         f"; {counted(found.unmatched, 'query', 'queries')} without a match left out"
         if found.unmatched

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute as pc  # pyright: ignore[reportAttributeAccessIssue]
 
 from ...mining.embedding_table import EmbeddingTable
 from ...mining.errors import InputError
