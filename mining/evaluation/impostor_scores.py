@@ -62,21 +62,22 @@ class ImpostorScores:
             i, j = np.divmod(place, similarity_BB.shape[1])
             probe_row, gallery_row = mated.mate[rows][i], start + j
             parts.append((level[place], probe_row.astype(np.int32), gallery_row.astype(np.int32), weight))
-            level -= lowest
-            np.add.at(count, level, 1)
+            if len(floors):
+                level -= lowest
+                np.add.at(count, level, 1)
         level, probe_row, gallery_row, weight = (
             np.concatenate(column) for column in zip(*parts, strict=True)
         )
         order = np.argsort(level, kind="stable")
+        level, probe_row, gallery_row, weight = (
+            column[order] for column in (level, probe_row, gallery_row, weight)
+        )
+        if not len(floors):  # all are kept
+            return cls(ScoreCounts.weighted(level, weight), level, probe_row, gallery_row, weight)
         count[0] = 0  # mates
         occurs = np.flatnonzero(count)
-        return cls(
-            ScoreCounts.weighted(occurs + lowest, count[occurs]),
-            level[order],
-            probe_row[order],
-            gallery_row[order],
-            weight[order],
-        )
+        counts = ScoreCounts.weighted(occurs + lowest, count[occurs])
+        return cls(counts, level, probe_row, gallery_row, weight)
 
 
 def thinned(n: int, random: np.random.Generator, kept: int = KEPT) -> tuple[np.ndarray, np.ndarray]:

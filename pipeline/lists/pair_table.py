@@ -10,7 +10,7 @@ import pyarrow.compute as pc  # pyright: ignore[reportAttributeAccessIssue]
 from pyarrow import csv
 
 from ...mining.errors import InputError
-from ...mining.parquet_tables import open_parquet
+from ...mining.parquet_tables import in_one_line, open_parquet
 from ...mining.remote import is_url
 from ..tables.csv_header import header_problem
 from .listed_images import PairList, first_of_missing, listed_manifest, numbered, refuse_one_kind
@@ -30,6 +30,11 @@ def read_pair_table(path: Path, root: Path | None = None) -> PairList:
     Raises:
         InputError: missing, damaged, a column missing, a value that is no such thing, or identities that contradict `same`.
     """
+    with in_one_line(path):
+        return _pairs(path, root)
+
+
+def _pairs(path: Path, root: Path | None) -> PairList:
     table = read_list(path, tuple(COLUMNS.values())[:3])
     first, second = (filled(path, table, name) for name in ("image_a", "image_b"))
     same = truths(path, table["same"], "same")
@@ -153,6 +158,7 @@ def _csv(path: Path, names: list[str] | None) -> pa.Table:
     try:
         if names is None:
             with csv.open_csv(path, parse_options=parse) as reader:
+                _ = reader.schema.names
                 return reader.schema.empty_table()
         return csv.read_csv(path, parse_options=parse, convert_options=convert)
     except (OSError, ValueError, pa.ArrowException) as error:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc  # pyright: ignore[reportAttributeAccessIssue]
 from pyarrow import csv
 
 from ...mining.errors import InputError
+from ...mining.parquet_tables import in_one_line
 from .listed_images import numbered
 from .pair_table import filled, read_list, truths
 
@@ -132,6 +133,11 @@ def read_template_list(path: Path) -> TemplateImages | TemplatePairs:
     Raises:
         InputError: missing, damaged, columns that are neither, or ids that are no whole numbers.
     """
+    with in_one_line(path):
+        return _list(path)
+
+
+def _list(path: Path) -> TemplateImages | TemplatePairs:
     table = _without_header(path) if _is_bare(path) else _lower(read_list(path, ()))
     names = table.column_names
     first, second = _one_of(names, FIRST), _one_of(names, SECOND)

@@ -104,7 +104,7 @@ def test_hostile_pickles_run_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = written(tmp_path / "hostile.bin", ([payload, *IMAGES[1:]], SAME), protocol)
-    with pytest.raises(InputError, match="wants to call .* nothing of it was run") as error:
+    with pytest.raises(InputError, match=r"wants to call .* nothing of it was run") as error:
         read_insightface_bin(path)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "owned").exists()
@@ -176,6 +176,15 @@ def test_no_pickle_at_all_is_one_line(tmp_path: Path, damage: str) -> None:
     assert "\n" not in str(error.value)
 
 
+def said_of(data: bytes) -> str:
+    """The message of a refusal; empty where it is read. Any other error fails the test."""
+    try:
+        read_plain(data, "damaged.bin")
+    except InputError as error:
+        return str(error)
+    return ""
+
+
 @given(st.integers(0, 5), st.data())
 def test_a_damaged_pickle_is_refused_or_read_whatever_the_byte(protocol: int, data: st.DataObject) -> None:
     images = [np.frombuffer(IMAGES[0], np.uint8), IMAGES[1]]
@@ -185,15 +194,9 @@ def test_a_damaged_pickle_is_refused_or_read_whatever_the_byte(protocol: int, da
         del whole[place:]
     else:
         whole[place] = data.draw(st.integers(0, 255))
-    try:
-        read_plain(bytes(whole), "damaged.bin")
-    except InputError as error:
-        assert "\n" not in str(error)
+    assert "\n" not in said_of(bytes(whole))
 
 
 @given(st.binary(max_size=60))
 def test_any_bytes_are_refused_or_read(noise: bytes) -> None:
-    try:
-        read_plain(noise, "noise.bin")
-    except InputError as error:
-        assert "\n" not in str(error)
+    assert "\n" not in said_of(noise)
