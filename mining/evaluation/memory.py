@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import log2
 
+from .impostor_scores import KEPT
 from .mated_probes import BLOCK
 
-VERIFICATION_BYTES, PER_PAIR = 600_000_000, 60
-"""Of TAR@FAR and EER: at most, and where there are few pairs."""
+LEVELS_BYTES, PER_KEPT_PAIR = 150_000_000, 60
+"""Of TAR@FAR and EER: for the counts of all cosines, and for each pair that the bootstrap weighs."""
 TILE_BYTES = 50 * BLOCK**2
+
+
+def kept_pairs(pairs: int) -> int:
+    """How many of so many impostor pairs the bootstrap weighs, at most.
+
+    >>> kept_pairs(1000), kept_pairs(10**10) < 10**7
+    (1000, True)
+    """
+    return min(pairs, int(KEPT * (1 + log2(max(1, pairs / KEPT)) / 2)))
 
 
 def verification_bytes(pairs: int) -> int:
@@ -17,19 +28,17 @@ def verification_bytes(pairs: int) -> int:
     >>> verification_bytes(1000) < verification_bytes(10**12) < 10**9
     True
     """
-    return min(VERIFICATION_BYTES, PER_PAIR * pairs) + TILE_BYTES
+    return LEVELS_BYTES + PER_KEPT_PAIR * kept_pairs(pairs) + TILE_BYTES
 
 
-def examination_bytes(
-    names: Sequence[str], gallery: int, probes: int, distractors: int, dimensions: int
-) -> int:
-    """Bytes that the embeddings take with the metrics of these names.
+def metric_bytes(names: Sequence[str], gallery: int, probes: int, distractors: int, dimensions: int) -> int:
+    """Bytes that the metrics of these names take beside the embeddings.
 
-    >>> examination_bytes(["Rank-1"], 1_000_000, 10_000, 0, 64) // 10**6
-    402
+    >>> metric_bytes(["Rank-1"], 1_000_000, 10_000, 0, 64) // 10**6
+    175
     """
     images = gallery + probes + distractors
-    held = images * (4 * dimensions + 20) + 100 * (gallery + probes) + 4 * dimensions * probes
+    held = 20 * images + 100 * (gallery + probes) + 4 * dimensions * probes  # checks, owners, probes in order
     if any(name.startswith(("TAR@FAR=", "EER")) for name in names):
         return held + verification_bytes(probes * gallery)
     return held + TILE_BYTES

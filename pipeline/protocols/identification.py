@@ -12,19 +12,18 @@ from ...mining.evaluation.coverage import coverage_at_precision
 from ...mining.evaluation.identification import rank_k_rates
 from ...mining.evaluation.intervals import Metric
 from ...mining.evaluation.mated_probes import MatedProbes
-from ...mining.evaluation.memory import examination_bytes
-from ...mining.evaluation.open_set import open_set_rates
+from ...mining.evaluation.memory import metric_bytes
+from ...mining.evaluation.open_set import rates_among_distractors
 from ...mining.evaluation.registry import parse_metric
 from ...mining.randomness import derived_seed
 from ..console import counted
 from ..stages.evaluate import basis
 from .evaluated_images import EvaluatedImages
 from .outcome import Curve, Outcome
-from .planned import Planned, cost_in_words, pair_seconds
-from .registry import CURVE_FILE
+from .planned import Planned, cost_in_words, pair_seconds, torch_bytes
+from .registry import CURVE_FILE, metric_names
 from .request import ProtocolRequest
 from .sides import MatedSides, held_out, rule_of_groups
-from .verification import names_in_order
 
 RANKS = (1, 2, 3, 4, 5, 7, 10, 14, 20, 30, 50, 70, 100)
 """Of the CMC curve."""
@@ -40,7 +39,7 @@ def identify(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
     Distractors join the gallery for Rank-k. For DIR@FAR they are probes of strangers, and the gallery has none of them.
     """
     sides = MatedSides.of(images, held_out(images), distractors=True)
-    names = names_in_order(request, "identification")
+    names = metric_names("identification", request)
     families = {parse_metric(name).family for name in names}
     bootstrap, seed = images.config.eval.bootstrap, derived_seed(images.config.seed, "eval bootstrap")
     words, seconds, memory = images.announce(sides.asked)
@@ -51,7 +50,7 @@ def identify(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
         "coverage@P=": probes * gallery,
     }
     seconds += pair_seconds(sum(pairs[family] for family in families), images.dimensions, per_pair=1e-9)
-    memory += examination_bytes(names, gallery, probes, others, images.dimensions)
+    memory += torch_bytes() + metric_bytes(names, gallery, probes, others, images.dimensions)
 
     def work() -> Outcome:
         mated = sides.embedded(images)
@@ -97,7 +96,9 @@ Given = Mapping[str, int]
 def _ranks(mated: MatedProbes, asked: list[Any], given: Given, device: str) -> Any:
     metrics = rank_k_rates(mated, [*RANKS, *asked], device=device, **given)
     values = [metric.value for metric in metrics[: len(RANKS)]]
-    plot = Curve("CMC", "rank k", "share of probes found among the k best", {"Rank-k": (RANKS, values)}, log_x=True)
+    plot = Curve(
+        "CMC", "rank k", "share of probes found among the k best", {"Rank-k": (RANKS, values)}, log_x=True
+    )
     return metrics, RANKS, {"cmc.png": plot}
 
 
@@ -109,15 +110,20 @@ def _coverage(mated: MatedProbes, asked: list[Any], given: Given, device: str) -
 
 
 def _open_set(mated: MatedProbes, asked: list[Any], given: Given, device: str) -> Any:
-    alone = MatedProbes(
-        mated.gallery, mated.probe, mated.distractor[:0], mated.mate, mated.probed_row, mated.owner
-    )
-    metrics = open_set_rates(alone, mated.distractor, [*FARS, *asked], device=device, **given)
-    known = [(far, metric.value) for far, metric in zip(FARS, metrics, strict=False) if metric.value is not None]
+    metrics = rates_among_distractors(mated, [*FARS, *asked], **given)
+    known = [
+        (far, metric.value) for far, metric in zip(FARS, metrics, strict=False) if metric.value is not None
+    ]
     if not known:
         return metrics, FARS, {}
     x, y = np.array(known).T
-    plot = Curve("Open set", "strangers that are named (FAR)", "DIR: probes that are named rightly", {"DIR": (x, y)}, log_x=True)
+    plot = Curve(
+        "Open set",
+        "strangers that are named (FAR)",
+        "DIR: probes that are named rightly",
+        {"DIR": (x, y)},
+        log_x=True,
+    )
     return metrics, FARS, {"dir.png": plot}
 
 

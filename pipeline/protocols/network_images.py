@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...mining.machine import resident_bytes
 from ...mining.manifest import Manifest
 from ...train.checkpoint import load_network
 from ...train.data.images import ImageStore
@@ -20,7 +21,6 @@ from ..exporting.chosen_checkpoint import ChosenCheckpoint
 from ..options import Options
 from ..stages.examination import embeddings_of
 from .evaluated_images import Embedded, EvaluatedImages
-from .planned import program_bytes
 
 
 class NetworkImages(EvaluatedImages):
@@ -77,7 +77,7 @@ class NetworkImages(EvaluatedImages):
             num_workers=extract.num_workers,
             flip=self.config.eval.flip,
         )
-        memory = program_bytes() + len(images) * (self.dimensions * 4 + 20)
+        memory = resident_bytes() + len(images) * (self.dimensions * 4 + 20)
         return f"{counted(len(wanted), 'image')} embedded{work.slow_decoding}", work.seconds, memory
 
     @property

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...mining.clustering.product_speed import product_rate
-from ...mining.machine import resident_bytes
 from ..console import about, amount
 from .outcome import Outcome
 
@@ -31,9 +30,9 @@ class Planned:
     """What the figures depend on besides the images, for metrics.json."""
 
 
-def program_bytes() -> int:
-    """Memory of this process before the work, torch included."""
-    return resident_bytes() + (0 if "torch" in sys.modules else TORCH_BYTES)
+def torch_bytes() -> int:
+    """Memory that torch will take, where the work imports it and nobody has yet."""
+    return 0 if "torch" in sys.modules else TORCH_BYTES
 
 
 def pair_seconds(pairs: int, dimensions: int, per_pair: float) -> float:

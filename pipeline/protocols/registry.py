@@ -5,8 +5,8 @@ To add one, write its file and its row here. Imports no torch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
@@ -34,6 +34,37 @@ class Protocol:
     """Files of its folder, where every package is there."""
     needs: tuple[str, ...] = ()
     """Options without which it has nothing to work on."""
+    own: Mapping[str, str] = field(default_factory=dict)
+    """Families of metrics that only it has, and the family of `eval.metrics` that has such numbers; "" where none."""
+
+    def spelled(self, name: str) -> str:
+        """The usual spelling of a metric of this protocol.
+
+        Raises:
+            InputError: no such metric, or one of another protocol.
+        """
+        for family, like in self.own.items():
+            if name == family and not like:
+                return name
+            if like and name.startswith(family):
+                number = name.removeprefix(family)
+                try:
+                    return family + str(parse_metric(like + number)).removeprefix(like)
+                except InputError:
+                    raise InputError(
+                        f"--metrics {name}: give a number behind {family}, such as 1e-3"
+                    ) from None
+        if parse_metric(name).family not in self.families:
+            known = ", ".join(self.metrics)
+            raise InputError(
+                f"--metrics {name}: --protocol {self.name} measures {known}, with numbers of your own"
+            )
+        return str(parse_metric(name))
+
+    @property
+    def name(self) -> str:
+        """As `--protocol` has it."""
+        return next(name for name, row in PROTOCOLS.items() if row is self)
 
     def compute(self, *arguments: Any) -> Any:
         """Call its function."""
@@ -41,6 +72,8 @@ class Protocol:
 
 
 METRICS_FILE, CURVE_FILE, QUERIES_FILE = "metrics.json", "curve.parquet", "queries.parquet"
+PAIRS_FILE = "pairs.parquet"
+ACCURACY, VAL = "Accuracy", "VAL@FAR="
 SETS = frozenset({"query", "gallery"})
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -52,6 +85,17 @@ PROTOCOLS: dict[str, Protocol] = {
         (*(f"TAR@FAR=1e-{digits}" for digits in (1, 2, 3, 4, 5, 6)), "EER"),
         ("TAR@FAR=", "EER"),
         (METRICS_FILE, CURVE_FILE, "roc.png"),
+    ),
+    "pairs": Protocol(
+        "pairs",
+        "compare_pairs",
+        "a list that says which two images are of one identity",
+        frozenset({"pairs", "root", "threshold"}),
+        (ACCURACY, "VAL@FAR=1e-3", "TAR@FAR=1e-1", "TAR@FAR=1e-2", "TAR@FAR=1e-3", "EER"),
+        ("TAR@FAR=", "EER"),
+        (METRICS_FILE, PAIRS_FILE, CURVE_FILE, "roc.png"),
+        needs=("pairs",),
+        own={ACCURACY: "", VAL: "TAR@FAR="},
     ),
     "identification": Protocol(
         "identification",
@@ -70,6 +114,24 @@ PROTOCOLS: dict[str, Protocol] = {
         ("recall@1", "recall@5", "recall@10", "mAP", "mAP@R", "R-precision", "MRR", "mINP"),
         ("recall@", "mAP", "mAP@R", "R-precision", "MRR", "mINP"),
         (METRICS_FILE, QUERIES_FILE, "recall.png"),
+    ),
+    "templates": Protocol(
+        "templates",
+        "compare_templates",
+        "lists of templates, sets of images of one person each",
+        frozenset({"templates", "root", "threshold"}),
+        (
+            *(f"TAR@FAR=1e-{digits}" for digits in (1, 2, 3, 4, 5, 6)),
+            "EER",
+            "Rank-1",
+            "Rank-5",
+            "Rank-10",
+            "DIR@FAR=1e-1",
+            "DIR@FAR=1e-2",
+        ),
+        ("TAR@FAR=", "EER", "Rank-", "DIR@FAR="),
+        (METRICS_FILE, CURVE_FILE, "roc.png"),
+        needs=("templates",),
     ),
 }
 
@@ -100,9 +162,14 @@ def _check(name: str, protocol: Protocol, request: ProtocolRequest) -> None:
             takers = [other for other, row in PROTOCOLS.items() if option in row.options]
             raise InputError(f"--{option} goes with --protocol {' or '.join(takers)}, not with {name}")
     for metric in request.metrics:
-        asked = parse_metric(metric)
-        if asked.family not in protocol.families:
-            raise InputError(
-                f"--metrics {metric}: --protocol {name} measures {', '.join(protocol.metrics)}, "
-                "with numbers of your own"
-            )
+        protocol.spelled(metric)
+
+
+def metric_names(protocol: str, request: ProtocolRequest) -> list[str]:
+    """The metrics that are asked for, else those of the protocol; each once, by its usual spelling.
+
+    >>> metric_names("pairs", ProtocolRequest(metrics=("VAL@FAR=0.001", "Accuracy")))
+    ['VAL@FAR=1e-3', 'Accuracy']
+    """
+    row = PROTOCOLS[protocol]
+    return list(dict.fromkeys(map(row.spelled, request.metrics or row.metrics)))

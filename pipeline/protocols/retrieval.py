@@ -13,14 +13,19 @@ from ...mining.randomness import derived_seed
 from ..console import counted
 from .evaluated_images import EvaluatedImages
 from .outcome import Curve, Outcome
-from .planned import Planned, cost_in_words, pair_seconds
-from .registry import PROTOCOLS, QUERIES_FILE
+from .planned import Planned, cost_in_words, pair_seconds, torch_bytes
+from .registry import QUERIES_FILE, metric_names
 from .request import ProtocolRequest
 from .sides import Sides, given_sides, groups_of, in_words, rule_of_groups, test_images
 
 PLOT_FILE = "recall.png"
 RANKS = (1, 2, 3, 5, 7, 10, 14, 20, 30, 50, 70, 100)
 """Of the plot."""
+
+RETRIEVAL_BYTES = 200_000_000
+"""Beside the embeddings, as `retrieval_metrics` has it."""
+RERANKED_BYTES = 5_100
+"""Of an image, as `k_reciprocal_distance` has it."""
 
 
 def retrieve_images(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
@@ -30,13 +35,21 @@ def retrieve_images(images: EvaluatedImages, request: ProtocolRequest) -> Planne
         everyone = test_images(images)
         sides = Sides(everyone, everyone, "every image is looked for among all others")
     together, place = np.unique(np.concatenate((sides.query, sides.gallery)), return_inverse=True)
-    names = list(dict.fromkeys(request.metrics or PROTOCOLS["retrieval"].metrics))
+    names = metric_names("retrieval", request)
     bootstrap, seed = images.config.eval.bootstrap, derived_seed(images.config.seed, "eval bootstrap")
     words, seconds, memory = images.announce(together)
     pairs = len(sides.query) * len(sides.gallery)
     seconds += pair_seconds(pairs, images.dimensions, per_pair=2e-9)
     leave_one_out = sides.query is sides.gallery
-    memory += RETRIEVAL_BYTES + (0 if leave_one_out else 4 * images.dimensions * len(place))
+    memory += torch_bytes() + RETRIEVAL_BYTES + (0 if leave_one_out else 4 * images.dimensions * len(place))
+    rerank = KReciprocal() if request.rerank else None
+    if rerank is not None:
+        seconds += pair_seconds(len(together) ** 2, images.dimensions, per_pair=2e-9)
+        memory += len(together) * (RERANKED_BYTES + 4 * images.dimensions)
+
+    ranking = (
+        "" if rerank is None else f"; re-ranked with k1={rerank.k1}, k2={rerank.k2}, lambda={rerank.original}"
+    )
 
     def work() -> Outcome:
         rows, readable = images.embeddings(together)
@@ -60,24 +73,19 @@ def retrieve_images(images: EvaluatedImages, request: ProtocolRequest) -> Planne
             gallery_group=None if leave_one_out else gallery_group,
             query_image=None if leave_one_out else together[query],
             gallery_image=None if leave_one_out else together[gallery],
-            rerank=KReciprocal() if request.rerank else None,
+            rerank=rerank,
             bootstrap=bootstrap,
             seed=seed,
             device=images.device,
         )
         counts = {**found.counts(), "unreadable_images": int((~readable).sum())}
-        return _outcome(images, names, found, counts, together[query], sides, request.rerank)
+        return _outcome(images, names, found, counts, together[query], sides, ranking)
 
-    reranked = ", ranked once more by k-reciprocal neighbours" if request.rerank else ""
     return Planned(
-        f"{words}; {in_words(sides.query, sides.gallery)}{rule_of_groups(images)}{reranked}; {cost_in_words(seconds, memory)}",
+        f"{words}; {in_words(sides.query, sides.gallery)}{rule_of_groups(images)}{ranking}; {cost_in_words(seconds, memory)}",
         work,
         {"metrics": names, "bootstrap": bootstrap, "rerank": request.rerank},
     )
-
-
-RETRIEVAL_BYTES = 200_000_000
-"""Beside the embeddings, as `retrieval_metrics` has it."""
 
 
 def _outcome(
@@ -87,7 +95,7 @@ def _outcome(
     counts: dict[str, Any],
     query: np.ndarray,
     sides: Sides,
-    reranked: bool,
+    ranking: str,
 ) -> Outcome:
     metrics = {metric.name: metric.to_json() for metric in found.metrics}
     table = images.manifest.table
@@ -99,12 +107,16 @@ def _outcome(
         }
     )
     ranks = [(k, metrics[name]["value"]) for k, name in zip(RANKS, recall_names(RANKS), strict=True)]
-    label = "re-ranked" if reranked else "cosine"
+    label = ranking or "cosine"
     plot = Curve("Retrieval", "rank k", "recall@k", {label: tuple(zip(*ranks, strict=True))}, log_x=True)
-    unmatched = f"; {counted(found.unmatched, 'query', 'queries')} without a match left out" if found.unmatched else ""
+    unmatched = (
+        f"; {counted(found.unmatched, 'query', 'queries')} without a match left out"
+        if found.unmatched
+        else ""
+    )
     words = (
         f"on {counted(found.identities, 'identity', 'identities')}, {counted(found.queries, 'query', 'queries')} "
-        f"and {counted(found.gallery, 'gallery image')}; {sides.words}{rule_of_groups(images)}{unmatched}"
+        f"and {counted(found.gallery, 'gallery image')}; {sides.words}{rule_of_groups(images)}{ranking}{unmatched}"
     )
     return Outcome(
         {name: metrics[name] for name in names},

@@ -12,12 +12,12 @@ import pyarrow.compute as pc
 
 from ...mining.embedding_table import EmbeddingTable
 from ...mining.errors import InputError
+from ...mining.machine import resident_bytes
 from ...mining.manifest import Manifest
 from ..configuration.config import RunConfig
 from ..console import counted
 from ..options import Options
 from .evaluated_images import Embedded, EvaluatedImages
-from .planned import program_bytes
 
 USED = ("identity", "group", "is_query", "is_gallery", "split")
 """Columns that say whom an image shows and what it is for."""
@@ -123,7 +123,7 @@ class TableImages(EvaluatedImages):
     def announce(self, images: np.ndarray | Manifest) -> tuple[str, float, int]:
         """Reading takes a moment beside comparing."""
         size = len(images) * self.dimensions * 4
-        memory = program_bytes() + size + 20 * len(images) + READING_BYTES
+        memory = resident_bytes() + size + 20 * len(images) + READING_BYTES
         return (
             f"{counted(len(images), 'embedding')} read",
             self.table.rows * self.dimensions * 4 / 300e6,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 
 from ...mining.evaluation.intervals import Metric
-from ...mining.evaluation.memory import verification_bytes
+from ...mining.evaluation.memory import kept_pairs, verification_bytes
 from ...mining.evaluation.registry import parse_metric
 from ...mining.evaluation.roc import Roc
 from ...mining.evaluation.verification import Verification, verify_all_pairs
@@ -16,21 +18,24 @@ from ..stages.evaluate import basis
 from .evaluated_images import EvaluatedImages
 from .outcome import Curve, Outcome
 from .planned import Planned, cost_in_words, pair_seconds
-from .registry import CURVE_FILE, PROTOCOLS
+from .registry import CURVE_FILE, metric_names
 from .request import ProtocolRequest
 from .sides import MatedSides, held_out, rule_of_groups
 
 PLOT_FILE = "roc.png"
+REPLICATE_SECONDS = 15e-9
+"""Of a replicate, for each pair that it weighs."""
 
 
 def verify_images(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
     """Gallery images and probes as `subspace eval` chooses them; every probe with every gallery image."""
     sides = MatedSides.of(images, held_out(images), distractors=False)
-    names = names_in_order(request, "verification")
+    names = metric_names("verification", request)
     bootstrap, seed = images.config.eval.bootstrap, derived_seed(images.config.seed, "eval bootstrap")
     words, seconds, memory = images.announce(sides.asked)
     pairs = len(sides.probe) * len(sides.gallery)
     seconds += pair_seconds(pairs, images.dimensions, per_pair=15e-9)
+    seconds += bootstrap * kept_pairs(pairs) * REPLICATE_SECONDS
     memory += verification_bytes(pairs)
 
     def work() -> Outcome:
@@ -43,7 +48,11 @@ def verify_images(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
             "genuine_pairs": len(mated.probe),
             "impostor_pairs": mated.impostor_pairs,
         }
-        left = f"; {counted(sides.unpaired, 'identity', 'identities')} without a pair left out" if sides.unpaired else ""
+        left = (
+            f"; {counted(sides.unpaired, 'identity', 'identities')} without a pair left out"
+            if sides.unpaired
+            else ""
+        )
         rests_on = f"{basis(counts)}{left}{rule_of_groups(images)}"
         return verification_outcome(found, names, {**counts, **sides.counts}, rests_on, request.threshold)
 
@@ -54,14 +63,7 @@ def verify_images(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
     )
 
 
-def names_in_order(request: ProtocolRequest, protocol: str) -> list[str]:
-    """The metrics that are asked for, each once, by their usual spelling."""
-    return list(
-        dict.fromkeys(str(parse_metric(name)) for name in request.metrics or PROTOCOLS[protocol].metrics)
-    )
-
-
-def fars_in(names: list[str]) -> list[float]:
+def fars_in(names: Sequence[str]) -> list[float]:
     """The FARs of the TAR@FAR metrics among these; one that nobody asked for where there are none."""
     asked = [parse_metric(name) for name in names]
     return [metric.number for metric in asked if metric.family == "TAR@FAR="] or [1e-3]
@@ -96,7 +98,7 @@ def roc_plot(roc: Roc, metrics: dict[str, dict]) -> Curve:
     """The curve from one impostor pair upwards, and the metrics on it."""
     curve = roc.curve()
     marks = {
-        name: (metric["far"], metric["value"])
+        f"{metric['value']:.3f}": (metric["far"], metric["value"])
         for name, metric in metrics.items()
         if name.startswith("TAR@") and metric["value"] is not None
     }

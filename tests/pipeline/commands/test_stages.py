@@ -43,7 +43,6 @@ def test_the_options_are_those_that_scripts_use() -> None:
     assert options["plan"] == sorted([*common, "--device", "--if-due", "--round", "--list-shards"])
     assert options["train"] == sorted([*common, "--device", "--if-due", "--processes", "--resume", "--round"])
     assert options["extract"] == sorted([*options["train"], "--num-shards", "--shard"])
-    assert options["eval"] == sorted([*common, "--allow-code", "--device", "--manifest"])
 
 
 def _app() -> typer.Typer:

@@ -1,0 +1,217 @@
+"""Protocols from the command line to the files, their figures beside those of other packages. Covers
+pipeline/commands/evaluation.py, pipeline/protocols/table_images.py, pipeline/protocols/evaluated_images.py,
+pipeline/protocols/planned.py, pipeline/protocols/sides.py, pipeline/protocols/identification.py,
+pipeline/protocols/verification.py, pipeline/protocols/retrieval.py, pipeline/protocols/opening.py and
+pipeline/protocols/network_images.py, too."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from conftest import subspace
+from made_up_embeddings import unit
+
+from subspace.mining.embedding_files import embedding_writer
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 identities with 4 images each, two cameras, in any order; half of them query, half gallery; ten strangers."""
+    rng = np.random.default_rng(5)
+    identity = np.concatenate((np.repeat(np.arange(60), 4), np.arange(60, 70)))
+    group = np.concatenate((np.tile([0, 0, 1, 1], 60), np.zeros(10, int)))
+    query = np.concatenate((np.tile([True, False, True, False], 60), np.zeros(10, bool)))
+    rows = unit(rng.standard_normal((70, 16))[identity] + 0.7 * rng.standard_normal((250, 16)))
+    order = rng.permutation(250)
+    path = tmp_path_factory.mktemp("faces") / "faces.parquet"
+    columns = ["identity", "group", "is_query", "is_gallery", "split"]
+    with embedding_writer(path, 16, columns=columns, normalized=True) as writer:
+        writer.write(
+            rows[order],
+            {
+                "image": [f"{i:03}.jpg" for i in order],
+                "identity": [f"person {identity[i]:02}" for i in order],
+                "group": [f"camera {group[i]}" for i in order],
+                "is_query": query[order],
+                "is_gallery": ~query[order],
+                "split": ["test"] * 250,
+            },
+        )
+    return path
+
+
+def evaluated(folder: Path) -> dict:
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def columns_of(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    table = pq.read_table(path)
+    rows = np.array(table["embedding"].to_pylist())
+    names = (np.array(table[name].to_pylist()) for name in ("identity", "group", "is_query"))
+    return (rows, *names)  # pyright: ignore[reportReturnType]
+
+
+def test_verification_is_that_of_scikit_learn(faces: Path, tmp_path: Path) -> None:
+    from sklearn.metrics import roc_curve
+
+    out = tmp_path / "out"
+    words = ["--protocol", "verification", "--threshold", "0.5", "--metrics", "TAR@FAR=1e-2,TAR@FAR=1e-1,EER"]
+    done = subspace("eval", faces, *words, "--out", out, "eval.bootstrap=20")
+    assert done.returncode == 0, done.stderr
+    assert "columns used: identity, group, is_query, is_gallery, split" in done.stdout
+    assert "images of one identity and one group are not compared" in done.stdout
+    found, curve = evaluated(out), pq.read_table(out / "curve.parquet")
+    assert (found["identities"], found["probes"], found["gallery"]) == (60, 120, 60)
+
+    genuine, impostor = pairs_of_one_gallery_image(faces)
+    far, tar, _ = roc_curve(
+        np.repeat([1, 0], (len(genuine), len(impostor))),
+        np.concatenate((genuine, impostor)),
+        drop_intermediate=False,
+    )
+    for rate in (1e-2, 1e-1):
+        best = tar[far <= rate].max()
+        assert found["metrics"][f"TAR@FAR={rate:.0e}".replace("e-0", "e-")]["value"] == pytest.approx(
+            best, abs=1e-12
+        )
+    at = found["at_threshold"]
+    assert at["far"] == pytest.approx((impostor > 0.5).mean(), abs=1e-12)
+    assert at["tar"] == pytest.approx((genuine > 0.5).mean(), abs=1e-12)
+    assert f"at similarity > 0.5: FAR {at['far']:.3g}, TAR {at['tar']:.4f}" in done.stdout
+    assert curve["tar"][-1].as_py() == 1
+    assert (out / "roc.png").read_bytes().startswith(b"\x89PNG")
+
+
+def pairs_of_one_gallery_image(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Similarities of genuine and of impostor pairs, by the pairs that HeldOut chooses, in slow loops."""
+    from subspace.pipeline.configuration.config import RunConfig
+    from subspace.pipeline.options import Options
+    from subspace.pipeline.console import Console
+    from subspace.mining.embedding_table import EmbeddingTable
+    from subspace.pipeline.protocols.sides import held_out
+    from subspace.pipeline.protocols.table_images import TableImages
+
+    images = TableImages(
+        EmbeddingTable.open(path), RunConfig(manifest=str(path)), Options(Console(quiet=True))
+    )
+    gallery, probe, _ = held_out(images).choose_images(images.manifest)
+    name = images.manifest.table["uri"].to_pylist()
+    table = pq.read_table(path)
+    row = dict(zip(table["image"].to_pylist(), np.array(table["embedding"].to_pylist()), strict=True))
+    who = dict(zip(table["image"].to_pylist(), table["identity"].to_pylist(), strict=True))
+    genuine, impostor = [], []
+    for p in (name[i] for i in probe):
+        for g in (name[i] for i in gallery):
+            (genuine if who[p] == who[g] else impostor).append(row[p] @ row[g])
+    return np.array(genuine), np.array(impostor)
+
+
+def test_retrieval_takes_query_and_gallery_from_the_file_and_obeys_groups(
+    faces: Path, tmp_path: Path
+) -> None:
+    from sklearn.metrics import average_precision_score
+
+    out = tmp_path / "out"
+    done = subspace("eval", faces, "--protocol", "retrieval", "--out", out, "eval.bootstrap=20", "--json")
+    assert done.returncode == 0, done.stderr
+    rows, identity, group, query = columns_of(faces)
+    precisions, firsts = [], []
+    for i in np.flatnonzero(query):
+        others = ~query & ~((identity == identity[i]) & (group == group[i]))
+        right = identity[others] == identity[i]
+        similarity = rows[others] @ rows[i]
+        precisions.append(average_precision_score(right, similarity))
+        firsts.append(right[np.argsort(-similarity)][0])
+    found = json.loads(done.stdout)["retrieval"]["metrics"]
+    assert found["mAP"]["value"] == pytest.approx(np.mean(precisions), abs=1e-6)
+    assert found["recall@1"]["value"] == pytest.approx(np.mean(firsts), abs=1e-12)
+    assert len(pq.read_table(out / "queries.parquet")) == 120
+
+
+def test_identification_counts_what_a_slow_loop_counts(faces: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = subspace("eval", faces, "--protocol", "identification", "--out", out, "eval.bootstrap=20")
+    assert done.returncode == 0, done.stderr
+    found = evaluated(out)
+    genuine, impostor = pairs_of_one_gallery_image(faces)
+    assert found["distractors"] == 10
+    best_other = impostor.reshape(120, 59).max(axis=1)
+    assert found["metrics"]["Rank-1"]["value"] <= (genuine > best_other).mean()
+    curve = pq.read_table(out / "curve.parquet").to_pylist()
+    assert {row["curve"] for row in curve} == {"Rank", "coverage@P", "DIR@FAR"}
+
+
+def test_several_protocols_are_written_side_by_side_and_not_twice(faces: Path, tmp_path: Path) -> None:
+    words = [
+        "eval",
+        faces,
+        "--protocol",
+        "verification",
+        "--protocol",
+        "retrieval",
+        "--out",
+        tmp_path / "out",
+    ]
+    dry = subspace(*words, "--dry-run")
+    assert dry.returncode == 0, dry.stderr
+    assert "dry run: nothing was done" in dry.stdout
+    assert not (tmp_path / "out").exists()
+    assert subspace(*words, "eval.bootstrap=10", "--quiet").stdout == ""
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["retrieval", "verification"]
+    again = subspace(*words)
+    assert again.returncode == 2
+    assert again.stderr.endswith("is there already; write it anew with --force, or give another --out\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--manifest", "m.parquet"], "--manifest goes with a RUN or a CHECKPOINT"),
+        (["--flip"], "--flip goes with a RUN or a CHECKPOINT"),
+        (["--query", "train", "--gallery", "test"], "--query train: .* has the splits test"),
+    ],
+)
+def test_options_that_do_not_fit_the_file_are_refused(faces: Path, words: list[str], message: str) -> None:
+    import re
+
+    done = subspace("eval", faces, "--protocol", "retrieval", *words)
+    assert done.returncode == 2
+    assert re.search(message, done.stderr), done.stderr
+    assert not (faces.parent / "evaluation-retrieval").exists()
+
+
+def test_a_file_without_names_says_what_it_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "nameless.parquet"
+    with embedding_writer(path, 2, normalized=True) as writer:
+        writer.write(np.eye(2), {"image": ["a.jpg", "b.jpg"]})
+    done = subspace("eval", path, "--protocol", "verification")
+    assert done.returncode == 2
+    assert "says of no row whom it shows (column identity, string)" in done.stderr
+
+
+def test_without_a_protocol_a_file_is_refused_and_options_of_protocols_are(
+    faces: Path, finished_run: Path
+) -> None:
+    done = subspace("eval", faces)
+    assert (done.returncode, "say by which protocol" in done.stderr) == (2, True)
+    done = subspace("eval", finished_run, "--metrics", "Rank-1")
+    assert done.stderr == "subspace: --metrics goes with --protocol NAME, or set eval.metrics=[...]\n"
+
+
+def test_a_network_gives_the_figures_of_the_plain_command(finished_run: Path, tmp_path: Path) -> None:
+    """On the same pairs: a protocol chooses gallery, probes and distractors as the command without one does."""
+    checkpoint, out = finished_run / "round-000" / "checkpoint", tmp_path / "out"
+    plain = json.loads(subspace("eval", checkpoint, "--json").stdout)[str(checkpoint)]["metrics"]
+    done = subspace(
+        "eval", checkpoint, "--protocol", "identification", "--protocol", "verification",
+        "--out", out, "--json", "--device", "cpu",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["identification"]["metrics"]["Rank-1"] == plain["Rank-1"]
+    assert found["verification"]["metrics"]["TAR@FAR=1e-2"]["value"] == plain["TAR@FAR=1e-2"]["value"]
+    assert found["identification"]["checkpoint"] == str(checkpoint.resolve())
