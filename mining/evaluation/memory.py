@@ -42,3 +42,7 @@ def metric_bytes(names: Sequence[str], gallery: int, probes: int, distractors: i
     if any(name.startswith(("TAR@FAR=", "EER")) for name in names):
         return held + verification_bytes(probes * gallery)
     return held + TILE_BYTES
+
+
+RETRIEVAL_BYTES = 200_000_000
+"""Of retrieval metrics, beside the embeddings of queries and gallery."""

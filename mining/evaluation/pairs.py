@@ -37,6 +37,8 @@ def evaluation_pairs(
     probes_per_identity: int | None,
     seed: int,
     file: np.ndarray | None = None,
+    is_query: np.ndarray | None = None,
+    is_gallery: np.ndarray | None = None,
 ) -> EvaluationPairs:
     """Each identity gives one gallery image; its images of other groups are the probes.
 
@@ -58,6 +60,7 @@ def evaluation_pairs(
         group: int[n], camera or type family; -1 is unknown and unlike any other. None: no such restriction.
         probes_per_identity: at most this many; None takes all.
         file: int[n], images of equal numbers are one file, or one range of it. None: all differ.
+        is_query, is_gallery: bool[n], which images may be probes, and which gallery images or distractors. None: all.
 
     Raises:
         InputError: arrays of different shapes, a limit below 1, or not one valid pair.
@@ -74,14 +77,16 @@ def evaluation_pairs(
     n = len(image)
     owner, group = np.unique(identity_id[image], return_inverse=True)[1], group[image]
     camera = np.where(group == -1, n + np.arange(n), np.unique(group, return_inverse=True)[1])
-    _, cell, cell_size = np.unique(owner * (2 * n) + camera, return_inverse=True, return_counts=True)
-    pairable = np.bincount(owner)[owner] > cell_size[cell]
+    cell = np.unique(owner * (2 * n) + camera, return_inverse=True)[1]
+    query, held = (np.ones(n, bool) if side is None else side[image] for side in (is_query, is_gallery))
+    pairable = held & (np.bincount(owner, query)[owner] > np.bincount(cell, query)[cell])
 
     lottery = generator(seed, "evaluation pairs").random(n)
-    order = np.lexsort((lottery, ~pairable, owner))
+    order = np.lexsort((lottery, ~held, ~pairable, owner))
     owner, camera, pairable, image = owner[order], camera[order], pairable[order], image[order]
+    query, held = query[order], held[order]
     first = np.flatnonzero(np.diff(owner, prepend=-1))  # of each identity, pairable images before others
-    probe = pairable & (camera != camera[first][owner])
+    probe = query & pairable[first][owner] & (camera != camera[first][owner])
     if not probe.any():
         raise InputError(NO_PROBES)
     if probes_per_identity is not None:
@@ -89,7 +94,7 @@ def evaluation_pairs(
         probe &= before - before[first][owner] < probes_per_identity
     in_order = np.lexsort((image[probe], owner[probe]))
     found = pairable[first]
-    return EvaluationPairs(image[first[found]], image[probe][in_order], image[first[~found]])
+    return EvaluationPairs(image[first[found]], image[probe][in_order], image[first[~found & held[first]]])
 
 
 def first_of_each(identity_id: np.ndarray, file: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ Shapes: Q queries; G gallery images; R matches of a query; M metrics; I identiti
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -146,7 +147,7 @@ def retrieval_metrics(
     """
     names = list(dict.fromkeys(names))
     for name in names:
-        if name not in NAMES and recall_names((_k_of(name),)) != (name,):
+        if name not in NAMES and not re.fullmatch(RECALL + "[1-9][0-9]*", name):
             raise InputError(f"'{name}' is no retrieval metric; choose from recall@1, {', '.join(NAMES)}")
     query = unit_rows("query", query)
     if gallery is None:
@@ -190,11 +191,6 @@ def retrieval_metrics(
         junk=len(matches.gallery.identity) - len(matches.order),
         first_position=np.where(matched, first_position, 0),
     )
-
-
-def _k_of(name: str) -> int:
-    number = name.removeprefix(RECALL)
-    return int(number) if name.startswith(RECALL) and number.isdecimal() else 0
 
 
 def _means(

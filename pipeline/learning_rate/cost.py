@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from ...mining.clustering.product_speed import product_rate
 from ...train.data.images import ImageStore
 from ...train.data.plan_reader import Plan
@@ -47,8 +45,8 @@ def _examining_seconds(context: Context) -> float:
     """Seconds of one validation: its images embedded, and all pairs compared."""
     extract = context.config.extract
     network = open_checkpoint(context.before.checkpoint, context.config)
-    gallery, probe, distractor = HeldOut.validation(context.config).choose_images(context.manifest)
-    images = np.unique(np.concatenate((gallery, probe, distractor)))
+    examined = HeldOut.validation(context.config).choose_examined(context.manifest)
+    images = examined.images
     embedding = embedding_work(
         network,
         ImageStore(context.manifest, context.config.data.decoder),
@@ -59,8 +57,7 @@ def _examining_seconds(context: Context) -> float:
         batch_size=extract.batch_size,
         num_workers=extract.num_workers,
     )
-    pairs = len(probe) * (len(gallery) + len(distractor))
-    return embedding.seconds + pairs * (2 * network.embedding_size / product_rate() + 5e-9)
+    return embedding.seconds + examined.comparisons * (2 * network.embedding_size / product_rate() + 5e-9)
 
 
 def steps_by_default(context: Context, plan: Plan) -> int:

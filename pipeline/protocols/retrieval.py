@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ...mining.evaluation.memory import RETRIEVAL_BYTES
 from ...mining.evaluation.reranking import KReciprocal
 from ...mining.evaluation.retrieval import Retrieval, recall_names, retrieval_metrics
 from ...mining.randomness import derived_seed
@@ -22,8 +23,6 @@ PLOT_FILE = "recall.png"
 RANKS = (1, 2, 3, 5, 7, 10, 14, 20, 30, 50, 70, 100)
 """Ranks of the plot."""
 
-RETRIEVAL_BYTES = 200_000_000
-"""Beside the embeddings, as `retrieval_metrics` has it."""
 RERANKED_BYTES = 5_100
 """Memory for an image, as `k_reciprocal_distance` has it."""
 

@@ -1,5 +1,8 @@
 """Images whose embeddings are in a file: no network is needed, and no image is opened."""
 
+# pyarrow.compute makes its functions when it is imported, out of a type checker's sight.
+# pyright: reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 from functools import cached_property
@@ -8,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc  # pyright: ignore[reportAttributeAccessIssue]
+import pyarrow.compute as pc
 
 from ...mining.embedding_table import EmbeddingTable
 from ...mining.errors import InputError

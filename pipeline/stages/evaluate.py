@@ -8,15 +8,16 @@ import numpy as np
 
 from ...mining.artifacts import write_json
 from ...mining.clustering.product_speed import product_rate
-from ...mining.evaluation.memory import metric_bytes
+from ...mining.evaluation.memory import RETRIEVAL_BYTES, metric_bytes
 from ...mining.evaluation.pairs import FEW_IDENTITIES
+from ...mining.evaluation.registry import is_retrieval
 from ...mining.machine import resident_bytes
 from ..console import about, aligned, amount, counted
 from ..network_identity import open_checkpoint
 from ..run_directory import RunDirectory
 from .context import Context
 from .graph import row
-from .held_out import HeldOut
+from .held_out import FLAGS, HeldOut, has_flags
 from .stage import run_stage
 
 UNREADABLE = "unreadable_images"
@@ -37,6 +38,7 @@ def _fields(context: Context, held: HeldOut) -> dict[str, Any]:
     extract = context.config.extract
     return {
         **held.fields,
+        **({"manifest flags": FLAGS} if has_flags(context.manifest) else {}),
         "extract.batch_size": extract.batch_size,
         "extract.precision": extract.precision,
     }
@@ -70,8 +72,8 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
         from ...train.devices import pick_device
         from ...train.speed import embedding_work
 
-        gallery, probe, distractor = held.choose_images(context.manifest)
-        images = np.unique(np.concatenate((gallery, probe, distractor)))
+        examined = held.choose_examined(context.manifest)
+        images, ranked = examined.images, examined.ranked
         network = open_checkpoint(stage.folder.checkpoint, config)
         embedding = embedding_work(
             network,
@@ -84,19 +86,24 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
             num_workers=config.extract.num_workers,
             flip=held.settings.flip,
         )
-        pairs = len(probe) * (len(gallery) + len(distractor))
-        seconds = embedding.seconds + pairs * (
+        seconds = embedding.seconds + examined.comparisons * (
             2 * network.embedding_size / product_rate() + 5e-9
         )  # compared, and ranked
-        sides = [len(side) for side in (gallery, probe, distractor)]
+        sides = [len(side) for side in examined.pairs[:3]]
         memory = (
             resident_bytes() + 4 * sum(sides) * network.embedding_size
         )  # the manifest is in memory already
-        memory += metric_bytes(held.settings.metric_names, sides[0], sides[1], sides[2], network.embedding_size)
-        return (
-            f"{len(images):,} images of {', '.join(held.splits)} and distractors, "
-            f"{about(seconds)}{embedding.slow_decoding}, {amount(memory)} of memory"
+        memory += metric_bytes(
+            held.settings.metric_names, sides[0], sides[1], sides[2], network.embedding_size
         )
+        whom = f"{len(images):,} images of {', '.join(held.splits)} and distractors"
+        if ranked is not None:
+            queries, rows = len(ranked.query), len(np.union1d(ranked.query, ranked.gallery))
+            memory += 4 * rows * network.embedding_size * (1 if ranked.leave_one_out else 2) + RETRIEVAL_BYTES
+            whom += (
+                f" (all images of the identities: {queries:,} queries x {len(ranked.gallery):,} are ranked)"
+            )
+        return f"{whom}, {about(seconds)}{embedding.slow_decoding}, {amount(memory)} of memory"
 
     def work() -> dict[str, Any]:
         from .examination import examine
@@ -142,6 +149,9 @@ def basis(evaluation: dict[str, Any]) -> str:
 few identities: one moves a share by 11 points, and intervals are too narrow'
     """
     identities, unpaired = evaluation["identities"], evaluation.get("unpaired_identities", 0)
+    asked, ranked = evaluation.get("metrics", {}), evaluation.get("retrieval")
+    if ranked and all(map(is_retrieval, asked)):
+        return _ranked_in_words(ranked)
     words = [
         f"on {counted(identities, 'identity', 'identities')}, {counted(evaluation['probes'], 'probe')}, "
         f"{evaluation['genuine_pairs']:,} genuine and {evaluation['impostor_pairs']:,} impostor pairs"
@@ -152,7 +162,23 @@ few identities: one moves a share by 11 points, and intervals are too narrow'
         words.append(
             f"few identities: one moves a share by {100 / identities:.0f} points, and intervals are too narrow"
         )
+    if "flags" in evaluation:
+        words.append(evaluation["flags"])
+    if ranked:
+        words.append(f"retrieval {_ranked_in_words(ranked)}")
     return "; ".join(words)
+
+
+def _ranked_in_words(ranked: dict[str, Any]) -> str:
+    words = (
+        f"on {counted(ranked['identities'], 'identity', 'identities')}, {counted(ranked['queries'], 'query', 'queries')} and "
+        f"{counted(ranked['gallery'], 'gallery image')}: {ranked['rule']}"
+    )
+    if ranked["unmatched"]:
+        words += f"; {counted(ranked['unmatched'], 'query', 'queries')} without a match left out"
+    if ranked["identities"] < FEW_IDENTITIES:
+        words += f"; few identities: one moves a share by {100 / ranked['identities']:.0f} points"
+    return words
 
 
 def in_percent(metric: dict[str, float | None] | None) -> str:

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ...mining.evaluation.registry import compute_metrics
+from ...mining.evaluation.registry import compute_metrics, is_retrieval
+from ...mining.evaluation.retrieval import Retrieval, retrieval_metrics
+from ...mining.evaluation.settings import EvalConfig
 from ...mining.manifest import Manifest
 from ...mining.randomness import derived_seed
 from ...train.checkpoint import load_network
@@ -23,7 +25,7 @@ from ..console import counted
 from ..faults.unreadable_images import UnreadableImages
 from ..options import Options
 from .context import patience_of
-from .held_out import HeldOut
+from .held_out import HeldOut, Ranked, has_flags, query_and_gallery
 
 
 def examine_checkpoint(
@@ -41,34 +43,66 @@ def examine(
 
     One image of every held-out identity is its gallery image; its other images, of another group where the
     manifest has groups, are probes. The other identities' gallery images and one image of each distractor
-    identity are what a probe can be mistaken for. `unreadable_images` says how many of all were left out.
+    identity are what a probe can be mistaken for. Retrieval metrics rank all images of the held-out identities, which are
+    embedded where one is asked for. `unreadable_images` says how many of all were left out.
 
     Raises:
         InputError: an image cannot be read, and the settings say fail.
         StoppedEarly: more cannot be read than `data.max_bad_fraction` allows.
     """
-    gallery, probe, distractor, unpaired = held.choose(manifest)
-    asked = np.concatenate((gallery, probe, distractor))
+    (gallery, probe, distractor, unpaired), ranked = held.choose_examined(manifest)
+    sizes = [len(gallery), len(probe), len(distractor)]
+    others = np.empty(0, np.int64) if ranked is None else np.union1d(ranked.query, ranked.gallery)
+    asked = np.concatenate((gallery, probe, distractor, others))
     rows, readable = embeddings_of(asked, network, config, manifest, options, flip=held.settings.flip)
-    owner = manifest.identity_id[asked]
-    seen = np.split(readable, np.cumsum([len(gallery), len(probe)]))
+    ends, settings, owner = np.cumsum(sizes), held.settings, manifest.identity_id[asked]
+    seen = np.split(readable, ends)
     if not readable.all():
         seen[1] &= np.isin(manifest.identity_id[probe], manifest.identity_id[gallery][seen[0]])
-    sides = zip(
-        *(np.split(whole, np.cumsum([len(gallery), len(probe)])) for whole in (rows, owner)),
-        seen,
-        strict=True,
-    )
-    (gallery_rows, gallery_id), (probe_rows, probe_id), (others, _) = (
+    sides = zip(*(np.split(whole, ends) for whole in (rows, owner)), seen, strict=True)
+    (gallery_rows, gallery_id), (probe_rows, probe_id), (distractor_rows, _), (other_rows, _) = (
         (side, ids) if kept.all() else (side[kept], ids[kept]) for side, ids, kept in sides
     )
-    settings = held.settings
+    names, seed = settings.metric_names, derived_seed(config.seed, "eval bootstrap")
     evaluation = compute_metrics(
-        settings.metric_names, gallery_rows, gallery_id, probe_rows, probe_id,
-        distractors=others, bootstrap=settings.bootstrap, seed=derived_seed(config.seed, "eval bootstrap"),
+        [name for name in names if not is_retrieval(name)], gallery_rows, gallery_id, probe_rows, probe_id,
+        distractors=distractor_rows, bootstrap=settings.bootstrap, seed=seed,
     )  # fmt: skip
     counts = {"unpaired_identities": unpaired, "unreadable_images": len(np.unique(asked[~readable]))}
-    return evaluation.to_json() | counts
+    found = evaluation.to_json() | counts
+    if has_flags(manifest) and query_and_gallery(manifest, np.concatenate((gallery, probe))) is not None:
+        found["flags"] = "gallery images and probes as is_gallery and is_query say"
+    if ranked is not None:
+        asked_too = [name for name in names if is_retrieval(name)]
+        device = "cuda" if pick_device(options.device).type == "cuda" else "cpu"
+        retrieval = _ranking(ranked, others[seen[3]], other_rows, asked_too, manifest, settings, seed, device)
+        metrics = found["metrics"] | retrieval.to_json()["metrics"]
+        found["metrics"] = {name: metrics[name] for name in names}
+        found["retrieval"] = retrieval.counts() | {"rule": ranked.words}
+    return found
+
+
+def _ranking(
+    ranked: Ranked, image_id: np.ndarray, rows: np.ndarray, names: list[str], manifest: Manifest,
+    settings: EvalConfig, seed: int, device: str,
+) -> Retrieval:  # fmt: skip
+    """Retrieval over images that could be read: `image_id`, ascending, embedded in `rows`."""
+    groups = None if settings.ignore_groups else manifest.groups()
+
+    def known(side: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
+        images = side[np.isin(side, image_id)]
+        of_rows = rows if len(images) == len(image_id) else rows[np.searchsorted(image_id, images)]
+        return of_rows, manifest.identity_id[images], None if groups is None else groups[images], images
+
+    query, query_id, query_group, query_image = known(ranked.query)
+    alone = (None, None, None, None)
+    gallery, gallery_id, gallery_group, gallery_image = (
+        alone if ranked.leave_one_out else known(ranked.gallery)
+    )
+    return retrieval_metrics(
+        names, query, query_id, gallery, gallery_id, query_group=query_group, gallery_group=gallery_group,
+        query_image=query_image, gallery_image=gallery_image, bootstrap=settings.bootstrap, seed=seed, device=device,
+    )  # fmt: skip
 
 
 def embeddings_of(

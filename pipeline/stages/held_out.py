@@ -6,14 +6,19 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from ...mining.errors import InputError
 from ...mining.evaluation.pairs import evaluation_pairs, first_of_each
+from ...mining.evaluation.registry import is_retrieval
 from ...mining.evaluation.settings import EvalConfig, ValidationConfig
 from ...mining.manifest import Manifest
 from ...mining.randomness import derived_seed, generator
 from ..configuration.config import RunConfig
 from .stage import flat_fields
+
+FLAGS = ["is_query", "is_gallery"]
+"""Columns of a manifest that say what an image is for."""
 
 
 class Chosen(NamedTuple):
@@ -24,6 +29,38 @@ class Chosen(NamedTuple):
     distractor: np.ndarray
     unpaired: int
     """Identities that are left out, since no two images of them make a pair; they are distractors."""
+
+
+class Ranked(NamedTuple):
+    """Images of the retrieval metrics: all gallery images are ranked for each query. int64 image ids."""
+
+    query: np.ndarray
+    gallery: np.ndarray
+    leave_one_out: bool
+    """Whether the gallery is the queries, each against all others."""
+    words: str
+    """How they were chosen."""
+
+
+class Examined(NamedTuple):
+    """All that an examination embeds."""
+
+    pairs: Chosen
+    """Without distractors where no metric asks for them."""
+    ranked: Ranked | None
+    """None where no retrieval metric is asked for."""
+
+    @property
+    def images(self) -> np.ndarray:
+        """int64, ascending, each once."""
+        ranked = () if self.ranked is None else (self.ranked.query, self.ranked.gallery)
+        return np.unique(np.concatenate((*self.pairs[:3], *ranked)))
+
+    @property
+    def comparisons(self) -> int:
+        """How many pairs of images are compared."""
+        ranked = 0 if self.ranked is None else len(self.ranked.query) * len(self.ranked.gallery)
+        return len(self.pairs.probe) * (len(self.pairs.gallery) + len(self.pairs.distractor)) + ranked
 
 
 @dataclass(frozen=True)
@@ -102,6 +139,36 @@ class HeldOut:
         chosen = self.choose(manifest)
         return chosen.gallery, chosen.probe, chosen.distractor
 
+    def choose_examined(self, manifest: Manifest) -> Examined:
+        """The images of all metrics that the settings name: pairs, and what retrieval ranks.
+
+        Raises:
+            InputError: as `choose_images`.
+        """
+        pairs, names = self.choose(manifest), self.settings.metric_names
+        if all(map(is_retrieval, names)):
+            pairs = pairs._replace(distractor=pairs.distractor[:0])
+        ranked = self._ranked(manifest, pairs.gallery) if any(map(is_retrieval, names)) else None
+        return Examined(pairs, ranked)
+
+    def _ranked(self, manifest: Manifest, mated: np.ndarray) -> Ranked:
+        images = self._images(manifest)
+        identity_id = manifest.identity_id
+        if self.limit is not None and self.limit <= len(mated):
+            images = images[np.isin(identity_id[images], identity_id[mated])]
+        images = images[first_of_each(identity_id[images], manifest.files_of(images))]
+        words = "all images of each identity"
+        if not self.settings.ignore_groups and "group" in manifest.columns:
+            words += ", those of its group left out of an image's ranking"
+        sides = query_and_gallery(manifest, images)
+        if sides is None:
+            return Ranked(images, images, True, f"{words}, each image against all others")
+        neither = int((~sides[0] & ~sides[1]).sum())
+        words += ", queries and gallery as is_query and is_gallery say"
+        if neither:
+            words += f" ({neither:,} images are neither)"
+        return Ranked(images[sides[0]], images[sides[1]], False, words)
+
     def choose(self, manifest: Manifest) -> Chosen:
         """As `choose_images`, with how many identities have no pair."""
         images = self._images(manifest)
@@ -118,6 +185,10 @@ class HeldOut:
         identity_id, groups = manifest.identity_id, None
         if not self.settings.ignore_groups:
             groups = manifest.groups()
+        sides = query_and_gallery(manifest, images)
+        if sides is not None:
+            images = images[sides[0] | sides[1]]
+            sides = query_and_gallery(manifest, images)
         files = manifest.files_of(images)
         try:
             pairs = evaluation_pairs(
@@ -126,6 +197,8 @@ class HeldOut:
                 probes_per_identity=self.settings.probes_per_identity,
                 seed=derived_seed(self.seed, "eval pairs"),
                 file=files,
+                is_query=None if sides is None else sides[0],
+                is_gallery=None if sides is None else sides[1],
             )
         except InputError as error:
             if groups is not None and _two_files_of_any(identity_id[images], files):
@@ -164,6 +237,20 @@ class HeldOut:
         excluded = np.concatenate((mated, self._left_out(manifest)))  # no identity distracts from itself
         drawn = drawn[~np.isin(identities, excluded)]
         return np.concatenate((unpaired, random.permutation(drawn)))[: self.settings.distractors]
+
+
+def query_and_gallery(manifest: Manifest, images: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Which of these images are queries and which gallery, bool; None unless there are both by the manifest's flags."""
+    if not has_flags(manifest):
+        return None
+    taken = manifest.table.select(FLAGS).take(pa.array(images))
+    query, gallery = (taken[name].fill_null(False).to_numpy() for name in FLAGS)
+    return (query, gallery) if query.any() and gallery.any() else None
+
+
+def has_flags(manifest: Manifest) -> bool:
+    """Whether the manifest has columns that say what an image is for; by its header alone."""
+    return set(FLAGS) <= set(manifest.columns)
 
 
 def _two_files_of_any(identity_id: np.ndarray, files: np.ndarray) -> bool:

@@ -239,8 +239,8 @@ def test_the_interval_is_over_identities() -> None:
     ("names", "query", "identity", "said"),
     [
         (["map"], np.eye(2), [1, 1], "'map' is no retrieval metric; choose from recall@1, mAP"),
-        (["recall@0"], np.eye(2), [1, 1], "ks is"),
-        (["recall@x"], np.eye(2), [1, 1], "ks is"),
+        (["recall@0"], np.eye(2), [1, 1], "is no retrieval metric"),
+        (["recall@x"], np.eye(2), [1, 1], "is no retrieval metric"),
         (["mAP"], np.eye(2), [1], "2 query embeddings but identities of shape"),
         (["mAP"], np.eye(2), [1.5, 2], "whole number"),
         (["mAP"], np.eye(2), [1, 2], "none of 2 queries has a match"),
