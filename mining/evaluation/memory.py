@@ -35,7 +35,7 @@ def metric_bytes(names: Sequence[str], gallery: int, probes: int, distractors: i
     """Bytes that the metrics of these names take beside the embeddings.
 
     >>> metric_bytes(["Rank-1"], 1_000_000, 10_000, 0, 64) // 10**6
-    175
+    176
     """
     images = gallery + probes + distractors
     held = 20 * images + 100 * (gallery + probes) + 4 * dimensions * probes  # checks, owners, probes in order
@@ -45,4 +45,4 @@ def metric_bytes(names: Sequence[str], gallery: int, probes: int, distractors: i
 
 
 RETRIEVAL_BYTES = 200_000_000
-"""Of retrieval metrics, beside the embeddings of queries and gallery."""
+"""What retrieval metrics take beside the embeddings of queries and gallery."""
