@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up_embeddings import noisy_identities, tied_rows, unit
 
@@ -33,6 +33,7 @@ def slow_rate(
     return found / len(probe)
 
 
+@settings(max_examples=40)
 @given(
     st.integers(0, 10**6), st.integers(1, 6), st.integers(1, 12), st.integers(1, 12), st.integers(0, 4),
     st.sampled_from([0.1, 0.25, 0.5, 0.9]), st.integers(1, 3),
