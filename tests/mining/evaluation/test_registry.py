@@ -14,7 +14,8 @@ from subspace.mining.errors import InputError
 from subspace.mining.evaluation.coverage import coverage_at_precision
 from subspace.mining.evaluation.identification import rank_k_rates
 from subspace.mining.evaluation.mated_probes import MatedProbes
-from subspace.mining.evaluation.registry import AskedMetric, compute_metrics, parse_metric
+from subspace.mining.evaluation.registry import AskedMetric, compute_mated, compute_metrics, parse_metric
+from subspace.mining.evaluation.retrieval import retrieval_metrics
 from subspace.mining.evaluation.verification import tar_at_far
 
 shares = st.floats(0, 1, exclude_min=True)
@@ -37,6 +38,10 @@ def test_a_name_is_read_as_it_is_written(asked: AskedMetric) -> None:
         ("TAR@FAR=1E-03", "TAR@FAR=1e-3"),
         ("coverage@P=.950", "coverage@P=0.95"),
         ("coverage@P=1.0", "coverage@P=1"),
+        ("DIR@FAR=0.01", "DIR@FAR=1e-2"),
+        ("recall@05", "recall@5"),
+        ("mAP@R", "mAP@R"),
+        ("mAP", "mAP"),
     ],
 )
 def test_a_number_may_be_spelled_otherwise(name: str, same: str) -> None:
@@ -54,18 +59,22 @@ def test_a_number_may_be_spelled_otherwise(name: str, same: str) -> None:
         ("tar@far=0.01", "TAR@FAR=1e-2"),
         ("coverage@0.99", "coverage@P=0.99"),
         ("Coverage@P=95", "coverage@P=0.95"),
+        ("map@r", "mAP@R"),
+        ("Recall@5", "recall@5"),
+        ("mrr", "MRR"),
+        ("DIR@1e-3", "DIR@FAR=1e-3"),
     ],
 )
 def test_a_wrong_name_is_told_what_it_may_mean(name: str, meant: str) -> None:
     with pytest.raises(InputError) as error:
         parse_metric(name)
     assert str(error.value) == (
-        f"unknown metric '{name}'; choose from Rank-1, TAR@FAR=1e-4, EER, coverage@P=0.95, with numbers of your own; "
+        f"unknown metric '{name}'; choose from Rank-1, TAR@FAR=1e-4, EER, coverage@P=0.95, DIR@FAR=1e-2, recall@1, mINP, mAP@R, mAP, R-precision, MRR, with numbers of your own; "
         f"did you mean '{meant}'?"
     )
 
 
-@pytest.mark.parametrize("name", ["", "accuracy", "mAP@R"])
+@pytest.mark.parametrize("name", ["", "accuracy"])
 def test_a_name_like_no_metric_is_told_the_metrics_alone(name: str) -> None:
     with pytest.raises(InputError, match=r"with numbers of your own$"):
         parse_metric(name)
@@ -112,3 +121,14 @@ def test_json_has_metrics_by_name_and_counts() -> None:
         "identities": 15, "probes": pairs, "gallery": 20, "distractors": 0,
         "genuine_pairs": pairs, "impostor_pairs": 19 * pairs,
     }  # fmt: skip
+
+
+def test_retrieval_of_given_sides_is_that_of_its_own_function() -> None:
+    gallery, gallery_id, probe, probe_id = noisy_identities(np.random.default_rng(0), 20)
+    names = ("mAP", "Rank-1", "recall@3")
+    found = compute_metrics(names, gallery, gallery_id, probe, probe_id, bootstrap=9, seed=4)
+    alone = retrieval_metrics(names[::2], probe, probe_id, gallery, gallery_id, bootstrap=9, seed=4)
+    assert [metric.name for metric in found.metrics] == list(names)
+    assert (found["mAP"], found["recall@3"]) == alone.metrics
+    with pytest.raises(InputError, match="mAP ranks all images"):
+        compute_mated(["mAP"], MatedProbes.match(gallery, gallery_id, probe, probe_id))

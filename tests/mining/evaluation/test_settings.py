@@ -28,7 +28,7 @@ def test_a_wrong_name_is_refused_with_its_setting(section: str) -> None:
     with pytest.raises(InputError) as error:
         parse_config({"manifest": "m.parquet"}, [f"{section}.metrics=[Rank-1,coverage@0.9]"], "run.yaml")
     assert str(error.value) == (
-        "unknown metric 'coverage@0.9'; choose from Rank-1, TAR@FAR=1e-4, coverage@P=0.95, with numbers of your own; "
+        "unknown metric 'coverage@0.9'; choose from Rank-1, TAR@FAR=1e-4, EER, coverage@P=0.95, DIR@FAR=1e-2, recall@1, mINP, mAP@R, mAP, R-precision, MRR, with numbers of your own; "
         f"did you mean 'coverage@P=0.9'? ({section}.metrics, run.yaml)"
     )
     with pytest.raises(InputError, match=f"{section}.metrics=.*at least 1 item"):

@@ -139,7 +139,7 @@ def test_identification_counts_what_a_slow_loop_counts(faces: Path, tmp_path: Pa
     found = evaluated(out)
     genuine, impostor = pairs_of_one_gallery_image(faces)
     assert found["distractors"] == 10
-    best_other = impostor.reshape(len(genuine), 59).max(axis=1)
+    best_other = impostor.reshape(60, 59).max(axis=1)
     assert found["metrics"]["Rank-1"]["value"] <= (genuine > best_other).mean()
     curve = pq.read_table(out / "curve.parquet").to_pylist()
     assert {row["curve"] for row in curve} == {"Rank", "coverage@P", "DIR@FAR"}

@@ -179,3 +179,57 @@ def test_an_image_that_is_listed_again_is_no_pair(small_manifest: Path, tmp_path
     assert (len(chosen.gallery), chosen.unpaired) == (15, 1)
     shown = {int(manifest.identity_id[image]): images[image] for image in chosen.gallery}
     assert all(images[image] != shown[int(manifest.identity_id[image])] for image in chosen.probe)
+
+
+def flagged(manifest: Path, path: Path, query: list[Any], gallery: list[Any]) -> Manifest:
+    table = pq.read_table(manifest)
+    for name, flags in (("is_query", query), ("is_gallery", gallery)):
+        table = table.append_column(name, pa.array(flags, pa.bool_()))
+    write_parquet(path, MANIFEST, table, "f" * 32)
+    return Manifest.open(path)
+
+
+def test_pairs_and_rankings_follow_the_flags(small_manifest: Path, tmp_path: Path) -> None:
+    table = pq.read_table(small_manifest)
+    place = np.arange(len(table)) % 5
+    tests = np.array([split == "test" for split in table["split"].to_pylist()])
+    query, gallery = (np.where(tests, side, None) for side in (place < 2, (place > 0) & (place < 4)))
+    path = tmp_path / "flagged.parquet"
+    manifest = flagged(small_manifest, path, query.tolist(), gallery.tolist())
+    held = HeldOut.test(config_of(path, eval={"metrics": ["mAP", "Rank-1"], "ignore_groups": True}))
+    pairs, ranked = held.choose_examined(manifest)
+    assert len(pairs.gallery) > 5
+    assert all(query[pairs.probe])
+    assert all(gallery[pairs.gallery])
+    assert not set(pairs.probe) & set(pairs.gallery)
+    assert ranked is not None
+    assert not ranked.leave_one_out
+    assert ranked.query.tolist() == np.flatnonzero(query == True).tolist()  # noqa: E712
+    assert ranked.gallery.tolist() == np.flatnonzero(gallery == True).tolist()  # noqa: E712
+    neither = int((tests & (place == 4)).sum())
+    assert ranked.words.endswith(
+        f"queries and gallery as is_query and is_gallery say ({neither:,} images are neither)"
+    )
+    # one side alone says nothing
+    alone = flagged(small_manifest, tmp_path / "alone.parquet", query.tolist(), [None] * len(table))
+    without = HeldOut.test(config_of(small_manifest)).choose_images(Manifest.open(small_manifest))
+    same = HeldOut.test(config_of(tmp_path / "alone.parquet")).choose_images(alone)
+    assert all((one == other).all() for one, other in zip(without, same, strict=True))
+
+
+def test_retrieval_ranks_all_images_of_the_identities(small_manifest: Path) -> None:
+    manifest = Manifest.open(small_manifest)
+    tests = np.flatnonzero(manifest.in_splits(["test"]))
+    pairs, ranked = HeldOut.test(config_of(small_manifest)).choose_examined(manifest)
+    assert ranked is None
+    held = HeldOut.test(config_of(small_manifest, eval={"metrics": ["MRR"], "probes_per_identity": 1}))
+    examined = held.choose_examined(manifest)
+    assert examined.ranked is not None
+    assert examined.ranked.query.tolist() == examined.ranked.gallery.tolist() == tests.tolist()
+    assert len(examined.pairs.distractor) == 0 < len(pairs.distractor)
+    assert set(examined.images) == set(tests)
+    limited = {"metrics": ["MRR"], "identities": 3}
+    drawn = HeldOut.validation(config_of(small_manifest, validation=limited)).choose_examined(manifest)
+    assert drawn.ranked is not None
+    assert set(identities(manifest, drawn.ranked.query)) == set(identities(manifest, drawn.pairs.gallery))
+    assert held.fields["eval.metrics"] == ["MRR"]
