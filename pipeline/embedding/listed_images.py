@@ -1,7 +1,6 @@
 """Any source as a list of images on disk: what each is called, where its bytes lie, and whose it is, where that is said.
 
-The list is a manifest whose rows follow the source (those of a folder their paths) in place of identities. Images inside
-a table are written end to end beside it and read like any others, so that none is held in memory.
+The list is a manifest whose rows follow the source (those of a folder their paths). Images inside a table go to a file.
 """
 
 # pyarrow.compute makes its functions when it is imported, out of a type checker's sight.

@@ -113,12 +113,13 @@ def test_the_flip_is_the_mean_of_both(checkpoint: Path, photos: Path, tmp_path: 
     assert np.allclose(both, (one + other) / 2, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_extract_has_the_same_embeddings(finished_run: Path, tmp_path: Path) -> None:
     run = shutil.copytree(finished_run, tmp_path / "run")
     done = subspace("extract", run, "--round", "0", "extract.keep_embeddings=true", "--force", "--quiet")
     assert done.returncode == 0, done.stderr
     kept = pq.read_table(run / "round-000" / "embeddings.parquet")
-    manifest = Manifest.open(json.loads(json.dumps(_manifest_of(run))))
+    manifest = Manifest.open(_manifest_of(run))
     out = tmp_path / "e.parquet"
     run_embedding(
         asked(run / "start" / "checkpoint", manifest.path, out, dtype="float16", batch_size=64), QUIET
@@ -266,6 +267,7 @@ def test_unreadable_images_are_listed(checkpoint: Path, photos: Path, tmp_path: 
         run_embedding(asked(checkpoint, photos, tmp_path / "f.parquet"), QUIET)
 
 
+@pytest.mark.slow
 def test_onnx_and_torch_agree(checkpoint: Path, photos: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     done = subspace("export", checkpoint, "--to", "onnx", "--out", tmp_path / "export", "--quiet")
