@@ -99,7 +99,7 @@ def test_manifests_leave_out_what_they_do_not_keep(small_manifest: Path, tmp_pat
     listed = list_images([tmp_path / "m.parquet"], tmp_path / "l" / "images.parquet")
     assert listed.rows == keep.sum()
     assert any("does not keep" in note for note in listed.notes)
-    some = list_images([tmp_path / "m.parquet"], tmp_path / "l" / "images.parquet", ["val"])
+    some = list_images([tmp_path / "m.parquet"], tmp_path / "v" / "images.parquet", ["val"])
     assert some.rows == (keep & (np.array(table["split"].to_pylist()) == "val")).sum()
     with pytest.raises(InputError, match="nothing in split tset; it has pretrain, test, train, val"):
         list_images([tmp_path / "m.parquet"], tmp_path / "l" / "images.parquet", ["tset"])
