@@ -45,6 +45,8 @@ class EmbeddingWriter:
         self._writer, self._rows_only, self._dtype = table, rows_only, dtype
         self._check = TableCheck(IMAGE_EMBEDDINGS, unit=unit)
         self._waiting: list[pa.Table] = []
+        self.columns = [name for name in table.schema.names if name not in ("row", "embedding")]
+        """What `write` is given besides embeddings."""
 
     def write(self, embeddings: np.ndarray, columns: Mapping[str, Sequence[Any] | pa.Array]) -> None:
         """Write embeddings, float[b, D], with a value of each column for each of them.

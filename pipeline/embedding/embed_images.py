@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ...mining.embedding_files import EmbeddingWriter, embedding_writer, rows_beside
-from ...mining.errors import DamagedFileError, InputError, StaleArtifactError
+from ...mining.embedding_files import embedding_writer, rows_beside
+from ...mining.errors import InputError, StaleArtifactError
 from ...mining.manifest import Manifest
-from ...mining.parquet_tables import metadata_of, open_parquet, read_row_group, row_groups, write_parquet
-from ...mining.schemas import IMAGE_EMBEDDINGS, MANIFEST, QUARANTINE
+from ...mining.parquet_tables import metadata_of, open_parquet, read_row_group, write_parquet
+from ...mining.schemas import MANIFEST, QUARANTINE
 from ...train.data.batches import DecodedBatches, load_batches
 from ...train.data.image_index import training_images
 from ...train.data.images import BadImage
@@ -34,6 +34,7 @@ from ..rows.manifest_writer import quarantine_path
 from ..stages.parts import Shard
 from .embedding_parts import EmbeddingParts, RowBatches, change
 from .embedding_processes import embed_in_processes
+from .joined_parts import add_part, write_unreadable
 from .listed_images import NAME, ListedImages
 from .opened_network import OpenedNetwork
 from .request import EmbedRequest
@@ -253,9 +254,9 @@ class ImageEmbedding:
             self._writer(out) as writer,
         ):
             for part in range(len(self.parts)):
-                self._add(writer, part)
+                add_part(writer, self.parts, part)
                 progress.update(len(self.parts[part]))
-        bad = self._write_quarantine()
+        bad = write_unreadable(out, self.parts, self.listed.refused)
         shutil.rmtree(self.request.parts, ignore_errors=True)
         listed = f"; {counted(bad, 'unreadable image')} in {quarantine_path(out)}" if bad else ""
         self.options.console.say(
@@ -281,35 +282,3 @@ class ImageEmbedding:
             "fingerprint": self.parts.fingerprint,
             **self.parts.fields,
         }
-
-    def _add(self, writer: EmbeddingWriter, part: int) -> None:
-        """Add a part to the file; one that is damaged is removed, and made again next time."""
-        names, path = ["image", *self.listed.columns], self.parts.path(part)
-        try:
-            for rows in row_groups(path, IMAGE_EMBEDDINGS, [*names, "embedding"]):
-                flat = rows["embedding"].combine_chunks().flatten().to_numpy()
-                vectors = flat.reshape(len(rows), self.network.embedding_size)
-                writer.write(vectors, {name: rows[name].combine_chunks() for name in names})
-        except DamagedFileError as error:
-            self.parts.forget(part)
-            raise StaleArtifactError(
-                f"{error}; it was removed: run the same command to make it again"
-            ) from error
-
-    def _write_quarantine(self) -> int:
-        """List all unreadable images beside the file; return how many they are."""
-        path = quarantine_path(self.request.out)
-        refused = self.listed.refused
-        tables = [QUARANTINE.columns.empty_table()]
-        for part in range(len(self.parts)):
-            tables += row_groups(self.parts.path(part, "quarantine"), QUARANTINE, QUARANTINE.columns.names)
-        more = {name: refused[name].cast(pa.string()) for name in refused.column_names}
-        tables.append(pa.table({"image_id": pa.nulls(len(refused), pa.int64()), **more}))
-        table = pa.concat_tables([one.select(QUARANTINE.columns.names) for one in tables])
-        # They have no row in the file.
-        table = table.set_column(0, "image_id", pa.array(np.full(len(table), -1, np.int64)))
-        if len(table):
-            write_parquet(path, QUARANTINE, table, self.parts.fingerprint)
-        else:
-            path.unlink(missing_ok=True)
-        return len(table)

@@ -1,7 +1,6 @@
 """Any source as a list of images on disk: what each is called, where its bytes lie, and whose it is, where that is said.
 
-The list is a manifest whose rows follow the source (those of a folder their paths) in place of identities. Images inside
-a table are written end to end beside it and read like any others, so that none is held in memory.
+The list is a manifest whose rows follow the source (those of a folder their paths). Images inside a table go to a file.
 """
 
 # pyarrow.compute makes its functions when it is imported, out of a type checker's sight.
@@ -38,9 +37,10 @@ PART_IMAGES = 16_384
 """In a row group of the list: the unit of resuming."""
 NAME = "name"
 """The column of the list that says what an image is called."""
+AS_GIVEN = "images as given; identity: none"
 LABELS = ("identity", "split", "group", "is_query", "is_gallery")
 _BOX = ("x_1", "y_1", "x_2", "y_2")
-_TEXT, _AT_ONCE = pa.large_string(), 65_536
+_TEXT = pa.large_string()
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,8 @@ def list_images(
         found, manifests = _found(sources, spool, bar.over)
         kept = _Kept(named(sources), splits)
         tables = kept.those(_placed(found, spool, sources))
-        if reader_of(sources[0]) is READERS[FOLDER] and not len(spool.lengths()):
+        own_order = found.reading == AS_GIVEN or manifests or len(spool.lengths())
+        if not own_order and reader_of(sources[0]) is READERS[FOLDER]:
             tables = _by_path(tables, out)
         rows, fingerprint, columns = _write(out, tables, found.rows.schema, fixed=manifests)
         spool.keep()
@@ -108,7 +109,7 @@ def _found(sources: Sequence[Path], spool: KeptImages, progress: Track) -> tuple
             raise InputError(f"{missing} does not exist; give images, a folder, a manifest or another source")
         uris = [whole_uri(source) for source in sources]
         rows = pa.table({"identity": pa.array([""] * len(uris), _TEXT), "uri": pa.array(uris, _TEXT)})
-        return Listing(rows, "images as given; identity: none"), ""
+        return Listing(rows, AS_GIVEN), ""
     options = SourceOptions(junk=())
     try:
         return read_sources(sources, options, spool, progress), ""
