@@ -17,6 +17,7 @@
     ten_fold        the 10-fold accuracy of pair lists such as LFW's, and VAL@FAR
     templates       IJB's templates: images to media to templates, 1:1 and 1:N
     coverage        coverage at a precision
+    memory          what metrics take beside the embeddings, for what is announced
     registry        the metrics by name, and all that are asked for at once
 
 The names below are stable. They are imported on first use.

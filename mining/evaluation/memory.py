@@ -9,7 +9,7 @@ from .impostor_scores import KEPT
 from .mated_probes import BLOCK
 
 LEVELS_BYTES, PER_KEPT_PAIR = 150_000_000, 60
-"""Of TAR@FAR and EER: for the counts of all cosines, and for each pair that the bootstrap weighs."""
+"""What TAR@FAR and EER take: for the counts of all cosines, and for each pair that the bootstrap weighs."""
 TILE_BYTES = 50 * BLOCK**2
 
 

@@ -26,11 +26,11 @@ from .request import ProtocolRequest
 from .sides import MatedSides, held_out, rule_of_groups
 
 RANKS = (1, 2, 3, 4, 5, 7, 10, 14, 20, 30, 50, 70, 100)
-"""Of the CMC curve."""
+"""Ranks of the CMC curve."""
 PRECISIONS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1)
-"""Of the curve of coverage."""
+"""Precisions of the curve of coverage."""
 FARS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 0.5, 0.7, 0.9)
-"""Of the curve of DIR."""
+"""False accept rates of the curve of DIR."""
 
 
 def identify(images: EvaluatedImages, request: ProtocolRequest) -> Planned:

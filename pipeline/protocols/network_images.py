@@ -64,7 +64,7 @@ class NetworkImages(EvaluatedImages):
         )
 
     def announce(self, images: np.ndarray | Manifest) -> tuple[str, float, int]:
-        """By embedding a few of them."""
+        """As `EvaluatedImages` has it; a few of them are embedded for it."""
         manifest = images if isinstance(images, Manifest) else self.manifest
         wanted = np.arange(len(images)) if isinstance(images, Manifest) else np.unique(images)
         extract = self.config.extract

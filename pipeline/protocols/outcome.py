@@ -20,8 +20,6 @@ class Curve:
     y: str
     lines: Mapping[str, tuple[Any, Any]]
     log_x: bool = False
-    steps: bool = False
-    """Whether y keeps its value until the next x, as counts do."""
     marks: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Points to be marked, by their label."""
 
@@ -40,7 +38,7 @@ class Outcome:
     """
 
     metrics: Mapping[str, Mapping[str, float | None]]
-    """By name: value, low, high, and where it is so, threshold."""
+    """Metrics by name: value, low, high, and where it is so, threshold."""
     counts: Mapping[str, Any]
     """What it rests on, for programs."""
     basis: str
@@ -48,9 +46,9 @@ class Outcome:
     notes: tuple[str, ...] = ()
     """What is to be said below."""
     tables: Mapping[str, pa.Table] = field(default_factory=dict)
-    """By the name of their file."""
+    """Each by the name of its file."""
     curves: Mapping[str, Curve] = field(default_factory=dict)
-    """By the name of their file."""
+    """Each by the name of its file."""
 
     def in_words(self) -> str:
         """An aligned table, and below what it rests on."""

@@ -24,11 +24,11 @@ from .request import ProtocolRequest
 from .verification import fars_in, verification_outcome
 
 FOLDS = 10
-"""Of a list that has none of its own."""
+"""Folds of a list that has none of its own."""
 BLOCK = 65_536
 """Pairs whose similarities are computed together."""
 BYTES_OF_PAIR = 250
-"""Of its rates and their bootstrap."""
+"""What the rates of a pair and their bootstrap take."""
 
 
 def compare_pairs(images: EvaluatedImages, request: ProtocolRequest) -> Planned:

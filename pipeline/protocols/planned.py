@@ -12,7 +12,7 @@ from ..console import about, amount
 from .outcome import Outcome
 
 TORCH_BYTES = 250_000_000
-"""Of memory that torch takes when it is imported."""
+"""Memory that torch takes when it is imported."""
 
 
 @dataclass(frozen=True)

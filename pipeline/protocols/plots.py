@@ -28,9 +28,8 @@ def draw(curve: Curve, path: Path) -> None:
     for label, (x, y) in curve.lines.items():
         x, y = np.asarray(x, float), np.asarray(y, float)
         shown = x > 0 if curve.log_x else np.isfinite(x)
-        style = {"drawstyle": "steps-post"} if curve.steps else {}
         marker = "o" if shown.sum() <= 20 else ""
-        axes.plot(x[shown], y[shown], label=label, marker=marker, markersize=3, **style)
+        axes.plot(x[shown], y[shown], label=label, marker=marker, markersize=3)
     for label, (x, y) in curve.marks.items():
         axes.plot([x], [y], "o", markersize=5, color="black")
         axes.annotate(label, (x, y), xytext=(-4, 6), textcoords="offset points", fontsize=8, ha="right")

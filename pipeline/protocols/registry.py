@@ -165,7 +165,7 @@ def choose_protocols(names: Sequence[str], request: ProtocolRequest) -> dict[str
 
 
 def metric_names(protocol: str, request: ProtocolRequest) -> list[str]:
-    """Of the metrics that are asked for those of a protocol, else its own; each once, by its usual spelling.
+    """The metrics of a protocol that are asked for, else its own; each once, by its usual spelling.
 
     >>> metric_names("pairs", ProtocolRequest(metrics=("VAL@FAR=0.001", "Accuracy", "Rank-1")))
     ['VAL@FAR=1e-3', 'Accuracy']

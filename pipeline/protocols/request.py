@@ -27,7 +27,7 @@ class ProtocolRequest:
     gallery: tuple[str, ...] = ()
     """Splits whose images are looked through."""
     metrics: tuple[str, ...] = ()
-    """By name; empty: those of the protocol."""
+    """Names; empty: those of the protocol."""
     threshold: float | None = None
     """A similarity whose error rates are wanted."""
     rerank: bool = False

@@ -20,12 +20,12 @@ from .sides import Sides, given_sides, groups_of, in_words, rule_of_groups, test
 
 PLOT_FILE = "recall.png"
 RANKS = (1, 2, 3, 5, 7, 10, 14, 20, 30, 50, 70, 100)
-"""Of the plot."""
+"""Ranks of the plot."""
 
 RETRIEVAL_BYTES = 200_000_000
 """Beside the embeddings, as `retrieval_metrics` has it."""
 RERANKED_BYTES = 5_100
-"""Of an image, as `k_reciprocal_distance` has it."""
+"""Memory for an image, as `k_reciprocal_distance` has it."""
 
 
 def retrieve_images(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
@@ -106,9 +106,9 @@ def _outcome(
             "first_match": pa.array(found.first_position, mask=found.first_position == 0),
         }
     )
-    ranks = [(k, metrics[name]["value"]) for k, name in zip(RANKS, recall_names(RANKS), strict=True)]
+    recalls = [metrics[name]["value"] for name in recall_names(RANKS)]
     label = ranking or "cosine"
-    plot = Curve("Retrieval", "rank k", "recall@k", {label: tuple(zip(*ranks, strict=True))}, log_x=True)
+    plot = Curve("Retrieval", "rank k", "recall@k", {label: (RANKS, recalls)}, log_x=True)
     unmatched = (
         f"; {counted(found.unmatched, 'query', 'queries')} without a match left out"
         if found.unmatched

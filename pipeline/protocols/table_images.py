@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute as pc  # pyright: ignore[reportAttributeAccessIssue]
 
 from ...mining.embedding_table import EmbeddingTable
 from ...mining.errors import InputError
@@ -24,7 +24,7 @@ USED = ("identity", "group", "is_query", "is_gallery", "split")
 READ_ROWS = 8192
 """At a time."""
 READING_BYTES = 100_000_000
-"""Of a row group, and of a few blocks."""
+"""What a row group takes, and a few blocks."""
 ONLY_SPLIT = "test"
 """The split of all images of a file that says nothing of splits."""
 

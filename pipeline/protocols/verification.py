@@ -24,7 +24,7 @@ from .sides import MatedSides, held_out, rule_of_groups
 
 PLOT_FILE = "roc.png"
 REPLICATE_SECONDS = 15e-9
-"""Of a replicate, for each pair that it weighs."""
+"""What a replicate takes for each pair that it weighs."""
 
 
 def verify_images(images: EvaluatedImages, request: ProtocolRequest) -> Planned:

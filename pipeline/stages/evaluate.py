@@ -92,7 +92,7 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
         memory = (
             resident_bytes() + 4 * sum(sides) * network.embedding_size
         )  # the manifest is in memory already
-        memory += metric_bytes(held.settings.metric_names, *sides, network.embedding_size)
+        memory += metric_bytes(held.settings.metric_names, sides[0], sides[1], sides[2], network.embedding_size)
         return (
             f"{len(images):,} images of {', '.join(held.splits)} and distractors, "
             f"{about(seconds)}{embedding.slow_decoding}, {amount(memory)} of memory"

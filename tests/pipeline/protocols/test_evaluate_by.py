@@ -88,10 +88,10 @@ def test_verification_is_that_of_scikit_learn(faces: Path, tmp_path: Path) -> No
 
 def pairs_of_one_gallery_image(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Similarities of genuine and of impostor pairs, by the pairs that HeldOut chooses, in slow loops."""
-    from subspace.pipeline.configuration.config import RunConfig
-    from subspace.pipeline.options import Options
-    from subspace.pipeline.console import Console
     from subspace.mining.embedding_table import EmbeddingTable
+    from subspace.pipeline.configuration.config import RunConfig
+    from subspace.pipeline.console import Console
+    from subspace.pipeline.options import Options
     from subspace.pipeline.protocols.sides import held_out
     from subspace.pipeline.protocols.table_images import TableImages
 

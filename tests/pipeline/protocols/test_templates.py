@@ -1,0 +1,110 @@
+"""Templates: figures beside a slow loop over media, and lists that do not fit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import subspace
+from made_up_embeddings import unit
+
+from subspace.mining.embedding_files import embedding_writer
+
+
+@pytest.fixture(scope="module")
+def lists(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
+    """24 people with two templates each, of a still image and a video of two frames; all pairs; galleries and probes."""
+    rng, folder = np.random.default_rng(8), tmp_path_factory.mktemp("ijb")
+    owner = np.repeat(np.arange(24), 6)
+    rows = unit(rng.standard_normal((24, 12))[owner] + 0.9 * rng.standard_normal((144, 12)))
+    with embedding_writer(folder / "e.parquet", 12, normalized=True) as writer:
+        writer.write(rows, {"image": [f"{i}.jpg" for i in range(144)]})
+    face = [(i, i // 3, 2 * (i // 3) + (i % 3 > 0)) for i in range(144)]
+    (folder / "faces.txt").write_text(
+        "".join(f"{i}.jpg {template} {medium}\n" for i, template, medium in face)
+    )
+    pairs = [(a, b, int(a // 2 == b // 2)) for a in range(48) for b in range(a + 1, 48)]
+    (folder / "pairs.txt").write_text("".join(f"{a} {b} {same}\n" for a, b, same in pairs))
+    head = "TEMPLATE_ID,SUBJECT_ID,FILENAME,SIGHTING_ID\n"
+    sides = {
+        "gallery_G1": lambda t: t % 4 == 0,
+        "gallery_G2": lambda t: t % 4 == 2,
+        "probe_mixed": lambda t: t % 2 == 1,
+    }
+    for name, belongs in sides.items():
+        lines = [f"{t},{t // 2},{i}.jpg,{medium}\n" for i, t, medium in face if belongs(t)]
+        (folder / f"{name}.csv").write_text(head + "".join(lines))
+    means = (rows.reshape(48, 3, 12)[:, 0] + rows.reshape(48, 3, 12)[:, 1:].mean(axis=1)).astype(np.float64)
+    return folder, means / np.linalg.norm(means, axis=1, keepdims=True)
+
+
+def test_one_to_one_is_that_of_a_slow_loop(lists: tuple[Path, np.ndarray], tmp_path: Path) -> None:
+    from sklearn.metrics import roc_curve
+
+    folder, templates = lists
+    words = [
+        "--templates",
+        folder / "faces.txt",
+        "--templates",
+        folder / "pairs.txt",
+        "--out",
+        tmp_path / "out",
+    ]
+    done = subspace("eval", folder / "e.parquet", "--protocol", "templates", *words, "eval.bootstrap=10")
+    assert done.returncode == 0, done.stderr
+    a, b = np.triu_indices(48, 1)
+    far, tar, _ = roc_curve(a // 2 == b // 2, (templates @ templates.T)[a, b], drop_intermediate=False)
+    found = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    for name, rate in (("TAR@FAR=1e-1", 0.1), ("TAR@FAR=1e-2", 0.01)):
+        assert found["metrics"][name]["value"] == pytest.approx(tar[far <= rate].max(), abs=1e-12)
+    assert (found["templates"], found["genuine_pairs"], found["impostor_pairs"]) == (48, 24, 1104)
+    assert "Rank-1" not in found["metrics"]
+
+
+def test_one_to_many_reports_each_gallery_and_their_mean(
+    lists: tuple[Path, np.ndarray], tmp_path: Path
+) -> None:
+    folder, templates = lists
+    words = [
+        word
+        for name in ("gallery_G1", "gallery_G2", "probe_mixed")
+        for word in ("--templates", folder / f"{name}.csv")
+    ]
+    done = subspace(
+        "eval",
+        folder / "e.parquet",
+        "--protocol",
+        "templates",
+        *words,
+        "--out",
+        tmp_path / "out",
+        "--json",
+        "eval.bootstrap=10",
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["templates"]["metrics"]
+    ranks = []
+    for name, place in (("gallery_G1", np.arange(0, 48, 4)), ("gallery_G2", np.arange(2, 48, 4))):
+        best = (templates[place + 1] @ templates[place].T).argmax(axis=1)
+        ranks.append((best == np.arange(12)).mean())
+        assert found[f"Rank-1 {name}"]["value"] == pytest.approx(ranks[-1], abs=1e-12)
+    assert found["Rank-1 mean"]["value"] == pytest.approx(np.mean(ranks), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["pairs.txt"], "no list says which images make a template"),
+        (["faces.txt"], "1:1 needs a list of pairs"),
+    ],
+)
+def test_lists_that_do_not_fit_are_refused(
+    lists: tuple[Path, np.ndarray], given: list[str], message: str
+) -> None:
+    folder, _ = lists
+    words = [word for name in given for word in ("--templates", folder / name)]
+    done = subspace("eval", folder / "e.parquet", "--protocol", "templates", *words)
+    assert done.returncode == 2
+    assert message in done.stderr
