@@ -50,6 +50,12 @@ if TYPE_CHECKING:  # the same names once more, for type checkers and editors
     from .roc import Roc as Roc
     from .settings import EvalConfig as EvalConfig
     from .settings import ValidationConfig as ValidationConfig
+    from .templates import Templates as Templates
+    from .templates import identify_templates as identify_templates
+    from .templates import template_embeddings as template_embeddings
+    from .ten_fold import FoldMetric as FoldMetric
+    from .ten_fold import ten_fold_accuracy as ten_fold_accuracy
+    from .ten_fold import validation_rate as validation_rate
     from .verification import EqualErrorRate as EqualErrorRate
     from .verification import TarAtFar as TarAtFar
     from .verification import Verification as Verification
@@ -70,6 +76,8 @@ _NAMES = {
     "registry": ["AskedMetric", "Evaluation", "compute_metrics", "parse_metric"],
     "roc": ["Roc"],
     "settings": ["EvalConfig", "ValidationConfig"],
+    "templates": ["Templates", "identify_templates", "template_embeddings"],
+    "ten_fold": ["FoldMetric", "ten_fold_accuracy", "validation_rate"],
     "verification": [
         "EqualErrorRate",
         "TarAtFar",

@@ -162,6 +162,11 @@ def verify_all_pairs(
     Cost: one P x G GEMM and about 15 ns a pair of one core; per replicate a pass over the sample. Memory: at most 0.6 GB
     beside the embeddings and 50 * block² bytes, for 10^10 pairs; 60 bytes a pair where there are fewer than 500,000.
 
+    >>> rows = np.eye(4)
+    >>> found = verify_all_pairs(MatedProbes.match(rows, range(4), rows, range(4)), fars=(0.25,))
+    >>> found.tars[0].value, found.eer.value
+    (1.0, 0.0)
+
     Args:
         mated: embeddings and identities, checked.
         fars: false accept rates, between 0 and 1. bootstrap: replicates. seed: of the bootstrap.
