@@ -27,7 +27,9 @@ class EarlyStopConfig(Settings):
     @classmethod
     def _more_is_better(cls, name: str) -> str:
         if name == "EER":
-            raise ValueError("less EER is better, and this wants a metric of which more is; give TAR@FAR=1e-3")
+            raise ValueError(
+                "less EER is better, and this wants a metric of which more is; give TAR@FAR=1e-3"
+            )
         return name
 
     def stops_after(self, values: Sequence[float]) -> bool:
