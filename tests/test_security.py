@@ -20,6 +20,7 @@ from test_architecture import FILES
 
 from subspace.mining import InputError
 from subspace.pipeline.configuration.config_file import parse_config
+from subspace.pipeline.lists.read_pairs import read_pairs
 from subspace.train import CheckpointMeta, load_network, save_checkpoint
 
 HOSTILE = "$(touch owned)`touch owned`;touch owned\n\x1b[2J\u202e'\"<script>"
@@ -79,12 +80,15 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_pickles_are_not_read(here: Path, small_manifest: Path) -> None:
     (here / "images.pkl").write_bytes(pickle.dumps(Touches()))
+    (here / "images.bin").write_bytes(pickle.dumps(([Touches()] * 2, [True])))
     np.save(here / "images.npy", np.array([Touches()], object), allow_pickle=True)
     np.savez(here / "images.npz", images=np.array([Touches()], object), labels=np.zeros(1))
     torch.save({"weights": Touches()}, here / "weights.pth")
-    for source in ("images.pkl", "images.npy", "images.npz"):
+    for source in ("images.pkl", "images.bin", "images.npy", "images.npz"):
         done = subspace("ingest", source, "--out", "m.parquet", cwd=here)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    with pytest.raises(InputError, match="nothing of it was run"):
+        read_pairs(here / "images.bin")
     done = subspace("init", "run", "--manifest", small_manifest, "--weights", "weights.pth", cwd=here)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert not list(here.rglob("owned"))

@@ -14,6 +14,7 @@
     roc             the ROC curve of scores, counted by levels; thresholds and their rates
     impostor_scores scores of all impostor pairs in one pass: counts, and a sample for the bootstrap
     verification    TAR@FAR and EER, over all pairs or listed ones
+    verification_metrics  TAR@FAR and EER with their thresholds, from a curve and its replicates
     ten_fold        the 10-fold accuracy of pair lists such as LFW's, and VAL@FAR
     templates       IJB's templates: images to media to templates, 1:1 and 1:N
     coverage        coverage at a precision
@@ -50,13 +51,19 @@ if TYPE_CHECKING:  # the same names once more, for type checkers and editors
     from .roc import Roc as Roc
     from .settings import EvalConfig as EvalConfig
     from .settings import ValidationConfig as ValidationConfig
-    from .verification import EqualErrorRate as EqualErrorRate
-    from .verification import TarAtFar as TarAtFar
-    from .verification import Verification as Verification
+    from .templates import Templates as Templates
+    from .templates import identify_templates as identify_templates
+    from .templates import template_embeddings as template_embeddings
+    from .ten_fold import FoldMetric as FoldMetric
+    from .ten_fold import ten_fold_accuracy as ten_fold_accuracy
+    from .ten_fold import validation_rate as validation_rate
     from .verification import equal_error_rates as equal_error_rates
     from .verification import tar_at_far as tar_at_far
     from .verification import verify_all_pairs as verify_all_pairs
     from .verification import verify_pairs as verify_pairs
+    from .verification_metrics import EqualErrorRate as EqualErrorRate
+    from .verification_metrics import TarAtFar as TarAtFar
+    from .verification_metrics import Verification as Verification
 
 _NAMES = {
     "coverage": ["coverage_at_precision"],
@@ -70,10 +77,10 @@ _NAMES = {
     "registry": ["AskedMetric", "Evaluation", "compute_metrics", "parse_metric"],
     "roc": ["Roc"],
     "settings": ["EvalConfig", "ValidationConfig"],
+    "templates": ["Templates", "identify_templates", "template_embeddings"],
+    "ten_fold": ["FoldMetric", "ten_fold_accuracy", "validation_rate"],
+    "verification_metrics": ["EqualErrorRate", "TarAtFar", "Verification"],
     "verification": [
-        "EqualErrorRate",
-        "TarAtFar",
-        "Verification",
         "equal_error_rates",
         "tar_at_far",
         "verify_all_pairs",

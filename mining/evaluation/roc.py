@@ -22,7 +22,7 @@ from ..errors import InputError
 STEP = 2.0**-21
 """Between two levels; float32 products of unit rows differ by as much with the order of summation."""
 POINTS = 1000
-"""Of a curve to be drawn."""
+"""Points of a curve to be drawn."""
 
 
 def accepted_impostors(far: float, n_impostor: int) -> int:

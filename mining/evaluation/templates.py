@@ -159,6 +159,11 @@ def identify_templates(
     only strangers say what FAR is: `DIR@FAR`. IJB reports the mean over both galleries, which has no interval here;
     InsightFace's `IJBC_1N` reports the ranks in both joined, where nobody is a stranger.
 
+    >>> rows = np.eye(4)
+    >>> found = identify_templates(rows, range(4), {"G1": (rows[:2], [0, 1]), "G2": (rows[2:], [2, 3])}, ks=(1,))
+    >>> [(name, metrics[0].value) for name, metrics in found.items()]
+    [('G1', 1.0), ('G2', 1.0), ('joined', 1.0), ('mean', 1.0)]
+
     Args:
         probe: float32[P, D], unit rows. probe_subject: int[P].
         galleries: by name, float32[G, D] and int[G], one template per subject.

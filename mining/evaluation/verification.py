@@ -9,9 +9,7 @@ Perona, "Confidence intervals for error rates in 1:1 matching tasks" (2024) comp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,67 +17,12 @@ from numpy.typing import ArrayLike
 from ..errors import InputError
 from ..randomness import generator
 from .impostor_scores import ImpostorScores, thinned
-from .intervals import Metric, percentile_interval
 from .mated_probes import BLOCK, MatedProbes
 from .roc import Roc, ScoreCounts, level_of
-
-
-@dataclass(frozen=True)
-class TarAtFar(Metric):
-    """The share of genuine pairs accepted where impostors are accepted at most at the rate `far`.
-
-    >>> TarAtFar("TAR@FAR=1e-3", 0.9, 0.8, 0.95, far=1e-3, threshold=0.7).to_json()
-    {'value': 0.9, 'low': 0.8, 'high': 0.95, 'far': 0.001, 'threshold': 0.7}
-    """
-
-    far: float
-    threshold: float | None
-    """Cosine; accept what is strictly above."""
-    reason: str | None = None
-    """Why there is no value, where there is none."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything but the name, ready for `json.dumps`; the reason only where there is one."""
-        return _without_blank_reason(super().to_json())
-
-
-@dataclass(frozen=True)
-class EqualErrorRate(Metric):
-    """The rate at which impostors are accepted and genuine pairs refused alike; less is better.
-
-    >>> EqualErrorRate("EER", 0.02, 0.01, 0.03, threshold=0.4).to_json()
-    {'value': 0.02, 'low': 0.01, 'high': 0.03, 'threshold': 0.4}
-    """
-
-    threshold: float | None
-    """Cosine; accept what is strictly above."""
-    reason: str | None = None
-    """Why there is no value, where there is none."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything but the name, ready for `json.dumps`; the reason only where there is one."""
-        return _without_blank_reason(super().to_json())
-
-
-class Verification(NamedTuple):
-    """Verification measured in one pass.
-
-    >>> rows = np.eye(4)
-    >>> found = verify_all_pairs(MatedProbes.match(rows, range(4), rows[[0, 1, 2, 0]], range(4)), fars=(0.25,))
-    >>> found.roc.impostor.total, found.tars[0].value, found.eer.value
-    (12, 0.75, 0.16666666666666663)
-    """
-
-    roc: Roc | None
-    """None where there are no impostor pairs."""
-    tars: tuple[TarAtFar, ...]
-    """In the order of the FARs asked for."""
-    eer: EqualErrorRate
-
-    @property
-    def metrics(self) -> tuple[Metric, ...]:
-        """All of them."""
-        return (*self.tars, self.eer)
+from .verification_metrics import EqualErrorRate as EqualErrorRate
+from .verification_metrics import TarAtFar as TarAtFar
+from .verification_metrics import Verification as Verification
+from .verification_metrics import measured, no_impostors
 
 
 def tar_names(fars: Sequence[float]) -> tuple[str, ...]:
@@ -162,6 +105,11 @@ def verify_all_pairs(
     Cost: one P x G GEMM and about 15 ns a pair of one core; per replicate a pass over the sample. Memory: at most 0.6 GB
     beside the embeddings and 50 * block² bytes, for 10^10 pairs; 60 bytes a pair where there are fewer than 500,000.
 
+    >>> rows = np.eye(4)
+    >>> found = verify_all_pairs(MatedProbes.match(rows, range(4), rows, range(4)), fars=(0.25,))
+    >>> found.tars[0].value, found.eer.value
+    (1.0, 0.0)
+
     Args:
         mated: embeddings and identities, checked.
         fars: false accept rates, between 0 and 1. bootstrap: replicates. seed: of the bootstrap.
@@ -172,7 +120,7 @@ def verify_all_pairs(
     """
     names, weights = tar_names(fars), mated.identity_weights(bootstrap, seed)
     if not mated.impostor_pairs:
-        return _no_impostors(names, fars)
+        return no_impostors(names, fars)
     impostors = ImpostorScores.collect(mated, seed, block)
     mate_level = level_of(mated.mate_similarity(block))
     ascending = np.argsort(mate_level, kind="stable")
@@ -188,7 +136,7 @@ def verify_all_pairs(
             )
 
     genuine = ScoreCounts.weighted(level, np.ones(len(level), np.int64))
-    return _measured(Roc(genuine, impostors.counts), names, fars, replicates())
+    return measured(Roc(genuine, impostors.counts), names, fars, replicates())
 
 
 def verify_pairs(
@@ -248,7 +196,7 @@ def verify_pairs(
                 ScoreCounts.weighted(impostor_level, other * scale),
             )
 
-    return _measured(roc, names, fars, replicates())
+    return measured(roc, names, fars, replicates())
 
 
 Draw = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
@@ -289,38 +237,3 @@ def _identity_weights(
         return weight[of_genuine], weight[a] * weight[b]
 
     return draw
-
-
-def _measured(
-    roc: Roc, names: Sequence[str], fars: Sequence[float], replicates: Iterator[Roc]
-) -> Verification:
-    drawn = []
-    for replicate in replicates:
-        edges = np.array([replicate.edge_at_far(far) for far in fars])
-        tars = replicate.genuine.above(edges) / max(replicate.genuine.total, 1)
-        drawn.append((*tars, replicate.equal_error_rate))
-    *tars_R, eer_R = np.array(drawn).T
-    tars = []
-    for name, far, tar_R in zip(names, fars, tars_R, strict=True):
-        value, reason = roc.tar_at_far(far), roc.why_unknown(far)
-        if value is None:
-            tars.append(TarAtFar(name, None, None, None, far, None, reason))
-            continue
-        tar = percentile_interval(name, value, tar_R)
-        tars.append(TarAtFar(name, value, tar.low, tar.high, far, roc.threshold_at_far(far)))
-    eer = percentile_interval("EER", roc.equal_error_rate, eer_R)
-    return Verification(
-        roc, tuple(tars), EqualErrorRate("EER", eer.value, eer.low, eer.high, roc.equal_error_threshold)
-    )
-
-
-def _no_impostors(names: Sequence[str], fars: Sequence[float]) -> Verification:
-    reason = "there are no impostor pairs; bring two identities or more"
-    tars = (
-        TarAtFar(name, None, None, None, far, None, reason) for name, far in zip(names, fars, strict=True)
-    )
-    return Verification(None, tuple(tars), EqualErrorRate("EER", None, None, None, None, reason))
-
-
-def _without_blank_reason(fields: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in fields.items() if key != "reason" or value is not None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ...mining.settings import Settings
 
@@ -22,6 +22,15 @@ class EarlyStopConfig(Settings):
     min_delta: float = Field(
         default=0.0, ge=0, lt=1, description="what a round must add to count as a gain, e.g. 0.005 of Rank-1"
     )
+
+    @field_validator("metric")
+    @classmethod
+    def _more_is_better(cls, name: str) -> str:
+        if name == "EER":
+            raise ValueError(
+                "less EER is better, and this wants a metric of which more is; give TAR@FAR=1e-3"
+            )
+        return name
 
     def stops_after(self, values: Sequence[float]) -> bool:
         """Whether these values, of the start and each round so far, are the end."""

@@ -67,7 +67,7 @@ def _plain(path: Path) -> Any:
 def _booleans(path: Path, value: Any) -> np.ndarray:
     if type(value) is PlainArray and len(value.shape) == 1:
         value = list(value.raw)
-    if type(value) not in (list, tuple):
+    if not isinstance(value, (list, tuple)):
         raise InputError(f"{path}: which pairs are genuine is {_kind(value)}, not a list of true and false")
     for pair, item in enumerate(value):
         if type(item) not in (bool, int) or item not in (0, 1):

@@ -42,7 +42,7 @@ def read_lfw_pairs(path: Path, root: Path | None = None) -> PairList:
                 f"{path}, line {number + 2}: '{lines[number + 1]}' is no {wanted} pair, which belongs here"
             )
     names, (first, second) = numbered(*([row[side] for row in rows] for side in (1, 3)))
-    _, identities = numbered(*([row[side] for row in rows] for side in (2, 4)))
+    _, (who_a, who_b) = numbered(*([row[side] for row in rows] for side in (2, 4)))
     base = path.parent if root is None else root
     ending = _ending(base, names[0], root)
     files = [base / f"{name}{ending}" for name in names]
@@ -56,7 +56,7 @@ def read_lfw_pairs(path: Path, root: Path | None = None) -> PairList:
     same = np.array([row[0] for row in rows])
     note = (f"images: {base}/NAME/NAME_0001{ending}",)
     return PairList(
-        manifest, [f"{name}{ending}" for name in names], first, second, same, fold, tuple(identities), note
+        manifest, [f"{name}{ending}" for name in names], first, second, same, fold, (who_a, who_b), note
     )
 
 

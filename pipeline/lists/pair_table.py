@@ -1,12 +1,15 @@
 """A CSV, TSV or Parquet file of pairs: columns image_a, image_b, same, and fold if there are folds."""
 
+# pyarrow.compute makes its functions when it is imported, out of a type checker's sight.
+# pyright: reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc  # pyright: ignore[reportAttributeAccessIssue]
+import pyarrow.compute as pc
 from pyarrow import csv
 
 from ...mining.errors import InputError

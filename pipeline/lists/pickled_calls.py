@@ -96,7 +96,7 @@ def called(function: Any, given: Any) -> Any:
     if name == "encode" and text(given[1]).replace("-", "") in ("latin1", "iso88591"):
         return given[0].encode("latin-1")
     if name in ("bytes", "bytearray"):
-        value = given[0] if given else b""
+        value: Any = given[0] if given else b""
         return value if type(value) is bytes else value.encode("latin-1")
     if name == "_reconstruct":
         return PlainArray()

@@ -4,6 +4,9 @@ CSV with a header (`TEMPLATE_ID, SUBJECT_ID, FILENAME, SIGHTING_ID`), or Insight
 (`1.jpg template medium` and `template template same`). Capitals do not matter.
 """
 
+# pyarrow.compute makes its functions when it is imported, out of a type checker's sight.
+# pyright: reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -11,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc  # pyright: ignore[reportAttributeAccessIssue]
+import pyarrow.compute as pc
 from pyarrow import csv
 
 from ...mining.errors import InputError
@@ -51,7 +54,7 @@ class TemplateImages:
     """[L], who is in it; None where the list does not say."""
 
     def subjects(self) -> dict[int, str]:
-        """Whom each template shows.
+        """The subject of each template.
 
         Raises:
             InputError: the list does not say, or says two of one template.

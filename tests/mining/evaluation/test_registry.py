@@ -14,9 +14,17 @@ from subspace.mining.errors import InputError
 from subspace.mining.evaluation.coverage import coverage_at_precision
 from subspace.mining.evaluation.identification import rank_k_rates
 from subspace.mining.evaluation.mated_probes import MatedProbes
-from subspace.mining.evaluation.registry import AskedMetric, compute_mated, compute_metrics, parse_metric
+from subspace.mining.evaluation.registry import (
+    FAMILIES,
+    AskedMetric,
+    compute_mated,
+    compute_metrics,
+    parse_metric,
+)
 from subspace.mining.evaluation.retrieval import retrieval_metrics
 from subspace.mining.evaluation.verification import tar_at_far
+
+KNOWN = ", ".join(family.example for family in FAMILIES.values())
 
 shares = st.floats(0, 1, exclude_min=True)
 asked_metrics = st.one_of(
@@ -69,8 +77,7 @@ def test_a_wrong_name_is_told_what_it_may_mean(name: str, meant: str) -> None:
     with pytest.raises(InputError) as error:
         parse_metric(name)
     assert str(error.value) == (
-        f"unknown metric '{name}'; choose from Rank-1, TAR@FAR=1e-4, EER, coverage@P=0.95, DIR@FAR=1e-2, recall@1, mINP, mAP@R, mAP, R-precision, MRR, with numbers of your own; "
-        f"did you mean '{meant}'?"
+        f"unknown metric '{name}'; choose from {KNOWN}, with numbers of your own; did you mean '{meant}'?"
     )
 
 

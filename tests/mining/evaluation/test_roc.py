@@ -1,6 +1,6 @@
 """The ROC curve against scikit-learn's and slow loops; all impostor pairs in one pass against all of them held.
 
-Covers mining/evaluation/impostor_scores.py, too.
+Covers mining/evaluation/impostor_scores.py, mining/evaluation/verification_metrics.py, too.
 """
 
 from __future__ import annotations

@@ -8,8 +8,11 @@ import sys
 import pytest
 
 from subspace.mining.errors import InputError
+from subspace.mining.evaluation.registry import FAMILIES
 from subspace.mining.evaluation.settings import EvalConfig, ValidationConfig
 from subspace.pipeline.configuration.config_file import parse_config
+
+KNOWN = ", ".join(family.example for family in FAMILIES.values())
 
 
 def test_without_names_they_are_those_of_ks_and_fars() -> None:
@@ -28,7 +31,7 @@ def test_a_wrong_name_is_refused_with_its_setting(section: str) -> None:
     with pytest.raises(InputError) as error:
         parse_config({"manifest": "m.parquet"}, [f"{section}.metrics=[Rank-1,coverage@0.9]"], "run.yaml")
     assert str(error.value) == (
-        "unknown metric 'coverage@0.9'; choose from Rank-1, TAR@FAR=1e-4, EER, coverage@P=0.95, DIR@FAR=1e-2, recall@1, mINP, mAP@R, mAP, R-precision, MRR, with numbers of your own; "
+        f"unknown metric 'coverage@0.9'; choose from {KNOWN}, with numbers of your own; "
         f"did you mean 'coverage@P=0.9'? ({section}.metrics, run.yaml)"
     )
     with pytest.raises(InputError, match=f"{section}.metrics=.*at least 1 item"):

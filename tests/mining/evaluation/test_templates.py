@@ -113,15 +113,18 @@ def test_one_to_many_is_what_sorted_lists_give() -> None:
 def test_what_has_no_embedding_is_one_line() -> None:
     rows = np.eye(3, dtype=np.float32)
     for given, line in (
-        (dict(embeddings=rows, template_id=[], media_id=[], image=[]), "there are no templates"),
-        (dict(embeddings=rows, template_id=[1, 1], media_id=[1, 1]), "one entry per list row"),
-        (dict(embeddings=rows, template_id=[1, 1], media_id=[1], image=[0, 1]), "one entry per list row"),
+        ({"embeddings": rows, "template_id": [], "media_id": [], "image": []}, "there are no templates"),
+        ({"embeddings": rows, "template_id": [1, 1], "media_id": [1, 1]}, "one entry per list row"),
         (
-            dict(embeddings=rows * np.nan, template_id=[4, 5, 6], media_id=[1, 1, 1]),
+            {"embeddings": rows, "template_id": [1, 1], "media_id": [1], "image": [0, 1]},
+            "one entry per list row",
+        ),
+        (
+            {"embeddings": rows * np.nan, "template_id": [4, 5, 6], "media_id": [1, 1, 1]},
             "template 4 has no direction",
         ),
         (
-            dict(embeddings=np.array([[1, 0], [-1, 0]]), template_id=[8, 8], media_id=[1, 2]),
+            {"embeddings": np.array([[1, 0], [-1, 0]]), "template_id": [8, 8], "media_id": [1, 2]},
             "template 8 has no direction",
         ),
     ):

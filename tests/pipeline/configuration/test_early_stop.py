@@ -13,6 +13,7 @@ import pytest
 from conftest import QUICK, subspace
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from subspace.pipeline.configuration.early_stop import EarlyStopConfig, best_of, rounds_without_gain
 
@@ -37,6 +38,11 @@ def test_rounds_without_gain(seen: list[float], min_delta: float) -> None:
 @given(values)
 def test_best_is_the_first_of_the_highest(seen: list[float]) -> None:
     assert best_of(seen) == seen.index(sorted(seen)[-1])
+
+
+def test_a_metric_of_which_less_is_better_is_refused() -> None:
+    with pytest.raises(ValidationError, match=r"less EER is better, .*; give TAR@FAR=1e-3"):
+        EarlyStopConfig(metric="EER")
 
 
 def test_patience() -> None:
