@@ -164,7 +164,7 @@ class Cosines:
         self._some = self._query[:0]
 
     def of(self, rows: slice) -> SomeSimilarities:
-        """Those of the queries in a slice of `query_order`, until the next are asked for."""
+        """Similarities of the queries in a slice of `query_order`, until the next are asked for."""
         import torch
 
         chosen = torch.from_numpy(self._matches.query_order[rows]).to(self._query.device)

@@ -45,4 +45,4 @@ def metric_bytes(names: Sequence[str], gallery: int, probes: int, distractors: i
 
 
 RETRIEVAL_BYTES = 200_000_000
-"""What retrieval metrics take beside the embeddings of queries and gallery."""
+"""Bytes of retrieval metrics, beside the embeddings of queries and gallery."""

@@ -229,7 +229,7 @@ class Reranked:
         self._similarity = np.empty((0, 0), np.float32)
 
     def of(self, rows: slice) -> SomeSimilarities:
-        """Those of the queries in a slice of `query_order`, until the next are asked for."""
+        """Similarities of the queries in a slice of `query_order`, until the next are asked for."""
         distance = self._distance.rows(self._place[self._matches.query_order[rows]])
         self._similarity = -distance[:, self._column]
         return self
