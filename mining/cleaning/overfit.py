@@ -37,7 +37,9 @@ def own_name_probability(
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> np.ndarray:
-    """The probability that a fitted classifier gives each image to have its own name: float32[n].
+    """The probability of its own name for each image, beside the best other one, by a fitted classifier: float32[n].
+
+    Below 0.5 the classifier gives it another name.
 
     Args:
         classes: C; every classifier has as many identities, or one less.
@@ -85,7 +87,13 @@ def _fit(
     with torch.no_grad():
         unit_CD = normalize(direction_CD)
         own = [
-            (SCALE * some @ unit_CD.T).softmax(1).gather(1, label[:, None])[:, 0]
+            _beside_the_best_other(SCALE * some @ unit_CD.T, label[:, None])
             for some, label in zip(images.split(BATCH), labels.split(BATCH), strict=True)
         ]
     return torch.cat(own)
+
+
+def _beside_the_best_other(logits_bC: torch.Tensor, label_b1: torch.Tensor) -> torch.Tensor:
+    own = logits_bC.gather(1, label_b1)
+    other = logits_bC.scatter(1, label_b1, -torch.inf).amax(1, keepdim=True)
+    return (own - other).sigmoid()[:, 0]
