@@ -3,6 +3,7 @@
 parameters  options that commands share, and how a command opens its run
 data        ingest and init: from images to a run
 stages      one command a stage, made from the table of stages, and eval
+cleaning    clean: wrong names and near repeats among the training images
 learning_rate  lr: short trials of a run at several rates
 runs        run, status, inspect, demo
 models      export: a network as a file for other programs
