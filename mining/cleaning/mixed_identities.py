@@ -37,54 +37,62 @@ class MixedIdentities(NamedTuple):
 
     probability: np.ndarray
     """float32[I]; 0 where no cut leaves two images in each half."""
-    smaller_n: np.ndarray
-    """bool[n], the images of the smaller half of each identity."""
+    lesser_n: np.ndarray
+    """bool[n], the images of the half of each identity that is farther from its mean."""
     share: float
     """Of all identities that can be cut."""
 
 
 def mixed_identities(
-    blocks: IdentityBlocks, *, seed: int = 0, progress: Callable[[int], None] | None = None
+    blocks: IdentityBlocks,
+    means_ID: np.ndarray,
+    *,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
 ) -> MixedIdentities:
     """Cut every identity in two, and say how likely each is to be two identities.
 
     Args:
+        means_ID: float32[I, D], robust means: what they stand for is the half that stays.
         seed: which identities are put together for comparison.
         progress: called with the number of images that have been gone through.
 
     Example:
+        >>> from subspace.mining.cleaning.robust_means import robust_means
         >>> random = np.random.default_rng(0)
         >>> people = random.normal(size=(400, 64)).repeat(8, axis=0) + 0.5 * random.normal(size=(3200, 64))
         >>> images = (people / np.linalg.norm(people, axis=1, keepdims=True)).astype(np.float32)
         >>> name = np.arange(400).repeat(8)
         >>> name[:16] = 1  # two people of one name
-        >>> found = mixed_identities(IdentityBlocks(images, name))
-        >>> (found.probability > 0.5).nonzero()[0].tolist(), int(found.smaller_n[:16].sum())
+        >>> blocks = IdentityBlocks(images, name)
+        >>> found = mixed_identities(blocks, robust_means(blocks).means_ID)
+        >>> (found.probability > 0.5).nonzero()[0].tolist(), int(found.lesser_n[:16].sum())
         ([0], 8)
     """
     I = len(blocks.identity_id)
-    seen, smaller_n = np.full(I, np.nan), np.zeros(blocks.images, bool)
+    seen, lesser_n = np.full(I, np.nan), np.zeros(blocks.images, bool)
     mixed, mixed_images = [], []
     for block in blocks:
-        separation, smaller = _cut(block)
-        seen[block.identities], smaller_n[block.images] = separation.cpu().numpy(), smaller.cpu().numpy()
+        separation, second = _cut(block)
+        lesser = _farther(block, second, torch.from_numpy(means_ID[block.identities]).to(blocks.device))
+        seen[block.identities], lesser_n[block.images] = separation.cpu().numpy(), lesser.cpu().numpy()
         random = generator(seed, "clean mixed", block.identities.start)
         together = _put_together(block, random)
         if together is not None:
             mixed.append(_cut(together)[0].cpu().numpy())
             mixed_images.append(together.count.cpu().numpy())
         if progress:
-            progress(len(smaller))
+            progress(len(lesser))
     if not mixed:
-        return MixedIdentities(np.zeros(I, np.float32), smaller_n, 0.0)
+        return MixedIdentities(np.zeros(I, np.float32), lesser_n, 0.0)
     verdict = stranger_probability(
         -seen, blocks.count, -np.concatenate(mixed), np.concatenate(mixed_images)
     )
-    return MixedIdentities(verdict.probability, smaller_n, verdict.share)
+    return MixedIdentities(verdict.probability, lesser_n, verdict.share)
 
 
 def _cut(block: IdentityBlock) -> tuple[Tensor, Tensor]:
-    """The separation of the halves of each identity, NaN where a half is too small; and who is in the smaller one."""
+    """The separation of the halves of each identity, NaN where a half is too small; and who is in the second one."""
     direction = _widest(block)
     second = direction > 0
     for _ in range(ROUNDS):
@@ -101,7 +109,13 @@ def _cut(block: IdentityBlock) -> tuple[Tensor, Tensor]:
     across = (first * of_second).sum(1) / (n_1 * n_2).clamp(min=1)
     separation = torch.minimum(*inside) - across
     separation = torch.where(torch.minimum(n_1, n_2) < FEWEST, torch.nan, separation)
-    return separation, second == block.spread_out(n_2 <= n_1)
+    return separation, second
+
+
+def _farther(block: IdentityBlock, second: Tensor, means_iD: Tensor) -> Tensor:
+    """Who is in the half that is farther from the mean of the identity: bool[b]."""
+    first_cosine, second_cosine = ((_unit(half) * means_iD).sum(1) for half in _sums(block, second))
+    return second == block.spread_out(second_cosine <= first_cosine)
 
 
 def _widest(block: IdentityBlock) -> Tensor:

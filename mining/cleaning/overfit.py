@@ -2,10 +2,9 @@
 the images that it gives another name.
 
 The paper over-fits the whole network. Here the embeddings stay, and a direction of each identity is learned: softmax over
-scaled cosines (NormFace), begun at the mean. That costs n·C·D for each pass in place of n forward and backward passes of
-the network, and cannot learn a wrong name by heart as a network can: a direction in D dimensions has no room for an
-image that lies elsewhere than the others. So it needs no stopping at the right moment, but finds what the embedding
-shows, and nothing more.
+scaled cosines (NormFace), begun at the mean. A pass costs n·C·D in place of n forward and backward passes of the network.
+What most images of a name share is learned first, and wrong names by heart only later: after three passes over the demo's
+glyphs, 20 % of them under wrong names, 97 % of these are not fitted, after ten 83 %. So it stops early.
 
 Identities are told apart C at a time, so 100,000 of them are 50 classifiers of 2,048 and memory stays that of one.
 
@@ -25,13 +24,13 @@ from .identity_blocks import IdentityBlock, IdentityBlocks
 
 SCALE = 16.0
 """Cosines are multiplied by it, as by `pretrain.loss_args.softmax.scale`."""
-LEARNING_RATE, BATCH = 0.02, 1024
+LEARNING_RATE, BATCH = 0.005, 1024
 
 
 def own_name_probability(
     blocks: IdentityBlocks,
     *,
-    epochs: int = 30,
+    epochs: int = 3,
     classes: int = 2048,
     rounds: int = 2,
     seed: int = 0,

@@ -8,11 +8,11 @@ from pydantic import Field
 
 from ..settings import Settings
 
-Reason = Literal["wrong_name", "outlier", "mixed", "unfit", "duplicate", "repeat", "shared"]
+Reason = Literal["wrong_name", "mixed", "outlier", "unfit", "duplicate", "repeat", "shared"]
 REASONS: dict[Reason, str] = {
     "wrong_name": "nearer to another identity than to its own",
+    "mixed": "in the lesser half of an identity that looks like two",
     "outlier": "no nearer to its identity than a stranger",
-    "mixed": "in the smaller half of an identity that looks like two",
     "unfit": "not learned by a classifier that was fitted to the names",
     "duplicate": "an identity that is as near to another as two halves of one",
     "repeat": "nearly the same picture as another image of its identity",
@@ -33,7 +33,7 @@ class CleanConfig(Settings):
         default=0.5, gt=0, le=1, description="suspects are at least so likely to be wrong; higher finds fewer"
     )
     drop: tuple[Reason, ...] = Field(
-        default=("wrong_name", "outlier", "mixed", "unfit"),
+        default=("wrong_name", "mixed", "outlier", "unfit"),
         description=f"reasons for which images get keep=false, of {', '.join(REASONS)}; the others are only listed",
     )
     min_images: int = Field(
@@ -47,7 +47,9 @@ class CleanConfig(Settings):
     repeat_similarity: float = Field(
         default=0.999, gt=0, le=1, description="cosine from which two images are nearly the same picture"
     )
-    overfit_epochs: int = Field(default=30, ge=1, description="method=overfit: passes over the images")
+    overfit_epochs: int = Field(
+        default=3, ge=1, description="method=overfit: passes over the images; with more, wrong names are learned by heart"
+    )
     overfit_classes: int = Field(
         default=2048, ge=2, description="method=overfit: identities that a classifier tells apart; each has one"
     )

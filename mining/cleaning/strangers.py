@@ -22,7 +22,7 @@ import numpy as np
 BINS = 1024
 LEAST = 500
 """Fewer strangers to identities of so many images are joined with the next group."""
-TAIL = 0.1
+TAIL = 0.3
 """Of the strangers, on which the share π is judged at least; less is a matter of luck."""
 
 
@@ -99,8 +99,9 @@ def _judged(score: np.ndarray, stranger: np.ndarray) -> tuple[np.ndarray, float]
     )
     below_seen, below_strangers = np.cumsum(seen), np.cumsum(strangers) / len(stranger)
     enough = below_strangers >= TAIL
-    # One more than was seen: of few scores, none below says little.
-    share = float(min(1.0, ((below_seen[enough] + 1) / len(score) / below_strangers[enough]).min()))
+    # A standard deviation more than was seen, and one: the least of many ratios by chance would be too little.
+    most = below_seen + np.sqrt(below_seen) + 1
+    share = float(min(1.0, (most[enough] / len(score) / below_strangers[enough]).min()))
     expected = share * len(score) * strangers / len(stranger)
     return _falling(expected, seen)[place], share
 

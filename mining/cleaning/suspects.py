@@ -117,7 +117,7 @@ def find_suspects(
     settings = settings or CleanConfig()
     search = _Search(blocks, settings, seed, progress or (lambda images: None))
     own = robust_means(blocks, means_ID, search.progress)
-    found, shares = search.mixed()
+    found, shares = search.mixed(own)
     if settings.method == "overfit":
         found |= search.unfit()
     elif len(blocks.identity_id) > 1:
@@ -139,11 +139,11 @@ class _Search:
     ) -> None:
         self.blocks, self.settings, self.seed, self.progress = blocks, settings, seed, progress
 
-    def mixed(self) -> tuple[dict[Reason, Suspects], dict[str, float]]:
-        """The smaller halves of mixed identities."""
-        found = mixed_identities(self.blocks, seed=self.seed, progress=self.progress)
+    def mixed(self, own: OwnSimilarity) -> tuple[dict[Reason, Suspects], dict[str, float]]:
+        """The lesser halves of mixed identities."""
+        found = mixed_identities(self.blocks, own.means_ID, seed=self.seed, progress=self.progress)
         of_image = np.repeat(found.probability, self.blocks.count)
-        image = np.flatnonzero((of_image >= self.settings.probability) & found.smaller_n)
+        image = np.flatnonzero((of_image >= self.settings.probability) & found.lesser_n)
         return {"mixed": Suspects.of(self.blocks, image, of_image[image])}, {"mixed": found.share}
 
     def unfit(self) -> dict[Reason, Suspects]:
