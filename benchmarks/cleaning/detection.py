@@ -91,7 +91,10 @@ WAYS: dict[str, Way] = {
 def pairs_found(embeddings: np.ndarray, noisy: Noisy) -> Found:
     """Of split identities: pairs of duplicates that are listed."""
     found = find_suspects(IdentityBlocks(embeddings, noisy.identity)).suspects["duplicate"]
-    listed = {tuple(sorted(pair)) for pair in zip(found.identity.tolist(), found.other_identity.tolist(), strict=True)}
+    listed = {
+        tuple(sorted(pair))
+        for pair in zip(found.identity.tolist(), found.other_identity.tolist(), strict=True)
+    }
     places = np.unique(noisy.identity)
     true = {tuple(sorted(pair)) for pair in np.searchsorted(places, noisy.pairs).tolist()}
     hits = len(listed & true)
@@ -100,7 +103,9 @@ def pairs_found(embeddings: np.ndarray, noisy: Noisy) -> Found:
 
 def main() -> None:
     """Print a row for each kind, share and way: means over the seeds."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("checkpoint")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--kinds", nargs="*", default=KINDS)
@@ -115,7 +120,9 @@ def main() -> None:
     except ImportError:
         del ways["cleanlab"]
     print(f"{len(identity):,} images of {len(images):,} identities\n")
-    print("| noise | share | way | suspects | precision | recall | F1 | seconds |\n|---|---|---|---|---|---|---|---|")
+    print(
+        "| noise | share | way | suspects | precision | recall | F1 | seconds |\n|---|---|---|---|---|---|---|---|"
+    )
     for kind in given.kinds:
         for share in SHARES if kind == KINDS[0] else SHARES[1:]:
             noise = [spoil(identity, kind, share, len(others.image_id), seed) for seed in range(given.seeds)]

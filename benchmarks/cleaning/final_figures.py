@@ -32,7 +32,9 @@ def spoilt_source(share: float, seed: int, path: Path) -> None:
     """A Parquet source of the demo in which a share of the training images has another training identity's name."""
     table = pq.read_table(DEMO, columns=["identity", "uri", "image", "split", "group"])
     names, split = table["identity"].to_pylist(), table["split"].cast(pa.string())
-    rows = np.flatnonzero(pc.call_function("is_in", [split], pc.SetLookupOptions(pa.array(TRAINED_ON))).to_numpy())
+    rows = np.flatnonzero(
+        pc.call_function("is_in", [split], pc.SetLookupOptions(pa.array(TRAINED_ON))).to_numpy()
+    )
     random = np.random.default_rng([seed, round(1000 * share)])
     # A name of the same split, or the identity would be in two.
     for which in TRAINED_ON:
@@ -60,7 +62,9 @@ def oracle(source: Path, manifest: Path, path: Path) -> None:
 
     given = pq.read_table(source, columns=["identity", "uri", "spoilt"])
     spoilt = {
-        (name, uri) for name, uri, bad in zip(*(given[c].to_pylist() for c in given.column_names), strict=True) if bad
+        (name, uri)
+        for name, uri, bad in zip(*(given[c].to_pylist() for c in given.column_names), strict=True)
+        if bad
     }
     rows = pq.read_table(manifest, columns=["identity", "identity_id", "uri"])
     pairs = zip(rows["identity"].to_pylist(), rows["uri"].to_pylist(), strict=True)
@@ -86,7 +90,15 @@ def one_row(given: argparse.Namespace, condition: str, plan: str, seed: int) -> 
             "validation.metrics=[Rank-1]", "cluster.ids_per_subspace=128", "eval.fars=[1e-4]",
             "eval.probes_per_identity=null",
         ]  # fmt: skip
-        subspace("init", run, "--manifest", manifest, "--model", f"checkpoint:{given.checkpoint.resolve()}", *settings)
+        subspace(
+            "init",
+            run,
+            "--manifest",
+            manifest,
+            "--model",
+            f"checkpoint:{given.checkpoint.resolve()}",
+            *settings,
+        )
         cleaned = []
         if condition != CONDITIONS[0] and condition != CONDITIONS[1]:
             keep = work / "oracle.parquet"
@@ -104,7 +116,9 @@ def one_row(given: argparse.Namespace, condition: str, plan: str, seed: int) -> 
 
 def main() -> None:
     """Print a row for each condition and plan: means over the seeds, and the plan's lead."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--share", type=float, default=0.1)
@@ -123,7 +137,11 @@ def main() -> None:
             of_seeds = [rows[condition, plan, seed] for seed in range(given.seeds)]
             cells = " | ".join(
                 f"{100 * np.mean([row[name] for row in of_seeds]):.1f}"
-                + (f" ± {100 * np.std([row[name] for row in of_seeds], ddof=1):.1f}" if given.seeds > 1 else "")
+                + (
+                    f" ± {100 * np.std([row[name] for row in of_seeds], ddof=1):.1f}"
+                    if given.seeds > 1
+                    else ""
+                )
                 for name in METRICS
             )
             print(f"| {condition} | {plan} | {given.seeds} | {cells} |")

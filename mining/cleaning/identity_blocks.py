@@ -5,6 +5,7 @@ Shapes: n images, I identities; in a block b images of i identities; D numbers i
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -99,7 +100,7 @@ class IdentityBlocks:
         """Blocks of about equally many identities, at most so many, however many images they have."""
         borders = np.linspace(0, len(self.identity_id), -(-len(self.identity_id) // identities) + 1)
         cuts = borders.round().astype(int).tolist()
-        for first, last in zip(cuts[:-1], cuts[1:], strict=True):
+        for first, last in itertools.pairwise(cuts):
             yield self._block(first, last)
 
     def _block(self, first: int, last: int) -> IdentityBlock:

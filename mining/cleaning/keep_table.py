@@ -108,7 +108,10 @@ def _read(path: Path, changed_ns: int, size: int) -> tuple[LeftOut, int, np.ndar
     counts = {one["values"]: one["counts"] for one in said}
     ordered = sorted(counts, key=lambda name: (known.index(name) if name in known else len(known), name))
     left_out = LeftOut(
-        path, image_id, {name: counts[name] for name in ordered}, hashlib.blake2b(image_id.tobytes(), digest_size=16).hexdigest()
+        path,
+        image_id,
+        {name: counts[name] for name in ordered},
+        hashlib.blake2b(image_id.tobytes(), digest_size=16).hexdigest(),
     )
     last = int(table["image_id"][-1].as_py()) if len(table) else -1
     return left_out, last, gone["identity_id"].to_numpy()

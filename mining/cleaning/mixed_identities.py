@@ -85,9 +85,7 @@ def mixed_identities(
             progress(len(lesser))
     if not mixed:
         return MixedIdentities(np.zeros(I, np.float32), lesser_n, 0.0)
-    verdict = stranger_probability(
-        -seen, blocks.count, -np.concatenate(mixed), np.concatenate(mixed_images)
-    )
+    verdict = stranger_probability(-seen, blocks.count, -np.concatenate(mixed), np.concatenate(mixed_images))
     return MixedIdentities(verdict.probability, lesser_n, verdict.share)
 
 

@@ -64,9 +64,7 @@ def own_name_probability(
     return found
 
 
-def _fit(
-    part: IdentityBlock, kept: torch.Tensor, epochs: int, random: np.random.Generator
-) -> torch.Tensor:
+def _fit(part: IdentityBlock, kept: torch.Tensor, epochs: int, random: np.random.Generator) -> torch.Tensor:
     """Fit a direction of each identity to the kept images; what it says of all: float32[b]."""
     images, labels = part.embeddings, part.spread_out(torch.arange(len(part.count), device=kept.device))
     direction_CD = part.sums(images * kept[:, None]).requires_grad_()

@@ -48,10 +48,14 @@ class CleanConfig(Settings):
         default=0.999, gt=0, le=1, description="cosine from which two images are nearly the same picture"
     )
     overfit_epochs: int = Field(
-        default=3, ge=1, description="method=overfit: passes over the images; with more, wrong names are learned by heart"
+        default=3,
+        ge=1,
+        description="method=overfit: passes over the images; with more, wrong names are learned by heart",
     )
     overfit_classes: int = Field(
-        default=2048, ge=2, description="method=overfit: identities that a classifier tells apart; each has one"
+        default=2048,
+        ge=2,
+        description="method=overfit: identities that a classifier tells apart; each has one",
     )
     overfit_rounds: int = Field(
         default=2, ge=1, description="method=overfit: fits, each without what the one before could not fit"

@@ -94,9 +94,7 @@ def _judged(score: np.ndarray, stranger: np.ndarray) -> tuple[np.ndarray, float]
     width = max(high - low, 1e-6) / BINS
     place = np.minimum((score - low) / width, BINS - 1).astype(np.int64)
     seen = np.bincount(place, minlength=BINS)
-    strangers = np.bincount(
-        np.minimum((stranger - low) / width, BINS - 1).astype(np.int64), minlength=BINS
-    )
+    strangers = np.bincount(np.minimum((stranger - low) / width, BINS - 1).astype(np.int64), minlength=BINS)
     below_seen, below_strangers = np.cumsum(seen), np.cumsum(strangers) / len(stranger)
     enough = below_strangers >= TAIL
     # A standard deviation more than was seen, and one: the least of many ratios by chance would be too little.

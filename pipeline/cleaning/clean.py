@@ -55,7 +55,9 @@ def clean_round(context: Context) -> dict[str, Any]:
         (embeddings.sealed,),
     )  # fmt: skip
     if not embeddings.make():
-        context.say(f"{stage.label}: then every image is compared with its identity; dry run: nothing was done")
+        context.say(
+            f"{stage.label}: then every image is compared with its identity; dry run: nothing was done"
+        )
         return {"stage": "clean", "dry_run": True}
 
     def estimate() -> str:
@@ -157,7 +159,10 @@ def _say_how_to_use(context: Context) -> None:
     if context.round_index == 0 and not context.folder.finished("extract"):
         context.say(f"next: subspace run {run} data.cleaned={keep}")
     else:
-        more, network = in_shell(f"{context.run.path}-cleaned"), in_shell(f"checkpoint:{context.before.checkpoint}")
+        more, network = (
+            in_shell(f"{context.run.path}-cleaned"),
+            in_shell(f"checkpoint:{context.before.checkpoint}"),
+        )
         context.say(
             f"next: subspace init {more} --manifest {in_shell(context.manifest.path)} --model {network} "
             f"data.cleaned={keep}, or this run again with `subspace run {run} data.cleaned={keep} --force`"

@@ -84,12 +84,20 @@ def findings_in_words(summary: dict[str, Any], settings: CleanConfig) -> Iterato
         count = summary["suspects"].get(reason)
         if count is None:
             continue
-        things = counted(count, "pair of identities", "pairs of identities") if reason == "duplicate" else counted(count, "image")
+        things = (
+            counted(count, "pair of identities", "pairs of identities")
+            if reason == "duplicate"
+            else counted(count, "image")
+        )
         fate = "" if not count else ", dropped" if reason in settings.drop else ", only listed"
         yield f"{reason}: {things}{fate} ({what})"
     total, dropped = summary["images"], sum(summary["dropped"].values())
     too_few = summary["dropped"].get(TOO_FEW)
     yield (
         f"{dropped:,} of {total:,} images ({percent(dropped / total, 1)}) have keep=false"
-        + (f", {too_few:,} of them since their identity keeps fewer than {settings.min_images}" if too_few else "")
+        + (
+            f", {too_few:,} of them since their identity keeps fewer than {settings.min_images}"
+            if too_few
+            else ""
+        )
     )

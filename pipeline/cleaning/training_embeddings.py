@@ -80,7 +80,12 @@ class TrainingEmbeddings:
     def sealed(self) -> Sealed:
         """Whose files they are."""
         if self._kept:
-            return Sealed(self._context.folder, "extract", row("extract").command_in(self._context.run, self._context.round_index), files.EMBEDDINGS)
+            return Sealed(
+                self._context.folder,
+                "extract",
+                row("extract").command_in(self._context.run, self._context.round_index),
+                files.EMBEDDINGS,
+            )
         return Sealed(self.folder, "embed", self._stage.command, files.EMBEDDINGS)
 
     def make(self) -> bool:

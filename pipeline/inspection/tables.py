@@ -169,7 +169,9 @@ def _suspects(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -> 
         of_reason = rows.filter(np.array([one == reason for one in rows["reason"].to_pylist()]))
         for row in of_reason.slice(0, PAIRS_KEPT).to_pylist():
             ids = ["" if row[name] is None else f"{row[name]:,}" for name in ("image_id", "other_image_id")]
-            found.append([ids[0], row["identity"], f"{row['score']:.3f}", row["other_identity"] or "", ids[1]])
+            found.append(
+                [ids[0], row["identity"], f"{row['score']:.3f}", row["other_identity"] or "", ids[1]]
+            )
         summary.show_table(f"{reason}: {_first('suspects', len(of_reason))}", found, text=(1, 3))
 
 

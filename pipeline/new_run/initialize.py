@@ -10,10 +10,10 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from ...mining.cleaning.keep_table import read_left_out
 from ...mining.clustering.settings import subspace_count
 from ...mining.errors import InputError
 from ...mining.local_paths import in_shell
-from ...mining.cleaning.keep_table import read_left_out
 from ...mining.manifest import Manifest
 from ...train.checkpoint import load_network
 from ...train.networks.registry import CHECKPOINT_PREFIX, PRETRAINED, file_of, kept_as, path_and_part
@@ -174,7 +174,9 @@ def begin_run(
             "data": config.data.model_copy(update={"cleaned": _resolved_file(config.data.cleaned)}),
         }
     )
-    without = None if config.data.cleaned is None else read_left_out(Path(config.data.cleaned), manifest).image_id
+    without = (
+        None if config.data.cleaned is None else read_left_out(Path(config.data.cleaned), manifest).image_id
+    )
     images = manifest.identities_in(config.data.train_splits, without)
     check_identities(config, images)
     facts = examine_network(network, config)

@@ -28,14 +28,18 @@ def test_as_one_by_one_with_ties(at_a_time: int, monkeypatch: pytest.MonkeyPatch
 def test_there_may_be_no_other() -> None:
     blocks = IdentityBlocks(np.eye(2, dtype=np.float32), np.zeros(2, int))
     other, cosine = better_identity(blocks, np.eye(1, 2, dtype=np.float32), np.arange(2))
-    assert other.tolist() == [-1, -1] and cosine.tolist() == [-1, -1]
+    assert other.tolist() == [-1, -1]
+    assert cosine.tolist() == [-1, -1]
 
 
 def test_a_partner_is_another_one_and_each_is_once() -> None:
     for identities in (2, 3, 50):
         partner = random_partners(identities, seed=3)
-        assert sorted(partner) == list(range(identities)) and (partner != np.arange(identities)).all()
+        assert sorted(partner) == list(range(identities))
+        assert (partner != np.arange(identities)).all()
     embeddings, identity = people(0, 50, 3)
     means = embeddings[::3]
     found = stranger_similarity(IdentityBlocks(embeddings, identity, images=20), means, partner)
-    np.testing.assert_allclose(found, [x @ means[partner[i]] for x, i in zip(embeddings, identity, strict=True)], atol=1e-6)
+    np.testing.assert_allclose(
+        found, [x @ means[partner[i]] for x, i in zip(embeddings, identity, strict=True)], atol=1e-6
+    )

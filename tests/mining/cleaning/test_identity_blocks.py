@@ -25,7 +25,9 @@ def test_every_image_once_and_no_identity_cut(counts: list[int], images: int, id
     assert all(len(block.count) <= identities for block in blocks.parts(identities))
     for block in blocks:
         for place, identity_id in enumerate(blocks.identity_id[block.identities]):
-            assert block.sums(block.embeddings)[place].tolist() == rows[identity == identity_id].sum(0).tolist()
+            assert (
+                block.sums(block.embeddings)[place].tolist() == rows[identity == identity_id].sum(0).tolist()
+            )
 
 
 def test_rows_are_fetched_from_several_blocks() -> None:

@@ -54,5 +54,7 @@ def test_one_of_another_manifest_and_none_are_refused(table: tuple[Manifest, Pat
         other = rows.set_column(1, "identity_id", [np.zeros(len(rows), np.int32) + 50])
         pq.write_table(other, path)
         read_left_out(path, manifest)
-    with pytest.raises(InputError, match="No such file or directory; name a keep table that `subspace clean RUN` wrote"):
+    with pytest.raises(
+        InputError, match="No such file or directory; name a keep table that `subspace clean RUN` wrote"
+    ):
         read_left_out(path.with_name("nothing.parquet"), manifest)

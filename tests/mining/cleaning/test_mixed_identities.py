@@ -21,7 +21,10 @@ def test_the_separation_is_that_of_a_loop_over_pairs() -> None:
         rows = np.flatnonzero(name == one)
         halves = [[row for row in rows if person[row] == 2 * one + side] for side in (0, 1)]
         assert np.flatnonzero(second.numpy() & (name == one)).tolist() in halves
-        inside = [np.mean([embeddings[a] @ embeddings[b] for a, b in itertools.combinations(half, 2)]) for half in halves]
+        inside = [
+            np.mean([embeddings[a] @ embeddings[b] for a, b in itertools.combinations(half, 2)])
+            for half in halves
+        ]
         across = np.mean([embeddings[a] @ embeddings[b] for a in halves[0] for b in halves[1]])
         np.testing.assert_allclose(separation[one], min(inside) - across, atol=1e-5)
 

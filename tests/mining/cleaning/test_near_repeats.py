@@ -29,15 +29,20 @@ def test_as_all_pairs_have_it() -> None:
     cosine = embeddings @ embeddings.T
     same = identity[:, None] == identity
     blocks = IdentityBlocks(embeddings, identity, images=100)
-    first = [next((b for b in range(a) if same[a, b] and cosine[a, b] >= NEAR), -1) for a in range(len(identity))]
-    assert repeats_within(blocks, NEAR).tolist() == first and max(first) >= 0
+    first = [
+        next((b for b in range(a) if same[a, b] and cosine[a, b] >= NEAR), -1) for a in range(len(identity))
+    ]
+    assert repeats_within(blocks, NEAR).tolist() == first
+    assert max(first) >= 0
     pairs, found = repeats_across(blocks, NEAR)
     true = np.argwhere(np.triu((cosine >= NEAR) & ~same, 1))
     hits = {tuple(pair) for pair in pairs} & {tuple(pair) for pair in true}
     assert len(hits) == len(pairs)  # nothing but near pairs
     assert len(hits) >= 0.98 * len(true) > 200
     np.testing.assert_allclose(found, [cosine[a, b] for a, b in pairs], atol=1e-5)
-    np.testing.assert_allclose(pair_cosines(blocks, np.array([[5, 1000], [7, 7]])), [cosine[5, 1000], 1], atol=1e-5)
+    np.testing.assert_allclose(
+        pair_cosines(blocks, np.array([[5, 1000], [7, 7]])), [cosine[5, 1000], 1], atol=1e-5
+    )
 
 
 def test_exact_copies_are_all_found_and_clean_images_are_not() -> None:

@@ -17,13 +17,16 @@ def test_wrong_names_are_not_fitted() -> None:
     embeddings, name, order = sorted_by_name(embeddings, name)
     unfit = own_name_probability(IdentityBlocks(embeddings, name), classes=64) < 0.5
     is_wrong = np.isin(order, wrong)
-    assert unfit[is_wrong].mean() > 0.9 and unfit[~is_wrong].mean() < 0.02
+    assert unfit[is_wrong].mean() > 0.9
+    assert unfit[~is_wrong].mean() < 0.02
 
 
 def test_right_names_are_fitted_in_classifiers_of_any_size() -> None:
     embeddings, identity = people(2, 30, 5)
     for classes in (2, 7, 100):
-        assert (own_name_probability(IdentityBlocks(embeddings, identity), classes=classes, epochs=3) > 0.5).all()
+        assert (
+            own_name_probability(IdentityBlocks(embeddings, identity), classes=classes, epochs=3) > 0.5
+        ).all()
 
 
 def test_the_same_seed_gives_the_same_bytes() -> None:

@@ -21,7 +21,10 @@ def slowly(embeddings: np.ndarray, identity: np.ndarray) -> tuple[np.ndarray, np
         for turn in range(ROUNDS + 1):
             cosine = np.full(len(rows), np.nan)
             for place, row in enumerate(rows):
-                others = sum((weight[k] * x[other] for k, other in enumerate(rows) if other != row), np.zeros(x.shape[1]))
+                others = sum(
+                    (weight[k] * x[other] for k, other in enumerate(rows) if other != row),
+                    np.zeros(x.shape[1]),
+                )
                 if len(rows) > 1 and np.linalg.norm(others) > 1e-5:
                     cosine[place] = others @ x[row] / np.linalg.norm(others)
             mean = sum(weight[k] * x[other] for k, other in enumerate(rows))

@@ -38,17 +38,22 @@ def test_identities_of_few_images_are_judged_among_themselves() -> None:
     images = np.repeat([1, 8], 5000)
     # A score of 0.45 is a stranger's where scores scatter little, and at home where they scatter much.
     strangers = np.concatenate([random.normal(0, 0.05, 5000), random.normal(0.4, 0.05, 5000)])
-    scores = np.concatenate([random.normal(0.45, 0.05, 5000), random.normal(0.9, 0.03, 4000), random.normal(0.4, 0.05, 1000)])
+    scores = np.concatenate(
+        [random.normal(0.45, 0.05, 5000), random.normal(0.9, 0.03, 4000), random.normal(0.4, 0.05, 1000)]
+    )
     found = stranger_probability(scores, images, strangers, images).probability >= 0.5
     assert found[:5000].sum() == 0
-    assert found[5000:9000].mean() < 0.001 and found[9000:].mean() > 0.99
+    assert found[5000:9000].mean() < 0.001
+    assert found[9000:].mean() > 0.99
 
 
 def test_pooling_is_isotonic_regression() -> None:
     random = np.random.default_rng(3)
     seen = random.integers(1, 40, 60).astype(float)
     expected = seen * random.random(60) * np.linspace(1, 0, 60)
-    theirs = IsotonicRegression(increasing=False).fit_transform(np.arange(60), expected / seen, sample_weight=seen)
+    theirs = IsotonicRegression(increasing=False).fit_transform(
+        np.arange(60), expected / seen, sample_weight=seen
+    )
     np.testing.assert_allclose(_falling(expected, seen), theirs, atol=1e-12)
 
 
@@ -61,5 +66,6 @@ def test_no_score_and_no_stranger_say_nothing() -> None:
 def test_groups_have_enough_and_leave_nobody_out() -> None:
     assert groups_of(np.ones(10)) == [(0.0, np.inf)]
     borders = groups_of(np.repeat(np.arange(1, 200), 20))
-    assert borders[0][0] == 0 and borders[-1][1] == np.inf
+    assert borders[0][0] == 0
+    assert borders[-1][1] == np.inf
     assert [low for low, _ in borders[1:]] == [high for _, high in borders[:-1]]

@@ -38,7 +38,9 @@ def test_each_kind_is_called_what_it_is() -> None:
     name[wrong] = name[wrong] + 300
     strangers = np.arange(2005, 3000, 10)
     embeddings[strangers] = people(2, len(strangers), 1)[0]
-    name[(person >= 310) & (person < 320)] = person[(person >= 310) & (person < 320)] + 10  # mixed with the next ten
+    name[(person >= 310) & (person < 320)] = (
+        person[(person >= 310) & (person < 320)] + 10
+    )  # mixed with the next ten
     halves = np.flatnonzero((person >= 340) & (person < 350) & (np.arange(len(person)) % 10 < 4))
     name[halves] += 1000  # the same people, called otherwise
     embeddings[5000 + 3] = embeddings[5000 + 1]
@@ -47,22 +49,29 @@ def test_each_kind_is_called_what_it_is() -> None:
     blocks = IdentityBlocks(embeddings, name)
     found = find_suspects(blocks)
     suspects = found.suspects
-    called = {reason: set(order[some.image].tolist()) for reason, some in suspects.items() if reason != "duplicate"}
-    assert len(called["wrong_name"] & set(wrong)) >= 85 and len(called["wrong_name"] - set(wrong)) <= 8
+    called = {
+        reason: set(order[some.image].tolist()) for reason, some in suspects.items() if reason != "duplicate"
+    }
+    assert len(called["wrong_name"] & set(wrong)) >= 85
+    assert len(called["wrong_name"] - set(wrong)) <= 8
     assert len((called["wrong_name"] | called["outlier"]) & set(wrong)) >= 98
     theirs = blocks.identity_id[suspects["wrong_name"].other_identity]
     right = np.isin(order[suspects["wrong_name"].image], wrong)
     assert (theirs[right] == person[order[suspects["wrong_name"].image]][right]).mean() > 0.95
-    assert len(called["outlier"] & set(strangers)) >= 92 and len(called["outlier"] - set(strangers) - set(wrong) - called["mixed"]) <= 4
+    assert len(called["outlier"] & set(strangers)) >= 92
+    assert len(called["outlier"] - set(strangers) - set(wrong) - called["mixed"]) <= 4
     mixed = person[sorted(called["mixed"])]
-    assert len(mixed) == 100 and len(set(mixed)) == 10
-    assert called["repeat"] == {5003} and called["shared"] == {5500, 5603}
+    assert len(mixed) == 100
+    assert len(set(mixed)) == 10
+    assert called["repeat"] == {5003}
+    assert called["shared"] == {5500, 5603}
     pairs = {
         tuple(sorted(blocks.identity_id[[a, b]].tolist()))
         for a, b in zip(suspects["duplicate"].identity, suspects["duplicate"].other_identity, strict=True)
     }
     true = {(one, one + 1000) for one in range(340, 350)}
-    assert len(pairs & true) >= 8 and len(pairs - true) <= 2
+    assert len(pairs & true) >= 8
+    assert len(pairs - true) <= 2
     assert list(suspects) == [reason for reason in REASONS if reason != "unfit"]
 
 
@@ -99,7 +108,8 @@ def test_an_identity_with_too_few_left_goes_altogether() -> None:
     blocks = IdentityBlocks(embeddings, identity)
     found = find_suspects(blocks)
     kept = found.kept(blocks, CleanConfig(min_images=2))
-    assert not kept[:3].any() and kept[30:33].tolist() == [False, True, True]
+    assert not kept[:3].any()
+    assert kept[30:33].tolist() == [False, True, True]
     assert found.kept(blocks, CleanConfig(drop=())).all()
 
 
@@ -107,7 +117,8 @@ def test_the_method_of_the_paper_and_a_single_identity() -> None:
     embeddings, identity = people(10, 30, 6)
     embeddings[7] = unit(embeddings[[150]] + embeddings[[151]])[0]
     found = find_suspects(IdentityBlocks(embeddings, identity), CleanConfig(method="overfit"))
-    assert images_of(found)["unfit"] == [7] and "outlier" not in found.suspects
+    assert images_of(found)["unfit"] == [7]
+    assert "outlier" not in found.suspects
     alone = find_suspects(IdentityBlocks(embeddings[:6], identity[:6]))
     assert not images_of(alone)
 

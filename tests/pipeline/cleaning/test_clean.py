@@ -56,12 +56,18 @@ def test_both_tables_hold_the_training_images_and_the_manifest_is_as_it_was(
 ) -> None:
     manifest = Manifest.open(small_manifest)
     keep = pq.read_table(cleaned / "round-000" / "keep.parquet")
-    assert keep["image_id"].to_numpy().tolist() == manifest.identities_in(("train", "pretrain")).image_id.tolist()
+    assert (
+        keep["image_id"].to_numpy().tolist()
+        == manifest.identities_in(("train", "pretrain")).image_id.tolist()
+    )
     summary = json.loads((cleaned / "round-000" / "done" / "clean.json").read_text())["summary"]
     suspects = pq.read_table(cleaned / "round-000" / "suspects.parquet")
     assert len(suspects) == sum(summary["suspects"].values())
-    assert sum(summary["dropped"].values()) == len(keep) - int(np.sum(keep["keep"].to_numpy(zero_copy_only=False)))
-    assert summary["images"] == len(keep) and summary["identities"] == 48
+    assert sum(summary["dropped"].values()) == len(keep) - int(
+        np.sum(keep["keep"].to_numpy(zero_copy_only=False))
+    )
+    assert summary["images"] == len(keep)
+    assert summary["identities"] == 48
     done = subspace("inspect", cleaned / "round-000" / "keep.parquet")
     assert "keep table, a row for each training image" in done.stdout
     assert "suspects of cleaning" in subspace("inspect", cleaned / "round-000" / "suspects.parquet").stdout
@@ -70,11 +76,14 @@ def test_both_tables_hold_the_training_images_and_the_manifest_is_as_it_was(
 def test_again_is_already_done_and_other_settings_embed_nothing_anew(cleaned: Path, tmp_path: Path) -> None:
     run = shutil.copytree(cleaned, tmp_path / "run")
     again = subspace("clean", run)
-    assert "round-000/clean: already done" in again.stdout and "cleaning/embed: already done" in again.stdout
+    assert "round-000/clean: already done" in again.stdout
+    assert "cleaning/embed: already done" in again.stdout
     stale = subspace("clean", run, "clean.probability=0.9")
-    assert stale.returncode == 3 and "clean.probability=0.5, now it is 0.9" in stale.stderr
+    assert stale.returncode == 3
+    assert "clean.probability=0.5, now it is 0.9" in stale.stderr
     forced = subspace("clean", run, "clean.probability=0.9", "--force", "--json")
-    assert forced.returncode == 0 and json.loads(forced.stdout)["fields"]["clean.probability"] == 0.9
+    assert forced.returncode == 0
+    assert json.loads(forced.stdout)["fields"]["clean.probability"] == 0.9
     assert "cleaning/embed: already done" in forced.stderr
 
 
@@ -83,7 +92,8 @@ def test_a_dry_run_writes_nothing(started: Path, tmp_path: Path) -> None:
     shutil.rmtree(run / "round-000", ignore_errors=True)
     before = sorted(run.rglob("*"))
     done = subspace("clean", run, "--dry-run")
-    assert done.returncode == 0 and "dry run: nothing was done" in done.stdout
+    assert done.returncode == 0
+    assert "dry run: nothing was done" in done.stdout
     assert [path for path in sorted(run.rglob("*")) if path not in before] == []
 
 
@@ -100,17 +110,23 @@ def test_what_is_left_out_is_said_enters_the_plan_and_makes_it_stale(cleaned: Pa
     planned = set()
     for part in (run / "round-000" / "plan").glob("*.parquet"):
         planned |= set(np.concatenate(pq.read_table(part)["image_ids"].to_pylist()).tolist())
-    assert len(gone) == 3 and planned and not planned & set(gone.tolist())
+    assert len(gone) == 3
+    assert planned
+    assert not planned & set(gone.tolist())
     images = pq.read_table(run / "round-000" / "identities.parquet")["images"].to_pylist()
     assert images.count(5) == 3
     edited(keep, images=4)
     stale = subspace("plan", run)
-    assert stale.returncode == 3 and "data.cleaned=" in stale.stderr and "--force" in stale.stderr
+    assert stale.returncode == 3
+    assert "data.cleaned=" in stale.stderr
+    assert "--force" in stale.stderr
     again = subspace("extract", run, "--force")
-    assert again.returncode == 0 and "4 images left out" in again.stdout
+    assert again.returncode == 0
+    assert "4 images left out" in again.stdout
     keep.unlink()
     done = subspace("extract", run)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "data.cleaned=" in done.stderr
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "data.cleaned=" in done.stderr
 
 
 def test_kept_embeddings_are_taken_where_they_are_of_all_images(started: Path, tmp_path: Path) -> None:
@@ -119,20 +135,24 @@ def test_kept_embeddings_are_taken_where_they_are_of_all_images(started: Path, t
     assert subspace("extract", run, "extract.keep_embeddings=true").returncode == 0
     done = subspace("clean", run)
     assert done.returncode == 0, done.stderr
-    assert "the embeddings that extract kept" in done.stdout and not (run / "round-000" / "cleaning").exists()
+    assert "the embeddings that extract kept" in done.stdout
+    assert not (run / "round-000" / "cleaning").exists()
 
 
 def test_without_a_network_it_says_what_to_do(small_manifest: Path, tmp_path: Path) -> None:
     assert subspace("init", tmp_path / "run", "--manifest", small_manifest, *QUICK).returncode == 0
     done = subspace("clean", tmp_path / "run")
-    assert done.returncode == 2 and "run `subspace pretrain" in done.stderr and done.stderr.count("\n") == 1
+    assert done.returncode == 2
+    assert "run `subspace pretrain" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_where_no_table_is_named_no_field_is_new(finished_run: Path) -> None:
     context = Context.open(finished_run)
     for name in ("extract", "plan"):
         stage = row(name).stage(context)
-        assert "data.cleaned" not in stage.fields and stage.is_done()
+        assert "data.cleaned" not in stage.fields
+        assert stage.is_done()
 
 
 def test_tables_and_words_of_what_was_found(small_manifest: Path) -> None:
@@ -145,11 +165,17 @@ def test_tables_and_words_of_what_was_found(small_manifest: Path) -> None:
     blocks = IdentityBlocks(rows.astype(np.float32), np.repeat(images.identity_id, images.count))
     settings = CleanConfig(drop=("shared",), min_images=6)
     found = find_suspects(blocks, settings)
-    [one, two] = suspects_table(found, blocks, images.image_id, manifest).filter(
-        pa.compute.equal(pa.compute.field("reason"), "shared")
-    ).to_pylist()
+    [one, two] = (
+        suspects_table(found, blocks, images.image_id, manifest)
+        .filter(pa.compute.equal(pa.compute.field("reason"), "shared"))
+        .to_pylist()
+    )
     assert [one["image_id"], one["other_image_id"]] == [images.image_id[7], images.image_id[100]]
-    assert one["other_identity"] == two["identity"] == manifest.table["identity"][int(images.image_id[100])].as_py()
+    assert (
+        one["other_identity"]
+        == two["identity"]
+        == manifest.table["identity"][int(images.image_id[100])].as_py()
+    )
     keep, dropped = kept_images(found, blocks, images.image_id, settings)
     assert dropped == {"shared": 2, TOO_FEW: 10}
     assert keep["reason"].to_pylist().count(None) == len(keep) - 12
@@ -160,4 +186,7 @@ def test_tables_and_words_of_what_was_found(small_manifest: Path) -> None:
     }
     lines = list(findings_in_words(summary, settings))
     assert "shared: 2 images, dropped (nearly the same picture as an image of another identity)" in lines
-    assert lines[-1] == f"12 of {len(keep)} images (2.9 %) have keep=false, 10 of them since their identity keeps fewer than 6"
+    assert (
+        lines[-1]
+        == f"12 of {len(keep)} images (2.9 %) have keep=false, 10 of them since their identity keeps fewer than 6"
+    )
