@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from injected_noise import KINDS, SHARES, Found, Noisy, judge, spoil
+from injected_noise import KINDS, SHARES, Found, Noisy, judge, lesser_halves, spoil
 
 from subspace.mining.cleaning.identity_blocks import IdentityBlocks
 from subspace.mining.cleaning.settings import CleanConfig
@@ -134,7 +134,8 @@ def main() -> None:
                     else:
                         suspected = way(embeddings[noisy.row], noisy.identity)
                         suspects.append(suspected.mean())
-                        results.append(judge(suspected, noisy.wrong))
+                        wrong = lesser_halves(suspected, noisy) if kind == "merged" else noisy.wrong
+                        results.append(judge(suspected, wrong))
                 seconds = (time.perf_counter() - started) / len(noise)
                 cells = (np.mean([found[place] for found in results]) for place in (0, 1))
                 figures = [*cells, np.mean([found.f1 for found in results])]

@@ -66,6 +66,16 @@ def spoil(identity: np.ndarray, kind: str, share: float, strangers: int, seed: i
     return Noisy(row[order], new[order], wrong[order], right[order], pairs)
 
 
+def lesser_halves(suspected: np.ndarray, noisy: Noisy) -> np.ndarray:
+    """Which images of merged identities are wrong: those of the person who is more suspected, as either may stay; bool[n]."""
+    wrong = np.zeros(len(suspected), bool)
+    for name in np.unique(noisy.identity[noisy.wrong]):
+        rows = np.flatnonzero(noisy.identity == name)
+        person = max(np.unique(noisy.right[rows]), key=lambda one: suspected[rows[noisy.right[rows] == one]].mean())
+        wrong[rows[noisy.right[rows] == person]] = True
+    return wrong
+
+
 class Found(NamedTuple):
     """How good a list of suspects is."""
 

@@ -9,4 +9,5 @@ mixed_identities    two people under one name: cuts in two, judged by pairs put 
 near_repeats        nearly the same picture twice, within an identity and in two
 overfit             the paper's removal: what a classifier cannot fit
 suspects            all of these in turn
+keep_table          which images stay, as a table that later stages read
 """

@@ -65,12 +65,12 @@ def mixed_identities(
         >>> name = np.arange(400).repeat(8)
         >>> name[:16] = 1  # two people of one name
         >>> blocks = IdentityBlocks(images, name)
-        >>> found = mixed_identities(blocks, robust_means(blocks).means_ID)
+        >>> found = mixed_identities(blocks, robust_means(blocks).means)
         >>> (found.probability > 0.5).nonzero()[0].tolist(), int(found.lesser_n[:16].sum())
         ([0], 8)
     """
-    I = len(blocks.identity_id)
-    seen, lesser_n = np.full(I, np.nan), np.zeros(blocks.images, bool)
+    identities = len(blocks.identity_id)
+    seen, lesser_n = np.full(identities, np.nan), np.zeros(blocks.images, bool)
     mixed, mixed_images = [], []
     for block in blocks:
         separation, second = _cut(block)
@@ -84,7 +84,7 @@ def mixed_identities(
         if progress:
             progress(len(lesser))
     if not mixed:
-        return MixedIdentities(np.zeros(I, np.float32), lesser_n, 0.0)
+        return MixedIdentities(np.zeros(identities, np.float32), lesser_n, 0.0)
     verdict = stranger_probability(-seen, blocks.count, -np.concatenate(mixed), np.concatenate(mixed_images))
     return MixedIdentities(verdict.probability, lesser_n, verdict.share)
 

@@ -29,9 +29,9 @@ ROUNDS = 10
 class OwnSimilarity(NamedTuple):
     """How near each image is to the others of its identity."""
 
-    means_ID: np.ndarray
+    means: np.ndarray
     """float32[I, D], unit length; zero where the images cancel out."""
-    own_n: np.ndarray
+    own: np.ndarray
     """float32[n], cosine of each image to the robust mean of the others; NaN where there is no other."""
     stranger: float
     """c0, the mean cosine of images of different identities."""
@@ -52,7 +52,7 @@ def robust_means(
         >>> angles = np.array([0.0, 0.1, 0.2, 2.0, 3.0, 3.1])  # the fourth is not of the first identity
         >>> images = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
         >>> found = robust_means(IdentityBlocks(images, np.array([0, 0, 0, 0, 1, 1])))
-        >>> [round(float(cosine), 1) for cosine in found.own_n]
+        >>> [round(float(cosine), 1) for cosine in found.own]
         [1.0, 1.0, 1.0, -0.3, 1.0, 1.0]
     """
     stranger = _stranger(blocks, progress)

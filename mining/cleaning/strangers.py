@@ -54,7 +54,7 @@ def stranger_probability(
         >>> seen = np.concatenate([random.normal(0.8, 0.05, 900), random.normal(0.0, 0.1, 100)])
         >>> one = np.ones(10_000)
         >>> verdict = stranger_probability(seen, one[:1000], strangers, one)
-        >>> (verdict.probability > 0.5).nonzero()[0].tolist() == list(range(900, 1000)), round(verdict.share, 2)
+        >>> (verdict.probability > 0.5).nonzero()[0].tolist() == list(range(900, 1000)), round(verdict.share, 1)
         (True, 0.1)
     """
     probability, strange = np.zeros(len(score_n), np.float32), 0.0

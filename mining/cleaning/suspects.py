@@ -126,7 +126,7 @@ def find_suspects(
     wrong = np.zeros(blocks.images, bool)
     for suspects in found.values():
         wrong[suspects.image] = True
-    found["duplicate"] = search.duplicates(own.means_ID, wrong, subspace_id)
+    found["duplicate"] = search.duplicates(own.means, wrong, subspace_id)
     found |= search.repeats()
     return Findings({reason: found[reason] for reason in REASONS if reason in found}, shares)
 
@@ -141,7 +141,7 @@ class _Search:
 
     def mixed(self, own: OwnSimilarity) -> tuple[dict[Reason, Suspects], dict[str, float]]:
         """The lesser halves of mixed identities."""
-        found = mixed_identities(self.blocks, own.means_ID, seed=self.seed, progress=self.progress)
+        found = mixed_identities(self.blocks, own.means, seed=self.seed, progress=self.progress)
         of_image = np.repeat(found.probability, self.blocks.count)
         image = np.flatnonzero((of_image >= self.settings.probability) & found.lesser_n)
         return {"mixed": Suspects.of(self.blocks, image, of_image[image])}, {"mixed": found.share}
@@ -162,13 +162,13 @@ class _Search:
 
     def strangers(self, own: OwnSimilarity) -> tuple[dict[Reason, Suspects], dict[str, float]]:
         """What is as far from its identity as strangers are: at home with another one, or with none."""
-        blocks, count, own_n = self.blocks, self.blocks.count, own.own_n
+        blocks, count, own_n = self.blocks, self.blocks.count, own.own
         partner, others_n = random_partners(len(count), self.seed), np.repeat(count - 1, count)
-        stranger_n = stranger_similarity(blocks, own.means_ID, partner, self.progress)
+        stranger_n = stranger_similarity(blocks, own.means, partner, self.progress)
         outlier = stranger_probability(own_n, others_n, stranger_n, np.repeat(count[partner], count))
 
         image = np.flatnonzero(own_n <= np.quantile(stranger_n, 1 - 1 / ONE_STRANGER_IN))
-        other, cosine = better_identity(blocks, own.means_ID, image, self.progress)
+        other, cosine = better_identity(blocks, own.means, image, self.progress)
         # How much nearer another identity is. A wrong name is as much nearer to its right one as an image that
         # surely is at home is to its own identity than to a stranger.
         gain_n = np.where(np.isfinite(own_n), -np.inf, np.nan)
@@ -191,7 +191,7 @@ class _Search:
     def duplicates(
         self, means_ID: np.ndarray, wrong_n: np.ndarray, subspace_id: np.ndarray | None
     ) -> Suspects:
-        """Identities that may be one, by the means of what is not suspected; the smaller of a pair is listed."""
+        """Pairs of identities that may be one, by the means of what is not suspected; the smaller of each is listed."""
         spread, images = _means_without(self.blocks, wrong_n, means_ID, self.progress)
         some = np.flatnonzero(images)
         of = np.zeros(len(some), np.int64) if subspace_id is None else subspace_id[some]
@@ -203,11 +203,16 @@ class _Search:
             within=self.settings.duplicates_within,
             device=self.blocks.device,
         )
-        a, b = some[pairs.a], some[pairs.b]
+        nearest = np.full(len(images), -1, np.float32)
+        for side in (pairs.a, pairs.b):
+            np.maximum.at(nearest, some[side], pairs.similarity)
+        # To be merged, each must be the other's nearest: of a crowd of look-alikes most pairs are no duplicates.
+        mutual = (pairs.similarity >= nearest[some[pairs.a]]) & (pairs.similarity >= nearest[some[pairs.b]])
+        a, b, similarity = some[pairs.a[mutual]], some[pairs.b[mutual]], pairs.similarity[mutual]
         a_is_smaller = images[a] < images[b]
         smaller, larger = np.where(a_is_smaller, a, b), np.where(a_is_smaller, b, a)
         none = np.full(len(a), -1)
-        return Suspects(none, smaller, pairs.similarity, larger, none)
+        return Suspects(none, smaller, similarity, larger, none)
 
     def repeats(self) -> dict[Reason, Suspects]:
         """Nearly equal images, of one identity and of two."""

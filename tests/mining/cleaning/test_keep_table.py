@@ -50,9 +50,8 @@ def test_an_edited_table_counts_as_another_and_a_moved_one_as_the_same(table: tu
 def test_one_of_another_manifest_and_none_are_refused(table: tuple[Manifest, Path]) -> None:
     manifest, path = table
     rows = pq.read_table(path)
+    pq.write_table(rows.set_column(1, "identity_id", [np.zeros(len(rows), np.int32) + 50]), path)
     with pytest.raises(InputError, match="other identities there"):
-        other = rows.set_column(1, "identity_id", [np.zeros(len(rows), np.int32) + 50])
-        pq.write_table(other, path)
         read_left_out(path, manifest)
     with pytest.raises(
         InputError, match="No such file or directory; name a keep table that `subspace clean RUN` wrote"

@@ -38,7 +38,7 @@ def test_two_people_are_told_from_one_and_from_wrong_names() -> None:
     stray = np.flatnonzero((name >= 40) & (np.arange(len(name)) % 10 < 3))  # three images of anybody
     embeddings[stray] = embeddings[np.random.default_rng(2).permutation(stray)]
     blocks = IdentityBlocks(embeddings, name, images=2000)
-    found = mixed_identities(blocks, robust_means(blocks).means_ID)
+    found = mixed_identities(blocks, robust_means(blocks).means)
     mixed = np.flatnonzero(found.probability >= 0.5)
     assert mixed[:20].tolist() == list(range(20))
     # Two strays that happen to be alike are a half, too; what goes with it is wrong all the same.

@@ -41,8 +41,8 @@ def test_as_the_slow_loop_in_blocks_of_any_size() -> None:
     own, means = slowly(embeddings, identity)
     for images in (5, 1000):
         found = robust_means(IdentityBlocks(embeddings, identity, images=images))
-        np.testing.assert_allclose(found.own_n, own, atol=2e-4)
-        np.testing.assert_allclose(found.means_ID, means, atol=2e-4)
+        np.testing.assert_allclose(found.own, own, atol=2e-4)
+        np.testing.assert_allclose(found.means, means, atol=2e-4)
 
 
 def test_two_fifths_of_wrong_names_hardly_move_them() -> None:
@@ -57,7 +57,7 @@ def test_two_fifths_of_wrong_names_hardly_move_them() -> None:
     blocks = IdentityBlocks(embeddings, name)
     plain = np.stack([embeddings[name == one].mean(0) for one in range(200)])
     plain /= np.linalg.norm(plain, axis=1, keepdims=True)
-    robust = robust_means(blocks).means_ID
+    robust = robust_means(blocks).means
     assert (robust * right).sum(1).mean() > 0.97
     assert (plain * right).sum(1).mean() < 0.95
 
@@ -65,5 +65,5 @@ def test_two_fifths_of_wrong_names_hardly_move_them() -> None:
 def test_means_go_where_the_caller_says() -> None:
     embeddings, identity = people(3, 4, 3)
     room = np.zeros((4, embeddings.shape[1]), np.float32)
-    assert robust_means(IdentityBlocks(embeddings, identity), room).means_ID is room
+    assert robust_means(IdentityBlocks(embeddings, identity), room).means is room
     np.testing.assert_allclose(np.linalg.norm(room, axis=1), 1, atol=1e-6)
