@@ -71,7 +71,9 @@ def lesser_halves(suspected: np.ndarray, noisy: Noisy) -> np.ndarray:
     wrong = np.zeros(len(suspected), bool)
     for name in np.unique(noisy.identity[noisy.wrong]):
         rows = np.flatnonzero(noisy.identity == name)
-        person = max(np.unique(noisy.right[rows]), key=lambda one: suspected[rows[noisy.right[rows] == one]].mean())
+        person = max(
+            np.unique(noisy.right[rows]), key=lambda one: suspected[rows[noisy.right[rows] == one]].mean()
+        )
         wrong[rows[noisy.right[rows] == person]] = True
     return wrong
 

@@ -21,14 +21,18 @@ from subspace.mining.manifest import Manifest
 
 def main() -> None:
     """Print how many of the known pairs are listed, by reason, and how many other pairs."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("checkpoint")
     parser.add_argument("set", type=Path)
     parser.add_argument("--identities", type=int, default=5000)
     given = parser.parse_args()
     manifest = Manifest.open(given.set / "manifest.parquet")
     known = pq.read_table(given.set / "duplicates.parquet")
-    known = {tuple(sorted(pair.values())) for pair in known.select(["identity_id_a", "identity_id_b"]).to_pylist()}
+    known = {
+        tuple(sorted(pair.values())) for pair in known.select(["identity_id_a", "identity_id_b"]).to_pylist()
+    }
     images = manifest.identities_in(("train", "pretrain"))
     known = {pair for pair in known if np.isin(pair, images.identity_id).all()}
     others = np.random.default_rng(0).permutation(images.identity_id)[: given.identities]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,8 @@ IMAGES = 65_536
 """In a block: 134 MB at D=512. An identity of more is a block of its own."""
 
 
-class IdentityBlock(NamedTuple):
+@dataclass(frozen=True)
+class IdentityBlock:
     """Some whole identities with all of their images."""
 
     images: slice

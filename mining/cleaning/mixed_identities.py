@@ -137,8 +137,8 @@ def _put_together(block: IdentityBlock, random: np.random.Generator) -> Identity
     pairs = pairs[: len(pairs) // 2 * 2]
     if not len(pairs):
         return None
-    first = np.concatenate(([0], np.cumsum(count)))
-    rows = np.concatenate([np.arange(first[one], first[one + 1]) for one in pairs])
+    first = np.concatenate(([0], np.cumsum(count))).tolist()
+    rows = np.concatenate([np.arange(first[one], first[one + 1]) for one in pairs.tolist()])
     lengths = torch.from_numpy(count[pairs].reshape(-1, 2).sum(1)).to(block.count.device)
     embeddings = block.embeddings[torch.from_numpy(rows).to(block.embeddings.device)]
     return IdentityBlock(slice(0, len(rows)), slice(0, len(lengths)), lengths, embeddings)

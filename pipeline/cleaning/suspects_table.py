@@ -66,8 +66,9 @@ def kept_images(
     """The keep table, and how many images are dropped for each reason; the first that applies counts."""
     kept = found.kept(blocks, settings)
     reason = np.full(len(kept), TOO_FEW, object)
-    for name in reversed([name for name in REASONS if name in settings.drop and name in found.suspects]):
-        suspects = found.suspects[name]
+    for name, suspects in reversed(list(found.suspects.items())):
+        if name not in settings.drop:
+            continue
         reason[suspects.image[suspects.image >= 0]] = name
         for identity in suspects.identity[suspects.image < 0].tolist():
             reason[blocks.offset[identity] : blocks.offset[identity + 1]] = name

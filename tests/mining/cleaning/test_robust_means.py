@@ -27,7 +27,7 @@ def slowly(embeddings: np.ndarray, identity: np.ndarray) -> tuple[np.ndarray, np
                 )
                 if len(rows) > 1 and np.linalg.norm(others) > 1e-5:
                     cosine[place] = others @ x[row] / np.linalg.norm(others)
-            mean = sum(weight[k] * x[other] for k, other in enumerate(rows))
+            mean = np.sum(weight[:, None] * x[rows], axis=0)
             if turn < ROUNDS:
                 weight = np.maximum(0, (np.nan_to_num(cosine, nan=1.0) - stranger) / (1 - stranger)) ** 2
                 weight = np.ones(len(rows)) if weight.sum() <= 1e-6 else weight
