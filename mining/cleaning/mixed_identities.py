@@ -25,7 +25,7 @@ from .identity_blocks import IdentityBlock, IdentityBlocks
 from .strangers import stranger_probability
 
 ROUNDS = 8
-"""Of each of the two iterations: the direction along which images differ most, and 2-means from there."""
+"""How often each of the two iterations: the direction along which images differ most, and 2-means from there."""
 FEWEST = 2
 """Images in a half: one alone is an outlier."""
 MIXED_ON_PURPOSE = 2_000
@@ -40,7 +40,7 @@ class MixedIdentities(NamedTuple):
     lesser_n: np.ndarray
     """bool[n], the images of the half of each identity that is farther from its mean."""
     share: float
-    """Of all identities that can be cut."""
+    """How many of all identities that can be cut."""
 
 
 def mixed_identities(

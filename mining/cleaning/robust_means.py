@@ -23,7 +23,7 @@ from torch import Tensor
 from .identity_blocks import IdentityBlock, IdentityBlocks
 
 ROUNDS = 10
-"""Of weighing: weights settle in five."""
+"""How often images are weighed: weights settle in five."""
 
 
 class OwnSimilarity(NamedTuple):

@@ -23,7 +23,7 @@ BINS = 1024
 LEAST = 500
 """Fewer strangers to identities of so many images are joined with the next group."""
 TAIL = 0.3
-"""Of the strangers, on which the share π is judged at least; less is a matter of luck."""
+"""Share of the strangers on which the share π is judged at least; less is a matter of luck."""
 
 
 class Verdict(NamedTuple):

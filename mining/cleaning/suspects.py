@@ -67,7 +67,7 @@ class Findings:
     """What was found."""
 
     suspects: Mapping[Reason, Suspects]
-    """By reason."""
+    """What is suspected, by reason."""
     shares: Mapping[str, float]
     """Estimates of how many are wrong: outlier, wrong_name (of the images), mixed (of the identities)."""
 
