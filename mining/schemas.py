@@ -171,9 +171,33 @@ PLAN = TableKind(
     ),
 )
 
+KEEP = TableKind(
+    "keep",
+    pa.schema(
+        [("image_id", pa.int64()), ("identity_id", pa.int32()), ("keep", pa.bool_()), ("reason", _TEXT)]
+    ),
+    nullable=frozenset({"reason"}),
+)
+SUSPECTS = TableKind(
+    "suspects",
+    pa.schema(
+        [
+            ("reason", _TEXT),
+            ("score", pa.float32()),
+            *_WHO[:2],
+            ("image_id", pa.int64()),
+            ("other_identity_id", pa.int32()),
+            ("other_identity", pa.string()),
+            ("other_image_id", pa.int64()),
+        ]
+    ),
+    # image_id: empty where an identity is suspected as a whole.
+    nullable=frozenset({"image_id", "other_identity_id", "other_identity", "other_image_id"}),
+)
+
 KINDS = (
     *(MANIFEST, IDENTITIES, EMBEDDINGS, QUARANTINE, SUBSPACES, CENTROIDS, DUPLICATES, PLAN),
-    *(IMAGE_EMBEDDINGS, EMBEDDING_ROWS),
+    *(IMAGE_EMBEDDINGS, EMBEDDING_ROWS, KEEP, SUSPECTS),
 )
 
 

@@ -52,6 +52,11 @@ RULES: dict[str, dict[str, Rule]] = {
     },
     "plan": {"step": Rule(0, order="consecutive"), "subspace_id": Rule(-1)},
     "image_embeddings": {},
+    "keep": {"image_id": Rule(0, order="ascending"), "identity_id": _ID},
+    "suspects": {
+        "score": _COSINE,
+        **{f"{side}{name}_id": _ID for name in ("identity", "image") for side in ("", "other_")},
+    },
     "embedding_rows": {"row": Rule(0, order="consecutive")},
 }
 """Rules by kind of table and column."""

@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn, TextIO
 
 import typer
 
+from .commands import cleaning as cleaning_commands
 from .commands import data as data_commands
 from .commands import embeddings as embedding_commands
 from .commands import evaluation as evaluation_commands
@@ -59,6 +60,7 @@ for module in (
     embedding_commands,
     stage_commands,
     evaluation_commands,
+    cleaning_commands,
     learning_rate_commands,
     run_commands,
     model_commands,

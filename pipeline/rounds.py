@@ -13,7 +13,7 @@ import numpy as np
 from ..mining.clustering.settings import subspace_count
 from ..mining.errors import InputError
 from ..mining.local_paths import in_shell
-from ..mining.manifest import Manifest
+from ..mining.manifest import IdentityImages
 from ..train.losses.building import NewClasses, try_own_losses
 from ..train.monitoring.open_trackers import check_trackers
 from .best import Standing, metric_is_known
@@ -83,7 +83,7 @@ def check_run(context: Context) -> _Rounds:
     refuse_frozen(config.model)
     _try_own_code(config)
     check_trackers((*config.pretrain.trackers, *config.train.trackers))
-    check_identities(config, context.manifest)
+    check_identities(config, context.training_identities())
     rounds = _Rounds(context)
     rounds.check()
     return rounds
@@ -107,13 +107,12 @@ def _try_own_code(config: RunConfig) -> None:
         ImageChanges(augment, (config.seed,), torch.device("cpu"))
 
 
-def check_identities(config: RunConfig, manifest: Manifest) -> None:
-    """Refuse batches of more identities than there are, or without any pair to learn from.
+def check_identities(config: RunConfig, train: IdentityImages) -> None:
+    """Refuse batches of more identities than there are in `train`, or without any pair to learn from.
 
     Raises:
         InputError: there are fewer, or all have one image.
     """
-    train = manifest.identities_in(config.data.train_splits)
     refuse_unpaired_plan(config, train.count)
     drawn = int((train.count > 1).sum()) if config.plan.singletons == "drop" else len(train)
     if drawn < config.plan.P:
@@ -213,7 +212,7 @@ class _Rounds:
 def _describe(context: Context) -> None:
     """What a run would do."""
     config, manifest = context.config, context.manifest
-    train = manifest.identities_in(config.data.train_splits)
+    train = context.training_identities()
     subspaces = subspace_count(len(train), config.cluster.ids_per_subspace)
     limit = config.extract.max_images
     embedded = len(train.image_id) if limit is None else int(np.minimum(train.count, limit).sum())
@@ -225,7 +224,7 @@ def _describe(context: Context) -> None:
     for line in (
         start,
         f"{counted(config.rounds, 'round')}, each:",
-        f"  extract  {embedded:,} images of {len(train):,} identities",
+        f"  extract  {embedded:,} images of {len(train):,} identities{context.left_out.words}",
         f"  cluster  into {counted(subspaces, 'subspace')}",
         f"  plan     {config.plan.steps:,} batches of {config.plan.P} × {config.plan.K}, group size {config.plan.draw.group_size}",
         f"  train    on {per_round:,} images, {per_round / max(1, len(train.image_id)):,.1f} times the training set",

@@ -5,7 +5,7 @@
     RUN/images.index                            where the manifest's images lie; made again when it is missing
     RUN/start/                                  the starting network, laid out like a round
     RUN/round-000/{identities.parquet, quarantine.parquet, subspaces.parquet, centroids.parquet, duplicates.parquet,
-                   plan/, checkpoint/, metrics.jsonl, validation.json, evaluation.json}
+                   plan/, checkpoint/, metrics.jsonl, validation.json, evaluation.json, keep.parquet, suspects.parquet}
     RUN/round-001/...
     RUN/best -> round-001/checkpoint, RUN/best.json     the network that validates best
     RUN/lr/{trials.json, lr.svg}                what `subspace lr` tried
@@ -31,7 +31,7 @@ from typing import Any, TextIO
 
 from ..mining.artifacts import remove, unwritable
 from ..mining.errors import InputError
-from .stage_folder import ROUND, START, StageFolder
+from .stage_folder import CLEANING, ROUND, START, StageFolder
 
 _HELD: dict[tuple[int, int], dict[str, Any]] = {}
 """The notes in the lock files that this process holds, by device and inode: however their paths are written."""
@@ -178,6 +178,7 @@ class RunDirectory:
             self.path,
             self.rate_trials.parent,
             *(self.round(index).path for index in (-1, *self.rounds)),
+            *(self.round(index).file(CLEANING) for index in self.rounds),
         ):
             for kind in (".*.tmp", ".*.old", "done/.*.tmp"):
                 for leftover in folder.glob(kind):

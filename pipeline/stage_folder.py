@@ -27,6 +27,9 @@ TRACKERS = "trackers.json"
 VALIDATION = "validation.json"
 EVALUATION = "evaluation.json"
 EXPORT = "export"
+CLEANING = "cleaning"
+KEEP = "keep.parquet"
+SUSPECTS = "suspects.parquet"
 
 
 @dataclass(frozen=True)

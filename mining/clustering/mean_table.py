@@ -11,7 +11,7 @@ import pyarrow as pa
 from ..artifacts import unwritable
 from ..errors import DamagedFileError
 from ..parquet_tables import check_rows, in_one_line, open_parquet, refuse_false_sizes
-from ..schemas import IDENTITIES, MOST_NUMBERS
+from ..schemas import IDENTITIES, MOST_NUMBERS, TableKind
 from ..table_checks import TableCheck
 
 IN_MEMORY = 2**31
@@ -21,23 +21,24 @@ IN_MEMORY = 2**31
 class MeanTable:
     """Column `mean` of a table, as something with `shape` (N, D) and slices of rows, float32[n, D].
 
-    Holds one decoded row group. The file is read, not mapped: pages of a mapped file would count as
+    Or the embeddings of images: `MeanTable(path, EMBEDDINGS, "embedding")`, whose slices are float16[n, D]. Holds one decoded row group. The file is read, not mapped: pages of a mapped file would count as
     this process's memory, all of them in a pass.
 
     Raises:
         DamagedFileError: missing, damaged, or without a column `mean` of fixed-size lists.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kind: TableKind = IDENTITIES, column: str = "mean") -> None:
         self.path, self._file = path, open_parquet(path, mapped=False)
+        self._kind, self._column = kind, column
         schema = self._file.schema_arrow
-        if "mean" not in schema.names or not pa.types.is_fixed_size_list(schema.field("mean").type):
-            raise DamagedFileError(f"{path} has no column 'mean' of fixed-size lists", str(path))
+        if column not in schema.names or not pa.types.is_fixed_size_list(schema.field(column).type):
+            raise DamagedFileError(f"{path} has no column '{column}' of fixed-size lists", str(path))
         for group in range(self._file.num_row_groups):
             refuse_false_sizes(path, self._file, group)
         groups = [self._file.metadata.row_group(group).num_rows for group in range(self._file.num_row_groups)]
         self._start = np.concatenate(([0], np.cumsum(groups, dtype=np.int64)))
-        self.shape = (int(self._start[-1]), int(schema.field("mean").type.list_size))
+        self.shape = (int(self._start[-1]), int(schema.field(column).type.list_size))
         if self.shape[1] > MOST_NUMBERS:
             raise DamagedFileError(
                 f"{path} is damaged: it claims means of {self.shape[1]:,} numbers", str(path)
@@ -86,10 +87,10 @@ class MeanTable:
     def _group(self, group: int) -> np.ndarray:
         if self._held[0] != group:
             with in_one_line(self.path):
-                table = self._file.read_row_group(group, columns=["mean"])
-                check = TableCheck(IDENTITIES, whole=False)
+                table = self._file.read_row_group(group, columns=[self._column])
+                check = TableCheck(self._kind, whole=False)
                 check.row = int(self._start[group])
                 check_rows(self.path, check, table)
-                column = table["mean"].combine_chunks()
+                column = table[self._column].combine_chunks()
             self._held = group, column.flatten().to_numpy(zero_copy_only=False).reshape(-1, self.shape[1])
         return self._held[1]

@@ -5,6 +5,7 @@ data        ingest and init: from images to a run
 embeddings  embed: embeddings of any images as a file
 stages      one command a stage, made from the table of stages
 evaluation  eval: networks on the test identities, or by a protocol of the field
+cleaning    clean: wrong names and near repeats among the training images
 learning_rate  lr: short trials of a run at several rates
 runs        run, status, inspect, demo
 models      export: a network as a file for other programs

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from ...mining.cleaning.settings import CleanConfig
 from ...mining.clustering.settings import SubspaceConfig
 from ...mining.evaluation.settings import EvalConfig, ValidationConfig
 from ...mining.planning.settings import PlanConfig
@@ -34,6 +35,11 @@ class DataConfig(Settings):
     )
     distractor_splits: tuple[str, ...] = Field(
         default=("val",), description="one image of each of these identities joins the gallery"
+    )
+    cleaned: str | None = Field(
+        default=None,
+        description="keep table, written by `subspace clean`: extract, plan and train leave out what it has keep=false; "
+        "pretraining and the evaluations take the manifest as it is",
     )
     on_bad_image: Literal["quarantine", "fail"] = Field(
         default="quarantine", description="unreadable images: list them and go on, or stop"
@@ -138,6 +144,7 @@ class RunConfig(Settings):
     data: DataConfig = Field(default_factory=DataConfig)
     pretrain: PretrainConfig = Field(default_factory=PretrainConfig)
     extract: ExtractConfig = Field(default_factory=ExtractConfig)
+    clean: CleanConfig = Field(default_factory=CleanConfig)
     cluster: SubspaceConfig = Field(default_factory=SubspaceConfig)
     recluster: ReclusterConfig = Field(default_factory=ReclusterConfig)
     plan: PlanConfig = Field(default_factory=PlanConfig)

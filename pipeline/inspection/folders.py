@@ -39,6 +39,7 @@ FOLDER_WORDS = {
     RUN.jobs.name: "submissions",
     RUN.rate_trials.parent.name: "trials of learning rates",
     files.CHECKPOINT: "checkpoint",
+    files.CLEANING: "embeddings that cleaning is made from",
     files.EXPORT: "network for other programs",
     files.IDENTITY_PARTS: "parts of an extraction under way",
     files.PLAN: "batch plan",
@@ -72,6 +73,8 @@ TABLE_WORDS = {
     "plan": ("batch plan", "batches"),
     "image_embeddings": ("embeddings of images", "images"),
     "embedding_rows": ("what the rows of a .npy are", "images"),
+    "keep": ("what cleaning keeps and leaves out", "images"),
+    "suspects": ("suspects of cleaning", "suspects"),
 }
 """What the tables of a run are, and what their rows are, by kind."""
 ENTRIES_SHOWN = 100

@@ -17,9 +17,11 @@ from ...mining.schemas import (
     DUPLICATES,
     EMBEDDINGS,
     IDENTITIES,
+    KEEP,
     MANIFEST,
     QUARANTINE,
     SUBSPACES,
+    SUSPECTS,
     kind_of,
 )
 from .embedding_file import describe_embedding_rows, describe_image_embeddings
@@ -151,6 +153,38 @@ def _duplicates(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -
         summary.show_table(_first("pairs", len(rows)), pairs, text=(0, 2))
 
 
+def _keep(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -> None:
+    rows = read_parquet(paths[0], KEEP, ["identity_id", "keep", "reason"])
+    keep = rows["keep"].to_numpy(zero_copy_only=False)
+    summary.add("images kept", int(keep.sum()))
+    identity_id = rows["identity_id"].to_numpy()
+    summary.add("identities kept", len(np.unique(identity_id[keep])))
+    _by_reason(summary, "left out", rows.filter(pa.array(~keep))["reason"])
+
+
+def _suspects(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -> None:
+    rows = read_parquet(paths[0], SUSPECTS)
+    _by_reason(summary, "suspects", rows["reason"])
+    for reason in dict.fromkeys(rows["reason"].cast(pa.string()).to_pylist()):
+        found = [["image", "identity", "score", "resembles", "its image"]]
+        of_reason = rows.filter(np.array([one == reason for one in rows["reason"].to_pylist()]))
+        for row in of_reason.slice(0, PAIRS_KEPT).to_pylist():
+            ids = ["" if row[name] is None else f"{row[name]:,}" for name in ("image_id", "other_image_id")]
+            found.append(
+                [ids[0], row["identity"], f"{row['score']:.3f}", row["other_identity"] or "", ids[1]]
+            )
+        summary.show_table(f"{reason}: {_first('suspects', len(of_reason))}", found, text=(1, 3))
+
+
+def _by_reason(summary: Summary, title: str, reasons: pa.ChunkedArray) -> None:
+    found = [["reason", "rows"]]
+    for one in reasons.cast(pa.string()).fill_null("").value_counts().to_pylist():
+        summary.facts[f"{title} {one['values']}"] = one["counts"]
+        found.append([one["values"], f"{one['counts']:,}"])
+    if len(found) > 1:
+        summary.show_table(title, found, text=(0,))
+
+
 def _first(things: str, count: int) -> str:
     return things if count <= PAIRS_KEPT else f"the first {PAIRS_KEPT} of {count:,} {things}"
 
@@ -163,6 +197,8 @@ _DESCRIBERS: dict[str, tuple[str, str, Callable[[Summary, Sequence[Path], pq.Par
     "subspaces": ("subspaces, a row for each identity", "identities", _subspaces),
     "centroids": ("centroids, a row for each subspace", "subspaces", _centroids),
     "duplicates": ("duplicates, a row for each suspected pair of identities", "pairs", _duplicates),
+    "keep": ("keep table, a row for each training image", "images", _keep),
+    "suspects": ("suspects of cleaning, a row for each and each reason", "suspects", _suspects),
     "plan": ("plan, a row for each batch", "batches", describe_plan),
     "image_embeddings": ("embeddings of images, a row for each", "images", describe_image_embeddings),
     "embedding_rows": ("what the rows of a .npy of embeddings are", "images", describe_embedding_rows),

@@ -190,7 +190,7 @@ def check_search(context: Context) -> None:
             f"--val-fraction 0.05`"
         )
     metric_is_known(context.config.early_stop, list(context.config.validation.metric_names))
-    check_identities(context.config, context.manifest)
+    check_identities(context.config, context.training_identities())
 
 
 def search_fields(context: Context, steps: int) -> dict[str, Any]:

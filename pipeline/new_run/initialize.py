@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from ...mining.cleaning.keep_table import read_left_out
 from ...mining.clustering.settings import subspace_count
 from ...mining.errors import InputError
 from ...mining.local_paths import in_shell
@@ -170,11 +171,15 @@ def begin_run(
             "manifest": Manifest(Path(config.manifest), None, "").address,
             "model": _resolved(config.model),
             "weights": _resolved_file(config.weights),
+            "data": config.data.model_copy(update={"cleaned": _resolved_file(config.data.cleaned)}),
         }
     )
-    check_identities(config, manifest)
+    without = (
+        None if config.data.cleaned is None else read_left_out(Path(config.data.cleaned), manifest).image_id
+    )
+    images = manifest.identities_in(config.data.train_splits, without)
+    check_identities(config, images)
     facts = examine_network(network, config)
-    images = manifest.identities_in(config.data.train_splits)
     with run.locked("init"):
         run.overrides.unlink(missing_ok=True)  # they were given to the settings before
         write_config(run.config, config, method.lines())

@@ -7,8 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from ...mining.cleaning.keep_table import NOTHING, LeftOut, read_left_out
 from ...mining.errors import InputError
-from ...mining.manifest import Manifest
+from ...mining.manifest import IdentityImages, Manifest
 from ..child_processes import orphaned
 from ..configuration.config import RunConfig
 from ..configuration.config_file import load_config
@@ -75,6 +78,22 @@ class Context:
     def at_round(self, index: int) -> Context:
         """The same in another round; -1 for the starting network."""
         return replace(self, round_index=index)
+
+    @property
+    def left_out(self) -> LeftOut:
+        """What `data.cleaned` leaves out of the training identities; nothing where it is not set.
+
+        Raises:
+            InputError: no such table, or one of another manifest.
+        """
+        path = self.config.data.cleaned
+        return NOTHING if path is None else read_left_out(Path(path), self.manifest)
+
+    def training_identities(self, without: np.ndarray | None = None) -> IdentityImages:
+        """The identities of `data.train_splits` with the images that are left, except the image ids in `without`."""
+        left_out = self.left_out.image_id
+        without = left_out if without is None else np.union1d(left_out, without)
+        return self.manifest.identities_in(self.config.data.train_splits, without)
 
     @property
     def patience(self) -> Patience:

@@ -30,6 +30,7 @@ def extract_fields(context: Context) -> dict[str, Any]:
     unset = () if config.extract.flip else ("flip",)
     return {
         **fields,
+        **context.left_out.fields,
         "data.train_splits": list(config.data.train_splits),
         "data.on_bad_image": config.data.on_bad_image,
         **flat_fields("extract", config.extract.model_dump(), without=("num_workers", *unset)),
@@ -45,7 +46,7 @@ def extract_parts(context: Context) -> ExtractParts | None:
         return None
     known = context.before.finished("train" if context.round_index else "pretrain")
     fingerprint = row("extract").stage(context).fingerprint if known else ""
-    identities = context.manifest.identities_in(context.config.data.train_splits)
+    identities = context.training_identities()
     return ExtractParts(context.folder, identities, context.config.extract, fingerprint)
 
 

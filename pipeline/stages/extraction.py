@@ -41,7 +41,7 @@ class Extraction:
         self.context, self.stage = context, stage
         config, manifest = context.config, context.manifest
         self.config, self.manifest, self.options = config, manifest, context.options
-        self.identities = manifest.identities_in(config.data.train_splits)
+        self.identities = context.training_identities()
         if len(self.identities) < 2:
             raise InputError(
                 f"{manifest.path} has {len(self.identities)} identities in {' and '.join(config.data.train_splits)}; "
@@ -81,6 +81,7 @@ class Extraction:
             f"in {counted(len(self.parts), 'part')}"
             + (f" by {processes} processes" if processes > 1 else "")
             + f", {about(work.seconds / len(devices))}{work.slow_decoding}, {amount(memory)} of memory, {amount(2 * means + kept)} of disk"
+            f"{self.context.left_out.words}"
         )
 
     def work(self, shard: Shard | None) -> dict[str, Any] | None:

@@ -50,6 +50,7 @@ SPARE_NEIGHBORS = 16
 def plan_fields(context: Context) -> dict[str, Any]:
     """What the plan depends on, besides the subspaces and the manifest."""
     return {
+        **context.left_out.fields,
         "data.train_splits": list(context.config.data.train_splits),
         "seed": context.config.seed,
         "round": context.round_index,
@@ -97,6 +98,7 @@ def plan_round(context: Context) -> dict[str, Any]:
         return (
             f"{settings.steps:,} batches of {settings.P} identities × {settings.K} images, "
             f"{about(seconds)}, {amount(memory)} of memory, {amount(slots * 3)} of disk"
+            f"{context.left_out.words}"
         )
 
     def work() -> dict[str, Any]:
@@ -235,7 +237,7 @@ def readable_images(context: Context) -> IdentityImages:
     """
     folder, manifest = context.folder, context.manifest
     quarantined = read_quarantine(folder, len(manifest))
-    images = manifest.identities_in(context.config.data.train_splits, without=quarantined)
+    images = context.training_identities(without=quarantined)
     identity_id = read_identities(folder, ["identity_id"])["identity_id"].to_numpy()
     images = images.where(np.isin(images.identity_id, identity_id))
     if not np.array_equal(images.identity_id, identity_id):

@@ -1,0 +1,169 @@
+"""`subspace clean`: embeddings of the training images to suspects.parquet and keep.parquet. The manifest is not touched."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...mining.artifacts import unwritable
+from ...mining.cleaning.settings import CleanConfig
+from ...mining.clustering.mean_table import IN_MEMORY, MeanTable
+from ...mining.clustering.product_speed import product_rate
+from ...mining.errors import InputError
+from ...mining.local_paths import in_shell
+from ...mining.parquet_tables import read_parquet, write_parquet
+from ...mining.schemas import EMBEDDINGS, KEEP, SUSPECTS
+from .. import stage_folder as files
+from ..console import about, amount
+from ..stages.cluster import LARGEST_SEARCHED, clustering_device
+from ..stages.context import Context
+from ..stages.stage import Stage, flat_fields, run_stage
+from .suspects_table import findings_in_words, kept_images, suspects_table
+from .training_embeddings import TrainingEmbeddings, network_fields
+
+OVERFIT_ONLY = ("overfit_epochs", "overfit_classes", "overfit_rounds")
+BYTES_AN_IMAGE = 150
+LOOKED_UP = 0.1
+"""Share of the images that is compared with all identities, as a guess beforehand."""
+
+
+def clean_fields(context: Context) -> dict[str, Any]:
+    """What the suspects depend on."""
+    settings = context.config.clean
+    without = () if settings.method == "overfit" else OVERFIT_ONLY
+    return {
+        "seed": context.config.seed,
+        **network_fields(context),
+        **flat_fields("clean", settings.model_dump(), without=without),
+    }
+
+
+def clean_round(context: Context) -> dict[str, Any]:
+    """Look for wrong names with the network that a round begins with; write suspects.parquet and keep.parquet.
+
+    Raises:
+        InputError: there is no network yet, or fewer than two identities.
+    """
+    settings, folder = context.config.clean, context.folder
+    embeddings = TrainingEmbeddings(context)
+    command = f"subspace clean {in_shell(context.run.path)} --round {context.round_index}"
+    stage = Stage(
+        "clean", folder, clean_fields(context), (files.KEEP, files.SUSPECTS), command, command,
+        (embeddings.sealed,),
+    )  # fmt: skip
+    if not embeddings.make():
+        context.say(
+            f"{stage.label}: then every image is compared with its identity; dry run: nothing was done"
+        )
+        return {"stage": "clean", "dry_run": True}
+
+    def estimate() -> str:
+        n, D = MeanTable(embeddings.path, EMBEDDINGS, "embedding").shape
+        identities = len(context.manifest.identities_in(context.config.data.train_splits))
+        products = n * D * (150 + 2 * LOOKED_UP * identities)
+        if settings.method == "overfit":
+            classes = min(identities, settings.overfit_classes)
+            products += 6 * n * D * classes * settings.overfit_epochs * settings.overfit_rounds
+        memory = BYTES_AN_IMAGE * n + min(4 * identities * D, IN_MEMORY) + 10 * 4 * D * 65_536
+        return (
+            f"{n:,} images of {identities:,} identities ({settings.method}), {about(products / product_rate())} on the "
+            f"CPU, {amount(memory)} of memory, {amount(10 * n + 4 * max(0, identities * D - IN_MEMORY // 4))} of disk"
+        )
+
+    def work() -> dict[str, Any]:
+        return _work(context, stage, embeddings.path, settings)
+
+    marker = run_stage(stage, context.options, estimate, work)
+    if "summary" in marker:
+        for line in findings_in_words(marker["summary"], settings):
+            context.say(f"{stage.label}: {line}")
+        _say_how_to_use(context)
+    return marker
+
+
+def _work(context: Context, stage: Stage, path: Path, settings: CleanConfig) -> dict[str, Any]:
+    from ...mining.cleaning.identity_blocks import IdentityBlocks
+    from ...mining.cleaning.suspects import PASSES, find_suspects
+
+    rows = read_parquet(path, EMBEDDINGS, ["image_id", "identity_id"])
+    image_id, identity_id = (rows[name].to_numpy() for name in ("image_id", "identity_id"))
+    order = np.argsort(image_id, kind="stable")
+    if not np.array_equal(order, np.arange(len(order))):
+        raise InputError(f"{path} is not sorted by image; remake it: `{stage.command} --force`")
+    table = MeanTable(path, EMBEDDINGS, "embedding")
+    blocks = IdentityBlocks(table, identity_id, clustering_device(context.options))
+    with context.options.console.progress("clean", PASSES * len(image_id), "images") as progress:
+        found = find_suspects(
+            blocks,
+            settings,
+            means_ID=_room_for_means(len(blocks.identity_id), blocks.dimensions, stage.folder.path),
+            subspace_id=_subspaces(context, blocks.identity_id),
+            seed=context.config.seed,
+            progress=progress.update,
+        )
+    write_parquet(
+        stage.folder.file(files.SUSPECTS),
+        SUSPECTS,
+        suspects_table(found, blocks, image_id, context.manifest),
+        stage.fingerprint,
+    )
+    keep, dropped = kept_images(found, blocks, image_id, settings)
+    write_parquet(stage.folder.file(files.KEEP), KEEP, keep, stage.fingerprint)
+    return {
+        "images": len(image_id),
+        "identities": len(blocks.identity_id),
+        "suspects": {reason: len(suspects.score) for reason, suspects in found.suspects.items()},
+        "dropped": dropped,
+        "shares": {name: round(share, 4) for name, share in found.shares.items()},
+    }
+
+
+def _room_for_means(identities: int, dimensions: int, folder: Path) -> np.ndarray:
+    """Where the means are written to: in memory up to 2 GiB, else a map of an unnamed file in `folder`."""
+    if 4 * identities * dimensions <= IN_MEMORY:
+        return np.empty((identities, dimensions), np.float32)
+    try:
+        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (lives as long as the map)
+        return np.memmap(file, np.float32, "w+", shape=(identities, dimensions))
+    except OSError as error:
+        raise unwritable(folder, error) from error
+
+
+def _subspaces(context: Context, identity_id: np.ndarray) -> np.ndarray | None:
+    """The round's subspaces, where more identities than can be compared with each other are searched for duplicates."""
+    if len(identity_id) <= LARGEST_SEARCHED:
+        return None
+    from ..stages.round_tables import read_identities, read_subspaces
+
+    command = f"`subspace cluster {in_shell(context.run.path)} --round {context.round_index}`"
+    if not context.folder.finished("cluster"):
+        raise InputError(
+            f"{len(identity_id):,} identities are too many to compare each with each; {command} divides them first"
+        )
+    known = read_identities(context.folder, ["identity_id"])["identity_id"].to_numpy()
+    place = np.searchsorted(known, identity_id).clip(max=len(known) - 1)
+    found = read_subspaces(context.folder)[place]
+    return np.where(known[place] == identity_id, found, 0)
+
+
+def _say_how_to_use(context: Context) -> None:
+    keep = in_shell(context.folder.file(files.KEEP).resolve())
+    context.say(
+        f"look at them: subspace inspect {in_shell(context.folder.file(files.SUSPECTS))}; leave them out: "
+        f"data.cleaned={keep}"
+    )
+    run = in_shell(context.run.path)
+    if context.round_index == 0 and not context.folder.finished("extract"):
+        context.say(f"next: subspace run {run} data.cleaned={keep}")
+    else:
+        more, network = (
+            in_shell(f"{context.run.path}-cleaned"),
+            in_shell(f"checkpoint:{context.before.checkpoint}"),
+        )
+        context.say(
+            f"next: subspace init {more} --manifest {in_shell(context.manifest.path)} --model {network} "
+            f"data.cleaned={keep}, or this run again with `subspace run {run} data.cleaned={keep} --force`"
+        )

@@ -1,0 +1,53 @@
+"""Near repeats against all pairs."""
+
+from __future__ import annotations
+
+import numpy as np
+from made_up_embeddings import unit
+from made_up_people import people
+
+from subspace.mining.cleaning.identity_blocks import IdentityBlocks
+from subspace.mining.cleaning.near_repeats import pair_cosines, repeats_across, repeats_within
+
+NEAR = 0.999
+
+
+def with_copies(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """People of whose images a tenth are copies of another one, not quite: cosine 0.9992 to 1."""
+    embeddings, identity = people(seed, 300, 8)
+    random = np.random.default_rng(seed)
+    copies, of = random.permutation(len(embeddings))[:480].reshape(2, -1)
+    change = random.standard_normal((240, embeddings.shape[1])) * 0.04 / np.sqrt(embeddings.shape[1])
+    embeddings[copies] = unit(embeddings[of] + random.random((240, 1)) * change)
+    inside = np.arange(0, 80, 8)
+    embeddings[inside + 5] = embeddings[inside + 2]
+    return embeddings, identity
+
+
+def test_as_all_pairs_have_it() -> None:
+    embeddings, identity = with_copies(0)
+    cosine = embeddings @ embeddings.T
+    same = identity[:, None] == identity
+    blocks = IdentityBlocks(embeddings, identity, images=100)
+    first = [
+        next((b for b in range(a) if same[a, b] and cosine[a, b] >= NEAR), -1) for a in range(len(identity))
+    ]
+    assert repeats_within(blocks, NEAR).tolist() == first
+    assert max(first) >= 0
+    pairs, found = repeats_across(blocks, NEAR)
+    true = np.argwhere(np.triu((cosine >= NEAR) & ~same, 1))
+    hits = {tuple(pair) for pair in pairs} & {tuple(pair) for pair in true}
+    assert len(hits) == len(pairs)  # nothing but near pairs
+    assert len(hits) >= 0.98 * len(true) > 200
+    np.testing.assert_allclose(found, [cosine[a, b] for a, b in pairs], atol=1e-5)
+    np.testing.assert_allclose(
+        pair_cosines(blocks, np.array([[5, 1000], [7, 7]])), [cosine[5, 1000], 1], atol=1e-5
+    )
+
+
+def test_exact_copies_are_all_found_and_clean_images_are_not() -> None:
+    embeddings, identity = people(1, 300, 8)
+    assert not len(repeats_across(IdentityBlocks(embeddings, identity), NEAR)[0])
+    assert (repeats_within(IdentityBlocks(embeddings, identity), NEAR) == -1).all()
+    embeddings[2000] = embeddings[17]
+    assert repeats_across(IdentityBlocks(embeddings, identity), NEAR)[0].tolist() == [[17, 2000]]
