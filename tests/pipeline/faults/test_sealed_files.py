@@ -151,7 +151,10 @@ def test_a_cut_off_file_is_not_done_and_never_made_again_silently(
     path = run / ROUND / file
     if not path.exists():
         path = run / "round-001" / file
-    size, at = path.stat().st_size, "" if command == "eval" else f" --round {int(path.parts[-2 - file.count('/')][6:])}"
+    size, at = (
+        path.stat().st_size,
+        "" if command == "eval" else f" --round {int(path.parts[-2 - file.count('/')][6:])}",
+    )
     os.truncate(path, size - 7)
     how = f"{size - 7:,} bytes long, and it was written with {size:,}"
     line = f"{path} is {how}; remake it: `subspace {command} {run}{at} --force`"
