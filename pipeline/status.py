@@ -6,7 +6,7 @@ import math
 import shutil
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ class StageStatus:
     folder: str
     stage: str
     state: str
-    """done, stale, begun (at work, stopped or killed), or to do; of what was submitted also queued, running, failed."""
+    """done, stale, running, begun (stopped or killed), or to do; of what was submitted also queued or failed."""
     seconds: float | None
     note: str
     phases: dict[str, float] | None = None
@@ -53,7 +53,14 @@ def stage_statuses(context: Context) -> list[StageStatus]:
         at = context.at_round(index)
         here = (stage for stage in STAGES if stage.works_in(index))
         found += [_status(at, stage) for stage in here if stage.place != "network" or stage in examined]
-    return found
+    note, alive = run.activity()
+    at_work = note.get("stage") if note and alive else None
+    return [
+        replace(one, state="running")
+        if f"{one.folder}/{one.stage}" == at_work and one.state != "done"
+        else one
+        for one in found
+    ]
 
 
 def _rounds_to_do(context: Context) -> int:

@@ -116,6 +116,7 @@ def run_stage(
     if options.force or not options.resume or stage.marker.exists():  # a marker here is a stale one
         stage.forget()
     options.on_work()
+    RunDirectory(stage.folder.path.parent).note_stage(stage.label)
     started = time.monotonic()
     summary = work()
     if summary is None:
