@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -19,6 +21,12 @@ DEEPEST = 64
 """Objects and arrays inside each other."""
 MOST_BITS = 1000
 """The most bits of a whole number; larger ones are no float64."""
+
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Known = TypeVar("Known", bound="DataclassInstance")
 
 
 class Document(BaseModel):
@@ -71,12 +79,14 @@ def read_document(path: Path, kind: type[Document], remedy: str | None = None) -
 
 def damaged_file(path: Path, why: str) -> DamagedFileError:
     """The one line for a file whose place says what remakes it."""
-    return DamagedFileError(f"{path} is damaged: {why}", str(path))
+    return DamagedFileError(f"{path} is damaged: {_shortened(why)}", str(path))
 
 
 def damaged(path: Path | str, why: str, remedy: str) -> StaleArtifactError:
     """The one line for a file of a run that is not as this program writes it."""
-    return StaleArtifactError(f"{path} is damaged: {why}; {remedy}", change=f"{Path(path).name} is damaged")
+    return StaleArtifactError(
+        f"{path} is damaged: {_shortened(why)}; {remedy}", change=f"{Path(path).name} is damaged"
+    )
 
 
 def checked(value: Any, kind: type[Document]) -> dict[str, Any]:
@@ -92,6 +102,19 @@ def checked(value: Any, kind: type[Document]) -> dict[str, Any]:
     except ValidationError as error:
         raise ValueError(_problem(error)) from error
     return value
+
+
+def known(kind: type[Known], values: Mapping[str, Any]) -> Known:
+    """A dataclass from a checked object, without the keys that a later version of this program wrote beside them.
+
+    >>> @dataclasses.dataclass
+    ... class Figure:
+    ...     value: float
+    >>> known(Figure, {"value": 0.5, "of_later": 1})
+    Figure(value=0.5)
+    """
+    names = {field.name for field in dataclasses.fields(kind)}
+    return kind(**{name: value for name, value in values.items() if name in names})
 
 
 def read_bounded(path: Path, at_most: int = MOST_BYTES) -> bytes:
@@ -193,8 +216,12 @@ def _named(value: Any) -> str:
     """A value in few words."""
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "a list"
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 40 else text[:37] + "..."
+    return _shortened(json.dumps(value, ensure_ascii=False), 40)
+
+
+def _shortened(text: str, most: int = 400) -> str:
+    """What a file says may be as long as the file; a line that quotes it is not."""
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def _in_words(error: OSError | ValueError) -> str:
