@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 import sys
 import time
@@ -11,17 +12,24 @@ from pathlib import Path
 from typing import Any
 
 from ..mining.errors import InputError, StaleArtifactError
+from ..mining.local_paths import in_shell
+from ..train.checkpoint_meta import read_meta
 from ..train.monitoring.metrics_file import read_metrics
 from ..train.monitoring.phase_seconds import sum_phases
 from .best import kept_best
 from .configuration.config import RunConfig
 from .console import aligned, duration, percent
+from .exporting.request import CARD
 from .learning_rate.verdict import newest_in_words
 from .run_directory import RunDirectory
-from .stage_folder import StageFolder
+from .stage_folder import EXPORT, StageFolder
 from .stage_words import PHASE_WORDS, metric_in_words, summary_in_words
 from .stages.context import Context
 from .stages.graph import STAGES, StageRow, rows_of, steps_taken
+
+_OF_CARD = re.compile(r"^\| fingerprint \| (\w+) \|", re.MULTILINE)
+"""The row of a model card that says which checkpoint it is of."""
+MOST_OF_CARD = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -164,6 +172,7 @@ def describe(run: RunDirectory, statuses: list[StageStatus]) -> str:
         )
     if tried := newest_in_words(run.rate_trials):
         lines.append(f"learning rate: {tried} ({run.rate_trials})")
+    lines += stale_exports(run)
     note, alive = run.activity()
     if note:
         ago = duration(time.time() - note["since"])
@@ -174,6 +183,24 @@ def describe(run: RunDirectory, statuses: list[StageStatus]) -> str:
     else:
         lines.append("a command is at work here" if alive else "no command is at work here")
     return "\n".join(lines)
+
+
+def stale_exports(run: RunDirectory) -> list[str]:
+    """A line for each exported network in the run that is not of the checkpoint beside it any more."""
+    lines = []
+    for index in (-1, *run.rounds):
+        folder = run.round(index)
+        card = folder.file(EXPORT) / CARD
+        if not card.is_file() or not folder.checkpoint.is_dir():
+            continue
+        with open(card, encoding="utf-8", errors="replace") as file:
+            found = _OF_CARD.search(file.read(MOST_OF_CARD))
+        if found and found[1] != read_meta(folder.checkpoint).fingerprint:
+            lines.append(
+                f"{folder.name}/{EXPORT} is stale, as its round was trained again: "
+                f"`subspace export {in_shell(folder.checkpoint)} --force`"
+            )
+    return lines
 
 
 def _phase_table(trainings: dict[str, dict[str, float]]) -> str:

@@ -13,7 +13,8 @@ from conftest import QUICK, subspace
 
 from subspace.pipeline.run_directory import RunDirectory
 from subspace.pipeline.stages.context import Context
-from subspace.pipeline.status import stage_statuses
+from subspace.pipeline.status import stage_statuses, stale_exports
+from subspace.train.checkpoint_meta import CheckpointMeta
 
 PHASES = ("data", "forward", "loss", "backward", "update")
 
@@ -144,3 +145,15 @@ def test_a_stage_is_running_as_soon_as_it_has_begun(finished_run: Path, tmp_path
         assert re.search(r"round-001/cluster +running", seen)
     run.note_stage("round-001/plan")  # nobody holds the run
     assert states() == ["done", "to do", "to do"]
+
+
+def test_an_export_of_an_earlier_training_is_said(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    folder = run.round(0)
+    folder.checkpoint.mkdir(parents=True)
+    (folder.path / "export").mkdir()
+    (folder.path / "export" / "model.md").write_text("# a\n| step | 3 |\n| fingerprint | abc |\n")
+    for fingerprint, stale in (("abc", False), ("abd", True)):
+        (folder.checkpoint / "meta.json").write_text(CheckpointMeta("small", 8, 3, fingerprint).to_json())
+        expected = f"round-000/export is stale, as its round was trained again: `subspace export {folder.checkpoint} --force`"
+        assert stale_exports(run) == [expected] * stale
