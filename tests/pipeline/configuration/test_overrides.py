@@ -187,7 +187,9 @@ def test_an_older_name_is_kept_once_under_the_name_of_today(new_run: Path) -> No
 
 def test_a_setting_is_taken_back(new_run: Path) -> None:
     run = RunDirectory(new_run)
-    assert keep_overrides(run, ["seed=3", "train.loss=softmax", "train.loss_args.softmax.margin=0.2"])
+    assert keep_overrides(
+        run, ["seed=3", "train.loss=multi_similarity", "train.loss_args.multi_similarity.threshold=0.8"]
+    )
     assert Context.open(new_run, ["~seed"]).config.seed == 0
     assert Context.open(new_run).config.seed == 3  # until a stage works with it
     assert keep_overrides(run, ["~seed", "rounds=4"]) == ["rounds=4", "~seed"]
