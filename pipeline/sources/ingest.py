@@ -176,7 +176,7 @@ def _read(
         if options.redraw_splits and "split" in rows.column_names:
             rows = rows.drop_columns(["split"])
         elif inline and "split" in rows.column_names:
-            rows = rows.filter(pc.not_equal(rows["split"], SKIP))
+            rows = rows.filter(pc.not_equal(rows["split"], SKIP))  # pyright: ignore[reportAttributeAccessIssue]
         kept += rows.num_rows
         yield rows
     said += nobody.notes()
