@@ -6,6 +6,7 @@
     │   └── OwnCodeError      2  code of the user's own raised an error: its traceback, then one line
     └── StaleArtifactError    3  an artifact was made from other settings or inputs, or by another program
     StoppedEarly              4  stopped by a signal or a guard; the same command continues
+    └── LostContact           4  another process that trains along is gone; why, that one says
 
 Every message is one line that names the offending value and the next thing to do.
 """
@@ -112,3 +113,13 @@ class StoppedEarly(BaseException):
     """
 
     exit_code = 4
+
+
+class LostContact(StoppedEarly):
+    """Another process of a training, or the way to it, is gone; the cause is what that one says, if it still can.
+
+    Example:
+        >>> from subspace.mining.errors import LostContact
+        >>> LostContact.exit_code
+        4
+    """

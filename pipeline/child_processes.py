@@ -25,6 +25,8 @@ PARENT = "SUBSPACE_PARENT"
 """Environment variable: the process that started this one as one of several, and holds the run's lock."""
 GROUP = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """Environment variables that put a process into a group of torch.distributed."""
+CONTACT_LOST = 104
+"""Exit code of one that lost contact with another, and says nothing: its parent knows more, and says the cause once."""
 GRACE = 15.0
 """Seconds that processes which train together get to end by themselves once another one has failed."""
 PARENT_LOOKED_AFTER_EVERY = 0.2
@@ -147,7 +149,7 @@ def _wait(
         failed = [
             process.returncode
             for process in processes
-            if process.returncode not in (None, 0, StoppedEarly.exit_code)
+            if process.returncode not in (None, 0, StoppedEarly.exit_code, CONTACT_LOST)
         ]
         if failed and failed_at is None:
             failed_at = time.monotonic()
@@ -165,7 +167,11 @@ def _tell(codes: list[int], words: list[IO[bytes] | None], stopped_by: str | Non
     """Return if all went well; otherwise end as the first that failed did."""
     if not any(codes):
         return
-    own_errors = [number for number, code in enumerate(codes) if code > 0 and code != StoppedEarly.exit_code]
+    own_errors = [
+        number
+        for number, code in enumerate(codes)
+        if code > 0 and code not in (StoppedEarly.exit_code, CONTACT_LOST)
+    ]
     killed = [number for number, code in enumerate(codes) if code < 0]
     for number in own_errors[:1]:
         _repeat(words[number])
@@ -176,9 +182,16 @@ def _tell(codes: list[int], words: list[IO[bytes] | None], stopped_by: str | Non
             f"process {killed[0]} of {len(codes)} was killed ({name}), and the others were stopped; run the same command "
             "to continue from what is saved"
         )
-    if stopped_by and (codes[0] < 0 or words[0] is not None):  # process 0 has not said it
+    if stopped_by and (
+        codes[0] < 0 or codes[0] == CONTACT_LOST or words[0] is not None
+    ):  # process 0 has not said it
         raise StoppedEarly(f"stopped by {stopped_by}; run the same command to continue")
-    _repeat(words[next(number for number, code in enumerate(codes) if code)])
+    saying = [number for number, code in enumerate(codes) if code == StoppedEarly.exit_code]
+    if not saying:
+        raise StoppedEarly(
+            "the processes lost contact with each other; run the same command to continue from the last save"
+        )
+    _repeat(words[saying[0]])
     raise SystemExit(StoppedEarly.exit_code)
 
 

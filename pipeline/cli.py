@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn, TextIO
 
 import typer
 
+from .child_processes import CONTACT_LOST, PARENT
 from .commands import cleaning as cleaning_commands
 from .commands import data as data_commands
 from .commands import embeddings as embedding_commands
@@ -72,7 +73,7 @@ for module in (
 
 def main() -> None:
     """Run the command line; every error meant for the user is one line on standard error and its exit code."""
-    from ..mining.errors import OwnCodeError, StoppedEarly, SubspaceError
+    from ..mining.errors import LostContact, OwnCodeError, StoppedEarly, SubspaceError
     from ..mining.local_paths import refuse_url
 
     for stream in (sys.stdout, sys.stderr):
@@ -90,6 +91,10 @@ def main() -> None:
             code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except OwnCodeError as error:
         print(printable(error.traceback), end="", file=sys.stderr)
+        _fail(str(error), error.exit_code)
+    except LostContact as error:
+        if PARENT in os.environ:
+            _leave(CONTACT_LOST)
         _fail(str(error), error.exit_code)
     except (SubspaceError, StoppedEarly) as error:
         _fail(str(error), error.exit_code)

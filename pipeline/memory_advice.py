@@ -40,12 +40,6 @@ def shortages_in_words(stage: str, config: RunConfig, processes: int = 1) -> Ite
 
 def in_words(shortage: Shortage, stage: str, config: RunConfig, processes: int = 1) -> str:
     """One line on a shortage in a stage."""
-    if shortage.shared:
-        section = stage if stage in ("train", "pretrain") else "extract"
-        return (
-            f"{stage}: loader processes need more shared memory than /dev/shm has: set {section}.num_workers lower "
-            f"(it is {getattr(config, section).num_workers}), 0 for none, or enlarge it (docker run --shm-size 8g)"
-        )
     has = "this machine has" if shortage.device == "cpu" else f"{shortage.device} has"
     return f"{stage}: more memory is needed than {has}: {_amounts(shortage)}; {_advice(shortage, stage, config, processes)}"
 

@@ -35,6 +35,8 @@ from .stage_folder import CLEANING, ROUND, START, StageFolder
 
 _HELD: dict[tuple[int, int], dict[str, Any]] = {}
 """The notes in the lock files that this process holds, by device and inode: however their paths are written."""
+_FILES: dict[tuple[int, int], TextIO] = {}
+"""These files, open."""
 _OPENING = threading.RLock()
 """Held while a lock file is opened and closed, so that no thread closes one that another has just come to hold."""
 MOST_LOCK_CHARACTERS = 64 * 1024
@@ -163,6 +165,7 @@ class RunDirectory:
             held = os.fstat(file.fileno())
             key = held.st_dev, held.st_ino
             _HELD[key] = note
+            _FILES[key] = file
         try:
             self._sweep()
             yield
@@ -170,7 +173,20 @@ class RunDirectory:
             with _OPENING:
                 file.truncate(0)
                 file.close()
-                del _HELD[key]
+                del _HELD[key], _FILES[key]
+
+    def note_stage(self, stage: str) -> None:
+        """Say in the lock at which stage the command is that holds it; without it do nothing."""
+        with _OPENING:
+            if (note := self._held_here()) is None:
+                return
+            found = os.stat(self.lock)
+            file = _FILES[found.st_dev, found.st_ino]
+            note["stage"] = stage
+            file.seek(0)
+            file.truncate()
+            file.write(json.dumps(note))
+            file.flush()
 
     def _sweep(self) -> None:
         """Remove what killed commands left half-written."""

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..mining.errors import InputError, StaleArtifactError
+from ..mining.local_paths import in_shell
+from ..train.checkpoint_meta import read_meta
 from ..train.monitoring.metrics_file import read_metrics
 from ..train.monitoring.phase_seconds import sum_phases
 from .best import kept_best
 from .configuration.config import RunConfig
 from .console import aligned, duration, percent
+from .exporting.request import CARD
 from .learning_rate.verdict import newest_in_words
 from .run_directory import RunDirectory
-from .stage_folder import StageFolder
+from .stage_folder import EXPORT, StageFolder
 from .stage_words import PHASE_WORDS, metric_in_words, summary_in_words
 from .stages.context import Context
 from .stages.graph import STAGES, StageRow, rows_of, steps_taken
+
+_OF_CARD = re.compile(r"^\| fingerprint \| (\w+) \|", re.MULTILINE)
+"""The row of a model card that says which checkpoint it is of."""
+MOST_OF_CARD = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -31,7 +39,7 @@ class StageStatus:
     folder: str
     stage: str
     state: str
-    """done, stale, begun (at work, stopped or killed), or to do; of what was submitted also queued, running, failed."""
+    """done, stale, running, begun (stopped or killed), or to do; of what was submitted also queued or failed."""
     seconds: float | None
     note: str
     phases: dict[str, float] | None = None
@@ -53,7 +61,14 @@ def stage_statuses(context: Context) -> list[StageStatus]:
         at = context.at_round(index)
         here = (stage for stage in STAGES if stage.works_in(index))
         found += [_status(at, stage) for stage in here if stage.place != "network" or stage in examined]
-    return found
+    note, alive = run.activity()
+    at_work = note.get("stage") if note and alive else None
+    return [
+        replace(one, state="running")
+        if f"{one.folder}/{one.stage}" == at_work and one.state != "done"
+        else one
+        for one in found
+    ]
 
 
 def _rounds_to_do(context: Context) -> int:
@@ -157,6 +172,7 @@ def describe(run: RunDirectory, statuses: list[StageStatus]) -> str:
         )
     if tried := newest_in_words(run.rate_trials):
         lines.append(f"learning rate: {tried} ({run.rate_trials})")
+    lines += stale_exports(run)
     note, alive = run.activity()
     if note:
         ago = duration(time.time() - note["since"])
@@ -167,6 +183,24 @@ def describe(run: RunDirectory, statuses: list[StageStatus]) -> str:
     else:
         lines.append("a command is at work here" if alive else "no command is at work here")
     return "\n".join(lines)
+
+
+def stale_exports(run: RunDirectory) -> list[str]:
+    """A line for each exported network in the run that is not of the checkpoint beside it any more."""
+    lines = []
+    for index in (-1, *run.rounds):
+        folder = run.round(index)
+        card = folder.file(EXPORT) / CARD
+        if not card.is_file() or not folder.checkpoint.is_dir():
+            continue
+        with open(card, encoding="utf-8", errors="replace") as file:
+            found = _OF_CARD.search(file.read(MOST_OF_CARD))
+        if found and found[1] != read_meta(folder.checkpoint).fingerprint:
+            lines.append(
+                f"{folder.name}/{EXPORT} is stale, as its round was trained again: "
+                f"`subspace export {in_shell(folder.checkpoint)} --force`"
+            )
+    return lines
 
 
 def _phase_table(trainings: dict[str, dict[str, float]]) -> str:

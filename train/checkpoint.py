@@ -13,8 +13,7 @@ how many they were, so any number of processes continues from it.
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -28,7 +27,7 @@ from ..mining.errors import DamagedFileError, InputError
 from ..mining.fingerprints import sha256_of
 from ..mining.json_documents import damaged_file
 from . import distributed
-from .checkpoint_meta import CheckpointMeta, read_meta
+from .checkpoint_meta import META, CheckpointMeta, read_meta
 from .data.preprocess_config import PreprocessConfig
 from .networks.backbone import Backbone
 from .networks.building import build_backbone
@@ -78,9 +77,7 @@ def save_checkpoint(folder: Path, state: TrainingState | Backbone, meta: Checkpo
             (aside / kept_as(network.spec)).write_bytes(network.body.contents)
         digests = {path.name: sha256_of(path) for path in sorted(aside.iterdir())}
         meta = replace(meta, input=network.input.to_json(), files=digests)
-        (aside / "meta.json").write_text(
-            json.dumps(asdict(meta), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        (aside / META).write_text(meta.to_json(), encoding="utf-8")
 
 
 def load_state(folder: Path, state: TrainingState | Backbone) -> CheckpointMeta:
@@ -248,7 +245,7 @@ def load_network(
     try:
         own = PreprocessConfig.model_validate(meta.input)
     except ValidationError as error:
-        raise damaged_file(folder / "meta.json", f"its input describes no images: {meta.input}") from error
+        raise damaged_file(folder / META, f"its input describes no images: {meta.input}") from error
     over = (preprocess or PreprocessConfig()).given
     network = build_backbone(
         spec_in(folder, meta.spec), embedding_size=meta.embedding_size, preprocess=own.model_copy(update=over)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, NonNegativeInt
 
 from ..mining.errors import InputError
-from ..mining.fingerprints import CREATED_BY
+from ..mining.fingerprints import CREATED_BY, fingerprint_of
 from ..mining.json_documents import Document, damaged_file, read_document
+
+META = "meta.json"
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,14 @@ class CheckpointMeta:
     input: dict[str, Any] = field(default_factory=dict)
     """What its images become, as `ImageInput.to_json` has it; empty in older checkpoints: what the network says of itself."""
     files: dict[str, str] = field(default_factory=dict)
-    """SHA-256 of each file of tensors, by name; empty in older checkpoints."""
+    """SHA-256 of each file of tensors, by name, and a hash of all else in meta.json; empty in older checkpoints."""
     created_by: str = CREATED_BY
+
+    def to_json(self) -> str:
+        """The text of `meta.json`, with its own hash among `files`."""
+        values = json.loads(json.dumps(asdict(self)))  # keys and tuples as a reader will find them
+        values["files"] = {**self.files, META: _own_hash(values)}
+        return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
     def other_arithmetic(self, now: dict[str, Any]) -> str:
         """In words what was otherwise in this training than it is `now`; empty where nothing was."""
@@ -100,7 +109,7 @@ def read_meta(folder: Path) -> CheckpointMeta:
         InputError: no checkpoint there.
         DamagedFileError: a meta.json that is damaged, or not ours.
     """
-    path = folder / "meta.json"
+    path = folder / META
     if not path.is_file():
         raise InputError(f"{folder} is not a checkpoint (it has no meta.json)")
     values = read_document(path, _Meta)
@@ -108,3 +117,26 @@ def read_meta(folder: Path) -> CheckpointMeta:
         return CheckpointMeta(**values)
     except TypeError as error:
         raise damaged_file(path, f"it was not written by this program: {error}") from error
+
+
+def read_meta_as_written(folder: Path) -> CheckpointMeta:
+    """Read `meta.json` of a checkpoint from which a training goes on: its step and fingerprint decide what is kept.
+
+    `read_meta` takes one that somebody has edited, such as the module of a `python:` network.
+
+    Raises:
+        InputError: no checkpoint there.
+        DamagedFileError: damaged, or another than was written; older ones do not say what was written.
+    """
+    meta = read_meta(folder)
+    values = read_document(folder / META, _Meta)
+    if (written := meta.files.get(META)) is not None and written != _own_hash(values):
+        raise damaged_file(folder / META, "it is not as it was written")
+    return meta
+
+
+def _own_hash(values: dict[str, Any]) -> str:
+    """Of all but itself, whatever the order and the spaces."""
+    return fingerprint_of(
+        {**values, "files": {name: of for name, of in values["files"].items() if name != META}}
+    )

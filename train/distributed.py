@@ -25,7 +25,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ..mining.errors import InputError, StoppedEarly
+from ..mining.errors import InputError, LostContact
 from .device_errors import lost_contact, shared_wrongly
 
 PATIENCE = timedelta(minutes=30)
@@ -56,7 +56,7 @@ def joined() -> Iterator[None]:
 
     Raises:
         InputError: the environment names processes but not where to meet them.
-        StoppedEarly: one of them was lost on the way.
+        LostContact: one of them was lost on the way.
     """
     if not launched():
         yield
@@ -80,11 +80,11 @@ def joined() -> Iterator[None]:
 
 @contextmanager
 def losses_of_contact() -> Iterator[None]:
-    """Turn errors of torch.distributed into words: "another process is gone" into `StoppedEarly`.
+    """Turn errors of torch.distributed into words: "another process is gone" into `LostContact`.
 
     Raises:
         InputError: the devices or ports of the processes are wrong, and would be so again.
-        StoppedEarly: another process, or the way to it, was lost.
+        LostContact: another process, or the way to it, was lost.
     """
     try:
         yield
@@ -95,8 +95,9 @@ def losses_of_contact() -> Iterator[None]:
             raise InputError(wrong) from error
         if not lost_contact(text):
             raise
-        raise StoppedEarly(
-            f"process {rank()} lost contact with another one; run the same command to continue from the last save"
+        raise LostContact(
+            f"process {rank()} lost contact with another one: what that one says is the cause; if it was only killed or "
+            "cut off, run the same command to continue from the last save"
         ) from error
 
 

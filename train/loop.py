@@ -22,7 +22,7 @@ from .monitoring.phase_clock import Phases
 from .network_pass import NetworkPass
 from .optimizer_config import OptimizerConfig
 from .optimizers import learning_rate, set_learning_rates
-from .step_record import StepImages, StepRecord
+from .step_record import StepImages, StepRecord, named_by_step
 from .training_config import LoaderConfig
 from .training_state import TrainingState
 from .unfreezing import Unfreezing
@@ -88,12 +88,12 @@ def train_steps(
                 labels = to_device(named, device)
             if unfreezing is not None and unfreezing.apply(global_step):
                 passes.trainable_has_changed()
-            with phases("forward"):
+            with phases("forward"), named_by_step(batch.step):
                 own = passes.forward(
                     batch.images, planned, len(image_id), derived_seed(seed, "dropout", global_step)
                 )
                 embeddings = distributed.gathered(own, start, len(image_id))
-            with phases("loss"):
+            with phases("loss"), named_by_step(batch.step):
                 value = loss(embeddings, named)  # on the CPU, so that nothing waits for the device
                 shown, distance = distributed.as_first(value.detach(), mean_distance(embeddings))
                 statistics = getattr(loss, "statistics", None)

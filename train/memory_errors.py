@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 SIGNS = (
-    "out of memory", "out of shared memory", "unable to allocate shared memory", "can't allocate memory", "not enough memory", "STATUS_ALLOC_FAILED", "bad_alloc", "Cannot allocate memory",
+    "out of memory", "can't allocate memory", "not enough memory", "STATUS_ALLOC_FAILED", "bad_alloc", "Cannot allocate memory",
 )  # fmt: skip
 """Parts of messages of RuntimeErrors that mean this and nothing else."""
 UNITS = {"bytes": 1, "B": 1}
@@ -37,8 +37,6 @@ class Shortage:
     total: int | None = None
     in_loss: bool = False
     """Whether a loss asked, not the network."""
-    shared: bool = False
-    """Whether it is the memory that loader processes hand images on in."""
 
     def fitting(self, count: int, least: int = 1) -> int | None:
         """How many of something to try where `count` at a time were too many; None where not even `least` may fit.
@@ -73,7 +71,6 @@ def shortage_of(error: BaseException) -> Shortage | None:
         _bytes(free[1], free[2]) if free else None,
         _bytes(total[1], total[2]) if total else None,
         _in_loss(error.__traceback__),
-        "shared memory" in text,
     )
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import Tensor
 
+from ..mining.errors import InputError
 from .data.batches import ImageBatch
 from .data.images import BadImage
 from .losses.loss import TripletStatistics
@@ -65,3 +68,14 @@ class StepRecord:
         if self.loss is None or math.isfinite(float(self.loss)):
             return None
         return f"step {self.step + 1}: the loss is {float(self.loss)}, {NOT_FINITE}"
+
+
+@contextmanager
+def named_by_step(step: int) -> Iterator[None]:
+    """Say at which step it was that a network gave NaN or infinity."""
+    try:
+        yield
+    except InputError as error:
+        if str(error) != NOT_FINITE:
+            raise
+        raise InputError(f"step {step + 1}: {NOT_FINITE}") from error

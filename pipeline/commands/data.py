@@ -61,6 +61,9 @@ def ingest(
         bool,
         typer.Option("--newlines-in-values", help="Quoted values of a CSV may run over any number of lines."),
     ] = False,
+    quoting: Annotated[
+        str, typer.Option(help="Quotes of a CSV: double, around values; none, text like any other.")
+    ] = "double",
     label_regex: Annotated[
         str | None,
         typer.Option(
@@ -151,6 +154,7 @@ def ingest(
         no_box_columns=no_box_columns,
         delimiter=delimiter,
         newlines_in_values=newlines_in_values,
+        quoting=quoting,  # pyright: ignore[reportArgumentType]  # checked there
         label_regex=label_regex,
         split_map=split_map,
         identity_level=identity_level,

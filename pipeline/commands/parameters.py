@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, made by `subspace init`.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Settings over those of RUN/subspace.yaml."),
+    typer.Argument(
+        metavar="[KEY=VALUE]...",
+        help="Settings over those of RUN/subspace.yaml; ~KEY takes one that was kept back.",
+    ),
 ]
 Device = Annotated[
     str | None, typer.Option(help="cpu, cuda, cuda:1 or mps; the fastest there is by default.")
@@ -94,7 +97,7 @@ def working(
 
     from ...mining.errors import InputError
     from ..child_processes import PARENT
-    from ..configuration.overrides import keep_overrides
+    from ..configuration.overrides import keep_overrides, not_kept
     from ..console import Console
     from ..options import Options
     from ..run_directory import RunDirectory
@@ -143,6 +146,8 @@ def working(
     earlier = [*context.kept, *submitted]
     if earlier and announce and not child:
         console.say(f"settings given earlier: {' '.join(earlier)} ({run.path})")
+    if announce and not child and (nothing := not_kept(run, given)):
+        console.say(f"nothing was kept that could be taken back: {' '.join(nothing)}")
     with run.locked(command) if lock else nullcontext(), options.stop.listening():
         yield context
         options.on_work()  # all that was asked is done with these settings

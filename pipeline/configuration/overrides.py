@@ -1,7 +1,7 @@
 """Settings given on the command line of a stage: kept for the run, so that the next command has them too.
 
 `RUN/overrides.json` holds them once a stage has worked with them. Where `subspace.yaml` is changed afterwards, the file
-counts, as the newer word.
+counts, as the newer word. `~section.key` takes a setting back, as Hydra writes it: that of `subspace.yaml` counts again.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from omegaconf import OmegaConf
 from pydantic import model_validator
 
 from ...mining.artifacts import write_json
-from ...mining.errors import SubspaceWarning
+from ...mining.errors import InputError, SubspaceWarning
 from ...mining.json_documents import Document, read_document
 from ...train.losses.registry import current_name
 from ..run_directory import RunDirectory
 from .config_file import is_setting, read_settings, with_new_names
 
+TAKE_BACK = "~"
 UNKEPT = "schedule"
 """No result depends on settings of this section, so they are not kept."""
 FALLS_WITH = {
@@ -72,18 +73,21 @@ def kept_overrides(run: RunDirectory, given: Sequence[str] = ()) -> list[str]:
 
 
 def keep_overrides(run: RunDirectory, given: Sequence[str]) -> list[str]:
-    """Keep settings for the next commands; return those that were not kept before."""
-    pairs = ((_key(override), override.split("=", 1)[1]) for override in given)
+    """Keep settings for the next commands, and forget those that are taken back; return what is new in that."""
+    back = taken_back(given)
+    values = [word for word in given if word not in back]
+    pairs = ((_key(override), override.split("=", 1)[1]) for override in values)
     newest = {key: f"{key}={value}" for key, value in pairs if key.split(".")[0] != UNKEPT}
     before = kept_overrides(run)
     new = [override for override in newest.values() if override not in before]
-    if new:
+    gone = [word for word in back if any(_overlaps(_key(word), [_key(kept)]) for kept in before)]
+    if new or gone:
         settings = _settings(run)
-        kept = [*kept_overrides(run, list(newest.values())), *newest.values()]
+        kept = [*kept_overrides(run, [*back, *newest.values()]), *newest.values()]
         pairs = ((_key(override), override.split("=", 1)[1]) for override in kept)
         entries = {key: {"value": value, "instead_of": _in_file(settings, key)} for key, value in pairs}
         write_json(run.overrides, entries)
-    return new
+    return [*new, *gone]
 
 
 def _entries(run: RunDirectory) -> dict[str, dict[str, Any]]:
@@ -102,8 +106,33 @@ def read_overrides(path: Path) -> dict[str, dict[str, Any]]:
     return read_document(path, KeptOverrides, "correct it, or remove it and give the settings again")
 
 
+def taken_back(given: Sequence[str]) -> list[str]:
+    """The words among `given` that take a setting back.
+
+    Raises:
+        InputError: no setting is called so, or it has a value.
+
+    Example:
+        >>> taken_back(["rounds=3", "~train.optimizer.lr"])
+        ['~train.optimizer.lr']
+    """
+    words = [word for word in given if word.startswith(TAKE_BACK)]
+    for word in words:
+        if not is_setting(_key(word)) or "=" in word:
+            raise InputError(
+                f"{word} takes no setting back: write {TAKE_BACK} and its name, as in ~train.optimizer.lr"
+            )
+    return words
+
+
+def not_kept(run: RunDirectory, given: Sequence[str]) -> list[str]:
+    """Those of the words that take a setting back of which none is kept."""
+    kept = [_key(override) for override in kept_overrides(run)]
+    return [word for word in taken_back(given) if not _overlaps(_key(word), kept)]
+
+
 def _key(override: str) -> str:
-    return current_name(override.split("=", 1)[0])
+    return current_name(override.removeprefix(TAKE_BACK).split("=", 1)[0])
 
 
 def _overlaps(key: str, others: Iterable[str]) -> bool:

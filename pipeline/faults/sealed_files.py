@@ -1,6 +1,7 @@
 """Files of a finished stage, sealed: its marker has their sizes and checksums, so that no damage goes unseen.
 
-A stage that reads them checks those up to 1 GiB before it works: 1 to 2 s a GiB. Larger ones are tables of means and
+Whoever asks whether a stage is done has their sizes compared. A stage that reads them checks those up to 1 GiB before it
+works: 1 to 2 s a GiB. Larger ones are tables of means and
 embeddings and states of optimisers; the pages of Parquet have checksums of their own, and `subspace status --verify` checks
 all of them in full. Markers from before there were checksums say nothing of any file, and hold.
 """
@@ -83,6 +84,15 @@ class Sealed:
             if path.name in NOT_NEEDED:
                 continue
             raise StaleArtifactError(damage_line(path, how, self.command))
+
+    def refuse_other_sizes(self) -> None:
+        """Look at the sizes of all, which reads none of them: one that was cut off is never taken for finished.
+
+        Raises:
+            StaleArtifactError: one is longer or shorter than it was written, or gone out of its folder.
+        """
+        for path, how in self.damages(at_most=-1):
+            raise StaleArtifactError(damage_line(path, how, self.command), change=f"{path.name} is {how}")
 
     def missing(self, outputs: Sequence[str]) -> bool:
         """Whether an output, a file or a folder, is gone that the marker has."""

@@ -15,6 +15,8 @@ class LockNote(Document):
     command: str
     pid: int = Field(ge=1, lt=1 << 31)
     host: str
+    stage: str | None = None
+    """round-000/train, once it has begun its work."""
     since: float = Field(ge=0, lt=1e12)
 
 

@@ -96,9 +96,12 @@ class RowOrder:
         return names, rows.filter(pa.array(~repeated)).combine_chunks() if repeated.any() else rows
 
     def _numbered(self) -> Iterator[pa.Table]:
-        """The rows with their number, by which their inline images are found."""
+        """The rows with their number, by which their inline images are found, unless they came with one."""
         start = 0
         for rows in self._came.tables():
+            if "row" in rows.column_names:
+                yield rows
+                continue
             yield rows.append_column("row", pa.array(np.arange(start, start + rows.num_rows)))
             start += rows.num_rows
 

@@ -10,14 +10,12 @@ from typing import Any
 from ...mining.errors import InputError
 from ..configuration.schedule_config import JobConfig, ScheduleConfig
 from ..run_directory import RunDirectory
-from ..stages.graph import STAGES
 from .job_requests import job_request, processes_in_all
 from .jobs import Job
 from .pod_scripts import pod_script
 
 WORK = "work"
 """The name of the container."""
-LOADING = {stage.command_name for stage in STAGES if stage.reads_images}
 """Commands that read images in processes of their own."""
 FOR_TORCHRUN = 10
 """Seconds of the grace period that torchrun itself takes to end."""
@@ -73,7 +71,7 @@ def pod_template(
     volumes: list[dict[str, Any]] = [
         {"name": "runs", "persistentVolumeClaim": {"claimName": config.kubernetes.claim}}
     ]
-    if asks.gpus or any(command[0] in LOADING for command in job.commands):
+    if asks.gpus:
         # The 64 MiB that a container has otherwise are too few for NCCL; counts as its memory.
         container["volumeMounts"].append({"name": "shared-memory", "mountPath": "/dev/shm"})
         volumes.append({"name": "shared-memory", "emptyDir": {"medium": "Memory"}})

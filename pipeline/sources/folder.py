@@ -12,7 +12,6 @@ from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ...mining.errors import InputError
 from ...mining.remote import is_url, url_of
@@ -27,9 +26,12 @@ from .file_names import (
 )
 from .layout import (
     Part,
+    distractors,
     identity_levels,
     is_split,
     levels_in_words,
+    nested_refusal,
+    nested_split,
     refuse_two_readings,
     split_parts,
 )
@@ -80,6 +82,8 @@ def list_folder(source: Path, options: SourceOptions, spool: ImageSpool, progres
     rows = pa.concat_tables(tables)
     if levels is None and not (pattern and pattern.has_identity) and not options.unlabelled:
         said += refuse_two_readings(walk.folder, rows["identity"], in_splits=bool(parts))
+    elif walk.nested and not (options.redraw_splits or (pattern and pattern.has_split)):
+        raise nested_refusal(walk.folder, walk.nested)
     given = {
         "split": bool(parts) or bool(pattern and pattern.has_split),
         "group": bool(pattern and pattern.has_group),
@@ -88,7 +92,7 @@ def list_folder(source: Path, options: SourceOptions, spool: ImageSpool, progres
     return Listing(
         rows=with_roles(rows),
         reading=_reading(walk, bool(parts)),
-        notes=(*said, *walk.aside.notes(), *(_distractors(rows, options.junk) if pattern else ())),
+        notes=(*said, *walk.aside.notes(), *(distractors(rows, options.junk) if pattern else ())),
         refused=refused_rows(walk.unmatched) if walk.unmatched else REFUSED.empty_table(),
         split_folders=bool(parts)
         and not any(part.role for part in parts)
@@ -109,6 +113,8 @@ class _Walk:
         self.scan = os.scandir if self._remote is None else self._remote.scan
         self.aside = LeftAside()
         self.unmatched: list[tuple[str, str, str]] = []
+        self.nested = ""
+        """A folder below the first level, or below a split, that is called as a split, and that nothing explains."""
         self.deepest = 1
         """Levels of folders above an image, the split not counted."""
         self._suffixes = image_suffixes()
@@ -165,7 +171,10 @@ class _Walk:
     def images(self, part: Part) -> Iterator[tuple[str, str, str, str, str]]:
         """Identity, path, split, group and role of every image below the folder of `part`."""
         split, role, name = part
+        before = ""
         for below, entry in self._files(f"{self.folder.rstrip('/')}/{name}" if name else self.folder):
+            if below != before:
+                before, self.nested = below, self.nested or nested_split(below, name, self.levels)
             if self.pattern is None:
                 yield self._identity(below, entry.path), entry.path, split, "", role
                 continue
@@ -237,8 +246,7 @@ def _reading(walk: _Walk, by_split: bool) -> str:
     if walk.unlabelled:
         return "identity: none; split: none; group: none"
     pattern, levels = walk.pattern, walk.levels or range(1, walk.deepest + 1)
-    where = "paths" if pattern and pattern.by_path else "file names"
-    pattern_says = f"label-regex in {where}"
+    pattern_says = f"label-regex in {'paths' if pattern and pattern.by_path else 'file names'}"
     identity = pattern_says if pattern and pattern.has_identity else levels_in_words(levels)
     split = pattern_says if pattern and pattern.has_split else "first folder level" if by_split else "none"
     group = pattern_says if pattern and pattern.has_group else "none"
@@ -265,18 +273,6 @@ def _nothing(walk: _Walk) -> InputError:
         )
     kinds = " ".join(image_suffixes())
     return InputError(f"{folder} holds no images{seen} ({kinds}); put those of each identity in a sub-folder")
-
-
-def _distractors(rows: pa.Table, junk: tuple[str, ...]) -> Iterator[str]:
-    """Market-1501 and DukeMTMC name no person 0: its images show many people, whom no query asks for."""
-    counts = rows["identity"].filter(pc.match_substring_regex(rows["identity"], "^0+$")).value_counts()
-    for found in counts.to_pylist():
-        name = found["values"]
-        if name not in junk:
-            yield (
-                f"identity {name} has {found['counts']:,} images: where it stands for distractors, as in Market-1501, "
-                f"leave it out (--junk -1 --junk {name})"
-            )
 
 
 def _link(entry: os.DirEntry[str] | RemoteEntry) -> tuple[str, ...]:

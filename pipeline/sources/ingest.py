@@ -28,6 +28,7 @@ from ..rows.row_order import RowOrder
 from ..rows.row_scratch import RowScratch
 from ..tables.column_doubts import ColumnDoubts
 from .bad_images import file_sizes
+from .layout import SKIP
 from .listing import JunkCount, Listing, named, refusal, refuse_blank
 from .options import IngestOptions
 from .readers import Reader, read_sources
@@ -105,6 +106,11 @@ def make_manifest(
             )
             split_I, splits = None, _count_own(selection.splits, aside)
             notes.append("splits are the source's own: no fraction is drawn (--redraw-splits does)")
+            if own := sorted(selection.splits.keys() - {*SPLITS}):
+                notes.append(
+                    f"no stage uses the split {', '.join(own)}, unless data.train_splits, data.test_splits, "
+                    "data.distractor_splits and the like name it"
+                )
             if not {*TRAINING} & selection.splits.keys():
                 notes.append(
                     f"nobody to train on: all images are in {' and '.join(sorted(selection.splits))}"
@@ -163,10 +169,14 @@ def _read(
     for rows in listing.tables():
         refuse_blank(source, rows, seen, options)
         seen += rows.num_rows
-        if not inline:  # readers of images inside a source leave out those of junk themselves
+        if inline:  # the readers leave out those of junk themselves; each row knows its image before any goes
+            rows = rows.append_column("row", pa.array(np.arange(seen - rows.num_rows, seen)))
+        else:
             rows = rows.filter(nobody.others(rows["identity"]))
         if options.redraw_splits and "split" in rows.column_names:
             rows = rows.drop_columns(["split"])
+        elif inline and "split" in rows.column_names:
+            rows = rows.filter(pc.not_equal(rows["split"], SKIP))  # pyright: ignore[reportAttributeAccessIssue]
         kept += rows.num_rows
         yield rows
     said += nobody.notes()

@@ -10,7 +10,7 @@ PERSON/CAMERA/1.jpg         refused, since cameras would be identities: --identi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -22,7 +22,6 @@ from .splits import SPLITS
 
 SKIP, IDENTITY = "skip", "identity"
 """What --split-map may say of a folder besides its split: leave it out, and it is an identity whatever its name."""
-_ROLES = ("query", "gallery")
 _BESIDE = {"gt_bbox", "gt_query"}
 """Folders of Market-1501 that hold its test images another time, and no images."""
 
@@ -82,7 +81,7 @@ def split_parts(
         split, role = _meaning(name, meant)
         if split == SKIP:
             skipped.append(name)
-        elif split in SPLITS:
+        elif split != IDENTITY:
             parts.append(Part(split, role, name))
         else:
             people.append(name)
@@ -127,12 +126,7 @@ def _meaning(name: str, meant: Mapping[str, str]) -> tuple[str, str]:
     if said is None:
         split, role = split_and_role(name)
         return (split, role) if split in SPLITS else (IDENTITY, "")
-    if said not in (*SPLITS, *_ROLES, SKIP, IDENTITY):
-        raise InputError(
-            f"--split-map {name}={said}: give {', '.join((*SPLITS, *_ROLES))}, {SKIP} to leave the folder out, or "
-            f"{IDENTITY} where it is one"
-        )
-    return ("test", said) if said in _ROLES else (said, "")
+    return (said, "") if said in (SKIP, IDENTITY) else split_and_role(said)
 
 
 def refuse_two_readings(folder: str, identity: pa.ChunkedArray, in_splits: bool) -> list[str]:
@@ -168,9 +162,10 @@ def refuse_two_readings(folder: str, identity: pa.ChunkedArray, in_splits: bool)
         elif above in known:
             why = f"{above} holds images, and so does {path}"
         if why:
+            drawn = " (with --redraw-splits, where it is none)" if called else ""
             raise InputError(
                 f"{folder} has folders in folders that may be read in several ways: {why}; say which level names "
-                f"identities: --identity-level 1 for {first}, {len(names)} for {name}, all for {path}; or "
+                f"identities: --identity-level 1 for {first}{drawn}, {len(names)} for {name}, all for {path}; or "
                 "--label-regex with groups identity, group and split"
             )
         seen[name] = above
@@ -179,6 +174,34 @@ def refuse_two_readings(folder: str, identity: pa.ChunkedArray, in_splits: bool)
         f"folders lie in folders: {len(known):,} identities are paths such as {max(known, key=lambda p: p.count('/'))}; "
         f"--identity-level 1 reads {len(firsts):,}, by the first folder"
     ]
+
+
+def nested_split(below: str, part: str, levels: Collection[int] | None) -> str:
+    """The first folder of a path that is called as a split; empty where none is, or each is on a level that names identities.
+
+    Args:
+        below: folders below the source, or below its split.
+        part: the split; empty: there are none, and the first level has been asked about.
+        levels: those that `--identity-level` names, none for all; None where it is not given.
+
+    Example:
+        >>> nested_split("faces/train", "", (1,)), nested_split("faces/train", "", (2,)), nested_split("a/b", "", None)
+        ('faces/train', '', '')
+    """
+    names = below.split("/")
+    for at, name in enumerate(names):
+        explained = levels is not None and (not levels or at + 1 in levels)
+        if (at or part) and is_split(name) and not explained:
+            return "/".join(filter(None, (part, *names[: at + 1])))
+    return ""
+
+
+def nested_refusal(folder: str, nested: str) -> InputError:
+    """The line where `nested_split` finds one, and other options say whose the images are."""
+    return InputError(
+        f"{folder}: {nested} is called as a split, and would count for nothing: read it (a group split in --label-regex, "
+        "in the paths), or say that it is none (--redraw-splits)"
+    )
 
 
 def levels_in_words(identity: Collection[int]) -> str:
@@ -196,3 +219,15 @@ def _some(names: Collection[str], most: int = 4) -> str:
     """A few names in words."""
     shown = sorted(names)[:most]
     return ", ".join(shown) + (f" and {len(names) - most:,} more" if len(names) > most else "")
+
+
+def distractors(rows: pa.Table, junk: tuple[str, ...]) -> Iterator[str]:
+    """Market-1501 and DukeMTMC name no person 0: its images show many people, whom no query asks for."""
+    counts = rows["identity"].filter(pc.match_substring_regex(rows["identity"], "^0+$")).value_counts()
+    for found in counts.to_pylist():
+        name = found["values"]
+        if name not in junk:
+            yield (
+                f"identity {name} has {found['counts']:,} images: where it stands for distractors, as in Market-1501, "
+                f"leave it out (--junk -1 --junk {name})"
+            )

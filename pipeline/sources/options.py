@@ -13,6 +13,7 @@ from ..tables.column_options import ColumnOptions
 from ..tables.csv_header import delimiter_of
 
 OnBadImage = Literal["fail", "quarantine"]
+Quoting = Literal["double", "none"]
 CheckRepeats = Literal["all", "identity", "none"]
 
 JUNK = ("-1", "nan", "NaN", "None", "null", "NULL", "<NA>")
@@ -33,6 +34,8 @@ class SourceOptions(ColumnOptions):
     """What is between the columns of a CSV: one character, or tab; a comma, in a TSV a tab, when None."""
     newlines_in_values: bool = False
     """Whether values of a CSV in quotes may run over any number of lines, in columns that are used too."""
+    quoting: Quoting = "double"
+    """What " in a CSV means: `double` as RFC 4180 has it; `none`, text like any other."""
     label_regex: str | None = None
     """Pattern searched in the names of the files of a folder, with groups identity, group or split by name; in
     their paths below the folder where it has a slash."""
@@ -55,6 +58,12 @@ class SourceOptions(ColumnOptions):
         super().__post_init__()
         if self.delimiter is not None:
             delimiter_of(self.delimiter)
+        if self.quoting not in get_args(Quoting):
+            raise InputError(f"--quoting {self.quoting}: give double or none")
+        if self.quoting == "none" and self.newlines_in_values:
+            raise InputError(
+                "--quoting none leaves no value that --newlines-in-values could be for; give one of them"
+            )
         if self.label_regex is None:
             return
         try:

@@ -53,7 +53,9 @@ def kind(name: str, read: OneReader, *options: str) -> Kind:
 
 _WHO = ("identity_column", "split_column", "no_split_column", "group_column", "no_group_column")
 _COLUMNS = (*_WHO, "path_column", "box_columns", "box_format", "no_box_columns")
-_TABLE = Kind("tables", list_csv, frozenset({"root", "delimiter", "newlines_in_values", *_COLUMNS}))
+_TABLE = Kind(
+    "tables", list_csv, frozenset({"root", "delimiter", "newlines_in_values", "quoting", *_COLUMNS})
+)
 _ALWAYS = {"junk", "redraw_splits", "split_map", "unlabelled"}
 """Fields of SourceOptions that say something about every kind."""
 
@@ -118,8 +120,14 @@ def _with_known_splits(listing: Listing, source: str, options: SourceOptions, in
         if options.split_map is not None and not listing.splits_mapped and not options.redraw_splits:
             raise InputError(f"--split-map says nothing about {source}, where no split is read; leave it out")
         return listing
-    mapped = parse_split_map("" if listing.splits_mapped else options.split_map or "")
-    names = SplitNames(source, mapped, inline)
+    mapped = parse_split_map(options.split_map or "")
+    # of folders the map has been followed, and what it says is there by now
+    names = SplitNames(
+        source,
+        {} if listing.splits_mapped else mapped,
+        inline,
+        known=mapped.values() if listing.splits_mapped else (),
+    )
     nothing = listing.rows.schema.empty_table()
     rows = streamed(names.canonical(nothing).schema, names.tables(listing.tables()))
     return replace(listing, rows=rows, later=(*listing.later, names.notes))

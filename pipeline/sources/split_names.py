@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...mining.errors import InputError
 from .file_names import split_and_role
-from .layout import SKIP
+from .layout import IDENTITY, SKIP
 from .listing import with_roles
 from .splits import SPLITS, canonical_split
 
@@ -22,7 +22,7 @@ _TEXT = pa.large_string()
 
 
 def parse_split_map(text: str) -> dict[str, str]:
-    """What `--split-map 0=train,1=val` says: any split may stand behind the sign, one that is not known as it is.
+    """What `--split-map 0=train,1=val` says: any split may stand behind the sign, one of a project's own as it is.
 
     Raises:
         InputError: a part is not NAME=SPLIT, or has the name of another.
@@ -38,7 +38,8 @@ def parse_split_map(text: str) -> dict[str, str]:
             raise InputError(
                 f"--split-map {text}: '{part.strip()}' is no NAME=SPLIT, or the second of its name; write 0=train,1=val,2=test"
             )
-        found[name] = canonical_split(split)
+        low = split.lower()
+        found[name] = low if low in (SKIP, IDENTITY) else canonical_split(split)
     return found
 
 
@@ -51,16 +52,17 @@ class SplitNames:
     Args:
         source: what messages call it.
         mapped: splits by the source's names for them, as in folders: `skip` leaves rows out; they go before custom.
-        inline: images lie inside the source, one per row, so that no row can be left out.
+        known: a project's own names of splits, which are there as they are.
+        inline: images lie inside the source, one per row, so that rows to skip pass with that word for a split.
     """
 
-    def __init__(self, source: str, mapped: Mapping[str, str], inline: bool = False) -> None:
-        self._source, self._mapped = source, mapped
-        skipped = sorted(name for name, split in mapped.items() if split.lower() == SKIP)
-        if skipped and inline:
+    def __init__(
+        self, source: str, mapped: Mapping[str, str], inline: bool = False, known: Collection[str] = ()
+    ) -> None:
+        self._source, self._mapped, self._inline, self._known = source, mapped, inline, {*SPLITS, *known}
+        if people := sorted(name for name, split in mapped.items() if split == IDENTITY):
             raise InputError(
-                f"--split-map {skipped[0]}={SKIP}: images that lie inside {source} are not left out by split; give another "
-                "split, such as test, or take its rows out of the file"
+                f"--split-map {people[0]}={IDENTITY} is for folders; {source} has names of splits: say which split"
             )
         self._seen: Counter[str] = Counter()
 
@@ -113,7 +115,7 @@ class SplitNames:
             rows.schema.get_field_index("split"), "split", pa.chunked_array([split], _TEXT)
         )
         rows = rows.append_column("role", pa.chunked_array([role], _TEXT))
-        if any(split == SKIP for split, _ in known):
+        if not self._inline and any(split == SKIP for split, _ in known):
             rows = rows.filter(pc.not_equal(rows["split"], SKIP))
         if "is_query" in rows.column_names or "is_gallery" in rows.column_names:
             return rows.drop_columns(["role"])
@@ -146,6 +148,6 @@ class SplitNames:
         """Split and role; None where nothing says them."""
         if name.strip() in self._mapped:
             said = self._mapped[name.strip()]
-            return (SKIP, "") if said.lower() == SKIP else split_and_role(said)
+            return (SKIP, "") if said == SKIP else split_and_role(said)
         split, role = split_and_role(name.strip())
-        return (split, role) if split in SPLITS else None
+        return (split, role) if split in self._known else None

@@ -27,7 +27,7 @@ from ...mining.remote import in_words, url_of
 from ..rows.image_spool import ImageSpool
 from ..tables.columns import Columns
 from ..tables.csv_header import delimiter_of, first_names, header_problem
-from ..tables.csv_quotes import ALLOW, QuoteCheck, line_of_spread
+from ..tables.csv_quotes import ALLOW, AS_TEXT, QuoteCheck, line_of_spread
 from ..tables.label_text import class_names_of, is_text, label_form, without_missing
 from .listing import JunkCount, Listing, joined, named, refuse_blank, streamed
 from .options import SourceOptions, Track
@@ -75,6 +75,7 @@ class _Csv:
 
     def __init__(self, source: Path, options: SourceOptions) -> None:
         self._source, self._long_values = source, options.newlines_in_values
+        self._quotes = options.quoting != "none"
         self._delimiter = "\t" if source.suffix.lower() == ".tsv" else ","
         if options.delimiter is not None:
             self._delimiter = delimiter_of(options.delimiter)
@@ -101,7 +102,8 @@ class _Csv:
         """The check of all quotes, over. A remote file is copied on the way, to a file without a name where that goes."""
         try:
             with open_bytes(self._source) as file:
-                check = QuoteCheck(file, self._delimiter, in_words(self._source), self._long_values)
+                called = in_words(self._source)
+                check = QuoteCheck(file, self._delimiter, called, self._long_values, self._quotes)
                 if url_of(self._source) is None:
                     deque(iter(lambda: check.read(_AT_ONCE), b""), maxlen=0)
                     return check
@@ -121,7 +123,8 @@ class _Csv:
         read = csv.ReadOptions(
             block_size=1 << 24 if self._types else 1 << 20
         )  # at first only the header counts
-        parse = csv.ParseOptions(delimiter=self._delimiter, newlines_in_values=True)
+        quote = '"' if self._quotes else False
+        parse = csv.ParseOptions(delimiter=self._delimiter, quote_char=quote, newlines_in_values=self._quotes)
         convert = csv.ConvertOptions(include_columns=names or list(self._types), column_types=self._types)
         rows = 0
         try:
@@ -180,7 +183,7 @@ class _Csv:
                 where = f", line {line:,}: the row there has" if line else ": a row has"
                 raise InputError(
                     f"{in_words(self._source)}{where} a value of '{name}' over several lines, as rows "
-                    f"behind a stray quote have; remove the quote, or {ALLOW}"
+                    f"behind a stray quote have; remove the quote, or {ALLOW}, or {AS_TEXT}"
                 )
 
     def rows(self, numbers: bool) -> Iterator[pa.Table]:

@@ -15,7 +15,7 @@ from ...mining.manifest import IdentityImages, Manifest
 from ..child_processes import orphaned
 from ..configuration.config import RunConfig
 from ..configuration.config_file import load_config
-from ..configuration.overrides import kept_overrides
+from ..configuration.overrides import kept_overrides, taken_back
 from ..options import Options
 from ..run_directory import RunDirectory
 from ..stage_folder import StageFolder
@@ -56,6 +56,8 @@ class Context:
         """
         run = RunDirectory(Path(path))
         kept = kept_overrides(run, overrides)
+        back = taken_back(overrides)
+        overrides = [word for word in overrides if word not in back]
         try:
             config = load_config(run.config, [*kept, *overrides])
         except InputError as error:

@@ -14,7 +14,7 @@ from ...mining.artifacts import remove
 from ...mining.json_documents import damaged_file
 from ...train import distributed
 from ...train.checkpoint import load_running, load_state, save_checkpoint
-from ...train.checkpoint_meta import CheckpointMeta, read_meta
+from ...train.checkpoint_meta import CheckpointMeta, read_meta, read_meta_as_written
 from ...train.collapse import CollapseGuard
 from ...train.monitoring.metrics_file import mean_over_steps, read_metrics
 from ...train.training_config import LoaderConfig
@@ -101,7 +101,7 @@ class SavedStates:
         """The newest state of this very training; those of other settings are removed where it has none."""
         states = [self.checkpoint, *reversed(self.on_the_way())]
         for folder in states:
-            if folder.is_dir() and read_meta(folder).fingerprint == self.meta.fingerprint:
+            if folder.is_dir() and read_meta_as_written(folder).fingerprint == self.meta.fingerprint:
                 return str(folder)
         for folder in states:
             remove(folder)

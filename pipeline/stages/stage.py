@@ -56,14 +56,17 @@ class Stage:
         """Whether the stage is done with these very fields.
 
         Raises:
-            StaleArtifactError: it is done with others; the message names the first that differs.
+            StaleArtifactError: it is done with others, and the message names the first that differs; or a file that it
+                made is not as long as it was.
         """
         if not self.marker.exists() or not self.folder.file(self.outputs[0]).exists():
             return False
-        if Sealed(self.folder, self.name, self.command).missing(self.outputs):
+        sealed = Sealed(self.folder, self.name, self.command)
+        if sealed.missing(self.outputs):
             return False
         marker = self.folder.record(self.name)
         if marker.get("fingerprint") == self.fingerprint:
+            sealed.refuse_other_sizes()
             return True
         before, now = dict(marker.get("fields", {})), {**self.fields, "code": CODE_VERSION}
         changed = next((key for key in (*now, *before) if before.get(key) != now.get(key)), "fingerprint")
@@ -113,6 +116,7 @@ def run_stage(
     if options.force or not options.resume or stage.marker.exists():  # a marker here is a stale one
         stage.forget()
     options.on_work()
+    RunDirectory(stage.folder.path.parent).note_stage(stage.label)
     started = time.monotonic()
     summary = work()
     if summary is None:

@@ -19,6 +19,7 @@ from ...train.devices import pick_device
 from ..child_processes import Child, run_children, threads_each
 from ..console import counted
 from ..options import Options
+from ..run_directory import RunDirectory
 from .stage import Stage, run_stage
 
 
@@ -72,6 +73,7 @@ def train_together(stage: Stage, arguments: list[str], options: Options) -> dict
     }
     given = [flag for flag, wanted in flags.items() if wanted]
     options.on_work()
+    RunDirectory(stage.folder.path.parent).note_stage(stage.label)
     start_together([*arguments, *given, *options.overrides], options.processes, options)
     return stage.folder.record(stage.name)
 

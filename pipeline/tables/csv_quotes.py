@@ -4,6 +4,7 @@ The rule is RFC 4180's: a quote opens a value at the begin of a field, two withi
 closes it comes a delimiter or the end of the line. Then one stray quote makes their number odd, and one of them either
 never closes or closes in front of text. Quotes in fields that do not begin with one (5" nail) are common, and kept as
 parsers keep them; but not beside a value that runs over lines, since there they may be the other end of a stray one.
+Where quotes stand for nothing, as in captions that begin with a quoted word, they are read as text: --quoting none.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ...mining.errors import InputError
 LONGEST = 20
 """Line ends that a value may hold unless any number is allowed; more are likelier swallowed rows."""
 ALLOW = "allow such values with --newlines-in-values"
+AS_TEXT = "read quotes as text like any other with --quoting none"
 _QUOTE, _NEWLINE, _RETURN = b'"\n\r'
 _AT_ONCE = 1 << 20
 """Bytes that are checked together: what is counted of them stays in a cache."""
@@ -32,6 +34,7 @@ class QuoteCheck:
         delimiter: one character of ASCII.
         called: the file's name in messages.
         long_values: values may hold any number of line ends.
+        quotes: whether quotes stand for anything; else lines are counted, and nothing is refused.
 
     Raises (from `read`):
         InputError: a quote that never closes, or behind many lines, or in front of text.
@@ -45,8 +48,11 @@ class QuoteCheck:
 
     closed = False
 
-    def __init__(self, file: Any, delimiter: str, called: str, long_values: bool = False) -> None:
+    def __init__(
+        self, file: Any, delimiter: str, called: str, long_values: bool = False, quotes: bool = True
+    ) -> None:
         self._file, self._delimiter, self._called = file, ord(delimiter), called
+        self._quotes = quotes
         self._most = np.inf if long_values else LONGEST
         self._begun = self._inside = False
         self._held = b""  # quotes and a return at the end, whose meaning shows what follows them
@@ -96,7 +102,7 @@ class QuoteCheck:
         data, self._held = whole, data[len(whole) :]
         if not data:
             return
-        if not self._inside and b'"' not in data:
+        if not self._quotes or (not self._inside and b'"' not in data):
             self._ends += data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
             # a return in front of a line feed that was held is one end with it
         else:
@@ -189,7 +195,7 @@ class QuoteCheck:
         return self._ends + 1 + int(np.searchsorted(ends, place))
 
     def _error(self, line: int, problem: str) -> InputError:
-        return InputError(f"{self._called}, line {line:,}: {problem}")
+        return InputError(f"{self._called}, line {line:,}: {problem}; or {AS_TEXT}")
 
 
 def _line_ends(text: np.ndarray, returns: bool) -> np.ndarray:

@@ -70,8 +70,6 @@ ADVICE = [
     (ON_GPU, "extract", 1, [], "set extract.batch_size=128 (it is 256)"),
     (ON_GPU, "eval", 1, ["extract.precision=bf16-mixed"], "set extract.batch_size=128 (it is 256)"),
     (ON_GPU, "cluster", 1, [], "set cluster.max_points_per_centroid=128 for a smaller sample, or a larger cluster.ids_per_subspace (it is 10000)"),
-    (Shortage("cpu", shared=True), "train", 1, [], "train: loader processes need more shared memory than /dev/shm has: set train.num_workers lower (it is auto), 0 for none,"),
-    (Shortage("cpu", shared=True), "eval", 1, ["extract.num_workers=9"], "set extract.num_workers lower (it is 9)"),
     (Shortage("cpu", 10**18), "cluster", 1, [], "this machine has: 1,000,000.0 TB were asked for, "),
     (Shortage("cpu", 10**18), "plan", 1, [], "close other programs"),
 ]  # fmt: skip

@@ -11,6 +11,11 @@ from typing import Any
 import pytest
 from conftest import QUICK, subspace
 
+from subspace.pipeline.run_directory import RunDirectory
+from subspace.pipeline.stages.context import Context
+from subspace.pipeline.status import stage_statuses, stale_exports
+from subspace.train.checkpoint_meta import CheckpointMeta
+
 PHASES = ("data", "forward", "loss", "backward", "update")
 
 
@@ -116,3 +121,39 @@ def test_status_of_a_run_that_has_just_begun(small_manifest: Path, tmp_path: Pat
     text = subspace("status", run).stdout
     assert re.search(r"round-000/extract +begun", text)
     assert "no command is at work here" in text
+
+
+def test_a_stage_is_running_as_soon_as_it_has_begun(finished_run: Path, tmp_path: Path) -> None:
+    """A training has no line of its log for a while, a clustering never."""
+    run = RunDirectory(tmp_path / "run")
+    shutil.copytree(finished_run, run.path, symlinks=True)
+
+    def states() -> list[str]:
+        found = {f"{one.folder}/{one.stage}": one.state for one in stage_statuses(Context.open(run.path))}
+        return [found[name] for name in ("round-001/extract", "round-001/cluster", "round-001/plan")]
+
+    for stage in ("cluster", "plan", "train"):
+        (run.path / "round-001" / "done" / f"{stage}.json").unlink()
+    with run.locked("run"):
+        assert states() == ["done", "to do", "to do"]
+        run.note_stage("round-001/cluster")
+        assert states() == ["done", "running", "to do"]
+        note, alive = run.activity()
+        assert note is not None
+        assert (note["stage"], note["command"], alive) == ("round-001/cluster", "run", True)
+        seen = subspace("status", run.path).stdout  # another process reads it in the lock
+        assert re.search(r"round-001/cluster +running", seen)
+    run.note_stage("round-001/plan")  # nobody holds the run
+    assert states() == ["done", "to do", "to do"]
+
+
+def test_an_export_of_an_earlier_training_is_said(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    folder = run.round(0)
+    folder.checkpoint.mkdir(parents=True)
+    (folder.path / "export").mkdir()
+    (folder.path / "export" / "model.md").write_text("# a\n| step | 3 |\n| fingerprint | abc |\n")
+    for fingerprint, stale in (("abc", False), ("abd", True)):
+        (folder.checkpoint / "meta.json").write_text(CheckpointMeta("small", 8, 3, fingerprint).to_json())
+        expected = f"round-000/export is stale, as its round was trained again: `subspace export {folder.checkpoint} --force`"
+        assert stale_exports(run) == [expected] * stale

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from subspace.mining.errors import DamagedFileError, InputError
 from subspace.train import checkpoint
 from subspace.train.checkpoint import load_network, load_state, save_checkpoint
-from subspace.train.checkpoint_meta import CheckpointMeta, read_meta
+from subspace.train.checkpoint_meta import CheckpointMeta, read_meta, read_meta_as_written
 from subspace.train.data.batches import ImageBatch
 from subspace.train.data.image_input import ImageInput
 from subspace.train.loop import train_steps
@@ -194,7 +194,10 @@ def test_others_read_the_weights_and_people_the_meta(tmp_path: Path) -> None:
     assert_same(dict(network.state_dict()), load_file(tmp_path / "c" / "model.safetensors"))
     text = (tmp_path / "c" / "meta.json").read_text(encoding="utf-8")
     digest = hashlib.sha256((tmp_path / "c" / "model.safetensors").read_bytes()).hexdigest()
-    told = replace(META, input=ImageInput(32).to_json(), files={"model.safetensors": digest})
+    own = json.loads(text)["files"]["meta.json"]
+    told = replace(
+        META, input=ImageInput(32).to_json(), files={"model.safetensors": digest, "meta.json": own}
+    )
     assert json.loads(text) == asdict(told)
     assert "zoë" in text
     assert read_meta(tmp_path / "c") == told
@@ -335,6 +338,24 @@ def test_a_full_disk_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.Mon
         f"cannot write {tmp_path}/c: No space left on device (os error 28); check permissions and free space"
     )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "change", [{"step": 5}, {"fingerprint": "g" * 32}, {"collapse": {"level": 1}}, {"images": {"read": 3}}]
+)
+def test_what_a_training_goes_on_from_is_as_written(tmp_path: Path, change: dict[str, object]) -> None:
+    save_checkpoint(tmp_path / "c", small(), META)
+    path = tmp_path / "c" / "meta.json"
+    assert read_meta_as_written(tmp_path / "c") == read_meta(tmp_path / "c")
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps(dict(sorted(values.items()))))  # spaces and order say nothing
+    read_meta_as_written(tmp_path / "c")
+    path.write_text(json.dumps(values | change))
+    with pytest.raises(DamagedFileError, match=r"meta.json is damaged: it is not as it was written"):
+        read_meta_as_written(tmp_path / "c")
+    assert read_meta(tmp_path / "c").spec == "small"  # one may edit it, and use the network
+    _without_checksums(tmp_path / "c")
+    read_meta_as_written(tmp_path / "c")
 
 
 def _without_checksums(folder: Path) -> None:

@@ -13,6 +13,8 @@ import math
 import multiprocessing
 import os
 import signal
+import socket
+import struct
 import time
 import traceback
 import warnings
@@ -27,8 +29,8 @@ import torch
 from torch import Tensor
 
 from ...mining.errors import InputError, StoppedEarly, SubspaceWarning
-from ...mining.machine import ADVICE, how_it_ended, memory_kills
-from .shared_room import SharedRoom
+from ...mining.machine import how_it_ended, memory_kills
+from .shared_room import SentRooms, SharedRoom
 
 if TYPE_CHECKING:
     from .batches import DecodedBatches, ImageBatch
@@ -41,6 +43,8 @@ BEAT_EVERY = 5.0
 """Seconds between two messages of a process that it is at work, sent between images."""
 SAID_AFTER = 30.0
 """Seconds without such a message until the user is told."""
+MESSAGE_WITHIN = 30.0
+"""Seconds without a byte more of a message that has begun; nothing is read or decoded inside one."""
 STOPS_WITHIN = 10.0
 """Seconds that a batch is waited for once the command is asked to stop."""
 ENDS_WITHIN = 5.0
@@ -83,6 +87,7 @@ class LoaderProcesses:
         self, dataset: DecodedBatches, numbers: Sequence[int], count: int, patience: Patience
     ) -> None:
         self._numbers, self._patience = numbers, patience
+        self._message_within = min(MESSAGE_WITHIN, patience.seconds)
         self._kills = memory_kills()
         self._processes: list[BaseProcess] = []
         self._pipes: list[Connection] = []
@@ -97,6 +102,7 @@ class LoaderProcesses:
     def _start(self, dataset: DecodedBatches, numbers: Sequence[int]) -> None:
         context = multiprocessing.get_context()
         ours, theirs = context.Pipe()
+        _end_reads_after(ours.fileno(), self._message_within)
         wanted, ask = context.Pipe(duplex=False)
         process = context.Process(target=_decode, args=(dataset, numbers, theirs, wanted), daemon=True)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # until it has handlers of its own
@@ -138,9 +144,12 @@ class LoaderProcesses:
                 kind, *content = self._pipes[process].recv()
                 if kind == "room":
                     slot, size = content
-                    room = SharedRoom(reduction.recv_handle(self._pipes[process]), size)
-                    room.forget_handle()
-                    self._rooms[process][slot] = room
+                    self._rooms[process][slot] = SharedRoom.received(self._pipes[process], size)
+            except BlockingIOError as error:
+                raise ImagesStayedAway(
+                    f"loader process {self._processes[process].pid} has stood still for {self._message_within:.0f} s in the "
+                    f"middle of a message: was it stopped (SIGSTOP), or is the machine out of memory? {AGAIN}"
+                ) from error
             except (EOFError, OSError, RuntimeError):  # it was killed, perhaps in the middle of a message
                 self._processes[process].join(ENDS_WITHIN)
                 self._refuse_dead(process)
@@ -214,6 +223,14 @@ class LoaderProcesses:
                 )
 
 
+def _end_reads_after(handle: int, seconds: float) -> None:
+    """Make reads from a socket end in BlockingIOError when nothing comes for so long."""
+    with socket.socket(fileno=os.dup(handle)) as side:
+        side.setsockopt(
+            socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", *divmod(round(seconds * 1e6), 10**6))
+        )
+
+
 class _ElsewhereError(Exception):
     """The traceback of a loader process, shown as the cause of its error."""
 
@@ -247,13 +264,13 @@ def _decode(dataset: DecodedBatches, numbers: Sequence[int], pipe: Connection, w
 class _Sender:
     def __init__(self, dataset: DecodedBatches, pipe: Connection) -> None:
         self._dataset, self._pipe = dataset, pipe
-        self._rooms: dict[int, SharedRoom] = {}
+        self._rooms = SentRooms(pipe)
         self._beat_at = time.monotonic()
         dataset.store.on_image = self._beat
 
     def send(self, number: int, slot: int) -> None:
         try:
-            batch = self._dataset.decode(number, lambda shape: self._room(shape, slot))
+            batch = self._dataset.decode(number, lambda shape: self._rooms.memory(shape, slot))
         except Exception as error:
             self._pipe.send(("error", _sendable(error), traceback.format_exc()))
             return
@@ -262,25 +279,6 @@ class _Sender:
             return
         shape = tuple(batch.images.permute(0, 2, 3, 1).shape)
         self._pipe.send(("batch", slot, shape, replace(batch, images=cast("Tensor", None))))
-
-    def _room(self, shape: tuple[int, ...], slot: int) -> Tensor:
-        """Memory for a batch, which its slot has kept from the one before if that was as large: new memory takes as long as
-        decoding."""
-        needed = math.prod(shape)
-        if needed == 0:
-            return torch.empty(shape, dtype=torch.uint8)
-        if slot not in self._rooms or self._rooms[slot].size < needed:
-            try:
-                room = SharedRoom.new(needed)
-            except OSError as error:
-                raise InputError(
-                    f"a loader process finds no room for {needed:,} bytes of images ({error.strerror}); {ADVICE}"
-                ) from error
-            self._pipe.send(("room", slot, needed))
-            reduction.send_handle(self._pipe, room.handle, os.getppid())
-            room.forget_handle()
-            self._rooms[slot] = room
-        return self._rooms[slot].bytes[:needed].view(shape)
 
     def _beat(self) -> None:
         now = time.monotonic()

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from conftest import QUICK, subspace
 
-from subspace.pipeline.configuration.overrides import keep_overrides, kept_overrides
+from subspace.mining.errors import InputError
+from subspace.pipeline.configuration.overrides import keep_overrides, kept_overrides, not_kept
 from subspace.pipeline.run_directory import RunDirectory
 from subspace.pipeline.stages.context import Context
 
@@ -182,3 +183,21 @@ def test_an_older_name_is_kept_once_under_the_name_of_today(new_run: Path) -> No
     assert keep(new_run, "train.loss_args.batch_ohnm.relative_margin=0.1") == [today]
     assert keep(new_run, "train.loss_args.batch_ohnm.relative_margin=0.1") == []
     assert kept(new_run) == [today]
+
+
+def test_a_setting_is_taken_back(new_run: Path) -> None:
+    run = RunDirectory(new_run)
+    assert keep_overrides(
+        run, ["seed=3", "train.loss=multi_similarity", "train.loss_args.multi_similarity.threshold=0.8"]
+    )
+    assert Context.open(new_run, ["~seed"]).config.seed == 0
+    assert Context.open(new_run).config.seed == 3  # until a stage works with it
+    assert keep_overrides(run, ["~seed", "rounds=4"]) == ["rounds=4", "~seed"]
+    assert Context.open(new_run).config.seed == 0
+    assert keep_overrides(run, ["~train.loss"]) == ["~train.loss"]
+    assert kept_overrides(run) == ["rounds=4"]
+    assert keep_overrides(run, ["~seed"]) == []
+    assert not_kept(run, ["~seed", "~rounds"]) == ["~seed"]
+    for wrong in ("~", "~seed=3", "~a..b"):
+        with pytest.raises(InputError, match="takes no setting back: write ~ and its name"):
+            Context.open(new_run, [wrong])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -132,6 +133,36 @@ def test_a_missing_output_is_made_again_whichever_it_is(run: Path) -> None:
     (run / ROUND / "centroids.parquet").unlink()
     assert said_by(["cluster", str(run), "--round", "0", "--quiet"]) == (0, "")
     assert sha256_of(run / ROUND / "centroids.parquet") == before
+
+
+@pytest.mark.parametrize(
+    ("file", "command"),
+    [
+        ("identities.parquet", "extract"),
+        ("duplicates.parquet", "cluster"),
+        ("plan/part-00000.parquet", "plan"),
+        ("checkpoint/model.safetensors", "train"),
+        ("evaluation.json", "eval"),
+    ],
+)
+def test_a_cut_off_file_is_not_done_and_never_made_again_silently(
+    run: Path, file: str, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = run / ROUND / file
+    if not path.exists():
+        path = run / "round-001" / file
+    size, at = (
+        path.stat().st_size,
+        "" if command == "eval" else f" --round {int(path.parts[-2 - file.count('/')][6:])}",
+    )
+    os.truncate(path, size - 7)
+    how = f"{size - 7:,} bytes long, and it was written with {size:,}"
+    line = f"{path} is {how}; remake it: `subspace {command} {run}{at} --force`"
+    assert said_by([command, str(run), *at.split()]) == (3, line)
+    assert said_by(["run", str(run)])[0] == 3
+    assert said_by(["status", str(run)]) == (0, "")
+    assert f"{path.name} is {how}" in capsys.readouterr().out
+    assert path.stat().st_size == size - 7
 
 
 def test_markers_of_before_hold(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -136,6 +136,9 @@ def test_what_the_jobs_ask_for() -> None:
     assert [volume["name"] for volume in pod(plan)["volumes"]] == ["runs"]
     assert container["volumeMounts"][0] == {"name": "runs", "mountPath": "/claim"}
     unlimited = documents(CONFIGS["no limits"])
+    for document in unlimited:  # loader processes need none, and it would count as memory of the container
+        gpus = "nvidia.com/gpu" in pod(document)["containers"][0]["resources"].get("limits", {})
+        assert ("shared-memory" in [volume["name"] for volume in pod(document)["volumes"]]) == gpus
     assert pod(unlimited[0])["activeDeadlineSeconds"] == 2**31 - 1  # as the API server has it
 
 

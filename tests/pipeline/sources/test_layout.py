@@ -73,7 +73,6 @@ def test_an_image_beside_splits_does_not_hide_them(tmp_path: Path, pattern: str 
     [
         ("eval", "is no NAME=SPLIT"),
         ("eval=test,eval=val", "second of its name"),
-        ("eval=fold,extras=skip", "--split-map eval=fold: give train"),
         ("Eval=test", "has no folder 'Eval' of --split-map; it has eval, extras, train"),
     ],
 )
@@ -81,6 +80,16 @@ def test_a_wrong_split_map_is_one_line(tmp_path: Path, text: str, complaint: str
     with pytest.raises(InputError, match=complaint):
         ingested(made(tmp_path / "set", *SPLITS), tmp_path / "m.parquet", split_map=text)
     assert parse_split_map("a=Validation") == {"a": "val"}
+
+
+def test_a_folder_may_be_a_split_of_the_projects_own_as_in_tables(tmp_path: Path) -> None:
+    summary = ingested(
+        made(tmp_path / "set", *SPLITS), tmp_path / "m.parquet", split_map="eval=fold,extras=Skip"
+    )
+    assert read(tmp_path / "m.parquet") == {("ann", "train"), ("bob", "train"), ("cid", "fold")}
+    assert any(
+        note.startswith("no stage uses the split fold, unless data.train_splits") for note in summary.notes
+    )
 
 
 CAMERAS = ("ann/cam1/1.jpg", "ann/cam2/1.jpg", "bob/cam1/1.jpg", "bob/cam2/1.jpg")
@@ -116,7 +125,38 @@ def test_levels_that_are_mixed_are_refused(tmp_path: Path, names: tuple[str, ...
     folder = made(tmp_path / "set", *names)
     with pytest.raises(InputError, match=complaint):
         ingested(folder, tmp_path / "m.parquet")
-    assert ingested(folder, tmp_path / "m.parquet", identity_level="1").identities == 2
+    assert ingested(folder, tmp_path / "m.parquet", identity_level="1", redraw_splits=True).identities == 2
+
+
+@pytest.mark.parametrize(
+    ("names", "nested", "options"),
+    [
+        (("faces/train/1.jpg", "cars/test/2.jpg"), "cars/test|faces/train", {"identity_level": "1"}),
+        (("train/ann/test/1.jpg", "val/bob/2.jpg"), "train/ann/test", {"identity_level": "1"}),
+        (
+            ("a/train/7_1.jpg", "b/test/8_2.jpg"),
+            "a/train|b/test",
+            {"label_regex": r"^(?P<identity>\d)"},
+        ),
+    ],
+)
+def test_a_split_inside_counts_whoever_says_whose_images_are(
+    tmp_path: Path, names: tuple[str, ...], nested: str, options: dict[str, str]
+) -> None:
+    folder, out = made(tmp_path / "s", *names), tmp_path / "m.parquet"
+    with pytest.raises(InputError, match=f"({nested}) is called as a split, and would count for nothing"):
+        ingested(folder, out, **options)
+    assert ingested(folder, out, **options, redraw_splits=True).identities == 2
+
+
+def test_a_level_that_names_identities_may_be_called_as_a_split(tmp_path: Path) -> None:
+    folder = made(tmp_path / "set", "a/query/1.jpg", "b/val/2.jpg")
+    for level in ("2", "all"):
+        assert ingested(folder, tmp_path / "m.parquet", identity_level=level).identities == 2
+    by_path = made(tmp_path / "by_path", "set/train/7_1.jpg", "set/test/8_2.jpg")
+    pattern = r"(?P<split>train|test)/(?P<identity>\d)"
+    ingested(by_path, tmp_path / "m.parquet", label_regex=pattern)
+    assert read(tmp_path / "m.parquet") == {("7", "train"), ("8", "test")}
 
 
 @pytest.mark.parametrize(

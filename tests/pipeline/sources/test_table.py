@@ -257,8 +257,20 @@ def test_a_split_map_of_a_table_means_what_it_does_in_folders(tmp_path: Path) ->
     assert table["split"].to_pylist() == ["train", "train", "test", "test"]
     assert table["is_query"].to_pylist() == [None, None, True, False]
     assert "1 images left aside: split 'odd' (--split-map odd=skip)" in summary.notes
-    with pytest.raises(InputError, match="are not left out by split"):
-        SplitNames("a.parquet", {"odd": "skip"}, inline=True)
+    with pytest.raises(InputError, match="--split-map odd=identity is for folders"):
+        ingested(source, out, split_map="ask=query,find=gallery,odd=identity")
+
+
+def test_images_inside_a_table_are_left_out_by_split_and_the_others_stay_theirs(tmp_path: Path) -> None:
+    splits = ["odd", "train", "odd", "train", "test", "odd"]
+    columns = {"image": [b"%d" % place for place in range(6)], "label": list("xyxyzx"), "split": splits}
+    source, out = tmp_path / "a.parquet", tmp_path / "m.parquet"
+    pq.write_table(pa.table(columns), source)
+    summary = ingested(source, out, split_map="odd=skip")
+    table = pq.read_table(out)
+    assert table["identity"].to_pylist() == ["y", "y", "z"]
+    assert table["image"].to_pylist() == [b"1", b"3", b"4"]
+    assert "3 images left aside: split 'odd' (--split-map odd=skip)" in summary.notes
 
 
 def test_unknown_splits_of_all_rows_are_named_at_once() -> None:
@@ -736,6 +748,22 @@ def test_delimiters_and_lines_beside_rows(tmp_path: Path) -> None:
     pq.write_table(pa.table({"path": ["a"], "label": ["b"]}), tmp_path / "a.parquet")
     with pytest.raises(InputError, match="--delimiter says nothing about Parquet files"):
         ingested(tmp_path / "a.parquet", tmp_path / "m.parquet", delimiter=";")
+
+
+def test_quotes_of_captions_are_text_where_one_says_so(tmp_path: Path) -> None:
+    text = 'path,label,caption\n1.jpg,"ann,"Hello" she said\n2.jpg,bob,"Never\n\n3.jpg,bob,"all" or "none"\n'
+    with pytest.raises(InputError, match="read quotes as text like any other with --quoting none"):
+        listed(tmp_path, text)
+    assert listed(tmp_path, text, quoting="none") == ['"ann', "bob", "bob"]
+    (tmp_path / "a.csv").write_text(text)
+    for place in range(1, 4):
+        (tmp_path / f"{place}.jpg").write_bytes(b"x%d" % place)
+    notes = ingested(tmp_path / "a.csv", tmp_path / "m.parquet", quoting="none").notes
+    assert f"{tmp_path / 'a.csv'}: 5 lines with its header, 3 rows: 1 blank lines" in notes
+    with pytest.raises(InputError, match="--quoting all: give double or none"):
+        SourceOptions(quoting="all")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InputError, match="leaves no value that --newlines-in-values could be for"):
+        SourceOptions(quoting="none", newlines_in_values=True)
 
 
 VALUES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)

@@ -1,7 +1,4 @@
-"""`subspace extract --processes N`: the bytes of one process, whoever is killed or signalled on the way.
-
-Covers pipeline/child_processes.py as well.
-"""
+"""`subspace extract --processes N`: the bytes of one process, whoever is killed or signalled on the way."""
 
 from __future__ import annotations
 

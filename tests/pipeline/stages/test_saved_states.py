@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from several_processes import run_in
 from torch import nn
 
 from subspace.mining.artifacts import remove
+from subspace.mining.errors import DamagedFileError
 from subspace.pipeline.stages.saved_states import SavedStates
 from subspace.train import distributed
 from subspace.train.checkpoint_meta import CheckpointMeta
@@ -138,3 +140,18 @@ def test_weights_that_are_no_numbers_are_seen_wherever_they_are(tmp_path: Path) 
         with torch.no_grad():
             next(state.network.parameters()).view(-1)[3] = lost
         assert "step 7: the weights hold NaN or infinity" in (state.problem(7) or "")
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "resume/step-00000100"])
+@pytest.mark.parametrize("change", [{"step": 90}, {"fingerprint": "another"}])
+def test_what_a_checkpoint_without_a_marker_says_is_not_believed_when_changed(
+    tmp_path: Path, name: str, change: dict[str, object]
+) -> None:
+    """A command that was killed before its marker goes on from it; by another fingerprint it would be removed."""
+    states = states_in(tmp_path, 40, 50)
+    states.save(tmp_path / name, 100)
+    meta = tmp_path / name / "meta.json"
+    meta.write_text(json.dumps(json.loads(meta.read_text()) | change))
+    with pytest.raises(DamagedFileError, match="it is not as it was written"):
+        states_in(tmp_path, 40, 50).restore(None)
+    assert meta.exists()

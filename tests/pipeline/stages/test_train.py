@@ -17,6 +17,7 @@ from subspace.pipeline.configuration.config_file import parse_config
 from subspace.pipeline.run_directory import RunDirectory
 from subspace.pipeline.stages.pretrain import pretrain_fields
 from subspace.pipeline.stages.train import train_fields
+from subspace.train.checkpoint_meta import CheckpointMeta
 
 
 def test_fields_keep_the_older_names_of_loss_settings(tmp_path: Path) -> None:
@@ -48,7 +49,8 @@ def test_another_device_goes_on_with_a_line_and_nothing_is_stale(finished_run: P
     meta = json.loads((state / "meta.json").read_text())
     assert meta["arithmetic"] == {"device": "cpu", "precision": "32-true", "channels_last": False}
     there = {"device": "cuda", "precision": "bf16-mixed", "channels_last": True}
-    (state / "meta.json").write_text(json.dumps({**meta, "step": 6, "arithmetic": there}))
+    changed = CheckpointMeta(**{**meta, "step": 6, "arithmetic": there})
+    (state / "meta.json").write_text(changed.to_json())
 
     done = subspace("train", run, "--round", "0", "--device", "cpu")
 

@@ -7,6 +7,7 @@ import io
 import multiprocessing
 import os
 import signal
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -94,6 +95,32 @@ def test_a_stopped_process_is_waited_for_as_long_as_said(
     ):
         list(batches)
     assert workers() == []
+
+
+def test_a_process_that_is_stopped_inside_a_message_is_left(
+    dataset: DecodedBatches, pin: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by SIGSTOP, or where the memory of its container is frozen: the parent reads, and the rest never comes."""
+
+    def half_a_message(self: loader_processes._Sender, number: int, slot: int) -> None:
+        os.write(self._pipe.fileno(), struct.pack("!i", 1000) + b"half")
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    def no_handle(self: shared_room.SharedRoom, pipe: object) -> None:
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    monkeypatch.setattr(loader_processes, "MESSAGE_WITHIN", 0.5)
+    for owner, name, stops in (
+        (loader_processes._Sender, "send", half_a_message),
+        (shared_room.SharedRoom, "hand_over", no_handle),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, stops)
+            began = time.monotonic()
+            with pytest.raises(ImagesStayedAway, match="in the middle of a message"):
+                list(load_batches(dataset, range(COUNT), 1, pin=pin))
+            assert time.monotonic() - began < 20
+            assert workers() == []
 
 
 def test_a_command_that_is_to_stop_does_not_wait(
