@@ -48,7 +48,11 @@ def parquet_writer(
     with (
         whole_file(path) as aside,
         pq.ParquetWriter(
-            aside, schema, compression="zstd", write_page_checksum=True, use_dictionary=use_dictionary
+            aside,
+            schema,
+            compression="zstd",
+            write_page_checksum=True,
+            use_dictionary=use_dictionary,  # pyright: ignore[reportArgumentType]  # names, too
         ) as writer,
     ):
         yield writer

@@ -206,7 +206,7 @@ def picture_pixels(image: Image.Image, input: ImageInput, box: Box | None = None
     part = None if box is None else clipped(box, width, height)
     wanted = detail_wanted(width, height, input, part)
     # lets the JPEG decoder skip detail that is scaled away
-    image.draft("RGB", wanted[::-1] if side else wanted)
+    image.draft("RGB", (wanted[1], wanted[0]) if side else wanted)
     upright = ImageOps.exif_transpose(image) if turn != 1 else image  # it copies, turned or not
     return framed(_to_rgb(upright, samples), input, part and scaled_box(part, (width, height), upright.size))
 
