@@ -183,8 +183,12 @@ class Roc:
     def _equal_error_edge(self) -> int:
         """FAR - FRR falls with the threshold, so that bisection finds where it changes its sign."""
 
-        def excess(edge: int) -> float:
-            return self._share(self.impostor, edge) - (1 - self._share(self.genuine, edge))
+        genuine, impostor = self.genuine.total, self.impostor.total
+
+        def excess(edge: int) -> int:
+            """FAR - FRR times both numbers of pairs: whole numbers, so that equal differences are equal."""
+            refused = genuine - int(self.genuine.above(edge))
+            return int(self.impostor.above(edge)) * genuine - refused * impostor
 
         low = int(min(self.genuine.level[0], self.impostor.level[0])) - 1
         high = int(max(self.genuine.level[-1], self.impostor.level[-1]))
