@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,19 +30,21 @@ def parquet_writer(
     schema: pa.Schema,
     fingerprint: str | None = None,
     *,
-    use_dictionary: bool = True,
+    use_dictionary: bool | list[str] = True,
+    metadata: Mapping[str, str] | None = None,
 ) -> Iterator[pq.ParquetWriter]:
     """Yield a writer for a whole table of `kind`; the file appears when the block ends without an error.
 
     A fingerprint that is known only at the end (a content hash) is added by the caller with
-    `writer.add_key_value_metadata({"fingerprint": ...})`. `use_dictionary` is that of `pyarrow.parquet`.
+    `writer.add_key_value_metadata({"fingerprint": ...})`. `use_dictionary` is that of `pyarrow.parquet`; `metadata` is
+    written beside ours.
     """
     problem = kind.problem_with(schema)
     if problem:
         raise AssertionError(f"a {kind.name} table {problem}")
-    metadata = {"schema_version": str(SCHEMA_VERSION), "kind": kind.name, "created_by": CREATED_BY}
+    ours = {"schema_version": str(SCHEMA_VERSION), "kind": kind.name, "created_by": CREATED_BY}
     if fingerprint is not None:
-        metadata["fingerprint"] = fingerprint
+        ours["fingerprint"] = fingerprint
     with (
         whole_file(path) as aside,
         pq.ParquetWriter(
@@ -50,7 +52,7 @@ def parquet_writer(
         ) as writer,
     ):
         yield writer
-        writer.add_key_value_metadata(metadata)
+        writer.add_key_value_metadata({**(metadata or {}), **ours})
 
 
 def write_parquet(path: Path, kind: TableKind, table: pa.Table, fingerprint: str) -> None:

@@ -20,6 +20,8 @@ class TableKind:
     optional: pa.Schema = field(default_factory=lambda: pa.schema([]))
     nullable: frozenset[str] = frozenset()
     """Required columns that may have empty values."""
+    any_vector: bool = False
+    """Its vectors may be of any floating type, and lists, as other programs write them."""
 
     def problem_with(self, schema: pa.Schema) -> str | None:
         """Say what is wrong with `schema`, or None: a column missing, or one of another type."""
@@ -28,9 +30,19 @@ class TableKind:
                 return f"has no column '{column.name}'"
         for column in (*self.columns, *self.optional):
             index = schema.get_field_index(column.name)
-            if index >= 0 and not _compatible(schema.field(index).type, column.type):
-                return f"has a column '{column.name}' of {schema.field(index).type}, not of {column.type}"
+            if index < 0 or _compatible(actual := schema.field(index).type, column.type):
+                continue
+            if not (self.any_vector and pa.types.is_fixed_size_list(column.type) and is_vector(actual)):
+                return f"has a column '{column.name}' of {actual}, not of {column.type}"
         return None
+
+
+def is_vector(kind: pa.DataType) -> bool:
+    """Whether a column of that type holds vectors: lists of floating numbers, whether their length is fixed or not."""
+    if pa.types.is_fixed_size_list(kind):
+        return 1 <= kind.list_size <= MOST_NUMBERS and pa.types.is_floating(kind.value_type)
+    lists = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return lists and pa.types.is_floating(kind.value_type)
 
 
 def _compatible(actual: pa.DataType, wanted: pa.DataType) -> bool:
@@ -103,6 +115,22 @@ EMBEDDINGS = TableKind(
         [("image_id", pa.int64()), ("identity_id", pa.int32()), ("embedding", pa.list_(pa.float16(), 0))]
     ),
 )
+_OF_IMAGES = pa.schema(
+    [
+        *((name, pa.string()) for name in ("identity", "split", "group")),
+        *((name, pa.bool_()) for name in ("is_query", "is_gallery")),
+    ]
+)
+IMAGE_EMBEDDINGS = TableKind(
+    "image_embeddings",
+    # image: a path or URL, `PATH#OFFSET+LENGTH` for a place inside a file.
+    pa.schema([("image", pa.string()), ("embedding", _VECTOR)]),
+    optional=_OF_IMAGES,
+    any_vector=True,
+)
+EMBEDDING_ROWS = TableKind(  # beside a .npy of embeddings
+    "embedding_rows", pa.schema([("row", pa.int64()), ("image", pa.string())]), optional=_OF_IMAGES
+)
 QUARANTINE = TableKind(
     "quarantine",
     pa.schema(
@@ -143,7 +171,10 @@ PLAN = TableKind(
     ),
 )
 
-KINDS = (MANIFEST, IDENTITIES, EMBEDDINGS, QUARANTINE, SUBSPACES, CENTROIDS, DUPLICATES, PLAN)
+KINDS = (
+    *(MANIFEST, IDENTITIES, EMBEDDINGS, QUARANTINE, SUBSPACES, CENTROIDS, DUPLICATES, PLAN),
+    *(IMAGE_EMBEDDINGS, EMBEDDING_ROWS),
+)
 
 
 def kind_of(schema: pa.Schema) -> TableKind | None:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .schemas import TableKind
+from .schemas import TableKind, is_vector
 
 ROUNDING = 1e-3
 """How far a cosine may be beyond 1 and the length of a unit vector from it; embeddings come in bfloat16, too."""
@@ -51,6 +51,8 @@ RULES: dict[str, dict[str, Rule]] = {
         "expected": _COSINE,
     },
     "plan": {"step": Rule(0, order="consecutive"), "subspace_id": Rule(-1)},
+    "image_embeddings": {},
+    "embedding_rows": {"row": Rule(0, order="consecutive")},
 }
 """Rules by kind of table and column."""
 BEGINS_AT_0 = ("dense", "consecutive")
@@ -61,15 +63,18 @@ class TableCheck:
 
     Args:
         whole: the blocks are all of the table, from its first row; else any part of it.
+        unit: its vectors have unit length, whatever its kind.
 
     >>> from .schemas import QUARANTINE
     >>> TableCheck(QUARANTINE).problem_in(pa.table({"image_id": pa.array([3, -2])}))
     "has -2 in column 'image_id', which holds -1 or more (row 1)"
     """
 
-    def __init__(self, kind: TableKind, *, whole: bool = True) -> None:
+    def __init__(self, kind: TableKind, *, whole: bool = True, unit: bool = False) -> None:
         self.kind, self.whole, self.row = kind, whole, 0
+        self._unit = unit
         self._last: dict[str, int] = {}
+        self._width: int | None = None
 
     def problem_in(self, rows: pa.Table) -> str | None:
         """What is wrong with the next rows, in words that follow the name of the file; None: nothing."""
@@ -90,8 +95,8 @@ class TableCheck:
             if self.whole and (self.kind.name, name) == ("subspaces", "subspace_id"):
                 rule = rule._replace(high=len(column) - 1)  # no more subspaces than identities
             return self._outside(name, column, rule) or self._out_of_order(name, column, rule)
-        if pa.types.is_fixed_size_list(column.type):
-            return self._not_unit(name, column)
+        if is_vector(column.type):
+            return self._ragged_vectors(name, column) or self._not_unit(name, column)
         if pa.types.is_dictionary(column.type) or pa.types.is_string(column.type):
             return _not_text(name, column)
         return _ragged(name, column, self.row) if pa.types.is_list(column.type) else None
@@ -147,22 +152,40 @@ class TableCheck:
         return f"has {int(values[at])} {after} in column '{name}', which {held[rule.order]} (row {self.row + at})"
 
     def _not_unit(self, name: str, column: pa.ChunkedArray) -> str | None:
-        """What is wrong with vectors; centroids need no unit length."""
+        """What is wrong with vectors; centroids and embeddings need no unit length."""
         row = self.row
         for chunk in column.chunks:
             vectors = (
-                chunk.flatten().to_numpy(zero_copy_only=False).reshape(len(chunk), column.type.list_size)
+                chunk.flatten().to_numpy(zero_copy_only=False).reshape(len(chunk), -1 if len(chunk) else 1)
             )
             if vectors.dtype == np.float16:  # too narrow for sums of squares
                 vectors = vectors.astype(np.float32)
             squares = np.einsum("nd,nd->n", vectors, vectors)
             if not np.isfinite(squares).all():
                 return f"has a NaN or an infinite number in column '{name}' (row {row + int(np.argmin(np.isfinite(squares)))})"
+            if self.kind.name == "image_embeddings" and not squares.all():
+                return f"has a vector of length 0, which has no direction, in column '{name}' (row {row + int(np.argmin(squares))})"
             # zero: the images of an identity cancel out
             wrong = (np.abs(np.sqrt(squares) - 1) > ROUNDING) & (squares > 0)
-            if name == "mean" and wrong.any():
+            if (name == "mean" or self._unit) and wrong.any():
                 at = int(np.argmax(wrong))
                 return f"has a vector of length {np.sqrt(squares[at]):.6g}, not 1, in column '{name}' (row {row + at})"
+            row += len(chunk)
+        return None
+
+    def _ragged_vectors(self, name: str, column: pa.ChunkedArray) -> str | None:
+        """What is wrong with vectors of a column whose type gives no length: they have several, or none."""
+        if pa.types.is_fixed_size_list(column.type):
+            return None
+        row = self.row
+        for chunk in column.chunks:
+            lengths = np.diff(chunk.offsets.to_numpy())
+            if len(lengths):
+                self._width = self._width or int(lengths[0])
+                wrong = (lengths != self._width) | (lengths == 0)
+                if wrong.any():
+                    at = int(np.argmax(wrong))
+                    return f"has vectors of {self._width} and of {lengths[at]} numbers in column '{name}' (row {row + at})"
             row += len(chunk)
         return None
 

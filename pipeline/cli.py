@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn, TextIO
 import typer
 
 from .commands import data as data_commands
+from .commands import evaluation as evaluation_commands
 from .commands import jobs as cluster_commands
 from .commands import learning_rate as learning_rate_commands
 from .commands import machine as machine_commands
@@ -55,6 +56,7 @@ def before_the_command(
 for module in (
     data_commands,
     stage_commands,
+    evaluation_commands,
     learning_rate_commands,
     run_commands,
     model_commands,

@@ -5,7 +5,11 @@
     mated_probes    checked embeddings, each probe with its mate, and the similarities of all others in tiles
     intervals       a metric's value between the bounds of its bootstrap interval
     identification  Rank-k
-    verification    TAR@FAR
+    roc             the ROC curve of scores, counted by levels; thresholds and their rates
+    impostor_scores scores of all impostor pairs in one pass: counts, and a sample for the bootstrap
+    verification    TAR@FAR and EER, over all pairs or listed ones
+    ten_fold        the 10-fold accuracy of pair lists such as LFW's, and VAL@FAR
+    templates       IJB's templates: images to media to templates, 1:1 and 1:N
     coverage        coverage at a precision
     registry        the metrics by name, and all that are asked for at once
 
@@ -30,10 +34,16 @@ if TYPE_CHECKING:  # the same names once more, for type checkers and editors
     from .registry import Evaluation as Evaluation
     from .registry import compute_metrics as compute_metrics
     from .registry import parse_metric as parse_metric
+    from .roc import Roc as Roc
     from .settings import EvalConfig as EvalConfig
     from .settings import ValidationConfig as ValidationConfig
+    from .verification import EqualErrorRate as EqualErrorRate
     from .verification import TarAtFar as TarAtFar
+    from .verification import Verification as Verification
+    from .verification import equal_error_rates as equal_error_rates
     from .verification import tar_at_far as tar_at_far
+    from .verification import verify_all_pairs as verify_all_pairs
+    from .verification import verify_pairs as verify_pairs
 
 _NAMES = {
     "coverage": ["coverage_at_precision"],
@@ -42,7 +52,16 @@ _NAMES = {
     "mated_probes": ["MatedProbes"],
     "pairs": ["EvaluationPairs", "evaluation_pairs"],
     "registry": ["AskedMetric", "Evaluation", "compute_metrics", "parse_metric"],
+    "roc": ["Roc"],
     "settings": ["EvalConfig", "ValidationConfig"],
-    "verification": ["TarAtFar", "tar_at_far"],
+    "verification": [
+        "EqualErrorRate",
+        "TarAtFar",
+        "Verification",
+        "equal_error_rates",
+        "tar_at_far",
+        "verify_all_pairs",
+        "verify_pairs",
+    ],  # fmt: skip
 }
 __getattr__, __dir__, __all__ = import_on_first_use(__name__, _NAMES)

@@ -18,7 +18,7 @@ from .coverage import coverage_at_precision, coverage_names
 from .identification import rank_k_rates, rank_names
 from .intervals import Metric
 from .mated_probes import BLOCK, MatedProbes
-from .verification import tar_at_far, tar_names
+from .verification import equal_error_name, equal_error_rates, no_number, tar_at_far, tar_names
 
 
 class MetricFamily(NamedTuple):
@@ -36,6 +36,7 @@ class MetricFamily(NamedTuple):
 FAMILIES = {
     "Rank-": MetricFamily("Rank-1", int, rank_names, rank_k_rates),
     "TAR@FAR=": MetricFamily("TAR@FAR=1e-4", float, tar_names, tar_at_far),
+    "EER": MetricFamily("EER", no_number, equal_error_name, equal_error_rates),
     "coverage@P=": MetricFamily("coverage@P=0.95", float, coverage_names, coverage_at_precision),
 }
 """Families of metrics, by what their names begin with."""

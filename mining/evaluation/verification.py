@@ -1,27 +1,27 @@
-"""TAR@FAR verification: how many genuine pairs pass a threshold that lets a share FAR of impostors pass?
+"""Verification: TAR@FAR, EER and the whole ROC curve, over all pairs of probes and gallery or over a list of pairs.
 
-Shapes: G gallery images, one per identity; P probes; I identities with probes; T kept impostor scores;
-R replicates; B rows of a tile. Pairs that share an identity are not
-independent, so the 95 % intervals resample identities: Bolle, Ratha and Pankanti, "Error analysis of pattern
-recognition systems: the subsets bootstrap" (CVIU 2004); Fogliato, Patil and Perona, "Confidence intervals for
-error rates in 1:1 matching tasks" (2024) compare the alternatives.
+Shapes: G gallery images, one per identity; P probes; I identities with probes; N impostor pairs; n listed pairs;
+R replicates. Pairs that share an identity are not independent, so the 95 % intervals resample identities: Bolle, Ratha
+and Pankanti, "Error analysis of pattern recognition systems: the subsets bootstrap" (CVIU 2004); Fogliato, Patil and
+Perona, "Confidence intervals for error rates in 1:1 matching tasks" (2024) compare the alternatives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from fractions import Fraction
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..errors import InputError
+from ..randomness import generator
+from .impostor_scores import ImpostorScores
 from .intervals import Metric, percentile_interval
-from .mated_probes import BLOCK, TIE, MatedProbes
-
-TAIL_FACTOR = 3
-"""Impostor scores kept, in units of what the highest FAR accepts, so that resamples find theirs among them."""
+from .mated_probes import BLOCK, MatedProbes
+from .roc import Roc, ScoreCounts, level_of
 
 
 @dataclass(frozen=True)
@@ -35,57 +35,51 @@ class TarAtFar(Metric):
     far: float
     threshold: float | None
     """Cosine; accept what is strictly above."""
+    reason: str | None = None
+    """Why there is no value, where there is none."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the name, ready for `json.dumps`; the reason only where there is one."""
+        return _without_blank_reason(super().to_json())
 
 
 @dataclass(frozen=True)
-class ImpostorTail:
-    """The highest impostor scores, with the gallery rows of both identities of each pair."""
+class EqualErrorRate(Metric):
+    """The rate at which impostors are accepted and genuine pairs refused alike; less is better.
 
-    score: np.ndarray
-    """float32[T], descending."""
-    probe_row: np.ndarray
-    """int32[T], the gallery row of the probe's identity."""
-    gallery_row: np.ndarray
-    """int32[T]."""
+    >>> EqualErrorRate("EER", 0.02, 0.01, 0.03, threshold=0.4).to_json()
+    {'value': 0.02, 'low': 0.01, 'high': 0.03, 'threshold': 0.4}
+    """
 
-    @classmethod
-    def collect(cls, mated: MatedProbes, size: int, block: int) -> ImpostorTail:
-        """Keep the `size` highest as tiles come: at most 2 * size + block² pairs (12 bytes each) at a time.
+    threshold: float | None
+    """Cosine; accept what is strictly above."""
+    reason: str | None = None
+    """Why there is no value, where there is none."""
 
-        Which of several equal scores at the very end are kept depends on the block and never matters: a
-        threshold that falls among them has their value.
-        """
-        parts = [(np.empty(0, np.float32), np.empty(0, np.int32), np.empty(0, np.int32))]
-        held, floor = 0, np.float32(-np.inf)
-        for rows, start, similarity_BB in mated.impostor_tiles(block):
-            i, j = np.nonzero(similarity_BB > floor)
-            probe_row, gallery_row = mated.mate[rows][i], start + j
-            parts.append((similarity_BB[i, j], probe_row.astype(np.int32), gallery_row.astype(np.int32)))
-            held += len(i)
-            if held >= 2 * size:
-                parts = [_highest(parts, size)]
-                held, floor = size, parts[0][0].min()
-        score, probe_row, gallery_row = _highest(parts, size)
-        descending = np.argsort(-score, kind="stable")
-        return cls(score[descending], probe_row[descending], gallery_row[descending])
-
-    def threshold(self, weight_cumsum: np.ndarray, accepted: int) -> float:
-        """The score (plus TIE) above which impostors weigh at most `accepted`; the last if T is too short."""
-        place = np.searchsorted(weight_cumsum, accepted, side="right")
-        return float(self.score[min(place, len(self.score) - 1)]) + TIE
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the name, ready for `json.dumps`; the reason only where there is one."""
+        return _without_blank_reason(super().to_json())
 
 
-def _highest(parts: list[tuple[np.ndarray, ...]], size: int) -> tuple[np.ndarray, ...]:
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    if len(columns[0]) <= size:
-        return tuple(columns)
-    kept = np.argpartition(columns[0], -size)[-size:]
-    return tuple(column[kept] for column in columns)
+class Verification(NamedTuple):
+    """Verification measured in one pass.
 
+    >>> rows = np.eye(4)
+    >>> found = verify_all_pairs(MatedProbes.match(rows, range(4), rows[[0, 1, 2, 0]], range(4)), fars=(0.25,))
+    >>> found.roc.impostor.total, found.tars[0].value, found.eer.value
+    (12, 0.75, 0.16666666666666663)
+    """
 
-def accepted_impostors(far: float, n_impostor: int) -> int:
-    """floor(FAR * N) for the decimal FAR as written: 0.29 of 100 is 29, where float arithmetic gives 28."""
-    return int(Fraction(repr(float(far))) * n_impostor)
+    roc: Roc | None
+    """None where there are no impostor pairs."""
+    tars: tuple[TarAtFar, ...]
+    """In the order of the FARs asked for."""
+    eer: EqualErrorRate
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """All of them."""
+        return (*self.tars, self.eer)
 
 
 def tar_names(fars: Sequence[float]) -> tuple[str, ...]:
@@ -93,10 +87,6 @@ def tar_names(fars: Sequence[float]) -> tuple[str, ...]:
     if not fars or not all(0 < far < 1 for far in fars):
         raise InputError(f"fars is {tuple(fars)}; give rates between 0 and 1, such as 1e-3")
     return tuple(f"TAR@FAR={Decimal(repr(float(far))).normalize():e}" for far in fars)
-
-
-def _too_few_pairs(name: str, far: float) -> TarAtFar:
-    return TarAtFar(name, None, None, None, far, None)
 
 
 def tar_at_far(
@@ -107,64 +97,209 @@ def tar_at_far(
     seed: int = 0,
     block: int = BLOCK,
 ) -> tuple[TarAtFar, ...]:
-    """TAR@FAR over all probe x gallery pairs: exact, without holding the pairs.
-
-    Genuine pairs are (probe, its identity's gallery image); impostor pairs are (probe, every other gallery
-    image), N = P * (G - 1) of them; distractors are left out. With k = floor(FAR * N) the threshold is the
-    (k+1)-th largest impostor score and what is strictly above it is accepted, so at most a share FAR of
-    impostors is, ties included. That is the best TPR at FPR <= FAR of scikit-learn's `roc_curve`, except that
-    scores less than 1e-6 apart are ties: float32 rounding must not tell genuine from impostor in a collapsed
-    network. Where k = 0 there are too few pairs to say: value, interval and threshold are None, so for
-    FAR=1e-5 bring 100,000 impostor pairs at least, and for a stable figure ten times as many.
-
-    Intervals: in each replicate identities are drawn with replacement; a genuine pair weighs as often as its
-    identity was drawn, an impostor pair the product of its two identities' draws (two copies of one identity
-    are not impostors), and N and the threshold are computed anew. Gallery identities without probes are a
-    fixed background of weight 1. Replicates look for their threshold among the 3 * (max FAR * N + 1) highest
-    scores; one that does not find it there uses the lowest of them, which is too strict. The interval is the
-    2.5 and 97.5 percentiles; it has no width where every identity does equally well.
-
-    Cost: one P x G GEMM, and per replicate a pass over the kept scores. Memory: about 80 bytes per kept score
-    plus 50 * block². It grows with P * G: 10,000 identities x 4 probes at FAR=1e-3 keep 1.2 million scores,
-    150 MB; limit `probes_per_identity` if that is too much.
+    """TAR@FAR of `verify_all_pairs`, alone.
 
     >>> rows = np.eye(4)
     >>> mated = MatedProbes.match(rows, range(4), rows[[0, 1, 2, 0]], range(4))  # the last looks like 0
     >>> [(metric.name, metric.value) for metric in tar_at_far(mated, fars=(0.25, 1e-4))]  # of 12 impostor pairs
     [('TAR@FAR=2.5e-1', 0.75), ('TAR@FAR=1e-4', None)]
+    """
+    return verify_all_pairs(mated, fars, bootstrap=bootstrap, seed=seed, block=block).tars
+
+
+def no_number(text: str) -> float:
+    """The number of a metric that has none; a ValueError where there is text behind its name."""
+    if text:
+        raise ValueError(f"'{text}' behind a name that has no number")
+    return 0.0
+
+
+def equal_error_name(numbers: Sequence[float] = (0.0,)) -> tuple[str, ...]:
+    """`EER`."""
+    return ("EER",)
+
+
+def equal_error_rates(
+    mated: MatedProbes,
+    numbers: Sequence[float] = (0.0,),
+    *,
+    bootstrap: int = 200,
+    seed: int = 0,
+    block: int = BLOCK,
+) -> tuple[EqualErrorRate, ...]:
+    """EER of `verify_all_pairs`, alone; `numbers` are those of a family that has none.
+
+    >>> rows = np.eye(4)
+    >>> [eer] = equal_error_rates(MatedProbes.match(rows, range(4), rows, range(4)))
+    >>> eer.name, eer.value
+    ('EER', 0.0)
+    """
+    return (verify_all_pairs(mated, bootstrap=bootstrap, seed=seed, block=block).eer,)
+
+
+def verify_all_pairs(
+    mated: MatedProbes,
+    fars: Sequence[float] = (1e-3, 1e-4, 1e-5),
+    *,
+    bootstrap: int = 200,
+    seed: int = 0,
+    block: int = BLOCK,
+) -> Verification:
+    """TAR@FAR, EER and ROC over all probe x gallery pairs: exact, without holding the pairs.
+
+    Genuine pairs are (probe, its identity's gallery image); impostor pairs are (probe, every other gallery
+    image), N = P * (G - 1) of them; distractors are left out. `Roc` has the rules for thresholds and ties. Where FAR * N
+    is below 1 there are too few pairs to say: value, interval and threshold are None, and `reason` says so. For
+    FAR=1e-5 bring 100,000 impostor pairs at least, and for a stable figure ten times as many.
+
+    Intervals: in each replicate identities are drawn with replacement; a genuine pair weighs as often as its
+    identity was drawn, an impostor pair the product of its two identities' draws (two copies of one identity
+    are not impostors), and N and the threshold are computed anew. Gallery identities without probes are a
+    fixed background of weight 1. Up to 500,000 impostor pairs, each replicate counts all of them; of more, a sample that
+    knows the FAR of any threshold within about 0.1 % of itself (`impostor_scores`). The interval is the 2.5 and 97.5
+    percentiles; it has no width where every identity does equally well.
+
+    Cost: one P x G GEMM and about 15 ns a pair of one core; per replicate a pass over the sample. Memory: at most 0.6 GB
+    beside the embeddings and 50 * block² bytes, for 10^10 pairs; 60 bytes a pair where there are fewer than 500,000.
 
     Args:
         mated: embeddings and identities, checked.
         fars: false accept rates, between 0 and 1. bootstrap: replicates. seed: of the bootstrap.
-        block: rows and columns of a tile; changes results by float32 rounding only.
+        block: rows and columns of a tile; changes values by float32 rounding only, intervals by the sample, too.
 
     Raises:
         InputError: a rate that is not between 0 and 1, or fewer than one replicate.
     """
     names, weights = tar_names(fars), mated.identity_weights(bootstrap, seed)
-    genuine, n_impostor = mated.mate_similarity(block), mated.impostor_pairs
-    accepted = [accepted_impostors(far, n_impostor) for far in fars]
-    if max(accepted) == 0:
-        return tuple(map(_too_few_pairs, names, fars))
+    if not mated.impostor_pairs:
+        return _no_impostors(names, fars)
+    impostors = ImpostorScores.collect(mated, seed, block)
+    mate_level = level_of(mated.mate_similarity(block))
+    ascending = np.argsort(mate_level, kind="stable")
+    level, owner = mate_level[ascending], mated.owner[ascending]
 
-    tail = ImpostorTail.collect(mated, min(n_impostor, TAIL_FACTOR * (max(accepted) + 1)), block)
-    replicates = []
-    weight_G = np.ones(len(mated.gallery), np.int64)
-    probes_I = np.bincount(mated.owner)
-    for weight_I in weights:
-        weight_G[mated.probed_row] = weight_I
-        weight_cumsum = np.cumsum(weight_G[tail.probe_row] * weight_G[tail.gallery_row])
-        n_drawn = int(weight_I @ probes_I) * int(weight_G.sum()) - int(weight_I**2 @ probes_I)
-        weight_P = weight_I[mated.owner]
-        thresholds = [tail.threshold(weight_cumsum, accepted_impostors(far, n_drawn)) for far in fars]
-        replicates.append([weight_P @ (genuine > threshold) / weight_P.sum() for threshold in thresholds])
+    def replicates() -> Iterator[Roc]:
+        weight_G = np.ones(len(mated.gallery), np.int64)
+        for weight_I in weights:
+            weight_G[mated.probed_row] = weight_I
+            weight_S = weight_G[impostors.probe_row] * weight_G[impostors.gallery_row] * impostors.weight
+            yield Roc(
+                ScoreCounts.weighted(level, weight_I[owner]), ScoreCounts.weighted(impostors.level, weight_S)
+            )
 
-    metrics = []
-    for name, far, count, tar_R in zip(names, fars, accepted, np.array(replicates).T, strict=True):
-        if count == 0:
-            metrics.append(_too_few_pairs(name, far))
+    genuine = ScoreCounts.weighted(level, np.ones(len(level), np.int64))
+    return _measured(Roc(genuine, impostors.counts), names, fars, replicates())
+
+
+def verify_pairs(
+    similarity: ArrayLike,
+    same: ArrayLike,
+    fars: Sequence[float] = (1e-3, 1e-4, 1e-5),
+    *,
+    identities: tuple[ArrayLike, ArrayLike] | None = None,
+    bootstrap: int = 200,
+    seed: int = 0,
+) -> Verification:
+    """TAR@FAR, EER and ROC over listed pairs, such as those of LFW or of IJB.
+
+    Intervals: where `identities` says who is in each pair, replicates draw identities, as `verify_all_pairs` does. Else
+    they draw pairs, which takes those that share an identity for independent: the intervals are too narrow then.
+
+    >>> found = verify_pairs([0.9, 0.8, 0.3, 0.2], [True, True, False, False], fars=(0.5,))
+    >>> found.tars[0].value, found.eer.value
+    (1.0, 0.0)
+
+    Args:
+        similarity: float[n]. same: bool[n], whether both are of one identity.
+        fars: false accept rates, between 0 and 1. identities: int[n] and int[n], of the first and the second.
+        bootstrap: replicates. seed: of the bootstrap.
+
+    Raises:
+        InputError: no genuine or no impostor pairs, a similarity that is not finite, or shapes that do not match.
+    """
+    names, similarity, same = tar_names(fars), np.asarray(similarity), np.asarray(same)
+    if same.shape != similarity.shape:
+        raise InputError(
+            f"{similarity.shape} similarities, but {same.shape} of same or not; give one of each per pair"
+        )
+    if same.dtype != bool:
+        raise InputError(f"same is {same.dtype}; give true or false for each pair")
+    if bootstrap < 1:
+        raise InputError(f"bootstrap is {bootstrap}; give the number of replicates, such as 200")
+    roc = Roc.of(similarity[same], similarity[~same])
+    level = level_of(similarity if similarity.dtype == np.float32 else similarity.astype(np.float64))
+    ascending = np.argsort(level, kind="stable")
+    same, level = same[ascending], level[ascending]
+    draw = _draws(identities, ascending, same, generator(seed, "pair bootstrap"))
+
+    def replicates() -> Iterator[Roc]:
+        for _ in range(bootstrap):
+            weight = draw()
+            yield Roc(*(ScoreCounts.weighted(level[kind], weight[kind]) for kind in (same, ~same)))
+
+    return _measured(roc, names, fars, replicates())
+
+
+def _draws(
+    identities: tuple[ArrayLike, ArrayLike] | None,
+    ascending: np.ndarray,
+    same: np.ndarray,
+    random: np.random.Generator,
+):
+    """A function that draws how much each pair weighs in a replicate."""
+    n = len(same)
+    if identities is None:
+        places = (np.flatnonzero(same), np.flatnonzero(~same))
+        return lambda: np.bincount(
+            np.concatenate([place[random.integers(len(place), size=len(place))] for place in places]),
+            minlength=n,
+        )
+    first, second = (np.asarray(side) for side in identities)
+    if first.shape != same.shape or second.shape != same.shape:
+        raise InputError(f"identities of shapes {first.shape} and {second.shape} for {n} pairs")
+    known, who = np.unique(np.concatenate((first[ascending], second[ascending])), return_inverse=True)
+    a, b = who[:n], who[n:]
+    if ((a == b) != same).any():
+        wrong = int(ascending[np.flatnonzero((a == b) != same)[0]])
+        raise InputError(f"pair {wrong}: its identities and whether it is genuine contradict each other")
+
+    def draw() -> np.ndarray:
+        weight = np.bincount(random.integers(len(known), size=len(known)), minlength=len(known))
+        return np.where(same, weight[a], weight[a] * weight[b])
+
+    return draw
+
+
+def _measured(
+    roc: Roc, names: Sequence[str], fars: Sequence[float], replicates: Iterator[Roc]
+) -> Verification:
+    drawn = []
+    for replicate in replicates:
+        edges = np.array([replicate.edge_at_far(far) for far in fars])
+        tars = replicate.genuine.above(edges) / max(replicate.genuine.total, 1)
+        drawn.append((*tars, replicate.equal_error_rate))
+    *tars_R, eer_R = np.array(drawn).T
+    tars = []
+    for name, far, tar_R in zip(names, fars, tars_R, strict=True):
+        value, reason = roc.tar_at_far(far), roc.why_unknown(far)
+        if value is None:
+            tars.append(TarAtFar(name, None, None, None, far, None, reason))
             continue
-        threshold = float(tail.score[count]) + TIE
-        tar = percentile_interval(name, float(np.mean(genuine > threshold)), tar_R)
-        metrics.append(TarAtFar(tar.name, tar.value, tar.low, tar.high, far, threshold))
-    return tuple(metrics)
+        tar = percentile_interval(name, value, tar_R)
+        tars.append(TarAtFar(name, value, tar.low, tar.high, far, roc.threshold_at_far(far)))
+    eer = percentile_interval("EER", roc.equal_error_rate, eer_R)
+    return Verification(
+        roc, tuple(tars), EqualErrorRate("EER", eer.value, eer.low, eer.high, roc.equal_error_threshold)
+    )
+
+
+def _no_impostors(names: Sequence[str], fars: Sequence[float]) -> Verification:
+    reason = "there are no impostor pairs; bring two identities or more"
+    tars = (
+        TarAtFar(name, None, None, None, far, None, reason) for name, far in zip(names, fars, strict=True)
+    )
+    return Verification(None, tuple(tars), EqualErrorRate("EER", None, None, None, None, reason))
+
+
+def _without_blank_reason(fields: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if key != "reason" or value is not None}

@@ -2,7 +2,8 @@
 
 parameters  options that commands share, and how a command opens its run
 data        ingest and init: from images to a run
-stages      one command a stage, made from the table of stages, and eval
+stages      one command a stage, made from the table of stages
+evaluation  eval: networks on the test identities, or by a protocol of the field
 learning_rate  lr: short trials of a run at several rates
 runs        run, status, inspect, demo
 models      export: a network as a file for other programs

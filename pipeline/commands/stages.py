@@ -1,4 +1,4 @@
-"""The stage commands, made from the table of stages, and `subspace eval`."""
+"""The stage commands, made from the table of stages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import typer
 
 from ..stages.graph import STAGES, StageRow, Switch
 from .parameters import (
-    AllowCode,
     AsJson,
     Device,
     DryRun,
@@ -106,81 +105,5 @@ def _flag(switch: Switch) -> Any:
 
 
 for _stage in STAGES:
-    if _stage.place != "network":  # those are examined together, below
+    if _stage.place != "network":  # those are examined together, by `subspace eval`
         add_command(_stage)
-
-
-@commands.command(
-    name="eval", epilog="Example: subspace eval runs/photos; subspace eval runs/photos/round-001/checkpoint"
-)
-def evaluate(
-    path: Annotated[
-        Path, typer.Argument(metavar="RUN|CHECKPOINT", help="Run folder, or a checkpoint in or outside one.")
-    ],
-    overrides: Overrides = None,
-    manifest: Annotated[
-        Path | None, typer.Option(help="Manifest to test a CHECKPOINT on; without it its own run's.")
-    ] = None,
-    device: Device = None,
-    force: Force = False,
-    dry_run: DryRun = False,
-    allow_code: AllowCode = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
-    """Evaluate every network of a run on the test identities: the metrics of `eval.metrics`, with 95 % intervals."""
-    from ...mining.errors import InputError
-    from ..stages.evaluate import evaluation_table
-
-    if (path / "meta.json").exists():
-        results, console = _examine_checkpoint(
-            path, overrides or [], manifest, device, dry_run, allow_code, as_json, quiet
-        )
-    else:
-        from ..rounds import evaluate_rounds
-
-        if manifest is not None:
-            raise InputError(
-                f"--manifest goes with a CHECKPOINT; {path} is a run, whose manifest is in subspace.yaml"
-            )
-        with working(
-            path, "eval", overrides, device=device, force=force, dry_run=dry_run, as_json=as_json, quiet=quiet
-        ) as context:
-            results, console = evaluate_rounds(context), context.options.console
-    if results:
-        console.say(evaluation_table(results))
-    console.result(results)
-
-
-def _examine_checkpoint(
-    path: Path,
-    overrides: list[str],
-    manifest: Path | None,
-    device: str | None,
-    dry_run: bool,
-    allow_code: bool,
-    as_json: bool,
-    quiet: bool,
-) -> tuple[dict[str, Any], Any]:
-    """Metrics of a checkpoint on the test identities of its manifest; none in a dry run."""
-    from ...mining.manifest import Manifest
-    from ...train.checkpoint_meta import read_meta
-    from ..configuration.config_file import parse_config
-    from ..console import Console
-    from ..options import Options
-    from ..stages.held_out import HeldOut
-
-    options = Options(Console(quiet, as_json), device)
-    config = parse_config(read_meta(path).config, overrides, where=f"{path}/meta.json")
-    opened = Manifest.open(manifest or config.manifest)
-    if dry_run:
-        HeldOut.test(config).choose_images(opened)  # says what would be wrong
-        options.console.say(f"would evaluate {path} on {opened.path}; dry run: nothing was done")
-        return {}, options.console
-    from ..memory_advice import shortages_in_words
-    from ..stages.examination import examine_checkpoint
-
-    with shortages_in_words("eval", config):
-        return {
-            str(path): examine_checkpoint(path, config, opened, options, allow_code=allow_code)
-        }, options.console

@@ -48,34 +48,26 @@ def examine(
         StoppedEarly: more cannot be read than `data.max_bad_fraction` allows.
     """
     gallery, probe, distractor, unpaired = held.choose(manifest)
-    wanted = np.unique(np.concatenate((gallery, probe, distractor)))
-    rows = _embeddings_of(wanted, network, config, manifest, options, flip=held.settings.flip)
-    gallery, probe, distractor = _readable(rows, gallery, probe, distractor, manifest.identity_id)
-
-    identity_id, settings = manifest.identity_id, held.settings
+    asked = np.concatenate((gallery, probe, distractor))
+    rows, readable = embeddings_of(asked, network, config, manifest, options, flip=held.settings.flip)
+    owner = manifest.identity_id[asked]
+    seen = np.split(readable, np.cumsum([len(gallery), len(probe)]))
+    if not readable.all():
+        seen[1] &= np.isin(manifest.identity_id[probe], manifest.identity_id[gallery][seen[0]])
+    sides = zip(*(np.split(whole, np.cumsum([len(gallery), len(probe)])) for whole in (rows, owner)), seen, strict=True)
+    (gallery_rows, gallery_id), (probe_rows, probe_id), (others, _) = (
+        (side, ids) if kept.all() else (side[kept], ids[kept]) for side, ids, kept in sides
+    )
+    settings = held.settings
     evaluation = compute_metrics(
-        settings.metric_names, rows.of(gallery), identity_id[gallery], rows.of(probe), identity_id[probe],
-        distractors=rows.of(distractor), bootstrap=settings.bootstrap,
-        seed=derived_seed(config.seed, "eval bootstrap"),
+        settings.metric_names, gallery_rows, gallery_id, probe_rows, probe_id,
+        distractors=others, bootstrap=settings.bootstrap, seed=derived_seed(config.seed, "eval bootstrap"),
     )  # fmt: skip
-    counts = {"unpaired_identities": unpaired, "unreadable_images": len(wanted) - len(rows.image_id)}
+    counts = {"unpaired_identities": unpaired, "unreadable_images": len(np.unique(asked[~readable]))}
     return evaluation.to_json() | counts
 
 
-class _Rows:
-    """Embeddings by image id."""
-
-    def __init__(self, image_id: np.ndarray, embeddings: np.ndarray) -> None:
-        self.image_id, self.embeddings = image_id, embeddings
-
-    def of(self, image_id: np.ndarray) -> np.ndarray:
-        return self.embeddings[np.searchsorted(self.image_id, image_id)]
-
-    def has(self, image_id: np.ndarray) -> np.ndarray:
-        return np.isin(image_id, self.image_id)
-
-
-def _embeddings_of(
+def embeddings_of(
     image_id: np.ndarray,
     network: Backbone,
     config: RunConfig,
@@ -83,31 +75,38 @@ def _embeddings_of(
     options: Options,
     *,
     flip: bool,
-) -> _Rows:
-    chunks = ImageChunks(image_id, config.extract.batch_size)
+) -> tuple[np.ndarray, np.ndarray]:
+    """Embed images of a manifest, int64[n] in any order; those that cannot be read are said.
+
+    Returns:
+        float32[n, D], unit length, zeros where an image could not be read; and bool[n], whether it could.
+
+    Raises:
+        InputError: an image cannot be read, and the settings say fail.
+        StoppedEarly: more cannot be read than `data.max_bad_fraction` allows.
+    """
+    wanted, place, back = np.unique(image_id, return_index=True, return_inverse=True)
+    rows = np.zeros((len(image_id), network.embedding_size), np.float32)
+    readable = np.zeros(len(image_id), bool)
+    chunks = ImageChunks(wanted, config.extract.batch_size)
     store = ImageStore(manifest, config.data.decoder)
     dataset = DecodedBatches(store, chunks, network.input)
     device = pick_device(options.device)
     workers = worker_count(config.extract.num_workers, device)
     patience = patience_of(config, options)
     batches = load_batches(dataset, range(len(chunks)), workers, pin=device.type == "cuda", patience=patience)
-    ids, rows, read = [], [], UnreadableImages(config.data, store)
-    with options.console.progress("eval", len(image_id), "images") as progress:
+    read = UnreadableImages(config.data, store)
+    with options.console.progress("eval", len(wanted), "images") as progress:
         for embedded in embed(network, batches, device, config.extract.precision, flip=flip):
-            read.add(len(embedded.batch.image_id) + len(embedded.batch.bad), embedded.batch.bad)
-            ids.append(embedded.batch.image_id)
-            rows.append(embedded.embeddings)
-            progress.update(len(embedded.batch.image_id) + len(embedded.batch.bad))
+            done = embedded.batch.image_id
+            read.add(len(done) + len(embedded.batch.bad), embedded.batch.bad)
+            here = place[np.searchsorted(wanted, done)]
+            rows[here], readable[here] = embedded.embeddings, True
+            progress.update(len(done) + len(embedded.batch.bad))
     read.end()
     if read.unreadable:
         bad = counted(read.unreadable, "unreadable image")
         options.console.say(f"eval: {bad} of {read.read:,} left out; the first: {read.first}")
-    return _Rows(np.concatenate(ids), np.concatenate(rows))
-
-
-def _readable(
-    rows: _Rows, gallery: np.ndarray, probe: np.ndarray, distractor: np.ndarray, identity_id: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    gallery = gallery[rows.has(gallery)]
-    probe = probe[rows.has(probe) & np.isin(identity_id[probe], identity_id[gallery])]
-    return gallery, probe, distractor[rows.has(distractor)]
+    again = np.flatnonzero(place[back] != np.arange(len(image_id)))
+    rows[again], readable[again] = rows[place[back[again]]], readable[place[back[again]]]
+    return rows, readable

@@ -60,7 +60,7 @@ def test_a_wrong_name_is_told_what_it_may_mean(name: str, meant: str) -> None:
     with pytest.raises(InputError) as error:
         parse_metric(name)
     assert str(error.value) == (
-        f"unknown metric '{name}'; choose from Rank-1, TAR@FAR=1e-4, coverage@P=0.95, with numbers of your own; "
+        f"unknown metric '{name}'; choose from Rank-1, TAR@FAR=1e-4, EER, coverage@P=0.95, with numbers of your own; "
         f"did you mean '{meant}'?"
     )
 

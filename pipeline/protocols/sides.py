@@ -1,0 +1,121 @@
+"""Who is looked for and who is looked through: as the user says, as the images say, or drawn from the test identities."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ...mining.errors import InputError
+from ...mining.manifest import Manifest
+from ..console import counted
+from ..stages.held_out import HeldOut
+from .evaluated_images import EvaluatedImages
+from .request import ProtocolRequest
+
+
+class Sides(NamedTuple):
+    """Image ids, int64, and how they were chosen."""
+
+    query: np.ndarray
+    gallery: np.ndarray
+    """All that a query is compared with; it may be among them itself, and is not compared with itself."""
+    words: str
+
+
+def given_sides(images: EvaluatedImages, request: ProtocolRequest) -> Sides | None:
+    """The sides that `--query` and `--gallery` name, or else the columns is_query and is_gallery; None without either.
+
+    Raises:
+        InputError: a split that is not there, or one side without images.
+    """
+    manifest = images.manifest
+    if request.query:
+        named = (("query", request.query), ("gallery", request.gallery))
+        query, gallery = (_of_splits(manifest, option, splits) for option, splits in named)
+        return Sides(query, gallery, f"query {','.join(request.query)}, gallery {','.join(request.gallery)}")
+    if not {"is_query", "is_gallery"} <= set(manifest.columns):
+        return None
+    query, gallery = (_flagged(images, name) for name in ("is_query", "is_gallery"))
+    if len(query) == 0 and len(gallery) == 0:
+        return None
+    for side, name, other in ((query, "is_query", "is_gallery"), (gallery, "is_gallery", "is_query")):
+        if len(side) == 0:
+            raise InputError(
+                f"{manifest.path}: column {other} marks images, {name} none; mark both, or give --query and --gallery"
+            )
+    return Sides(query, gallery, "query and gallery by the columns is_query and is_gallery")
+
+
+def test_images(images: EvaluatedImages) -> np.ndarray:
+    """All kept images of the test identities; of one split that is there alone, whatever its name.
+
+    Raises:
+        InputError: several splits, and none of them is of `data.test_splits`.
+    """
+    manifest = images.manifest
+    found = np.flatnonzero(manifest.in_splits(test_splits(images)))
+    if len(found) == 0:
+        raise InputError(f"{manifest.path} has no images in {','.join(test_splits(images))}")
+    return found
+
+
+def test_splits(images: EvaluatedImages) -> tuple[str, ...]:
+    """`data.test_splits`, or the only split that there is.
+
+    Raises:
+        InputError: several splits, and none of them is of `data.test_splits`.
+    """
+    wanted, there = images.config.data.test_splits, images.manifest.splits
+    if set(wanted) & set(there):
+        return wanted
+    if len(there) == 1:
+        return (there[0],)
+    raise InputError(
+        f"{images.manifest.path} has the splits {', '.join(there)} and none of data.test_splits={','.join(wanted)}; say "
+        f"which to evaluate, such as data.test_splits=[{there[0]}] data.distractor_splits=[]"
+    )
+
+
+def held_out(images: EvaluatedImages) -> HeldOut:
+    """The choice of gallery, probes and distractors that `subspace eval` makes without a protocol."""
+    config = images.config
+    splits = test_splits(images)
+    if splits != config.data.test_splits:
+        apart = tuple(split for split in config.data.distractor_splits if split not in splits)
+        data = config.data.model_copy(update={"test_splits": splits, "distractor_splits": apart})
+        config = config.model_copy(update={"data": data})
+    return HeldOut.test(config)
+
+
+def groups_of(images: EvaluatedImages) -> np.ndarray | None:
+    """int32[n], the group of each image that keeps it from pairs with its like; None where that is not so."""
+    return None if images.config.eval.ignore_groups else images.manifest.groups()
+
+
+def rule_of_groups(images: EvaluatedImages) -> str:
+    """What the column group does, in words."""
+    if groups_of(images) is None:
+        return ""
+    return "; images of one identity and one group are not compared (column group)"
+
+
+def _of_splits(manifest: Manifest, option: str, splits: tuple[str, ...]) -> np.ndarray:
+    there = manifest.splits
+    if unknown := [split for split in splits if split not in there]:
+        raise InputError(f"--{option} {unknown[0]}: {manifest.path} has the splits {', '.join(there)}")
+    found = np.flatnonzero(manifest.in_splits(splits))
+    if len(found) == 0:
+        raise InputError(f"--{option} {','.join(splits)}: {manifest.path} keeps no image of it")
+    return found
+
+
+def _flagged(images: EvaluatedImages, name: str) -> np.ndarray:
+    manifest = images.manifest
+    flag = manifest.table[name].fill_null(False).to_numpy(zero_copy_only=False)
+    return np.flatnonzero(flag & manifest.keep & manifest.in_splits(test_splits(images)))
+
+
+def in_words(query: np.ndarray, gallery: np.ndarray) -> str:
+    """How many of each."""
+    return f"{counted(len(query), 'query', 'queries')} x {counted(len(gallery), 'gallery image')}"
