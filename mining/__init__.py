@@ -21,9 +21,9 @@ if TYPE_CHECKING:  # the same names once more, for type checkers and editors
     from .clustering.settings import SubspaceConfig as SubspaceConfig
     from .clustering.subspaces import Subspaces as Subspaces
     from .clustering.subspaces import cluster_identities as cluster_identities
+    from .embedding_files import EmbeddingWriter as EmbeddingWriter
+    from .embedding_files import embedding_writer as embedding_writer
     from .embedding_table import EmbeddingTable as EmbeddingTable
-    from .embedding_table import EmbeddingWriter as EmbeddingWriter
-    from .embedding_table import embedding_writer as embedding_writer
     from .errors import InputError as InputError
     from .errors import StaleArtifactError as StaleArtifactError
     from .errors import StoppedEarly as StoppedEarly
@@ -57,7 +57,8 @@ _NAMES = {
     "clustering.neighbors": ["nearest_in_subspace", "neighbor_recall"],
     "clustering.settings": ["SubspaceConfig"],
     "clustering.subspaces": ["Subspaces", "cluster_identities"],
-    "embedding_table": ["EmbeddingTable", "EmbeddingWriter", "embedding_writer"],
+    "embedding_files": ["EmbeddingWriter", "embedding_writer"],
+    "embedding_table": ["EmbeddingTable"],
     "errors": ["InputError", "StaleArtifactError", "StoppedEarly", "SubspaceError", "SubspaceWarning"],
     "evaluation.coverage": ["coverage_at_precision"],
     "evaluation.identification": ["rank_k_rates"],

@@ -4,7 +4,13 @@
     pairs           which images are compared: gallery, probes, distractors
     mated_probes    checked embeddings, each probe with its mate, and the similarities of all others in tiles
     intervals       a metric's value between the bounds of its bootstrap interval
+    similarity_counts how many gallery rows are as similar to a query as its thresholds, in tiles, on any device
     identification  Rank-k
+    open_set        DIR@FAR: probes with and without a mate
+    matches         which gallery images a query should find, which are left out, and where they are in its ranking
+    retrieval       recall@k, mAP, mAP@R, R-precision, MRR, mINP
+    reranking       k-reciprocal re-ranking
+    reciprocal_neighbors each image's nearest images, and those that have it among theirs
     roc             the ROC curve of scores, counted by levels; thresholds and their rates
     impostor_scores scores of all impostor pairs in one pass: counts, and a sample for the bootstrap
     verification    TAR@FAR and EER, over all pairs or listed ones
@@ -28,12 +34,18 @@ if TYPE_CHECKING:  # the same names once more, for type checkers and editors
     from .intervals import Metric as Metric
     from .intervals import percentile_interval as percentile_interval
     from .mated_probes import MatedProbes as MatedProbes
+    from .open_set import DirAtFar as DirAtFar
+    from .open_set import open_set_rates as open_set_rates
     from .pairs import EvaluationPairs as EvaluationPairs
     from .pairs import evaluation_pairs as evaluation_pairs
     from .registry import AskedMetric as AskedMetric
     from .registry import Evaluation as Evaluation
     from .registry import compute_metrics as compute_metrics
     from .registry import parse_metric as parse_metric
+    from .reranking import KReciprocal as KReciprocal
+    from .reranking import k_reciprocal_distance as k_reciprocal_distance
+    from .retrieval import Retrieval as Retrieval
+    from .retrieval import retrieval_metrics as retrieval_metrics
     from .roc import Roc as Roc
     from .settings import EvalConfig as EvalConfig
     from .settings import ValidationConfig as ValidationConfig
@@ -51,6 +63,9 @@ _NAMES = {
     "intervals": ["Metric", "percentile_interval"],
     "mated_probes": ["MatedProbes"],
     "pairs": ["EvaluationPairs", "evaluation_pairs"],
+    "open_set": ["DirAtFar", "open_set_rates"],
+    "reranking": ["KReciprocal", "k_reciprocal_distance"],
+    "retrieval": ["Retrieval", "retrieval_metrics"],
     "registry": ["AskedMetric", "Evaluation", "compute_metrics", "parse_metric"],
     "roc": ["Roc"],
     "settings": ["EvalConfig", "ValidationConfig"],
@@ -62,6 +77,6 @@ _NAMES = {
         "tar_at_far",
         "verify_all_pairs",
         "verify_pairs",
-    ],  # fmt: skip
+    ],
 }
 __getattr__, __dir__, __all__ = import_on_first_use(__name__, _NAMES)

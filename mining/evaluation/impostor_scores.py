@@ -79,6 +79,17 @@ class ImpostorScores:
         )
 
 
+def thinned(n: int, random: np.random.Generator, kept: int = KEPT) -> tuple[np.ndarray, np.ndarray]:
+    """Places of a sample of n pairs that are sorted by ascending score, and what each weighs; all where n <= kept.
+
+    >>> thinned(3, np.random.default_rng(0))
+    (array([0, 1, 2]), array([1, 1, 1]))
+    """
+    band = np.ceil(np.log2(np.maximum(np.arange(n, 0, -1) / kept, 1))).astype(np.int64)
+    place = np.flatnonzero(random.random(n) < 2.0**-band) if n > kept else np.arange(n)
+    return place, 2 ** band[place]
+
+
 def _floors(mated: MatedProbes, random: np.random.Generator, kept: int) -> np.ndarray:
     """Scores below which one pair in 2, in 4 ... is kept, descending; a random sample of pairs tells where."""
     n_impostor = mated.impostor_pairs

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+
+from ..errors import InputError
+from ..randomness import generator
 
 
 @dataclass(frozen=True)
@@ -34,3 +38,18 @@ def percentile_interval(name: str, value: float, replicates: np.ndarray) -> Metr
     """
     low, high = np.percentile(replicates, (2.5, 97.5))
     return Metric(name, value, float(low), float(high))
+
+
+def identity_draws(identities: int, bootstrap: int, seed: int) -> Iterator[np.ndarray]:
+    """int64[identities] per replicate: how often each identity is drawn in as many draws with replacement.
+
+    >>> [int(weight_I.sum()) for weight_I in identity_draws(5, 2, 0)]
+    [5, 5]
+    """
+    if bootstrap < 1:
+        raise InputError(f"bootstrap is {bootstrap}; give the number of replicates, such as 200")
+    random = generator(seed, "identity bootstrap")
+    return (
+        np.bincount(random.integers(identities, size=identities), minlength=identities)
+        for _ in range(bootstrap)
+    )

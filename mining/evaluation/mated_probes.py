@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import InputError
-from ..randomness import generator
+from .intervals import identity_draws
 from .pairs import NO_PROBES
 
 BLOCK = 1024
@@ -128,7 +128,4 @@ class MatedProbes:
 
     def identity_weights(self, bootstrap: int, seed: int) -> Iterator[np.ndarray]:
         """int64[I] per replicate: how often each identity is drawn in I draws with replacement."""
-        if bootstrap < 1:
-            raise InputError(f"bootstrap is {bootstrap}; give the number of replicates, such as 200")
-        n, rng = len(self.probed_row), generator(seed, "identity bootstrap")
-        return (np.bincount(rng.integers(n, size=n), minlength=n) for _ in range(bootstrap))
+        return identity_draws(len(self.probed_row), bootstrap, seed)

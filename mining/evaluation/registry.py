@@ -17,7 +17,9 @@ from ..errors import InputError
 from .coverage import coverage_at_precision, coverage_names
 from .identification import rank_k_rates, rank_names
 from .intervals import Metric
-from .mated_probes import BLOCK, MatedProbes
+from .mated_probes import MatedProbes
+from .open_set import dir_names, rates_among_distractors
+from .retrieval import NAMES, recall_names, retrieval_metrics
 from .verification import equal_error_name, equal_error_rates, no_number, tar_at_far, tar_names
 
 
@@ -29,8 +31,12 @@ class MetricFamily(NamedTuple):
     """The number from its text; a ValueError if it is none."""
     names: Callable[[Sequence[Any]], tuple[str, ...]]
     """The names of the metrics with these numbers; an InputError if one is out of range."""
-    compute: Callable[..., tuple[Metric, ...]]
-    """Given probes, numbers, and `bootstrap`, `seed` and `block` by keyword."""
+    compute: Callable[..., tuple[Metric, ...]] | None
+    """Given probes, numbers, and `bootstrap`, `seed` and `block` by keyword; None for metrics over all images."""
+
+
+def _retrieval(name: str) -> MetricFamily:
+    return MetricFamily(name, no_number, lambda numbers: (name,), None)
 
 
 FAMILIES = {
@@ -38,6 +44,11 @@ FAMILIES = {
     "TAR@FAR=": MetricFamily("TAR@FAR=1e-4", float, tar_names, tar_at_far),
     "EER": MetricFamily("EER", no_number, equal_error_name, equal_error_rates),
     "coverage@P=": MetricFamily("coverage@P=0.95", float, coverage_names, coverage_at_precision),
+    "DIR@FAR=": MetricFamily("DIR@FAR=1e-2", float, dir_names, rates_among_distractors),
+    "recall@": MetricFamily("recall@1", int, recall_names, None),
+    **{
+        name: _retrieval(name) for name in sorted(NAMES, reverse=True)
+    },  # mAP@R before mAP, which it begins with
 }
 """Families of metrics, by what their names begin with."""
 
@@ -133,6 +144,50 @@ class Evaluation:
         return vars(self) | {"metrics": {metric.name: metric.to_json() for metric in self.metrics}}
 
 
+def is_retrieval(name: str) -> bool:
+    """Whether a metric ranks all images of an identity, not one gallery image of each.
+
+    >>> is_retrieval("mAP"), is_retrieval("Rank-1")
+    (True, False)
+    """
+    return FAMILIES[parse_metric(name).family].compute is None
+
+
+def compute_mated(
+    names: Sequence[str],
+    mated: MatedProbes,
+    *,
+    bootstrap: int = 200,
+    seed: int = 0,
+    block: int | None = None,
+) -> dict[str, Metric]:
+    """Compute the metrics of these names over probes and one gallery image of each identity, in this order.
+
+    >>> import numpy as np
+    >>> rows = np.eye(3)
+    >>> compute_mated(["Rank-1"], MatedProbes.match(rows, range(3), rows, range(3)))["Rank-1"].value
+    1.0
+
+    Raises:
+        InputError: an unknown name, or one of a metric over all images.
+    """
+    asked = list(dict.fromkeys(map(parse_metric, names)))
+    found: dict[str, Metric] = {}
+    tiles = {} if block is None else {"block": block}
+    for key in dict.fromkeys(metric.family for metric in asked):
+        numbers = [metric.number for metric in asked if metric.family == key]
+        compute = FAMILIES[key].compute
+        if compute is None:
+            raise InputError(f"{FAMILIES[key].example} ranks all images; `retrieval_metrics` computes it")
+        found.update(
+            {
+                metric.name: metric
+                for metric in compute(mated, numbers, bootstrap=bootstrap, seed=seed, **tiles)
+            }
+        )
+    return {str(metric): found[str(metric)] for metric in asked}
+
+
 def compute_metrics(
     names: Sequence[str],
     gallery: ArrayLike,
@@ -143,7 +198,7 @@ def compute_metrics(
     distractors: ArrayLike | None = None,
     bootstrap: int = 200,
     seed: int = 0,
-    block: int = BLOCK,
+    block: int | None = None,
 ) -> Evaluation:
     """Compute the metrics of these names, each once and in this order, with 95 % intervals over identities.
 
@@ -156,21 +211,22 @@ def compute_metrics(
     Args:
         gallery: float32[G, D], unit rows. gallery_id: int[G], distinct.
         probe: float32[P, D], unit rows. probe_id: int[P], each in `gallery_id`.
-        distractors: float32[X, D], unit rows of identities that are in neither; Rank-k alone looks at them.
+        distractors: float32[X, D], unit rows of identities that are in neither; Rank-k finds them in the
+            gallery, and for DIR@FAR they are the probes without a mate.
         bootstrap: replicates. seed: of the bootstrap. block: rows and columns of a tile.
 
     Raises:
         InputError: an unknown name; NaN, rows not of unit length, no probes, shapes or identities that do not match.
     """
-    asked = list(dict.fromkeys(map(parse_metric, names)))
+    asked = list(dict.fromkeys(str(parse_metric(name)) for name in names))
     mated = MatedProbes.match(gallery, gallery_id, probe, probe_id, distractors=distractors)
-    found: dict[str, Metric] = {}
-    for key in dict.fromkeys(metric.family for metric in asked):
-        numbers = [metric.number for metric in asked if metric.family == key]
-        computed = FAMILIES[key].compute(mated, numbers, bootstrap=bootstrap, seed=seed, block=block)
-        found.update({metric.name: metric for metric in computed})
+    draws = {"bootstrap": bootstrap, "seed": seed, "block": block}
+    found = compute_mated([name for name in asked if not is_retrieval(name)], mated, **draws)
+    if ranked := [name for name in asked if is_retrieval(name)]:
+        retrieval = retrieval_metrics(ranked, probe, probe_id, gallery, gallery_id, **draws)
+        found |= {metric.name: metric for metric in retrieval.metrics}
     return Evaluation(
-        metrics=tuple(found[str(metric)] for metric in asked),
+        metrics=tuple(found[name] for name in asked),
         identities=len(mated.probed_row),
         probes=len(mated.probe),
         gallery=len(mated.gallery),

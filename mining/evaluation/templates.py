@@ -47,7 +47,9 @@ class Templates:
         known = self.template_id[np.minimum(place, len(self.template_id) - 1)] == template_id
         if not known.all():
             first = template_id[np.flatnonzero(~known)[0]]
-            raise InputError(f"{(~known).sum():,} templates that are asked for have no images, the first: {first}")
+            raise InputError(
+                f"{(~known).sum():,} templates that are asked for have no images, the first: {first}"
+            )
         return place
 
     def of(self, template_id: np.ndarray) -> np.ndarray:
@@ -91,9 +93,20 @@ def template_embeddings(
     template, media = np.asarray(template_id), np.asarray(media_id)
     rows = np.arange(len(template)) if image is None else np.asarray(image)
     scale = np.ones(len(template)) if weight is None else np.asarray(weight, np.float64)
-    shapes = {"template_id": template.shape, "media_id": media.shape, "image": rows.shape, "weight": scale.shape}
-    if len(set(shapes.values())) != 1 or template.ndim != 1 or (image is None and len(rows) != len(embeddings)):
-        raise InputError(f"{len(embeddings)} embeddings and lists of shapes {shapes}; give one entry per list row")
+    shapes = {
+        "template_id": template.shape,
+        "media_id": media.shape,
+        "image": rows.shape,
+        "weight": scale.shape,
+    }
+    if (
+        len(set(shapes.values())) != 1
+        or template.ndim != 1
+        or (image is None and len(rows) != len(embeddings))
+    ):
+        raise InputError(
+            f"{len(embeddings)} embeddings and lists of shapes {shapes}; give one entry per list row"
+        )
     if len(template) == 0:
         raise InputError("there are no templates; give a list of template, medium and image")
     order = np.lexsort((media, template))
@@ -103,7 +116,9 @@ def template_embeddings(
     for low, high, first, last in _whole_templates(starts, len(template)):
         part = slice(first, last)
         taken = embeddings[rows[part]].astype(np.float64) * scale[part, None]
-        new = np.append(True, (media[part][1:] != media[part][:-1]) | (template[part][1:] != template[part][:-1]))
+        new = np.append(
+            True, (media[part][1:] != media[part][:-1]) | (template[part][1:] != template[part][:-1])
+        )
         medium = np.flatnonzero(new)
         means = np.add.reduceat(taken, medium) / np.diff(np.append(medium, last - first))[:, None]
         total = np.add.reduceat(means, np.searchsorted(medium, starts[low:high] - first))

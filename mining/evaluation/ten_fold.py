@@ -80,9 +80,9 @@ def ten_fold_accuracy(
     """
     pairs = _Pairs.of(similarity, same, folds)
     genuine_FT, impostor_FT = pairs.below(ACCURACY_THRESHOLDS)
-    right_FT = genuine_FT + (pairs.size_F - pairs.genuine_F)[:, None] - impostor_FT
+    right_FT = genuine_FT + (pairs.sizes - pairs.genuine)[:, None] - impostor_FT
     best_F = np.argmax(right_FT.sum(axis=0) - right_FT, axis=1)
-    accuracy_F = right_FT[np.arange(len(best_F)), best_F] / pairs.size_F
+    accuracy_F = right_FT[np.arange(len(best_F)), best_F] / pairs.sizes
     taken = pairs.distance < ACCURACY_THRESHOLDS[best_F][pairs.fold]
     right = taken == pairs.same
     interval = _interval("Accuracy", float(accuracy_F.mean()), right, pairs.fold, bootstrap, seed)
@@ -120,10 +120,10 @@ def validation_rate(
     """
     name = tar_names((far,))[0].replace("TAR@", "VAL@")
     pairs = _Pairs.of(similarity, same, folds)
-    genuine_FT, impostor_FT = pairs.below(VAL_THRESHOLDS)
-    impostor_F = pairs.size_F - pairs.genuine_F
-    if not pairs.genuine_F.all():
-        empty = int(np.flatnonzero(pairs.genuine_F == 0)[0])
+    _, impostor_FT = pairs.below(VAL_THRESHOLDS)
+    impostor_F = pairs.sizes - pairs.genuine
+    if not pairs.genuine.all():
+        empty = int(np.flatnonzero(pairs.genuine == 0)[0])
         raise InputError(f"fold {empty} has no genuine pairs, so {name} has no mean over folds; join folds")
     others_F = impostor_F.sum() - impostor_F
     if not all(accepted_impostors(far, int(others)) for others in others_F):
@@ -134,7 +134,7 @@ def validation_rate(
     at_F = np.array([np.interp(far, far_T, VAL_THRESHOLDS) for far_T in far_FT])
     at_F = np.where(reached_F, at_F, 0.0)
     taken = pairs.distance < at_F[pairs.fold]
-    value_F = np.bincount(pairs.fold[pairs.same & taken], minlength=len(at_F)) / pairs.genuine_F
+    value_F = np.bincount(pairs.fold[pairs.same & taken], minlength=len(at_F)) / pairs.genuine
     interval = _interval(
         name, float(value_F.mean()), taken[pairs.same], pairs.fold[pairs.same], bootstrap, seed
     )
@@ -151,8 +151,8 @@ class _Pairs(NamedTuple):
     """bool[n]."""
     fold: np.ndarray
     """int64[n], 0..F-1."""
-    size_F: np.ndarray
-    genuine_F: np.ndarray
+    sizes: np.ndarray
+    genuine: np.ndarray
 
     @classmethod
     def of(cls, similarity: ArrayLike, same: ArrayLike, folds: int | ArrayLike) -> _Pairs:
@@ -174,18 +174,22 @@ class _Pairs(NamedTuple):
         if np.ndim(folds) == 0:
             count = int(np.asarray(folds))
             if not 2 <= count <= n:
-                raise InputError(f"folds is {count} for {n:,} pairs; give 2 folds or more, and a pair for each")
+                raise InputError(
+                    f"folds is {count} for {n:,} pairs; give 2 folds or more, and a pair for each"
+                )
             fold = np.repeat(np.arange(count), n // count + (np.arange(count) < n % count))
         else:
             names, fold = np.unique(np.asarray(folds), return_inverse=True)
             if fold.shape != (n,) or len(names) < 2:
-                raise InputError(f"{len(names)} folds of {fold.size} pairs for {n:,}; give each pair one of two or more")
+                raise InputError(
+                    f"{len(names)} folds of {fold.size} pairs for {n:,}; give each pair one of two or more"
+                )
         size_F, genuine_F = np.bincount(fold), np.bincount(fold[same], minlength=int(fold.max()) + 1)
         return cls(np.maximum(2 - 2 * cosine, 0), same, fold, size_F, genuine_F)
 
     def below(self, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """int64[F, T] each: genuine and impostor pairs of each fold below each threshold."""
-        counts = np.zeros((2, len(self.size_F), len(thresholds)), np.int64)
+        counts = np.zeros((2, len(self.sizes), len(thresholds)), np.int64)
         first = np.searchsorted(thresholds, self.distance, side="right")  # the first threshold above
         seen = first < len(thresholds)
         np.add.at(counts, ((~self.same).astype(int)[seen], self.fold[seen], first[seen]), 1)

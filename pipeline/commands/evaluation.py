@@ -45,7 +45,8 @@ def evaluate(
         typer.Option(help="Split whose images are looked for; with --gallery; may be given several times."),
     ] = None,
     gallery: Annotated[
-        list[str] | None, typer.Option(help="Split whose images are looked through; may be given several times.")
+        list[str] | None,
+        typer.Option(help="Split whose images are looked through; may be given several times."),
     ] = None,
     metrics: Annotated[
         list[str] | None,
@@ -108,10 +109,14 @@ def _refuse_without_protocol(path: Path, asked: dict[str, Any]) -> None:
 
     given = [name for name, value in asked.items() if value not in (None, (), False)]
     if given:
-        instead = {"metrics": ", or set eval.metrics=[...]", "flip": ", or set eval.flip=true"}.get(given[0], "")
+        instead = {"metrics": ", or set eval.metrics=[...]", "flip": ", or set eval.flip=true"}.get(
+            given[0], ""
+        )
         raise InputError(f"--{given[0]} goes with --protocol NAME{instead}")
     if path.is_file():
-        raise InputError(f"{path} is a file; say by which protocol to evaluate it, such as --protocol verification")
+        raise InputError(
+            f"{path} is a file; say by which protocol to evaluate it, such as --protocol verification"
+        )
 
 
 def _examine(

@@ -37,9 +37,7 @@ def evaluate_by(
     protocols, say = choose_protocols(names, request), options.console.say
     if not path.exists():
         raise InputError(f"{path} does not exist; name a run, a checkpoint or a file of embeddings")
-    images = open_images(
-        path, overrides, options, manifest=manifest, flip=flip, allow_code=allow_code
-    )
+    images = open_images(path, overrides, options, manifest=manifest, flip=flip, allow_code=allow_code)
     folders = {name: _folder(name, images.folder, out, len(protocols)) for name in protocols}
     for folder in folders.values():
         check_target(folder, options.force)

@@ -65,8 +65,16 @@ class EvaluatedImages(ABC):
         """
 
     @abstractmethod
-    def announce(self, images: np.ndarray | Manifest) -> tuple[str, float]:
-        """What it takes to have embeddings of these, in words, and the seconds."""
+    def announce(self, images: np.ndarray | Manifest) -> tuple[str, float, int]:
+        """What it takes to have embeddings of these: in words, seconds, and bytes of all that is in memory then."""
+
+    @cached_property
+    def device(self) -> str:
+        """Where embeddings are compared: `--device`, else a GPU where there is one."""
+        from ...train.devices import pick_device
+
+        picked = pick_device(self.options.device)
+        return str(picked) if picked.type == "cuda" else "cpu"
 
     @property
     @abstractmethod

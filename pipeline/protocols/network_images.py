@@ -15,11 +15,12 @@ from ...train.devices import pick_device
 from ...train.networks.registry import CHECKPOINT_PREFIX
 from ...train.speed import embedding_work
 from ..configuration.config import RunConfig
-from ..console import about, counted
+from ..console import counted
 from ..exporting.chosen_checkpoint import ChosenCheckpoint
 from ..options import Options
 from ..stages.examination import embeddings_of
 from .evaluated_images import Embedded, EvaluatedImages
+from .planned import program_bytes
 
 
 class NetworkImages(EvaluatedImages):
@@ -56,9 +57,11 @@ class NetworkImages(EvaluatedImages):
 
     def _embedded(self, manifest: Manifest, image_id: np.ndarray) -> Embedded:
         flip = self.config.eval.flip
-        return Embedded(*embeddings_of(image_id, self.network, self.config, manifest, self.options, flip=flip))
+        return Embedded(
+            *embeddings_of(image_id, self.network, self.config, manifest, self.options, flip=flip)
+        )
 
-    def announce(self, images: np.ndarray | Manifest) -> tuple[str, float]:
+    def announce(self, images: np.ndarray | Manifest) -> tuple[str, float, int]:
         """By embedding a few of them."""
         manifest = images if isinstance(images, Manifest) else self.manifest
         wanted = np.arange(len(images)) if isinstance(images, Manifest) else np.unique(images)
@@ -74,7 +77,8 @@ class NetworkImages(EvaluatedImages):
             num_workers=extract.num_workers,
             flip=self.config.eval.flip,
         )
-        return f"{counted(len(wanted), 'image')} embedded, {about(work.seconds)}{work.slow_decoding}", work.seconds
+        memory = program_bytes() + len(images) * (self.dimensions * 4 + 20)
+        return f"{counted(len(wanted), 'image')} embedded{work.slow_decoding}", work.seconds, memory
 
     @property
     def origin(self) -> dict[str, Any]:

@@ -49,7 +49,9 @@ def _open_table(
 ) -> EvaluatedImages:
     for given, option in ((manifest is not None, "--manifest"), (flip, "--flip")):
         if given:
-            raise InputError(f"{option} goes with a RUN or a CHECKPOINT; the embeddings in {path} are made already")
+            raise InputError(
+                f"{option} goes with a RUN or a CHECKPOINT; the embeddings in {path} are made already"
+            )
     from ...mining.embedding_table import EmbeddingTable
     from .table_images import TableImages
 

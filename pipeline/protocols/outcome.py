@@ -60,9 +60,7 @@ class Outcome:
         for name, found in self.metrics.items():
             threshold = found.get("threshold")
             at = "" if threshold is None else f"similarity > {threshold:.4f}"
-            rows.append(
-                [name, _number(found["value"]), _interval(found), *([at] if thresholds else [])]
-            )
+            rows.append([name, _number(found["value"]), _interval(found), *([at] if thresholds else [])])
         return "\n".join([aligned(rows, text=(0, 2, 3)), self.basis, *self.notes])
 
     def to_json(self) -> dict[str, Any]:

@@ -27,7 +27,9 @@ def check_target(folder: Path, force: bool) -> None:
     """
     refuse_url(folder)
     if folder.name in ("", ".."):
-        raise InputError(f"--out {folder}: an evaluation takes the place of a whole folder; give it by its name")
+        raise InputError(
+            f"--out {folder}: an evaluation takes the place of a whole folder; give it by its name"
+        )
     if not folder.exists():
         return
     if not folder.is_dir():
@@ -36,7 +38,9 @@ def check_target(folder: Path, force: bool) -> None:
     names = {path.name for path in folder.iterdir()}
     others = sorted(names - ours)
     if others:
-        raise InputError(f"{folder} holds other files ({', '.join(others[:3])}); give --out a folder of its own")
+        raise InputError(
+            f"{folder} holds other files ({', '.join(others[:3])}); give --out a folder of its own"
+        )
     if names and METRICS_FILE not in names:
         raise InputError(f"{folder} holds files that are of no evaluation; give --out a folder of its own")
     if names and not force:
@@ -59,7 +63,9 @@ def write_outcome(folder: Path, name: str, outcome: Outcome, origin: Mapping[str
 
             for file, curve in outcome.curves.items():
                 draw(curve, aside / file)
-        write_json(aside / METRICS_FILE, {"protocol": name, **outcome.to_json(), **origin, "created_by": CREATED_BY})
+        write_json(
+            aside / METRICS_FILE, {"protocol": name, **outcome.to_json(), **origin, "created_by": CREATED_BY}
+        )
     return [METRICS_FILE, *outcome.tables, *(outcome.curves if plots else ())]
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...mining.clustering.product_speed import product_rate
+from ...mining.machine import resident_bytes
 from ..console import about, amount
 from .outcome import Outcome
+
+TORCH_BYTES = 250_000_000
+"""Of memory that torch takes when it is imported."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,16 @@ class Planned:
     work: Callable[[], Outcome]
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What the figures depend on besides the images, for metrics.json."""
+
+
+def program_bytes() -> int:
+    """Memory of this process before the work, torch included."""
+    return resident_bytes() + (0 if "torch" in sys.modules else TORCH_BYTES)
+
+
+def pair_seconds(pairs: int, dimensions: int, per_pair: float) -> float:
+    """Seconds to compare so many pairs of embeddings, and to do on top of each what takes `per_pair`."""
+    return pairs * (2 * dimensions / product_rate() + per_pair)
 
 
 def cost_in_words(seconds: float, memory: float) -> str:

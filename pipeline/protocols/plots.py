@@ -33,10 +33,10 @@ def draw(curve: Curve, path: Path) -> None:
         axes.plot(x[shown], y[shown], label=label, marker=marker, markersize=3, **style)
     for label, (x, y) in curve.marks.items():
         axes.plot([x], [y], "o", markersize=5, color="black")
-        axes.annotate(label, (x, y), xytext=(5, -11), textcoords="offset points", fontsize=8)
+        axes.annotate(label, (x, y), xytext=(-4, 6), textcoords="offset points", fontsize=8, ha="right")
     if curve.log_x:
         axes.set_xscale("log")
-    axes.set(title=curve.title, xlabel=curve.x, ylabel=curve.y, ylim=(-0.02, 1.02))
+    axes.set(title=curve.title, xlabel=curve.x, ylabel=curve.y, ylim=(-0.02, 1.06))
     axes.grid(alpha=0.3)
     if len(curve.lines) > 1:
         axes.legend(fontsize=8)

@@ -40,18 +40,36 @@ class Protocol:
         return getattr(import_module(f".{self.module}", __package__), self.work)(*arguments)
 
 
-METRICS_FILE = "metrics.json"
+METRICS_FILE, CURVE_FILE, QUERIES_FILE = "metrics.json", "curve.parquet", "queries.parquet"
 SETS = frozenset({"query", "gallery"})
 
 PROTOCOLS: dict[str, Protocol] = {
+    "verification": Protocol(
+        "verification",
+        "verify_images",
+        "whether two images are of one identity",
+        frozenset({"threshold"}),
+        (*(f"TAR@FAR=1e-{digits}" for digits in (1, 2, 3, 4, 5, 6)), "EER"),
+        ("TAR@FAR=", "EER"),
+        (METRICS_FILE, CURVE_FILE, "roc.png"),
+    ),
     "identification": Protocol(
         "identification",
         "identify",
         "whom a probe shows, among the identities of a gallery",
         frozenset(),
-        ("Rank-1", "Rank-5", "Rank-10", "coverage@P=0.95", "coverage@P=0.99"),
-        ("Rank-", "coverage@P="),
-        (METRICS_FILE, "curve.parquet", "cmc.png", "coverage.png"),
+        ("Rank-1", "Rank-5", "Rank-10", "DIR@FAR=1e-2", "coverage@P=0.95", "coverage@P=0.99"),
+        ("Rank-", "DIR@FAR=", "coverage@P="),
+        (METRICS_FILE, CURVE_FILE, "cmc.png", "dir.png", "coverage.png"),
+    ),
+    "retrieval": Protocol(
+        "retrieval",
+        "retrieve_images",
+        "which images show whom a query shows, among all gallery images",
+        SETS | {"rerank"},
+        ("recall@1", "recall@5", "recall@10", "mAP", "mAP@R", "R-precision", "MRR", "mINP"),
+        ("recall@", "mAP", "mAP@R", "R-precision", "MRR", "mINP"),
+        (METRICS_FILE, QUERIES_FILE, "recall.png"),
     ),
 }
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...mining.errors import InputError
+from ...mining.evaluation.mated_probes import MatedProbes
 from ...mining.manifest import Manifest
 from ..console import counted
 from ..stages.held_out import HeldOut
@@ -119,3 +120,47 @@ def _flagged(images: EvaluatedImages, name: str) -> np.ndarray:
 def in_words(query: np.ndarray, gallery: np.ndarray) -> str:
     """How many of each."""
     return f"{counted(len(query), 'query', 'queries')} x {counted(len(gallery), 'gallery image')}"
+
+
+class MatedSides(NamedTuple):
+    """Gallery, probes and distractors, in which every probe has one mate in the gallery."""
+
+    gallery: np.ndarray
+    probe: np.ndarray
+    distractor: np.ndarray
+    unpaired: int
+    manifest: Manifest
+    counts: dict[str, int]
+    """What is to be said of images that are left out; filled when they are embedded."""
+
+    @classmethod
+    def of(cls, images: EvaluatedImages, held: HeldOut, *, distractors: bool) -> MatedSides:
+        """Drawn as `subspace eval` draws them."""
+        chosen = held.choose(images.manifest)
+        others = chosen.distractor if distractors else chosen.distractor[:0]
+        return cls(chosen.gallery, chosen.probe, others, chosen.unpaired, images.manifest, {})
+
+    @property
+    def asked(self) -> np.ndarray:
+        """All of them, gallery first."""
+        return np.concatenate((self.gallery, self.probe, self.distractor))
+
+    def embedded(self, images: EvaluatedImages) -> MatedProbes:
+        """Their embeddings; a probe without a readable mate is left out."""
+        rows, readable = images.embeddings(self.asked)
+        ends = np.cumsum([len(self.gallery), len(self.probe)])
+        self.counts["unpaired_identities"] = self.unpaired
+        self.counts["unreadable_images"] = int((~readable).sum())
+        gallery, probe, others = np.split(rows, ends)
+        gallery_id, probe_id = (self.manifest.identity_id[side] for side in (self.gallery, self.probe))
+        if not readable.all():
+            seen, wanted, kept = np.split(readable, ends)
+            gallery, gallery_id, others = gallery[seen], gallery_id[seen], others[kept]
+            wanted = wanted & np.isin(probe_id, gallery_id)
+            probe, probe_id = probe[wanted], probe_id[wanted]
+        return MatedProbes.match(gallery, gallery_id, probe, probe_id, distractors=others)
+
+    def in_words(self) -> str:
+        """How many of each."""
+        beside = f" and {counted(len(self.distractor), 'distractor')}" if len(self.distractor) else ""
+        return f"{counted(len(self.probe), 'probe')} x {counted(len(self.gallery), 'gallery image')}{beside}"

@@ -10,16 +10,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...mining.embedding_table import BLOCK_ROWS, EmbeddingTable
+from ...mining.embedding_table import EmbeddingTable
 from ...mining.errors import InputError
 from ...mining.manifest import Manifest
 from ..configuration.config import RunConfig
 from ..console import counted
 from ..options import Options
 from .evaluated_images import Embedded, EvaluatedImages
+from .planned import program_bytes
 
 USED = ("identity", "group", "is_query", "is_gallery", "split")
 """Columns that say whom an image shows and what it is for."""
+READ_ROWS = 8192
+"""At a time."""
+READING_BYTES = 100_000_000
+"""Of a row group, and of a few blocks."""
 ONLY_SPLIT = "test"
 """The split of all images of a file that says nothing of splits."""
 
@@ -93,7 +98,7 @@ class TableImages(EvaluatedImages):
         place = np.argsort(rows, kind="stable")
         wanted, first = rows[place], 0
         with self.options.console.progress("read", self.table.rows, "rows") as progress:
-            for block in self.table.blocks(BLOCK_ROWS):
+            for block in self.table.blocks(READ_ROWS):
                 low, high = np.searchsorted(wanted, (first, first + len(block)))
                 taken = block[wanted[low:high] - first]
                 found[place[low:high]] = taken / np.sqrt(np.einsum("nd,nd->n", taken, taken))[:, None]
@@ -115,9 +120,15 @@ class TableImages(EvaluatedImages):
             )
         return Embedded(self._rows(place.to_numpy()), np.ones(len(names), bool))
 
-    def announce(self, images: np.ndarray | Manifest) -> tuple[str, float]:
+    def announce(self, images: np.ndarray | Manifest) -> tuple[str, float, int]:
         """Reading takes a moment beside comparing."""
-        return f"{counted(len(images), 'embedding')} read", len(images) * self.dimensions * 4 / 300e6
+        size = len(images) * self.dimensions * 4
+        memory = program_bytes() + size + 20 * len(images) + READING_BYTES
+        return (
+            f"{counted(len(images), 'embedding')} read",
+            self.table.rows * self.dimensions * 4 / 300e6,
+            memory,
+        )
 
     @property
     def origin(self) -> dict[str, Any]:

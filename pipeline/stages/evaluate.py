@@ -8,7 +8,9 @@ import numpy as np
 
 from ...mining.artifacts import write_json
 from ...mining.clustering.product_speed import product_rate
+from ...mining.evaluation.memory import examination_bytes
 from ...mining.evaluation.pairs import FEW_IDENTITIES
+from ...mining.machine import resident_bytes
 from ..console import about, aligned, amount, counted
 from ..network_identity import open_checkpoint
 from ..run_directory import RunDirectory
@@ -86,7 +88,10 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
         seconds = embedding.seconds + pairs * (
             2 * network.embedding_size / product_rate() + 5e-9
         )  # compared, and ranked
-        memory = context.manifest.table.nbytes + len(images) * network.embedding_size * 8
+        sides = map(len, (gallery, probe, distractor))
+        memory = resident_bytes() + examination_bytes(
+            held.settings.metric_names, *sides, network.embedding_size
+        )  # the manifest is in memory already
         return (
             f"{len(images):,} images of {', '.join(held.splits)} and distractors, "
             f"{about(seconds)}{embedding.slow_decoding}, {amount(memory)} of memory"

@@ -54,7 +54,11 @@ def examine(
     seen = np.split(readable, np.cumsum([len(gallery), len(probe)]))
     if not readable.all():
         seen[1] &= np.isin(manifest.identity_id[probe], manifest.identity_id[gallery][seen[0]])
-    sides = zip(*(np.split(whole, np.cumsum([len(gallery), len(probe)])) for whole in (rows, owner)), seen, strict=True)
+    sides = zip(
+        *(np.split(whole, np.cumsum([len(gallery), len(probe)])) for whole in (rows, owner)),
+        seen,
+        strict=True,
+    )
     (gallery_rows, gallery_id), (probe_rows, probe_id), (others, _) = (
         (side, ids) if kept.all() else (side[kept], ids[kept]) for side, ids, kept in sides
     )

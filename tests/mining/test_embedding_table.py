@@ -1,4 +1,7 @@
-"""Files of embeddings: what goes in comes out, in any blocks; what cannot be embeddings ends in one line."""
+"""Files of embeddings: what goes in comes out, in any blocks; what cannot be embeddings ends in one line.
+
+Covers mining/embedding_files.py, too.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +95,7 @@ def test_the_file_does_not_depend_on_the_blocks_that_it_came_in(tmp_path: Path) 
 
 
 def test_row_groups_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("subspace.mining.embedding_table._GROUP_BYTES", 1024 * 16)
+    monkeypatch.setattr("subspace.mining.embedding_files.GROUP_BYTES", 1024 * 16)
     table = written(tmp_path / "e.parquet", np.ones((2500, 4), np.float32))
     file = open_parquet(table.path)
     assert [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)] == [1024, 1024, 452]

@@ -37,10 +37,18 @@ def test_all_of_it_is_written(tmp_path: Path) -> None:
     folder = tmp_path / "evaluation-verification"
     check_target(folder, force=False)
     files = write_outcome(folder, "verification", outcome(), {"embeddings": "photos.parquet"})
-    assert sorted(files) == sorted(path.name for path in folder.iterdir()) == ["curve.parquet", "metrics.json", "roc.png"]
+    assert (
+        sorted(files)
+        == sorted(path.name for path in folder.iterdir())
+        == ["curve.parquet", "metrics.json", "roc.png"]
+    )
     written = json.loads((folder / "metrics.json").read_text())
     assert written["metrics"]["TAR@FAR=1e-2"]["threshold"] == 0.4321
-    assert (written["protocol"], written["probes"], written["embeddings"]) == ("verification", 7, "photos.parquet")
+    assert (written["protocol"], written["probes"], written["embeddings"]) == (
+        "verification",
+        7,
+        "photos.parquet",
+    )
     assert pq.read_table(folder / "curve.parquet")["tar"].to_pylist() == [1.0]
     with Image.open(folder / "roc.png") as picture:
         ink = np.asarray(picture.convert("L")) < 200

@@ -32,9 +32,17 @@ def test_the_metrics_of_a_protocol_are_metrics(name: str) -> None:
         (["verificaton"], {}, "choose from verification, .* did you mean verification?"),
         (["pairs"], {}, "--protocol pairs needs --pairs"),
         (["templates"], {}, "--protocol templates needs --templates"),
-        (["verification"], {"rerank": True}, "--rerank goes with --protocol retrieval, not with verification"),
+        (
+            ["verification"],
+            {"rerank": True},
+            "--rerank goes with --protocol retrieval, not with verification",
+        ),
         (["retrieval"], {"threshold": 0.4}, "--threshold goes with --protocol verification or pairs"),
-        (["retrieval"], {"metrics": ("TAR@FAR=1e-3",)}, "--metrics TAR@FAR=1e-3: --protocol retrieval measures recall@1"),
+        (
+            ["retrieval"],
+            {"metrics": ("TAR@FAR=1e-3",)},
+            "--metrics TAR@FAR=1e-3: --protocol retrieval measures recall@1",
+        ),
         (["retrieval"], {"metrics": ("recal@1",)}, "did you mean 'recall@1'"),
     ],
 )
@@ -58,6 +66,8 @@ def test_a_wrong_option_is_refused_without_torch(tmp_path: Path) -> None:
         "from subspace.pipeline.cli import main\n"
         "try:\n    main()\nexcept SystemExit as end:\n    print(end.code, {'torch', 'faiss', 'matplotlib'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
     assert done.stdout == "2 set()\n"
     assert done.stderr.startswith("subspace: --rerank goes with")

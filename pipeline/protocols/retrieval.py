@@ -1,0 +1,115 @@
+"""Retrieval: which images show whom a query shows? Rankings of all gallery images, not of one each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ...mining.evaluation.reranking import KReciprocal
+from ...mining.evaluation.retrieval import Retrieval, recall_names, retrieval_metrics
+from ...mining.randomness import derived_seed
+from ..console import counted
+from .evaluated_images import EvaluatedImages
+from .outcome import Curve, Outcome
+from .planned import Planned, cost_in_words, pair_seconds
+from .registry import PROTOCOLS, QUERIES_FILE
+from .request import ProtocolRequest
+from .sides import Sides, given_sides, groups_of, in_words, rule_of_groups, test_images
+
+PLOT_FILE = "recall.png"
+RANKS = (1, 2, 3, 5, 7, 10, 14, 20, 30, 50, 70, 100)
+"""Of the plot."""
+
+
+def retrieve_images(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
+    """Queries and gallery as they are given; else every test image is looked for among all others."""
+    sides = given_sides(images, request)
+    if sides is None:
+        everyone = test_images(images)
+        sides = Sides(everyone, everyone, "every image is looked for among all others")
+    together, place = np.unique(np.concatenate((sides.query, sides.gallery)), return_inverse=True)
+    names = list(dict.fromkeys(request.metrics or PROTOCOLS["retrieval"].metrics))
+    bootstrap, seed = images.config.eval.bootstrap, derived_seed(images.config.seed, "eval bootstrap")
+    words, seconds, memory = images.announce(together)
+    pairs = len(sides.query) * len(sides.gallery)
+    seconds += pair_seconds(pairs, images.dimensions, per_pair=2e-9)
+    leave_one_out = sides.query is sides.gallery
+    memory += RETRIEVAL_BYTES + (0 if leave_one_out else 4 * images.dimensions * len(place))
+
+    def work() -> Outcome:
+        rows, readable = images.embeddings(together)
+        query, gallery = (place[: len(sides.query)], place[len(sides.query) :])
+        query, gallery = query[readable[query]], gallery[readable[gallery]]
+        identity, group = images.manifest.identity_id, groups_of(images)
+
+        def known(side: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+            image_id = together[side]
+            return identity[image_id], None if group is None else group[image_id]
+
+        query_id, query_group = known(query)
+        gallery_id, gallery_group = known(gallery)
+        found = retrieval_metrics(
+            [*names, *recall_names(RANKS)],
+            rows if leave_one_out and readable.all() else rows[query],
+            query_id,
+            None if leave_one_out else rows[gallery],
+            None if leave_one_out else gallery_id,
+            query_group=query_group,
+            gallery_group=None if leave_one_out else gallery_group,
+            query_image=None if leave_one_out else together[query],
+            gallery_image=None if leave_one_out else together[gallery],
+            rerank=KReciprocal() if request.rerank else None,
+            bootstrap=bootstrap,
+            seed=seed,
+            device=images.device,
+        )
+        counts = {**found.counts(), "unreadable_images": int((~readable).sum())}
+        return _outcome(images, names, found, counts, together[query], sides, request.rerank)
+
+    reranked = ", ranked once more by k-reciprocal neighbours" if request.rerank else ""
+    return Planned(
+        f"{words}; {in_words(sides.query, sides.gallery)}{rule_of_groups(images)}{reranked}; {cost_in_words(seconds, memory)}",
+        work,
+        {"metrics": names, "bootstrap": bootstrap, "rerank": request.rerank},
+    )
+
+
+RETRIEVAL_BYTES = 200_000_000
+"""Beside the embeddings, as `retrieval_metrics` has it."""
+
+
+def _outcome(
+    images: EvaluatedImages,
+    names: list[str],
+    found: Retrieval,
+    counts: dict[str, Any],
+    query: np.ndarray,
+    sides: Sides,
+    reranked: bool,
+) -> Outcome:
+    metrics = {metric.name: metric.to_json() for metric in found.metrics}
+    table = images.manifest.table
+    queries = pa.table(
+        {
+            "image": table["uri"].take(pa.array(query)).cast(pa.string()),
+            "identity": table["identity"].take(pa.array(query)).cast(pa.string()),
+            "first_match": pa.array(found.first_position, mask=found.first_position == 0),
+        }
+    )
+    ranks = [(k, metrics[name]["value"]) for k, name in zip(RANKS, recall_names(RANKS), strict=True)]
+    label = "re-ranked" if reranked else "cosine"
+    plot = Curve("Retrieval", "rank k", "recall@k", {label: tuple(zip(*ranks, strict=True))}, log_x=True)
+    unmatched = f"; {counted(found.unmatched, 'query', 'queries')} without a match left out" if found.unmatched else ""
+    words = (
+        f"on {counted(found.identities, 'identity', 'identities')}, {counted(found.queries, 'query', 'queries')} "
+        f"and {counted(found.gallery, 'gallery image')}; {sides.words}{rule_of_groups(images)}{unmatched}"
+    )
+    return Outcome(
+        {name: metrics[name] for name in names},
+        counts,
+        words,
+        tables={QUERIES_FILE: queries},
+        curves={PLOT_FILE: plot},
+    )
