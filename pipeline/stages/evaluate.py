@@ -10,7 +10,7 @@ from ...mining.artifacts import write_json
 from ...mining.clustering.product_speed import product_rate
 from ...mining.evaluation.memory import examination_bytes
 from ...mining.evaluation.pairs import FEW_IDENTITIES
-from ...mining.machine import resident_bytes
+from ...mining.machine import memory_with
 from ..console import about, aligned, amount, counted
 from ..network_identity import open_checkpoint
 from ..run_directory import RunDirectory
@@ -68,7 +68,9 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
     def estimate() -> str:
         from ...train.data.images import ImageStore
         from ...train.devices import pick_device
+        from ...train.networks.layer_memory import embedding_bytes
         from ...train.speed import embedding_work
+        from ...train.workers import loader_bytes
 
         gallery, probe, distractor = held.choose_images(context.manifest)
         images = np.unique(np.concatenate((gallery, probe, distractor)))
@@ -88,9 +90,13 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
         seconds = embedding.seconds + pairs * (
             2 * network.embedding_size / product_rate() + 5e-9
         )  # compared, and ranked
+        extract, flip = config.extract, held.settings.flip
+        layers = embedding_bytes(network) * (1 + flip) if embedding.device.type == "cpu" else 0
         sides = map(len, (gallery, probe, distractor))
-        memory = resident_bytes() + examination_bytes(
-            held.settings.metric_names, *sides, network.embedding_size
+        memory = memory_with(
+            examination_bytes(held.settings.metric_names, *sides, network.embedding_size)
+            + extract.batch_size * layers
+            + loader_bytes(embedding.num_workers, extract.batch_size, network.input)
         )  # the manifest is in memory already
         return (
             f"{len(images):,} images of {', '.join(held.splits)} and distractors, "
