@@ -163,7 +163,7 @@ def write_images(folder: Path, identities: int) -> None:
 def commands(run: str) -> list[list[str]]:
     """The commands in their order; all but the first few work on a run."""
     return [
-        ["ingest", "images.csv", "--out", "images.parquet", "--test-fraction", "0.1", "--val-fraction", "0.05",
+        ["ingest", "images.csv", "--out", "images.parquet", "--test-fraction", "0.02", "--val-fraction", "0.05",
          "--pretrain-fraction", "0.1"],
         ["init", run, "--manifest", "images.parquet", "--model", "python:one_layer:network", *SETTINGS],
         ["pretrain", run],
@@ -195,7 +195,7 @@ def main(out: Path, identities: int, only: list[str], limit: float | None) -> in
         print(one.row(), file=sys.stderr, flush=True)
     print("| command | announced, MB | peak, MB | peak / announced | time announced | time taken, s |")
     print("|---|---|---|---|---|---|")
-    print("\n".join(one.row() for one in measured))
+    print("\n".join(one.row() for one in measured), flush=True)
     return int(any(one.code or (one.announced and one.peak > one.announced) for one in measured))
 
 
