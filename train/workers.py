@@ -8,10 +8,9 @@ import torch
 
 from ..mining.machine import usable_cores
 from .data.image_input import ImageInput
+from .data.loader_processes import AHEAD
 from .training_config import Workers
 
-AHEAD = 4
-"""Batches that a process makes before one is asked for."""
 PROCESS_BYTES = 70_000_000
 """Memory, about, that a loader process comes to have of its own, beside the batches."""
 MOST = 16

@@ -27,7 +27,7 @@ MANY_ROWS = 100_000
 _ROW_BYTES, _SORTED_BYTES = 60, 600
 """Memory of each row to the end, and of each row of the range that is sorted."""
 _ROW_SECONDS = 7e-6
-"""Of a core, with its bytes compared; disks may take longer."""
+"""A core's, for each row, with its bytes compared; disks may take longer."""
 _SAMPLED = 256
 """Names kept of each table that is added, to cut ranges by."""
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ...mining.machine import memory_with
+from ...mining.machine import RESERVE, memory_with, peak_memory
 from ...train import distributed
 from ...train.data.images import ImageStore
 from ...train.data.settings import AugmentConfig
@@ -93,5 +93,7 @@ def training_work(
     layers = 0.0
     if device.type == "cpu":
         layers = training_bytes(network) * min(own, loader.chunk_size or own)
-    beside += layers + loader_bytes(work.num_workers, own, network.input)
-    return TrainingWork(work, weights, memory_with(beside), steps, images_per_batch)
+    # 4: weights and state once more as they are saved; and a step that does not fit where the timed ones had been
+    beside += layers + loader_bytes(work.num_workers, own, network.input) + 4 * weights
+    memory = memory_with(beside) + (RESERVE - 1) * peak_memory()
+    return TrainingWork(work, weights, memory, steps, images_per_batch)

@@ -7,7 +7,8 @@ import os
 import pytest
 import torch
 
-from subspace.train.workers import MOST, worker_count
+from subspace.train.data.image_input import ImageInput
+from subspace.train.workers import MOST, PROCESS_BYTES, loader_bytes, worker_count
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 

@@ -28,12 +28,13 @@ from torch import Tensor
 
 from ...mining.errors import InputError, StoppedEarly, SubspaceWarning
 from ...mining.machine import ADVICE, how_it_ended, memory_kills
-from ..workers import AHEAD
 from .shared_room import SharedRoom
 
 if TYPE_CHECKING:
     from .batches import DecodedBatches, ImageBatch
 
+AHEAD = 4
+"""Batches that a process makes before one is asked for."""
 LOOK_EVERY = 0.5
 """Seconds between looks whether the processes are alive, while one is waited for."""
 BEAT_EVERY = 5.0
