@@ -11,7 +11,7 @@ from .data.image_input import ImageInput
 from .data.loader_processes import AHEAD
 from .training_config import Workers
 
-PROCESS_BYTES = 70_000_000
+PROCESS_BYTES = 150_000_000
 """Memory, about, that a loader process comes to have of its own, beside the batches."""
 MOST = 16
 """More than so many are seldom fed by one disk, and each holds four batches."""

@@ -46,7 +46,7 @@ class OneLayer(nn.Module):
         return self.layer(images.flatten(1))
 '''
 SETTINGS = (
-    "rounds=1", "pretrain.steps=100", "pretrain.optimizer.warmup_steps=10", "extract.max_images=1", "plan.steps=200", "plan.P=64", "train.optimizer.warmup_steps=10", "eval.bootstrap=20",
+    "rounds=1", "pretrain.steps=20", "pretrain.optimizer.warmup_steps=10", "extract.max_images=1", "plan.steps=50", "plan.P=64", "train.optimizer.warmup_steps=10", "eval.bootstrap=20",
     "validation.bootstrap=20", "validation.identities=10000",
 )  # fmt: skip
 UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}
