@@ -92,7 +92,7 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
         )  # compared, and ranked
         extract, flip = config.extract, held.settings.flip
         layers = embedding_bytes(network) * (1 + flip) if embedding.device.type == "cpu" else 0
-        sides = map(len, (gallery, probe, distractor))
+        sides = len(gallery), len(probe), len(distractor)
         memory = memory_with(
             examination_bytes(held.settings.metric_names, *sides, network.embedding_size)
             + extract.batch_size * layers
