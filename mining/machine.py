@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -87,3 +88,38 @@ def how_it_ended(code: int | None, kills_before: Sequence[int], kills: Sequence[
     if code is not None and code < 0:
         return f"was killed ({signal.Signals(-code).name})"
     return f"ended before its work (exit code {code})"
+
+
+STATUS = Path("/proc/self/status")
+TORCH_MEMORY = 260_000_000
+"""Bytes, about, that torch and what comes with it take once they have worked on a CPU."""
+RESERVE = 1.15
+"""Memory that is counted becomes so much more by what the allocators keep."""
+
+
+def peak_memory(status: Path = STATUS) -> int:
+    """Bytes of memory that this process has had at most so far, its code and libraries included.
+
+    0 where the system does not say (Windows).
+    """
+    for line in _lines(status):
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    try:
+        import resource
+    except ImportError:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, which has no /proc
+
+
+def memory_with(more: float, *, torch_comes: bool = False) -> float:
+    """Bytes of memory that this process will have had at its end, if it takes `more` beside what it had so far.
+
+    Args:
+        torch_comes: it will work with torch; what that takes is added while it is not loaded.
+
+    >>> memory_with(2e9) - memory_with(1e9) >= 1e9
+    True
+    """
+    libraries = TORCH_MEMORY if torch_comes and "torch" not in sys.modules else 0
+    return peak_memory() + libraries + RESERVE * more

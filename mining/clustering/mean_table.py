@@ -55,17 +55,25 @@ class MeanTable:
         """Size of all means as float32."""
         return 4 * self.shape[0] * self.shape[1]
 
+    @property
+    def group_bytes(self) -> int:
+        """Size of the largest row group, which is in memory while it is read."""
+        return 4 * int(np.diff(self._start).max()) * self.shape[1]
+
     def __getitem__(self, rows: slice) -> np.ndarray:
         start, stop, step = rows.indices(len(self))
-        found = []
         group = int(np.searchsorted(self._start, start, side="right")) - 1
-        while start < stop:
+        if start < stop <= self._start[group + 1]:
+            begin = int(self._start[group])
+            return self._group(group)[start - begin : stop - begin : step]
+        found = np.empty((max(0, stop - start), self.shape[1]), np.float32)
+        first = start
+        while start < stop:  # one after another, so that no more than one is there twice
             begin, end = (int(row) for row in self._start[group : group + 2])
-            found.append(self._group(group)[start - begin : min(stop, end) - begin])
+            end = min(stop, end)
+            found[start - first : end - first] = self._group(group)[start - begin : end - begin]
             start, group = end, group + 1
-        if len(found) == 1:
-            return found[0][::step]
-        return np.concatenate([np.empty((0, self.shape[1]), np.float32), *found])[::step]
+        return found[::step]
 
     def as_array(self, folder: Path) -> np.ndarray:
         """All means, to be read in any order: in memory up to 2 GiB, else as a map of an unnamed file in `folder`.

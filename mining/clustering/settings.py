@@ -10,6 +10,8 @@ from ..settings import Settings
 
 SAMPLE_BYTES = 2**30
 """Memory that a sample of identity means takes at most."""
+SAMPLED_TIMES = 4
+"""The sample is so many times what an iteration sees, cut to `SAMPLE_BYTES`; fresh rows cost nothing."""
 
 
 class SubspaceConfig(Settings):

@@ -23,7 +23,7 @@ from .centroids import Flat, TwoLevel, fit_flat, fit_plain, fit_two_level
 from .mean_blocks import ROWS_PER_BLOCK, MeanBlocks
 from .on_device import as_tensor, blocks_on, counts_by_group, on_host
 from .prices import Bound, choose, find_prices
-from .settings import SAMPLE_BYTES, subspace_count
+from .settings import SAMPLE_BYTES, SAMPLED_TIMES, subspace_count
 
 CANDIDATES = 6
 """Subspaces that an identity may be sent to."""
@@ -33,8 +33,6 @@ ROWS_PER_PRICE = 512
 """Rows of the sample, per subspace, that prices are found on; they know a size to 4 %."""
 STEPS_ON_ALL = 20
 """Steps of the prices on all identities, most of which need far fewer."""
-SAMPLED_TIMES = 4
-"""The sample is so many times what an iteration sees, cut to `SAMPLE_BYTES`; fresh rows cost nothing."""
 
 
 @dataclass(frozen=True)

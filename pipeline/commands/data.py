@@ -174,9 +174,9 @@ def ingest(
     )
     console = Console(quiet, as_json)
     if merge:
-        summary = merge_manifests(source, out, options, prefix, console.progress)
+        summary = merge_manifests(source, out, options, prefix, console.progress, console.say)
     elif prefix is None:
-        summary = ingest_images(source, out, options, console.progress)
+        summary = ingest_images(source, out, options, console.progress, console.say)
     else:
         raise InputError(f"--prefix {prefix} says nothing without --merge; leave it out, or join manifests")
     for line in summary.lines():

@@ -23,7 +23,7 @@ from ...mining.remote import in_words
 from ...mining.schemas import MANIFEST
 from ..rows.image_spool import ImageSpool
 from ..rows.ingest_summary import IngestSummary
-from ..sources.ingest import NO_BARS, Bars, make_manifest
+from ..sources.ingest import NO_BARS, Bars, Say, make_manifest
 from ..sources.listing import Listing, named, streamed
 from ..sources.options import IngestOptions, SourceOptions, Track
 from ..sources.places import placed_from
@@ -39,6 +39,7 @@ def merge_manifests(
     options: IngestOptions,
     prefix: str | None = None,
     bars: Bars = NO_BARS,
+    say: Say = lambda line: None,
 ) -> IngestSummary:
     """Write the manifest `out` of all rows of `manifests`; identities are numbered anew, splits are kept.
 
@@ -65,7 +66,7 @@ def merge_manifests(
         return _list(sources, prefixes, spool)
 
     # Junk was left out when they were made, unless their makers said otherwise.
-    return make_manifest(manifests, read, out, replace(options, junk=()), bars)
+    return make_manifest(manifests, read, out, replace(options, junk=()), bars, say)
 
 
 def _prefixes(manifests: Sequence[Path], prefix: str | None) -> list[str]:

@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ...mining.machine import memory_with
+from ..console import about, amount
 from .row_scratch import RowScratch, regrouped
 
 RANGE = 2**19
@@ -20,6 +22,12 @@ RANGE = 2**19
 MOST_RANGES = 256
 """Each is an open file; of more than 134 million rows, ranges are larger instead."""
 _BATCH = 2**17
+MANY_ROWS = 100_000
+"""From so many on it is said what they take."""
+_ROW_BYTES, _SORTED_BYTES = 60, 600
+"""Memory of each row to the end, and of each row of the range that is sorted."""
+_ROW_SECONDS = 7e-6
+"""A core's, for each row, with its bytes compared; disks may take longer."""
 _SAMPLED = 256
 """Names kept of each table that is added, to cut ranges by."""
 
@@ -111,6 +119,12 @@ class RowOrder:
         names = pa.concat_arrays(self._sample)
         names = names.take(pc.sort_indices(names))
         return names.take(pa.array(len(names) * np.arange(1, wanted) // wanted)).unique()
+
+
+def work_in_words(rows: int) -> str:
+    """What it takes to make a manifest of so many rows that are listed, in a line."""
+    memory = memory_with(_SORTED_BYTES * min(rows, RANGE) + _ROW_BYTES * rows)
+    return f"{rows:,} images listed; to check, compare and write them: {about(_ROW_SECONDS * rows)}, {amount(memory)} of memory"
 
 
 def _in_order(rows: pa.Table, images: pa.Array) -> tuple[pa.Array, pa.Table, np.ndarray]:

@@ -24,7 +24,7 @@ from ..rows.image_spool import ImageSpool
 from ..rows.ingest_summary import IngestSummary, SplitCount
 from ..rows.manifest_writer import quarantine_path, write_manifest
 from ..rows.output_table import check_output
-from ..rows.row_order import RowOrder
+from ..rows.row_order import MANY_ROWS, RowOrder, work_in_words
 from ..rows.row_scratch import RowScratch
 from ..tables.column_doubts import ColumnDoubts
 from .bad_images import file_sizes
@@ -39,10 +39,16 @@ from .splits import SPLITS, TRAINING, draw_splits
 Bars = Callable[[str, int | None, str], AbstractContextManager[Progress]]
 """Shows one kind of work: what, how much of it (None: unknown), in which unit."""
 NO_BARS: Bars = Console(quiet=True).progress
+Say = Callable[[str], object]
+"""Says a line before long work begins."""
 
 
 def ingest_images(
-    source: Path | Sequence[Path], out: Path, options: IngestOptions, bars: Bars = NO_BARS
+    source: Path | Sequence[Path],
+    out: Path,
+    options: IngestOptions,
+    bars: Bars = NO_BARS,
+    say: Say = lambda line: None,
 ) -> IngestSummary:
     """Write the manifest `out` of the images in `source`: anything of `READERS`, or several of one kind.
 
@@ -55,11 +61,11 @@ def ingest_images(
         InputError: anything wrong with the source, or `out` cannot be written; an old `out` then stays.
     """
     sources = [source] if isinstance(source, Path) else list(source)
-    return make_manifest(sources, read_sources, out, options, bars)
+    return make_manifest(sources, read_sources, out, options, bars, say)
 
 
 def make_manifest(
-    sources: Sequence[Path], reader: Reader, out: Path, options: IngestOptions, bars: Bars
+    sources: Sequence[Path], reader: Reader, out: Path, options: IngestOptions, bars: Bars, say: Say
 ) -> IngestSummary:
     """Write the manifest `out` of the rows that `reader` lists, as `ingest_images` does."""
     files = all_shards_of(sources).files
@@ -74,6 +80,8 @@ def make_manifest(
                 order.add(rows)
                 if not listing.counted:
                     bar.update(rows.num_rows)
+        if order.rows >= MANY_ROWS:
+            say(work_in_words(order.rows))
         images = spool.images()
         lengths = pc.binary_length(images)  # pyright: ignore[reportAttributeAccessIssue]
         doubts = ColumnDoubts(source, listing.guessed, listing.unused)

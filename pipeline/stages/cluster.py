@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from ...mining.clustering.mean_blocks import MeanBlocks
-from ...mining.clustering.mean_table import MeanTable
+from ...mining.clustering.mean_blocks import ROWS_PER_BLOCK, MeanBlocks
+from ...mining.clustering.mean_table import IN_MEMORY, MeanTable
 from ...mining.clustering.product_speed import product_rate
-from ...mining.clustering.settings import SAMPLE_BYTES, SubspaceConfig, subspace_count
+from ...mining.clustering.settings import SAMPLE_BYTES, SAMPLED_TIMES, SubspaceConfig, subspace_count
+from ...mining.machine import memory_with
 from ...mining.parquet_tables import read_parquet, write_parquet
 from ...mining.randomness import derived_seed
 from ...mining.schemas import CENTROIDS, DUPLICATES, SUBSPACES, vector
@@ -49,17 +50,25 @@ def cluster_means(context: Context) -> dict[str, Any]:
     folder = stage.folder
 
     def estimate() -> str:
-        N, D = MeanTable(folder.identities).shape
+        table = MeanTable(folder.identities)
+        N, D = table.shape
         M = subspace_count(N, settings.ids_per_subspace)
         products = (
             settings.niter * min(N, settings.max_points_per_centroid * M) + N
         ) * M + settings.recall_queries * N
-        if settings.duplicates_within is not None and N // M <= LARGEST_SEARCHED:
+        searched = settings.duplicates_within is not None and N // M <= LARGEST_SEARCHED
+        if searched:
             products += N * N // M
         seconds = 2 * D * products / product_rate() + N * (7e-6 + 2e-8 * D)  # and passes over the means
+        sample = 8 * D * min(N, SAMPLE_BYTES // (4 * D), SAMPLED_TIMES * settings.max_points_per_centroid * M)
+        memory = memory_with(
+            240 * N + 3 * table.group_bytes  # names, candidates and prices; a row group while it is read
+            + max(sample, 8 * settings.recall_queries * ROWS_PER_BLOCK, searched * min(table.nbytes, IN_MEMORY)),
+            torch_comes=True,
+        )  # fmt: skip
         return (
             f"{N:,} identity means into {counted(M, 'subspace')}, {about(seconds)} on the CPU, "
-            f"{amount(min(4 * N * D, SAMPLE_BYTES) + 80 * N)} of memory, {amount(N * 12 + M * D * 4)} of disk"
+            f"{amount(memory)} of memory, {amount(N * 12 + M * D * 4)} of disk"
         )
 
     def work() -> dict[str, Any]:

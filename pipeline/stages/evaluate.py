@@ -11,7 +11,7 @@ from ...mining.clustering.product_speed import product_rate
 from ...mining.evaluation.memory import RETRIEVAL_BYTES, metric_bytes
 from ...mining.evaluation.pairs import FEW_IDENTITIES
 from ...mining.evaluation.registry import is_retrieval
-from ...mining.machine import resident_bytes
+from ...mining.machine import memory_with
 from ..console import about, aligned, amount, counted
 from ..network_identity import open_checkpoint
 from ..run_directory import RunDirectory
@@ -70,7 +70,9 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
     def estimate() -> str:
         from ...train.data.images import ImageStore
         from ...train.devices import pick_device
+        from ...train.networks.layer_memory import embedding_bytes
         from ...train.speed import embedding_work
+        from ...train.workers import loader_bytes
 
         examined = held.choose_examined(context.manifest)
         images, ranked = examined.images, examined.ranked
@@ -89,21 +91,23 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
         seconds = embedding.seconds + examined.comparisons * (
             2 * network.embedding_size / product_rate() + 5e-9
         )  # compared, and ranked
-        sides = [len(side) for side in examined.pairs[:3]]
-        memory = (
-            resident_bytes() + 4 * sum(sides) * network.embedding_size
+        extract, names, width = config.extract, held.settings.metric_names, network.embedding_size
+        gallery, probes, distractors = (len(side) for side in examined.pairs[:3])
+        layers = embedding_bytes(network) * (1 + held.settings.flip) if embedding.device.type == "cpu" else 0
+        more = (
+            4 * (gallery + probes + distractors) * width
+            + metric_bytes(names, gallery, probes, distractors, width)
+            + extract.batch_size * layers
+            + loader_bytes(embedding.num_workers, extract.batch_size, network.input)
         )  # the manifest is in memory already
-        memory += metric_bytes(
-            held.settings.metric_names, sides[0], sides[1], sides[2], network.embedding_size
-        )
         whom = f"{len(images):,} images of {', '.join(held.splits)} and distractors"
         if ranked is not None:
             queries, rows = len(ranked.query), len(np.union1d(ranked.query, ranked.gallery))
-            memory += 4 * rows * network.embedding_size * (1 if ranked.leave_one_out else 2) + RETRIEVAL_BYTES
+            more += 4 * rows * width * (1 if ranked.leave_one_out else 2) + RETRIEVAL_BYTES
             whom += (
                 f" (all images of the identities: {queries:,} queries x {len(ranked.gallery):,} are ranked)"
             )
-        return f"{whom}, {about(seconds)}{embedding.slow_decoding}, {amount(memory)} of memory"
+        return f"{whom}, {about(seconds)}{embedding.slow_decoding}, {amount(memory_with(more))} of memory"
 
     def work() -> dict[str, Any]:
         from .examination import examine

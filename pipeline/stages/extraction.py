@@ -12,14 +12,16 @@ import pyarrow as pa
 
 from ...mining.clustering.means import IdentityMeans, identity_means
 from ...mining.errors import InputError
+from ...mining.machine import memory_with
 from ...mining.parquet_tables import write_parquet
 from ...mining.schemas import EMBEDDINGS, IDENTITIES, QUARANTINE, vector
 from ...train.data.batches import DecodedBatches, load_batches
 from ...train.data.images import BadImage, ImageStore
 from ...train.devices import pick_device, settled
 from ...train.embedder import EmbeddedBatch, embed
+from ...train.networks.layer_memory import embedding_bytes
 from ...train.speed import embedding_work
-from ...train.workers import worker_count
+from ...train.workers import loader_bytes, worker_count
 from .. import stage_folder as files
 from ..console import Progress, about, amount, counted
 from ..faults.unreadable_images import UnreadableImages
@@ -72,8 +74,7 @@ class Extraction:
             flip=self.config.extract.flip,
         )
         means, kept = len(self.identities) * D * 4, images * D * 2 * self.config.extract.keep_embeddings
-        part = min(len(self.identities), self.config.extract.identities_per_part) * D * 4
-        memory = self.manifest.table.nbytes * (processes + (processes > 1)) + part * processes
+        memory = processes * memory_with(self._bytes()) + (processes > 1) * memory_with(0)
         return (
             f"{images:,} images of {len(self.identities):,} identities on {', '.join(devices)} "
             f"({self.arithmetic}, {counted(self.num_workers, 'loader process', 'loader processes')}, "
@@ -82,6 +83,19 @@ class Extraction:
             + (f" by {processes} processes" if processes > 1 else "")
             + f", {about(work.seconds / len(devices))}{work.slow_decoding}, {amount(memory)} of memory, {amount(2 * means + kept)} of disk"
             f"{self.context.left_out.words}"
+        )
+
+    def _bytes(self) -> float:
+        """What one process takes beside manifest and network, which are there."""
+        extract, D = self.config.extract, self.network.embedding_size
+        identities = min(len(self.identities), extract.identities_per_part)
+        images = self.parts.images(range(len(self.parts))) / len(self.parts) if extract.keep_embeddings else 0
+        layers = embedding_bytes(self.network) if self.device.type == "cpu" else 0
+        return (
+            identities * (8 * D + 100)  # the means of a part, and as a table
+            + images * (4 * D + 24)
+            + extract.batch_size * (layers * (1 + extract.flip) + 16 * D)
+            + loader_bytes(self.num_workers, extract.batch_size, self.network.input)
         )
 
     def work(self, shard: Shard | None) -> dict[str, Any] | None:

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ...mining.clustering.mean_table import MeanTable
+from ...mining.clustering.hardness import HARDNESS_BATCHES
+from ...mining.clustering.mean_table import IN_MEMORY, MeanTable
 from ...mining.clustering.product_speed import product_rate
 from ...mining.clustering.settings import subspace_count
 from ...mining.errors import InputError, StaleArtifactError
 from ...mining.local_paths import in_shell
+from ...mining.machine import memory_with
 from ...mining.manifest import IdentityImages
 from ...mining.planning.batch_plan import BATCHES_PER_BLOCK, PlanBlock, plan_batches
 from ...mining.planning.plan_table import write_plan
@@ -85,19 +87,23 @@ def plan_round(context: Context) -> dict[str, Any]:
     def estimate() -> str:
         slots = settings.steps * settings.P * settings.K
         identities = read_identities(folder, ["images"])
+        means = MeanTable(folder.identities)
+        N, D = means.shape
         memory = (
             100 * len(identities)
-            + 12 * context.manifest.table.num_rows
+            + 40 * context.manifest.table.num_rows
             + 400 * BATCHES_PER_BLOCK * settings.P
+            + 3 * means.group_bytes
+            + 8 * min(N, 2 * HARDNESS_BATCHES * settings.P) * D
         )
-        seconds = slots / 5e6
-        if settings.draw.group_size > 1 and settings.seeds_per_batch:  # each with all others of its subspace
-            N, D = MeanTable(folder.identities).shape
+        seconds, grouped = slots / 5e6, settings.draw.group_size > 1 and settings.seeds_per_batch > 0
+        if grouped:  # each with all others of its subspace
+            memory += min(means.nbytes, IN_MEMORY) + 16 * N * (settings.draw.group_size + SPARE_NEIGHBORS)
             subspaces = subspace_count(N, context.config.cluster.ids_per_subspace)
             seconds += 2 * D * N * N / subspaces / product_rate() + N * (3e-6 + 2e-8 * D)
         return (
             f"{settings.steps:,} batches of {settings.P} identities × {settings.K} images, "
-            f"{about(seconds)}, {amount(memory)} of memory, {amount(slots * 3)} of disk"
+            f"{about(seconds)}, {amount(memory_with(memory, torch_comes=True))} of memory, {amount(slots * 3)} of disk"
             f"{context.left_out.words}"
         )
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from ...mining.machine import memory_with
 from ...mining.parquet_tables import read_parquet, write_parquet
 from ...mining.schemas import IDENTITIES, QUARANTINE, vector
 from ...train.checkpoint import load_running_means, running_means_file
@@ -23,8 +24,11 @@ def refresh_means(context: Context, stage: Stage) -> dict[str, Any]:
 
     def estimate() -> str:
         identities = read_parquet(before.identities, IDENTITIES, ["identity_id"]).num_rows
-        size = amount(running_means_file(before.checkpoint).stat().st_size)
-        return f"running means of {identities:,} identities, {size} of memory and of disk"
+        size = running_means_file(before.checkpoint).stat().st_size
+        memory = memory_with(4 * size + 60 * identities)  # read, at unit length, squared for it, as a table
+        return (
+            f"running means of {identities:,} identities, {amount(memory)} of memory, {amount(size)} of disk"
+        )
 
     def work() -> dict[str, Any]:
         known = read_parquet(before.identities, IDENTITIES, ["identity_id", "identity", "images"])

@@ -53,7 +53,16 @@ def round_work(context: Context, steps: int | None = None) -> TrainingWork:
         images_per_batch=_images_per_batch(plan),
         store=ImageStore(Manifest(manifest.path, first, manifest.fingerprint), context.config.data.decoder),
         sample=np.arange(len(first)),
+        beside=_mean_bytes(context),
     )
+
+
+def _mean_bytes(context: Context) -> float:
+    """Bytes of memory of running means while they are read, and of labels that are places; 0 where there are none."""
+    if not context.config.recluster.needs_running_means:
+        return 0.0
+    means = MeanTable(context.folder.identities)
+    return 3 * means.nbytes + 40 * len(means)
 
 
 def _plan(context: Context) -> Plan:
@@ -174,4 +183,5 @@ def _training_set(context: Context) -> TrainingSet:
 
 
 def _means(context: Context) -> torch.Tensor:
-    return torch.from_numpy(MeanTable(context.folder.identities)[:].copy())
+    means = MeanTable(context.folder.identities)[:]
+    return torch.from_numpy(np.require(means, requirements="W"))  # those of one row group are Arrow's

@@ -9,16 +9,18 @@ import numpy as np
 import torch
 from torch import nn
 
+from ...mining.machine import RESERVE, memory_with, peak_memory
 from ...train import distributed
 from ...train.data.images import ImageStore
 from ...train.data.settings import AugmentConfig
 from ...train.devices import pick_device, settled
 from ...train.networks.backbone import Backbone
+from ...train.networks.layer_memory import training_bytes
 from ...train.optimizer_config import OptimizerConfig
 from ...train.optimizers import build_optimizer
 from ...train.speed import LoadedWork, change_seconds, decode_seconds, step_speed
 from ...train.training_config import LoaderConfig
-from ...train.workers import worker_count
+from ...train.workers import loader_bytes, worker_count
 from ..console import about, amount
 from ..options import Options
 
@@ -29,6 +31,8 @@ class TrainingWork(NamedTuple):
     loaded: LoadedWork
     weights: int
     """Bytes of the weights of network and loss."""
+    memory: float
+    """Bytes of this process and its loader processes; on a GPU without what lies there."""
     steps: int
     images_per_batch: float
     """On average; repeats, which are embedded once, not counted."""
@@ -36,8 +40,8 @@ class TrainingWork(NamedTuple):
     def __str__(self) -> str:
         return (
             f"{self.steps:,} steps of about {self.images_per_batch:,.0f} images, {about(self.loaded.seconds)}"
-            f"{self.loaded.slow_decoding}, {amount(4 * self.weights)} of weights, gradients and optimiser state, "
-            f"{amount(9 * self.weights)} of disk"
+            f"{self.loaded.slow_decoding}, {amount(self.memory)} of memory, of which {amount(4 * self.weights)} of weights, "
+            f"gradients and optimiser state, {amount(9 * self.weights)} of disk"
         )
 
 
@@ -54,6 +58,7 @@ def training_work(
     images_per_batch: float,
     store: ImageStore,
     sample: np.ndarray,
+    beside: float = 0.0,
 ) -> TrainingWork:
     """What a training takes, from a few steps that are timed here and the decoding of some images.
 
@@ -63,6 +68,7 @@ def training_work(
             would have to meet in it.
         images_per_batch: as `TrainingWork` has it.
         sample: image ids, int64[n], of which some are decoded.
+        beside: bytes of memory that the training takes beside network, loss, optimiser and batches.
     """
     count, device = distributed.count(), pick_device(options.device)
     own = max(2, round(images_per_batch / count))
@@ -83,4 +89,11 @@ def training_work(
     decode = steps * own * decode_seconds(store, sample, network.input)
     work = LoadedWork(compute, decode, worker_count(loader.num_workers, device), device)
     weights = sum(parameter.numel() for module in modules for parameter in module.parameters()) * 4
-    return TrainingWork(work, weights, steps, images_per_batch)
+    # the timed steps made the weights, their gradients, the optimiser's state and the whole loss: all in the peak so far
+    layers = 0.0
+    if device.type == "cpu":
+        layers = training_bytes(network) * min(own, loader.chunk_size or own)
+    # 4: weights and state once more as they are saved; and a step that does not fit where the timed ones had been
+    beside += layers + loader_bytes(work.num_workers, own, network.input) + 4 * weights
+    memory = memory_with(beside) + (RESERVE - 1) * peak_memory()
+    return TrainingWork(work, weights, memory, steps, images_per_batch)

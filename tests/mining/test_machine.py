@@ -1,13 +1,16 @@
-"""Cores and kills for want of memory, on any system."""
+"""Cores, memory and kills for want of memory, on any system."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from subspace.mining.machine import memory_kills, usable_cores
+from subspace.mining import machine
+from subspace.mining.machine import memory_kills, memory_with, peak_memory, usable_cores
 
 
 def test_cores_that_a_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,3 +49,22 @@ def test_kills_of_a_cgroup(tmp_path: Path, groups: str, file: str, text: str) ->
 
 def test_no_linux(tmp_path: Path) -> None:
     assert memory_kills(tmp_path, tmp_path / "none", tmp_path / "none") == []
+
+
+def test_memory_at_the_peak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    status = tmp_path / "status"
+    status.write_text("Name:\tpython\nVmHWM:\t  200000 kB\nVmRSS:\t  100000 kB\n")
+    assert peak_memory(status) == 204_800_000
+    monkeypatch.setattr(machine, "peak_memory", lambda: 100e6)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    assert memory_with(1e9) == pytest.approx(100e6 + 1.15e9)
+    assert memory_with(1e9, torch_comes=True) == pytest.approx(100e6 + 260e6 + 1.15e9)
+    monkeypatch.setitem(sys.modules, "torch", machine)
+    assert memory_with(1e9, torch_comes=True) == pytest.approx(100e6 + 1.15e9)
+
+
+def test_memory_that_was_free_again_counts() -> None:
+    before = peak_memory()
+    held = np.ones(50_000_000)
+    del held
+    assert peak_memory() - before > 300e6 or before > 1e9  # of a process that was large already

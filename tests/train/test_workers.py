@@ -7,7 +7,8 @@ import os
 import pytest
 import torch
 
-from subspace.train.workers import MOST, worker_count
+from subspace.train.data.image_input import ImageInput
+from subspace.train.workers import MOST, PROCESS_BYTES, loader_bytes, worker_count
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -42,3 +43,10 @@ def test_beside_a_network_on_the_cpu_one_process_decodes(sixteen_cores: pytest.M
     assert worker_count("auto", CPU, processes=16) == 0
     sixteen_cores.setenv("LOCAL_WORLD_SIZE", "16")
     assert worker_count("auto", CPU) == 0
+
+
+def test_bytes_of_loader_processes() -> None:
+    """Each holds itself and four batches, and one batch is with the network."""
+    input = ImageInput((4, 5))
+    assert loader_bytes(0, 10, input) == 600
+    assert loader_bytes(3, 10, input) == 3 * (PROCESS_BYTES + 4 * 600) + 600

@@ -5,6 +5,7 @@ backbone          what every network is: uint8 images in, unit vectors out
 building          from a name to a network, its weights drawn by seed or out of a file
 weights_file      published weights, out of a file into a network
 head              which parameters of a network are its head
+layer_memory      bytes that a network's layers take for an image
 sizes             image sizes that a network of a fixed stride takes
 small             for 32 px images and two CPU cores
 iresnet           IResNet-18 to -200, which face-recognition weights are published for

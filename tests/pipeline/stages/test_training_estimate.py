@@ -11,9 +11,11 @@ from subspace.pipeline.options import Options
 from subspace.pipeline.stages import training_estimate
 from subspace.train import build_backbone
 from subspace.train.data.settings import AugmentConfig
+from subspace.train.networks.layer_memory import training_bytes
 from subspace.train.optimizer_config import OptimizerConfig
 from subspace.train.speed import StepSpeed
 from subspace.train.training_config import LoaderConfig
+from subspace.train.workers import PROCESS_BYTES
 
 
 @pytest.mark.parametrize(
@@ -45,3 +47,25 @@ def test_seconds_are_those_of_the_steps(
     text = str(work)
     assert expected in text
     assert "9.4 MB of weights" in text  # 0.59 million numbers: weights, gradients, two of AdamW
+
+
+def test_memory_grows_with_what_a_step_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layers of a batch, or of a chunk of it; loader processes; what the training has beside them."""
+    monkeypatch.setattr(training_estimate, "step_speed", lambda *_: StepSpeed(0.010, 0.100))
+    monkeypatch.setattr(training_estimate, "decode_seconds", lambda *_: 0.002)
+    monkeypatch.setattr(training_estimate, "memory_with", lambda more: more)
+    monkeypatch.setattr(training_estimate, "peak_memory", lambda: 0)
+
+    def memory(beside: float = 0.0, **loader: int) -> float:
+        return training_estimate.training_work(
+            build_backbone("small"), nn.Identity, LoaderConfig(**loader), OptimizerConfig(), AugmentConfig(),  # pyright: ignore[reportArgumentType]
+            Options(Console(), "cpu"), steps=1, P=8, images_per_batch=16, store=None, sample=np.arange(3), beside=beside,  # pyright: ignore[reportArgumentType]
+        ).memory  # fmt: skip
+
+    small = build_backbone("small")
+    whole, layers = memory(num_workers=0), 16 * training_bytes(small)
+    saved = 16 * sum(weight.numel() for weight in small.parameters())
+    assert whole == pytest.approx(layers + 16 * 3 * 32 * 32 + saved)
+    assert memory(num_workers=0, chunk_size=4) == pytest.approx(whole - 0.75 * layers)
+    assert memory(num_workers=2) > whole + 2 * PROCESS_BYTES
+    assert memory(1e9, num_workers=0) == pytest.approx(whole + 1e9)
