@@ -71,12 +71,14 @@ def read_document(path: Path, kind: type[Document], remedy: str | None = None) -
 
 def damaged_file(path: Path, why: str) -> DamagedFileError:
     """The one line for a file whose place says what remakes it."""
-    return DamagedFileError(f"{path} is damaged: {why}", str(path))
+    return DamagedFileError(f"{path} is damaged: {_shortened(why)}", str(path))
 
 
 def damaged(path: Path | str, why: str, remedy: str) -> StaleArtifactError:
     """The one line for a file of a run that is not as this program writes it."""
-    return StaleArtifactError(f"{path} is damaged: {why}; {remedy}", change=f"{Path(path).name} is damaged")
+    return StaleArtifactError(
+        f"{path} is damaged: {_shortened(why)}; {remedy}", change=f"{Path(path).name} is damaged"
+    )
 
 
 def checked(value: Any, kind: type[Document]) -> dict[str, Any]:
@@ -193,8 +195,12 @@ def _named(value: Any) -> str:
     """A value in few words."""
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "a list"
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 40 else text[:37] + "..."
+    return _shortened(json.dumps(value, ensure_ascii=False), 40)
+
+
+def _shortened(text: str, most: int = 400) -> str:
+    """What a file says may be as long as the file; a line that quotes it is not."""
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def _in_words(error: OSError | ValueError) -> str:

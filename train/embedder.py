@@ -35,7 +35,7 @@ class EmbeddedBatch:
 
     batch: ImageBatch
     embeddings: np.ndarray
-    """float32[b, D], unit length."""
+    """float32[b, D], of unit length unless asked for otherwise."""
 
 
 def embed(
@@ -45,12 +45,14 @@ def embed(
     precision: PrecisionSetting = "32-true",
     *,
     flip: bool = False,
+    normalize: bool = True,
 ) -> Iterator[EmbeddedBatch]:
     """Yield each batch with its embeddings; the network is put in evaluation mode and on `device`.
 
     Args:
         flip: embed the mirror image, too, and take the mean of both before it gets unit length, for twice the time: the flip
             test of face recognition (InsightFace's verification.py adds the two likewise).
+        normalize: give embeddings unit length; else as the network makes them.
 
     Example:
         >>> import numpy as np
@@ -68,7 +70,7 @@ def embed(
         network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     ahead: _Computed | None = None
     for batch in copied_ahead(batches, device):
-        computed = _Computed(network, batch, device, arithmetic, flip)
+        computed = _Computed(network, batch, device, arithmetic, flip, normalize)
         if ahead is not None:
             yield ahead.read()
         ahead = computed
@@ -83,7 +85,13 @@ class _Computed:
     """A batch whose embeddings a GPU may still be at work on, or copying."""
 
     def __init__(
-        self, network: Backbone, batch: ImageBatch, device: torch.device, arithmetic: Arithmetic, flip: bool
+        self,
+        network: Backbone,
+        batch: ImageBatch,
+        device: torch.device,
+        arithmetic: Arithmetic,
+        flip: bool,
+        normalize: bool,
     ) -> None:
         self.batch, self._copied = batch, None
         if len(batch.image_id) == 0:
@@ -91,7 +99,7 @@ class _Computed:
             return
         with torch.inference_mode(), autocast(device, arithmetic.precision):
             images = batch.images.to(device, non_blocking=True)
-            embeddings = _embedded(network, images, arithmetic, flip)
+            embeddings = _embedded(network, images, arithmetic, flip, normalize)
             self._embeddings = embeddings.to("cpu", non_blocking=device.type == "cuda")
         if device.type == "cuda":
             self._copied = torch.cuda.Event()
@@ -104,9 +112,12 @@ class _Computed:
         return EmbeddedBatch(self.batch, self._embeddings.numpy())
 
 
-def _embedded(network: Backbone, images: torch.Tensor, arithmetic: Arithmetic, flip: bool) -> torch.Tensor:
+def _embedded(
+    network: Backbone, images: torch.Tensor, arithmetic: Arithmetic, flip: bool, normalize: bool
+) -> torch.Tensor:
     images = images.contiguous(memory_format=arithmetic.memory_format)
     if not flip:
-        return network(images)
+        return network(images) if normalize else network.features(images)
     mirrored = images.flip(3).contiguous(memory_format=arithmetic.memory_format)
-    return at_unit_length(network.features(images) + network.features(mirrored))
+    both = network.features(images) + network.features(mirrored)
+    return at_unit_length(both) if normalize else both / 2

@@ -39,6 +39,11 @@ def list_npy(source: Path, options: SourceOptions, spool: ImageSpool, progress: 
         InputError: not an array of images, no labels or as many others, Python objects, damaged.
     """
     labels = options.labels or source.with_name(f"{source.stem}_labels.npy")
+    if options.unlabelled:
+        images = _load(source)
+        nobody = np.full(len(images) if images.ndim else 0, "", "U1")
+        what = f"identity: none; image: {source.name} as PNG"
+        return _taken(source, source.name, images, nobody, what, options, spool, progress)
     if not is_url(labels) and not labels.exists():
         raise InputError(
             f"{in_words(source)} has no labels: {in_words(labels)} does not exist; name the file with --labels"

@@ -62,13 +62,12 @@ def list_folder(source: Path, options: SourceOptions, spool: ImageSpool, progres
             levels of folders that can be read in two ways.
     """
     folder = url_of(source) or str(source.resolve())
-    pattern = None if options.label_regex is None else NamePattern(options.label_regex)
-    levels = None if options.identity_level is None else identity_levels(options.identity_level)
     meant = {} if options.split_map is None else parse_split_map(options.split_map)
-    walk = _Walk(folder, pattern, levels)
+    walk = _Walk(folder, options)
+    pattern, levels = walk.pattern, walk.levels
     said: list[str] = []
     try:
-        if not (pattern and pattern.has_split):
+        if not (walk.unlabelled or (pattern and pattern.has_split)):
             said += walk.enter_only_folder(meant)
         parts, more = walk.first_level({} if pattern and pattern.has_split else meant)
         said += more
@@ -79,7 +78,7 @@ def list_folder(source: Path, options: SourceOptions, spool: ImageSpool, progres
     if not tables:
         raise _nothing(walk)
     rows = pa.concat_tables(tables)
-    if levels is None and not (pattern and pattern.has_identity):
+    if levels is None and not (pattern and pattern.has_identity) and not options.unlabelled:
         said += refuse_two_readings(walk.folder, rows["identity"], in_splits=bool(parts))
     given = {
         "split": bool(parts) or bool(pattern and pattern.has_split),
@@ -88,7 +87,7 @@ def list_folder(source: Path, options: SourceOptions, spool: ImageSpool, progres
     rows = rows.drop_columns([name for name, there in given.items() if not there])
     return Listing(
         rows=with_roles(rows),
-        reading=_reading(pattern, levels or tuple(range(1, walk.deepest + 1)), bool(parts)),
+        reading=_reading(walk, bool(parts)),
         notes=(*said, *walk.aside.notes(), *(_distractors(rows, options.junk) if pattern else ())),
         refused=refused_rows(walk.unmatched) if walk.unmatched else REFUSED.empty_table(),
         split_folders=bool(parts)
@@ -102,8 +101,10 @@ def list_folder(source: Path, options: SourceOptions, spool: ImageSpool, progres
 class _Walk:
     """Goes through a folder, and counts what it sees there."""
 
-    def __init__(self, folder: str, pattern: NamePattern | None, levels: Sequence[int] | None) -> None:
-        self.folder, self.pattern, self.levels = folder, pattern, levels
+    def __init__(self, folder: str, options: SourceOptions) -> None:
+        self.folder, self.unlabelled = folder, options.unlabelled
+        self.pattern = None if options.label_regex is None else NamePattern(options.label_regex)
+        self.levels = None if options.identity_level is None else identity_levels(options.identity_level)
         self._remote = RemoteFolders(folder) if is_url(folder) else None
         self.scan = os.scandir if self._remote is None else self._remote.scan
         self.aside = LeftAside()
@@ -134,7 +135,7 @@ class _Walk:
 
     def first_level(self, meant: Mapping[str, str]) -> tuple[list[Part], list[str]]:
         """The splits on the first level, none where a pattern finds them."""
-        if self.pattern and self.pattern.has_split:
+        if self.unlabelled or (self.pattern and self.pattern.has_split):
             return [], []
         parts, notes = split_parts(self.folder, *self._level(self.folder), meant, self._holds_image)
         if parts:
@@ -190,6 +191,8 @@ class _Walk:
 
     def _identity(self, below: str, path: str) -> str:
         """What the folders `below` the source or a split say of whose the image is."""
+        if self.unlabelled:
+            return ""
         if not below:
             market = " '^(?P<identity>-?\\d+)_c(?P<group>\\d+)' --on-bad-image quarantine, as for Market-1501"
             pattern = market if _MARKET.match(path.rpartition("/")[2]) else ""
@@ -230,7 +233,10 @@ class _Walk:
                         self.aside.add(entry.name, False, below)
 
 
-def _reading(pattern: NamePattern | None, levels: Sequence[int], by_split: bool) -> str:
+def _reading(walk: _Walk, by_split: bool) -> str:
+    if walk.unlabelled:
+        return "identity: none; split: none; group: none"
+    pattern, levels = walk.pattern, walk.levels or range(1, walk.deepest + 1)
     where = "paths" if pattern and pattern.by_path else "file names"
     pattern_says = f"label-regex in {where}"
     identity = pattern_says if pattern and pattern.has_identity else levels_in_words(levels)

@@ -171,7 +171,7 @@ def refuse_blank(source: str, rows: pa.Table, before: int, options: SourceOption
     Raises:
         InputError: an identity is empty or blank, unless `options.junk` has an empty one.
     """
-    if "" in options.junk:
+    if "" in options.junk or options.unlabelled:
         return
     blank = pc.index(pc.equal(pc.utf8_trim_whitespace(rows["identity"]), ""), True).as_py()
     if blank >= 0:

@@ -54,7 +54,7 @@ def kind(name: str, read: OneReader, *options: str) -> Kind:
 _WHO = ("identity_column", "split_column", "no_split_column", "group_column", "no_group_column")
 _COLUMNS = (*_WHO, "path_column", "box_columns", "box_format", "no_box_columns")
 _TABLE = Kind("tables", list_csv, frozenset({"root", "delimiter", "newlines_in_values", *_COLUMNS}))
-_ALWAYS = {"junk", "redraw_splits", "split_map"}
+_ALWAYS = {"junk", "redraw_splits", "split_map", "unlabelled"}
 """Fields of SourceOptions that say something about every kind."""
 
 FOLDER = "folder"

@@ -49,9 +49,12 @@ def list_csv(sources: Sequence[Path], options: SourceOptions, spool: ImageSpool,
             path, labels with a fraction.
     """
     files = [_Csv(source, options) for source in sources]
-    name = files[0].columns.names["identity"]
-    labels = (table[file.label] for file in files for table in file.parsed([file.label]))
-    form = label_form(labels, f"{named(sources)}: column '{name}'")
+    name = files[0].label
+    if name is None:
+        form = "text"
+    else:
+        labels = (table[file.label] for file in files if file.label for table in file.parsed([file.label]))
+        form = label_form(labels, f"{named(sources)}: column '{name}'")
     note = f"all of '{name}' are numbers with .0, read as integers: 1.0 is 1"
     notes = (note,) if form == "with .0" else ()
     listings = []
@@ -85,7 +88,7 @@ class _Csv:
         except InputError as error:
             problem = header_problem(names, self._delimiter)
             raise InputError(f"{error}; {problem}" if problem else str(error)) from error
-        self.label = columns.names["identity"]
+        self.label = columns.names.get("identity")
         self._types |= {name: pa.large_string() for name in columns.in_use}
         if columns.boxes and len(columns.boxes.names) > 1:
             self._types |= {name: pa.float64() for name in columns.boxes.names}
@@ -206,9 +209,10 @@ def list_parquet(source: Path, options: SourceOptions, spool: ImageSpool, progre
     image = "" if options.path_column else _image_column(empty.schema, options, source)
     columns = Columns.find(empty.schema.names, options, source, image)
     wanted = columns.in_use
-    identity = columns.names["identity"]
-    class_names = class_names_of(file.schema_arrow, identity)
-    class_names = class_names if kinds.is_integer(empty.schema.field(identity).type) else None
+    identity = columns.names.get("identity")
+    class_names = None
+    if identity is not None and kinds.is_integer(empty.schema.field(identity).type):
+        class_names = class_names_of(file.schema_arrow, identity)
     place = _as_it_is if image else placed_from(options.root or folder_of(source))
     nothing = _placed(columns.typed(empty.select(wanted), source), place)
     reading = columns.reading(image) + ("; names of the classes: the file's own" if class_names else "")

@@ -66,7 +66,7 @@ class _Endings:
     def reading(self) -> str:
         image = f".{self.image}" if self.image else "by its ending"
         fields = {role: f"{name} of .{self.label}" for role, name in self.fields.items()}
-        identity = fields.get("identity", f".{self.label}")
+        identity = fields.get("identity", f".{self.label}" if self.label else "none")
         others = [f"{role}: {fields.get(role, 'none')}" for role in ("split", "group")]
         aside = [f"not used: {' '.join(f'.{ending}' for ending in self.unused)}"] if self.unused else []
         if self.others:
@@ -187,6 +187,8 @@ def _columns_of(data: Sliced, labels: Sequence[Member], options: SourceOptions, 
 
 
 def _label_ending(source: Path, counts: Counter[str], options: SourceOptions) -> str:
+    if options.unlabelled:
+        return ""
     if options.label_key is not None:
         return options.label_key.lstrip(".").lower()
     found = [ending for ending in _LABELS if ending in counts]
@@ -239,6 +241,8 @@ def _read_shard(source: Path, endings: _Endings) -> Listing:
             said, problem = (
                 _label(data, label, endings, source) if label else ([], f"no .{endings.label} beside it")
             )
+            if not endings.label:  # nobody's
+                said, problem = [""], ""
             problem = wrong.get(name) or image.problem or (label and label.problem) or problem
             if len(images) > 1:
                 problem = "several images in one sample"

@@ -33,6 +33,8 @@ class ColumnOptions:
     """What the four numbers are, where the names of their columns do not say it."""
     no_box_columns: bool = False
     """Whether images are taken whole, although there are columns of boxes."""
+    unlabelled: bool = False
+    """Whether images are nobody's: identities are not looked for, and all are empty."""
 
     def __post_init__(self) -> None:
         for role in ("split", "group", "box"):

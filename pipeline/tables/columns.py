@@ -75,12 +75,14 @@ class Columns:
 
         found: dict[str, str] = {}
         custom: set[str] = set()
-        find("identity", options.identity_column, IDENTITY_NAMES)
+        if not options.unlabelled:
+            find("identity", options.identity_column, IDENTITY_NAMES)
         find("uri", options.path_column, PATH_NAMES if path_needed else ())
         find("split", options.split_column, () if options.no_split_column else SPLIT_NAMES)
         find("group", options.group_column, () if options.no_group_column else GROUP_NAMES)
+        given = {"identity": options.unlabelled, "uri": bool(image) or not path_needed}
         for role, option in (("identity", "identity"), ("uri", "path")):
-            if role not in found and not (role == "uri" and (image or not path_needed)):
+            if role not in found and not given[role]:
                 what = "image path" if role == "uri" else role
                 raise InputError(
                     f"{source} has no {what} column among {', '.join(names)}; name it with --{option}-column"
@@ -114,7 +116,7 @@ class Columns:
         """What was taken for what, in a line."""
         names = self.names
         where = f"image: {image}" if image else f"path: {names.get('uri', 'none')}"
-        parts = [f"identity: {names['identity']}", where]
+        parts = [f"identity: {names.get('identity', 'none')}", where]
         parts += [f"{role}: {names.get(role, 'none')}" for role in ("split", "group")]
         if "offset" in names:
             parts.append("place in the file: offset and length")
@@ -133,6 +135,8 @@ class Columns:
             InputError: a column of another type, or with values that are no such thing.
         """
         typed = {}
+        if "identity" not in self.names:
+            typed["identity"] = pa.repeat(pa.scalar("", pa.large_string()), len(table))
         for role, name in self.names.items():
             called, column = f"{source}: column '{name}'", table[name]
             if role in _NUMBERS:

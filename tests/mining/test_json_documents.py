@@ -114,3 +114,17 @@ def test_keys_of_later_versions_pass(tmp_path: Path) -> None:
 def test_any_bytes_are_a_value_or_a_value_error(data: bytes) -> None:
     with suppress(ValueError):
         parse_json(data)
+
+
+def test_a_line_quotes_no_more_than_fits_into_one(tmp_path: Path):
+    class Quoting(Document):
+        network: str
+
+        def model_post_init(self, context: object) -> None:
+            raise ValueError(f"network {self.network} has no validation")
+
+    (tmp_path / "best.json").write_text('{"network": "' + "[" * 50_000 + '"}')
+    for remedy in (None, "`subspace run` writes it anew"):
+        with pytest.raises((InputError, StaleArtifactError), match="is damaged: network") as refused:
+            read_document(tmp_path / "best.json", Quoting, remedy)
+        assert len(str(refused.value)) < 1_000

@@ -192,21 +192,23 @@ def decode_pixels(
     if plain is not None:
         return plain
     with _opened(data) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
-        samples = samples_of(image)
-        turn = image.getexif().get(ORIENTATION, 1)
-        side = turn in _ON_ITS_SIDE
-        width, height = (image.height, image.width) if side else image.size
-        part = None if box is None else clipped(box, width, height)
-        wanted = detail_wanted(width, height, input, part)
-        image.draft(
-            "RGB", wanted[::-1] if side else wanted
-        )  # lets the JPEG decoder skip detail that is scaled away
-        upright = ImageOps.exif_transpose(image) if turn != 1 else image  # it copies, turned or not
-        return framed(
-            _to_rgb(upright, samples), input, part and scaled_box(part, (width, height), upright.size)
-        )
+        return picture_pixels(image, input, box)
+
+
+def picture_pixels(image: Image.Image, input: ImageInput, box: Box | None = None) -> np.ndarray:
+    """As `decode_pixels`, of a picture that Pillow has opened or made."""
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
+    samples = samples_of(image)
+    turn = image.getexif().get(ORIENTATION, 1)
+    side = turn in _ON_ITS_SIDE
+    width, height = (image.height, image.width) if side else image.size
+    part = None if box is None else clipped(box, width, height)
+    wanted = detail_wanted(width, height, input, part)
+    # lets the JPEG decoder skip detail that is scaled away
+    image.draft("RGB", wanted[::-1] if side else wanted)
+    upright = ImageOps.exif_transpose(image) if turn != 1 else image  # it copies, turned or not
+    return framed(_to_rgb(upright, samples), input, part and scaled_box(part, (width, height), upright.size))
 
 
 def _opened(data: bytes) -> Image.Image:

@@ -15,5 +15,6 @@ timm_networks     `timm:NAME`
 user_modules      networks of the user's own, `python:module:function`
 frozen            networks that are a program in a file, and that nothing trains
 onnx_file         `onnx:FILE`
+weights_fingerprint  a network by the content of its weights and its preprocessing
 torch_file        `torchscript:FILE` and `exported:FILE`
 """
