@@ -3,7 +3,6 @@
 kinds               flat, IVF or HNSW: which one suits so many rows, and why; no FAISS
 exact_search        the nearest rows by a scan in blocks, and exact similarities of rows that are named
 near_rows           rows with an index over them or none: built, opened, and asked for the nearest
-moved_lists         an IVF index after rows were added, changed, removed or moved, without training it again
 identity_rows       rows of images put in order by identity, and the identities' means
 gallery             identities and their images, searched in two stages or one
 unknown_threshold   the similarity below which a query is nobody here, for a wanted share of errors

@@ -3,7 +3,8 @@
 - flat: no index at all; every row is compared. Exact.
 - hnsw: a graph that leads from row to row towards the query (Malkov and Yashunin 2018). It lies in memory and is built
   anew when rows change.
-- ivf: rows in lists by their nearest centroid; a few lists are compared. It is mapped from disk, and takes changes.
+- ivf: rows as short codes, in lists by their nearest centroid; a few lists are compared. It is a tenth as large as the
+  rows, and its centroids serve on when rows change.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def choose_kind(rows: int, asked: str = "auto") -> ChosenKind:
     reason = {
         "flat": f"{rows:,} rows, at most {FLAT_ROWS:,}: comparing all of them takes a millisecond, and is exact",
         "hnsw": f"{rows:,} rows, at most {HNSW_ROWS:,}: a graph is built in a minute and lies in memory",
-        "ivf": f"{rows:,} rows, above {HNSW_ROWS:,}: lists are built sooner than a graph, mapped from disk, and take changes",
+        "ivf": f"{rows:,} rows, above {HNSW_ROWS:,}: lists of short codes are built sooner than a graph and take a tenth of its memory",
     }[kind]
     if asked != "auto":
         kind, reason = _named(asked), "as asked for"

@@ -17,15 +17,19 @@ import faiss
 import numpy as np
 
 from ..randomness import generator
-from .exact_search import BLOCK_BYTES, Nearest, exact_nearest, scored_again
+from .exact_search import BLOCK_BYTES, NOWHERE, Nearest, exact_nearest, scored_again
 from .kinds import ChosenKind, Kind
 
 LINKS, BUILDING_BREADTH = 32, 80
 """Of each row of an HNSW graph; rows that are looked at to place one."""
-TRAINING_ROWS, TRAINING_TURNS = 40, 10
-"""Rows for each list that its centroids are fitted on, and turns of k-means."""
-TRIED, NEAREST, WANTED = 500, 10, 0.995
-"""Queries that an index is tried with, the nearest rows of each that it must find, and the share of them."""
+TRAINING_ROWS, TRAINING_TURNS, CODED_ROWS = 40, 10, 100_000
+"""Rows for each list that its centroids are fitted on, turns of k-means, and rows that the codes are fitted on."""
+WIDE = 192
+"""Numbers in a row above which four of them share a code of four bits, else two."""
+CANDIDATES, FEWEST_CANDIDATES = 2, 100
+"""How many times more rows IVF is asked for than are wanted, since codes are coarse; and at least so many."""
+WANTED = 0.99
+"""Of the trial queries, those whose nearest row an index must find."""
 Track = Callable[[int], None]
 """Told how many rows were added."""
 
@@ -37,7 +41,7 @@ class Effort:
     breadth: int
     """Lists that are probed, or rows of the graph that are kept in sight; 0: all rows are compared."""
     recall: float
-    """Share of the ten nearest rows that it finds, on rows of its own drawn at random and disturbed; 1 without an index."""
+    """Share of trial queries whose nearest row it finds, their own identity left out; 1 without an index."""
 
 
 EXACT = Effort(0, 1.0)
@@ -68,19 +72,26 @@ class NearRows:
         """
         if self.index is None or exact or k >= len(self.rows_nD):
             return exact_nearest(queries_qD, self.rows_nD, k)
-        parameters = _parameters(self.index, max(self.effort.breadth, 1), k)
-        _, row_qk = self.index.search(np.ascontiguousarray(queries_qD, np.float32), k, params=parameters)
-        if row_qk.max(initial=-1) >= len(self.rows_nD):
-            raise ValueError(f"its index names row {row_qk.max():,} of {len(self.rows_nD):,}")
-        return scored_again(queries_qD, self.rows_nD, row_qk, k)
+        row_qw = _candidates(self.index, queries_qD, k, self.effort.breadth)
+        if row_qw.max(initial=NOWHERE) >= len(self.rows_nD):
+            raise ValueError(f"its index names row {row_qw.max():,} of {len(self.rows_nD):,}")
+        return scored_again(queries_qD, self.rows_nD, row_qw, k)
 
 
 def build_index(
-    rows_nD: np.ndarray, chosen: ChosenKind, seed: int, track: Track = lambda rows: None
+    rows_nD: np.ndarray,
+    chosen: ChosenKind,
+    seed: int,
+    track: Track = lambda rows: None,
+    trained: faiss.Index | None = None,
 ) -> faiss.Index | None:
-    """An index over rows; None where all are compared. The same for the same rows and seed.
+    """An index over rows; None where all are compared. The same for the same rows, seed and thread count.
 
-    Memory: IVF the rows as float32, HNSW 4 (D + 2 · 32) bytes more a row.
+    IVF holds codes of four bits (product quantisation of what is left of a row without its centroid: Jégou et al. 2011),
+    compared in registers (André et al. 2015). Memory: IVF D / 4 + 8 bytes a row, HNSW 4 (D + 64).
+
+    Args:
+        trained: an earlier IVF index of as many lists, whose centroids and codes are taken.
     """
     if chosen.kind == "flat":
         return None
@@ -88,55 +99,59 @@ def build_index(
     if chosen.kind == "hnsw":
         index = faiss.IndexHNSWFlat(D, LINKS, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = BUILDING_BREADTH
+    elif isinstance(trained, faiss.IndexIVFPQFastScan) and trained.nlist == chosen.lists:
+        index = faiss.clone_index(trained)
+        index.reset()
     else:
         index = _trained_lists(rows_nD, chosen.lists, seed)
     for start in range(0, n, at_a_time := max(1, BLOCK_BYTES // (4 * D))):
-        block = np.ascontiguousarray(rows_nD[start : start + at_a_time], np.float32)
-        index.add(block)
+        block = rows_nD[start : start + at_a_time]
+        index.add(_as_wide(block, index.d))
         track(len(block))
     return index
 
 
-def _trained_lists(rows_nD: np.ndarray, lists: int, seed: int) -> faiss.IndexIVFFlat:
+def _trained_lists(rows_nD: np.ndarray, lists: int, seed: int) -> faiss.IndexIVFPQFastScan:
     n, D = rows_nD.shape
-    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(D), D, lists, faiss.METRIC_INNER_PRODUCT)
+    numbers = 2 if D <= WIDE else 4
+    wide = -(-D // numbers) * numbers
+    centroids = faiss.IndexFlatIP(wide)
+    index = faiss.IndexIVFPQFastScan(centroids, wide, lists, wide // numbers, 4, faiss.METRIC_INNER_PRODUCT)
+    centroids.this.disown()  # the index frees them
     index.own_fields = True
-    index.quantizer.this.disown()
-    wanted = min(n, max(lists, TRAINING_ROWS * lists))
+    index.by_residual = True
+    wanted = min(n, max(TRAINING_ROWS * lists, CODED_ROWS))
     drawn = np.sort(generator(seed, "index training rows").choice(n, wanted, replace=False))
-    index.cp.niter, index.cp.spherical, index.cp.seed = TRAINING_TURNS, True, seed + 1
-    index.cp.min_points_per_centroid, index.cp.max_points_per_centroid = 1, TRAINING_ROWS
-    index.train(np.ascontiguousarray(rows_nD[drawn], np.float32))
+    for fitted in (index.cp, index.pq.cp):
+        fitted.niter, fitted.seed = TRAINING_TURNS, seed + 1
+        fitted.min_points_per_centroid = 1
+    index.cp.spherical, index.cp.max_points_per_centroid = True, TRAINING_ROWS
+    index.train(_as_wide(rows_nD[drawn], wide))
     return index
 
 
-def settle_effort(rows_nD: np.ndarray, index: faiss.Index | None, seed: int) -> Effort:
-    """The least breadth by which an index finds nearly all of the ten nearest rows; it is doubled until it does.
+def settle_effort(
+    rows_nD: np.ndarray, index: faiss.Index | None, queries_qD: np.ndarray, own_q: np.ndarray
+) -> Effort:
+    """The least breadth by which an index finds the nearest row of nearly all queries; it is doubled until it does.
 
-    Queries are rows, each disturbed so that its cosine to itself is 0.8, as that of an image to its identity.
+    Args:
+        queries_qD: images of the gallery.
+        own_q: int64[q], the row of each query's own identity, which does not count: a mean is nearer to its own images than
+            to new ones.
     """
-    if index is None:
+    if index is None or len(rows_nD) < 2:
         return EXACT
-    n, D = rows_nD.shape
-    random = generator(seed, "index trials")
-    queries_qD = rows_nD[np.sort(random.choice(n, min(TRIED, n), replace=False))].astype(np.float32)
-    noise_qD = random.standard_normal(queries_qD.shape).astype(np.float32)
-    noise_qD -= np.einsum("qd,qd->q", noise_qD, queries_qD)[:, None] * queries_qD
-    queries_qD = 0.8 * queries_qD + 0.6 * noise_qD / np.maximum(
-        np.linalg.norm(noise_qD, axis=1, keepdims=True), 1e-12
-    )
-    k = min(NEAREST, n)
-    _, true_qk = exact_nearest(queries_qD, rows_nD, k)
-    most = index.nlist if isinstance(index, faiss.IndexIVF) else n
+    near_q2 = exact_nearest(queries_qD, rows_nD, 2)[1]
+    nearest_q = np.where(near_q2[:, 0] == own_q, near_q2[:, 1], near_q2[:, 0])
+    most = index.nlist if isinstance(index, faiss.IndexIVF) else len(rows_nD)
     breadth = 1 if isinstance(index, faiss.IndexIVF) else 16
     while True:
-        breadth = min(breadth, most)
-        _, row_qk = index.search(queries_qD, k, params=_parameters(index, breadth, k))
-        found = (row_qk[:, :, None] == true_qk[:, None, :]).any(axis=1)
-        recall = float(found.mean())
+        found = _candidates(index, queries_qD, 2, breadth)
+        recall = float((found == nearest_q[:, None]).any(axis=1).mean())
         if recall >= WANTED or breadth == most:
             return Effort(breadth, recall)
-        breadth *= 2
+        breadth = min(2 * breadth, most)
 
 
 def write_index(index: faiss.Index, path: Path) -> None:
@@ -152,23 +167,31 @@ def write_index(index: faiss.Index, path: Path) -> None:
 
 
 def open_index(path: Path, kind: Kind, rows: int, dimensions: int) -> faiss.Index:
-    """An index in a file: the lists of IVF stay there, mapped; a graph is read into memory.
+    """An index in a file; what FAISS can map of it stays there.
 
     Raises:
         ValueError: it is damaged, or of other rows.
     """
-    flags = faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY if kind == "ivf" else 0
     try:
-        index = faiss.read_index(str(path), flags)
+        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
     except RuntimeError as error:
         raise ValueError("FAISS cannot read it") from error
-    wanted = faiss.IndexIVFFlat if kind == "ivf" else faiss.IndexHNSWFlat
-    if not isinstance(index, wanted) or (index.d, index.ntotal) != (dimensions, rows):
+    wanted = faiss.IndexIVFPQFastScan if kind == "ivf" else faiss.IndexHNSWFlat
+    if not isinstance(index, wanted) or index.ntotal != rows or not 0 <= index.d - dimensions < 4:
         raise ValueError(f"it is {type(index).__name__} of {index.ntotal:,} rows of {index.d}")
     return index
 
 
-def _parameters(index: faiss.Index, breadth: int, k: int) -> faiss.SearchParameters:
+def _candidates(index: faiss.Index, queries_qD: np.ndarray, k: int, breadth: int) -> np.ndarray:
+    """Rows that may be the k nearest of each query, int64[q, w]; -1 where there are fewer."""
+    queries = _as_wide(queries_qD, index.d)
     if isinstance(index, faiss.IndexIVF):
-        return faiss.SearchParametersIVF(nprobe=breadth)
-    return faiss.SearchParametersHNSW(efSearch=max(breadth, k))
+        w = min(max(CANDIDATES * k, FEWEST_CANDIDATES), index.ntotal)
+        return index.search(queries, w, params=faiss.SearchParametersIVF(nprobe=breadth))[1]
+    return index.search(queries, k, params=faiss.SearchParametersHNSW(efSearch=max(breadth, k)))[1]
+
+
+def _as_wide(rows_nD: np.ndarray, wide: int) -> np.ndarray:
+    """Rows as float32, filled with zeros where an index has a few numbers more."""
+    lacking = wide - rows_nD.shape[1]
+    return np.ascontiguousarray(np.pad(rows_nD, ((0, 0), (0, lacking))) if lacking else rows_nD, np.float32)
