@@ -52,6 +52,8 @@ RULES: dict[str, dict[str, Rule]] = {
     },
     "plan": {"step": Rule(0, order="consecutive"), "subspace_id": Rule(-1)},
     "image_embeddings": {},
+    "indexed_images": {"identity_id": Rule(0, order="dense")},
+    "indexed_identities": {"identity_id": Rule(0, order="consecutive"), "images": Rule(1)},
     "embedding_rows": {"row": Rule(0, order="consecutive")},
 }
 """Rules by kind of table and column."""
