@@ -112,7 +112,9 @@ class Gallery:
         near_qw = self.means.nearest(queries_qD, wanted, exact=exact)
         found = []
         for place, (query, similarity_w, identity_w) in enumerate(zip(queries_qD, *near_qw, strict=True)):
-            others = identity_w >= 0 if without_q is None else (identity_w >= 0) & (identity_w != without_q[place])
+            others = (
+                identity_w >= 0 if without_q is None else (identity_w >= 0) & (identity_w != without_q[place])
+            )
             identity = identity_w[others]
             if list_images:
                 similarity, image = self._images_of(query, identity)
@@ -134,7 +136,9 @@ class Gallery:
             own = None if without_q is None else without_q[place]
             row, enough = self._of_near_images(similarity, image, top, list_images, own)
             more = k
-            while not enough and more < len(self.images.rows_nD):  # some identity has very many of the nearest
+            while not enough and more < len(
+                self.images.rows_nD
+            ):  # some identity has very many of the nearest
                 more = min(8 * more, len(self.images.rows_nD))
                 [similarity], [image] = self.images.nearest(query[None], more, exact=exact)
                 row, enough = self._of_near_images(similarity, image, top, list_images, own)

@@ -1,13 +1,13 @@
 """An index opened: its arrays mapped, its names read where they are asked for.
 
-    INDEX/index.json               what it is; written last
-    INDEX/000001/images.npy        float32 or float16 [n, D], unit vectors, those of an identity side by side
-    INDEX/000001/means.npy         float32 [I, D], the identities' means
-    INDEX/000001/offset.npy        int64 [I + 1], identity i has the images from offset[i] to offset[i + 1]
-    INDEX/000001/images.parquet    image, identity_id of each image
-    INDEX/000001/identities.parquet  identity_id, identity, images of each identity
-    INDEX/000001/means.faiss       the index over the means, unless all are compared
-    INDEX/000001/images.faiss      the same over images, where it was asked for
+INDEX/index.json               what it is; written last
+INDEX/000001/images.npy        float32 or float16 [n, D], unit vectors, those of an identity side by side
+INDEX/000001/means.npy         float32 [I, D], the identities' means
+INDEX/000001/offset.npy        int64 [I + 1], identity i has the images from offset[i] to offset[i + 1]
+INDEX/000001/images.parquet    image, identity_id of each image
+INDEX/000001/identities.parquet  identity_id, identity, images of each identity
+INDEX/000001/means.faiss       the index over the means, unless all are compared
+INDEX/000001/images.faiss      the same over images, where it was asked for
 """
 
 from __future__ import annotations

@@ -74,7 +74,9 @@ def rows_of_index(folder: IndexFolder, without: Sequence[str] = ()) -> RowSource
         InputError: a name that is not in it.
     """
     rows = folder.path / folder.record.rows
-    names = read_parquet(rows / files.IDENTITY_TABLE, INDEXED_IDENTITIES, ["identity"])["identity"].to_pylist()
+    names = read_parquet(rows / files.IDENTITY_TABLE, INDEXED_IDENTITIES, ["identity"])[
+        "identity"
+    ].to_pylist()
     number = {name: at for at, name in enumerate(names)}
     if missing := [name for name in without if name not in number]:
         raise InputError(f"{folder.path} has no identity {missing[0]!r}; nothing is deleted")
