@@ -80,7 +80,7 @@ class Gallery:
         Raises:
             InputError: fewer candidates than `top`.
         """
-        if stages == "two" and not list_images and T < min(top, len(self)):
+        if stages == "two" and not list_images and min(top, len(self)) > T:
             raise InputError(
                 f"-T {T} looks at {T} identities, fewer than --top {top} asks for; give a larger -T"
             )
@@ -130,16 +130,14 @@ class Gallery:
         self, queries_qD: np.ndarray, top: int, list_images: bool, exact: bool, without_q: np.ndarray | None
     ) -> list[_Row]:
         found = []
-        k = min(top if list_images and without_q is None else 4 * top, len(self.images.rows_nD))
+        k = min(top if list_images and without_q is None else 4 * top, len(self.images.rows))
         near_qk = self.images.nearest(queries_qD, k, exact=exact)
         for place, (query, similarity, image) in enumerate(zip(queries_qD, *near_qk, strict=True)):
             own = None if without_q is None else without_q[place]
             row, enough = self._of_near_images(similarity, image, top, list_images, own)
             more = k
-            while not enough and more < len(
-                self.images.rows_nD
-            ):  # some identity has very many of the nearest
-                more = min(8 * more, len(self.images.rows_nD))
+            while not enough and more < len(self.images.rows):  # some identity has very many of the nearest
+                more = min(8 * more, len(self.images.rows))
                 [similarity], [image] = self.images.nearest(query[None], more, exact=exact)
                 row, enough = self._of_near_images(similarity, image, top, list_images, own)
             found.append(row)
@@ -162,7 +160,7 @@ class Gallery:
         begins = np.cumsum(count) - count
         image = np.repeat(first - begins, count) + np.arange(count.sum())
         parts = [
-            similarities(query_D, self.images.rows_nD, image[start : start + IMAGES_AT_A_TIME])
+            similarities(query_D, self.images.rows, image[start : start + IMAGES_AT_A_TIME])
             for start in range(0, len(image), IMAGES_AT_A_TIME)
         ]
         return np.concatenate(parts) if parts else np.empty(0, np.float32), image

@@ -57,7 +57,7 @@ class NearRows:
         (array([[0.8, 0.6]], dtype=float32), array([[1, 0]]))
     """
 
-    rows_nD: np.ndarray
+    rows: np.ndarray
     """float32 or float16, in memory or mapped."""
     index: faiss.Index | None = None
     """None: flat, all rows are compared."""
@@ -70,12 +70,12 @@ class NearRows:
             k: where fewer are found, the rest is -inf and -1.
             exact: compare all rows, whatever index there is.
         """
-        if self.index is None or exact or k >= len(self.rows_nD):
-            return exact_nearest(queries_qD, self.rows_nD, k)
+        if self.index is None or exact or k >= len(self.rows):
+            return exact_nearest(queries_qD, self.rows, k)
         row_qw = _candidates(self.index, queries_qD, k, self.effort.breadth)
-        if row_qw.max(initial=NOWHERE) >= len(self.rows_nD):
-            raise ValueError(f"its index names row {row_qw.max():,} of {len(self.rows_nD):,}")
-        return scored_again(queries_qD, self.rows_nD, row_qw, k)
+        if row_qw.max(initial=NOWHERE) >= len(self.rows):
+            raise ValueError(f"its index names row {row_qw.max():,} of {len(self.rows):,}")
+        return scored_again(queries_qD, self.rows, row_qw, k)
 
 
 def build_index(

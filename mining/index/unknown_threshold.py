@@ -87,7 +87,7 @@ def threshold_for(
     """
     if len(gallery) < 2:
         raise InputError("--far needs an index of two identities or more; give a --threshold")
-    images_n = gallery.images.rows_nD
+    images_n = gallery.images.rows
     wanted = images_needed(far, len(images_n))
     drawn = np.sort(generator(seed, "unknown threshold").choice(len(images_n), wanted, replace=False))
     nearest = np.empty(wanted, np.float32)

@@ -82,7 +82,7 @@ def search(
     ],
     top: Annotated[int, typer.Option(min=1, help="Matches of each query.")] = 10,
     images: Annotated[bool, typer.Option("--images", help="List images in place of identities.")] = False,
-    T: Annotated[  # noqa: N803
+    T: Annotated[
         int, typer.Option("-T", min=1, help="Identities, nearest by their means, whose images are compared.")
     ] = 100,
     stages: Annotated[

@@ -9,15 +9,19 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...mining.embedding_table import EmbeddingTable
 from ...mining.errors import InputError, StaleArtifactError
-from ..console import Console, counted
+from ..console import Console
 from ..sources.file_names import image_suffixes, is_aside
 from .build_index import refuse_foreign
 from .index_folder import IndexFolder
+
+if TYPE_CHECKING:
+    from ..embedding.opened_network import OpenedNetwork
 
 EMBEDDINGS = (".parquet", ".npy")
 
@@ -93,7 +97,7 @@ def _images(path: Path) -> list[Path]:
     return found
 
 
-def _network(folder: IndexFolder, given: str | None, allow_code: bool):  # noqa: ANN202
+def _network(folder: IndexFolder, given: str | None, allow_code: bool) -> OpenedNetwork:
     from ..embedding.opened_network import choose_network, open_network
 
     record = folder.record

@@ -82,7 +82,7 @@ def rows_of_index(folder: IndexFolder, without: Sequence[str] = ()) -> RowSource
         raise InputError(f"{folder.path} has no identity {missing[0]!r}; nothing is deleted")
     gone = np.zeros(len(names), bool)
     gone[[number[name] for name in without]] = True
-    offset, images_nD = folder.gallery.offset, folder.gallery.images.rows_nD
+    offset, images_nD = folder.gallery.offset, folder.gallery.images.rows
     kept_n = ~np.repeat(gone, np.diff(offset))
     image = _one_array(read_parquet(rows / files.IMAGE_TABLE, INDEXED_IMAGES, ["image"])["image"])
     if not kept_n.any():

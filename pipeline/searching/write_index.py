@@ -71,14 +71,14 @@ def write_folder(
         InputError: damaged embeddings, or a full disk.
     """
     rows = order_rows([(source.identity, source.names) for source in sources])
-    n, I = len(rows.place), len(rows.names)
-    chosen = choose_kind(I, settings.kind)
+    n, identities = len(rows.place), len(rows.names)
+    chosen = choose_kind(identities, settings.kind)
     over_images = choose_kind(n, settings.kind) if settings.over_images else None
     console.say(_estimate(rows, sources, settings, chosen, over_images))
     before = _current(path)
     folder = path / f"{int(before or '000000') + 1:06d}"
     with whole_folder(folder) as aside:
-        total = 2 * n + I + (n if over_images else 0)
+        total = 2 * n + identities + (n if over_images else 0)
         with console.progress("index", total, "rows") as progress:
             images_nD = _write_images(aside, rows, sources, settings, progress)
             means_ID = _write_means(aside, images_nD, rows.offset, progress)
@@ -111,14 +111,21 @@ def write_folder(
             "dimensions": settings.dimensions,
             "dtype": settings.dtype,
         },
-        **{"identities": I, "images": n, "network": settings.network, "checkpoint": settings.checkpoint},
+        **{
+            "identities": identities,
+            "images": n,
+            "network": settings.network,
+            "checkpoint": settings.checkpoint,
+        },
         **{"seed": settings.seed, "asked": settings.kind, **found, "files": described},
     }
     record["fingerprint"] = fingerprint_of(record)
     write_json(path / RECORD, {**record, "created_by": CREATED_BY})
     sweep(path)
     size = sum(file["bytes"] for file in described.values())
-    console.say(f"{path}: {counted(I, 'identity', 'identities')}, {counted(n, 'image')}, {amount(size)}")
+    console.say(
+        f"{path}: {counted(identities, 'identity', 'identities')}, {counted(n, 'image')}, {amount(size)}"
+    )
     return {
         "index": str(path),
         **{key: record[key] for key in ("identities", "images", "dimensions", *found)},
@@ -253,10 +260,10 @@ def _estimate(
     chosen: ChosenKind,
     over_images: ChosenKind | None,
 ) -> str:
-    n, I, D = len(rows.place), len(rows.names), settings.dimensions
+    n, identities, D = len(rows.place), len(rows.names), settings.dimensions
     of_row = {"flat": 0, "ivf": D / 4 + 8, "hnsw": 4 * (D + 64)}
-    indexes = of_row[chosen.kind] * I + (of_row[over_images.kind] * n if over_images else 0)
+    indexes = of_row[chosen.kind] * identities + (of_row[over_images.kind] * n if over_images else 0)
     names = sum(source.image.nbytes for source in sources)
-    memory = 48 * n + 200 * I + 2 * names + indexes + 40 * D * 4 * (chosen.lists or 0) + (200 << 20)
-    disk = n * D * np.dtype(settings.dtype).itemsize + 4 * I * D + names + indexes
-    return f"index: {n:,} images of {I:,} identities, about {amount(memory)} of memory and {amount(disk)} of disk"
+    memory = 48 * n + 200 * identities + 2 * names + indexes + 40 * D * 4 * (chosen.lists or 0) + (200 << 20)
+    disk = n * D * np.dtype(settings.dtype).itemsize + 4 * identities * D + names + indexes
+    return f"index: {n:,} images of {identities:,} identities, about {amount(memory)} of memory and {amount(disk)} of disk"
