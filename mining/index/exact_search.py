@@ -55,7 +55,7 @@ def similarities(query_D: np.ndarray, rows_nD: np.ndarray, row_w: np.ndarray) ->
 
     The same row and query give the same number, whatever stands beside it: FAISS's own differ in their last digits.
     """
-    vectors_wD = rows_nD[row_w].astype(np.float32, copy=False)
+    vectors_wD = rows_nD.take(row_w, axis=0).astype(np.float32, copy=False)
     return np.einsum("wd,d->w", vectors_wD, query_D)
 
 

@@ -122,7 +122,7 @@ def _array(path: Path, file: Path, dtype: str, shape: tuple[int, ...]) -> np.nda
         raise damaged(file, "it is no readable .npy file", remedy(path)) from error
     if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape:
         raise damaged(file, "its shape or type is not that of index.json", remedy(path))
-    return array
+    return np.asarray(array)  # mapped as before; rows of a np.memmap are slower to take
 
 
 @contextmanager
