@@ -45,6 +45,8 @@ class EmbeddingWriter:
         self._writer, self._rows_only, self._dtype = table, rows_only, dtype
         self._check = TableCheck(IMAGE_EMBEDDINGS, unit=unit)
         self._waiting: list[pa.Table] = []
+        self.columns = [name for name in table.schema.names if name not in ("row", "embedding")]
+        """What `write` is given besides embeddings."""
 
     def write(self, embeddings: np.ndarray, columns: Mapping[str, Sequence[Any] | pa.Array]) -> None:
         """Write embeddings, float[b, D], with a value of each column for each of them.
@@ -87,6 +89,7 @@ def embedding_writer(
     network: str | None = None,
     normalized: bool,
     fingerprint: str = "",
+    notes: Mapping[str, str] | None = None,
 ) -> Iterator[EmbeddingWriter]:
     """Yield a writer of embeddings; `path` appears, whole, when the block ends without an error.
 
@@ -95,6 +98,7 @@ def embedding_writer(
         columns: which of identity, split, group, is_query and is_gallery are given, besides image.
         network: fingerprint of the weights and the preprocessing that the embeddings are made with.
         normalized: all vectors have unit length.
+        notes: further key-value metadata.
 
     Raises:
         InputError: the file cannot be written.
@@ -115,7 +119,8 @@ def embedding_writer(
     schema = pa.schema([(name, types[name]) for name in names])
     if not rows_only:
         schema = schema.append(pa.field("embedding", vector(dimensions, pa.from_numpy_dtype(number))))
-    metadata = {"normalized": "true" if normalized else "false"} | ({"network": network} if network else {})
+    metadata = {**(notes or {}), "normalized": "true" if normalized else "false"}
+    metadata |= {"network": network} if network else {}
     texts = [name for name in names if types[name] == pa.string()]
     with ExitStack() as stack:
         # The .npy goes into place last: it is what is looked for.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -19,6 +21,12 @@ DEEPEST = 64
 """Objects and arrays inside each other."""
 MOST_BITS = 1000
 """The most bits of a whole number; larger ones are no float64."""
+
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Known = TypeVar("Known", bound="DataclassInstance")
 
 
 class Document(BaseModel):
@@ -94,6 +102,19 @@ def checked(value: Any, kind: type[Document]) -> dict[str, Any]:
     except ValidationError as error:
         raise ValueError(_problem(error)) from error
     return value
+
+
+def known(kind: type[Known], values: Mapping[str, Any]) -> Known:
+    """A dataclass from a checked object, without the keys that a later version of this program wrote beside them.
+
+    >>> @dataclasses.dataclass
+    ... class Figure:
+    ...     value: float
+    >>> known(Figure, {"value": 0.5, "of_later": 1})
+    Figure(value=0.5)
+    """
+    names = {field.name for field in dataclasses.fields(kind)}
+    return kind(**{name: value for name, value in values.items() if name in names})
 
 
 def read_bounded(path: Path, at_most: int = MOST_BYTES) -> bytes:

@@ -1,20 +1,35 @@
-"""The command `subspace` (and `python -m subspace.pipeline`) from its first moment: an interrupt while it imports is quiet."""
+"""The command `subspace` (and `python -m subspace.pipeline`) from its first moment: Ctrl-C before the work is quiet."""
 
 from __future__ import annotations
 
 import signal
+import sys
+from typing import NoReturn
 
 
 def main() -> None:
-    """Import the command line and run it; Ctrl-C before that ends the process as it ends any other, without a traceback."""
+    """Import the command line and run it; Ctrl-C before a command looks for signals itself ends it without a traceback."""
     python_raises = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if python_raises:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from .cli import main as command_line
 
     if python_raises:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    command_line()
+        signal.signal(signal.SIGINT, _interrupt)
+    try:
+        command_line()
+    except Exception:
+        if not _interrupts:
+            raise
+        sys.exit(130)  # a library was importing its C parts, and raised something else
+
+
+_interrupts: list[int] = []
+
+
+def _interrupt(number: int, _frame: object) -> NoReturn:
+    _interrupts.append(number)
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

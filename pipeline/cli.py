@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn, TextIO
 import typer
 
 from .commands import data as data_commands
+from .commands import embeddings as embedding_commands
 from .commands import jobs as cluster_commands
 from .commands import learning_rate as learning_rate_commands
 from .commands import machine as machine_commands
@@ -55,6 +56,7 @@ def before_the_command(
 
 for module in (
     data_commands,
+    embedding_commands,
     stage_commands,
     learning_rate_commands,
     run_commands,
@@ -123,7 +125,7 @@ def _is_read(before: str, word: str) -> bool:
     option = word.partition("=")[0] if word.startswith("--") else before
     if option in ("--root", "--manifest", "--labels"):
         return True
-    return option != "--out" and sys.argv[1] in ("ingest", "inspect", "overlap")
+    return option != "--out" and sys.argv[1] in ("embed", "ingest", "inspect", "overlap")
 
 
 def _leave(code: int) -> NoReturn:

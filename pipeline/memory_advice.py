@@ -71,6 +71,8 @@ def _advice(shortage: Shortage, stage: str, config: RunConfig, processes: int) -
         return "set " + " or ".join(
             filter(None, [smaller, _precision("extract", config.extract.precision, shortage)])
         )
+    if stage == "embed":
+        return f"give a --batch-size below {config.extract.batch_size}"
     if stage == "cluster":
         sample = max(1, config.cluster.max_points_per_centroid // 2)
         return (

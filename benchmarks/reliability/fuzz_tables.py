@@ -26,14 +26,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from subspace.mining.clustering.mean_table import MeanTable
+from subspace.mining.embedding_table import EmbeddingTable
 from subspace.mining.errors import InputError, StaleArtifactError
 from subspace.mining.manifest import Manifest
 from subspace.mining.parquet_tables import read_parquet, write_parquet
 from subspace.mining.schemas import (
     CENTROIDS,
     DUPLICATES,
+    EMBEDDING_ROWS,
     EMBEDDINGS,
     IDENTITIES,
+    IMAGE_EMBEDDINGS,
     KINDS,
     MANIFEST,
     PLAN,
@@ -68,6 +71,8 @@ def valid_table(kind: TableKind) -> pa.Table:
         SUBSPACES: [n, n % 3, n / 100],
         CENTROIDS: [n, n + 1, None],
         DUPLICATES: [n, names, n + 1, n + 1, names, n + 1, n / 100, n / 100],
+        IMAGE_EMBEDDINGS: [names, None],
+        EMBEDDING_ROWS: [n, names],
         PLAN: [n, n % 3, [[1, 2]] * ROWS, [[3, 4, 5, 6]] * ROWS],
     }  # fmt: skip
     columns, schema = [], []
@@ -96,6 +101,8 @@ def read(kind: TableKind, path: Path) -> None:
             plan.identities_of(step, plan[step])
     elif kind is IDENTITIES:
         _ = MeanTable(path)[:]
+    elif kind is IMAGE_EMBEDDINGS:
+        EmbeddingTable.open(path).read()
     read_parquet(path, kind)
 
 

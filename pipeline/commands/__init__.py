@@ -2,6 +2,7 @@
 
 parameters  options that commands share, and how a command opens its run
 data        ingest and init: from images to a run
+embeddings  embed: embeddings of any images as a file
 stages      one command a stage, made from the table of stages, and eval
 learning_rate  lr: short trials of a run at several rates
 runs        run, status, inspect, demo

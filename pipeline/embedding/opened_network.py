@@ -69,7 +69,9 @@ def choose_network(text: str, weights: str | None = None) -> ChosenNetwork:
             raise InputError(f"{text} is no folder of a run or checkpoint, nor a network: {SPECS_IN_WORDS}")
         chosen = choose_checkpoint(path)
         if weights is not None:
-            raise InputError(f"--weights {weights}: {text} brings weights of its own; leave one of the two out")
+            raise InputError(
+                f"--weights {weights}: {text} brings weights of its own; leave one of the two out"
+            )
         return ChosenNetwork(f"{CHECKPOINT_PREFIX}{chosen.folder}", f"{chosen.folder} ({chosen.why})")
     check_network(text, weights)
     if weights is None and (found is None or found[0] == TIMM_PREFIX):

@@ -71,6 +71,23 @@ class EmbedRequest:
         values = {"manifest": "none", "extract": extract, "data": {"max_bad_fraction": self.max_bad_fraction}}
         return parse_config(values, [f"preprocess.{given}" for given in self.preprocess], "subspace embed")
 
+    def arguments(self) -> list[str]:
+        """The words of a command line that ask for the same."""
+        given = [
+            self.network,
+            *map(str, self.sources),
+            f"--out={self.out}",
+            f"--dtype={self.dtype}",
+            "--quiet",
+        ]
+        given += ["--flip"] * self.flip + ["--no-normalize"] * (not self.normalize)
+        given += [f"--split={name}" for name in self.splits] + ["--allow-code"] * self.allow_code
+        given += [] if self.weights is None else [f"--weights={self.weights}"]
+        given += [f"--preprocess={one}" for one in self.preprocess]
+        given += [] if self.num_workers is None else [f"--num-workers={self.num_workers}"]
+        given += [f"--batch-size={self.batch_size}", f"--precision={self.precision}"]
+        return [*given, f"--max-bad-fraction={self.max_bad_fraction}"]
+
     @property
     def parts(self) -> Path:
         """The folder of unfinished work."""

@@ -45,9 +45,17 @@ class UnreadableImages:
         config: its `max_bad_fraction`; where its `on_bad_image` says fail, a single image ends the stage.
         store: says where an image lies.
         together: images of an identity that are read at once.
+        setting: how the fraction is given.
     """
 
-    def __init__(self, config: DataConfig, store: ImageStore, together: int = 1) -> None:
+    def __init__(
+        self,
+        config: DataConfig,
+        store: ImageStore,
+        together: int = 1,
+        setting: str = "data.max_bad_fraction=",
+    ) -> None:
+        self.setting = setting
         self.fraction, self.fail = config.max_bad_fraction, config.on_bad_image == "fail"
         self.store, self.together = store, together
         self.read = self.unreadable = 0
@@ -103,7 +111,7 @@ class UnreadableImages:
             *([f"the first: {first}"] if first else []),
             *([kept] if kept else []),
             "bring them back and run the same command, or leave them out of the manifest, or raise "
-            f"data.max_bad_fraction={self.fraction:g}",
+            f"{self.setting}{self.fraction:g}",
         ]
         return "; ".join(parts)
 

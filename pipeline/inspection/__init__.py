@@ -3,6 +3,7 @@
 summarize      which reader a path gets: `summarize_path`
 summary        what a reader finds: facts for programs, aligned lines for people
 tables         Parquet: manifest, identities, embeddings, quarantine, subspaces, centroids, duplicates
+embedding_file Parquet: embeddings of images, as `subspace embed` writes them
 plan_table     Parquet: a batch plan, one file or all of a folder
 checkpoint     a checkpoint folder, and its meta.json
 network        a network by its spec, as --model takes it

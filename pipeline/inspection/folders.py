@@ -70,6 +70,8 @@ TABLE_WORDS = {
     "centroids": ("centroids of the subspaces", "subspaces"),
     "duplicates": ("suspected duplicates", "pairs"),
     "plan": ("batch plan", "batches"),
+    "image_embeddings": ("embeddings of images", "images"),
+    "embedding_rows": ("what the rows of a .npy are", "images"),
 }
 """What the tables of a run are, and what their rows are, by kind."""
 ENTRIES_SHOWN = 100

@@ -22,6 +22,7 @@ from ...mining.schemas import (
     SUBSPACES,
     kind_of,
 )
+from .embedding_file import describe_embedding_rows, describe_image_embeddings
 from .plan_table import describe_plan
 from .summary import Summary, histogram
 
@@ -163,5 +164,7 @@ _DESCRIBERS: dict[str, tuple[str, str, Callable[[Summary, Sequence[Path], pq.Par
     "centroids": ("centroids, a row for each subspace", "subspaces", _centroids),
     "duplicates": ("duplicates, a row for each suspected pair of identities", "pairs", _duplicates),
     "plan": ("plan, a row for each batch", "batches", describe_plan),
+    "image_embeddings": ("embeddings of images, a row for each", "images", describe_image_embeddings),
+    "embedding_rows": ("what the rows of a .npy of embeddings are", "images", describe_embedding_rows),
 }
 """Every kind of table: its title, what its rows are, and the reader."""

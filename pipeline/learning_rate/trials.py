@@ -15,11 +15,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, model_validator
 
 from ...mining.artifacts import write_json
 from ...mining.fingerprints import fingerprint_of
-from ...mining.json_documents import Document, read_document
+from ...mining.json_documents import Document, known, read_document
 
 Figures = Mapping[str, Mapping[str, float | None]]
 """Metrics by name, each with value, low and high, as validation.json has them."""
@@ -83,7 +83,7 @@ class Trials:
         for entry in read_searches(path):
             if entry["fingerprint"] == search.fingerprint:
                 search.start, search.best = entry["start"], entry["best"]
-                search.trials = [Trial(**trial) for trial in entry["trials"]]
+                search.trials = [known(Trial, trial) for trial in entry["trials"]]
         return search
 
     def of(self, rate: float) -> Trial | None:
@@ -133,8 +133,6 @@ class _Figure(Document):
 
 
 class _Trial(Document):
-    model_config = ConfigDict(extra="forbid")
-
     rate: float = Field(gt=0)
     state: State
     steps: NonNegativeInt

@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import Field, NonNegativeInt, model_validator
 
 from ...mining.artifacts import write_json
-from ...mining.json_documents import Document, read_document
+from ...mining.json_documents import Document, known, read_document
 from ..run_directory import RunDirectory
 from ..stage_folder import ROUND, START
 from ..stages.graph import STAGES, row
@@ -114,7 +114,7 @@ class Submission:
             )
             if found["run"] != str(run.path.resolve()):
                 return None
-            tasks = [Task(**{**task, "shards": tuple(task["shards"])}) for task in found["tasks"]]
+            tasks = [replace(known(Task, task), shards=tuple(task["shards"])) for task in found["tasks"]]
             return cls(
                 path.parent, found["scheduler"], tuple(tasks), tuple(found["overrides"]), found["user"]
             )

@@ -41,3 +41,22 @@ def test_an_interrupt_before_the_work_begins_ends_with_the_code_of_shells(tmp_pa
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (130, "")
+
+
+def test_an_interrupt_that_a_library_turns_into_its_own_error_is_still_one():
+    program = """
+import os, signal, sys, time
+from subspace.pipeline import cli
+def importing(*_, **__):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(9)
+    except KeyboardInterrupt as error:
+        raise SystemError("returned a result with an exception set") from error
+cli.app = importing
+from subspace.pipeline.__main__ import main
+sys.argv[1:] = ["run", "nowhere"]
+main()
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (130, "")

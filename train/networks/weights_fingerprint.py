@@ -44,7 +44,6 @@ def network_fingerprint(network: Backbone) -> str:
 
 
 def _bytes(tensor: Tensor) -> memoryview:
-    import torch
 
     # As bytes, since NumPy has no bfloat16.
     return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data

@@ -52,6 +52,15 @@ def test_the_newest_search_in_words(tmp_path: Path) -> None:
     )
 
 
+def test_keys_of_a_later_version_pass(tmp_path: Path) -> None:
+    path = tmp_path / "trials.json"
+    Trials.open(path, {}).add(trial(0.1))
+    found = json.loads(path.read_text())
+    found["searches"][0]["trials"][0]["later"] = 1
+    path.write_text(json.dumps(found))
+    assert Trials.open(path, {}).trials == [trial(0.1)]
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"searches": 1}', '{"searches": [{"trials": []}]}'])
 def test_a_damaged_file_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "trials.json").write_text(text)

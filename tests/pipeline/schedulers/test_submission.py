@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -24,3 +25,14 @@ def test_a_submission_is_read_as_it_was_kept(tmp_path: Path) -> None:
     assert submitted_with(tmp_path) == ["plan.steps=9"]
     shutil.copytree(tmp_path / "jobs", tmp_path / "copy" / "jobs")
     assert Submission.latest(RunDirectory(tmp_path / "copy")) is None  # these jobs are not of the copy
+
+
+def test_keys_of_a_later_version_pass(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    kept = Submission.new(run, "slurm").with_tasks([Task("run", "run", "", "8")])
+    kept.keep()
+    file = kept.folder / "submission.json"
+    found = json.loads(file.read_text())
+    found["tasks"][0]["partition"] = found["later"] = "gpu"
+    file.write_text(json.dumps(found))
+    assert Submission.latest(run) == kept

@@ -1,0 +1,78 @@
+"""`subspace embed`, from what is asked for to the file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from ...mining.artifacts import remove
+from ...mining.errors import InputError
+from ...mining.local_paths import in_shell
+from ...mining.schemas import IMAGE_EMBEDDINGS
+from ..child_processes import PARENT, end_with_parent
+from ..memory_advice import shortages_in_words
+from ..options import Options
+from ..rows.output_table import check_output
+from ..stages.parts import Shard
+from .listed_images import ListedImages, list_images
+from .opened_network import choose_network, open_network
+from .request import EmbedRequest
+
+
+def run_embedding(request: EmbedRequest, options: Options, shard: Shard | None = None) -> dict[str, Any]:
+    """Embed what is asked for, unless it is done; return what a program may want to know.
+
+    Raises:
+        InputError: no such network or source, or the file cannot be written.
+        StaleArtifactError: the file, or unfinished work for it, is of another network, other images or other settings.
+        StoppedEarly: stopped; what is finished is kept.
+    """
+    console, force = options.console, "the same command with --force"
+    if shard is not None and (options.force or options.processes > 1):
+        raise InputError("--shard makes some parts of many: leave --force and --processes out")
+    child = PARENT in os.environ
+    if child:
+        end_with_parent()
+    if request.out.suffix == ".parquet":
+        check_output(request.out, IMAGE_EMBEDDINGS.name, request.sources)
+    chosen = choose_network(request.network, request.weights)
+    console.say(f"network: {chosen.words}")
+    options.stop.hold(_import_torch)
+    opened = open_network(chosen, request.config.preprocess, allow_code=request.allow_code)
+    for remark in opened.network.remarks:
+        console.say(f"  {remark}")
+    from .embed_images import ImageEmbedding
+
+    with ExitStack() as stack, shortages_in_words("embed", request.config, options.processes):
+        if options.force and not options.dry_run:
+            remove(request.parts)
+        folder = request.parts
+        if options.dry_run:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="subspace-")))
+        table = folder / "images.parquet"
+        if child:
+            listed = ListedImages.open(table)
+        else:
+            listed = list_images(request.sources, table, request.splits, console.progress)
+        for note in listed.notes:
+            console.say(f"  {note}")
+        work = ImageEmbedding(request, opened, listed, options)
+        if not options.force and work.is_done(force):
+            console.say(f"{in_shell(request.out)} is there already, from the same network and images")
+            if not options.dry_run:
+                remove(request.parts)
+            return {**work.facts(), "done": True}
+        if not options.dry_run:
+            work.parts.begin(force)
+        if not child:
+            console.say(f"embed: {work.estimate()}")
+        if options.dry_run:
+            return {**work.facts(), "rows": listed.rows, "dry_run": True}
+        return work.work(shard) or {**work.facts(), "open": True}
+
+
+def _import_torch() -> None:
+    import torch  # noqa: F401
