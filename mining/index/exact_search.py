@@ -9,7 +9,7 @@ import faiss
 import numpy as np
 
 BLOCK_BYTES = 1 << 25
-"""Of float32 rows that are compared at a time."""
+"""Float32 rows that are compared at a time."""
 NOWHERE = -1
 """In the place of a row that there is none of."""
 

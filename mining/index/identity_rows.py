@@ -30,7 +30,7 @@ class IdentityRows:
     """
 
     names: list[str]
-    """Of the identities, I in order."""
+    """Names of the identities, I in order."""
     offset: np.ndarray
     """int64[I+1]: identity i has the rows from `offset[i]` to `offset[i+1]`."""
     place: np.ndarray

@@ -28,7 +28,7 @@ class ChosenKind:
 
     kind: Kind
     lists: int
-    """Of IVF; else 0."""
+    """Lists of IVF; else 0."""
     reason: str
     """Behind its name, for a person."""
 

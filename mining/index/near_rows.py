@@ -21,7 +21,7 @@ from .exact_search import BLOCK_BYTES, NOWHERE, Nearest, exact_nearest, scored_a
 from .kinds import ChosenKind, Kind
 
 LINKS, BUILDING_BREADTH = 32, 80
-"""Of each row of an HNSW graph; rows that are looked at to place one."""
+"""Links of each row of an HNSW graph; rows that are looked at to place one."""
 TRAINING_ROWS, TRAINING_TURNS, CODED_ROWS = 40, 10, 100_000
 """Rows for each list that its centroids are fitted on, turns of k-means, and rows that the codes are fitted on."""
 WIDE = 192
@@ -29,7 +29,7 @@ WIDE = 192
 CANDIDATES, FEWEST_CANDIDATES = 2, 100
 """How many times more rows IVF is asked for than are wanted, since codes are coarse; and at least so many."""
 WANTED = 0.99
-"""Of the trial queries, those whose nearest row an index must find."""
+"""The share of trial queries whose nearest row an index must find."""
 Track = Callable[[int], None]
 """Told how many rows were added."""
 

@@ -27,7 +27,7 @@ class FileRecord(Document):
 
     bytes: NonNegativeInt
     sha256: str
-    """Of its first `HEAD` bytes; of a graph all of them."""
+    """Hash of its first `HEAD` bytes; of a graph all of them."""
     whole: bool
 
 

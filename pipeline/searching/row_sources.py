@@ -28,7 +28,7 @@ class RowSource:
     identity: np.ndarray
     """int64[n]."""
     names: list[str]
-    """Of the identities, by that number."""
+    """Names of the identities, by that number."""
     image: pa.Array
     """large_string[n]."""
     blocks: Callable[[], Iterator[np.ndarray]]

@@ -15,7 +15,7 @@ from ...train.data.images import decode_pixels
 SIDE, QUALITY = 112, 80
 """Pixels of the longer side, bars filling the other; of WebP."""
 MOST_BYTES = 64 << 20
-"""Of an image file; larger ones are not shown."""
+"""Size of an image file; larger ones are not shown."""
 _PLACE = re.compile(r"(.+)#(\d{1,15})\+(\d{1,15})", re.DOTALL)
 
 

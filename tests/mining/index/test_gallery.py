@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -34,12 +36,14 @@ def offset() -> np.ndarray:
 def images(offset: np.ndarray) -> np.ndarray:
     random = np.random.default_rng(2)
     identity = np.repeat(np.arange(IDENTITIES), np.diff(offset))
-    return unit(random.standard_normal((IDENTITIES, D))[identity] + 0.7 * random.standard_normal((offset[-1], D)))
+    return unit(
+        random.standard_normal((IDENTITIES, D))[identity] + 0.7 * random.standard_normal((offset[-1], D))
+    )
 
 
 @pytest.fixture(scope="module")
 def means(images: np.ndarray, offset: np.ndarray) -> np.ndarray:
-    return unit(np.stack([images[a:b].sum(axis=0) for a, b in zip(offset[:-1], offset[1:], strict=True)]))
+    return unit(np.stack([images[a:b].sum(axis=0) for a, b in pairwise(offset)]))
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +75,9 @@ def test_two_stages_are_as_defined(images, means, offset, queries, T) -> None:
 
 
 @pytest.mark.parametrize("list_images", [False, True])
-def test_all_identities_in_two_stages_are_one_stage_over_images(images, means, offset, queries, list_images) -> None:
+def test_all_identities_in_two_stages_are_one_stage_over_images(
+    images, means, offset, queries, list_images
+) -> None:
     gallery = Gallery(NearRows(means), NearRows(images), offset)
     two = gallery.search(queries, 7, T=IDENTITIES, list_images=list_images)
     one = gallery.search(queries, 7, stages="images", list_images=list_images)

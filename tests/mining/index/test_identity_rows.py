@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -29,13 +31,17 @@ def test_means_do_not_depend_on_how_many_are_made_at_a_time(monkeypatch) -> None
     at_once = np.concatenate(list(means_of_rows(rows, offset)))
     monkeypatch.setattr(identity_rows, "ROWS_AT_A_TIME", 3)
     assert np.array_equal(np.concatenate(list(means_of_rows(rows, offset))), at_once)
-    expected = np.stack([rows[a:b].mean(axis=0) for a, b in zip(offset[:-1], offset[1:], strict=True)])
+    expected = np.stack([rows[a:b].mean(axis=0) for a, b in pairwise(offset)])
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(at_once, expected, atol=1e-6)
 
 
 def test_a_kind_is_chosen_by_rows_or_asked_for() -> None:
-    assert [choose_kind(rows).kind for rows in (FLAT_ROWS, FLAT_ROWS + 1, HNSW_ROWS + 1)] == ["flat", "hnsw", "ivf"]
+    assert [choose_kind(rows).kind for rows in (FLAT_ROWS, FLAT_ROWS + 1, HNSW_ROWS + 1)] == [
+        "flat",
+        "hnsw",
+        "ivf",
+    ]
     assert choose_kind(10, "ivf").lists == 1
     with pytest.raises(InputError, match="--kind lsh: give auto, flat, ivf, hnsw"):
         choose_kind(10, "lsh")

@@ -116,13 +116,17 @@ def test_images_are_embedded_by_the_network_of_the_index(tmp_path: Path) -> None
     ingest_images(tmp_path / "photos", tmp_path / "photos.parquet", IngestOptions())
     for seed in (0, 1):
         network = build_backbone("small", embedding_size=8, seed=seed)
-        save_checkpoint(tmp_path / f"net{seed}", network, CheckpointMeta("small", 8, step=0, fingerprint=str(seed)))
+        save_checkpoint(
+            tmp_path / f"net{seed}", network, CheckpointMeta("small", 8, step=0, fingerprint=str(seed))
+        )
     index, own = tmp_path / "index", str(tmp_path / "net0")
     with pytest.raises(InputError, match="--network CHECKPOINT"):
         index_rows(IndexRequest(tmp_path / "photos.parquet", index), QUIET)
     index_rows(IndexRequest(tmp_path / "photos.parquet", index, network=own), QUIET)
     (tmp_path / "photos" / "bad.png").write_bytes(b"no image")
-    answers = answer_queries(SearchRequest(index, (tmp_path / "photos",)), QUIET)  # the network is found by itself
+    answers = answer_queries(
+        SearchRequest(index, (tmp_path / "photos",)), QUIET
+    )  # the network is found by itself
     assert [answer.matches[0].identity for answer in answers] == ["ann", "ann", "bob", "bob"]
     assert all(answer.matches[0].similarity > 0.999 for answer in answers)
     with pytest.raises(StaleArtifactError, match="was embedded by"):
