@@ -1,4 +1,7 @@
-"""Two stages, one stage and thresholds, against slow loops. Covers exact_search.py, near_rows.py, unknown_threshold.py, too."""
+"""Two stages, one stage and thresholds, against slow loops.
+
+Covers mining/index/exact_search.py, mining/index/near_rows.py, mining/index/unknown_threshold.py, too.
+"""
 
 from __future__ import annotations
 
@@ -151,6 +154,6 @@ def test_a_threshold_lets_the_wanted_share_of_strangers_pass(images, means, offs
         images_needed(1e-6, len(images))
 
 
-def test_too_small_a_T_is_refused(images, means, offset, queries) -> None:
+def test_too_few_identities_are_refused(images, means, offset, queries) -> None:
     with pytest.raises(InputError, match="-T 5"):
         Gallery(NearRows(means), NearRows(images), offset).search(queries, 10, T=5)

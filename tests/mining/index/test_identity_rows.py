@@ -1,4 +1,7 @@
-"""The order of rows, their means, and the choice of a kind. Covers kinds.py, too."""
+"""The order of rows, their means, and the choice of a kind.
+
+Covers mining/index/kinds.py, too.
+"""
 
 from __future__ import annotations
 

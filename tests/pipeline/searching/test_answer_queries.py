@@ -1,4 +1,9 @@
-"""`subspace search` from queries to answers. Covers answers.py, queries.py, write_answers.py, answers_page.py, thumbnails.py and embedded_images.py, too."""
+"""`subspace search` from queries to answers.
+
+Covers pipeline/searching/answers.py, pipeline/searching/queries.py, pipeline/searching/write_answers.py,
+pipeline/searching/answers_page.py, pipeline/searching/thumbnails.py, pipeline/searching/embedded_images.py,
+too.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""An index made, changed, killed and damaged. Covers write_index.py, row_sources.py, index_folder.py, index_record.py and index_request.py, too."""
+"""An index made, changed, killed and damaged.
+
+Covers pipeline/searching/write_index.py, pipeline/searching/row_sources.py,
+pipeline/searching/index_folder.py, pipeline/searching/index_record.py, pipeline/searching/index_request.py,
+too.
+"""
 
 from __future__ import annotations
 
