@@ -131,6 +131,13 @@ IMAGE_EMBEDDINGS = TableKind(
 EMBEDDING_ROWS = TableKind(  # beside a .npy of embeddings
     "embedding_rows", pa.schema([("row", pa.int64()), ("image", pa.string())]), optional=_OF_IMAGES
 )
+INDEXED_IMAGES = TableKind(  # of a search index, beside images.npy
+    "indexed_images", pa.schema([("image", pa.string()), ("identity_id", pa.int32())])
+)
+INDEXED_IDENTITIES = TableKind(
+    "indexed_identities",
+    pa.schema([("identity_id", pa.int32()), ("identity", pa.string()), ("images", pa.int32())]),
+)
 QUARANTINE = TableKind(
     "quarantine",
     pa.schema(
@@ -197,7 +204,7 @@ SUSPECTS = TableKind(
 
 KINDS = (
     *(MANIFEST, IDENTITIES, EMBEDDINGS, QUARANTINE, SUBSPACES, CENTROIDS, DUPLICATES, PLAN),
-    *(IMAGE_EMBEDDINGS, EMBEDDING_ROWS, KEEP, SUSPECTS),
+    *(IMAGE_EMBEDDINGS, EMBEDDING_ROWS, KEEP, SUSPECTS, INDEXED_IMAGES, INDEXED_IDENTITIES),
 )
 
 

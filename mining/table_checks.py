@@ -57,6 +57,8 @@ RULES: dict[str, dict[str, Rule]] = {
         "score": _COSINE,
         **{f"{side}{name}_id": _ID for name in ("identity", "image") for side in ("", "other_")},
     },
+    "indexed_images": {"identity_id": Rule(0, order="dense")},
+    "indexed_identities": {"identity_id": Rule(0, order="consecutive"), "images": Rule(1)},
     "embedding_rows": {"row": Rule(0, order="consecutive")},
 }
 """Rules by kind of table and column."""

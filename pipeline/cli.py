@@ -23,6 +23,7 @@ from .commands import learning_rate as learning_rate_commands
 from .commands import machine as machine_commands
 from .commands import models as model_commands
 from .commands import runs as run_commands
+from .commands import searching as search_commands
 from .commands import stages as stage_commands
 from .faults.damaged_files import damage_in_words
 from .stages.graph import STAGES
@@ -65,6 +66,7 @@ for module in (
     learning_rate_commands,
     run_commands,
     model_commands,
+    search_commands,
     cluster_commands,
     machine_commands,
 ):

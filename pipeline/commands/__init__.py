@@ -9,6 +9,7 @@ cleaning    clean: wrong names and near repeats among the training images
 learning_rate  lr: short trials of a run at several rates
 runs        run, status, inspect, demo
 models      export: a network as a file for other programs
+searching   index and search: who is most similar
 jobs        submit, logs, cancel
 machine     doctor: what this machine is good for
 """

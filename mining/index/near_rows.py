@@ -1,0 +1,197 @@
+"""Rows with an index over them, or none: built, opened, and asked for the nearest.
+
+An index of FAISS names candidates; their similarities are computed again from the rows themselves, so that no kind of
+index changes a similarity, only which rows are found. How far it looks (lists that are probed, breadth of the walk
+through the graph) is settled when it is built, by searches whose answers are known.
+
+Shapes: q queries, n rows, D numbers in each, k neighbours. All are unit vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+from ..randomness import generator
+from .exact_search import BLOCK_BYTES, NOWHERE, Nearest, exact_nearest, scored_again
+from .kinds import ChosenKind, Kind
+
+LINKS, BUILDING_BREADTH = 32, 80
+"""Links of each row of an HNSW graph; rows that are looked at to place one."""
+TRAINING_ROWS, TRAINING_TURNS, CODED_ROWS = 40, 10, 100_000
+"""Rows for each list that its centroids are fitted on, turns of k-means, and rows that the codes are fitted on."""
+WIDE = 192
+"""Numbers in a row above which four of them share a code of four bits, else two."""
+CANDIDATES, FEWEST_CANDIDATES = 2, 100
+"""How many times more rows IVF is asked for than are wanted, since codes are coarse; and at least so many."""
+WANTED = 0.99
+"""The share of trial queries whose nearest row an index must find."""
+Track = Callable[[int], None]
+"""Told how many rows were added."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How far an index looks, and what it finds by that."""
+
+    breadth: int
+    """Lists that are probed, or rows of the graph that are kept in sight; 0: all rows are compared."""
+    recall: float
+    """Share of trial queries whose nearest row it finds, their own identity left out; 1 without an index."""
+
+
+EXACT = Effort(0, 1.0)
+
+
+@dataclass(frozen=True)
+class NearRows:
+    """Rows that can be asked for those nearest to a query.
+
+    Example:
+        >>> rows = NearRows(np.eye(3, dtype=np.float32))
+        >>> rows.nearest(np.array([[0.6, 0.8, 0]], np.float32), 2)
+        (array([[0.8, 0.6]], dtype=float32), array([[1, 0]]))
+    """
+
+    rows: np.ndarray
+    """float32 or float16, in memory or mapped."""
+    index: faiss.Index | None = None
+    """None: flat, all rows are compared."""
+    effort: Effort = EXACT
+
+    def nearest(self, queries_qD: np.ndarray, k: int, *, exact: bool = False) -> Nearest:
+        """The k nearest rows of every query, the most similar first, of equally similar ones the lower row first.
+
+        Args:
+            k: where fewer are found, the rest is -inf and -1.
+            exact: compare all rows, whatever index there is.
+        """
+        if self.index is None or exact or k >= len(self.rows):
+            return exact_nearest(queries_qD, self.rows, k)
+        row_qw = _candidates(self.index, queries_qD, k, self.effort.breadth)
+        if row_qw.max(initial=NOWHERE) >= len(self.rows):
+            raise ValueError(f"its index names row {row_qw.max():,} of {len(self.rows):,}")
+        return scored_again(queries_qD, self.rows, row_qw, k)
+
+
+def build_index(
+    rows_nD: np.ndarray,
+    chosen: ChosenKind,
+    seed: int,
+    track: Track = lambda rows: None,
+    trained: faiss.Index | None = None,
+) -> faiss.Index | None:
+    """An index over rows; None where all are compared. The same for the same rows, seed and thread count.
+
+    IVF holds codes of four bits (product quantisation of what is left of a row without its centroid: Jégou et al. 2011),
+    compared in registers (André et al. 2015). Memory: IVF D / 4 + 8 bytes a row, HNSW 4 (D + 64).
+
+    Args:
+        trained: an earlier IVF index of as many lists, whose centroids and codes are taken.
+    """
+    if chosen.kind == "flat":
+        return None
+    n, D = rows_nD.shape
+    if chosen.kind == "hnsw":
+        index = faiss.IndexHNSWFlat(D, LINKS, faiss.METRIC_INNER_PRODUCT)
+        index.hnsw.efConstruction = BUILDING_BREADTH
+    elif isinstance(trained, faiss.IndexIVFPQFastScan) and trained.nlist == chosen.lists:
+        index = faiss.clone_index(trained)
+        index.reset()
+    else:
+        index = _trained_lists(rows_nD, chosen.lists, seed)
+    for start in range(0, n, at_a_time := max(1, BLOCK_BYTES // (4 * D))):
+        block = rows_nD[start : start + at_a_time]
+        index.add(_as_wide(block, index.d))
+        track(len(block))
+    return index
+
+
+def _trained_lists(rows_nD: np.ndarray, lists: int, seed: int) -> faiss.IndexIVFPQFastScan:
+    n, D = rows_nD.shape
+    numbers = 2 if D <= WIDE else 4
+    wide = -(-D // numbers) * numbers
+    centroids = faiss.IndexFlatIP(wide)
+    index = faiss.IndexIVFPQFastScan(centroids, wide, lists, wide // numbers, 4, faiss.METRIC_INNER_PRODUCT)
+    centroids.this.disown()  # the index frees them
+    index.own_fields = True
+    index.by_residual = True
+    wanted = min(n, max(TRAINING_ROWS * lists, CODED_ROWS))
+    drawn = np.sort(generator(seed, "index training rows").choice(n, wanted, replace=False))
+    for fitted in (index.cp, index.pq.cp):
+        fitted.niter, fitted.seed = TRAINING_TURNS, seed + 1
+        fitted.min_points_per_centroid = 1
+    index.cp.spherical, index.cp.max_points_per_centroid = True, TRAINING_ROWS
+    index.train(_as_wide(rows_nD[drawn], wide))
+    return index
+
+
+def settle_effort(
+    rows_nD: np.ndarray, index: faiss.Index | None, queries_qD: np.ndarray, own_q: np.ndarray
+) -> Effort:
+    """The least breadth by which an index finds the nearest row of nearly all queries; it is doubled until it does.
+
+    Args:
+        queries_qD: images of the gallery.
+        own_q: int64[q], the row of each query's own identity, which does not count: a mean is nearer to its own images than
+            to new ones.
+    """
+    if index is None or len(rows_nD) < 2:
+        return EXACT
+    near_q2 = exact_nearest(queries_qD, rows_nD, 2)[1]
+    nearest_q = np.where(near_q2[:, 0] == own_q, near_q2[:, 1], near_q2[:, 0])
+    most = index.nlist if isinstance(index, faiss.IndexIVF) else len(rows_nD)
+    breadth = 1 if isinstance(index, faiss.IndexIVF) else 16
+    while True:
+        found = _candidates(index, queries_qD, 2, breadth)
+        recall = float((found == nearest_q[:, None]).any(axis=1).mean())
+        if recall >= WANTED or breadth == most:
+            return Effort(breadth, recall)
+        breadth = min(2 * breadth, most)
+
+
+def write_index(index: faiss.Index, path: Path) -> None:
+    """Write an index to a file.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written.
+    """
+    try:
+        faiss.write_index(index, str(path))
+    except RuntimeError as error:
+        raise OSError(28, "FAISS cannot write it (disk full?)", str(path)) from error
+
+
+def open_index(path: Path, kind: Kind, rows: int, dimensions: int) -> faiss.Index:
+    """An index in a file; what FAISS can map of it stays there.
+
+    Raises:
+        ValueError: it is damaged, or of other rows.
+    """
+    try:
+        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
+    except RuntimeError as error:
+        raise ValueError("FAISS cannot read it") from error
+    wanted = faiss.IndexIVFPQFastScan if kind == "ivf" else faiss.IndexHNSWFlat
+    if not isinstance(index, wanted) or index.ntotal != rows or not 0 <= index.d - dimensions < 4:
+        raise ValueError(f"it is {type(index).__name__} of {index.ntotal:,} rows of {index.d}")
+    return index
+
+
+def _candidates(index: faiss.Index, queries_qD: np.ndarray, k: int, breadth: int) -> np.ndarray:
+    """Rows that may be the k nearest of each query, int64[q, w]; -1 where there are fewer."""
+    queries = _as_wide(queries_qD, index.d)
+    if isinstance(index, faiss.IndexIVF):
+        w = min(max(CANDIDATES * k, FEWEST_CANDIDATES), index.ntotal)
+        return index.search(queries, w, params=faiss.SearchParametersIVF(nprobe=breadth))[1]
+    return index.search(queries, k, params=faiss.SearchParametersHNSW(efSearch=max(breadth, k)))[1]
+
+
+def _as_wide(rows_nD: np.ndarray, wide: int) -> np.ndarray:
+    """Rows as float32, filled with zeros where an index has a few numbers more."""
+    lacking = wide - rows_nD.shape[1]
+    return np.ascontiguousarray(np.pad(rows_nD, ((0, 0), (0, lacking))) if lacking else rows_nD, np.float32)

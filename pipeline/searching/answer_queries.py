@@ -1,0 +1,139 @@
+"""What `subspace search` does: queries embedded, a threshold found, everything searched, and the answers shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from ...mining.errors import InputError
+from ...mining.index.gallery import Stages
+from ...mining.index.unknown_threshold import images_needed, threshold_for
+from ..console import Console, counted
+from .answers import Answer, search_index
+from .index_folder import IndexFolder, open_folder
+from .queries import gather_queries
+from .write_answers import as_json, as_table, check_out, write_rows
+
+MOST_SHOWN = 100
+"""Queries in a terminal, where --out has all of them."""
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """What is looked for, and how.
+
+    Raises:
+        InputError: options that do not go together.
+    """
+
+    index: Path
+    queries: tuple[Path, ...]
+    top: int = 10
+    T: int = 100
+    stages: Stages = "two"
+    list_images: bool = False
+    exact: bool = False
+    far: float | None = None
+    threshold: float | None = None
+    network: str | None = None
+    device: str | None = None
+    allow_code: bool = False
+    out: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_out(self.out)
+        if self.stages not in get_args(Stages):
+            raise InputError(f"--stages {self.stages}: give {', '.join(get_args(Stages))}")
+        if self.far is not None and self.threshold is not None:
+            raise InputError("--far finds a threshold, --threshold gives one; leave one of them out")
+        if self.threshold is not None and not -1 <= self.threshold <= 1:
+            raise InputError(f"--threshold {self.threshold:g}: cosines lie between -1 and 1")
+
+
+def answer_queries(request: SearchRequest, console: Console) -> list[Answer]:
+    """Answer all queries, and show or write the answers.
+
+    Raises:
+        InputError: no such index or query.
+        StaleArtifactError: the index is damaged, or of another network than the queries.
+    """
+    folder = open_folder(request.index)
+    record = folder.record
+    if request.far is not None:
+        images_needed(request.far, record.images)
+    notes = [
+        f"{request.index}: {counted(record.identities, 'identity', 'identities')}, {counted(record.images, 'image')} of "
+        f"{record.dimensions} numbers; {_stages_in_words(request, folder)}"
+    ]
+    console.say(notes[0])
+    queries = gather_queries(
+        request.queries,
+        folder,
+        console,
+        network=request.network,
+        device=request.device,
+        allow_code=request.allow_code,
+    )
+    threshold = request.threshold
+    if request.far is not None:
+        wanted = images_needed(request.far, record.images)
+        with console.progress("threshold", wanted, "images") as progress, folder.whole():
+            found = threshold_for(
+                folder.gallery, request.far, T=request.T, stages=request.stages, track=progress.update
+            )
+        threshold = found.threshold
+        notes.append(found.in_words())
+        console.say(notes[-1])
+    elif threshold is not None:
+        notes.append(f"threshold {threshold:g}, as given")
+    with console.progress("search", len(queries.names), "queries") as progress:
+        answers = search_index(
+            folder,
+            queries,
+            request.top,
+            T=request.T,
+            stages=request.stages,
+            list_images=request.list_images,
+            exact=request.exact,
+            threshold=threshold,
+            track=progress.update,
+        )
+    if request.out is None or len(answers) <= MOST_SHOWN:
+        console.say(as_table(answers))
+    if threshold is not None:
+        unknown = sum(not answer.known for answer in answers)
+        notes.append(f"{unknown:,} of {counted(len(answers), 'query', 'queries')} unknown")
+        console.say(notes[-1])
+    if request.out is not None:
+        _write(answers, request.out, notes, console)
+        console.say(f"{request.out}: {counted(len(answers), 'query', 'queries')}")
+    console.result(
+        {
+            "index": str(request.index),
+            "threshold": threshold,
+            "far": request.far,
+            "notes": notes[1:],
+            "queries": as_json(answers),
+        }
+    )
+    return answers
+
+
+def _write(answers: list[Answer], out: Path, notes: list[str], console: Console) -> None:
+    if out.suffix != ".html":
+        write_rows(answers, out)
+        return
+    from .answers_page import write_page
+
+    with console.progress("pictures", len(answers), "queries") as progress:
+        write_page(answers, out, title="subspace search", notes=notes, track=progress.update)
+
+
+def _stages_in_words(request: SearchRequest, folder: IndexFolder) -> str:
+    near = folder.gallery.images if request.stages == "images" else folder.gallery.means
+    what = "all" if near.index is None or request.exact else f"{near.effort.breadth:,} deep in the index of"
+    if request.stages == "two":
+        T = min(request.T, folder.record.identities)
+        return f"{what} means, then the images of the nearest {T:,} identities"
+    return f"{what} {request.stages}"

@@ -1,0 +1,100 @@
+"""What `subspace index` does: an index begun, or rows added to one and identities deleted from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ...mining.embedding_table import EmbeddingTable
+from ...mining.errors import InputError, StaleArtifactError
+from ..console import Console, counted
+from ..run_directory import RunDirectory
+from .index_folder import open_folder
+from .row_sources import RowSource, rows_of_index, rows_of_table
+from .write_index import IndexSettings, check_target, sweep, write_folder
+
+
+def make_index(
+    tables: Sequence[EmbeddingTable],
+    out: Path,
+    settings: IndexSettings,
+    console: Console,
+    *,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Make an index of all rows of some files of embeddings; return what `--json` prints.
+
+    Raises:
+        InputError: the place is taken, or a file is damaged.
+        StaleArtifactError: embeddings of another network than `settings` names.
+    """
+    check_target(out, force)
+    for table in tables:
+        settings = replace(settings, network=settings.network or table.network)
+        refuse_foreign(
+            table, settings.network, settings.dimensions, "the others" if len(tables) > 1 else "--network"
+        )
+    with RunDirectory(out).locked("index"):
+        return write_folder(out, [_said(table, console) for table in tables], settings, console)
+
+
+def change_index(
+    path: Path, tables: Sequence[EmbeddingTable], without: Sequence[str], console: Console
+) -> dict[str, Any]:
+    """Delete identities from an index, then add rows to it, in one step; return what `--json` prints.
+
+    Raises:
+        InputError: no such identity, nothing would be left, or damaged embeddings.
+        StaleArtifactError: the index is damaged, or made by another network.
+    """
+    open_folder(path)  # a folder that is none gets no lock
+    with RunDirectory(path).locked("index"):
+        sweep(path)
+        folder = open_folder(path)
+        record = folder.record
+        for table in tables:
+            refuse_foreign(table, record.network, record.dimensions, str(path))
+        kept = rows_of_index(folder, tuple(dict.fromkeys(without)))
+        if kept is None and not tables:
+            raise InputError(
+                f"{path} would be empty without {counted(len(without), 'identity', 'identities')}; remove the folder"
+            )
+        settings = IndexSettings(
+            record.dimensions,
+            record.dtype,
+            record.network or next((table.network for table in tables if table.network), None),
+            record.checkpoint,
+            record.asked,
+            record.images_index is not None,
+            record.seed,
+        )
+        sources = ([kept] if kept else []) + [_said(table, console) for table in tables]
+        trained = (folder.gallery.means.index, folder.gallery.images.index)
+        with folder.whole():
+            return write_folder(path, sources, settings, console, trained=trained)
+
+
+def refuse_foreign(table: EmbeddingTable, network: str | None, dimensions: int, of: str) -> None:
+    """Refuse embeddings that cannot be compared with those of an index.
+
+    Raises:
+        StaleArtifactError: another network, or another number of dimensions.
+    """
+    if table.dimensions != dimensions:
+        raise StaleArtifactError(
+            f"{table.path} has embeddings of {table.dimensions} numbers, {of} of {dimensions}; embed it with the same network"
+        )
+    if network is not None and table.network not in (None, network):
+        raise StaleArtifactError(
+            f"{table.path} was embedded by network {table.network}, {of} by {network}; embed it with the same network"
+        )
+
+
+def _said(table: EmbeddingTable, console: Console) -> RowSource:
+    source = rows_of_table(table)
+    unsaid = "" if table.network else "it does not say which network made it"
+    if notes := "; ".join(filter(None, (source.said, unsaid))):
+        console.say(f"{table.path}: {notes}")
+    return source

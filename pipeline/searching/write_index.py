@@ -1,0 +1,269 @@
+"""An index made or changed: all rows in order, written beside the old ones, in place by one rename.
+
+The rows of an index lie in a folder with a number; index.json says which one counts. A change writes the next folder whole,
+then index.json, then removes the old folder: killed anywhere, the index is as it was or as it should be, and nothing that
+was deleted is left. It costs what copying the index costs, and gives the arrays that an index made at once would have.
+
+Shapes: n images, I identities, D numbers in an embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import faiss
+import numpy as np
+import pyarrow as pa
+
+from ...mining.artifacts import remove, whole_folder, write_json
+from ...mining.errors import InputError
+from ...mining.fingerprints import CREATED_BY, fingerprint_of
+from ...mining.index.identity_rows import IdentityRows, means_of_rows, order_rows
+from ...mining.index.kinds import ChosenKind, choose_kind
+from ...mining.index.near_rows import Effort, build_index, settle_effort
+from ...mining.index.near_rows import write_index as write_faiss
+from ...mining.local_paths import in_shell
+from ...mining.parquet_tables import parquet_writer
+from ...mining.randomness import generator
+from ...mining.schemas import INDEXED_IDENTITIES, INDEXED_IMAGES
+from ..console import Console, Progress, amount, counted
+from . import index_record as files
+from .index_record import RECORD, VERSION, describe_file
+from .row_sources import RowSource
+
+NAMES_AT_A_TIME = 16_384
+"""Names in a row group: what is read for one of them."""
+TRIALS = 500
+"""Images that an index is tried with."""
+
+
+@dataclass(frozen=True)
+class IndexSettings:
+    """What an index is made with, kept when it is changed."""
+
+    dimensions: int
+    dtype: Literal["float32", "float16"] = "float32"
+    network: str | None = None
+    checkpoint: str | None = None
+    kind: str = "auto"
+    over_images: bool = False
+    """An index over the images, too, for one stage."""
+    seed: int = 0
+
+
+def write_folder(
+    path: Path,
+    sources: Sequence[RowSource],
+    settings: IndexSettings,
+    console: Console,
+    *,
+    trained: tuple[faiss.Index | None, faiss.Index | None] = (None, None),
+) -> dict[str, Any]:
+    """Make the index at `path` of all rows of `sources`; return what `--json` prints. The caller holds its lock.
+
+    Args:
+        trained: indexes over means and images whose centroids serve on.
+
+    Raises:
+        InputError: damaged embeddings, or a full disk.
+    """
+    rows = order_rows([(source.identity, source.names) for source in sources])
+    n, identities = len(rows.place), len(rows.names)
+    chosen = choose_kind(identities, settings.kind)
+    over_images = choose_kind(n, settings.kind) if settings.over_images else None
+    console.say(_estimate(rows, sources, settings, chosen, over_images))
+    before = _current(path)
+    folder = path / f"{int(before or '000000') + 1:06d}"
+    with whole_folder(folder) as aside:
+        total = 2 * n + identities + (n if over_images else 0)
+        with console.progress("index", total, "rows") as progress:
+            images_nD = _write_images(aside, rows, sources, settings, progress)
+            means_ID = _write_means(aside, images_nD, rows.offset, progress)
+            _write_names(aside, rows, sources)
+            trial = _draw_trials(images_nD, rows.offset, settings.seed)
+            found: dict[str, dict[str, Any] | None] = {"images_index": None}
+            for name, array_nD, kind, old, own in (
+                ("means_index", means_ID, chosen, trained[0], trial[1]),
+                ("images_index", images_nD, over_images, trained[1], trial[0]),
+            ):
+                if kind is not None:
+                    index = build_index(array_nD, kind, settings.seed, progress.update, old)
+                    effort = settle_effort(array_nD, index, trial[2], own)
+                    found[name] = {"kind": kind.kind, "lists": kind.lists, **_effort(effort)}
+                    if index is not None:
+                        file = files.MEANS_INDEX if name == "means_index" else files.IMAGES_INDEX
+                        write_faiss(index, aside / file)
+                    console.say(_in_words(name, kind, effort))
+        if isinstance(images_nD, np.memmap):
+            images_nD.flush()
+        whole = chosen.kind == "hnsw" or (over_images is not None and over_images.kind == "hnsw")
+        described = {
+            file.name: describe_file(file, whole=whole and file.suffix == ".faiss")
+            for file in sorted(aside.iterdir())
+        }
+    record = {
+        **{
+            "version": VERSION,
+            "rows": folder.name,
+            "dimensions": settings.dimensions,
+            "dtype": settings.dtype,
+        },
+        **{
+            "identities": identities,
+            "images": n,
+            "network": settings.network,
+            "checkpoint": settings.checkpoint,
+        },
+        **{"seed": settings.seed, "asked": settings.kind, **found, "files": described},
+    }
+    record["fingerprint"] = fingerprint_of(record)
+    write_json(path / RECORD, {**record, "created_by": CREATED_BY})
+    sweep(path)
+    size = sum(file["bytes"] for file in described.values())
+    console.say(
+        f"{path}: {counted(identities, 'identity', 'identities')}, {counted(n, 'image')}, {amount(size)}"
+    )
+    return {
+        "index": str(path),
+        **{key: record[key] for key in ("identities", "images", "dimensions", *found)},
+    }
+
+
+def sweep(path: Path) -> None:
+    """Remove what changes that were killed, or are over, left beside the rows that count."""
+    current = _current(path)
+    for entry in path.iterdir():
+        if entry.is_dir() and entry.name != current and (entry.name.isdecimal() or entry.name[0] == "."):
+            remove(entry)
+
+
+def check_target(path: Path, force: bool) -> None:
+    """Refuse a place where an index cannot begin.
+
+    Raises:
+        InputError: an index is there and `force` is off, or something else is.
+    """
+    if (path / RECORD).exists():
+        if not force:
+            raise InputError(
+                f"{path} is an index already; give --force to replace it, or add to it: "
+                f"`subspace index {in_shell(path)} --append EMBEDDINGS`"
+            )
+    elif path.exists() and (not path.is_dir() or any(not _ours(entry) for entry in path.iterdir())):
+        raise InputError(f"{path} is there and is no index; name another --out")
+
+
+def _ours(entry: Path) -> bool:
+    """Whether an index that was killed before it was whole left that."""
+    name = entry.name.split(".")[1] if entry.name[0] == "." and "." in entry.name[1:] else entry.name
+    return entry.name == ".lock" or (len(name) == 6 and name.isdecimal())
+
+
+def _current(path: Path) -> str | None:
+    """The folder of the rows that count; damage is no reason not to make it anew."""
+    import json
+
+    try:
+        found = json.loads((path / RECORD).read_bytes())["rows"]
+    except (OSError, ValueError, TypeError, KeyError):
+        numbers = [entry.name for entry in path.glob("[0-9]*") if entry.name.isdecimal()]
+        return max(numbers, default=None)
+    return found if isinstance(found, str) and found.isdecimal() and len(found) == 6 else None
+
+
+def _write_images(
+    aside: Path, rows: IdentityRows, sources: Sequence[RowSource], settings: IndexSettings, progress: Progress
+) -> np.ndarray:
+    """images.npy, float[n, D]: every block is written to the places of its rows."""
+    shape = (len(rows.place), settings.dimensions)
+    images_nD = np.lib.format.open_memmap(aside / files.IMAGES, "w+", np.dtype(settings.dtype), shape)
+    start = 0
+    for source in sources:
+        for block in source.blocks():
+            place = rows.place[start : start + len(block)]
+            if place[-1] - place[0] == len(place) - 1 and (np.diff(place) == 1).all():
+                images_nD[place[0] : place[0] + len(place)] = block
+            else:
+                images_nD[place] = block
+            start += len(block)
+            progress.update(len(block))
+    return images_nD
+
+
+def _write_means(aside: Path, images_nD: np.ndarray, offset: np.ndarray, progress: Progress) -> np.ndarray:
+    shape = (len(offset) - 1, images_nD.shape[1])
+    means_ID = np.lib.format.open_memmap(aside / files.MEANS, "w+", np.dtype(np.float32), shape)
+    start = 0
+    for means in means_of_rows(images_nD, offset):
+        means_ID[start : start + len(means)] = means
+        progress.update(int(offset[start + len(means)] - offset[start]))
+        start += len(means)
+    np.save(aside / files.OFFSET, offset)
+    return means_ID
+
+
+def _write_names(aside: Path, rows: IdentityRows, sources: Sequence[RowSource]) -> None:
+    identity_n = np.repeat(np.arange(len(rows.names), dtype=np.int32), np.diff(rows.offset))
+    image = pa.concat_arrays([source.image for source in sources])
+    given = np.empty(len(rows.place), np.int64)
+    given[rows.place] = np.arange(len(rows.place))
+    with parquet_writer(aside / files.IMAGE_TABLE, INDEXED_IMAGES, INDEXED_IMAGES.columns, "") as writer:
+        for part in _parts(len(given)):
+            names = image.take(pa.array(given[part])).cast(pa.string())
+            writer.write_table(pa.table([names, pa.array(identity_n[part])], schema=INDEXED_IMAGES.columns))
+    schema, count = INDEXED_IDENTITIES.columns, np.diff(rows.offset).astype(np.int32)
+    with parquet_writer(aside / files.IDENTITY_TABLE, INDEXED_IDENTITIES, schema, "") as writer:
+        for part in _parts(len(rows.names)):
+            number = np.arange(part.start, part.stop, dtype=np.int32)
+            columns = [pa.array(number), pa.array(rows.names[part]), pa.array(count[part])]
+            writer.write_table(pa.table(columns, schema=schema))
+
+
+def _parts(n: int) -> Iterable[slice]:
+    return (slice(start, min(start + NAMES_AT_A_TIME, n)) for start in range(0, n, NAMES_AT_A_TIME))
+
+
+def _draw_trials(
+    images_nD: np.ndarray, offset: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Images that the indexes are tried with: their rows, their identities, and they themselves."""
+    drawn = np.sort(
+        generator(seed, "index trials").choice(len(images_nD), min(TRIALS, len(images_nD)), replace=False)
+    )
+    identity = np.searchsorted(offset, drawn, side="right") - 1
+    return drawn, identity, images_nD[drawn].astype(np.float32)
+
+
+def _effort(effort: Effort) -> dict[str, Any]:
+    return {"breadth": effort.breadth, "recall": effort.recall}
+
+
+def _in_words(name: str, kind: ChosenKind, effort: Effort) -> str:
+    over = name.removesuffix("_index")
+    if kind.kind == "flat":
+        return f"{over}: flat ({kind.reason})"
+    looks = (
+        f"{effort.breadth:,} of {kind.lists:,} lists are probed"
+        if kind.kind == "ivf"
+        else f"{effort.breadth:,} rows are kept in sight"
+    )
+    return f"{over}: {kind.kind} ({kind.reason}); {looks}, which finds the nearest of {100 * effort.recall:.1f} % of {TRIALS} images"
+
+
+def _estimate(
+    rows: IdentityRows,
+    sources: Sequence[RowSource],
+    settings: IndexSettings,
+    chosen: ChosenKind,
+    over_images: ChosenKind | None,
+) -> str:
+    n, identities, D = len(rows.place), len(rows.names), settings.dimensions
+    of_row = {"flat": 0, "ivf": D / 4 + 8, "hnsw": 4 * (D + 64)}
+    indexes = of_row[chosen.kind] * identities + (of_row[over_images.kind] * n if over_images else 0)
+    names = sum(source.image.nbytes for source in sources)
+    memory = 48 * n + 200 * identities + 2 * names + indexes + 40 * D * 4 * (chosen.lists or 0) + (200 << 20)
+    disk = n * D * np.dtype(settings.dtype).itemsize + 4 * identities * D + names + indexes
+    return f"index: {n:,} images of {identities:,} identities, about {amount(memory)} of memory and {amount(disk)} of disk"

@@ -1,0 +1,138 @@
+"""`subspace search` from queries to answers.
+
+Covers pipeline/searching/answers.py, pipeline/searching/queries.py, pipeline/searching/write_answers.py,
+pipeline/searching/answers_page.py, pipeline/searching/thumbnails.py, pipeline/searching/embedded_images.py,
+too.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from subspace.mining import InputError, StaleArtifactError
+from subspace.mining.embedding_files import embedding_writer
+from subspace.pipeline.console import Console
+from subspace.pipeline.searching.answer_queries import SearchRequest, answer_queries
+from subspace.pipeline.searching.index_request import IndexRequest, index_rows
+from subspace.train import CheckpointMeta, build_backbone, save_checkpoint
+
+QUIET = Console(quiet=True)
+HOSTILE = '<script>alert("x")</script>\x1b[2K\u202e'
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Path:
+    """Three identities, one of a hostile name with a picture."""
+    Image.new("RGB", (40, 20), "red").save(tmp_path / "red.png")
+    with embedding_writer(
+        tmp_path / "rows.parquet", 4, columns=["identity"], network="net", normalized=True
+    ) as writer:
+        images = [str(tmp_path / "red.png"), '"><img src=x onerror=alert(1)>', "c.jpg"]
+        writer.write(np.eye(4)[:3], {"image": images, "identity": [HOSTILE, "bob", "cid"]})
+    index_rows(IndexRequest(tmp_path / "rows.parquet", tmp_path / "index"), QUIET)
+    return tmp_path / "index"
+
+
+@pytest.fixture
+def queries(tmp_path: Path) -> Path:
+    np.save(tmp_path / "queries.npy", np.array([[0.9, 0.1, 0, 0.1], [0, 0.1, 0.2, 5]], np.float32))
+    return tmp_path / "queries.npy"
+
+
+def test_answers_and_unknown_ones(index: Path, queries: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    request = SearchRequest(index, (queries,), top=2, threshold=0.5)
+    known, unknown = answer_queries(request, Console(as_json=True))
+    assert (known.known, known.matches[0].identity) == (True, HOSTILE)
+    assert (unknown.known, [match.identity for match in unknown.matches]) == (False, ["cid"])
+    output = capsys.readouterr()
+    assert "unknown (nearest: cid)" in output.err
+    assert "\x1b" not in output.err + output.out
+    first, second = json.loads(output.out)["queries"]
+    assert (first["identity"], second["identity"], second["known"]) == (HOSTILE, None, False)
+
+
+def test_hostile_names_stay_text_in_the_page(index: Path, queries: Path, tmp_path: Path) -> None:
+    answer_queries(SearchRequest(index, (queries,), out=tmp_path / "page.html"), QUIET)
+    page = (tmp_path / "page.html").read_text()
+    assert "<script" not in page
+    assert "<img src=x" not in page
+    assert "\x1b" not in page
+    assert "\u202e" not in page
+    assert "&lt;script&gt;" in page
+    pictures = re.findall(r'<img src="data:image/webp;base64,[^"]+" alt="([^"]+)"', page)
+    assert len(pictures) == 2  # the hostile one, under each query
+    assert all("match" in alt for alt in pictures)
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_answers_as_rows(index: Path, queries: Path, tmp_path: Path, suffix: str) -> None:
+    out = tmp_path / f"answers.{suffix}"
+    answer_queries(SearchRequest(index, (queries,), top=2, out=out), QUIET)
+    rows = (pq.read_table(out) if suffix == "parquet" else pyarrow.csv.read_csv(out)).to_pydict()
+    assert rows["rank"] == [1, 2, 1, 2]
+    assert rows["identity"][:2] == [HOSTILE, "bob"]
+
+
+def test_queries_of_another_network_or_size_are_refused(index: Path, tmp_path: Path) -> None:
+    with embedding_writer(tmp_path / "other.parquet", 4, network="other", normalized=True) as writer:
+        writer.write(np.eye(4), {"image": list("abcd")})
+    with pytest.raises(StaleArtifactError, match="embedded by network other"):
+        answer_queries(SearchRequest(index, (tmp_path / "other.parquet",)), QUIET)
+    np.save(tmp_path / "wide.npy", np.eye(5, dtype=np.float32))
+    with pytest.raises(StaleArtifactError, match="embeddings of 5 numbers"):
+        answer_queries(SearchRequest(index, (tmp_path / "wide.npy",)), QUIET)
+    with pytest.raises(InputError, match="give --network CHECKPOINT"):
+        answer_queries(SearchRequest(index, (tmp_path / "red.png",)), QUIET)
+
+
+def test_wrong_requests_are_refused(index: Path, queries: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="leave one of them out"):
+        SearchRequest(index, (queries,), far=0.1, threshold=0.3)
+    with pytest.raises(InputError, match="cosines lie between"):
+        SearchRequest(index, (queries,), threshold=45)
+    with pytest.raises(InputError, match="name a file that ends in"):
+        SearchRequest(index, (queries,), out=tmp_path / "page.txt")
+    with pytest.raises(InputError, match="needs an index of 1,000 images"):
+        answer_queries(SearchRequest(index, (queries,), far=1e-3), QUIET)
+    with pytest.raises(InputError, match="does not exist"):
+        answer_queries(SearchRequest(index, (tmp_path / "nowhere.jpg",)), QUIET)
+
+
+def test_images_are_embedded_by_the_network_of_the_index(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for name in ("ann", "bob"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        pixels = random.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        for number in range(2):
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
+    (tmp_path / "photos" / "bad.png").write_bytes(b"no image")
+    from subspace.pipeline.sources.ingest import ingest_images
+    from subspace.pipeline.sources.options import IngestOptions
+
+    (tmp_path / "photos" / "bad.png").rename(tmp_path / "bad.png")
+    ingest_images(tmp_path / "photos", tmp_path / "photos.parquet", IngestOptions())
+    for seed in (0, 1):
+        network = build_backbone("small", embedding_size=8, seed=seed)
+        save_checkpoint(
+            tmp_path / f"net{seed}", network, CheckpointMeta("small", 8, step=0, fingerprint=str(seed))
+        )
+    index, own = tmp_path / "index", str(tmp_path / "net0")
+    with pytest.raises(InputError, match="--network CHECKPOINT"):
+        index_rows(IndexRequest(tmp_path / "photos.parquet", index), QUIET)
+    index_rows(IndexRequest(tmp_path / "photos.parquet", index, network=own), QUIET)
+    (tmp_path / "photos" / "bad.png").write_bytes(b"no image")
+    answers = answer_queries(
+        SearchRequest(index, (tmp_path / "photos",)), QUIET
+    )  # the network is found by itself
+    assert [answer.matches[0].identity for answer in answers] == ["ann", "ann", "bob", "bob"]
+    assert all(answer.matches[0].similarity > 0.999 for answer in answers)
+    with pytest.raises(StaleArtifactError, match="was embedded by"):
+        answer_queries(SearchRequest(index, (tmp_path / "photos",), network=str(tmp_path / "net1")), QUIET)

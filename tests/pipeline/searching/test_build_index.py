@@ -1,0 +1,200 @@
+"""An index made, changed, killed and damaged.
+
+Covers pipeline/searching/write_index.py, pipeline/searching/row_sources.py,
+pipeline/searching/index_folder.py, pipeline/searching/index_record.py, pipeline/searching/index_request.py,
+too.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from subspace.mining import InputError, StaleArtifactError
+from subspace.mining.embedding_files import embedding_writer
+from subspace.mining.embedding_table import EmbeddingTable
+from subspace.pipeline.console import Console
+from subspace.pipeline.searching import write_index
+from subspace.pipeline.searching.build_index import change_index, make_index
+from subspace.pipeline.searching.index_folder import open_folder
+from subspace.pipeline.searching.index_request import IndexRequest, index_rows
+from subspace.pipeline.searching.write_index import IndexSettings
+
+D = 6
+QUIET = Console(quiet=True)
+Rows = list[tuple[str, int]]
+"""Identity and number of each image; its vector is drawn by that number."""
+
+
+def vector(number: int) -> np.ndarray:
+    drawn = np.random.default_rng(number).standard_normal(D)
+    return drawn / np.linalg.norm(drawn)
+
+
+def table(path: Path, rows: Rows, network: str | None = "net") -> EmbeddingTable:
+    with embedding_writer(path, D, columns=["identity"], network=network, normalized=True) as writer:
+        names = {"image": [f"{number}.jpg" for _, number in rows], "identity": [name for name, _ in rows]}
+        writer.write(np.stack([vector(number) for _, number in rows]), names)
+    return EmbeddingTable.open(path)
+
+
+def contents(index: Path) -> dict[str, object]:
+    """All that an index holds, but for the number of its folder."""
+    folder = index / json.loads((index / "index.json").read_text())["rows"]
+    arrays = {path.name: np.load(path).tolist() for path in folder.glob("*.npy")}
+    return arrays | {path.name: pq.read_table(path).to_pydict() for path in folder.glob("*.parquet")}
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Path:
+    rows = [(name, number) for number, name in enumerate("banana")]
+    make_index([table(tmp_path / "rows.parquet", rows)], tmp_path / "index", IndexSettings(D), QUIET)
+    return tmp_path / "index"
+
+
+def test_an_index_holds_the_rows_by_identity(index: Path) -> None:
+    held = contents(index)
+    assert held["identities.parquet"] == {
+        "identity_id": [0, 1, 2],
+        "identity": ["a", "b", "n"],
+        "images": [3, 1, 2],
+    }
+    assert held["images.parquet"]["image"] == ["1.jpg", "3.jpg", "5.jpg", "0.jpg", "2.jpg", "4.jpg"]
+    np.testing.assert_allclose(held["images.npy"][0], vector(1), atol=1e-6)
+    mean = vector(2) + vector(4)
+    np.testing.assert_allclose(held["means.npy"][2], mean / np.linalg.norm(mean), atol=1e-6)
+
+
+CHANGES = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), st.lists(st.sampled_from("abcd"), min_size=1, max_size=4)),
+        st.tuples(st.just("delete"), st.lists(st.sampled_from("abcd"), min_size=1, max_size=2)),
+    ),
+    max_size=4,
+)
+
+
+@settings(max_examples=12, deadline=None)
+@given(first=st.lists(st.sampled_from("abcd"), min_size=1, max_size=5), changes=CHANGES)
+def test_changes_come_to_what_an_index_made_anew_holds(
+    first: list[str], changes: list[tuple[str, list[str]]]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path, number = Path(folder), 0
+        rows: Rows = [(name, (number := number + 1)) for name in first]
+        make_index([table(path / "0.parquet", rows)], path / "index", IndexSettings(D), QUIET)
+        for what, names in changes:
+            if what == "append":
+                more = [(name, (number := number + 1)) for name in names]
+                change_index(path / "index", [table(path / "more.parquet", more)], (), QUIET)
+                rows = rows + more
+                continue
+            there = sorted({name for name, _ in rows} & set(names))
+            left = [row for row in rows if row[0] not in there]
+            if there and left:
+                change_index(path / "index", [], there, QUIET)
+                rows = left
+        make_index([table(path / "all.parquet", rows)], path / "anew", IndexSettings(D), QUIET)
+        assert contents(path / "index") == contents(path / "anew")
+
+
+@pytest.mark.parametrize("kind", ["ivf", "hnsw"])
+def test_a_changed_index_finds_what_one_made_anew_finds(tmp_path: Path, kind: str) -> None:
+    rows = [(f"{number // 2:03}", number) for number in range(400)]
+    make_index(
+        [table(tmp_path / "a.parquet", rows[:300])], tmp_path / "index", IndexSettings(D, kind=kind), QUIET
+    )
+    change_index(tmp_path / "index", [table(tmp_path / "b.parquet", rows[300:])], ["000", "007"], QUIET)
+    kept = [row for row in rows if row[0] not in ("000", "007")]
+    make_index([table(tmp_path / "c.parquet", kept)], tmp_path / "anew", IndexSettings(D, kind="flat"), QUIET)
+    queries = np.stack([vector(number) for number in range(1000, 1020)]).astype(np.float32)
+    found = open_folder(tmp_path / "index").gallery.search(queries, 5, T=60)
+    expected = open_folder(tmp_path / "anew").gallery.search(queries, 5, T=60)
+    assert (found.identity[:, 0] == expected.identity[:, 0]).mean() >= 0.9
+
+
+class Killed(BaseException):
+    """What no handler catches."""
+
+
+@pytest.mark.parametrize("where", ["_write_names", "describe_file", "write_json", "sweep"])
+def test_killed_anywhere_an_index_is_as_it_was_or_as_it_should_be(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    before, more = contents(index), table(tmp_path / "more.parquet", [("z", 9)])
+
+    def kill(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(write_index, where, kill)
+        with pytest.raises(Killed):
+            change_index(index, [more], ["a"], QUIET)
+    after = contents(index)
+    open_folder(index)
+    if where != "sweep":
+        assert after == before
+        change_index(index, [more], ["a"], QUIET)
+    assert contents(index)["identities.parquet"]["identity"] == ["b", "n", "z"]
+    change_index(index, [], ["z"], QUIET)
+    assert len([entry for entry in index.iterdir() if entry.is_dir()]) == 1
+    assert contents(index)["identities.parquet"]["identity"] == ["b", "n"]
+
+
+def test_damage_is_one_line(index: Path) -> None:
+    folder = index / "000001"
+    for file in sorted(folder.iterdir()):
+        whole = file.read_bytes()
+        for damaged in (whole[:-3], whole[:20] + b"?" + whole[21:]):
+            file.write_bytes(damaged)
+            with pytest.raises(StaleArtifactError, match=f"{file.name} is damaged.*--force") as error:
+                open_folder(index)
+            assert "\n" not in str(error.value)
+        file.unlink()
+        with pytest.raises(StaleArtifactError, match=f"{file.name} is damaged: it is gone"):
+            open_folder(index)
+        file.write_bytes(whole)
+    (index / "index.json").write_text('{"version": 2}')
+    with pytest.raises(StaleArtifactError, match=r"index\.json is damaged"):
+        open_folder(index)
+
+
+def test_embeddings_of_another_network_or_size_are_refused(index: Path, tmp_path: Path) -> None:
+    with pytest.raises(StaleArtifactError, match="embedded by network other"):
+        change_index(index, [table(tmp_path / "other.parquet", [("z", 1)], "other")], (), QUIET)
+    np.save(tmp_path / "wide.npy", np.ones((2, D + 1), np.float32))
+    with pytest.raises(StaleArtifactError, match="embeddings of 7 numbers"):
+        change_index(index, [EmbeddingTable.open(tmp_path / "wide.npy")], (), QUIET)
+
+
+def test_wrong_requests_are_refused(index: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has no identity 'x'"):
+        change_index(index, [], ["x"], QUIET)
+    with pytest.raises(InputError, match="would be empty"):
+        change_index(index, [], ["a", "b", "n"], QUIET)
+    with pytest.raises(InputError, match="is an index already"):
+        index_rows(IndexRequest(tmp_path / "rows.parquet", index), QUIET)
+    with pytest.raises(InputError, match="is there and is no index"):
+        index_rows(IndexRequest(tmp_path / "rows.parquet", tmp_path), QUIET)
+    with pytest.raises(InputError, match="where to"):
+        IndexRequest(tmp_path / "rows.parquet")
+    with pytest.raises(InputError, match="leave out --out"):
+        IndexRequest(index, tmp_path / "other", delete=("a",))
+    with pytest.raises(InputError, match=r"it has no index\.json"):
+        change_index(tmp_path, [], ["a"], QUIET)
+    assert not (tmp_path / ".lock").exists()
+
+
+def test_rows_without_an_identity_stand_for_themselves(tmp_path: Path) -> None:
+    np.save(tmp_path / "rows.npy", 3 * np.eye(3, dtype=np.float32))
+    index_rows(IndexRequest(tmp_path / "rows.npy", tmp_path / "index"), QUIET)
+    held = contents(tmp_path / "index")
+    assert held["identities.parquet"]["identity"] == ["row 0", "row 1", "row 2"]
+    assert held["images.npy"] == np.eye(3).tolist()
