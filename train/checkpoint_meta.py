@@ -136,7 +136,7 @@ def read_meta_as_written(folder: Path) -> CheckpointMeta:
 
 
 def _own_hash(values: dict[str, Any]) -> str:
-    """Of all but itself, whatever the order and the spaces."""
+    """The hash of all but itself, whatever the order and the spaces."""
     return fingerprint_of(
         {**values, "files": {name: of for name, of in values["files"].items() if name != META}}
     )

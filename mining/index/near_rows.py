@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -117,7 +118,7 @@ def _trained_lists(rows_nD: np.ndarray, lists: int, seed: int) -> faiss.IndexIVF
     wide = -(-D // numbers) * numbers
     centroids = faiss.IndexFlatIP(wide)
     index = faiss.IndexIVFPQFastScan(centroids, wide, lists, wide // numbers, 4, faiss.METRIC_INNER_PRODUCT)
-    centroids.this.disown()  # the index frees them
+    centroids.this.disown()  # pyright: ignore[reportAttributeAccessIssue]  # the index frees them
     index.own_fields = True
     index.by_residual = True
     wanted = min(n, max(TRAINING_ROWS * lists, CODED_ROWS))
@@ -187,8 +188,10 @@ def _candidates(index: faiss.Index, queries_qD: np.ndarray, k: int, breadth: int
     queries = _as_wide(queries_qD, index.d)
     if isinstance(index, faiss.IndexIVF):
         w = min(max(CANDIDATES * k, FEWEST_CANDIDATES), index.ntotal)
-        return index.search(queries, w, params=faiss.SearchParametersIVF(nprobe=breadth))[1]
-    return index.search(queries, k, params=faiss.SearchParametersHNSW(efSearch=max(breadth, k)))[1]
+        lists: Any = faiss.SearchParametersIVF
+        return index.search(queries, w, params=lists(nprobe=breadth))[1]
+    graph: Any = getattr(faiss, "SearchParametersHNSW")  # noqa: B009  # the stubs lack it
+    return index.search(queries, k, params=graph(efSearch=max(breadth, k)))[1]
 
 
 def _as_wide(rows_nD: np.ndarray, wide: int) -> np.ndarray:

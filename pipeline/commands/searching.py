@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from .parameters import AllowCode, AsJson, Device, Quiet
+
+if TYPE_CHECKING:
+    from ...mining.index.gallery import Stages
 
 commands = typer.Typer()
 
@@ -116,7 +119,7 @@ def search(
         tuple(queries),
         top,
         T,
-        stages,
+        cast("Stages", stages),  # checked there
         images,
         exact,
         far,

@@ -126,7 +126,7 @@ def taken_back(given: Sequence[str]) -> list[str]:
 
 
 def not_kept(run: RunDirectory, given: Sequence[str]) -> list[str]:
-    """Those of the words that take a setting back of which none is kept."""
+    """Words that take a setting back, where none is kept."""
     kept = [_key(override) for override in kept_overrides(run)]
     return [word for word in taken_back(given) if not _overlaps(_key(word), kept)]
 

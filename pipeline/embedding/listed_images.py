@@ -52,7 +52,7 @@ class ListedImages:
     fingerprint: str
     """A hash of names, labels and sizes."""
     columns: tuple[str, ...]
-    """Those of `LABELS` that are known of any image."""
+    """Columns of `LABELS` that are known of any image."""
     notes: tuple[str, ...] = ()
     """What was taken for what, and what may surprise."""
     refused: pa.Table = field(default_factory=lambda: refused_rows([]))

@@ -40,7 +40,7 @@ class TemplateLists:
     pairs: Sequence[TemplatePairs]
     names: list[str]
     place: Sequence[np.ndarray]
-    """Of each list in `faces`, int64[L]: the place in `names` of each row's image."""
+    """The place in `names` of each row's image, int64[L] for each list in `faces`."""
     manifest: Manifest
 
     @classmethod
@@ -85,7 +85,7 @@ class TemplateLists:
         return template_embeddings(rows, template[seen], np.concatenate(media)[seen], image=image[seen])
 
     def subjects(self, which: Sequence[int]) -> dict[int, str] | None:
-        """Whom each template of some lists shows; None where one does not say."""
+        """The subject of each template of some lists; None where one does not say."""
         if any(self.faces[i].subject is None for i in which):
             return None
         return {template: who for i in which for template, who in self.faces[i].subjects().items()}

@@ -3,7 +3,7 @@
 Which column says what is decided in `columns`; images inside the file pass to a spool.
 """
 
-# pyarrow.compute makes its functions when it is imported, out of a type checker's sight.
+# pyarrow.compute makes its functions as it is imported, out of a type checker's sight.
 # pyright: reportAttributeAccessIssue=false
 
 from __future__ import annotations
@@ -93,9 +93,8 @@ class _Csv:
         self._types |= {name: pa.large_string() for name in columns.in_use}
         if columns.boxes and len(columns.boxes.names) > 1:
             self._types |= {name: pa.float64() for name in columns.boxes.names}
-        self._types |= {
-            columns.names[role]: pa.int64() for role in ("offset", "length") if role in columns.names
-        }
+        places = (columns.names[role] for role in ("offset", "length") if role in columns.names)
+        self._types |= dict.fromkeys(places, pa.int64())
         self._place = placed_from(options.root or folder_of(source))
 
     def _checked(self) -> QuoteCheck:
