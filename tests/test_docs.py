@@ -17,7 +17,7 @@ import pytest
 import typer
 from conftest import REPOSITORY
 
-from subspace.mining.schemas import DUPLICATES, IDENTITIES, PLAN, SUBSPACES
+from subspace.mining.schemas import DUPLICATES, IDENTITIES, IMAGE_EMBEDDINGS, PLAN, SUBSPACES, TableKind
 from subspace.mining.settings import Settings
 from subspace.pipeline.cli import app
 from subspace.pipeline.configuration.config import RunConfig
@@ -79,7 +79,8 @@ def test_sql_in_the_documents_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         path = tmp_path / "runs/demo-subspace/round-000"
         path = path / "plan" / "part.parquet" if kind is PLAN else path / f"{kind.name}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.table({c.name: pa.array([], _any_width(c.type)) for c in kind.columns}), path)
+        pq.write_table(_empty(kind), path)
+    pq.write_table(_empty(IMAGE_EMBEDDINGS), tmp_path / "holidays.parquet")
     monkeypatch.chdir(tmp_path)
     queries = [
         code for path in DOCUMENTS for language, code in BLOCK.findall(path.read_text()) if language == "sql"
@@ -201,6 +202,10 @@ def _check_setting(key: str) -> None:
                 assert not rest, f"no setting {key}"
             return
         model = model.model_fields[name].annotation  # pyright: ignore[reportAssignmentType]
+
+
+def _empty(kind: TableKind) -> pa.Table:
+    return pa.table({c.name: pa.array([], _any_width(c.type)) for c in kind.columns})
 
 
 def _any_width(kind: pa.DataType) -> pa.DataType:
