@@ -37,11 +37,15 @@ from subspace.mining.schemas import (
     EMBEDDINGS,
     IDENTITIES,
     IMAGE_EMBEDDINGS,
+    INDEXED_IDENTITIES,
+    INDEXED_IMAGES,
+    KEEP,
     KINDS,
     MANIFEST,
     PLAN,
     QUARANTINE,
     SUBSPACES,
+    SUSPECTS,
     TableKind,
     vector,
 )
@@ -73,6 +77,10 @@ def valid_table(kind: TableKind) -> pa.Table:
         DUPLICATES: [n, names, n + 1, n + 1, names, n + 1, n / 100, n / 100],
         IMAGE_EMBEDDINGS: [names, None],
         EMBEDDING_ROWS: [n, names],
+        KEEP: [n, n // 2, [True] * ROWS, [None, "outlier"] * (ROWS // 2)],
+        SUSPECTS: [["outlier"] * ROWS, n / 100, n, names, n, n + 1, names, n + 1],
+        INDEXED_IMAGES: [names, n],
+        INDEXED_IDENTITIES: [n, names, n + 1],
         PLAN: [n, n % 3, [[1, 2]] * ROWS, [[3, 4, 5, 6]] * ROWS],
     }  # fmt: skip
     columns, schema = [], []

@@ -75,6 +75,8 @@ TABLE_WORDS = {
     "embedding_rows": ("what the rows of a .npy are", "images"),
     "keep": ("what cleaning keeps and leaves out", "images"),
     "suspects": ("suspects of cleaning", "suspects"),
+    "indexed_images": ("images of an index", "images"),
+    "indexed_identities": ("identities of an index", "identities"),
 }
 """What the tables of a run are, and what their rows are, by kind."""
 ENTRIES_SHOWN = 100

@@ -17,6 +17,8 @@ from ...mining.schemas import (
     DUPLICATES,
     EMBEDDINGS,
     IDENTITIES,
+    INDEXED_IDENTITIES,
+    INDEXED_IMAGES,
     KEEP,
     MANIFEST,
     QUARANTINE,
@@ -162,6 +164,15 @@ def _keep(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -> None
     _by_reason(summary, "left out", rows.filter(pa.array(~keep))["reason"])
 
 
+def _indexed(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -> None:
+    kind = INDEXED_IMAGES if "image" in file.schema_arrow.names else INDEXED_IDENTITIES
+    rows = read_parquet(paths[0], kind)
+    if kind is INDEXED_IMAGES:
+        summary.add("identities", len(np.unique(rows["identity_id"].to_numpy())))
+    else:
+        summary.add("images", int(rows["images"].to_numpy().sum()))
+
+
 def _suspects(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -> None:
     rows = read_parquet(paths[0], SUSPECTS)
     _by_reason(summary, "suspects", rows["reason"])
@@ -199,6 +210,8 @@ _DESCRIBERS: dict[str, tuple[str, str, Callable[[Summary, Sequence[Path], pq.Par
     "duplicates": ("duplicates, a row for each suspected pair of identities", "pairs", _duplicates),
     "keep": ("keep table, a row for each training image", "images", _keep),
     "suspects": ("suspects of cleaning, a row for each and each reason", "suspects", _suspects),
+    "indexed_images": ("images of a search index, a row for each", "images", _indexed),
+    "indexed_identities": ("identities of a search index, a row for each", "identities", _indexed),
     "plan": ("plan, a row for each batch", "batches", describe_plan),
     "image_embeddings": ("embeddings of images, a row for each", "images", describe_image_embeddings),
     "embedding_rows": ("what the rows of a .npy of embeddings are", "images", describe_embedding_rows),

@@ -265,7 +265,7 @@ def test_a_folder_that_holds_itself_is_one_line(tmp_path: Path) -> None:
         ("hf://datasets/me/faces", "hf://me/faces is not read over the network"),
         ("shards/*.tar", "a pattern is for the shell: write it without quotes"),
         ("shards/train-{000..009}.tar", "a pattern is for the shell"),
-        ("lfw.bin", "is a pickle, which runs code"),
+        ("lfw.bin", "--protocol pairs --pairs FILE.bin` reads; to train, give the .rec"),
         ("train.idx", "give the .rec beside it"),
         ("set.tar.gz", "unpack it once"),
     ],
