@@ -29,7 +29,7 @@ FEW = 4 * BATCH
 
 
 def embed_files(
-    paths: Sequence[Path], opened: OpenedNetwork, device: str | None, console: Console
+    paths: Sequence[Path], opened: OpenedNetwork, device: str | None, console: Console, *, flip: bool = False
 ) -> tuple[list[int], np.ndarray]:
     """Embed image files; return which of them could be read, and their embeddings, float32[n, D] of unit length.
 
@@ -41,21 +41,27 @@ def embed_files(
     table = pa.table({"uri": uri, "offset": nothing, "length": nothing})
     store = ImageStore(Manifest(Path("."), table, fingerprint=""))
     read: list[int] = []
+    reasons: list[str] = []
     vectors: list[np.ndarray] = []
-    for done, bad in _embedded(store, np.arange(len(uri)), opened, device, console):
+    for done, bad in _embedded(store, np.arange(len(uri)), opened, device, console, flip):
         read += done.batch.image_id.tolist()
         vectors.append(done.embeddings)
         for image in bad:
-            console.say(f"left out: {paths[image.image_id]}: {image.reason}")
+            reasons.append(f"{paths[image.image_id]}: {image.reason}")
+            console.say(f"left out: {reasons[-1]}")
     if not read:
-        raise InputError(
-            f"none of {counted(len(paths), 'query image')} can be read, such as {paths[0]}; name others"
-        )
+        raise InputError(f"no query image can be read: {reasons[0]}; name images that a viewer shows")
     return read, np.concatenate(vectors)
 
 
 def embed_manifest(
-    manifest: Manifest, opened: OpenedNetwork, out: Path, device: str | None, console: Console
+    manifest: Manifest,
+    opened: OpenedNetwork,
+    out: Path,
+    device: str | None,
+    console: Console,
+    *,
+    flip: bool = False,
 ) -> EmbeddingTable:
     """Embed the images of a manifest that are kept into the file `out`.
 
@@ -68,7 +74,7 @@ def embed_manifest(
     with embedding_writer(
         out, opened.network.embedding_size, columns=["identity"], network=opened.fingerprint, normalized=True
     ) as writer:
-        for done, bad in _embedded(store, image_id, opened, device, console):
+        for done, bad in _embedded(store, image_id, opened, device, console, flip):
             rows = done.batch.image_id
             identity = manifest.table["identity"].take(rows).cast(pa.string()).combine_chunks()
             names = [_place(manifest, store, row) for row in rows.tolist()]
@@ -87,7 +93,12 @@ def embed_manifest(
 
 
 def _embedded(
-    store: ImageStore, image_id: np.ndarray, opened: OpenedNetwork, device: str | None, console: Console
+    store: ImageStore,
+    image_id: np.ndarray,
+    opened: OpenedNetwork,
+    device: str | None,
+    console: Console,
+    flip: bool,
 ) -> Iterator[tuple[EmbeddedBatch, list[BadImage]]]:
     on = pick_device(device)
     chunks = ImageChunks(image_id, BATCH)
@@ -99,7 +110,7 @@ def _embedded(
         pin=on.type == "cuda",
     )
     with console.progress("embed", len(image_id), "images") as progress:
-        for done in embed(opened.network, batches, on):
+        for done in embed(opened.network, batches, on, flip=flip):
             progress.update(len(done.batch.image_id) + len(done.batch.bad))
             yield done, done.batch.bad
 

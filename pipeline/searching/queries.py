@@ -17,7 +17,7 @@ from ...mining.embedding_table import EmbeddingTable
 from ...mining.errors import InputError, StaleArtifactError
 from ..console import Console
 from ..sources.file_names import image_suffixes, is_aside
-from .build_index import refuse_foreign
+from .build_index import other_flip, refuse_foreign
 from .index_folder import IndexFolder
 
 if TYPE_CHECKING:
@@ -61,14 +61,17 @@ def gather_queries(
     if images:
         from .embedded_images import embed_files
 
-        read, embeddings = embed_files(images, _network(folder, network, allow_code), device, console)
+        read, embeddings = embed_files(
+            images, _network(folder, network, allow_code), device, console, flip=folder.record.flip
+        )
         names += [str(images[place]) for place in read]
         parts.append(embeddings)
     for file in files:
         table = EmbeddingTable.open(file)
         refuse_foreign(table, folder.record.network, folder.record.dimensions, str(folder.path))
-        if table.network is None:
-            console.say(f"{file}: it does not say which network made it")
+        unsaid = "" if table.network else "it does not say which network made it"
+        if notes := "; ".join(filter(None, (unsaid, other_flip(table, folder.record.flip)))):
+            console.say(f"{file}: {notes}")
         column = table.column("image")
         names += [f"{file}#row={row}" for row in range(table.rows)] if column is None else column.to_pylist()
         rows = table.read()

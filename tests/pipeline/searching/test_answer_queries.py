@@ -136,3 +136,42 @@ def test_images_are_embedded_by_the_network_of_the_index(tmp_path: Path) -> None
     assert all(answer.matches[0].similarity > 0.999 for answer in answers)
     with pytest.raises(StaleArtifactError, match="was embedded by"):
         answer_queries(SearchRequest(index, (tmp_path / "photos",), network=str(tmp_path / "net1")), QUIET)
+
+
+def test_queries_are_embedded_as_the_file_of_the_index_was(tmp_path: Path) -> None:
+    """By the network that `subspace embed` had, and with mirror images where it had them."""
+    from subspace.pipeline.embedding.command import run_embedding
+    from subspace.pipeline.embedding.request import EmbedRequest
+    from subspace.pipeline.options import Options
+
+    (tmp_path / "photos").mkdir()
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{number}.png")
+    network = build_backbone("small", embedding_size=8, seed=0)
+    save_checkpoint(tmp_path / "net", network, CheckpointMeta("small", 8, step=0, fingerprint="0"))
+    for flip in (True, False):
+        rows = tmp_path / f"{flip}.parquet"
+        request = EmbedRequest(str(tmp_path / "net"), (tmp_path / "photos",), rows, flip=flip, num_workers=0)
+        run_embedding(request, Options(QUIET, "cpu"))
+        index_rows(IndexRequest(rows, tmp_path / f"index{flip}"), QUIET)
+        answers = answer_queries(SearchRequest(tmp_path / f"index{flip}", (tmp_path / "photos",)), QUIET)
+        assert all(answer.matches[0].similarity > 0.9999 for answer in answers)
+
+
+def test_embeddings_with_mirror_images_are_told_from_those_without(
+    index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with embedding_writer(
+        tmp_path / "flip.parquet", 4, network="net", normalized=True, notes={"flip": "true"}
+    ) as writer:
+        writer.write(np.eye(4), {"image": list("abcd")})
+    answer_queries(SearchRequest(index, (tmp_path / "flip.parquet",)), Console())
+    assert "flip.parquet: embedded with --flip, the index without" in capsys.readouterr().out
+    with embedding_writer(
+        tmp_path / "plain.parquet", 4, network="net", normalized=True, notes={"flip": "false"}
+    ) as writer:
+        writer.write(np.eye(4), {"image": list("efgh")})
+    index_rows(IndexRequest(tmp_path / "flip.parquet", tmp_path / "flipped"), QUIET)
+    answer_queries(SearchRequest(tmp_path / "flipped", (tmp_path / "plain.parquet",)), Console())
+    assert "embedded without --flip, the index with" in capsys.readouterr().out
