@@ -108,7 +108,14 @@ def _network(folder: IndexFolder, given: str | None, allow_code: bool) -> Opened
         raise InputError(
             f"{folder.path} does not say which network embeds images; give --network CHECKPOINT, or embeddings as queries"
         )
-    opened = open_network(choose_network(given or str(record.checkpoint)), allow_code=allow_code)
+    try:
+        opened = open_network(choose_network(given or str(record.checkpoint)), allow_code=allow_code)
+    except InputError as error:
+        if given is not None:
+            raise
+        raise InputError(
+            f"{error}; {folder.path} was made with it: say with --network where it is now"
+        ) from error
     if opened.network.embedding_size != record.dimensions:
         raise StaleArtifactError(
             f"{opened.words} gives {opened.network.embedding_size} numbers, {folder.path} holds {record.dimensions}; "

@@ -157,6 +157,9 @@ def test_queries_are_embedded_as_the_file_of_the_index_was(tmp_path: Path) -> No
         index_rows(IndexRequest(rows, tmp_path / f"index{flip}"), QUIET)
         answers = answer_queries(SearchRequest(tmp_path / f"index{flip}", (tmp_path / "photos",)), QUIET)
         assert all(answer.matches[0].similarity > 0.9999 for answer in answers)
+    (tmp_path / "net").rename(tmp_path / "moved")
+    with pytest.raises(InputError, match="say with --network where it is now"):
+        answer_queries(SearchRequest(tmp_path / "indexTrue", (tmp_path / "photos",)), QUIET)
 
 
 def test_embeddings_with_mirror_images_are_told_from_those_without(

@@ -216,8 +216,8 @@ def test_images_come_in_once(index: Path, tmp_path: Path) -> None:
     before = contents(index)
     with pytest.raises(InputError, match=r"has image '6\.jpg' of .*more\.parquet already; .*--delete a"):
         change_index(index, [more], (), QUIET)
+    twice = [table(tmp_path / f"{name}.parquet", [("z", 9)]) for name in ("x", "y")]
     with pytest.raises(InputError, match="already"):
-        twice = [table(tmp_path / f"{name}.parquet", [("z", 9)]) for name in ("x", "y")]
         change_index(index, twice, (), QUIET)
     assert contents(index) == before
     change_index(index, [more], ["a"], QUIET)
@@ -227,5 +227,5 @@ def test_images_come_in_once(index: Path, tmp_path: Path) -> None:
 def test_an_image_without_identity_is_not_taken_for_somebody(index: Path, tmp_path: Path) -> None:
     with embedding_writer(tmp_path / "more.parquet", D, network="net", normalized=True) as writer:
         writer.write(vector(7)[None], {"image": ["a"]})
-    with pytest.raises(InputError, match="no identity for image 'a', and .* has an identity of that name"):
+    with pytest.raises(InputError, match=r"no identity for image 'a', and .* has an identity of that name"):
         change_index(index, [EmbeddingTable.open(tmp_path / "more.parquet")], (), QUIET)
