@@ -16,7 +16,7 @@ from ...mining.embedding_table import EmbeddingTable
 from ...mining.errors import InputError
 from ...mining.manifest import Manifest
 from ...train.data.batches import DecodedBatches, ImageChunks, load_batches
-from ...train.data.images import BadImage, ImageStore
+from ...train.data.images import BOX, BadImage, ImageStore
 from ...train.devices import pick_device
 from ...train.embedder import EmbeddedBatch, embed
 from ...train.workers import worker_count
@@ -116,9 +116,11 @@ def _embedded(
 
 
 def _place(manifest: Manifest, store: ImageStore, row: int) -> str:
-    """Where an image lies: its file, or `FILE#OFFSET+LENGTH`; of an inline one the manifest and its row."""
+    """Where an image lies: its file, or `FILE#OFFSET+LENGTH`; of an inline one the manifest and its row. A box follows."""
     place = store.place(row)
     if place is None:
-        return f"{manifest.path}#row={row}"
-    offset, length = manifest.table["offset"][row].as_py(), manifest.table["length"][row].as_py()
-    return place if length is None else f"{place}#{offset or 0}+{length}"
+        place = f"{manifest.path}#row={row}"
+    elif (length := manifest.table["length"][row].as_py()) is not None:
+        place = f"{place}#{manifest.table['offset'][row].as_py() or 0}+{length}"
+    sides = [manifest.table[side][row].as_py() for side in BOX if side in manifest.table.column_names]
+    return place if not sides or None in sides else f"{place}#xyxy={','.join(map(str, sides))}"
