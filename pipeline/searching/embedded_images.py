@@ -30,8 +30,8 @@ FEW = 4 * BATCH
 
 def embed_files(
     paths: Sequence[Path], opened: OpenedNetwork, device: str | None, console: Console, *, flip: bool = False
-) -> tuple[list[int], np.ndarray]:
-    """Embed image files; return which of them could be read, and their embeddings, float32[n, D] of unit length.
+) -> tuple[list[int], np.ndarray, list[BadImage]]:
+    """Embed image files; return which could be read, their embeddings, float32[n, D] of unit length, and the others.
 
     Raises:
         InputError: none of them can be read.
@@ -41,17 +41,20 @@ def embed_files(
     table = pa.table({"uri": uri, "offset": nothing, "length": nothing})
     store = ImageStore(Manifest(Path("."), table, fingerprint=""))
     read: list[int] = []
-    reasons: list[str] = []
+    left_out: list[BadImage] = []
     vectors: list[np.ndarray] = []
     for done, bad in _embedded(store, np.arange(len(uri)), opened, device, console, flip):
         read += done.batch.image_id.tolist()
         vectors.append(done.embeddings)
         for image in bad:
-            reasons.append(f"{paths[image.image_id]}: {image.reason}")
-            console.say(f"left out: {reasons[-1]}")
+            left_out.append(image)
+            console.say(f"left out: {paths[image.image_id]}: {image.reason}")
     if not read:
-        raise InputError(f"no query image can be read: {reasons[0]}; name images that a viewer shows")
-    return read, np.concatenate(vectors)
+        first = left_out[0]
+        raise InputError(
+            f"no query image can be read: {paths[first.image_id]}: {first.reason}; name images that a viewer shows"
+        )
+    return read, np.concatenate(vectors), left_out
 
 
 def embed_manifest(

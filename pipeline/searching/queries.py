@@ -34,6 +34,8 @@ class Queries:
     """Paths of images, as given or below the folder that was."""
     embeddings: np.ndarray
     """float32[q, D], unit length."""
+    left_out: list[dict[str, str]]
+    """Images that cannot be read: query and reason of each."""
 
 
 def gather_queries(
@@ -58,14 +60,16 @@ def gather_queries(
     images = [image for path in paths if path not in files for image in _images(path)]
     names: list[str] = []
     parts: list[np.ndarray] = []
+    left_out: list[dict[str, str]] = []
     if images:
         from .embedded_images import embed_files
 
-        read, embeddings = embed_files(
+        read, embeddings, bad = embed_files(
             images, _network(folder, network, allow_code), device, console, flip=folder.record.flip
         )
         names += [str(images[place]) for place in read]
         parts.append(embeddings)
+        left_out = [{"query": str(images[image.image_id]), "reason": image.reason} for image in bad]
     for file in files:
         table = EmbeddingTable.open(file)
         refuse_foreign(table, folder.record.network, folder.record.dimensions, str(folder.path))
@@ -76,7 +80,7 @@ def gather_queries(
         names += [f"{file}#row={row}" for row in range(table.rows)] if column is None else column.to_pylist()
         rows = table.read()
         parts.append(rows / np.linalg.norm(rows, axis=1, keepdims=True))
-    return Queries(names, np.concatenate(parts))
+    return Queries(names, np.concatenate(parts), left_out)
 
 
 def _images(path: Path) -> list[Path]:

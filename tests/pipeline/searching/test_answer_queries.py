@@ -110,7 +110,9 @@ def test_wrong_requests_are_refused(index: Path, queries: Path, tmp_path: Path) 
         answer_queries(SearchRequest(index, (tmp_path / "nowhere.jpg",)), QUIET)
 
 
-def test_images_are_embedded_by_the_network_of_the_index(tmp_path: Path) -> None:
+def test_images_are_embedded_by_the_network_of_the_index(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     random = np.random.default_rng(0)
     for name in ("ann", "bob"):
         (tmp_path / "photos" / name).mkdir(parents=True)
@@ -133,9 +135,13 @@ def test_images_are_embedded_by_the_network_of_the_index(tmp_path: Path) -> None
         index_rows(IndexRequest(tmp_path / "photos.parquet", index), QUIET)
     index_rows(IndexRequest(tmp_path / "photos.parquet", index, network=own), QUIET)
     (tmp_path / "photos" / "bad.png").write_bytes(b"no image")
+    capsys.readouterr()
     answers = answer_queries(
-        SearchRequest(index, (tmp_path / "photos",)), QUIET
+        SearchRequest(index, (tmp_path / "photos",)), Console(as_json=True)
     )  # the network is found by itself
+    [left_out] = json.loads(capsys.readouterr().out)["left_out"]
+    assert left_out["query"] == str(tmp_path / "photos" / "bad.png")
+    assert "not an image" in left_out["reason"]
     assert [answer.matches[0].identity for answer in answers] == ["ann", "ann", "bob", "bob"]
     assert all(answer.matches[0].similarity > 0.999 for answer in answers)
     with pytest.raises(StaleArtifactError, match="was embedded by"):
