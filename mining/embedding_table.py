@@ -27,6 +27,7 @@ from .schemas import EMBEDDING_ROWS, IMAGE_EMBEDDINGS
 from .table_checks import TableCheck
 
 BLOCK_ROWS = 65_536
+_YES_OR_NO = {"true": True, "false": False}
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,10 @@ class EmbeddingTable:
     """What it holds besides the embeddings, such as image and identity."""
     _table: Path | None
     """Where the columns are; None: nowhere."""
+    flip: bool | None = None
+    """Whether each is the mean with that of the mirror image; None where the file does not say."""
+    opened: str | None = None
+    """What that network was opened from, such as checkpoint:DIR; None where the file does not say."""
 
     @classmethod
     def open(cls, path: Path | str) -> EmbeddingTable:
@@ -91,14 +96,19 @@ class EmbeddingTable:
     def identity_id(self) -> tuple[np.ndarray, list[str]]:
         """The identity of each row as a number, int64[n], -1 where it is not known, and the names by that number.
 
-        Numbers follow the rows: the first name is 0.
+        Numbers follow the rows: the first name is 0. An empty name is nobody's.
         """
         column = self.column("identity")
         if column is None:
             return np.full(self.rows, -1, np.int64), []
         encoded = column.cast(pa.string()).dictionary_encode()
         code = np.concatenate([chunk.indices.fill_null(-1).to_numpy() for chunk in encoded.chunks])
-        return code.astype(np.int64), encoded.chunk(0).dictionary.to_pylist()
+        code, names = code.astype(np.int64), encoded.chunk(0).dictionary.to_pylist()
+        if "" in names:
+            blank = names.index("")
+            code = np.where(code == blank, -1, code - (code > blank))
+            names.remove("")
+        return code, names
 
     def blocks(self, rows: int = BLOCK_ROWS) -> Iterator[np.ndarray]:
         """Yield all embeddings in order, float32[rows, D] at a time, the last block perhaps shorter.
@@ -209,9 +219,10 @@ def _open_table(path: Path) -> EmbeddingTable:
 
 def _described(path: Path, rows: int, numbers: int, file: pq.ParquetFile, table: Path) -> EmbeddingTable:
     metadata, names = metadata_of(file), file.schema_arrow.names
-    normalized = {"true": True, "false": False}.get(metadata.get("normalized", ""))
+    normalized, flip = (_YES_OR_NO.get(metadata.get(name, "")) for name in ("normalized", "flip"))
     columns = tuple(name for name in names if name not in ("embedding", "row"))
-    return EmbeddingTable(path, rows, numbers, metadata.get("network"), normalized, columns, table)
+    network, opened = metadata.get("network"), metadata.get("opened")
+    return EmbeddingTable(path, rows, numbers, network, normalized, columns, table, flip, opened)
 
 
 def _refuse_empty(path: Path, rows: int, numbers: int) -> None:

@@ -55,6 +55,8 @@ class ImageEmbedding:
     ) -> None:
         self.request, self.network, self.listed, self.options = request, opened.network, listed, options
         self.extract, self.network_fingerprint = request.config.extract, opened.fingerprint
+        self.opened_from = None if request.weights or request.preprocess else opened.spec
+        """What opens the same network again, without an option."""
         self.device = pick_device(options.device)
         self.arithmetic = settled(self.device, self.extract.precision)
         fields = {
@@ -244,7 +246,11 @@ class ImageEmbedding:
             network=self.network_fingerprint,
             normalized=self.request.normalize,
             fingerprint=self.parts.fingerprint,
-            notes={SETTINGS: json.dumps(self.parts.fields)},
+            notes={
+                SETTINGS: json.dumps(self.parts.fields),
+                "flip": json.dumps(self.request.flip),
+                **({"opened": self.opened_from} if self.opened_from else {}),
+            },
         )
 
     def _join(self, rate: float | None) -> dict[str, Any]:

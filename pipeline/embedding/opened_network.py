@@ -41,6 +41,8 @@ class OpenedNetwork:
 
     network: Backbone
     words: str
+    spec: str
+    """What opens it from any folder; paths in it are absolute."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -95,4 +97,10 @@ def open_network(
     from ...train.checkpoint import load_network
 
     network = load_network(chosen.spec, preprocess=preprocess, weights=chosen.weights, allow_code=allow_code)
-    return OpenedNetwork(network, chosen.words)
+    return OpenedNetwork(network, chosen.words, _anywhere(chosen.spec))
+
+
+def _anywhere(spec: str) -> str:
+    """A spec with its path made absolute."""
+    prefix, colon, path = spec.partition(":")
+    return f"{prefix}{colon}{Path(path).absolute()}" if path and Path(path).exists() else spec

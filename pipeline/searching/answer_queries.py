@@ -115,6 +115,7 @@ def answer_queries(request: SearchRequest, console: Console) -> list[Answer]:
             "far": request.far,
             "notes": notes[1:],
             "queries": as_json(answers),
+            "left_out": queries.left_out,
         }
     )
     return answers

@@ -12,7 +12,7 @@ from ...mining.errors import InputError, StaleArtifactError
 from ..console import Console, counted
 from ..run_directory import RunDirectory
 from .index_folder import open_folder
-from .row_sources import RowSource, rows_of_index, rows_of_table
+from .row_sources import RowSource, refuse_again, rows_of_index, rows_of_table
 from .write_index import IndexSettings, check_target, sweep, write_folder
 
 
@@ -32,12 +32,19 @@ def make_index(
     """
     check_target(out, force)
     for table in tables:
-        settings = replace(settings, network=settings.network or table.network)
+        settings = replace(
+            settings,
+            network=settings.network or table.network,
+            checkpoint=settings.checkpoint or table.opened,
+            flip=settings.flip or bool(table.flip),
+        )
         refuse_foreign(
             table, settings.network, settings.dimensions, "the others" if len(tables) > 1 else "--network"
         )
     with RunDirectory(out).locked("index"):
-        return write_folder(out, [_said(table, console) for table in tables], settings, console)
+        return write_folder(
+            out, [_said(table, console, settings.flip) for table in tables], settings, console
+        )
 
 
 def change_index(
@@ -65,12 +72,18 @@ def change_index(
             record.dimensions,
             record.dtype,
             record.network or next((table.network for table in tables if table.network), None),
-            record.checkpoint,
+            record.checkpoint or next((table.opened for table in tables if table.opened), None),
+            record.flip,
             record.asked,
             record.images_index is not None,
             record.seed,
         )
-        sources = ([kept] if kept else []) + [_said(table, console) for table in tables]
+        sources = [kept] if kept else []
+        for table in tables:
+            source = _said(table, console, record.flip)
+            for before in sources:
+                refuse_again(source, before, table.path, path)
+            sources.append(source)
         trained = (folder.gallery.means.index, folder.gallery.images.index)
         with folder.whole():
             return write_folder(path, sources, settings, console, trained=trained)
@@ -92,9 +105,17 @@ def refuse_foreign(table: EmbeddingTable, network: str | None, dimensions: int, 
         )
 
 
-def _said(table: EmbeddingTable, console: Console) -> RowSource:
+def other_flip(table: EmbeddingTable, flip: bool) -> str:
+    """What to say where embeddings and an index differ in the mean with mirror images; else nothing."""
+    if table.flip in (None, flip):
+        return ""
+    own, theirs = ("with", "without") if table.flip else ("without", "with")
+    return f"embedded {own} --flip, the index {theirs}: similarities are a little lower"
+
+
+def _said(table: EmbeddingTable, console: Console, flip: bool) -> RowSource:
     source = rows_of_table(table)
     unsaid = "" if table.network else "it does not say which network made it"
-    if notes := "; ".join(filter(None, (source.said, unsaid))):
+    if notes := "; ".join(filter(None, (source.said, unsaid, other_flip(table, flip)))):
         console.say(f"{table.path}: {notes}")
     return source

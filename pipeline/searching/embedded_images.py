@@ -16,7 +16,7 @@ from ...mining.embedding_table import EmbeddingTable
 from ...mining.errors import InputError
 from ...mining.manifest import Manifest
 from ...train.data.batches import DecodedBatches, ImageChunks, load_batches
-from ...train.data.images import BadImage, ImageStore
+from ...train.data.images import BOX, BadImage, ImageStore
 from ...train.devices import pick_device
 from ...train.embedder import EmbeddedBatch, embed
 from ...train.workers import worker_count
@@ -29,9 +29,9 @@ FEW = 4 * BATCH
 
 
 def embed_files(
-    paths: Sequence[Path], opened: OpenedNetwork, device: str | None, console: Console
-) -> tuple[list[int], np.ndarray]:
-    """Embed image files; return which of them could be read, and their embeddings, float32[n, D] of unit length.
+    paths: Sequence[Path], opened: OpenedNetwork, device: str | None, console: Console, *, flip: bool = False
+) -> tuple[list[int], np.ndarray, list[BadImage]]:
+    """Embed image files; return which could be read, their embeddings, float32[n, D] of unit length, and the others.
 
     Raises:
         InputError: none of them can be read.
@@ -41,21 +41,30 @@ def embed_files(
     table = pa.table({"uri": uri, "offset": nothing, "length": nothing})
     store = ImageStore(Manifest(Path("."), table, fingerprint=""))
     read: list[int] = []
+    left_out: list[BadImage] = []
     vectors: list[np.ndarray] = []
-    for done, bad in _embedded(store, np.arange(len(uri)), opened, device, console):
+    for done, bad in _embedded(store, np.arange(len(uri)), opened, device, console, flip):
         read += done.batch.image_id.tolist()
         vectors.append(done.embeddings)
         for image in bad:
+            left_out.append(image)
             console.say(f"left out: {paths[image.image_id]}: {image.reason}")
     if not read:
+        first = left_out[0]
         raise InputError(
-            f"none of {counted(len(paths), 'query image')} can be read, such as {paths[0]}; name others"
+            f"no query image can be read: {paths[first.image_id]}: {first.reason}; name images that a viewer shows"
         )
-    return read, np.concatenate(vectors)
+    return read, np.concatenate(vectors), left_out
 
 
 def embed_manifest(
-    manifest: Manifest, opened: OpenedNetwork, out: Path, device: str | None, console: Console
+    manifest: Manifest,
+    opened: OpenedNetwork,
+    out: Path,
+    device: str | None,
+    console: Console,
+    *,
+    flip: bool = False,
 ) -> EmbeddingTable:
     """Embed the images of a manifest that are kept into the file `out`.
 
@@ -68,7 +77,7 @@ def embed_manifest(
     with embedding_writer(
         out, opened.network.embedding_size, columns=["identity"], network=opened.fingerprint, normalized=True
     ) as writer:
-        for done, bad in _embedded(store, image_id, opened, device, console):
+        for done, bad in _embedded(store, image_id, opened, device, console, flip):
             rows = done.batch.image_id
             identity = manifest.table["identity"].take(rows).cast(pa.string()).combine_chunks()
             names = [_place(manifest, store, row) for row in rows.tolist()]
@@ -87,7 +96,12 @@ def embed_manifest(
 
 
 def _embedded(
-    store: ImageStore, image_id: np.ndarray, opened: OpenedNetwork, device: str | None, console: Console
+    store: ImageStore,
+    image_id: np.ndarray,
+    opened: OpenedNetwork,
+    device: str | None,
+    console: Console,
+    flip: bool,
 ) -> Iterator[tuple[EmbeddedBatch, list[BadImage]]]:
     on = pick_device(device)
     chunks = ImageChunks(image_id, BATCH)
@@ -99,15 +113,17 @@ def _embedded(
         pin=on.type == "cuda",
     )
     with console.progress("embed", len(image_id), "images") as progress:
-        for done in embed(opened.network, batches, on):
+        for done in embed(opened.network, batches, on, flip=flip):
             progress.update(len(done.batch.image_id) + len(done.batch.bad))
             yield done, done.batch.bad
 
 
 def _place(manifest: Manifest, store: ImageStore, row: int) -> str:
-    """Where an image lies: its file, or `FILE#OFFSET+LENGTH`; of an inline one the manifest and its row."""
+    """Where an image lies: its file, or `FILE#OFFSET+LENGTH`; of an inline one the manifest and its row. A box follows."""
     place = store.place(row)
     if place is None:
-        return f"{manifest.path}#row={row}"
-    offset, length = manifest.table["offset"][row].as_py(), manifest.table["length"][row].as_py()
-    return place if length is None else f"{place}#{offset or 0}+{length}"
+        place = f"{manifest.path}#row={row}"
+    elif (length := manifest.table["length"][row].as_py()) is not None:
+        place = f"{place}#{manifest.table['offset'][row].as_py() or 0}+{length}"
+    sides = [manifest.table[side][row].as_py() for side in BOX if side in manifest.table.column_names]
+    return place if not sides or None in sides else f"{place}#xyxy={','.join(map(str, sides))}"

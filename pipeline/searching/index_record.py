@@ -54,6 +54,8 @@ class IndexRecord(Document):
     """Fingerprint of the network that embedded the images; None where nobody said."""
     checkpoint: str | None
     """Where that network was found."""
+    flip: bool = False
+    """Whether the embeddings are means with those of the mirror images."""
     seed: int
     asked: str
     """--kind."""

@@ -90,7 +90,14 @@ def index_rows(request: IndexRequest, console: Console) -> dict[str, Any]:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as aside:
         tables = [
-            _table(source, opened, Path(aside, f"{number}.parquet"), request.device, console)
+            _table(
+                source,
+                opened,
+                Path(aside, f"{number}.parquet"),
+                request.device,
+                console,
+                flip=record is not None and record.flip,
+            )
             for number, source in enumerate(sources)
         ]
         if request.changes:
@@ -100,9 +107,9 @@ def index_rows(request: IndexRequest, console: Console) -> dict[str, Any]:
             "float16" if request.dtype == "float16" else "float32",
             opened.fingerprint if opened else None,
             _kept(network) if opened else None,
-            request.kind,
-            request.images,
-            request.seed,
+            kind=request.kind,
+            over_images=request.images,
+            seed=request.seed,
         )
         return make_index(tables, target, settings, console, force=request.force)
 
@@ -113,7 +120,13 @@ def _kept(network: str | None) -> str | None:
 
 
 def _table(
-    source: Path, opened: OpenedNetwork | None, out: Path, device: str | None, console: Console
+    source: Path,
+    opened: OpenedNetwork | None,
+    out: Path,
+    device: str | None,
+    console: Console,
+    *,
+    flip: bool,
 ) -> EmbeddingTable:
     if not _is_manifest(source):
         return EmbeddingTable.open(source)
@@ -121,7 +134,7 @@ def _table(
     from .embedded_images import embed_manifest
 
     assert opened is not None
-    return embed_manifest(Manifest.open(source), opened, out, device, console)
+    return embed_manifest(Manifest.open(source), opened, out, device, console, flip=flip)
 
 
 def _is_manifest(source: Path) -> bool:

@@ -17,7 +17,7 @@ from ...mining.embedding_table import EmbeddingTable
 from ...mining.errors import InputError, StaleArtifactError
 from ..console import Console
 from ..sources.file_names import image_suffixes, is_aside
-from .build_index import refuse_foreign
+from .build_index import other_flip, refuse_foreign
 from .index_folder import IndexFolder
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class Queries:
     """Paths of images, as given or below the folder that was."""
     embeddings: np.ndarray
     """float32[q, D], unit length."""
+    left_out: list[dict[str, str]]
+    """Images that cannot be read: query and reason of each."""
 
 
 def gather_queries(
@@ -58,22 +60,27 @@ def gather_queries(
     images = [image for path in paths if path not in files for image in _images(path)]
     names: list[str] = []
     parts: list[np.ndarray] = []
+    left_out: list[dict[str, str]] = []
     if images:
         from .embedded_images import embed_files
 
-        read, embeddings = embed_files(images, _network(folder, network, allow_code), device, console)
+        read, embeddings, bad = embed_files(
+            images, _network(folder, network, allow_code), device, console, flip=folder.record.flip
+        )
         names += [str(images[place]) for place in read]
         parts.append(embeddings)
+        left_out = [{"query": str(images[image.image_id]), "reason": image.reason} for image in bad]
     for file in files:
         table = EmbeddingTable.open(file)
         refuse_foreign(table, folder.record.network, folder.record.dimensions, str(folder.path))
-        if table.network is None:
-            console.say(f"{file}: it does not say which network made it")
+        unsaid = "" if table.network else "it does not say which network made it"
+        if notes := "; ".join(filter(None, (unsaid, other_flip(table, folder.record.flip)))):
+            console.say(f"{file}: {notes}")
         column = table.column("image")
         names += [f"{file}#row={row}" for row in range(table.rows)] if column is None else column.to_pylist()
         rows = table.read()
         parts.append(rows / np.linalg.norm(rows, axis=1, keepdims=True))
-    return Queries(names, np.concatenate(parts))
+    return Queries(names, np.concatenate(parts), left_out)
 
 
 def _images(path: Path) -> list[Path]:
@@ -105,7 +112,14 @@ def _network(folder: IndexFolder, given: str | None, allow_code: bool) -> Opened
         raise InputError(
             f"{folder.path} does not say which network embeds images; give --network CHECKPOINT, or embeddings as queries"
         )
-    opened = open_network(choose_network(given or str(record.checkpoint)), allow_code=allow_code)
+    try:
+        opened = open_network(choose_network(given or str(record.checkpoint)), allow_code=allow_code)
+    except InputError as error:
+        if given is not None:
+            raise
+        raise InputError(
+            f"{error}; {folder.path} was made with it: say with --network where it is now"
+        ) from error
     if opened.network.embedding_size != record.dimensions:
         raise StaleArtifactError(
             f"{opened.words} gives {opened.network.embedding_size} numbers, {folder.path} holds {record.dimensions}; "

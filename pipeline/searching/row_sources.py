@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from ...mining.embedding_table import EmbeddingTable
 from ...mining.errors import InputError
+from ...mining.local_paths import in_shell
 from ...mining.parquet_tables import read_parquet
 from ...mining.schemas import INDEXED_IDENTITIES, INDEXED_IMAGES
 from . import index_record as files
@@ -35,6 +37,8 @@ class RowSource:
     """Unit vectors in order, float[b, D] at a time."""
     said: str = ""
     """What a user should know of it."""
+    nameless: int = 0
+    """How many of its last identities are images that stand for themselves."""
 
 
 def rows_of_table(table: EmbeddingTable) -> RowSource:
@@ -46,7 +50,8 @@ def rows_of_table(table: EmbeddingTable) -> RowSource:
     identity, names = table.identity_id()
     image = table.column("image")
     if image is None:
-        image = pa.chunked_array([pa.array(f"row {row}" for row in range(table.rows))])
+        # With the file's name: rows of several files are not the same images.
+        image = pa.chunked_array([pa.array(f"{table.path}#row={row}" for row in range(table.rows))])
     unknown, said = np.flatnonzero(identity < 0), []
     if len(unknown):
         own = image.take(unknown).to_pylist()
@@ -63,8 +68,39 @@ def rows_of_table(table: EmbeddingTable) -> RowSource:
     if not table.normalized:
         said.append("vectors are scaled to unit length")
     return RowSource(
-        identity, names, _one_array(image), lambda: map(_at_unit_length, table.blocks()), "; ".join(said)
+        identity,
+        names,
+        _one_array(image),
+        lambda: map(_at_unit_length, table.blocks()),
+        "; ".join(said),
+        len(unknown),
     )
+
+
+def refuse_again(more: RowSource, before: RowSource, path: Path, index: Path) -> None:
+    """Refuse rows of the file `path` that are among the earlier ones of `index`, or would be taken for somebody there.
+
+    Raises:
+        InputError: an image is there under the same identity; or one without an identity has the name of another's.
+    """
+    number = {name: at for at, name in enumerate(before.names)}
+    there = np.array([number.get(name, -1) for name in more.names], np.int64)
+    held = np.zeros(len(before.names), bool)
+    held[there[there >= 0]] = True
+    row = np.flatnonzero(held[before.identity])
+    pairs = set(zip(before.identity[row].tolist(), before.image.take(pa.array(row)).to_pylist(), strict=True))
+    again = np.flatnonzero(there[more.identity] >= 0)
+    images = more.image.take(pa.array(again)).to_pylist()
+    for identity, image in zip(more.identity[again].tolist(), images, strict=True):
+        if (int(there[identity]), image) in pairs:
+            raise InputError(
+                f"{index} has image {image!r} of {path} already; leave it out, or replace all of its identity: "
+                f"--delete {in_shell(more.names[identity])} in the same command"
+            )
+        if identity >= len(more.names) - more.nameless:
+            raise InputError(
+                f"{path} has no identity for image {image!r}, and {index} has an identity of that name; give it an identity"
+            )
 
 
 def rows_of_index(folder: IndexFolder, without: Sequence[str] = ()) -> RowSource | None:

@@ -6,9 +6,11 @@ import base64
 import io
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 from PIL import Image
 
+from ...train.data.framing import Box
 from ...train.data.image_input import ImageInput
 from ...train.data.images import decode_pixels
 
@@ -17,19 +19,27 @@ SIDE, QUALITY = 112, 80
 MOST_BYTES = 64 << 20
 """Size of an image file; larger ones are not shown."""
 _PLACE = re.compile(r"(.+)#(\d{1,15})\+(\d{1,15})", re.DOTALL)
+_BOXED = re.compile(r"(.+)#xyxy=(\d{1,9}),(\d{1,9}),(\d{1,9}),(\d{1,9})", re.DOTALL)
 
 
 def thumbnail(image: str) -> str | None:
-    """A data: URL of the image at a path, or at `PATH#OFFSET+LENGTH`; None where none can be read, or it is behind a URL.
+    """A data: URL of the image at a path or file:// URL, or at `PATH#OFFSET+LENGTH`; None where none can be read.
+
+    `#xyxy=LEFT,TOP,RIGHT,BOTTOM` behind it: of that part alone.
 
     >>> thumbnail("nowhere.jpg") is None
     True
     """
     try:
-        data = _read(image.removeprefix("file://"))
+        if image.startswith("file://"):
+            image = unquote(image.removeprefix("file://"))
+        box: Box | None = None
+        if not Path(image).is_file() and (boxed := _BOXED.fullmatch(image)):
+            image, box = boxed[1], (int(boxed[2]), int(boxed[3]), int(boxed[4]), int(boxed[5]))
+        data = _read(image)
         if data is None:
             return None
-        pixels = decode_pixels(data, ImageInput(SIDE, resize="letterbox"))
+        pixels = decode_pixels(data, ImageInput(SIDE, resize="letterbox"), box)
         with io.BytesIO() as file:
             Image.fromarray(pixels).save(file, "WEBP", quality=QUALITY)
             return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()

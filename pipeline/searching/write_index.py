@@ -48,6 +48,7 @@ class IndexSettings:
     dtype: Literal["float32", "float16"] = "float32"
     network: str | None = None
     checkpoint: str | None = None
+    flip: bool = False
     kind: str = "auto"
     over_images: bool = False
     """An index over the images, too, for one stage."""
@@ -116,6 +117,7 @@ def write_folder(
             "images": n,
             "network": settings.network,
             "checkpoint": settings.checkpoint,
+            "flip": settings.flip,
         },
         **{"seed": settings.seed, "asked": settings.kind, **found, "files": described},
     }

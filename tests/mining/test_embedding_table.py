@@ -237,3 +237,11 @@ def test_what_cannot_be_written_is_said_and_leaves_nothing(tmp_path: Path) -> No
             with pytest.raises(InputError, match=message):
                 written(tmp_path / f"e.{suffix}", embeddings, dtype="float16")
     assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_name_is_nobodys(tmp_path: Path) -> None:
+    rows = {"image": list("abcd"), "identity": ["x", "", "y", ""]}
+    with embedding_writer(tmp_path / "rows.parquet", 4, columns=["identity"], normalized=True) as writer:
+        writer.write(np.eye(4), rows)
+    code, names = EmbeddingTable.open(tmp_path / "rows.parquet").identity_id()
+    assert (code.tolist(), names) == ([0, -1, 1, -1], ["x", "y"])

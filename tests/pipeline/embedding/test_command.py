@@ -317,3 +317,11 @@ def test_a_foreign_file_is_not_overwritten(checkpoint: Path, photos: Path, tmp_p
     (tmp_path / "e.parquet").write_bytes(b"mine")
     with pytest.raises(InputError, match="is there already"):
         run_embedding(asked(checkpoint, photos, tmp_path / "e.parquet"), QUIET)
+
+
+def test_a_number_of_shards_needs_a_shard(checkpoint: Path, photos: Path, tmp_path: Path) -> None:
+    done = subspace("embed", checkpoint, photos, "--out", tmp_path / "e.parquet", "--num-shards", "2")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "subspace: --num-shards 2: say which of them, --shard 0 to 1\n",
+    )

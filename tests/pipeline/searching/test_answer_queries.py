@@ -7,6 +7,8 @@ too.
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 from pathlib import Path
@@ -21,7 +23,9 @@ from subspace.mining import InputError, StaleArtifactError
 from subspace.mining.embedding_files import embedding_writer
 from subspace.pipeline.console import Console
 from subspace.pipeline.searching.answer_queries import SearchRequest, answer_queries
+from subspace.pipeline.searching.index_folder import open_folder
 from subspace.pipeline.searching.index_request import IndexRequest, index_rows
+from subspace.pipeline.searching.thumbnails import thumbnail
 from subspace.train import CheckpointMeta, build_backbone, save_checkpoint
 
 QUIET = Console(quiet=True)
@@ -106,7 +110,9 @@ def test_wrong_requests_are_refused(index: Path, queries: Path, tmp_path: Path) 
         answer_queries(SearchRequest(index, (tmp_path / "nowhere.jpg",)), QUIET)
 
 
-def test_images_are_embedded_by_the_network_of_the_index(tmp_path: Path) -> None:
+def test_images_are_embedded_by_the_network_of_the_index(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     random = np.random.default_rng(0)
     for name in ("ann", "bob"):
         (tmp_path / "photos" / name).mkdir(parents=True)
@@ -129,10 +135,88 @@ def test_images_are_embedded_by_the_network_of_the_index(tmp_path: Path) -> None
         index_rows(IndexRequest(tmp_path / "photos.parquet", index), QUIET)
     index_rows(IndexRequest(tmp_path / "photos.parquet", index, network=own), QUIET)
     (tmp_path / "photos" / "bad.png").write_bytes(b"no image")
+    capsys.readouterr()
     answers = answer_queries(
-        SearchRequest(index, (tmp_path / "photos",)), QUIET
+        SearchRequest(index, (tmp_path / "photos",)), Console(as_json=True)
     )  # the network is found by itself
+    [left_out] = json.loads(capsys.readouterr().out)["left_out"]
+    assert left_out["query"] == str(tmp_path / "photos" / "bad.png")
+    assert "not an image" in left_out["reason"]
     assert [answer.matches[0].identity for answer in answers] == ["ann", "ann", "bob", "bob"]
     assert all(answer.matches[0].similarity > 0.999 for answer in answers)
     with pytest.raises(StaleArtifactError, match="was embedded by"):
         answer_queries(SearchRequest(index, (tmp_path / "photos",), network=str(tmp_path / "net1")), QUIET)
+
+
+def test_queries_are_embedded_as_the_file_of_the_index_was(tmp_path: Path) -> None:
+    """By the network that `subspace embed` had, and with mirror images where it had them."""
+    from subspace.pipeline.embedding.command import run_embedding
+    from subspace.pipeline.embedding.request import EmbedRequest
+    from subspace.pipeline.options import Options
+
+    (tmp_path / "photos").mkdir()
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{number}.png")
+    network = build_backbone("small", embedding_size=8, seed=0)
+    save_checkpoint(tmp_path / "net", network, CheckpointMeta("small", 8, step=0, fingerprint="0"))
+    for flip in (True, False):
+        rows = tmp_path / f"{flip}.parquet"
+        request = EmbedRequest(str(tmp_path / "net"), (tmp_path / "photos",), rows, flip=flip, num_workers=0)
+        run_embedding(request, Options(QUIET, "cpu"))
+        index_rows(IndexRequest(rows, tmp_path / f"index{flip}"), QUIET)
+        answers = answer_queries(SearchRequest(tmp_path / f"index{flip}", (tmp_path / "photos",)), QUIET)
+        assert all(answer.matches[0].similarity > 0.9999 for answer in answers)
+    (tmp_path / "net").rename(tmp_path / "moved")
+    with pytest.raises(InputError, match="say with --network where it is now"):
+        answer_queries(SearchRequest(tmp_path / "indexTrue", (tmp_path / "photos",)), QUIET)
+
+
+def test_embeddings_with_mirror_images_are_told_from_those_without(
+    index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with embedding_writer(
+        tmp_path / "flip.parquet", 4, network="net", normalized=True, notes={"flip": "true"}
+    ) as writer:
+        writer.write(np.eye(4), {"image": list("abcd")})
+    answer_queries(SearchRequest(index, (tmp_path / "flip.parquet",)), Console())
+    assert "flip.parquet: embedded with --flip, the index without" in capsys.readouterr().out
+    with embedding_writer(
+        tmp_path / "plain.parquet", 4, network="net", normalized=True, notes={"flip": "false"}
+    ) as writer:
+        writer.write(np.eye(4), {"image": list("efgh")})
+    index_rows(IndexRequest(tmp_path / "flip.parquet", tmp_path / "flipped"), QUIET)
+    answer_queries(SearchRequest(tmp_path / "flipped", (tmp_path / "plain.parquet",)), Console())
+    assert "embedded without --flip, the index with" in capsys.readouterr().out
+
+
+def test_a_picture_shows_the_part_that_counts(tmp_path: Path) -> None:
+    path = tmp_path / "two halves.png"
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    pixels[:, :32, 0], pixels[:, 32:, 2] = 255, 255
+    Image.fromarray(pixels).save(path)
+
+    def middle(name: str) -> tuple[int, ...]:
+        url = thumbnail(name)
+        assert url is not None
+        picture = Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))).convert("RGB")
+        return tuple(round(value / 255) for value in picture.getpixel((56, 56)))  # pyright: ignore
+
+    assert middle(f"{path}#xyxy=0,0,32,64") == (1, 0, 0)
+    assert middle(f"{path}#0+{path.stat().st_size}#xyxy=32,0,64,64") == (0, 0, 1)
+    assert middle(f"{path.as_uri()}#xyxy=32,0,64,64") == (0, 0, 1)
+
+
+def test_parts_of_one_image_have_names_of_their_own(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    (tmp_path / "a.csv").write_text("path,identity,x_1,y_1,x_2,y_2\na.png,l,0,0,32,64\na.png,r,32,0,64,64\n")
+    from subspace.pipeline.sources.ingest import ingest_images
+    from subspace.pipeline.sources.options import IngestOptions
+
+    ingest_images(tmp_path / "a.csv", tmp_path / "a.parquet", IngestOptions())
+    network = build_backbone("small", embedding_size=8, seed=0)
+    save_checkpoint(tmp_path / "net", network, CheckpointMeta("small", 8, step=0, fingerprint="0"))
+    index_rows(IndexRequest(tmp_path / "a.parquet", tmp_path / "index", network=str(tmp_path / "net")), QUIET)
+    names = open_folder(tmp_path / "index").image_names(np.arange(2))
+    ends = ("a.png#xyxy=0,0,32,64", "a.png#xyxy=32,0,64,64")
+    assert all(name.endswith(end) for name, end in zip(names, ends, strict=True))

@@ -196,5 +196,36 @@ def test_rows_without_an_identity_stand_for_themselves(tmp_path: Path) -> None:
     np.save(tmp_path / "rows.npy", 3 * np.eye(3, dtype=np.float32))
     index_rows(IndexRequest(tmp_path / "rows.npy", tmp_path / "index"), QUIET)
     held = contents(tmp_path / "index")
-    assert held["identities.parquet"]["identity"] == ["row 0", "row 1", "row 2"]
+    assert held["identities.parquet"]["identity"] == [
+        f"{tmp_path / 'rows.npy'}#row={row}" for row in range(3)
+    ]
     assert held["images.npy"] == np.eye(3).tolist()
+
+
+def test_rows_of_two_files_without_names_are_different_people(tmp_path: Path) -> None:
+    for name, rows in (("a", np.eye(4)[:2]), ("b", np.eye(4)[2:])):
+        np.save(tmp_path / f"{name}.npy", rows.astype(np.float32))
+    index_rows(IndexRequest(tmp_path / "a.npy", tmp_path / "index"), QUIET)
+    index_rows(IndexRequest(tmp_path / "index", append=(tmp_path / "b.npy",)), QUIET)
+    assert contents(tmp_path / "index")["identities.parquet"]["images"] == [1, 1, 1, 1]
+
+
+def test_images_come_in_once(index: Path, tmp_path: Path) -> None:
+    more = table(tmp_path / "more.parquet", [("a", 6)])
+    change_index(index, [more], (), QUIET)
+    before = contents(index)
+    with pytest.raises(InputError, match=r"has image '6\.jpg' of .*more\.parquet already; .*--delete a"):
+        change_index(index, [more], (), QUIET)
+    twice = [table(tmp_path / f"{name}.parquet", [("z", 9)]) for name in ("x", "y")]
+    with pytest.raises(InputError, match="already"):
+        change_index(index, twice, (), QUIET)
+    assert contents(index) == before
+    change_index(index, [more], ["a"], QUIET)
+    assert contents(index)["identities.parquet"]["images"] == [1, 1, 2]
+
+
+def test_an_image_without_identity_is_not_taken_for_somebody(index: Path, tmp_path: Path) -> None:
+    with embedding_writer(tmp_path / "more.parquet", D, network="net", normalized=True) as writer:
+        writer.write(vector(7)[None], {"image": ["a"]})
+    with pytest.raises(InputError, match=r"no identity for image 'a', and .* has an identity of that name"):
+        change_index(index, [EmbeddingTable.open(tmp_path / "more.parquet")], (), QUIET)
