@@ -20,7 +20,7 @@ from ..console import counted
 from ..stages.evaluate import basis
 from .evaluated_images import EvaluatedImages
 from .outcome import Curve, Outcome
-from .planned import Planned, cost_in_words, pair_seconds, torch_bytes
+from .planned import Planned, cost_in_words, pair_seconds
 from .registry import CURVE_FILE, metric_names
 from .request import ProtocolRequest
 from .sides import MatedSides, held_out, rule_of_groups
@@ -50,7 +50,7 @@ def identify(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
         "coverage@P=": probes * gallery,
     }
     seconds += pair_seconds(sum(pairs[family] for family in families), images.dimensions, per_pair=1e-9)
-    memory += torch_bytes() + metric_bytes(names, gallery, probes, others, images.dimensions)
+    memory += metric_bytes(names, gallery, probes, others, images.dimensions)
 
     def work() -> Outcome:
         mated = sides.embedded(images)

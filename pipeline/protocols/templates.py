@@ -21,7 +21,7 @@ from ..lists.listed_images import first_of_missing, listed_manifest, numbered
 from ..lists.template_lists import TemplateImages, TemplatePairs, read_template_list
 from .evaluated_images import EvaluatedImages
 from .outcome import Outcome
-from .planned import Planned, cost_in_words, torch_bytes
+from .planned import Planned, cost_in_words
 from .registry import metric_names
 from .request import ProtocolRequest
 from .verification import fars_in, verification_outcome
@@ -102,7 +102,7 @@ def compare_templates(images: EvaluatedImages, request: ProtocolRequest) -> Plan
     words, seconds, memory = images.announce(lists.manifest)
     compared = sum(len(pairs.first) for pairs in lists.pairs)
     templates = sum(len(np.unique(face.template_id)) for face in lists.faces)
-    memory += torch_bytes() + BYTES_OF_PAIR * compared + 8 * templates * images.dimensions
+    memory += BYTES_OF_PAIR * compared + 8 * templates * images.dimensions
 
     def work() -> Outcome:
         rows, readable = images.listed(lists.manifest, lists.names)
