@@ -47,8 +47,7 @@ class FoldMetric(Metric):
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the name, ready for `json.dumps`; the reason only where there is one."""
-        fields = super().to_json() | {"of_folds": list(self.of_folds)}
-        return {key: value for key, value in fields.items() if key != "reason" or value is not None}
+        return super().to_json() | {"of_folds": list(self.of_folds)}
 
 
 def ten_fold_accuracy(

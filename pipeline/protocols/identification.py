@@ -19,7 +19,7 @@ from ...mining.randomness import derived_seed
 from ..console import counted
 from ..stages.evaluate import basis
 from .evaluated_images import EvaluatedImages
-from .outcome import Curve, Outcome
+from .outcome import Curve, Outcome, reasons
 from .planned import Planned, cost_in_words, pair_seconds
 from .registry import CURVE_FILE, metric_names
 from .request import ProtocolRequest
@@ -79,6 +79,7 @@ def identify(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
             {name: metrics[name] for name in names},
             counts,
             f"{basis(counts)}{beside if len(mated.distractor) else ''}{rule_of_groups(images)}",
+            notes=reasons({name: metrics[name] for name in names}),
             tables={CURVE_FILE: _table(lines)},
             curves=curves,
         )
@@ -105,7 +106,9 @@ def _ranks(mated: MatedProbes, asked: list[Any], given: Given, device: str) -> A
 def _coverage(mated: MatedProbes, asked: list[Any], given: Given, device: str) -> Any:
     metrics = coverage_at_precision(mated, [*PRECISIONS, *asked], **given)
     values = [metric.value for metric in metrics[: len(PRECISIONS)]]
-    plot = Curve("Coverage", "coverage: probes that are named", "precision", {"all": (values, PRECISIONS)})
+    plot = Curve(
+        "Coverage", "coverage: probes that are named", "precision, at least", {"all": (values, PRECISIONS)}
+    )
     return metrics, PRECISIONS, {"coverage.png": plot}
 
 

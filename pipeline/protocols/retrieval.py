@@ -106,8 +106,7 @@ def _outcome(
         }
     )
     recalls = [metrics[name]["value"] for name in recall_names(RANKS)]
-    label = ranking or "cosine"
-    plot = Curve("Retrieval", "rank k", "recall@k", {label: (RANKS, recalls)}, log_x=True)
+    plot = Curve(f"Retrieval{ranking}", "rank k", "recall@k", {"recall": (RANKS, recalls)}, log_x=True)
     unmatched = (
         f"; {counted(found.unmatched, 'query', 'queries')} without a match left out"
         if found.unmatched
