@@ -160,7 +160,7 @@ class Roc:
 
     @property
     def equal_error_rate(self) -> float:
-        """(FAR + FRR) / 2 at the threshold where the two differ least, as torchmetrics has it; FRR is 1 - TAR."""
+        """(FAR + FRR) / 2 at the threshold where the two differ least, as in torchmetrics' `binary_eer`; FRR is 1 - TAR."""
         edge = self._equal_error_edge()
         return (self._share(self.impostor, edge) + 1 - self._share(self.genuine, edge)) / 2
 

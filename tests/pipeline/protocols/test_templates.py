@@ -93,6 +93,28 @@ def test_one_to_many_reports_each_gallery_and_their_mean(
     assert found["Rank-1 mean"]["value"] == pytest.approx(np.mean(ranks), abs=1e-12)
 
 
+def test_galleries_of_one_file_name_are_both_measured(lists: tuple[Path, np.ndarray], tmp_path: Path) -> None:
+    folder, _ = lists
+    other = tmp_path / "gallery_G1.csv"
+    other.write_bytes((folder / "gallery_G2.csv").read_bytes())
+    given = (folder / "gallery_G1.csv", other, folder / "probe_mixed.csv")
+    words = [word for path in given for word in ("--templates", path)]
+    words += ["--root", folder, "--metrics", "Rank-1,DIR@FAR=1e-2", "--out", tmp_path / "out"]
+    done = subspace("eval", folder / "e.parquet", "--protocol", "templates", *words, "eval.bootstrap=10")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "out" / "metrics.json").read_text())["metrics"]
+    galleries = [str(path) for path in given[:2]]
+    names = [
+        f"{metric} {name}" for name in (*galleries, "joined", "mean") for metric in ("Rank-1", "DIR@FAR=1e-2")
+    ]
+    assert list(found) == [
+        name for name in names if name != "DIR@FAR=1e-2 joined"
+    ]  # nobody is a stranger there
+    why = "FAR=0.01 needs 100 probes without a mate or more; there are 12"
+    assert found[f"DIR@FAR=1e-2 {other}"]["reason"] == why
+    assert f"DIR@FAR=1e-2 {other}: {why}" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
