@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from ..errors import InputError
 from ..randomness import generator
 from .intervals import Metric, percentile_interval
-from .roc import accepted_impostors
+from .roc import accepted_impostors, impostors_needed
 from .verification import tar_names
 
 ACCURACY_THRESHOLDS = np.arange(0, 4, 0.01)
@@ -126,7 +126,7 @@ def validation_rate(
         raise InputError(f"fold {empty} has no genuine pairs, so {name} has no mean over folds; join folds")
     others_F = impostor_F.sum() - impostor_F
     if not all(accepted_impostors(far, int(others)) for others in others_F):
-        needed = f"FAR={far:g} needs {int(np.ceil(1 / far)):,} impostor pairs or more beside each fold"
+        needed = f"FAR={far:g} needs {impostors_needed(far):,} impostor pairs or more beside each fold"
         return FoldMetric(name, None, None, None, None, None, (), f"{needed}; there are {others_F.min():,}")
     far_FT = (impostor_FT.sum(axis=0) - impostor_FT) / others_F[:, None]
     reached_F = far_FT.max(axis=1) >= far

@@ -95,7 +95,14 @@ class TemplateLists:
         """The subject of each template of some lists; None where one does not say."""
         if any(self.faces[i].subject is None for i in which):
             return None
-        return {template: who for i in which for template, who in self.faces[i].subjects().items()}
+        found: dict[int, str] = {}
+        for i in which:
+            for template, who in self.faces[i].subjects().items():
+                if found.setdefault(template, who) != who:
+                    raise InputError(
+                        f"{self.faces[i].path}: template {template} is of {who}, in another list of {found[template]}"
+                    )
+        return found
 
 
 def compare_templates(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
@@ -108,7 +115,7 @@ def compare_templates(images: EvaluatedImages, request: ProtocolRequest) -> Plan
     bootstrap, seed = images.config.eval.bootstrap, derived_seed(images.config.seed, "eval bootstrap")
     words, seconds, memory = images.announce(lists.manifest)
     compared = sum(len(pairs.first) for pairs in lists.pairs)
-    templates = sum(len(np.unique(face.template_id)) for face in lists.faces)
+    templates = len(np.unique(np.concatenate([face.template_id for face in lists.faces])))
     memory += BYTES_OF_PAIR * compared + 8 * templates * images.dimensions
 
     def work() -> Outcome:
@@ -216,7 +223,9 @@ def _one_to_many(
 
     def side(which: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         templates = lists.embedded(which, rows, readable)
-        known = {template: who for i in which for template, who in lists.faces[i].subjects().items()}
+        for i in which:
+            lists.faces[i].subjects()  # says why, where a list does not name its subjects
+        known = lists.subjects(which) or {}
         who = [code.setdefault(known[i], len(code)) for i in templates.template_id.tolist()]
         return templates.rows, np.array(who, np.int64)
 

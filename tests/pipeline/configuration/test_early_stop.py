@@ -165,5 +165,6 @@ def test_a_metric_that_cannot_be_had_is_refused(small_manifest: Path, tmp_path: 
     other = subspace("eval", run, *asked[:1], "eval.metrics=[Rank-3]")
     assert other.returncode == 3
     assert (
-        "was made with eval.metrics=['coverage@P=0.9', 'mAP@R', 'Rank-3'], now it is ['Rank-3']" in other.stderr
+        "was made with eval.metrics=['coverage@P=0.9', 'mAP@R', 'Rank-3'], now it is ['Rank-3']"
+        in other.stderr
     )
