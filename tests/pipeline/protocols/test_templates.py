@@ -10,7 +10,9 @@ import pytest
 from conftest import subspace
 from made_up_embeddings import unit
 
+from subspace.mining import InputError
 from subspace.mining.embedding_files import embedding_writer
+from subspace.pipeline.protocols.templates import TemplateLists
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +132,13 @@ def test_lists_that_do_not_fit_are_refused(
     done = subspace("eval", folder / "e.parquet", "--protocol", "templates", *words)
     assert done.returncode == 2
     assert message in done.stderr
+
+
+def test_a_template_of_two_people_is_refused(lists: tuple[Path, np.ndarray], tmp_path: Path) -> None:
+    folder, _ = lists
+    other = tmp_path / "gallery_other.csv"
+    other.write_text((folder / "gallery_G1.csv").read_text().replace("\n0,0,", "\n0,77,"))
+    read = TemplateLists.read((folder / "gallery_G1.csv", other), folder)
+    with pytest.raises(InputError, match=r"gallery_other.csv: template 0 is of 77, in another list of 0"):
+        read.subjects([0, 1])
+    assert len(read.subjects([0]) or {}) == 12
