@@ -11,7 +11,6 @@ from pathlib import Path
 CGROUP = Path("/sys/fs/cgroup")
 OWN_GROUPS = Path("/proc/self/cgroup")
 VMSTAT = Path("/proc/vmstat")
-STATM = Path("/proc/self/statm")
 
 
 def usable_cores() -> int:
@@ -25,16 +24,6 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def resident_bytes() -> int:
-    """Bytes of memory that this process holds now; 0 where that is not known (no Linux).
-
-    >>> resident_bytes() < 2**40
-    True
-    """
-    words = [word for line in _lines(STATM) for word in line.split()]
-    return int(words[1]) * os.sysconf("SC_PAGE_SIZE") if words else 0
 
 
 def memory_kills(

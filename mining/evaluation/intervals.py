@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -25,9 +26,13 @@ class Metric:
     low: float | None
     high: float | None
 
-    def to_json(self) -> dict[str, float | None]:
-        """Everything but the name, ready for `json.dumps`."""
-        return {key: value for key, value in vars(self).items() if key != "name"}
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the name, ready for `json.dumps`; the reason for no value only where there is one."""
+        return {
+            key: value
+            for key, value in vars(self).items()
+            if key != "name" and (key != "reason" or value is not None)
+        }
 
 
 def percentile_interval(name: str, value: float, replicates: np.ndarray) -> Metric:

@@ -19,7 +19,7 @@ from ..randomness import derived_seed
 from .identification import probe_ranks
 from .intervals import Metric, identity_draws, percentile_interval
 from .mated_probes import BLOCK, TIE, MatedProbes, unit_rows
-from .roc import accepted_impostors
+from .roc import accepted_impostors, impostors_needed
 from .similarity_counts import tile_shape
 
 
@@ -34,6 +34,8 @@ class DirAtFar(Metric):
     far: float
     threshold: float | None
     """Cosine; let in what is strictly above."""
+    reason: str | None = None
+    """Why there is no value, where there is none."""
 
 
 def dir_names(fars: Sequence[float], rank: int = 1) -> tuple[str, ...]:
@@ -64,7 +66,7 @@ def open_set_rates(
     their most similar gallery image: the detection and identification rate of Phillips, Grother and Micheals
     ("Evaluation methods in face recognition", 2011), TPIR at FPIR in the reports of IJB. Distractors of `mated` join the
     gallery. Ties (within 1e-6) count against the probe, in the rank and at the threshold. Where floor(FAR * N) is 0
-    there are too few probes without a mate to say: value, interval and threshold are None.
+    there are too few probes without a mate to say: value, interval and threshold are None, and `reason` says so.
 
     Intervals: each replicate draws the identities of both kinds of probe anew, and looks for its own threshold.
 
@@ -90,9 +92,7 @@ def open_set_rates(
     owner = _owners(strangers, non_mated_id)
     accepted = [accepted_impostors(far, len(strangers)) for far in fars]
     if max(accepted) == 0:
-        return tuple(
-            DirAtFar(name, None, None, None, far, None) for name, far in zip(names, fars, strict=True)
-        )
+        return tuple(_unknown(name, far, len(strangers)) for name, far in zip(names, fars, strict=True))
 
     among = probe_ranks(mated, block=block, device=device) <= rank
     mate = np.where(among, mated.mate_similarity(BLOCK), -np.inf)
@@ -119,7 +119,7 @@ def open_set_rates(
     metrics = []
     for place, (name, far, count) in enumerate(zip(names, fars, accepted, strict=True)):
         if count == 0:
-            metrics.append(DirAtFar(name, None, None, None, far, None))
+            metrics.append(_unknown(name, far, len(strangers)))
             continue
         threshold, rate = whole[place]
         metric = percentile_interval(name, rate, np.array([values[place] for values in replicates]))
@@ -144,6 +144,13 @@ def rates_among_distractors(
     """
     gallery_alone = replace(mated, distractor=mated.distractor[:0])
     return open_set_rates(gallery_alone, mated.distractor, fars, bootstrap=bootstrap, seed=seed, block=block)
+
+
+def _unknown(name: str, far: float, strangers: int) -> DirAtFar:
+    reason = (
+        f"FAR={far:g} needs {impostors_needed(far):,} probes without a mate or more; there are {strangers:,}"
+    )
+    return DirAtFar(name, None, None, None, far, None, reason)
 
 
 def _owners(strangers: np.ndarray, identity: ArrayLike | None) -> np.ndarray:

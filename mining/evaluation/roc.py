@@ -30,6 +30,15 @@ def accepted_impostors(far: float, n_impostor: int) -> int:
     return int(Fraction(repr(float(far))) * n_impostor)
 
 
+def impostors_needed(far: float) -> int:
+    """The least number of impostors of which `far` accepts one.
+
+    >>> impostors_needed(1e-3), impostors_needed(0.3)
+    (1000, 4)
+    """
+    return -(-1 // Fraction(repr(float(far))))
+
+
 def level_of(similarity: np.ndarray) -> np.ndarray:
     """The level of each score: the least integer with score <= level * STEP, exact in float32.
 
@@ -131,8 +140,7 @@ class Roc:
         """Why there are too few impostor pairs to say anything at `far`; None where there are enough."""
         if accepted_impostors(far, self.impostor.total):
             return None
-        needed = -(-1 // Fraction(repr(float(far))))
-        return f"FAR={far:g} needs {needed:,} impostor pairs or more; there are {self.impostor.total:,}"
+        return f"FAR={far:g} needs {impostors_needed(far):,} impostor pairs or more; there are {self.impostor.total:,}"
 
     def threshold_at_far(self, far: float) -> float | None:
         """The threshold that accepts at most a share `far` of impostors; None where that is less than one pair."""
@@ -152,7 +160,7 @@ class Roc:
 
     @property
     def equal_error_rate(self) -> float:
-        """(FAR + FRR) / 2 at the threshold where the two differ least, as torchmetrics has it; FRR is 1 - TAR."""
+        """(FAR + FRR) / 2 at the threshold where the two differ least, as in torchmetrics' `binary_eer`; FRR is 1 - TAR."""
         edge = self._equal_error_edge()
         return (self._share(self.impostor, edge) + 1 - self._share(self.genuine, edge)) / 2
 

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from ..errors import InputError
 from ..randomness import generator
 from .intervals import Metric, percentile_interval
-from .roc import accepted_impostors
+from .roc import accepted_impostors, impostors_needed
 from .verification import tar_names
 
 ACCURACY_THRESHOLDS = np.arange(0, 4, 0.01)
@@ -47,8 +47,7 @@ class FoldMetric(Metric):
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the name, ready for `json.dumps`; the reason only where there is one."""
-        fields = super().to_json() | {"of_folds": list(self.of_folds)}
-        return {key: value for key, value in fields.items() if key != "reason" or value is not None}
+        return super().to_json() | {"of_folds": list(self.of_folds)}
 
 
 def ten_fold_accuracy(
@@ -127,7 +126,7 @@ def validation_rate(
         raise InputError(f"fold {empty} has no genuine pairs, so {name} has no mean over folds; join folds")
     others_F = impostor_F.sum() - impostor_F
     if not all(accepted_impostors(far, int(others)) for others in others_F):
-        needed = f"FAR={far:g} needs {int(np.ceil(1 / far)):,} impostor pairs or more beside each fold"
+        needed = f"FAR={far:g} needs {impostors_needed(far):,} impostor pairs or more beside each fold"
         return FoldMetric(name, None, None, None, None, None, (), f"{needed}; there are {others_F.min():,}")
     far_FT = (impostor_FT.sum(axis=0) - impostor_FT) / others_F[:, None]
     reached_F = far_FT.max(axis=1) >= far

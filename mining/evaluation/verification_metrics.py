@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,10 +26,6 @@ class TarAtFar(Metric):
     reason: str | None = None
     """Why there is no value, where there is none."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Everything but the name, ready for `json.dumps`; the reason only where there is one."""
-        return _without_blank_reason(super().to_json())
-
 
 @dataclass(frozen=True)
 class EqualErrorRate(Metric):
@@ -43,10 +39,6 @@ class EqualErrorRate(Metric):
     """Cosine; accept what is strictly above."""
     reason: str | None = None
     """Why there is no value, where there is none."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything but the name, ready for `json.dumps`; the reason only where there is one."""
-        return _without_blank_reason(super().to_json())
 
 
 class Verification(NamedTuple):
@@ -109,7 +101,3 @@ def no_impostors(names: Sequence[str], fars: Sequence[float]) -> Verification:
         TarAtFar(name, None, None, None, far, None, reason) for name, far in zip(names, fars, strict=True)
     )
     return Verification(None, tuple(tars), EqualErrorRate("EER", None, None, None, None, reason))
-
-
-def _without_blank_reason(fields: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in fields.items() if key != "reason" or value is not None}

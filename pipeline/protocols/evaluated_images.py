@@ -68,7 +68,7 @@ class EvaluatedImages(ABC):
 
     @abstractmethod
     def announce(self, images: np.ndarray | Manifest) -> tuple[str, float, int]:
-        """What it takes to have embeddings of these: in words, seconds, and bytes of all that is in memory then."""
+        """What it takes to have embeddings of these: in words, seconds, and bytes beside what is in memory."""
 
     @cached_property
     def device(self) -> str:

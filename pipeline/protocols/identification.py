@@ -19,8 +19,8 @@ from ...mining.randomness import derived_seed
 from ..console import counted
 from ..stages.evaluate import basis
 from .evaluated_images import EvaluatedImages
-from .outcome import Curve, Outcome
-from .planned import Planned, cost_in_words, pair_seconds, torch_bytes
+from .outcome import Curve, Outcome, reasons
+from .planned import Planned, cost_in_words, pair_seconds
 from .registry import CURVE_FILE, metric_names
 from .request import ProtocolRequest
 from .sides import MatedSides, held_out, rule_of_groups
@@ -50,7 +50,7 @@ def identify(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
         "coverage@P=": probes * gallery,
     }
     seconds += pair_seconds(sum(pairs[family] for family in families), images.dimensions, per_pair=1e-9)
-    memory += torch_bytes() + metric_bytes(names, gallery, probes, others, images.dimensions)
+    memory += metric_bytes(names, gallery, probes, others, images.dimensions)
 
     def work() -> Outcome:
         mated = sides.embedded(images)
@@ -79,6 +79,7 @@ def identify(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
             {name: metrics[name] for name in names},
             counts,
             f"{basis(counts)}{beside if len(mated.distractor) else ''}{rule_of_groups(images)}",
+            notes=reasons({name: metrics[name] for name in names}),
             tables={CURVE_FILE: _table(lines)},
             curves=curves,
         )
@@ -105,7 +106,9 @@ def _ranks(mated: MatedProbes, asked: list[Any], given: Given, device: str) -> A
 def _coverage(mated: MatedProbes, asked: list[Any], given: Given, device: str) -> Any:
     metrics = coverage_at_precision(mated, [*PRECISIONS, *asked], **given)
     values = [metric.value for metric in metrics[: len(PRECISIONS)]]
-    plot = Curve("Coverage", "coverage: probes that are named", "precision", {"all": (values, PRECISIONS)})
+    plot = Curve(
+        "Coverage", "coverage: probes that are named", "precision, at least", {"all": (values, PRECISIONS)}
+    )
     return metrics, PRECISIONS, {"coverage.png": plot}
 
 

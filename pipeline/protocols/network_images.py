@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ...mining.machine import resident_bytes
 from ...mining.manifest import Manifest
 from ...train.checkpoint import load_network
 from ...train.data.images import ImageStore
@@ -79,7 +78,7 @@ class NetworkImages(EvaluatedImages):
             num_workers=extract.num_workers,
             flip=self.config.eval.flip,
         )
-        memory = resident_bytes() + len(images) * (self.dimensions * 4 + 20)
+        memory = len(images) * (self.dimensions * 4 + 20)
         return f"{counted(len(wanted), 'image')} embedded{work.slow_decoding}", work.seconds, memory
 
     @property

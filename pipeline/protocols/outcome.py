@@ -66,6 +66,15 @@ class Outcome:
         return {"metrics": {name: dict(found) for name, found in self.metrics.items()}, **self.counts}
 
 
+def reasons(metrics: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """Why metrics have no value, in words, for those that say so.
+
+    >>> reasons({"EER": {"value": None, "reason": "there are no impostor pairs"}, "Rank-1": {"value": 1.0}})
+    ('EER: there are no impostor pairs',)
+    """
+    return tuple(f"{name}: {found['reason']}" for name, found in metrics.items() if found.get("reason"))
+
+
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...mining.clustering.product_speed import product_rate
+from ...mining.machine import memory_with
 from ..console import about, amount
 from .outcome import Outcome
-
-TORCH_BYTES = 250_000_000
-"""Memory that torch takes when it is imported."""
 
 
 @dataclass(frozen=True)
@@ -30,20 +27,15 @@ class Planned:
     """What the figures depend on besides the images, for metrics.json."""
 
 
-def torch_bytes() -> int:
-    """Memory that torch will take, where the work imports it and nobody has yet."""
-    return 0 if "torch" in sys.modules else TORCH_BYTES
-
-
 def pair_seconds(pairs: int, dimensions: int, per_pair: float) -> float:
     """Seconds to compare so many pairs of embeddings, and to do on top of each what takes `per_pair`."""
     return pairs * (2 * dimensions / product_rate() + per_pair)
 
 
-def cost_in_words(seconds: float, memory: float) -> str:
-    """Time and memory of what comes.
+def cost_in_words(seconds: float, more: float) -> str:
+    """Time of what comes, and all the memory that the process will have had: `more` bytes beside what it holds, and torch.
 
-    >>> cost_in_words(90, 2e9)
-    'about 90 seconds, 2.0 GB of memory'
+    >>> cost_in_words(90, 2e15)
+    'about 90 seconds, 2,300.0 TB of memory'
     """
-    return f"{about(seconds)}, {amount(memory)} of memory"
+    return f"{about(seconds)}, {amount(memory_with(more, torch_comes=True))} of memory"

@@ -14,7 +14,7 @@ from ...mining.randomness import derived_seed
 from ..console import counted
 from .evaluated_images import EvaluatedImages
 from .outcome import Curve, Outcome
-from .planned import Planned, cost_in_words, pair_seconds, torch_bytes
+from .planned import Planned, cost_in_words, pair_seconds
 from .registry import QUERIES_FILE, metric_names
 from .request import ProtocolRequest
 from .sides import Sides, given_sides, groups_of, in_words, rule_of_groups, test_images
@@ -40,7 +40,7 @@ def retrieve_images(images: EvaluatedImages, request: ProtocolRequest) -> Planne
     pairs = len(sides.query) * len(sides.gallery)
     seconds += pair_seconds(pairs, images.dimensions, per_pair=2e-9)
     leave_one_out = sides.query is sides.gallery
-    memory += torch_bytes() + RETRIEVAL_BYTES + (0 if leave_one_out else 4 * images.dimensions * len(place))
+    memory += RETRIEVAL_BYTES + (0 if leave_one_out else 4 * images.dimensions * len(place))
     rerank = KReciprocal() if request.rerank else None
     if rerank is not None:
         seconds += pair_seconds(len(together) ** 2, images.dimensions, per_pair=2e-9)
@@ -106,8 +106,7 @@ def _outcome(
         }
     )
     recalls = [metrics[name]["value"] for name in recall_names(RANKS)]
-    label = ranking or "cosine"
-    plot = Curve("Retrieval", "rank k", "recall@k", {label: (RANKS, recalls)}, log_x=True)
+    plot = Curve(f"Retrieval{ranking}", "rank k", "recall@k", {"recall": (RANKS, recalls)}, log_x=True)
     unmatched = (
         f"; {counted(found.unmatched, 'query', 'queries')} without a match left out"
         if found.unmatched

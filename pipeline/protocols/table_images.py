@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 
 from ...mining.embedding_table import EmbeddingTable
 from ...mining.errors import InputError
-from ...mining.machine import resident_bytes
 from ...mining.manifest import Manifest
 from ..configuration.config import RunConfig
 from ..console import counted
@@ -127,13 +126,9 @@ class TableImages(EvaluatedImages):
 
     def announce(self, images: np.ndarray | Manifest) -> tuple[str, float, int]:
         """Reading takes a moment beside comparing."""
-        size = len(images) * self.dimensions * 4
-        memory = resident_bytes() + size + 20 * len(images) + READING_BYTES
-        return (
-            f"{counted(len(images), 'embedding')} read",
-            self.table.rows * self.dimensions * 4 / 300e6,
-            memory,
-        )
+        memory = len(images) * (self.dimensions * 4 + 20) + READING_BYTES
+        seconds = self.table.rows * self.dimensions * 4 / 300e6
+        return f"{counted(len(images), 'embedding')} read", seconds, memory
 
     @property
     def origin(self) -> dict[str, Any]:

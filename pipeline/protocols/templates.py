@@ -20,8 +20,8 @@ from ..console import counted
 from ..lists.listed_images import first_of_missing, listed_manifest, numbered
 from ..lists.template_lists import TemplateImages, TemplatePairs, read_template_list
 from .evaluated_images import EvaluatedImages
-from .outcome import Outcome
-from .planned import Planned, cost_in_words, torch_bytes
+from .outcome import Outcome, reasons
+from .planned import Planned, cost_in_words
 from .registry import metric_names
 from .request import ProtocolRequest
 from .verification import fars_in, verification_outcome
@@ -69,6 +69,13 @@ class TemplateLists:
         return [i for i, face in enumerate(self.faces) if GALLERY in face.path.name.lower()]
 
     @property
+    def gallery_names(self) -> list[str]:
+        """What the galleries are called in the results: their files without ending, or their paths where two are alike."""
+        paths = [self.faces[i].path for i in self.galleries]
+        alike = len({path.stem for path in paths}) < len(paths)
+        return [str(path) if alike else path.stem for path in paths]
+
+    @property
     def probes(self) -> list[int]:
         """Places in `faces` of the lists whose name says probe."""
         return [i for i, face in enumerate(self.faces) if PROBE in face.path.name.lower()]
@@ -88,7 +95,14 @@ class TemplateLists:
         """The subject of each template of some lists; None where one does not say."""
         if any(self.faces[i].subject is None for i in which):
             return None
-        return {template: who for i in which for template, who in self.faces[i].subjects().items()}
+        found: dict[int, str] = {}
+        for i in which:
+            for template, who in self.faces[i].subjects().items():
+                if found.setdefault(template, who) != who:
+                    raise InputError(
+                        f"{self.faces[i].path}: template {template} is of {who}, in another list of {found[template]}"
+                    )
+        return found
 
 
 def compare_templates(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
@@ -101,8 +115,8 @@ def compare_templates(images: EvaluatedImages, request: ProtocolRequest) -> Plan
     bootstrap, seed = images.config.eval.bootstrap, derived_seed(images.config.seed, "eval bootstrap")
     words, seconds, memory = images.announce(lists.manifest)
     compared = sum(len(pairs.first) for pairs in lists.pairs)
-    templates = sum(len(np.unique(face.template_id)) for face in lists.faces)
-    memory += torch_bytes() + BYTES_OF_PAIR * compared + 8 * templates * images.dimensions
+    templates = len(np.unique(np.concatenate([face.template_id for face in lists.faces])))
+    memory += BYTES_OF_PAIR * compared + 8 * templates * images.dimensions
 
     def work() -> Outcome:
         rows, readable = images.listed(lists.manifest, lists.names)
@@ -113,15 +127,16 @@ def compare_templates(images: EvaluatedImages, request: ProtocolRequest) -> Plan
         if rates:
             outcome = _one_to_one(lists, rows, readable, rates, request.threshold, given)
         ranks = [name for name in names if name not in rates]
-        metrics, parts = dict(outcome.metrics), [outcome.basis] if outcome.basis else []
+        metrics, notes, parts = dict(outcome.metrics), outcome.notes, [outcome.basis] if outcome.basis else []
         counts = {**outcome.counts, "unreadable_images": left_out}
         if ranks:
             found, basis = _one_to_many(lists, rows, readable, ranks, given)
             metrics |= found
+            notes += reasons(found)
             parts.append(basis)
         if left_out:
             parts.append(f"{counted(left_out, 'unreadable image')} left out")
-        return Outcome(metrics, counts, "; ".join(parts), outcome.notes, outcome.tables, outcome.curves)
+        return Outcome(metrics, counts, "; ".join(parts), notes, outcome.tables, outcome.curves)
 
     return Planned(
         f"{words}; {counted(templates, 'template')}, {counted(compared, 'pair')} of them; {cost_in_words(seconds, memory)}",
@@ -208,11 +223,13 @@ def _one_to_many(
 
     def side(which: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         templates = lists.embedded(which, rows, readable)
-        known = {template: who for i in which for template, who in lists.faces[i].subjects().items()}
+        for i in which:
+            lists.faces[i].subjects()  # says why, where a list does not name its subjects
+        known = lists.subjects(which) or {}
         who = [code.setdefault(known[i], len(code)) for i in templates.template_id.tolist()]
         return templates.rows, np.array(who, np.int64)
 
-    galleries = {lists.faces[i].path.stem: side([i]) for i in lists.galleries}
+    galleries = {name: side([i]) for name, i in zip(lists.gallery_names, lists.galleries, strict=True)}
     probe, subject = side(lists.probes)
     found = identify_templates(probe, subject, galleries, ks=ks or [1], fars=fars or [1e-2], **given)
     several = len(found) > 1

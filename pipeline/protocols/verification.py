@@ -16,7 +16,7 @@ from ...mining.randomness import derived_seed
 from ..console import counted
 from ..stages.evaluate import basis
 from .evaluated_images import EvaluatedImages
-from .outcome import Curve, Outcome
+from .outcome import Curve, Outcome, reasons
 from .planned import Planned, cost_in_words, pair_seconds
 from .registry import CURVE_FILE, metric_names
 from .request import ProtocolRequest
@@ -75,17 +75,15 @@ def verification_outcome(
     """Metrics of these names, the ROC curve as a table and a plot, and the rates of a threshold."""
     metrics: dict[str, Metric] = {metric.name: metric for metric in found.metrics}
     asked = {name: metrics[name].to_json() for name in names if name in metrics}
-    notes = [
-        f"{name}: {metric['reason']}" for name, metric in asked.items() if metric.get("reason") is not None
-    ]
+    notes = reasons(asked)
     if found.roc is None:
-        return Outcome(asked, counts, rests_on, tuple(notes))
+        return Outcome(asked, counts, rests_on, notes)
     if threshold is not None:
         far, tar = found.roc.far_at_threshold(threshold), found.roc.tar_at_threshold(threshold)
-        notes.append(f"at similarity > {threshold:g}: FAR {far:.3g}, TAR {tar:.4f}")
+        notes = (*notes, f"at similarity > {threshold:g}: FAR {far:.3g}, TAR {tar:.4f}")
         counts = {**counts, "at_threshold": {"threshold": threshold, "far": far, "tar": tar}}
     tables = {CURVE_FILE: curve_table(found.roc)}
-    return Outcome(asked, counts, rests_on, tuple(notes), tables, {PLOT_FILE: roc_plot(found.roc, asked)})
+    return Outcome(asked, counts, rests_on, notes, tables, {PLOT_FILE: roc_plot(found.roc, asked)})
 
 
 def curve_table(roc: Roc) -> pa.Table:

@@ -17,7 +17,7 @@ from ..network_identity import open_checkpoint
 from ..run_directory import RunDirectory
 from .context import Context
 from .graph import row
-from .held_out import FLAGS, HeldOut, has_flags
+from .held_out import FLAGS, HeldOut
 from .stage import run_stage
 
 UNREADABLE = "unreadable_images"
@@ -38,7 +38,7 @@ def _fields(context: Context, held: HeldOut) -> dict[str, Any]:
     extract = context.config.extract
     return {
         **held.fields,
-        **({"manifest flags": FLAGS} if has_flags(context.manifest) else {}),
+        **({"manifest flags": FLAGS} if held.has_flags_in(context.manifest) else {}),
         "extract.batch_size": extract.batch_size,
         "extract.precision": extract.precision,
     }

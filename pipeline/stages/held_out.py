@@ -122,6 +122,10 @@ class HeldOut:
         """Whether the manifest has any image of them."""
         return len(self._images(manifest)) > 0
 
+    def has_flags_in(self, manifest: Manifest) -> bool:
+        """Whether the choice of images goes by the manifest's flags; columns that mark nothing change nothing."""
+        return has_flags(manifest) and query_and_gallery(manifest, self._images(manifest)) is not None
+
     def problem(self, manifest: Manifest) -> str | None:
         """Why there are no identities to examine a network on, in words; None where there are."""
         try:

@@ -6,9 +6,6 @@ Covers mining/evaluation/matches.py, too.
 from __future__ import annotations
 
 import math
-import sys
-from importlib.machinery import ModuleSpec
-from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -16,6 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from made_up_embeddings import noisy_identities, tied_rows, unit
+from torchmetrics_alone import torchmetrics_alone
 
 from subspace.mining.errors import InputError
 from subspace.mining.evaluation import matches as matches_module
@@ -65,18 +63,19 @@ PML = {
 }  # fmt: skip
 
 
+def nearest_others(query, k, reference, ref_includes_query):
+    similarity = query @ reference.T
+    if ref_includes_query:
+        similarity.fill_diagonal_(-2)
+    return similarity.topk(min(k, len(reference) - ref_includes_query))
+
+
 @pytest.mark.parametrize("leave_one_out", [True, False])
 def test_pytorch_metric_learning_says_the_same(leave_one_out: bool) -> None:
     calculator = pytest.importorskip("pytorch_metric_learning.utils.accuracy_calculator")
 
-    def knn(query, k, reference, ref_includes_query):
-        similarity = query @ reference.T
-        if ref_includes_query:
-            similarity.fill_diagonal_(-2)
-        return similarity.topk(min(k, len(reference) - ref_includes_query))
-
     judge = calculator.AccuracyCalculator(
-        include=tuple(PML.values()), knn_func=knn, device=torch.device("cpu")
+        include=tuple(PML.values()), knn_func=nearest_others, device=torch.device("cpu")
     )
     if leave_one_out:
         rows, identity = apart(range(200), lambda seed: many_images(seed, 12))
@@ -96,17 +95,42 @@ def test_pytorch_metric_learning_says_the_same(leave_one_out: bool) -> None:
         assert values(ours)[name] == pytest.approx(theirs[peer], abs=1e-6), name
 
 
+def test_near_ties_alone_set_it_apart_from_float64_and_its_peer() -> None:
+    """Similarities within TIE count against the query, so mAP is a little below that of an exact order, never above."""
+    calculator = pytest.importorskip("pytorch_metric_learning.utils.accuracy_calculator")
+    rng = np.random.default_rng(0)
+    identity = np.repeat(np.arange(40), 15)
+    rows = unit(2 * rng.standard_normal((40, 3))[identity] + rng.standard_normal((600, 3)))
+    similarity = rows.astype(float) @ rows.astype(float).T
+
+    def slow(tie: float) -> dict[str, float]:
+        all_matches, first_matches = [], []
+        for q in range(600):
+            same = (identity == identity[q]) & (np.arange(600) != q)
+            mine, others = -np.sort(-similarity[q, same]), similarity[q, identity != identity[q]]
+            place = np.arange(1, 15)
+            precision = place / (place + (others[:, None] >= mine - tie).sum(axis=0))
+            all_matches.append(precision.mean())
+            first_matches.append((precision * (place / precision <= 14.5)).mean())
+        return {"mAP": float(np.mean(all_matches)), "mAP@R": float(np.mean(first_matches))}
+
+    judge = calculator.AccuracyCalculator(
+        include=(PML["mAP"], PML["mAP@R"]), knn_func=nearest_others, device=torch.device("cpu")
+    )
+    theirs = judge.get_accuracy(torch.from_numpy(rows), torch.from_numpy(identity))
+    ours = values(retrieval_metrics(("mAP", "mAP@R"), rows, identity, bootstrap=2))
+    exact, lenient, strict = slow(0), slow(0.5 * TIE), slow(1.5 * TIE)
+    for name in ours:
+        assert theirs[PML[name]] == pytest.approx(exact[name], abs=1e-6)
+        assert strict[name] <= ours[name] <= lenient[name] <= exact[name]
+        assert ours[name] == pytest.approx(slow(TIE)[name], abs=1e-6)
+    assert exact["mAP"] - ours["mAP"] > 2e-6
+
+
 def test_scikit_learn_and_torchmetrics_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     from sklearn.metrics import average_precision_score
 
-    for name in (
-        "torchvision",
-        "torchvision.transforms",
-        "torchvision.models",
-    ):  # what retrieval needs nothing of
-        module = MagicMock(__spec__=ModuleSpec(name, None), __path__=[])
-        monkeypatch.setitem(sys.modules, name, module)
-    functional = pytest.importorskip("torchmetrics.functional.retrieval")
+    functional = torchmetrics_alone(monkeypatch, "retrieval")
     query, query_id, gallery, gallery_id = apart(range(200), query_and_gallery)
     there = np.isin(query_id, gallery_id)
     similarity, same = query @ gallery.T, query_id[:, None] == gallery_id

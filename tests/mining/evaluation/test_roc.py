@@ -10,10 +10,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up_embeddings import noisy_identities, tied_rows
 from sklearn.metrics import roc_curve
+from torchmetrics_alone import torchmetrics_alone
 
 from subspace.mining.errors import InputError
 from subspace.mining.evaluation.impostor_scores import ImpostorScores, thinned
@@ -166,6 +168,19 @@ def test_the_equal_error_rate_of_all_pairs_is_the_slow_loop_s() -> None:
     [found] = equal_error_rates(MatedProbes.match(gallery, gallery_id, probe, probe_id))
     assert found.value == pytest.approx(slow_equal_error(similarity[same], similarity[~same]), abs=1e-6)
     assert found.low < found.value < found.high
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_equal_error_rate_is_that_of_torchmetrics(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scores are whole levels between 0 and 1, since it takes others for logits; some are ties."""
+    classification = torchmetrics_alone(monkeypatch, "classification")
+    rng = np.random.default_rng(seed)
+    genuine, impostor = rng.beta(4, 2, 37 + seed), rng.beta(2, 4, 90)
+    genuine, impostor = (np.round(scores * 32) / 32 for scores in (genuine, impostor))
+    scores = torch.from_numpy(np.concatenate((genuine, impostor)))
+    same = torch.from_numpy(np.repeat([1, 0], (len(genuine), len(impostor))))
+    theirs = classification.binary_eer(scores, same).item()
+    assert Roc.of(genuine, impostor).equal_error_rate == pytest.approx(theirs, abs=1e-6)
 
 
 def test_one_identity_has_no_impostors() -> None:

@@ -121,6 +121,7 @@ def test_a_collapsed_network_scores_zero() -> None:
         assert (result[0].value, result[0].high) == (0, 0)
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_truth() -> None:
     def draw(seed: int, n: int) -> tuple[np.ndarray, ...]:
         return noisy_identities(np.random.default_rng(seed), n)

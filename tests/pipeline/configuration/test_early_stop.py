@@ -147,13 +147,24 @@ def test_a_metric_that_cannot_be_had_is_refused(small_manifest: Path, tmp_path: 
     assert "6 validation identities" in too_few.stderr
     assert "choose from Rank-1, Rank-5" in too_few.stderr
     assert "validation.metrics" in unknown.stderr
-    asked = ("validation.metrics=[Rank-1,coverage@P=0.5]", "eval.metrics=[coverage@P=0.9,Rank-3]", "rounds=1")
-    done = subspace("run", run, "early_stop.metric=coverage@P=0.5", *asked, "--force")
+    asked = ("validation.metrics=[mINP,mAP]", "eval.metrics=[coverage@P=0.9,mAP@R,Rank-3]", "rounds=1")
+    done = subspace("run", run, "early_stop.metric=mAP", *asked, "--force")
     assert done.returncode == 0, done.stderr
-    assert json.loads((run / "best.json").read_text())["metric"] == "coverage@P=0.5"
-    measured = json.loads((run / "round-000" / "evaluation.json").read_text())["metrics"]
-    assert list(measured) == ["coverage@P=0.9", "Rank-3"]
+    best = json.loads((run / "best.json").read_text())
+    validated = json.loads((run / best["network"] / "validation.json").read_text())
+    assert (best["metric"], best["value"]) == ("mAP", validated["metrics"]["mAP"]["value"])
+    assert list(validated["metrics"]) == ["mINP", "mAP"]
+    examined = json.loads((run / "round-000" / "evaluation.json").read_text())
+    assert list(examined["metrics"]) == ["coverage@P=0.9", "mAP@R", "Rank-3"]
+    queries = examined["retrieval"]["queries"]
+    assert queries == examined["retrieval"]["gallery"] > examined["probes"]
+    ranked = f"{queries} queries and {queries} gallery images: all images of each identity"
+    assert f"; retrieval on 16 identities, {ranked}" in done.stdout
+    assert "round-000/validate: on 6 identities, " in done.stdout
     assert "coverage@P=0.9" in done.stdout
     other = subspace("eval", run, *asked[:1], "eval.metrics=[Rank-3]")
     assert other.returncode == 3
-    assert "was made with eval.metrics=['coverage@P=0.9', 'Rank-3'], now it is ['Rank-3']" in other.stderr
+    assert (
+        "was made with eval.metrics=['coverage@P=0.9', 'mAP@R', 'Rank-3'], now it is ['Rank-3']"
+        in other.stderr
+    )

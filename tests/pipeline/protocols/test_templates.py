@@ -10,7 +10,9 @@ import pytest
 from conftest import subspace
 from made_up_embeddings import unit
 
+from subspace.mining import InputError
 from subspace.mining.embedding_files import embedding_writer
+from subspace.pipeline.protocols.templates import TemplateLists
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +95,28 @@ def test_one_to_many_reports_each_gallery_and_their_mean(
     assert found["Rank-1 mean"]["value"] == pytest.approx(np.mean(ranks), abs=1e-12)
 
 
+def test_galleries_of_one_file_name_are_both_measured(lists: tuple[Path, np.ndarray], tmp_path: Path) -> None:
+    folder, _ = lists
+    other = tmp_path / "gallery_G1.csv"
+    other.write_bytes((folder / "gallery_G2.csv").read_bytes())
+    given = (folder / "gallery_G1.csv", other, folder / "probe_mixed.csv")
+    words = [word for path in given for word in ("--templates", path)]
+    words += ["--root", folder, "--metrics", "Rank-1,DIR@FAR=1e-2", "--out", tmp_path / "out"]
+    done = subspace("eval", folder / "e.parquet", "--protocol", "templates", *words, "eval.bootstrap=10")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "out" / "metrics.json").read_text())["metrics"]
+    galleries = [str(path) for path in given[:2]]
+    names = [
+        f"{metric} {name}" for name in (*galleries, "joined", "mean") for metric in ("Rank-1", "DIR@FAR=1e-2")
+    ]
+    assert list(found) == [
+        name for name in names if name != "DIR@FAR=1e-2 joined"
+    ]  # nobody is a stranger there
+    why = "FAR=0.01 needs 100 probes without a mate or more; there are 12"
+    assert found[f"DIR@FAR=1e-2 {other}"]["reason"] == why
+    assert f"DIR@FAR=1e-2 {other}: {why}" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -108,3 +132,13 @@ def test_lists_that_do_not_fit_are_refused(
     done = subspace("eval", folder / "e.parquet", "--protocol", "templates", *words)
     assert done.returncode == 2
     assert message in done.stderr
+
+
+def test_a_template_of_two_people_is_refused(lists: tuple[Path, np.ndarray], tmp_path: Path) -> None:
+    folder, _ = lists
+    other = tmp_path / "gallery_other.csv"
+    other.write_text((folder / "gallery_G1.csv").read_text().replace("\n0,0,", "\n0,77,"))
+    read = TemplateLists.read((folder / "gallery_G1.csv", other), folder)
+    with pytest.raises(InputError, match=r"gallery_other.csv: template 0 is of 77, in another list of 0"):
+        read.subjects([0, 1])
+    assert len(read.subjects([0]) or {}) == 12

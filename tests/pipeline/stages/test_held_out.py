@@ -217,6 +217,19 @@ def test_pairs_and_rankings_follow_the_flags(small_manifest: Path, tmp_path: Pat
     assert all((one == other).all() for one, other in zip(without, same, strict=True))
 
 
+@pytest.mark.parametrize("mark", [None, False])
+def test_flags_that_mark_nothing_keep_an_old_evaluation_fresh(
+    small_manifest: Path, tmp_path: Path, mark: bool | None
+) -> None:
+    rows = len(pq.read_table(small_manifest))
+    blank = flagged(small_manifest, tmp_path / "blank.parquet", [mark] * rows, [mark] * rows)
+    both = flagged(small_manifest, tmp_path / "both.parquet", [True] * rows, [True] * rows)
+    for held in (HeldOut.test(config_of(small_manifest)), HeldOut.validation(config_of(small_manifest))):
+        assert not held.has_flags_in(Manifest.open(small_manifest))
+        assert not held.has_flags_in(blank)
+        assert held.has_flags_in(both)
+
+
 def test_retrieval_ranks_all_images_of_the_identities(small_manifest: Path) -> None:
     manifest = Manifest.open(small_manifest)
     tests = np.flatnonzero(manifest.in_splits(["test"]))
