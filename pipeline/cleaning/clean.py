@@ -66,7 +66,8 @@ def clean_round(context: Context) -> dict[str, Any]:
     def estimate() -> str:
         n, D = MeanTable(embeddings.path, EMBEDDINGS, "embedding").shape
         identities = len(context.manifest.identities_in(context.config.data.train_splits))
-        products = n * D * (150 + 2 * LOOKED_UP * identities)
+        compared = LOOKED_UP * n + min(identities, LARGEST_SEARCHED)  # the latter for duplicates
+        products = n * D * 150 + 2 * compared * D * identities
         if settings.method == "overfit":
             classes = min(identities, settings.overfit_classes)
             products += 6 * n * D * classes * settings.overfit_epochs * settings.overfit_rounds
