@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from ..errors import InputError
 from ..manifest import Manifest
-from ..parquet_tables import check_rows, in_one_line, open_parquet
+from ..parquet_tables import check_rows, in_one_line, open_parquet, refuse_false_sizes
 from ..schemas import KEEP
 from ..table_checks import TableCheck
 from .settings import REASONS
@@ -108,8 +108,12 @@ def _as_written(path: Path) -> pa.Table:
             f"{path} is not a keep table: it has no column '{missing[0]}'; name one that `subspace clean RUN` wrote"
         )
     with in_one_line(path):
+        for group in range(file.num_row_groups):
+            refuse_false_sizes(path, file, group)
         table = file.read(columns=names).select(names)
-        text = pa.schema([KEEP.columns.field(name) for name in names[:-1]] + [pa.field("reason", pa.string())])
+        text = pa.schema(
+            [KEEP.columns.field(name) for name in names[:-1]] + [pa.field("reason", pa.string())]
+        )
         table = table.cast(text).sort_by("image_id")
         check_rows(path, TableCheck(KEEP), table)
     return table
