@@ -31,7 +31,7 @@ from typing import Any, TextIO
 
 from ..mining.artifacts import remove, unwritable
 from ..mining.errors import InputError
-from .stage_folder import CLEANING, ROUND, START, StageFolder
+from .stage_folder import CLEANING, KEEP, ROUND, START, SUSPECTS, StageFolder
 
 _HELD: dict[tuple[int, int], dict[str, Any]] = {}
 """The notes in the lock files that this process holds, by device and inode: however their paths are written."""
@@ -112,7 +112,11 @@ class RunDirectory:
 
     @property
     def rounds(self) -> list[int]:
-        """Indices of the round folders that exist, ascending."""
+        """Indices of the rounds that have begun, ascending; a folder in which a network only cleaned is none."""
+        return [index for index in self._round_folders if not _only_cleaned(self.round(index).path)]
+
+    @property
+    def _round_folders(self) -> list[int]:
         return sorted(
             int(number)
             for number in (path.name.removeprefix(ROUND) for path in self.path.glob(f"{ROUND}[0-9]*"))
@@ -193,8 +197,8 @@ class RunDirectory:
         for folder in (
             self.path,
             self.rate_trials.parent,
-            *(self.round(index).path for index in (-1, *self.rounds)),
-            *(self.round(index).file(CLEANING) for index in self.rounds),
+            *(self.round(index).path for index in (-1, *self._round_folders)),
+            *(self.round(index).file(CLEANING) for index in self._round_folders),
         ):
             for kind in (".*.tmp", ".*.old", "done/.*.tmp"):
                 for leftover in folder.glob(kind):
@@ -254,3 +258,10 @@ def _holder(path: Path) -> str:
 
 def _in_words(note: dict[str, Any]) -> str:
     return f"`subspace {note['command']}` (pid {note['pid']} on {note['host']})"
+
+
+def _only_cleaned(folder: Path) -> bool:
+    """Whether `subspace clean` made it and nothing else has worked there."""
+    names = {path.name for path in folder.iterdir()}
+    done = {path.name for path in (folder / "done").iterdir()} if "done" in names else set()
+    return CLEANING in names and not names - {CLEANING, KEEP, SUSPECTS, "done"} and not done - {"clean.json"}

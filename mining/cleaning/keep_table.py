@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 
 from ..errors import InputError
 from ..manifest import Manifest
-from ..parquet_tables import read_parquet
+from ..parquet_tables import check_rows, in_one_line, open_parquet, refuse_false_sizes
 from ..schemas import KEEP
+from ..table_checks import TableCheck
 from .settings import REASONS
 
 NO_REASON = "no reason given"
@@ -97,10 +98,31 @@ def read_left_out(path: Path, manifest: Manifest) -> LeftOut:
     return left_out
 
 
+def _as_written(path: Path) -> pa.Table:
+    """The table as `keep_table` makes it: other tools order rows anew, and have wider integers and other texts."""
+    names = KEEP.columns.names
+    file = open_parquet(path)
+    missing = [name for name in names if file.schema_arrow.get_field_index(name) < 0]
+    if missing:
+        raise InputError(
+            f"{path} is not a keep table: it has no column '{missing[0]}'; name one that `subspace clean RUN` wrote"
+        )
+    with in_one_line(path):
+        for group in range(file.num_row_groups):
+            refuse_false_sizes(path, file, group)
+        table = file.read(columns=names).select(names)
+        text = pa.schema(
+            [KEEP.columns.field(name) for name in names[:-1]] + [pa.field("reason", pa.string())]
+        )
+        table = table.cast(text).sort_by("image_id")
+        check_rows(path, TableCheck(KEEP), table)
+    return table
+
+
 @lru_cache(maxsize=4)
 def _read(path: Path, changed_ns: int, size: int) -> tuple[LeftOut, int, np.ndarray]:
     """What is left out, the last image of the table, and the identities of those that are left out."""
-    table = read_parquet(path, KEEP)
+    table = _as_written(path)
     gone = table.filter(pc.call_function("invert", [table["keep"]]))
     image_id = gone["image_id"].to_numpy()
     said = gone["reason"].cast(pa.string()).fill_null(NO_REASON).value_counts().to_pylist()

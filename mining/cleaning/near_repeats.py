@@ -71,8 +71,8 @@ def repeats_across(
         for step in range(1, NEIGHBORS + 1):
             a, b = order[:-step], order[step:]
             alike = (signs[a] == signs[b]) & (owner[a] != owner[b])
-            found.append(np.stack([np.minimum(a, b)[alike], np.maximum(a, b)[alike]], axis=1))
-    pairs = np.unique(np.concatenate(found), axis=0)
+            found.append(np.minimum(a, b)[alike] * blocks.images + np.maximum(a, b)[alike])
+    pairs = np.stack(np.divmod(np.unique(np.concatenate(found)), blocks.images), axis=1)
     cosine = pair_cosines(blocks, pairs)
     near = cosine >= similarity
     return pairs[near], cosine[near]

@@ -14,6 +14,7 @@ from ...mining.clustering.mean_table import IN_MEMORY, MeanTable
 from ...mining.clustering.product_speed import product_rate
 from ...mining.errors import InputError
 from ...mining.local_paths import in_shell
+from ...mining.machine import memory_with
 from ...mining.parquet_tables import read_parquet, write_parquet
 from ...mining.schemas import EMBEDDINGS, KEEP, SUSPECTS
 from .. import stage_folder as files
@@ -26,6 +27,8 @@ from .training_embeddings import TrainingEmbeddings, network_fields
 
 OVERFIT_ONLY = ("overfit_epochs", "overfit_classes", "overfit_rounds")
 BYTES_AN_IMAGE = 150
+BLOCKS = 10
+"""Embeddings of a block and what is computed of them, in sizes of a block."""
 LOOKED_UP = 0.1
 """Share of the images that is compared with all identities, as a guess beforehand."""
 
@@ -63,11 +66,15 @@ def clean_round(context: Context) -> dict[str, Any]:
     def estimate() -> str:
         n, D = MeanTable(embeddings.path, EMBEDDINGS, "embedding").shape
         identities = len(context.manifest.identities_in(context.config.data.train_splits))
-        products = n * D * (150 + 2 * LOOKED_UP * identities)
+        compared = LOOKED_UP * n + min(identities, LARGEST_SEARCHED)  # the latter for duplicates
+        products = n * D * 150 + 2 * compared * D * identities
         if settings.method == "overfit":
             classes = min(identities, settings.overfit_classes)
             products += 6 * n * D * classes * settings.overfit_epochs * settings.overfit_rounds
-        memory = BYTES_AN_IMAGE * n + min(4 * identities * D, IN_MEMORY) + 10 * 4 * D * 65_536
+        blocks = BLOCKS * 4 * D * min(n, 65_536)
+        memory = memory_with(
+            BYTES_AN_IMAGE * n + min(4 * identities * D, IN_MEMORY) + blocks, torch_comes=True
+        )
         return (
             f"{n:,} images of {identities:,} identities ({settings.method}), {about(products / product_rate())} on the "
             f"CPU, {amount(memory)} of memory, {amount(10 * n + 4 * max(0, identities * D - IN_MEMORY // 4))} of disk"

@@ -97,7 +97,7 @@ def working(
 
     from ...mining.errors import InputError
     from ..child_processes import PARENT
-    from ..configuration.overrides import keep_overrides, not_kept
+    from ..configuration.overrides import keep_overrides, not_kept, with_whole_paths
     from ..console import Console
     from ..options import Options
     from ..run_directory import RunDirectory
@@ -118,7 +118,7 @@ def working(
             f"start it once{', with --processes' if command in ('run', 'extract') else ''}"
         )
     first, child = os.environ.get("RANK", "0") == "0", PARENT in os.environ
-    run, given = RunDirectory(path), overrides or []
+    run, given = RunDirectory(path), with_whole_paths(overrides or [])
     console = Console(quiet or not first, as_json and first)
     lock = lock and not dry_run and first and not child
 

@@ -24,6 +24,8 @@ from .config_file import is_setting, read_settings, with_new_names
 TAKE_BACK = "~"
 UNKEPT = "schedule"
 """No result depends on settings of this section, so they are not kept."""
+PATHS = ("data.cleaned",)
+"""Settings that name a file."""
 FALLS_WITH = {
     "train.loss": ("train.loss_args",),
     "pretrain.loss": ("pretrain.loss_args",),
@@ -104,6 +106,20 @@ def read_overrides(path: Path) -> dict[str, dict[str, Any]]:
         StaleArtifactError: it is not as this program writes it.
     """
     return read_document(path, KeptOverrides, "correct it, or remove it and give the settings again")
+
+
+def with_whole_paths(given: Sequence[str]) -> list[str]:
+    """The same with every path from the root on, as the next command may be given in another folder.
+
+    >>> with_whole_paths(["rounds=3", "data.cleaned=null", "data.cleaned=/tmp/../keep.parquet"])
+    ['rounds=3', 'data.cleaned=null', 'data.cleaned=/keep.parquet']
+    """
+    whole = []
+    for override in given:
+        key, _, value = override.partition("=")
+        is_path = current_name(key) in PATHS and value and value != "null" and value[0] not in "'\"$~"
+        whole.append(f"{key}={Path(value).resolve()}" if is_path else override)
+    return whole
 
 
 def taken_back(given: Sequence[str]) -> list[str]:

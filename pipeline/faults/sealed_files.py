@@ -20,8 +20,8 @@ from ..stage_folder import StageFolder
 
 CHECKED_BEFORE_USE = 2**30
 """Bytes up to which a file is checked by each stage that reads it."""
-UNSEALED = (files.RESUME, files.IDENTITY_PARTS, files.TENSORBOARD, files.TRACKERS, files.METRICS)
-"""Written or removed after the marker, or made nothing from."""
+UNSEALED = (files.RESUME, files.IDENTITY_PARTS, files.TENSORBOARD, files.TRACKERS, files.METRICS, files.KEEP)
+"""Written or removed after the marker, made nothing from, or edited by its owner."""
 NOT_NEEDED = (files.EMBEDDINGS,)
 """Nothing is made from it, so that it may be gone."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -57,3 +58,27 @@ def test_one_of_another_manifest_and_none_are_refused(table: tuple[Manifest, Pat
         InputError, match="No such file or directory; name a keep table that `subspace clean RUN` wrote"
     ):
         read_left_out(path.with_name("nothing.parquet"), manifest)
+
+
+@pytest.mark.parametrize("reason", [pa.large_string(), pa.string(), pa.null()])
+def test_rows_in_any_order_and_types_of_other_tools(
+    table: tuple[Manifest, Path], reason: pa.DataType
+) -> None:
+    manifest, path = table
+    before = read_left_out(path, manifest)
+    rows = pq.read_table(path)
+    texts = rows["reason"].cast(pa.string()).to_pylist() if reason != pa.null() else [None] * len(rows)
+    rows = rows.set_column(3, "reason", pa.array(texts, reason))
+    rows = rows.set_column(1, "identity_id", rows["identity_id"].cast(pa.int64()))
+    other = path.with_name("other.parquet")
+    pq.write_table(rows.sort_by([("keep", "ascending"), ("image_id", "descending")]), other)
+    left_out = read_left_out(other, manifest)
+    assert left_out.fields == before.fields
+    assert sum(left_out.reasons.values()) == 3
+
+
+def test_another_table_is_refused_in_a_line(table: tuple[Manifest, Path]) -> None:
+    manifest, path = table
+    pq.write_table(pq.read_table(path).drop_columns(["keep"]), path)
+    with pytest.raises(InputError, match="is not a keep table: it has no column 'keep'"):
+        read_left_out(path, manifest)

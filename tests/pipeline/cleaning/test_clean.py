@@ -20,6 +20,7 @@ from subspace.mining.cleaning.settings import CleanConfig
 from subspace.mining.cleaning.suspects import find_suspects
 from subspace.mining.manifest import Manifest
 from subspace.pipeline.cleaning.suspects_table import TOO_FEW, findings_in_words, kept_images, suspects_table
+from subspace.pipeline.run_directory import RunDirectory
 from subspace.pipeline.stages.context import Context
 from subspace.pipeline.stages.graph import row
 
@@ -73,6 +74,7 @@ def test_both_tables_hold_the_training_images_and_the_manifest_is_as_it_was(
     assert "suspects of cleaning" in subspace("inspect", cleaned / "round-000" / "suspects.parquet").stdout
 
 
+@pytest.mark.slow
 def test_again_is_already_done_and_other_settings_embed_nothing_anew(cleaned: Path, tmp_path: Path) -> None:
     run = shutil.copytree(cleaned, tmp_path / "run")
     again = subspace("clean", run)
@@ -97,6 +99,7 @@ def test_a_dry_run_writes_nothing(started: Path, tmp_path: Path) -> None:
     assert [path for path in sorted(run.rglob("*")) if path not in before] == []
 
 
+@pytest.mark.slow
 def test_what_is_left_out_is_said_enters_the_plan_and_makes_it_stale(cleaned: Path, tmp_path: Path) -> None:
     run = shutil.copytree(cleaned, tmp_path / "run")
     keep = run / "round-000" / "keep.parquet"
@@ -116,6 +119,7 @@ def test_what_is_left_out_is_said_enters_the_plan_and_makes_it_stale(cleaned: Pa
     images = pq.read_table(run / "round-000" / "identities.parquet")["images"].to_pylist()
     assert images.count(5) == 3
     edited(keep, images=4)
+    assert "clean: already done" in subspace("clean", run).stdout  # whose it is, may edit it
     stale = subspace("plan", run)
     assert stale.returncode == 3
     assert "data.cleaned=" in stale.stderr
@@ -129,6 +133,7 @@ def test_what_is_left_out_is_said_enters_the_plan_and_makes_it_stale(cleaned: Pa
     assert "data.cleaned=" in done.stderr
 
 
+@pytest.mark.slow
 def test_kept_embeddings_are_taken_where_they_are_of_all_images(started: Path, tmp_path: Path) -> None:
     run = shutil.copytree(started, tmp_path / "run")
     shutil.rmtree(run / "round-000", ignore_errors=True)
@@ -190,3 +195,25 @@ def test_tables_and_words_of_what_was_found(small_manifest: Path) -> None:
         lines[-1]
         == f"12 of {len(keep)} images (2.9 %) have keep=false, 10 of them since their identity keeps fewer than 6"
     )
+
+
+def test_what_is_left_out_is_no_training_image_and_a_field(cleaned: Path, tmp_path: Path) -> None:
+    keep = shutil.copy(cleaned / "round-000" / "keep.parquet", tmp_path / "keep.parquet")
+    edited(keep, images=3)
+    context = Context.open(cleaned, [f"data.cleaned={keep}"])
+    whole = Context.open(cleaned).training_identities().image_id
+    gone = np.setdiff1d(whole, context.training_identities().image_id)
+    assert gone.tolist() == context.left_out.image_id.tolist()
+    assert len(gone) == 3
+    assert row("extract").stage(context).fields["data.cleaned"] == context.left_out.fingerprint
+
+
+def test_a_round_that_was_only_cleaned_is_not_the_latest(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    for name in ("round-000/done", "round-001/cleaning/done", "round-001/done"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "round-001" / "done" / "clean.json").write_text("{}")
+    (tmp_path / "round-001" / "keep.parquet").touch()
+    assert run.latest_round == 0
+    (tmp_path / "round-001" / "done" / "extract.json").write_text("{}")
+    assert run.latest_round == 1

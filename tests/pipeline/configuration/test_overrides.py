@@ -10,7 +10,12 @@ import pytest
 from conftest import QUICK, subspace
 
 from subspace.mining.errors import InputError
-from subspace.pipeline.configuration.overrides import keep_overrides, kept_overrides, not_kept
+from subspace.pipeline.configuration.overrides import (
+    keep_overrides,
+    kept_overrides,
+    not_kept,
+    with_whole_paths,
+)
 from subspace.pipeline.run_directory import RunDirectory
 from subspace.pipeline.stages.context import Context
 
@@ -201,3 +206,13 @@ def test_a_setting_is_taken_back(new_run: Path) -> None:
     for wrong in ("~", "~seed=3", "~a..b"):
         with pytest.raises(InputError, match="takes no setting back: write ~ and its name"):
             Context.open(new_run, [wrong])
+
+
+def test_a_file_is_kept_as_a_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = ["data.cleaned=keep.parquet", "~data.cleaned", "rounds=2"]
+    assert with_whole_paths(given) == [
+        f"data.cleaned={tmp_path / 'keep.parquet'}",
+        "~data.cleaned",
+        "rounds=2",
+    ]

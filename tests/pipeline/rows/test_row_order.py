@@ -129,3 +129,9 @@ def test_regrouped_rows_are_the_same_rows(sizes: list[int], rows: int) -> None:
     assert all(len(group) == rows for group in groups[:-1])
     assert [n for group in groups for n in group["a"].to_pylist()] == list(range(sum(sizes)))
     assert all(len(group) for group in groups)
+
+
+def test_the_memory_that_is_announced_grows_with_the_rows() -> None:
+    said = [row_order.work_in_words(rows) for rows in (10**6, 10**9)]
+    assert all(" MB of memory" in words or " GB of memory" in words for words in said)
+    assert said[0].split(", ")[-1] != said[1].split(", ")[-1]

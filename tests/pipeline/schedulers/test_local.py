@@ -73,7 +73,12 @@ def test_a_run_is_submitted_once_at_a_time_and_cancelled(small_manifest: Path, t
 
 def test_a_process_that_failed_says_so(untrained: Path) -> None:
     weights = untrained / "round-000" / "checkpoint" / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:100])
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:100])
+    refused = subspace("submit", untrained, "--scheduler", "local")
+    assert (refused.returncode, refused.stderr.count("\n")) == (3, 1)
+    assert "is 100 bytes long" in refused.stderr
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))  # only its checksum shows it
     submitted = subspace("submit", untrained, "--scheduler", "local")
     assert submitted.returncode == 0, submitted.stderr
     wait(lambda: states(untrained)["round-001/train"]["state"] == "failed", 0.2)

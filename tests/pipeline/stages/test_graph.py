@@ -7,17 +7,24 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import house
+import numpy as np
 import pytest
 from conftest import QUICK, subspace
 
-from subspace.pipeline.stages import graph
+from subspace.pipeline.stages import cluster, graph, plan
 from subspace.pipeline.stages.context import Context
+from subspace.pipeline.stages.extraction import Extraction
+from subspace.pipeline.stages.graph import row
 
 CENSUS = '''"""`subspace census`: how many images the identities of each subspace have."""
 
@@ -169,3 +176,37 @@ def test_places(place: graph.Place) -> None:
     assert (place in works) == (place != "round")
     works = {stage.place for stage in graph.STAGES if stage.works_in(3)}
     assert (place in works) == (place != "start")
+
+
+@pytest.mark.parametrize(("stage", "work"), [(cluster, cluster.cluster_means), (plan, plan.plan_round)])
+def test_the_memory_that_is_announced_grows_with_the_identities(
+    finished_run: Path, monkeypatch: pytest.MonkeyPatch, stage: ModuleType, work: Callable[..., Any]
+) -> None:
+    context, said, real = Context.open(finished_run), [], stage.MeanTable
+
+    def announce(_: object, __: object, estimate: Callable[[], str], *___: object) -> dict[str, Any]:
+        said.append(estimate())
+        return {}
+
+    monkeypatch.setattr(stage, "run_stage", announce)
+    for more in (0, 10**6):
+        table = real(context.folder.identities)
+        large = SimpleNamespace(
+            shape=(len(table) + more, table.shape[1]),
+            nbytes=table.nbytes + 512 * more,
+            group_bytes=table.group_bytes + 512 * more,
+        )
+        monkeypatch.setattr(stage, "MeanTable", lambda *_, large=large: large)
+        work(context)
+    few, many = (re.search(r"([\d.]+ [MG]B) of memory", words) for words in said)
+    assert few
+    assert many
+    assert few[1] != many[1]
+
+
+def test_an_extraction_announces_more_for_more_identities(finished_run: Path) -> None:
+    extraction = Extraction(Context.open(finished_run), row("extract").stage(Context.open(finished_run)))
+    assert " of memory, " in extraction.estimate()
+    before, identities = extraction._bytes(), extraction.identities
+    extraction.identities = identities.where(np.arange(len(identities)) < 2)
+    assert extraction._bytes() < before
