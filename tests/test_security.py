@@ -20,7 +20,7 @@ from test_architecture import FILES
 
 from subspace.mining import InputError
 from subspace.pipeline.configuration.config_file import parse_config
-from subspace.pipeline.lists.read_pairs import read_pairs
+from subspace.pipeline.lists.read_pairs import read_pair_list
 from subspace.train import CheckpointMeta, load_network, save_checkpoint
 
 HOSTILE = "$(touch owned)`touch owned`;touch owned\n\x1b[2J\u202e'\"<script>"
@@ -88,7 +88,7 @@ def test_pickles_are_not_read(here: Path, small_manifest: Path) -> None:
         done = subspace("ingest", source, "--out", "m.parquet", cwd=here)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     with pytest.raises(InputError, match="nothing of it was run"):
-        read_pairs(here / "images.bin")
+        read_pair_list(here / "images.bin")
     done = subspace("init", "run", "--manifest", small_manifest, "--weights", "weights.pth", cwd=here)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert not list(here.rglob("owned"))

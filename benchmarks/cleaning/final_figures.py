@@ -56,7 +56,7 @@ def subspace(*arguments: str | Path) -> None:
 
 def oracle(source: Path, manifest: Path, path: Path) -> None:
     """A keep table without exactly the wrong names: the source's rows in the order of the manifest."""
-    from subspace.mining.cleaning.keep_table import keep_table
+    from subspace.mining.cleaning.keep_table import table_to_keep
     from subspace.mining.parquet_tables import write_parquet
     from subspace.mining.schemas import KEEP
 
@@ -70,7 +70,7 @@ def oracle(source: Path, manifest: Path, path: Path) -> None:
     pairs = zip(rows["identity"].to_pylist(), rows["uri"].to_pylist(), strict=True)
     kept = np.array([pair not in spoilt for pair in pairs])
     identity_id, reason = rows["identity_id"].to_numpy(), np.full(len(kept), "wrong_name", object)
-    write_parquet(path, KEEP, keep_table(np.arange(len(kept)), identity_id, kept, reason), "oracle")
+    write_parquet(path, KEEP, table_to_keep(np.arange(len(kept)), identity_id, kept, reason), "oracle")
 
 
 def one_row(given: argparse.Namespace, condition: str, plan: str, seed: int) -> dict[str, float]:

@@ -55,7 +55,7 @@ def stranger_similarity(
     return found
 
 
-def better_identity(
+def find_better_identities(
     blocks: IdentityBlocks,
     means_ID: np.ndarray,
     image_c: np.ndarray,
@@ -74,7 +74,7 @@ def better_identity(
     Example:
         >>> images = np.array([[1, 0], [0, 1], [0, 1]], np.float32)  # the second has the look of identity 1
         >>> blocks = IdentityBlocks(images, np.array([0, 0, 1]))
-        >>> better_identity(blocks, images[[0, 2]], np.array([1]))
+        >>> find_better_identities(blocks, images[[0, 2]], np.array([1]))
         (array([1]), array([1.], dtype=float32))
     """
     owner_c = np.searchsorted(blocks.offset, image_c, side="right") - 1

@@ -57,7 +57,7 @@ NOTHING = LeftOut(Path(), np.empty(0, np.int64), {}, "")
 """No table is named."""
 
 
-def keep_table(
+def table_to_keep(
     image_id: np.ndarray, identity_id: np.ndarray, kept: np.ndarray, reason: np.ndarray
 ) -> pa.Table:
     """A table of kind KEEP.

@@ -43,7 +43,7 @@ class MixedIdentities(NamedTuple):
     """How many of all identities that can be cut."""
 
 
-def mixed_identities(
+def find_mixed_identities(
     blocks: IdentityBlocks,
     means_ID: np.ndarray,
     *,
@@ -58,14 +58,14 @@ def mixed_identities(
         progress: called with the number of images that have been gone through.
 
     Example:
-        >>> from subspace.mining.cleaning.robust_means import robust_means
+        >>> from subspace.mining.cleaning.robust_means import find_robust_means
         >>> random = np.random.default_rng(0)
         >>> people = random.normal(size=(400, 64)).repeat(8, axis=0) + 0.5 * random.normal(size=(3200, 64))
         >>> images = (people / np.linalg.norm(people, axis=1, keepdims=True)).astype(np.float32)
         >>> name = np.arange(400).repeat(8)
         >>> name[:16] = 1  # two people of one name
         >>> blocks = IdentityBlocks(images, name)
-        >>> found = mixed_identities(blocks, robust_means(blocks).means)
+        >>> found = find_mixed_identities(blocks, find_robust_means(blocks).means)
         >>> (found.probability > 0.5).nonzero()[0].tolist(), int(found.lesser_n[:16].sum())
         ([0], 8)
     """

@@ -37,7 +37,7 @@ class OwnSimilarity(NamedTuple):
     """c0, the mean cosine of images of different identities."""
 
 
-def robust_means(
+def find_robust_means(
     blocks: IdentityBlocks,
     means_ID: np.ndarray | None = None,
     progress: Callable[[int], None] | None = None,
@@ -51,7 +51,7 @@ def robust_means(
     Example:
         >>> angles = np.array([0.0, 0.1, 0.2, 2.0, 3.0, 3.1])  # the fourth is not of the first identity
         >>> images = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-        >>> found = robust_means(IdentityBlocks(images, np.array([0, 0, 0, 0, 1, 1])))
+        >>> found = find_robust_means(IdentityBlocks(images, np.array([0, 0, 0, 0, 1, 1])))
         >>> [round(float(cosine), 1) for cosine in found.own]
         [1.0, 1.0, 1.0, -0.3, 1.0, 1.0]
     """

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 from ..clustering.duplicates import suspected_duplicates
-from .better_identity import better_identity, random_partners, stranger_similarity
+from .better_identity import find_better_identities, random_partners, stranger_similarity
 from .identity_blocks import IdentityBlocks
-from .mixed_identities import mixed_identities
+from .mixed_identities import find_mixed_identities
 from .near_repeats import pair_cosines, repeats_across, repeats_within
 from .overfit import own_name_probability
-from .robust_means import OwnSimilarity, robust_means
+from .robust_means import OwnSimilarity, find_robust_means
 from .settings import REASONS, CleanConfig, Reason
 from .strangers import Verdict, stranger_probability
 
@@ -116,7 +116,7 @@ def find_suspects(
     """
     settings = settings or CleanConfig()
     search = _Search(blocks, settings, seed, progress or (lambda images: None))
-    own = robust_means(blocks, means_ID, search.progress)
+    own = find_robust_means(blocks, means_ID, search.progress)
     found, shares = search.mixed(own)
     if settings.method == "overfit":
         found |= search.unfit()
@@ -141,7 +141,7 @@ class _Search:
 
     def mixed(self, own: OwnSimilarity) -> tuple[dict[Reason, Suspects], dict[str, float]]:
         """The lesser halves of mixed identities."""
-        found = mixed_identities(self.blocks, own.means, seed=self.seed, progress=self.progress)
+        found = find_mixed_identities(self.blocks, own.means, seed=self.seed, progress=self.progress)
         of_image = np.repeat(found.probability, self.blocks.count)
         image = np.flatnonzero((of_image >= self.settings.probability) & found.lesser_n)
         return {"mixed": Suspects.of(self.blocks, image, of_image[image])}, {"mixed": found.share}
@@ -168,7 +168,7 @@ class _Search:
         outlier = stranger_probability(own_n, others_n, stranger_n, np.repeat(count[partner], count))
 
         image = np.flatnonzero(own_n <= np.quantile(stranger_n, 1 - 1 / ONE_STRANGER_IN))
-        other, cosine = better_identity(blocks, own.means, image, self.progress)
+        other, cosine = find_better_identities(blocks, own.means, image, self.progress)
         # How much nearer another identity is. A wrong name is as much nearer to its right one as an image that
         # surely is at home is to its own identity than to a stranger.
         gain_n = np.where(np.isfinite(own_n), -np.inf, np.nan)

@@ -22,7 +22,7 @@ from ..console import about, amount
 from ..stages.cluster import LARGEST_SEARCHED, clustering_device
 from ..stages.context import Context
 from ..stages.stage import Stage, flat_fields, run_stage
-from .suspects_table import findings_in_words, kept_images, suspects_table
+from .suspects_table import findings_in_words, table_of_kept, table_of_suspects
 from .training_embeddings import TrainingEmbeddings, network_fields
 
 OVERFIT_ONLY = ("overfit_epochs", "overfit_classes", "overfit_rounds")
@@ -114,10 +114,10 @@ def _work(context: Context, stage: Stage, path: Path, settings: CleanConfig) -> 
     write_parquet(
         stage.folder.file(files.SUSPECTS),
         SUSPECTS,
-        suspects_table(found, blocks, image_id, context.manifest),
+        table_of_suspects(found, blocks, image_id, context.manifest),
         stage.fingerprint,
     )
-    keep, dropped = kept_images(found, blocks, image_id, settings)
+    keep, dropped = table_of_kept(found, blocks, image_id, settings)
     write_parquet(stage.folder.file(files.KEEP), KEEP, keep, stage.fingerprint)
     return {
         "images": len(image_id),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from ...mining.cleaning.keep_table import keep_table
+from ...mining.cleaning.keep_table import table_to_keep
 from ...mining.cleaning.settings import REASONS, CleanConfig
 from ...mining.manifest import Manifest
 from ...mining.schemas import SUSPECTS
@@ -22,7 +22,7 @@ TOO_FEW = "too_few"
 """The reason of images that go with their identity, since too few others are left."""
 
 
-def suspects_table(
+def table_of_suspects(
     found: Findings, blocks: IdentityBlocks, image_id: np.ndarray, manifest: Manifest
 ) -> pa.Table:
     """Every suspect, a row for each reason: the surest of each reason first.
@@ -60,7 +60,7 @@ def _rows(
     ).cast(SUSPECTS.columns)
 
 
-def kept_images(
+def table_of_kept(
     found: Findings, blocks: IdentityBlocks, image_id: np.ndarray, settings: CleanConfig
 ) -> tuple[pa.Table, dict[str, int]]:
     """The keep table, and how many images are dropped for each reason; the first that applies counts."""
@@ -76,7 +76,7 @@ def kept_images(
     names, counts = np.unique(reason[~kept].astype(str), return_counts=True)
     dropped = dict(zip(names.tolist(), counts.tolist(), strict=True))
     ordered = {name: dropped[name] for name in (*REASONS, TOO_FEW) if name in dropped}
-    return keep_table(image_id, owner, kept, reason), ordered
+    return table_to_keep(image_id, owner, kept, reason), ordered
 
 
 def findings_in_words(summary: dict[str, Any], settings: CleanConfig) -> Iterator[str]:

@@ -89,12 +89,12 @@ def evaluate(
     if protocol:
         from ..console import Console
         from ..options import Options
-        from ..protocols.evaluate_by import evaluate_by
+        from ..protocols.evaluate_by import evaluate_by_protocols
         from ..protocols.request import ProtocolRequest
 
         options = Options(Console(quiet, as_json), device, force, dry_run=dry_run)
         request = ProtocolRequest(**asked)
-        done = evaluate_by(
+        done = evaluate_by_protocols(
             path, tuple(protocol), request, options,
             overrides=overrides or [], manifest=manifest, flip=flip, out=out, allow_code=allow_code,
         )  # fmt: skip

@@ -112,7 +112,7 @@ def search(
 ) -> None:
     """Find the identities that are most similar to images or embeddings."""
     from ..console import Console
-    from ..searching.answer_queries import SearchRequest, answer_queries
+    from ..searching.answer_queries import SearchRequest, answer_all
 
     request = SearchRequest(
         index,
@@ -129,4 +129,4 @@ def search(
         allow_code,
         out,  # pyright: ignore[reportArgumentType]
     )
-    answer_queries(request, Console(quiet, as_json))
+    answer_all(request, Console(quiet, as_json))

@@ -13,7 +13,7 @@ from .pair_table import read_pair_table
 TABLES = (".csv", ".tsv", ".parquet")
 
 
-def read_pairs(path: Path, root: Path | None = None) -> PairList:
+def read_pair_list(path: Path, root: Path | None = None) -> PairList:
     """InsightFace's .bin, LFW's .txt, or a table.
 
     Args:

@@ -14,7 +14,7 @@ from .registry import choose_protocols
 from .request import ProtocolRequest
 
 
-def evaluate_by(
+def evaluate_by_protocols(
     path: Path,
     names: Sequence[str],
     request: ProtocolRequest,

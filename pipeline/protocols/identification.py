@@ -23,7 +23,7 @@ from .outcome import Curve, Outcome, reasons
 from .planned import Planned, cost_in_words, pair_seconds
 from .registry import CURVE_FILE, metric_names
 from .request import ProtocolRequest
-from .sides import MatedSides, held_out, rule_of_groups
+from .sides import MatedSides, held_out_by, rule_of_groups
 
 RANKS = (1, 2, 3, 4, 5, 7, 10, 14, 20, 30, 50, 70, 100)
 """Ranks of the CMC curve."""
@@ -38,7 +38,7 @@ def identify(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
 
     Distractors join the gallery for Rank-k. For DIR@FAR they are probes of strangers, and the gallery has none of them.
     """
-    sides = MatedSides.of(images, held_out(images), distractors=True)
+    sides = MatedSides.of(images, held_out_by(images), distractors=True)
     names = metric_names("identification", request)
     families = {parse_metric(name).family for name in names}
     bootstrap, seed = images.config.eval.bootstrap, derived_seed(images.config.seed, "eval bootstrap")

@@ -15,7 +15,7 @@ from ...mining.randomness import derived_seed
 from ..console import counted
 from ..lists.listed_images import PairList
 from ..lists.pair_table import missing_images
-from ..lists.read_pairs import read_pairs
+from ..lists.read_pairs import read_pair_list
 from .evaluated_images import EvaluatedImages
 from .outcome import Outcome
 from .planned import Planned, cost_in_words
@@ -33,7 +33,7 @@ BYTES_OF_PAIR = 250
 
 def compare_pairs(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
     """The pairs of a list, by the images that it names or holds."""
-    listed, names = read_pairs(request.pairs or Path(), request.root), metric_names("pairs", request)
+    listed, names = read_pair_list(request.pairs or Path(), request.root), metric_names("pairs", request)
     images.options.console.say(listed.in_words())
     if images.opens and (problem := missing_images(listed)):
         raise InputError(problem)

@@ -78,7 +78,7 @@ def test_splits(images: EvaluatedImages) -> tuple[str, ...]:
     )
 
 
-def held_out(images: EvaluatedImages) -> HeldOut:
+def held_out_by(images: EvaluatedImages) -> HeldOut:
     """The choice of gallery, probes and distractors that `subspace eval` makes without a protocol."""
     config = images.config
     splits = test_splits(images)

@@ -20,7 +20,7 @@ from .outcome import Curve, Outcome, reasons
 from .planned import Planned, cost_in_words, pair_seconds
 from .registry import CURVE_FILE, metric_names
 from .request import ProtocolRequest
-from .sides import MatedSides, held_out, rule_of_groups
+from .sides import MatedSides, held_out_by, rule_of_groups
 
 PLOT_FILE = "roc.png"
 REPLICATE_SECONDS = 15e-9
@@ -29,7 +29,7 @@ REPLICATE_SECONDS = 15e-9
 
 def verify_images(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
     """Gallery images and probes as `subspace eval` chooses them; every probe with every gallery image."""
-    sides = MatedSides.of(images, held_out(images), distractors=False)
+    sides = MatedSides.of(images, held_out_by(images), distractors=False)
     names = metric_names("verification", request)
     bootstrap, seed = images.config.eval.bootstrap, derived_seed(images.config.seed, "eval bootstrap")
     words, seconds, memory = images.announce(sides.asked)

@@ -51,7 +51,7 @@ class SearchRequest:
             raise InputError(f"--threshold {self.threshold:g}: cosines lie between -1 and 1")
 
 
-def answer_queries(request: SearchRequest, console: Console) -> list[Answer]:
+def answer_all(request: SearchRequest, console: Console) -> list[Answer]:
     """Answer all queries, and show or write the answers.
 
     Raises:

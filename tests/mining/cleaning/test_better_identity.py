@@ -7,8 +7,12 @@ import pytest
 from made_up_embeddings import tied_rows
 from made_up_people import people
 
-from subspace.mining.cleaning import better_identity as module
-from subspace.mining.cleaning.better_identity import better_identity, random_partners, stranger_similarity
+from subspace.mining.cleaning import find_better_identities as module
+from subspace.mining.cleaning.better_identity import (
+    find_better_identities,
+    random_partners,
+    stranger_similarity,
+)
 from subspace.mining.cleaning.identity_blocks import IdentityBlocks
 
 
@@ -19,7 +23,7 @@ def test_as_one_by_one_with_ties(at_a_time: int, monkeypatch: pytest.MonkeyPatch
     images, means = tied_rows(random, 60), tied_rows(random, 20)
     identity = np.sort(np.concatenate([np.arange(20), random.integers(0, 20, 40)]))
     wanted = np.flatnonzero(random.random(60) < 0.6)
-    other, cosine = better_identity(IdentityBlocks(images, identity, images=16), means, wanted)
+    other, cosine = find_better_identities(IdentityBlocks(images, identity, images=16), means, wanted)
     for place, row in enumerate(wanted):
         known = [(-float(images[row] @ means[one]), one) for one in range(20) if one != identity[row]]
         assert (-cosine[place], other[place]) == min(known)
@@ -27,7 +31,7 @@ def test_as_one_by_one_with_ties(at_a_time: int, monkeypatch: pytest.MonkeyPatch
 
 def test_there_may_be_no_other() -> None:
     blocks = IdentityBlocks(np.eye(2, dtype=np.float32), np.zeros(2, int))
-    other, cosine = better_identity(blocks, np.eye(1, 2, dtype=np.float32), np.arange(2))
+    other, cosine = find_better_identities(blocks, np.eye(1, 2, dtype=np.float32), np.arange(2))
     assert other.tolist() == [-1, -1]
     assert cosine.tolist() == [-1, -1]
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from subspace.mining import InputError
-from subspace.mining.cleaning.keep_table import keep_table, read_left_out
+from subspace.mining.cleaning.keep_table import read_left_out, table_to_keep
 from subspace.mining.manifest import Manifest
 from subspace.mining.parquet_tables import write_parquet
 from subspace.mining.schemas import KEEP
@@ -23,7 +23,7 @@ def table(small_manifest: Path, tmp_path: Path) -> tuple[Manifest, Path]:
     kept = ~np.isin(np.arange(len(images)), [2, 5, 11])
     reason = np.where(np.arange(len(images)) == 5, "outlier", "wrong_name")
     path = tmp_path / "keep.parquet"
-    write_parquet(path, KEEP, keep_table(images, manifest.identity_id[images], kept, reason), "f")
+    write_parquet(path, KEEP, table_to_keep(images, manifest.identity_id[images], kept, reason), "f")
     return manifest, path
 
 

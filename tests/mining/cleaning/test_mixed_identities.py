@@ -8,8 +8,8 @@ import numpy as np
 from made_up_people import people
 
 from subspace.mining.cleaning.identity_blocks import IdentityBlocks
-from subspace.mining.cleaning.mixed_identities import _cut, mixed_identities
-from subspace.mining.cleaning.robust_means import robust_means
+from subspace.mining.cleaning.mixed_identities import _cut, find_mixed_identities
+from subspace.mining.cleaning.robust_means import find_robust_means
 
 
 def test_the_separation_is_that_of_a_loop_over_pairs() -> None:
@@ -38,7 +38,7 @@ def test_two_people_are_told_from_one_and_from_wrong_names() -> None:
     stray = np.flatnonzero((name >= 40) & (np.arange(len(name)) % 10 < 3))  # three images of anybody
     embeddings[stray] = embeddings[np.random.default_rng(2).permutation(stray)]
     blocks = IdentityBlocks(embeddings, name, images=2000)
-    found = mixed_identities(blocks, robust_means(blocks).means)
+    found = find_mixed_identities(blocks, find_robust_means(blocks).means)
     mixed = np.flatnonzero(found.probability >= 0.5)
     assert mixed[:20].tolist() == list(range(20))
     # Two strays that happen to be alike are a half, too; what goes with it is wrong all the same.
@@ -52,4 +52,4 @@ def test_two_people_are_told_from_one_and_from_wrong_names() -> None:
 def test_of_too_few_images_nothing_is_said() -> None:
     embeddings, identity = people(3, 30, np.arange(30) % 3 + 1)
     means = embeddings[np.unique(identity, return_index=True)[1]]
-    assert not mixed_identities(IdentityBlocks(embeddings, identity), means).probability.any()
+    assert not find_mixed_identities(IdentityBlocks(embeddings, identity), means).probability.any()

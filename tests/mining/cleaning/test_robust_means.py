@@ -6,7 +6,7 @@ import numpy as np
 from made_up_people import people, sorted_by_name
 
 from subspace.mining.cleaning.identity_blocks import IdentityBlocks
-from subspace.mining.cleaning.robust_means import ROUNDS, robust_means
+from subspace.mining.cleaning.robust_means import ROUNDS, find_robust_means
 
 
 def slowly(embeddings: np.ndarray, identity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -40,7 +40,7 @@ def test_as_the_slow_loop_in_blocks_of_any_size() -> None:
     embeddings, identity = people(0, 9, np.array([1, 2, 3, 4, 5, 6, 7, 8, 2]), scatter=0.8, d=6)
     own, means = slowly(embeddings, identity)
     for images in (5, 1000):
-        found = robust_means(IdentityBlocks(embeddings, identity, images=images))
+        found = find_robust_means(IdentityBlocks(embeddings, identity, images=images))
         np.testing.assert_allclose(found.own, own, atol=2e-4)
         np.testing.assert_allclose(found.means, means, atol=2e-4)
 
@@ -57,7 +57,7 @@ def test_two_fifths_of_wrong_names_hardly_move_them() -> None:
     blocks = IdentityBlocks(embeddings, name)
     plain = np.stack([embeddings[name == one].mean(0) for one in range(200)])
     plain /= np.linalg.norm(plain, axis=1, keepdims=True)
-    robust = robust_means(blocks).means
+    robust = find_robust_means(blocks).means
     assert (robust * right).sum(1).mean() > 0.97
     assert (plain * right).sum(1).mean() < 0.95
 
@@ -65,5 +65,5 @@ def test_two_fifths_of_wrong_names_hardly_move_them() -> None:
 def test_means_go_where_the_caller_says() -> None:
     embeddings, identity = people(3, 4, 3)
     room = np.zeros((4, embeddings.shape[1]), np.float32)
-    assert robust_means(IdentityBlocks(embeddings, identity), room).means is room
+    assert find_robust_means(IdentityBlocks(embeddings, identity), room).means is room
     np.testing.assert_allclose(np.linalg.norm(room, axis=1), 1, atol=1e-6)

@@ -19,7 +19,12 @@ from subspace.mining.cleaning.identity_blocks import IdentityBlocks
 from subspace.mining.cleaning.settings import CleanConfig
 from subspace.mining.cleaning.suspects import find_suspects
 from subspace.mining.manifest import Manifest
-from subspace.pipeline.cleaning.suspects_table import TOO_FEW, findings_in_words, kept_images, suspects_table
+from subspace.pipeline.cleaning.suspects_table import (
+    TOO_FEW,
+    findings_in_words,
+    table_of_kept,
+    table_of_suspects,
+)
 from subspace.pipeline.run_directory import RunDirectory
 from subspace.pipeline.stages.context import Context
 from subspace.pipeline.stages.graph import row
@@ -171,7 +176,7 @@ def test_tables_and_words_of_what_was_found(small_manifest: Path) -> None:
     settings = CleanConfig(drop=("shared",), min_images=6)
     found = find_suspects(blocks, settings)
     [one, two] = (
-        suspects_table(found, blocks, images.image_id, manifest)
+        table_of_suspects(found, blocks, images.image_id, manifest)
         .filter(pa.compute.equal(pa.compute.field("reason"), "shared"))
         .to_pylist()
     )
@@ -181,7 +186,7 @@ def test_tables_and_words_of_what_was_found(small_manifest: Path) -> None:
         == two["identity"]
         == manifest.table["identity"][int(images.image_id[100])].as_py()
     )
-    keep, dropped = kept_images(found, blocks, images.image_id, settings)
+    keep, dropped = table_of_kept(found, blocks, images.image_id, settings)
     assert dropped == {"shared": 2, TOO_FEW: 10}
     assert keep["reason"].to_pylist().count(None) == len(keep) - 12
     summary = {

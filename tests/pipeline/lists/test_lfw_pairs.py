@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from subspace.mining.errors import InputError
 from subspace.pipeline.lists.listed_images import PairList
 from subspace.pipeline.lists.pair_table import missing_images, read_pair_table
-from subspace.pipeline.lists.read_pairs import read_pairs
+from subspace.pipeline.lists.read_pairs import read_pair_list
 
 FOLD = "Ann\t1\t2\nBob\t2\t3\nAnn\t1\tBob\t2\nCy\t1\tAnn\t2\n"
 OTHER = "Cy\t1\t2\nAnn\t2\t3\nBob\t3\tCy\t2\nAnn\t3\tCy\t1\n"
@@ -46,7 +46,7 @@ def spelt(pairs: PairList) -> list[tuple[str, str, bool]]:
 
 def test_folds_are_read(faces: Path, tmp_path: Path) -> None:
     path = listed(tmp_path, f"2\t2\n{FOLD}{OTHER}")
-    pairs = read_pairs(path, faces)
+    pairs = read_pair_list(path, faces)
     assert spelt(pairs)[:3] == [
         ("Ann/Ann_0001.jpg", "Ann/Ann_0002.jpg", True),
         ("Bob/Bob_0002.jpg", "Bob/Bob_0003.jpg", True),
@@ -62,7 +62,7 @@ def test_folds_are_read(faces: Path, tmp_path: Path) -> None:
 
 
 def test_a_development_list_has_no_folds_and_lies_beside_its_images(faces: Path) -> None:
-    pairs = read_pairs(listed(faces, f"2\n{FOLD}", "pairsDevTest.txt"))
+    pairs = read_pair_list(listed(faces, f"2\n{FOLD}", "pairsDevTest.txt"))
     assert (pairs.fold, len(pairs.same)) == (None, 4)
 
 
@@ -84,16 +84,16 @@ def test_a_development_list_has_no_folds_and_lies_beside_its_images(faces: Path)
 )  # fmt: skip
 def test_what_is_no_such_list_is_one_line(faces: Path, text: str, line: str) -> None:
     with pytest.raises(InputError, match=line) as error:
-        read_pairs(listed(faces, text))
+        read_pair_list(listed(faces, text))
     assert "\n" not in str(error.value)
 
 
 def test_another_folder_is_asked_for(faces: Path, tmp_path: Path) -> None:
     path = listed(tmp_path, f"2\n{FOLD}")
     with pytest.raises(InputError, match=r"has no Ann/Ann_0001.jpg .* with --root"):
-        read_pairs(path)
+        read_pair_list(path)
     with pytest.raises(InputError, match=r"--root .* is no folder"):
-        read_pairs(path, tmp_path / "nowhere")
+        read_pair_list(path, tmp_path / "nowhere")
 
 
 # --- tables ---
@@ -102,7 +102,7 @@ def test_another_folder_is_asked_for(faces: Path, tmp_path: Path) -> None:
 def test_tables_are_read(faces: Path, tmp_path: Path) -> None:
     text = "image_a,image_b,same,fold,who\nAnn/Ann_0001.jpg,Ann/Ann_0002.jpg,1,x,y\nAnn/Ann_0001.jpg,Bob/Bob_0001.jpg,0,z,y\n"
     path = listed(tmp_path, text, "pairs.csv")
-    pairs = read_pairs(path, faces)
+    pairs = read_pair_list(path, faces)
     assert spelt(pairs) == [
         ("Ann/Ann_0001.jpg", "Ann/Ann_0002.jpg", True),
         ("Ann/Ann_0001.jpg", "Bob/Bob_0001.jpg", False),
@@ -110,12 +110,12 @@ def test_tables_are_read(faces: Path, tmp_path: Path) -> None:
     assert (pairs.fold.tolist(), pairs.identities) == ([0, 1], None)
     assert pairs.in_words() == f"{path}: 2 pairs of 3 images, 1 genuine (50.0 %), 2 folds; not used: who"
     assert missing_images(pairs) is None
-    assert "--root" in (missing_images(read_pairs(path)) or "")
+    assert "--root" in (missing_images(read_pair_list(path)) or "")
     columns = {"image_a": ["a", "a"], "image_b": ["b", "c"], "same": [True, False]}
     pq.write_table(
         pa.table(columns | {"identity_a": [7, 7], "identity_b": [7, 8]}), tmp_path / "pairs.parquet"
     )
-    pairs = read_pairs(tmp_path / "pairs.parquet")
+    pairs = read_pair_list(tmp_path / "pairs.parquet")
     assert spelt(pairs) == [("a", "b", True), ("a", "c", False)]
     first, second = pairs.identities
     assert (first == second).tolist() == [True, False]
@@ -147,11 +147,11 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     for name, line in (("pairs.zip", "no list of pairs"), ("no.csv", "does not exist"), ("no.txt", "does not exist"),
                        ("no.parquet", "does not exist")):  # fmt: skip
         with pytest.raises(InputError, match=line):
-            read_pairs(tmp_path / name)
+            read_pair_list(tmp_path / name)
     with pytest.raises(InputError, match="is a folder"):
-        read_pairs(tmp_path)
+        read_pair_list(tmp_path)
     with pytest.raises(InputError, match=r"--root says nothing about .*lfw\.bin"):
-        read_pairs(tmp_path / "lfw.bin", tmp_path)
+        read_pair_list(tmp_path / "lfw.bin", tmp_path)
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -168,7 +168,7 @@ def test_damaged_lists_are_refused_or_read(faces: Path, name: str, data: st.Data
     path.write_bytes(bytes(whole))
     said = ""
     try:
-        read_pairs(path)
+        read_pair_list(path)
     except InputError as error:
         said = str(error)
     assert "\n" not in said

@@ -92,13 +92,13 @@ def pairs_of_one_gallery_image(path: Path) -> tuple[np.ndarray, np.ndarray]:
     from subspace.pipeline.configuration.config import RunConfig
     from subspace.pipeline.console import Console
     from subspace.pipeline.options import Options
-    from subspace.pipeline.protocols.sides import held_out
+    from subspace.pipeline.protocols.sides import held_out_by
     from subspace.pipeline.protocols.table_images import TableImages
 
     images = TableImages(
         EmbeddingTable.open(path), RunConfig(manifest=str(path)), Options(Console(quiet=True))
     )
-    gallery, probe, _ = held_out(images).choose_images(images.manifest)
+    gallery, probe, _ = held_out_by(images).choose_images(images.manifest)
     name = images.manifest.table["uri"].to_pylist()
     table = pq.read_table(path)
     row = dict(zip(table["image"].to_pylist(), np.array(table["embedding"].to_pylist()), strict=True))

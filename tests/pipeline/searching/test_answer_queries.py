@@ -22,7 +22,7 @@ from PIL import Image
 from subspace.mining import InputError, StaleArtifactError
 from subspace.mining.embedding_files import embedding_writer
 from subspace.pipeline.console import Console
-from subspace.pipeline.searching.answer_queries import SearchRequest, answer_queries
+from subspace.pipeline.searching.answer_queries import SearchRequest, answer_all
 from subspace.pipeline.searching.index_folder import open_folder
 from subspace.pipeline.searching.index_request import IndexRequest, index_rows
 from subspace.pipeline.searching.thumbnails import thumbnail
@@ -53,7 +53,7 @@ def queries(tmp_path: Path) -> Path:
 
 def test_answers_and_unknown_ones(index: Path, queries: Path, capsys: pytest.CaptureFixture[str]) -> None:
     request = SearchRequest(index, (queries,), top=2, threshold=0.5)
-    known, unknown = answer_queries(request, Console(as_json=True))
+    known, unknown = answer_all(request, Console(as_json=True))
     assert (known.known, known.matches[0].identity) == (True, HOSTILE)
     assert (unknown.known, [match.identity for match in unknown.matches]) == (False, ["cid"])
     output = capsys.readouterr()
@@ -64,7 +64,7 @@ def test_answers_and_unknown_ones(index: Path, queries: Path, capsys: pytest.Cap
 
 
 def test_hostile_names_stay_text_in_the_page(index: Path, queries: Path, tmp_path: Path) -> None:
-    answer_queries(SearchRequest(index, (queries,), out=tmp_path / "page.html"), QUIET)
+    answer_all(SearchRequest(index, (queries,), out=tmp_path / "page.html"), QUIET)
     page = (tmp_path / "page.html").read_text()
     assert "<script" not in page
     assert "<img src=x" not in page
@@ -79,7 +79,7 @@ def test_hostile_names_stay_text_in_the_page(index: Path, queries: Path, tmp_pat
 @pytest.mark.parametrize("suffix", ["parquet", "csv"])
 def test_answers_as_rows(index: Path, queries: Path, tmp_path: Path, suffix: str) -> None:
     out = tmp_path / f"answers.{suffix}"
-    answer_queries(SearchRequest(index, (queries,), top=2, out=out), QUIET)
+    answer_all(SearchRequest(index, (queries,), top=2, out=out), QUIET)
     rows = (pq.read_table(out) if suffix == "parquet" else pyarrow.csv.read_csv(out)).to_pydict()
     assert rows["rank"] == [1, 2, 1, 2]
     assert rows["identity"][:2] == [HOSTILE, "bob"]
@@ -89,12 +89,12 @@ def test_queries_of_another_network_or_size_are_refused(index: Path, tmp_path: P
     with embedding_writer(tmp_path / "other.parquet", 4, network="other", normalized=True) as writer:
         writer.write(np.eye(4), {"image": list("abcd")})
     with pytest.raises(StaleArtifactError, match="embedded by network other"):
-        answer_queries(SearchRequest(index, (tmp_path / "other.parquet",)), QUIET)
+        answer_all(SearchRequest(index, (tmp_path / "other.parquet",)), QUIET)
     np.save(tmp_path / "wide.npy", np.eye(5, dtype=np.float32))
     with pytest.raises(StaleArtifactError, match="embeddings of 5 numbers"):
-        answer_queries(SearchRequest(index, (tmp_path / "wide.npy",)), QUIET)
+        answer_all(SearchRequest(index, (tmp_path / "wide.npy",)), QUIET)
     with pytest.raises(InputError, match="give --network CHECKPOINT"):
-        answer_queries(SearchRequest(index, (tmp_path / "red.png",)), QUIET)
+        answer_all(SearchRequest(index, (tmp_path / "red.png",)), QUIET)
 
 
 def test_wrong_requests_are_refused(index: Path, queries: Path, tmp_path: Path) -> None:
@@ -105,9 +105,9 @@ def test_wrong_requests_are_refused(index: Path, queries: Path, tmp_path: Path) 
     with pytest.raises(InputError, match="name a file that ends in"):
         SearchRequest(index, (queries,), out=tmp_path / "page.txt")
     with pytest.raises(InputError, match="needs an index of 1,000 images"):
-        answer_queries(SearchRequest(index, (queries,), far=1e-3), QUIET)
+        answer_all(SearchRequest(index, (queries,), far=1e-3), QUIET)
     with pytest.raises(InputError, match="does not exist"):
-        answer_queries(SearchRequest(index, (tmp_path / "nowhere.jpg",)), QUIET)
+        answer_all(SearchRequest(index, (tmp_path / "nowhere.jpg",)), QUIET)
 
 
 def test_images_are_embedded_by_the_network_of_the_index(
@@ -136,7 +136,7 @@ def test_images_are_embedded_by_the_network_of_the_index(
     index_rows(IndexRequest(tmp_path / "photos.parquet", index, network=own), QUIET)
     (tmp_path / "photos" / "bad.png").write_bytes(b"no image")
     capsys.readouterr()
-    answers = answer_queries(
+    answers = answer_all(
         SearchRequest(index, (tmp_path / "photos",)), Console(as_json=True)
     )  # the network is found by itself
     [left_out] = json.loads(capsys.readouterr().out)["left_out"]
@@ -145,7 +145,7 @@ def test_images_are_embedded_by_the_network_of_the_index(
     assert [answer.matches[0].identity for answer in answers] == ["ann", "ann", "bob", "bob"]
     assert all(answer.matches[0].similarity > 0.999 for answer in answers)
     with pytest.raises(StaleArtifactError, match="was embedded by"):
-        answer_queries(SearchRequest(index, (tmp_path / "photos",), network=str(tmp_path / "net1")), QUIET)
+        answer_all(SearchRequest(index, (tmp_path / "photos",), network=str(tmp_path / "net1")), QUIET)
 
 
 def test_queries_are_embedded_as_the_file_of_the_index_was(tmp_path: Path) -> None:
@@ -165,11 +165,11 @@ def test_queries_are_embedded_as_the_file_of_the_index_was(tmp_path: Path) -> No
         request = EmbedRequest(str(tmp_path / "net"), (tmp_path / "photos",), rows, flip=flip, num_workers=0)
         run_embedding(request, Options(QUIET, "cpu"))
         index_rows(IndexRequest(rows, tmp_path / f"index{flip}"), QUIET)
-        answers = answer_queries(SearchRequest(tmp_path / f"index{flip}", (tmp_path / "photos",)), QUIET)
+        answers = answer_all(SearchRequest(tmp_path / f"index{flip}", (tmp_path / "photos",)), QUIET)
         assert all(answer.matches[0].similarity > 0.9999 for answer in answers)
     (tmp_path / "net").rename(tmp_path / "moved")
     with pytest.raises(InputError, match="say with --network where it is now"):
-        answer_queries(SearchRequest(tmp_path / "indexTrue", (tmp_path / "photos",)), QUIET)
+        answer_all(SearchRequest(tmp_path / "indexTrue", (tmp_path / "photos",)), QUIET)
 
 
 def test_embeddings_with_mirror_images_are_told_from_those_without(
@@ -179,14 +179,14 @@ def test_embeddings_with_mirror_images_are_told_from_those_without(
         tmp_path / "flip.parquet", 4, network="net", normalized=True, notes={"flip": "true"}
     ) as writer:
         writer.write(np.eye(4), {"image": list("abcd")})
-    answer_queries(SearchRequest(index, (tmp_path / "flip.parquet",)), Console())
+    answer_all(SearchRequest(index, (tmp_path / "flip.parquet",)), Console())
     assert "flip.parquet: embedded with --flip, the index without" in capsys.readouterr().out
     with embedding_writer(
         tmp_path / "plain.parquet", 4, network="net", normalized=True, notes={"flip": "false"}
     ) as writer:
         writer.write(np.eye(4), {"image": list("efgh")})
     index_rows(IndexRequest(tmp_path / "flip.parquet", tmp_path / "flipped"), QUIET)
-    answer_queries(SearchRequest(tmp_path / "flipped", (tmp_path / "plain.parquet",)), Console())
+    answer_all(SearchRequest(tmp_path / "flipped", (tmp_path / "plain.parquet",)), Console())
     assert "embedded without --flip, the index with" in capsys.readouterr().out
 
 
