@@ -7,7 +7,7 @@ import pytest
 from made_up_embeddings import tied_rows
 from made_up_people import people
 
-from subspace.mining.cleaning import find_better_identities as module
+from subspace.mining.cleaning import better_identity as module
 from subspace.mining.cleaning.better_identity import (
     find_better_identities,
     random_partners,
