@@ -122,7 +122,7 @@ def retrieval_metrics(
     - mINP: R / p_R (Ye et al., "Deep learning for person re-identification", 2021).
 
     Ties count against the query: whoever is as similar as a match (within 1e-6) comes before it. So where similarities
-    are dense, mAP and mAP@R are a few 1e-6 (of 13,000 images, 1e-5) below those of an exact order, and never above; other
+    are dense, mAP and mAP@R are a few 1e-6 to 1e-5 below those of an exact order, and never above; other
     packages, which break near ties as float32 has it, agree with us within 1e-7 where there are none. Each bootstrap
     replicate draws the identities with queries anew; the gallery stays whole.
 
