@@ -77,7 +77,6 @@ def embed(
     quiet: Quiet = False,
 ) -> None:
     """Write the embeddings of any images by any network; stopped anywhere, the same command continues."""
-    from ...mining.errors import InputError
     from ..console import Console
     from ..embedding.request import EmbedRequest
     from ..options import Options
@@ -101,9 +100,7 @@ def embed(
     )
     from ..embedding.command import run_embedding
 
-    if shard is None and num_shards > 1:
-        raise InputError(f"--num-shards {num_shards}: say which of them, --shard 0 to {num_shards - 1}")
     options = Options(Console(quiet, as_json), device, force=force, dry_run=dry_run, processes=processes)
     with options.stop.listening():
-        done = run_embedding(request, options, None if shard is None else Shard(shard, num_shards))
+        done = run_embedding(request, options, Shard.asked(shard, num_shards))
     options.console.result(done)

@@ -56,7 +56,7 @@ def _command(stage: StageRow) -> Callable[..., None]:
             from ..stages.parts import Shard
 
             end_with_parent()
-            arguments["shard"] = None if shard is None else Shard(shard, given["num_shards"])
+            arguments["shard"] = Shard.asked(shard, given["num_shards"])
         flags = {name: given[name] for name in FLAGS if name in given}
         lock = shard is None and switch is None
         with working(run, stage.name, overrides, **flags, lock=lock, announce=switch is None) as context:

@@ -70,9 +70,8 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
     def estimate() -> str:
         from ...train.data.images import ImageStore
         from ...train.devices import pick_device
-        from ...train.networks.layer_memory import embedding_bytes
         from ...train.speed import embedding_work
-        from ...train.workers import loader_bytes
+        from .examination import embedding_memory
 
         examined = held.choose_examined(context.manifest)
         images, ranked = examined.images, examined.ranked
@@ -91,14 +90,12 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
         seconds = embedding.seconds + examined.comparisons * (
             2 * network.embedding_size / product_rate() + 5e-9
         )  # compared, and ranked
-        extract, names, width = config.extract, held.settings.metric_names, network.embedding_size
+        names, width = held.settings.metric_names, network.embedding_size
         gallery, probes, distractors = (len(side) for side in examined.pairs[:3])
-        layers = embedding_bytes(network) * (1 + held.settings.flip) if embedding.device.type == "cpu" else 0
         more = (
             4 * (gallery + probes + distractors) * width
             + metric_bytes(names, gallery, probes, distractors, width)
-            + extract.batch_size * layers
-            + loader_bytes(embedding.num_workers, extract.batch_size, network.input)
+            + embedding_memory(network, config, context.options, flip=held.settings.flip)
         )  # the manifest is in memory already
         whom = f"{len(images):,} images of {', '.join(held.splits)} and distractors"
         if ranked is not None:

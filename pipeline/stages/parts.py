@@ -43,6 +43,17 @@ class Shard:
                 f"--shard {self.index} is not in 0..{self.count - 1} (--num-shards {self.count})"
             )
 
+    @classmethod
+    def asked(cls, index: int | None, count: int) -> Shard | None:
+        """What `--shard` and `--num-shards` ask for; None, all parts and what comes behind them, without either.
+
+        Raises:
+            InputError: a number of shards, and not which of them.
+        """
+        if index is None and count > 1:
+            raise InputError(f"--num-shards {count}: say which of them, --shard 0 to {count - 1}")
+        return None if index is None else cls(index, count)
+
 
 class ExtractParts:
     """Runs of `extract.identities_per_part` consecutive identities; each is made whole, in `identities.parts/`.

@@ -136,3 +136,10 @@ def test_batches_of_all_parts_in_a_row_are_those_of_each_alone(
 def test_no_parts_have_no_batches(tmp_path: Path) -> None:
     parts = parts_in(tmp_path)
     assert len(PartBatches(parts, [], parts.config, seed=0)) == 0
+
+
+def test_a_number_of_shards_alone_is_refused() -> None:
+    assert Shard.asked(None, 1) is None
+    assert Shard.asked(1, 2) == Shard(1, 2)
+    with pytest.raises(InputError, match="--num-shards 4: say which of them, --shard 0 to 3"):
+        Shard.asked(None, 4)
