@@ -184,14 +184,19 @@ def open_index(path: Path, kind: Kind, rows: int, dimensions: int) -> faiss.Inde
 
 
 def _candidates(index: faiss.Index, queries_qD: np.ndarray, k: int, breadth: int) -> np.ndarray:
-    """Rows that may be the k nearest of each query, int64[q, w]; -1 where there are fewer."""
+    """Rows that may be the k nearest of each query, int64[q, w]; -1 where there are fewer.
+
+    How much is searched is set on the index: `search` takes no `params` once `faiss.contrib.torch_utils` is imported,
+    as pytorch-metric-learning does.
+    """
     queries = _as_wide(queries_qD, index.d)
     if isinstance(index, faiss.IndexIVF):
         w = min(max(CANDIDATES * k, FEWEST_CANDIDATES), index.ntotal)
-        lists: Any = faiss.SearchParametersIVF
-        return index.search(queries, w, params=lists(nprobe=breadth))[1]
-    graph: Any = getattr(faiss, "SearchParametersHNSW")  # noqa: B009  # the stubs lack it
-    return index.search(queries, k, params=graph(efSearch=max(breadth, k)))[1]
+        index.nprobe = breadth
+        return index.search(queries, w)[1]
+    graph: Any = index
+    graph.hnsw.efSearch = max(breadth, k)
+    return index.search(queries, k)[1]
 
 
 def _as_wide(rows_nD: np.ndarray, wide: int) -> np.ndarray:

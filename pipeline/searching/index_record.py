@@ -12,10 +12,11 @@ from ...mining.errors import InputError, StaleArtifactError
 from ...mining.index.kinds import Kind
 from ...mining.json_documents import Document, damaged, read_document
 from ...mining.local_paths import in_shell
+from ..stage_folder import IDENTITIES
 
 RECORD = "index.json"
 IMAGES, MEANS, OFFSET = "images.npy", "means.npy", "offset.npy"
-IMAGE_TABLE, IDENTITY_TABLE = "images.parquet", "identities.parquet"
+IMAGE_TABLE, IDENTITY_TABLE = "images.parquet", IDENTITIES
 MEANS_INDEX, IMAGES_INDEX = "means.faiss", "images.faiss"
 HEAD = 8 << 20
 """Bytes of a file whose hash is compared whenever an index is opened; a table of centroids is no longer."""

@@ -12,6 +12,7 @@ INTERRUPTED = """
 import builtins, os, signal, sys
 from subspace.pipeline.__main__ import main
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 imported = builtins.__import__
 def at(name, *rest):
     module = imported(name, *rest)
@@ -55,6 +56,7 @@ def importing(*_, **__):
         raise SystemError("returned a result with an exception set") from error
 cli.app = importing
 from subspace.pipeline.__main__ import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.argv[1:] = ["run", "nowhere"]
 main()
 """

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import faiss.contrib.torch_utils  # noqa: F401  # as pytorch-metric-learning does: it takes `params` from every search
 import numpy as np
 import pytest
 

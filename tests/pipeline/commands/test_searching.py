@@ -19,7 +19,10 @@ def test_index_change_and_search(tmp_path: Path) -> None:
         done = CliRunner().invoke(app, [*words, "--json", "--quiet"], catch_exceptions=False)
         return json.loads(done.stdout)
 
+    def name(row: int) -> str:
+        return f"{rows}#row={row}"
+
     assert run("index", rows, "--out", index)["identities"] == 4
-    assert run("index", index, "--delete", "row 1", "--delete", "row 2")["identities"] == 2
+    assert run("index", index, "--delete", name(1), "--delete", name(2))["identities"] == 2
     found = run("search", index, rows, "--top", "1", "--threshold", "0.5")["queries"]
-    assert [answer["identity"] for answer in found] == ["row 0", None, None, "row 3"]
+    assert [answer["identity"] for answer in found] == [name(0), None, None, name(3)]
