@@ -31,8 +31,9 @@ from .data.images import ImageStore, decode_pixels
 from .data.settings import AugmentConfig
 from .devices import Arithmetic, autocast, settled
 from .networks.backbone import Backbone
+from .networks.layer_memory import embedding_bytes
 from .training_config import PrecisionSetting, Workers
-from .workers import worker_count
+from .workers import loader_bytes, worker_count
 
 ENOUGH_SECONDS = 0.1
 """A pass of so many seconds is long enough to be timed; smaller batches grow."""
@@ -63,6 +64,8 @@ class LoadedWork(NamedTuple):
     """Seconds of decoding, by one process."""
     num_workers: int
     device: torch.device
+    memory: float = 0.0
+    """Bytes of main memory that embedding takes beside its results: layers of a batch, and the loader's batches."""
 
     @property
     def seconds(self) -> float:
@@ -114,7 +117,12 @@ def embedding_work(
     passes = images * (1 + flip)
     compute = passes * forward_seconds(network, device, settled(device, precision), min(batch_size, images))
     decode = images * decode_seconds(store, image_id, network.input)
-    return LoadedWork(compute, decode, worker_count(num_workers, device), device)
+    workers = worker_count(num_workers, device)
+    layers = embedding_bytes(network) * (1 + flip) if device.type == "cpu" else 0
+    memory = batch_size * (layers + 16 * network.embedding_size) + loader_bytes(
+        workers, batch_size, network.input
+    )
+    return LoadedWork(compute, decode, workers, device, memory)
 
 
 def step_speed(

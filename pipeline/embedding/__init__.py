@@ -6,7 +6,6 @@ listed_images     any source, whether it says identities or not, as a list of im
 embedding_parts   the parts of the work: which there are, which are missing, which images are in them
 kept_images       images out of tables, in a file that stays
 embed_images      the work: images through the network, part by part, and all parts to one file
-embedding_processes  by several processes of this machine
 joined_parts      all parts in one file, and what none could read beside it
 command           all of it, as the command does it
 embed_in_memory   the function for notebooks

@@ -15,13 +15,14 @@ import pyarrow as pa
 
 from ...mining.embedding_files import embedding_writer, rows_beside
 from ...mining.errors import InputError, StaleArtifactError
+from ...mining.machine import memory_with
 from ...mining.manifest import Manifest
 from ...mining.parquet_tables import metadata_of, open_parquet, read_row_group, write_parquet
 from ...mining.schemas import MANIFEST, QUARANTINE
 from ...train.data.batches import DecodedBatches, load_batches
 from ...train.data.image_index import training_images
 from ...train.data.images import BadImage
-from ...train.data.loader_processes import AHEAD, Patience
+from ...train.data.loader_processes import Patience
 from ...train.devices import pick_device, settled
 from ...train.embedder import EmbeddedBatch, embed
 from ...train.speed import embedding_work
@@ -31,9 +32,9 @@ from ..console import Progress, about, amount, counted
 from ..faults.unreadable_images import UnreadableImages
 from ..options import Options
 from ..rows.manifest_writer import quarantine_path
+from ..stages.extraction_processes import make_in_processes
 from ..stages.parts import Shard
 from .embedding_parts import EmbeddingParts, RowBatches, change
-from .embedding_processes import embed_in_processes
 from .joined_parts import add_part, write_unreadable
 from .listed_images import NAME, ListedImages
 from .opened_network import OpenedNetwork
@@ -96,11 +97,9 @@ class ImageEmbedding:
         """Images, time, memory and disk, in a line."""
         todo = self.parts.images(self.parts.missing())
         D, size = self.network.embedding_size, np.dtype(self.request.dtype).itemsize
-        pixels = self.extract.batch_size * 3 * self.network.input.height * self.network.input.width
         part = min(self.listed.rows, len(self.parts[0])) * D * (4 + size)
-        memory = (part + pixels * (2 + AHEAD * self.num_workers)) * self.processes
         disk = self.listed.rows * (D * size * (2 if len(self.parts) > 1 else 1) + 100)
-        seconds, slow = 0.0, ""
+        seconds, slow, memory = 0.0, "", memory_with(0)
         if todo:
             work = embedding_work(
                 self.network,
@@ -114,13 +113,14 @@ class ImageEmbedding:
                 flip=self.request.flip,
             )
             seconds, slow = work.seconds, work.slow_decoding
+            memory = self.processes * memory_with(part + work.memory) + (self.processes > 1) * memory
         by = f" by {self.processes} processes" if self.processes > 1 else ""
         left = f", {todo:,} of them left," if todo < self.listed.rows else ""
         return (
             f"{counted(self.listed.rows, 'image')}{left} on {self.device} ({self.arithmetic}, "
             f"{counted(self.num_workers, 'loader process', 'loader processes')}, JPEGs by {self.store.jpeg}) in "
-            f"{counted(len(self.parts), 'part')}{by}, {about(seconds)}{slow}, {amount(memory)} of memory besides the "
-            f"network, {amount(disk)} of disk"
+            f"{counted(len(self.parts), 'part')}{by}, {about(seconds)}{slow}, {amount(memory)} of memory, "
+            f"{amount(disk)} of disk"
         )
 
     def work(self, shard: Shard | None) -> dict[str, Any] | None:
@@ -130,12 +130,14 @@ class ImageEmbedding:
             StoppedEarly: too many images cannot be read; what is finished is kept.
         """
         mine, console = self.parts.of(shard or Shard()), self.options.console
-        self._forget_what_is_back(mine)
+        if back := self.parts.forget_what_is_back(mine, self.store, self.network.input):
+            console.say(f"images that {counted(back, 'part')} went without are back: made again")
         todo, total = self.parts.missing(shard), self.parts.images(mine)
         done, started = total - self.parts.images(todo), time.monotonic()
         with console.progress("embed", total, "images", done) as progress:
             if todo and self.processes > 1:
-                embed_in_processes(self.request, self.parts, self.options, progress)
+                words = ("embed", *self.request.arguments())
+                make_in_processes(self.parts, words, self.options, progress)
             else:
                 self._embed(mine, todo, progress)
         rate = (total - done) / (time.monotonic() - started) if todo else None
@@ -148,25 +150,9 @@ class ImageEmbedding:
             return None
         return self._join(rate)
 
-    def _forget_what_is_back(self, parts: list[int]) -> None:
-        """Forget finished parts that lack images which can be read by now."""
-        back = [part for part in parts if self.parts.is_finished(part) and self._is_back(part)]
-        for part in back:
-            self.parts.forget(part)
-        if back:
-            self.options.console.say(
-                f"images that {counted(len(back), 'part')} went without are back: made again"
-            )
-
-    def _is_back(self, part: int) -> bool:
-        lacking = (bad.image_id for bad in self.parts.unreadable(part))
-        return any(not isinstance(self.store.decode(one, self.network.input), BadImage) for one in lacking)
-
     def _read_so_far(self, parts: list[int]) -> UnreadableImages:
         read = UnreadableImages(self.request.config.data, self.store, setting="--max-bad-fraction ")
-        for part in filter(self.parts.is_finished, parts):
-            bad = self.parts.unreadable(part)
-            read.count(self.parts.images([part]), len(bad), next(iter(bad), None))
+        read.count_parts(self.parts, parts)
         return read
 
     def _embed(self, mine: list[int], todo: list[int], progress: Progress) -> None:
@@ -185,8 +171,8 @@ class ImageEmbedding:
             self.network, batches, self.device, self.extract.precision, flip=flip, normalize=normalize
         )
         read = self._read_so_far(mine)
-        for place, part in enumerate(todo):
-            self._embed_part(part, islice(embedded, image_ids.of(place)), progress, read)
+        for part in todo:
+            self._embed_part(part, islice(embedded, image_ids.of(part)), progress, read)
 
     def _embed_part(
         self, part: int, batches: Iterator[EmbeddedBatch], progress: Progress, read: UnreadableImages

@@ -15,16 +15,16 @@ import numpy as np
 from ...mining.artifacts import write_json
 from ...mining.errors import DamagedFileError, StaleArtifactError
 from ...mining.fingerprints import fingerprint_of
-from ...mining.parquet_tables import fingerprint_in, read_parquet
-from ...mining.schemas import IMAGE_EMBEDDINGS, QUARANTINE
-from ..stages.parts import Shard
+from ...mining.parquet_tables import fingerprint_in
+from ...mining.schemas import IMAGE_EMBEDDINGS
+from ..stages.parts import BatchesOfParts, Parts
 from .listed_images import PART_IMAGES
 
 if TYPE_CHECKING:
-    from ...train.data.images import BadImage
+    pass
 
 
-class EmbeddingParts:
+class EmbeddingParts(Parts):
     """Runs of `PART_IMAGES` images of a list, each embedded to files of its own.
 
     Args:
@@ -69,14 +69,6 @@ class EmbeddingParts:
             return
         write_json(self._begun, self.fields)
 
-    def of(self, shard: Shard) -> list[int]:
-        """The parts that a shard makes."""
-        return list(range(shard.index, len(self), shard.count))
-
-    def missing(self, shard: Shard | None = None) -> list[int]:
-        """Those, of all or of a shard, that are not finished."""
-        return [part for part in self.of(shard or Shard()) if not self.is_finished(part)]
-
     def is_finished(self, part: int) -> bool:
         """Whether a part is there, whole, and of these very fields."""
         try:
@@ -86,52 +78,29 @@ class EmbeddingParts:
         except (DamagedFileError, StaleArtifactError):
             return False
 
-    def unreadable(self, part: int) -> list[BadImage]:
-        """The images that a finished part could not read, by their numbers in the list."""
-        from ...train.data.images import BadImage
-
-        rows = read_parquet(self.path(part, "quarantine"), QUARANTINE, ["image_id", "reason"]).to_pylist()
-        return [BadImage(row["image_id"], row["reason"]) for row in rows]
-
-    def forget(self, part: int) -> None:
-        """Make a part one that is not finished."""
-        self.path(part).unlink(missing_ok=True)
-
     def images(self, parts: Iterable[int]) -> int:
         """How many images some parts have."""
         return sum(len(self[part]) for part in parts)
 
-    def path(self, part: int, what: str = "embeddings") -> Path:
+    def path(self, part: int, what: str = "") -> Path:
         """Where its embeddings lie, which say that it is finished; or its quarantine."""
-        return self.folder / f"{what}-{part:05d}-of-{len(self):05d}.parquet"
+        return self.folder / f"{what or 'embeddings'}-{part:05d}-of-{len(self):05d}.parquet"
 
 
-class RowBatches:
-    """The batches of some parts in one row, so that one set of loader processes makes them all: image ids by number.
+class RowBatches(BatchesOfParts):
+    """The batches of an embedding: images by their numbers in the list.
 
-    No batch holds images of two parts.
-
-    >>> batches = RowBatches(EmbeddingParts(Path("p"), 16_390, {}), [0, 1], size=10_000)
+    >>> batches = RowBatches(EmbeddingParts(Path("p"), 16_390, {}), [0, 1], 10_000)
     >>> len(batches), batches.of(0), len(batches(1)), batches(2).tolist()
     (3, 2, 6384, [16384, 16385, 16386, 16387, 16388, 16389])
     """
 
-    def __init__(self, parts: EmbeddingParts, todo: Sequence[int], size: int) -> None:
-        self._parts, self._todo, self._size = parts, list(todo), size
-        counts = [-(-len(parts[part]) // size) for part in todo]
-        self._first = np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
+    def __init__(self, parts: EmbeddingParts, todo: Sequence[int], batch_size: int) -> None:
+        super().__init__(parts, todo, batch_size)
+        self._parts = parts
 
-    def __len__(self) -> int:
-        return int(self._first[-1])
-
-    def of(self, place: int) -> int:
-        """How many batches the part at that place has."""
-        return int(self._first[place + 1] - self._first[place])
-
-    def __call__(self, number: int) -> np.ndarray:
-        place = int(np.searchsorted(self._first, number, side="right")) - 1
-        start = (number - int(self._first[place])) * self._size
-        return self._parts[self._todo[place]][start : start + self._size]
+    def _images(self, part: int) -> np.ndarray:
+        return self._parts[part]
 
 
 def change(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

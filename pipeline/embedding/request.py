@@ -78,7 +78,6 @@ class EmbedRequest:
             *map(str, self.sources),
             f"--out={self.out}",
             f"--dtype={self.dtype}",
-            "--quiet",
         ]
         given += ["--flip"] * self.flip + ["--no-normalize"] * (not self.normalize)
         given += [f"--split={name}" for name in self.splits] + ["--allow-code"] * self.allow_code

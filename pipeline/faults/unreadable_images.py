@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from ...mining.remote import is_url
 if TYPE_CHECKING:
     from ...train.data.images import BadImage, ImageStore
     from ..configuration.config import DataConfig
+    from ..stages.parts import Parts
 
 HANDFUL = 5
 """So many are always tolerated, unless the fraction is 0: in 20 images one is 5 %, and says nothing of the rest."""
@@ -82,6 +83,12 @@ class UnreadableImages:
         """Count without a judgement, such as what an earlier command has read."""
         self.read, self.unreadable = self.read + planned, self.unreadable + bad
         self.first = self.first or (first and called(self.store, first))
+
+    def count_parts(self, parts: Parts, some: Iterable[int]) -> None:
+        """Count what the finished ones of some parts have read, and what they could not."""
+        for part in filter(parts.is_finished, some):
+            bad = parts.unreadable(part)
+            self.count(parts.images([part]), len(bad), next(iter(bad), None))
 
     def end(self) -> None:
         """Judge all that was read.

@@ -18,7 +18,7 @@ from ..configuration.config import RunConfig
 from ..console import counted
 from ..exporting.chosen_checkpoint import ChosenCheckpoint
 from ..options import Options
-from ..stages.examination import embedding_memory, embeddings_of
+from ..stages.examination import embeddings_of
 from .evaluated_images import Embedded, EvaluatedImages
 
 
@@ -78,8 +78,7 @@ class NetworkImages(EvaluatedImages):
             num_workers=extract.num_workers,
             flip=self.config.eval.flip,
         )
-        beside = embedding_memory(self.network, self.config, self.options, flip=self.config.eval.flip)
-        memory = int(len(images) * (self.dimensions * 4 + 20) + beside)
+        memory = int(len(images) * (self.dimensions * 4 + 20) + work.memory)
         return f"{counted(len(wanted), 'image')} embedded{work.slow_decoding}", work.seconds, memory
 
     @property

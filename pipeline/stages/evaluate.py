@@ -71,7 +71,6 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
         from ...train.data.images import ImageStore
         from ...train.devices import pick_device
         from ...train.speed import embedding_work
-        from .examination import embedding_memory
 
         examined = held.choose_examined(context.manifest)
         images, ranked = examined.images, examined.ranked
@@ -95,7 +94,7 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
         more = (
             4 * (gallery + probes + distractors) * width
             + metric_bytes(names, gallery, probes, distractors, width)
-            + embedding_memory(network, config, context.options, flip=held.settings.flip)
+            + embedding.memory
         )  # the manifest is in memory already
         whom = f"{len(images):,} images of {', '.join(held.splits)} and distractors"
         if ranked is not None:

@@ -18,9 +18,8 @@ from ...train.data.images import ImageStore
 from ...train.devices import pick_device
 from ...train.embedder import embed
 from ...train.networks.backbone import Backbone
-from ...train.networks.layer_memory import embedding_bytes
 from ...train.networks.registry import CHECKPOINT_PREFIX
-from ...train.workers import loader_bytes, worker_count
+from ...train.workers import worker_count
 from ..configuration.config import RunConfig
 from ..console import counted
 from ..faults.unreadable_images import UnreadableImages
@@ -104,14 +103,6 @@ def _ranking(
         names, query, query_id, gallery, gallery_id, query_group=query_group, gallery_group=gallery_group,
         query_image=query_image, gallery_image=gallery_image, bootstrap=settings.bootstrap, seed=seed, device=device,
     )  # fmt: skip
-
-
-def embedding_memory(network: Backbone, config: RunConfig, options: Options, *, flip: bool) -> float:
-    """Bytes of main memory that embedding takes beside the embeddings: layers of a batch, and the loader's batches."""
-    device, extract = pick_device(options.device), config.extract
-    layers = embedding_bytes(network) * (1 + flip) if device.type == "cpu" else 0
-    workers = worker_count(extract.num_workers, device)
-    return extract.batch_size * layers + loader_bytes(workers, extract.batch_size, network.input)
 
 
 def embeddings_of(

@@ -19,15 +19,14 @@ from ...train.data.batches import DecodedBatches, load_batches
 from ...train.data.images import BadImage, ImageStore
 from ...train.devices import pick_device, settled
 from ...train.embedder import EmbeddedBatch, embed
-from ...train.networks.layer_memory import embedding_bytes
 from ...train.speed import embedding_work
-from ...train.workers import loader_bytes, worker_count
+from ...train.workers import worker_count
 from .. import stage_folder as files
 from ..console import Progress, about, amount, counted
 from ..faults.unreadable_images import UnreadableImages
 from ..network_identity import open_checkpoint
 from .context import Context
-from .extraction_processes import devices_of, extract_in_processes
+from .extraction_processes import devices_of, make_in_processes
 from .parts import ExtractParts, PartBatches, Shard
 from .stage import Stage
 
@@ -74,7 +73,7 @@ class Extraction:
             flip=self.config.extract.flip,
         )
         means, kept = len(self.identities) * D * 4, images * D * 2 * self.config.extract.keep_embeddings
-        memory = processes * memory_with(self._bytes()) + (processes > 1) * memory_with(0)
+        memory = processes * memory_with(self._bytes() + work.memory) + (processes > 1) * memory_with(0)
         return (
             f"{images:,} images of {len(self.identities):,} identities on {', '.join(devices)} "
             f"({self.arithmetic}, {counted(self.num_workers, 'loader process', 'loader processes')}, "
@@ -86,29 +85,27 @@ class Extraction:
         )
 
     def _bytes(self) -> float:
-        """What one process takes beside manifest and network, which are there."""
+        """What the results of a part take in one process."""
         extract, D = self.config.extract, self.network.embedding_size
         identities = min(len(self.identities), extract.identities_per_part)
         images = self.parts.images(range(len(self.parts))) / len(self.parts) if extract.keep_embeddings else 0
-        layers = embedding_bytes(self.network) if self.device.type == "cpu" else 0
-        return (
-            identities * (8 * D + 100)  # the means of a part, and as a table
-            + images * (4 * D + 24)
-            + extract.batch_size * (layers * (1 + extract.flip) + 16 * D)
-            + loader_bytes(self.num_workers, extract.batch_size, self.network.input)
-        )
+        return identities * (8 * D + 100) + images * (4 * D + 24)  # means, and as a table; kept embeddings
 
     def work(self, shard: Shard | None) -> dict[str, Any] | None:
         """Make the missing parts, of all or of a shard; merge all, and return the summary. None: a shard is done."""
         mine = self.parts.of(shard or Shard())
-        self._forget_what_is_back(mine)
+        if back := self.parts.forget_what_is_back(mine, self.store, self.network.input):
+            self.options.console.say(
+                f"{self.stage.label}: images that {counted(back, 'part')} went without are back: made again"
+            )
         todo = self.parts.missing(shard)
         total = self.parts.images(mine)
         done = total - self.parts.images(todo)
         started = time.monotonic()
         with self.options.console.progress("extract", total, "images", done) as progress:
             if todo and self.processes > 1:
-                extract_in_processes(self.context, self.parts, progress)
+                words = ("extract", str(self.context.run.path), "--round", str(self.context.round_index))
+                make_in_processes(self.parts, words, self.options, progress)
             else:
                 self._extract(mine, todo, progress)
         seconds = time.monotonic() - started
@@ -123,28 +120,10 @@ class Extraction:
             return None
         return self._merge((total - done) / seconds if todo else None)
 
-    def _forget_what_is_back(self, parts: list[int]) -> None:
-        """Forget finished parts that lack images which can be read by now, so that they are made again."""
-        back = [part for part in parts if self.parts.is_finished(part) and self._is_back(part)]
-        for part in back:
-            self.parts.forget(part)
-        if back:
-            self.options.console.say(
-                f"{self.stage.label}: images that {counted(len(back), 'part')} went without are back: made again"
-            )
-
-    def _is_back(self, part: int) -> bool:
-        lacking = (bad.image_id for bad in self.parts.unreadable(part))
-        return any(
-            not isinstance(self.store.decode(image, self.network.input), BadImage) for image in lacking
-        )
-
     def _read_so_far(self, parts: list[int]) -> UnreadableImages:
         """What the finished ones of some parts have read, and what they could not."""
         read = UnreadableImages(self.config.data, self.store, self.config.extract.max_images or 1)
-        for part in filter(self.parts.is_finished, parts):
-            bad = self.parts.unreadable(part)
-            read.count(self.parts.images([part]), len(bad), next(iter(bad), None))
+        read.count_parts(self.parts, parts)
         return read
 
     def _extract(self, mine: list[int], todo: list[int], progress: Progress) -> None:

@@ -1,12 +1,13 @@
-"""An extraction by several processes of this machine: `subspace extract RUN --processes 4`.
+"""An extraction, or an embedding, by several processes of this machine: `subspace extract RUN --processes 4`.
 
-The parent holds the run's lock, starts a `subspace extract RUN --shard i --num-shards n` for each, shows one bar of
-the parts that appear, and merges them. Unlike processes that train together these never speak to each other.
+The parent starts a `subspace extract RUN --shard i --num-shards n` for each, shows one bar of the parts that appear,
+and merges them. Unlike processes that train together these never speak to each other.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import torch
 
@@ -14,8 +15,8 @@ from ...mining.errors import InputError
 from ...train.devices import pick_device
 from ..child_processes import Child, run_children, threads_each
 from ..console import Progress
-from .context import Context
-from .parts import ExtractParts, Shard
+from ..options import Options
+from .parts import Parts, Shard
 
 LOOKED_FOR_EVERY = 0.5
 """Seconds between looks for parts that have appeared."""
@@ -32,7 +33,7 @@ def devices_of(name: str | None, count: int) -> list[str]:
 class _Appearing:
     """The missing parts, and a bar that counts their images as they appear."""
 
-    def __init__(self, parts: ExtractParts, progress: Progress) -> None:
+    def __init__(self, parts: Parts, progress: Progress) -> None:
         self.parts, self.progress, self.missing = parts, progress, parts.missing()
         self._looked = time.monotonic()
 
@@ -46,26 +47,28 @@ class _Appearing:
             self.look()
 
 
-def extract_in_processes(context: Context, parts: ExtractParts, progress: Progress) -> None:
-    """Make the missing parts in `options.processes` processes, or in fewer where fewer are missing.
+def make_in_processes(parts: Parts, command: Sequence[str], options: Options, progress: Progress) -> None:
+    """Make the missing parts by a command in `options.processes` processes, or in fewer where fewer are missing.
 
     Each has as many threads as when all parts are missing: the last bit of a mean may depend on their number, but not
-    on where an extraction was stopped.
+    on where the work was stopped.
+
+    Args:
+        command: a command of subspace, that takes --shard, --num-shards, --device and --quiet; settings follow.
 
     Raises:
         InputError: the processes have ended well, but parts are missing.
         SystemExit: one of them ended with an error of its own, said on standard error; with its exit code.
         StoppedEarly: one of them was killed, or a signal came. What is finished is kept.
     """
-    appearing, options = _Appearing(parts, progress), context.options
+    appearing = _Appearing(parts, progress)
     threads = threads_each(min(options.processes, len(parts)))
     count = min(options.processes, len(appearing.missing))
     shards = [shard for shard in (Shard(index, count) for index in range(count)) if parts.missing(shard)]
     children = [
         Child(
             [
-                *("extract", str(context.run.path), "--round", str(context.round_index)),
-                *("--shard", str(shard.index), "--num-shards", str(shard.count)),
+                *(*command, "--shard", str(shard.index), "--num-shards", str(shard.count)),
                 *(f"--device={device}", "--quiet", *options.overrides),
             ],
             threads,

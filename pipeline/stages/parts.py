@@ -5,6 +5,7 @@ They follow from the manifest and the settings alone: no network is loaded to as
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,8 @@ from ...mining.schemas import IDENTITIES, QUARANTINE, TableKind
 from ..stage_folder import StageFolder
 
 if TYPE_CHECKING:
-    from ...train.data.images import BadImage
+    from ...train.data.image_input import ImageInput
+    from ...train.data.images import BadImage, ImageStore
     from ..configuration.config import ExtractConfig
 
 
@@ -55,7 +57,65 @@ class Shard:
         return None if index is None else cls(index, count)
 
 
-class ExtractParts:
+class Parts(ABC):
+    """The parts of an embedding, in files of their own: each appears whole, and says what it was made from."""
+
+    folder: Path
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many there are."""
+
+    @abstractmethod
+    def is_finished(self, part: int) -> bool:
+        """Whether a part is there, made from these very settings and inputs."""
+
+    @abstractmethod
+    def images(self, parts: Iterable[int]) -> int:
+        """How many images of some parts are embedded."""
+
+    @abstractmethod
+    def path(self, part: int, what: str = "") -> Path:
+        """Where a file of a part lies; without a name that which says that it is finished."""
+
+    def of(self, shard: Shard) -> list[int]:
+        """The numbers of the parts that a shard makes."""
+        return list(range(shard.index, len(self), shard.count))
+
+    def missing(self, shard: Shard | None = None) -> list[int]:
+        """The numbers of those, of all or of a shard, that are not finished."""
+        return [part for part in self.of(shard or Shard()) if not self.is_finished(part)]
+
+    def unreadable(self, part: int) -> list[BadImage]:
+        """The images that a finished part could not read.
+
+        Raises:
+            InputError: its list is damaged.
+        """
+        from ...train.data.images import BadImage
+
+        rows = read_parquet(self.path(part, "quarantine"), QUARANTINE, ["image_id", "reason"]).to_pylist()
+        return [BadImage(row["image_id"], row["reason"]) for row in rows]
+
+    def forget(self, part: int) -> None:
+        """Make a part one that is not finished."""
+        self.path(part).unlink(missing_ok=True)
+
+    def forget_what_is_back(self, parts: Iterable[int], store: ImageStore, input: ImageInput) -> int:
+        """Forget finished parts that lack images which can be read by now; return how many they are."""
+        from ...train.data.images import BadImage
+
+        def is_back(part: int) -> bool:
+            lacking = (bad.image_id for bad in self.unreadable(part))
+            return any(not isinstance(store.decode(image, input), BadImage) for image in lacking)
+
+        back = [part for part in parts if self.is_finished(part) and is_back(part)]
+        for part in back:
+            self.forget(part)
+        return len(back)
+
+
+class ExtractParts(Parts):
     """Runs of `extract.identities_per_part` consecutive identities; each is made whole, in `identities.parts/`.
 
     Args:
@@ -79,14 +139,6 @@ class ExtractParts:
         start = self._starts[part]
         return self.identities.rows(slice(start, start + self.config.identities_per_part))
 
-    def of(self, shard: Shard) -> list[int]:
-        """The numbers of the parts that a shard makes."""
-        return list(range(shard.index, len(self), shard.count))
-
-    def missing(self, shard: Shard | None = None) -> list[int]:
-        """The numbers of those, of all or of a shard, that are not finished."""
-        return [part for part in self.of(shard or Shard()) if not self.is_finished(part)]
-
     def is_finished(self, part: int) -> bool:
         """Whether a part is there, made from these very settings and inputs.
 
@@ -96,30 +148,15 @@ class ExtractParts:
         path = self.path(part)
         return path.exists() and fingerprint_in(path, IDENTITIES) == self.fingerprint
 
-    def unreadable(self, part: int) -> list[BadImage]:
-        """The images that a finished part could not read.
-
-        Raises:
-            InputError: its list is damaged.
-        """
-        from ...train.data.images import BadImage
-
-        rows = read_parquet(self.path(part, "quarantine"), QUARANTINE, ["image_id", "reason"]).to_pylist()
-        return [BadImage(row["image_id"], row["reason"]) for row in rows]
-
-    def forget(self, part: int) -> None:
-        """Make a part one that is not finished."""
-        self.path(part).unlink(missing_ok=True)
-
     def images(self, parts: Iterable[int]) -> int:
         """How many images of some parts are embedded."""
         limit = self.config.max_images
         counts = (self[part].count for part in parts)
         return sum(int(count.sum() if limit is None else np.minimum(count, limit).sum()) for count in counts)
 
-    def path(self, part: int, what: str = "means") -> Path:
+    def path(self, part: int, what: str = "") -> Path:
         """Where the means of a part lie, which say that it is finished; or its quarantine, or its embeddings."""
-        return self.folder / f"{what}-{part:05d}-of-{len(self):05d}.parquet"
+        return self.folder / f"{what or 'means'}-{part:05d}-of-{len(self):05d}.parquet"
 
     def merge(self, what: str, kind: TableKind, merged: Path) -> int:
         """Write what all parts have into one table, a row group at a time; return its number of rows."""
@@ -132,22 +169,19 @@ class ExtractParts:
         return sum(part.metadata.num_rows for part in parts)
 
 
-class PartBatches:
+class BatchesOfParts(ABC):
     """The batches of some parts in one row, so that one set of loader processes makes them all: image ids by number.
 
     No batch holds images of two parts.
-
-    Which images of an identity make its mean is drawn part by part, when the first batch of a part is asked for.
 
     Args:
         todo: the numbers of the parts, in the order in which they are made.
     """
 
-    def __init__(self, parts: ExtractParts, todo: Sequence[int], config: ExtractConfig, seed: int) -> None:
-        self._parts, self._todo, self._config, self._seed = parts, list(todo), config, seed
-        batches = [-(-parts.images([part]) // config.batch_size) for part in todo]
+    def __init__(self, parts: Parts, todo: Sequence[int], batch_size: int) -> None:
+        self._todo, self._size = list(todo), batch_size
+        batches = [-(-parts.images([part]) // batch_size) for part in todo]
         self._first = np.concatenate(([0], np.cumsum(batches, dtype=np.int64)))
-        self._drawn = (-1, np.empty(0, np.int64))
 
     def __len__(self) -> int:
         return int(self._first[-1])
@@ -159,8 +193,21 @@ class PartBatches:
 
     def __call__(self, number: int) -> np.ndarray:
         place = int(np.searchsorted(self._first, number, side="right")) - 1
-        start = (number - int(self._first[place])) * self._config.batch_size
-        return self._images(self._todo[place])[start : start + self._config.batch_size]
+        start = (number - int(self._first[place])) * self._size
+        return self._images(self._todo[place])[start : start + self._size]
+
+    @abstractmethod
+    def _images(self, part: int) -> np.ndarray:
+        """The images of a part, int64[n]."""
+
+
+class PartBatches(BatchesOfParts):
+    """The batches of an extraction. Images of an identity are drawn as the first batch of its part is asked for."""
+
+    def __init__(self, parts: ExtractParts, todo: Sequence[int], config: ExtractConfig, seed: int) -> None:
+        super().__init__(parts, todo, config.batch_size)
+        self._parts, self._config, self._seed = parts, config, seed
+        self._drawn = (-1, np.empty(0, np.int64))
 
     def _images(self, part: int) -> np.ndarray:
         if self._drawn[0] != part:

@@ -1,7 +1,7 @@
 """`subspace embed` as a user calls it, on real glyphs: what it writes, resumes, refuses and says.
 
 Covers pipeline/commands/embeddings.py, pipeline/embedding/embed_images.py, pipeline/embedding/embedding_parts.py,
-pipeline/embedding/embedding_processes.py, pipeline/embedding/joined_parts.py and pipeline/embedding/request.py, too.
+pipeline/embedding/joined_parts.py and pipeline/embedding/request.py, too.
 """
 
 from __future__ import annotations
