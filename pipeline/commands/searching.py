@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from .parameters import AllowCode, AsJson, Device, Quiet
+from .parameters import AllowCode, AsJson, Device, DryRun, Quiet
 
 if TYPE_CHECKING:
     from ...mining.index.gallery import Stages
@@ -19,6 +19,11 @@ Network = Annotated[
     typer.Option(
         metavar="CHECKPOINT", help="Run, checkpoint, or network such as onnx:FILE that embeds images."
     ),
+]
+Weights = Annotated[str | None, typer.Option(help="Weights of that network, as in `subspace embed`.")]
+Preprocess = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=VALUE", help="Over what that network says of its images: size, mean, std ..."),
 ]
 
 
@@ -33,6 +38,8 @@ def index(
     ],
     out: Annotated[Path | None, typer.Option(help="Folder of the new index.")] = None,
     network: Network = None,
+    weights: Weights = None,
+    preprocess: Preprocess = None,
     kind: Annotated[
         str, typer.Option(help="flat, ivf or hnsw; auto chooses by the number of rows, and says why.")
     ] = "auto",
@@ -48,14 +55,25 @@ def index(
         typer.Option(metavar="IDENTITY", help="Remove from INDEX with all images, before anything is added."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the training of an index.")] = 0,
+    max_bad_fraction: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Share of unreadable images of a manifest above which it stops (exit code 4)."
+        ),
+    ] = 0.01,
     force: Annotated[bool, typer.Option("--force", help="Replace the index at --out.")] = False,
     device: Device = None,
+    dry_run: DryRun = False,
     allow_code: AllowCode = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make an index of identities for `subspace search`, add images to it, or delete identities from it."""
+    """Make an index of identities for `subspace search`, add images to it, or delete identities from it.
+
+    Stopped while a manifest is embedded, the same command continues.
+    """
     from ..console import Console
+    from ..options import Options
     from ..searching.index_request import IndexRequest, index_rows
 
     request = IndexRequest(
@@ -68,12 +86,15 @@ def index(
         images,
         dtype,
         seed,
-        force,
-        device,
         allow_code,
+        weights,
+        tuple(preprocess or ()),
+        max_bad_fraction,
     )
-    console = Console(quiet, as_json)
-    console.result(index_rows(request, console))
+    options = Options(Console(quiet, as_json), device, force=force, dry_run=dry_run)
+    with options.stop.listening():
+        done = index_rows(request, options)
+    options.console.result(done)
 
 
 @commands.command(epilog="Example: subspace search photos.index new.jpg --top 5 --far 1e-3 --out new.html")
@@ -102,10 +123,13 @@ def search(
         float | None, typer.Option(help="Similarity below which a query is unknown.")
     ] = None,
     network: Network = None,
+    weights: Weights = None,
+    preprocess: Preprocess = None,
     out: Annotated[
         Path | None, typer.Option(help="Write the answers: .parquet, .csv, or .html with pictures.")
     ] = None,
     device: Device = None,
+    dry_run: DryRun = False,
     allow_code: AllowCode = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -113,6 +137,7 @@ def search(
     """Find the identities that are most similar to images or embeddings."""
     from ..console import Console
     from ..searching.answer_queries import SearchRequest, answer_all
+    from ..searching.network_of_index import NetworkOptions
 
     request = SearchRequest(
         index,
@@ -124,9 +149,9 @@ def search(
         exact,
         far,
         threshold,
-        network,
+        NetworkOptions(network, weights, tuple(preprocess or ()), allow_code),
         device,
-        allow_code,
         out,  # pyright: ignore[reportArgumentType]
+        dry_run,
     )
     answer_all(request, Console(quiet, as_json))

@@ -18,12 +18,21 @@ from ..options import Options
 from ..rows.output_table import check_output
 from ..stages.parts import Shard
 from .listed_images import ListedImages, list_images
-from .opened_network import choose_network, open_network
+from .opened_network import OpenedNetwork, choose_network, open_network
 from .request import EmbedRequest
 
 
-def run_embedding(request: EmbedRequest, options: Options, shard: Shard | None = None) -> dict[str, Any]:
+def run_embedding(
+    request: EmbedRequest,
+    options: Options,
+    shard: Shard | None = None,
+    *,
+    opened: OpenedNetwork | None = None,
+) -> dict[str, Any]:
     """Embed what is asked for, unless it is done; return what a program may want to know.
+
+    Args:
+        opened: the network of `request`, where a caller has opened it.
 
     Raises:
         InputError: no such network or source, or the file cannot be written.
@@ -38,12 +47,7 @@ def run_embedding(request: EmbedRequest, options: Options, shard: Shard | None =
         end_with_parent()
     if request.out.suffix == ".parquet":
         check_output(request.out, IMAGE_EMBEDDINGS.name, request.sources)
-    chosen = choose_network(request.network, request.weights)
-    console.say(f"network: {chosen.words}")
-    options.stop.hold(_import_torch)
-    opened = open_network(chosen, request.config.preprocess, allow_code=request.allow_code)
-    for remark in opened.network.remarks:
-        console.say(f"  {remark}")
+    opened = opened or open_asked(request, options)
     from .embed_images import ImageEmbedding
 
     with ExitStack() as stack, shortages_in_words("embed", request.config, options.processes):
@@ -72,6 +76,21 @@ def run_embedding(request: EmbedRequest, options: Options, shard: Shard | None =
         if options.dry_run:
             return {**work.facts(), "rows": listed.rows, "dry_run": True}
         return work.work(shard) or {**work.facts(), "open": True}
+
+
+def open_asked(request: EmbedRequest, options: Options) -> OpenedNetwork:
+    """The network that is asked for, and what it is, said.
+
+    Raises:
+        InputError: it cannot be opened.
+    """
+    chosen = choose_network(request.network, request.weights)
+    options.console.say(f"network: {chosen.words}")
+    options.stop.hold(_import_torch)
+    opened = open_network(chosen, request.config.preprocess, allow_code=request.allow_code)
+    for remark in opened.network.remarks:
+        options.console.say(f"  {remark}")
+    return opened
 
 
 def _import_torch() -> None:

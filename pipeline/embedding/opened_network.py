@@ -43,6 +43,8 @@ class OpenedNetwork:
     words: str
     spec: str
     """What opens it from any folder; paths in it are absolute."""
+    weights: str | None = None
+    """The weights that were named beside it, as an absolute path where they are a file."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -97,7 +99,10 @@ def open_network(
     from ...train.checkpoint import load_network
 
     network = load_network(chosen.spec, preprocess=preprocess, weights=chosen.weights, allow_code=allow_code)
-    return OpenedNetwork(network, chosen.words, _anywhere(chosen.spec))
+    weights = chosen.weights
+    if weights is not None and Path(weights).exists():
+        weights = str(Path(weights).absolute())
+    return OpenedNetwork(network, chosen.words, _anywhere(chosen.spec), weights)
 
 
 def _anywhere(spec: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
@@ -12,11 +12,15 @@ from ...mining.index.unknown_threshold import images_needed, threshold_for
 from ..console import Console, counted
 from .answers import Answer, search_index
 from .index_folder import IndexFolder, open_folder
-from .queries import gather_queries
+from .network_of_index import NetworkOptions, network_of_queries
+from .queries import QueryFiles, gather_queries
+from .search_cost import cost_of_search
 from .write_answers import as_json, as_table, check_out, write_rows
 
 MOST_SHOWN = 100
 """Queries in a terminal, where --out has all of them."""
+FEW = 256
+"""Queries that are answered sooner than it is said what they take."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,11 @@ class SearchRequest:
     exact: bool = False
     far: float | None = None
     threshold: float | None = None
-    network: str | None = None
+    network: NetworkOptions = field(default_factory=NetworkOptions)
+    """What embeds images; nothing: what the index was made with, where it was then."""
     device: str | None = None
-    allow_code: bool = False
     out: Path | None = None
+    dry_run: bool = False
 
     def __post_init__(self) -> None:
         check_out(self.out)
@@ -52,7 +57,7 @@ class SearchRequest:
 
 
 def answer_all(request: SearchRequest, console: Console) -> list[Answer]:
-    """Answer all queries, and show or write the answers.
+    """Answer all queries, and show or write the answers; in a dry run say what that would take.
 
     Raises:
         InputError: no such index or query.
@@ -67,23 +72,24 @@ def answer_all(request: SearchRequest, console: Console) -> list[Answer]:
         f"{record.dimensions} numbers; {_stages_in_words(request, folder)}"
     ]
     console.say(notes[0])
-    queries = gather_queries(
-        request.queries,
-        folder,
-        console,
-        network=request.network,
-        device=request.device,
-        allow_code=request.allow_code,
-    )
+    found = QueryFiles.find(request.queries)
+    opened = network_of_queries(request.network, record, request.index) if found.images else None
+    if request.dry_run or len(found) > FEW:
+        console.say(f"search: {cost_of_search(request, found, folder, opened)}")
+    if request.dry_run:
+        console.say("dry run: nothing was done")
+        console.result({"index": str(request.index), "dry_run": True, "queries": len(found)})
+        return []
+    queries = gather_queries(found, folder, console, opened, request.device)
     threshold = request.threshold
     if request.far is not None:
         wanted = images_needed(request.far, record.images)
         with console.progress("threshold", wanted, "images") as progress, folder.whole():
-            found = threshold_for(
+            estimated = threshold_for(
                 folder.gallery, request.far, T=request.T, stages=request.stages, track=progress.update
             )
-        threshold = found.threshold
-        notes.append(found.in_words())
+        threshold = estimated.threshold
+        notes.append(estimated.in_words())
         console.say(notes[-1])
     elif threshold is not None:
         notes.append(f"threshold {threshold:g}, as given")

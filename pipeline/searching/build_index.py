@@ -77,6 +77,8 @@ def change_index(
             record.asked,
             record.images_index is not None,
             record.seed,
+            record.weights,
+            record.preprocess,
         )
         sources = [kept] if kept else []
         for table in tables:

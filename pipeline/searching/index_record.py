@@ -55,6 +55,9 @@ class IndexRecord(Document):
     """Fingerprint of the network that embedded the images; None where nobody said."""
     checkpoint: str | None
     """Where that network was found."""
+    weights: str | None = None
+    preprocess: tuple[str, ...] = ()
+    """How it was opened, beside that: --weights and --preprocess."""
     flip: bool = False
     """Whether the embeddings are means with those of the mirror images."""
     seed: int

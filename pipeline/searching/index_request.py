@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...mining.embedding_table import EmbeddingTable
 from ...mining.errors import InputError, StaleArtifactError
 from ...mining.index.kinds import choose_kind
 from ...mining.local_paths import in_shell, refuse_url
-from ..console import Console
+from ..embedding.request import EmbedRequest
+from ..options import Options
 from .build_index import change_index, make_index
-from .index_record import RECORD, read_record
+from .embedded_manifests import EmbeddedManifests, is_manifest
+from .index_cost import OF_NAME, IndexSize, cost_of_index
+from .index_record import RECORD, IndexRecord, read_record
+from .network_of_index import NetworkOptions, network_request
 from .write_index import IndexSettings, check_target
 
 if TYPE_CHECKING:
@@ -38,14 +40,19 @@ class IndexRequest:
     images: bool = False
     dtype: str = "float32"
     seed: int = 0
-    force: bool = False
-    device: str | None = None
     allow_code: bool = False
+    weights: str | None = None
+    preprocess: tuple[str, ...] = ()
+    """KEY=VALUE, over what the network says of its images."""
+    max_bad_fraction: float = 0.01
 
     def __post_init__(self) -> None:
         choose_kind(1, self.kind)
         if self.dtype not in ("float32", "float16"):
             raise InputError(f"--dtype {self.dtype}: give float32 or float16")
+        if (self.weights or self.preprocess) and self.network is None:
+            option = "--weights" if self.weights else "--preprocess"
+            raise InputError(f"{option} says how --network is opened; give that, too")
         if self.out is not None:
             refuse_url(self.out)
             if self.changes:
@@ -65,91 +72,91 @@ class IndexRequest:
         return bool(self.append or self.delete)
 
 
-def index_rows(request: IndexRequest, console: Console) -> dict[str, Any]:
+def index_rows(request: IndexRequest, options: Options) -> dict[str, Any]:
     """Do what is asked; return what `--json` prints.
 
     Raises:
         InputError: a file that is missing, damaged or of another kind.
         StaleArtifactError: embeddings and index are of different networks.
+        StoppedEarly: stopped while manifests are embedded; the same command continues.
     """
-    opened = None
     if request.changes:
         target, record = request.source, read_record(request.source)
-        network = request.network or record.checkpoint
         sources: Sequence[Path] = request.append
     else:
         assert request.out is not None
-        target, network, sources, record = request.out, request.network, (request.source,), None
-        check_target(target, request.force)
-    if request.network is not None or any(_is_manifest(source) for source in sources):
-        opened = _opened(network, sources, request.allow_code)
-        if record is not None and record.network is not None and opened.fingerprint != record.network:
-            raise StaleArtifactError(
-                f"{opened.words} is network {opened.fingerprint}, {target} was embedded by {record.network}; give that --network"
-            )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as aside:
-        tables = [
-            _table(
-                source,
-                opened,
-                Path(aside, f"{number}.parquet"),
-                request.device,
-                console,
-                flip=record is not None and record.flip,
-            )
-            for number, source in enumerate(sources)
-        ]
-        if request.changes:
-            return change_index(target, tables, request.delete, console)
+        target, sources, record = request.out, (request.source,), None
+        check_target(target, options.force)
+    asked = _asked(request, record, sources)
+    opened = _opened(asked, request, record, options) if asked else None
+    manifests = EmbeddedManifests(target, asked, opened, options)
+    if options.dry_run:
+        return _planned(manifests, request, record, sources, options)
+    tables = [manifests.table(source) for source in sources]
+    if request.changes:
+        done = change_index(target, tables, request.delete, options.console)
+    else:
         settings = IndexSettings(
             tables[0].dimensions,
             "float16" if request.dtype == "float16" else "float32",
             opened.fingerprint if opened else None,
-            _kept(network) if opened else None,
+            opened.spec if opened else None,
             kind=request.kind,
             over_images=request.images,
             seed=request.seed,
+            weights=opened.weights if opened else None,
+            preprocess=request.preprocess,
         )
-        return make_index(tables, target, settings, console, force=request.force)
+        done = make_index(tables, target, settings, options.console, force=options.force)
+    manifests.remove()
+    return done
 
 
-def _kept(network: str | None) -> str | None:
-    """The network as a later search finds it, from wherever that is started."""
-    return str(Path(network).absolute()) if network and Path(network).exists() else network
-
-
-def _table(
-    source: Path,
-    opened: OpenedNetwork | None,
-    out: Path,
-    device: str | None,
-    console: Console,
-    *,
-    flip: bool,
-) -> EmbeddingTable:
-    if not _is_manifest(source):
-        return EmbeddingTable.open(source)
-    from ...mining.manifest import Manifest
-    from .embedded_images import embed_manifest
-
-    assert opened is not None
-    return embed_manifest(Manifest.open(source), opened, out, device, console, flip=flip)
-
-
-def _is_manifest(source: Path) -> bool:
-    from ...mining.parquet_tables import open_parquet
-    from ...mining.schemas import MANIFEST
-
-    if source.suffix == ".npy":
-        return False
-    return MANIFEST.problem_with(open_parquet(source).schema_arrow) is None
-
-
-def _opened(network: str | None, sources: Sequence[Path], allow_code: bool) -> OpenedNetwork:
-    from ..embedding.opened_network import choose_network, open_network
-
-    if network is None:
-        manifest = next(source for source in sources if _is_manifest(source))
+def _asked(request: IndexRequest, record: IndexRecord | None, sources: Sequence[Path]) -> EmbedRequest | None:
+    """What embeds manifests, or what embeddings have to be of; None where neither is asked."""
+    manifest = next((source for source in sources if is_manifest(source)), None)
+    if request.network is None and manifest is None:
+        return None
+    given = NetworkOptions(request.network, request.weights, request.preprocess, request.allow_code)
+    asked = network_request(given, record)
+    if asked is None:
         raise InputError(f"{manifest} lists images: say which network embeds them, --network CHECKPOINT")
-    return open_network(choose_network(network), allow_code=allow_code)
+    flip = record is not None and record.flip
+    return replace(asked, flip=flip, max_bad_fraction=request.max_bad_fraction)
+
+
+def _opened(
+    asked: EmbedRequest, request: IndexRequest, record: IndexRecord | None, options: Options
+) -> OpenedNetwork:
+    from ..embedding.command import open_asked
+
+    opened = open_asked(asked, options)
+    if record is not None and record.network is not None and opened.fingerprint != record.network:
+        raise StaleArtifactError(
+            f"{opened.words} is network {opened.fingerprint}, {request.source} was embedded by {record.network}; give that --network"
+        )
+    return opened
+
+
+def _planned(
+    manifests: EmbeddedManifests,
+    request: IndexRequest,
+    record: IndexRecord | None,
+    sources: Sequence[Path],
+    options: Options,
+) -> dict[str, Any]:
+    """Say what the work will take; nothing is done."""
+    sizes = [manifests.size(source) for source in sources]
+    if record is not None:
+        sizes.append(IndexSize(record.images, record.identities, record.dimensions, OF_NAME * record.images))
+    size = IndexSize.of(sizes)
+    over_images = request.images if record is None else record.images_index is not None
+    kind, dtype = (request.kind, request.dtype) if record is None else (record.asked, record.dtype)
+    options.console.say(cost_of_index(size, kind, dtype, over_images=over_images))
+    options.console.say("dry run: nothing was done")
+    return {
+        "dry_run": True,
+        "images": size.images,
+        "identities": size.identities,
+        "dimensions": size.dimensions,
+    }

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...mining.embedding_table import EmbeddingTable
-from ...mining.errors import InputError, StaleArtifactError
+from ...mining.errors import InputError
 from ..console import Console
 from ..sources.file_names import image_suffixes, is_aside
 from .build_index import other_flip, refuse_foreign
@@ -38,46 +38,65 @@ class Queries:
     """Images that cannot be read: query and reason of each."""
 
 
+@dataclass(frozen=True)
+class QueryFiles:
+    """What the command line names: images, and files of embeddings."""
+
+    images: list[Path]
+    tables: list[EmbeddingTable]
+
+    @classmethod
+    def find(cls, paths: Sequence[Path]) -> QueryFiles:
+        """Find them; nothing is decoded.
+
+        Raises:
+            InputError: no such file, a folder without images, or a damaged table.
+        """
+        files = [path for path in paths if path.suffix in EMBEDDINGS and not path.is_dir()]
+        images = [image for path in paths if path not in files for image in _images(path)]
+        return cls(images, [EmbeddingTable.open(file) for file in files])
+
+    def __len__(self) -> int:
+        return len(self.images) + sum(table.rows for table in self.tables)
+
+
 def gather_queries(
-    paths: Sequence[Path],
+    found: QueryFiles,
     folder: IndexFolder,
     console: Console,
-    *,
-    network: str | None = None,
+    opened: OpenedNetwork | None = None,
     device: str | None = None,
-    allow_code: bool = False,
 ) -> Queries:
     """Embeddings of all queries, images first.
 
     Args:
-        network: embeds images; None: the one that the index was made with, where it was then.
+        opened: embeds the images, where there are any.
 
     Raises:
-        InputError: no such file, a folder without images, or no network to embed with.
-        StaleArtifactError: the network, or the embeddings, are not those of the index.
+        InputError: no image can be read.
+        StaleArtifactError: the embeddings are not of the network of the index.
     """
-    files = [path for path in paths if path.suffix in EMBEDDINGS and not path.is_dir()]
-    images = [image for path in paths if path not in files for image in _images(path)]
     names: list[str] = []
     parts: list[np.ndarray] = []
     left_out: list[dict[str, str]] = []
-    if images:
+    if found.images:
         from .embedded_images import embed_files
 
-        read, embeddings, bad = embed_files(
-            images, _network(folder, network, allow_code), device, console, flip=folder.record.flip
-        )
+        assert opened is not None
+        images = found.images
+        read, embeddings, bad = embed_files(images, opened, device, console, flip=folder.record.flip)
         names += [str(images[place]) for place in read]
         parts.append(embeddings)
         left_out = [{"query": str(images[image.image_id]), "reason": image.reason} for image in bad]
-    for file in files:
-        table = EmbeddingTable.open(file)
+    for table in found.tables:
         refuse_foreign(table, folder.record.network, folder.record.dimensions, str(folder.path))
         unsaid = "" if table.network else "it does not say which network made it"
         if notes := "; ".join(filter(None, (unsaid, other_flip(table, folder.record.flip)))):
-            console.say(f"{file}: {notes}")
+            console.say(f"{table.path}: {notes}")
         column = table.column("image")
-        names += [f"{file}#row={row}" for row in range(table.rows)] if column is None else column.to_pylist()
+        names += (
+            [f"{table.path}#row={row}" for row in range(table.rows)] if column is None else column.to_pylist()
+        )
         rows = table.read()
         parts.append(rows / np.linalg.norm(rows, axis=1, keepdims=True))
     return Queries(names, np.concatenate(parts), left_out)
@@ -102,32 +121,3 @@ def _images(path: Path) -> list[Path]:
     if not found:
         raise InputError(f"{path} holds no images (known are {', '.join(suffixes)}); name another folder")
     return found
-
-
-def _network(folder: IndexFolder, given: str | None, allow_code: bool) -> OpenedNetwork:
-    from ..embedding.opened_network import choose_network, open_network
-
-    record = folder.record
-    if given is None and record.checkpoint is None:
-        raise InputError(
-            f"{folder.path} does not say which network embeds images; give --network CHECKPOINT, or embeddings as queries"
-        )
-    try:
-        opened = open_network(choose_network(given or str(record.checkpoint)), allow_code=allow_code)
-    except InputError as error:
-        if given is not None:
-            raise
-        raise InputError(
-            f"{error}; {folder.path} was made with it: say with --network where it is now"
-        ) from error
-    if opened.network.embedding_size != record.dimensions:
-        raise StaleArtifactError(
-            f"{opened.words} gives {opened.network.embedding_size} numbers, {folder.path} holds {record.dimensions}; "
-            "give the --network that embedded it"
-        )
-    if record.network is not None and opened.fingerprint != record.network:
-        raise StaleArtifactError(
-            f"{opened.words} is network {opened.fingerprint}, {folder.path} was embedded by {record.network}; "
-            "give that --network, or make the index again"
-        )
-    return opened

@@ -31,6 +31,7 @@ from ...mining.randomness import generator
 from ...mining.schemas import INDEXED_IDENTITIES, INDEXED_IMAGES
 from ..console import Console, Progress, amount, counted
 from . import index_record as files
+from .index_cost import IndexSize, cost_of_index
 from .index_record import RECORD, VERSION, describe_file
 from .row_sources import RowSource
 
@@ -53,6 +54,9 @@ class IndexSettings:
     over_images: bool = False
     """An index over the images, too, for one stage."""
     seed: int = 0
+    weights: str | None = None
+    preprocess: tuple[str, ...] = ()
+    """How the network is opened, beside its name."""
 
 
 def write_folder(
@@ -75,7 +79,9 @@ def write_folder(
     n, identities = len(rows.place), len(rows.names)
     chosen = choose_kind(identities, settings.kind)
     over_images = choose_kind(n, settings.kind) if settings.over_images else None
-    console.say(_estimate(rows, sources, settings, chosen, over_images))
+    names_size = sum(source.image.nbytes for source in sources)
+    size = IndexSize(n, identities, settings.dimensions, names_size)
+    console.say(cost_of_index(size, settings.kind, settings.dtype, over_images=settings.over_images))
     before = _current(path)
     folder = path / f"{int(before or '000000') + 1:06d}"
     with whole_folder(folder) as aside:
@@ -118,15 +124,17 @@ def write_folder(
             "network": settings.network,
             "checkpoint": settings.checkpoint,
             "flip": settings.flip,
+            **({"weights": settings.weights} if settings.weights else {}),
+            **({"preprocess": list(settings.preprocess)} if settings.preprocess else {}),
         },
         **{"seed": settings.seed, "asked": settings.kind, **found, "files": described},
     }
     record["fingerprint"] = fingerprint_of(record)
     write_json(path / RECORD, {**record, "created_by": CREATED_BY})
     sweep(path)
-    size = sum(file["bytes"] for file in described.values())
+    written = sum(file["bytes"] for file in described.values())
     console.say(
-        f"{path}: {counted(identities, 'identity', 'identities')}, {counted(n, 'image')}, {amount(size)}"
+        f"{path}: {counted(identities, 'identity', 'identities')}, {counted(n, 'image')}, {amount(written)}"
     )
     return {
         "index": str(path),
@@ -253,19 +261,3 @@ def _in_words(name: str, kind: ChosenKind, effort: Effort) -> str:
         else f"{effort.breadth:,} rows are kept in sight"
     )
     return f"{over}: {kind.kind} ({kind.reason}); {looks}, which finds the nearest of {100 * effort.recall:.1f} % of {TRIALS} images"
-
-
-def _estimate(
-    rows: IdentityRows,
-    sources: Sequence[RowSource],
-    settings: IndexSettings,
-    chosen: ChosenKind,
-    over_images: ChosenKind | None,
-) -> str:
-    n, identities, D = len(rows.place), len(rows.names), settings.dimensions
-    of_row = {"flat": 0, "ivf": D / 4 + 8, "hnsw": 4 * (D + 64)}
-    indexes = of_row[chosen.kind] * identities + (of_row[over_images.kind] * n if over_images else 0)
-    names = sum(source.image.nbytes for source in sources)
-    memory = 48 * n + 200 * identities + 2 * names + indexes + 40 * D * 4 * (chosen.lists or 0) + (200 << 20)
-    disk = n * D * np.dtype(settings.dtype).itemsize + 4 * identities * D + names + indexes
-    return f"index: {n:,} images of {identities:,} identities, about {amount(memory)} of memory and {amount(disk)} of disk"

@@ -22,9 +22,11 @@ from PIL import Image
 from subspace.mining import InputError, StaleArtifactError
 from subspace.mining.embedding_files import embedding_writer
 from subspace.pipeline.console import Console
+from subspace.pipeline.options import Options
 from subspace.pipeline.searching.answer_queries import SearchRequest, answer_all
 from subspace.pipeline.searching.index_folder import open_folder
 from subspace.pipeline.searching.index_request import IndexRequest, index_rows
+from subspace.pipeline.searching.network_of_index import NetworkOptions
 from subspace.pipeline.searching.thumbnails import thumbnail
 from subspace.train import CheckpointMeta, build_backbone, save_checkpoint
 
@@ -41,7 +43,7 @@ def index(tmp_path: Path) -> Path:
     ) as writer:
         images = [str(tmp_path / "red.png"), '"><img src=x onerror=alert(1)>', "c.jpg"]
         writer.write(np.eye(4)[:3], {"image": images, "identity": [HOSTILE, "bob", "cid"]})
-    index_rows(IndexRequest(tmp_path / "rows.parquet", tmp_path / "index"), QUIET)
+    index_rows(IndexRequest(tmp_path / "rows.parquet", tmp_path / "index"), Options(QUIET))
     return tmp_path / "index"
 
 
@@ -132,8 +134,8 @@ def test_images_are_embedded_by_the_network_of_the_index(
         )
     index, own = tmp_path / "index", str(tmp_path / "net0")
     with pytest.raises(InputError, match="--network CHECKPOINT"):
-        index_rows(IndexRequest(tmp_path / "photos.parquet", index), QUIET)
-    index_rows(IndexRequest(tmp_path / "photos.parquet", index, network=own), QUIET)
+        index_rows(IndexRequest(tmp_path / "photos.parquet", index), Options(QUIET))
+    index_rows(IndexRequest(tmp_path / "photos.parquet", index, network=own), Options(QUIET))
     (tmp_path / "photos" / "bad.png").write_bytes(b"no image")
     capsys.readouterr()
     answers = answer_all(
@@ -145,14 +147,16 @@ def test_images_are_embedded_by_the_network_of_the_index(
     assert [answer.matches[0].identity for answer in answers] == ["ann", "ann", "bob", "bob"]
     assert all(answer.matches[0].similarity > 0.999 for answer in answers)
     with pytest.raises(StaleArtifactError, match="was embedded by"):
-        answer_all(SearchRequest(index, (tmp_path / "photos",), network=str(tmp_path / "net1")), QUIET)
+        answer_all(
+            SearchRequest(index, (tmp_path / "photos",), network=NetworkOptions(str(tmp_path / "net1"))),
+            QUIET,
+        )
 
 
 def test_queries_are_embedded_as_the_file_of_the_index_was(tmp_path: Path) -> None:
     """By the network that `subspace embed` had, and with mirror images where it had them."""
     from subspace.pipeline.embedding.command import run_embedding
     from subspace.pipeline.embedding.request import EmbedRequest
-    from subspace.pipeline.options import Options
 
     (tmp_path / "photos").mkdir()
     for number in range(3):
@@ -164,7 +168,7 @@ def test_queries_are_embedded_as_the_file_of_the_index_was(tmp_path: Path) -> No
         rows = tmp_path / f"{flip}.parquet"
         request = EmbedRequest(str(tmp_path / "net"), (tmp_path / "photos",), rows, flip=flip, num_workers=0)
         run_embedding(request, Options(QUIET, "cpu"))
-        index_rows(IndexRequest(rows, tmp_path / f"index{flip}"), QUIET)
+        index_rows(IndexRequest(rows, tmp_path / f"index{flip}"), Options(QUIET))
         answers = answer_all(SearchRequest(tmp_path / f"index{flip}", (tmp_path / "photos",)), QUIET)
         assert all(answer.matches[0].similarity > 0.9999 for answer in answers)
     (tmp_path / "net").rename(tmp_path / "moved")
@@ -185,7 +189,7 @@ def test_embeddings_with_mirror_images_are_told_from_those_without(
         tmp_path / "plain.parquet", 4, network="net", normalized=True, notes={"flip": "false"}
     ) as writer:
         writer.write(np.eye(4), {"image": list("efgh")})
-    index_rows(IndexRequest(tmp_path / "flip.parquet", tmp_path / "flipped"), QUIET)
+    index_rows(IndexRequest(tmp_path / "flip.parquet", tmp_path / "flipped"), Options(QUIET))
     answer_all(SearchRequest(tmp_path / "flipped", (tmp_path / "plain.parquet",)), Console())
     assert "embedded without --flip, the index with" in capsys.readouterr().out
 
@@ -216,7 +220,10 @@ def test_parts_of_one_image_have_names_of_their_own(tmp_path: Path) -> None:
     ingest_images(tmp_path / "a.csv", tmp_path / "a.parquet", IngestOptions())
     network = build_backbone("small", embedding_size=8, seed=0)
     save_checkpoint(tmp_path / "net", network, CheckpointMeta("small", 8, step=0, fingerprint="0"))
-    index_rows(IndexRequest(tmp_path / "a.parquet", tmp_path / "index", network=str(tmp_path / "net")), QUIET)
+    index_rows(
+        IndexRequest(tmp_path / "a.parquet", tmp_path / "index", network=str(tmp_path / "net")),
+        Options(QUIET),
+    )
     names = open_folder(tmp_path / "index").image_names(np.arange(2))
     ends = ("a.png#xyxy=0,0,32,64", "a.png#xyxy=32,0,64,64")
     assert all(name.endswith(end) for name, end in zip(names, ends, strict=True))

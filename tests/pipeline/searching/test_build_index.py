@@ -21,6 +21,7 @@ from subspace.mining import InputError, StaleArtifactError
 from subspace.mining.embedding_files import embedding_writer
 from subspace.mining.embedding_table import EmbeddingTable
 from subspace.pipeline.console import Console
+from subspace.pipeline.options import Options
 from subspace.pipeline.searching import write_index
 from subspace.pipeline.searching.build_index import change_index, make_index
 from subspace.pipeline.searching.index_folder import open_folder
@@ -180,9 +181,9 @@ def test_wrong_requests_are_refused(index: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="would be empty"):
         change_index(index, [], ["a", "b", "n"], QUIET)
     with pytest.raises(InputError, match="is an index already"):
-        index_rows(IndexRequest(tmp_path / "rows.parquet", index), QUIET)
+        index_rows(IndexRequest(tmp_path / "rows.parquet", index), Options(QUIET))
     with pytest.raises(InputError, match="is there and is no index"):
-        index_rows(IndexRequest(tmp_path / "rows.parquet", tmp_path), QUIET)
+        index_rows(IndexRequest(tmp_path / "rows.parquet", tmp_path), Options(QUIET))
     with pytest.raises(InputError, match="where to"):
         IndexRequest(tmp_path / "rows.parquet")
     with pytest.raises(InputError, match="leave out --out"):
@@ -194,7 +195,7 @@ def test_wrong_requests_are_refused(index: Path, tmp_path: Path) -> None:
 
 def test_rows_without_an_identity_stand_for_themselves(tmp_path: Path) -> None:
     np.save(tmp_path / "rows.npy", 3 * np.eye(3, dtype=np.float32))
-    index_rows(IndexRequest(tmp_path / "rows.npy", tmp_path / "index"), QUIET)
+    index_rows(IndexRequest(tmp_path / "rows.npy", tmp_path / "index"), Options(QUIET))
     held = contents(tmp_path / "index")
     assert held["identities.parquet"]["identity"] == [
         f"{tmp_path / 'rows.npy'}#row={row}" for row in range(3)
@@ -205,8 +206,8 @@ def test_rows_without_an_identity_stand_for_themselves(tmp_path: Path) -> None:
 def test_rows_of_two_files_without_names_are_different_people(tmp_path: Path) -> None:
     for name, rows in (("a", np.eye(4)[:2]), ("b", np.eye(4)[2:])):
         np.save(tmp_path / f"{name}.npy", rows.astype(np.float32))
-    index_rows(IndexRequest(tmp_path / "a.npy", tmp_path / "index"), QUIET)
-    index_rows(IndexRequest(tmp_path / "index", append=(tmp_path / "b.npy",)), QUIET)
+    index_rows(IndexRequest(tmp_path / "a.npy", tmp_path / "index"), Options(QUIET))
+    index_rows(IndexRequest(tmp_path / "index", append=(tmp_path / "b.npy",)), Options(QUIET))
     assert contents(tmp_path / "index")["identities.parquet"]["images"] == [1, 1, 1, 1]
 
 
