@@ -78,7 +78,7 @@ def change_index(
             record.images_index is not None,
             record.seed,
             record.weights,
-            record.preprocess,
+            tuple(record.preprocess),
         )
         sources = [kept] if kept else []
         for table in tables:

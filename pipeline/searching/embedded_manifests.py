@@ -13,12 +13,17 @@ from typing import TYPE_CHECKING
 from ...mining.artifacts import remove
 from ...mining.embedding_table import EmbeddingTable
 from ...mining.errors import StaleArtifactError
+from ...mining.parquet_tables import open_parquet
+from ...mining.schemas import MANIFEST
 from ..embedding.request import EmbedRequest
 from ..options import Options
 from .index_cost import IndexSize
 
 if TYPE_CHECKING:
     from ..embedding.opened_network import OpenedNetwork
+
+FEW = 256
+"""Images that are decoded in this process: starting others takes longer."""
 
 
 class EmbeddedManifests:
@@ -80,7 +85,8 @@ class EmbeddedManifests:
         more = f"-{len(self._made) + 1}" if self._made else ""
         out = self._target.with_name(f"{self._target.name}.embedded{more}.parquet")
         self._made.append(out)
-        return replace(self._asked, sources=(source,), out=out)
+        workers = 0 if open_parquet(source).metadata.num_rows <= FEW else None
+        return replace(self._asked, sources=(source,), out=out, num_workers=workers)
 
     def _embed(self, request: EmbedRequest, options: Options) -> None:
         from ..embedding.command import run_embedding
@@ -94,9 +100,6 @@ def is_manifest(source: Path) -> bool:
     Raises:
         InputError: it is missing or damaged.
     """
-    from ...mining.parquet_tables import open_parquet
-    from ...mining.schemas import MANIFEST
-
     if source.suffix == ".npy":
         return False
     return MANIFEST.problem_with(open_parquet(source).schema_arrow) is None

@@ -56,7 +56,7 @@ class IndexRecord(Document):
     checkpoint: str | None
     """Where that network was found."""
     weights: str | None = None
-    preprocess: tuple[str, ...] = ()
+    preprocess: list[str] = Field(default_factory=list)
     """How it was opened, beside that: --weights and --preprocess."""
     flip: bool = False
     """Whether the embeddings are means with those of the mirror images."""
