@@ -72,7 +72,7 @@ class Protocol:
 
 
 METRICS_FILE, CURVE_FILE, QUERIES_FILE = "metrics.json", "curve.parquet", "queries.parquet"
-PAIRS_FILE = "pairs.parquet"
+PAIRS_FILE, MANY_FILE = "pairs.parquet", "identification.parquet"
 ACCURACY, VAL = "Accuracy", "VAL@FAR="
 SETS = frozenset({"query", "gallery"})
 
@@ -130,7 +130,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "DIR@FAR=1e-2",
         ),
         ("TAR@FAR=", "EER", "Rank-", "DIR@FAR="),
-        (METRICS_FILE, CURVE_FILE, "roc.png"),
+        (METRICS_FILE, CURVE_FILE, "roc.png", MANY_FILE, "cmc.png", "dir.png"),
         needs=("templates",),
     ),
 }

@@ -10,7 +10,7 @@ from ...mining.errors import InputError
 from ...mining.evaluation.mated_probes import MatedProbes
 from ...mining.manifest import Manifest
 from ..console import counted
-from ..stages.held_out import HeldOut
+from ..stages.held_out import FLAGS, HeldOut, has_flags, refuse_one_sided
 from .evaluated_images import EvaluatedImages
 from .request import ProtocolRequest
 
@@ -35,16 +35,12 @@ def given_sides(images: EvaluatedImages, request: ProtocolRequest) -> Sides | No
         named = (("query", request.query), ("gallery", request.gallery))
         query, gallery = (_of_splits(manifest, option, splits) for option, splits in named)
         return Sides(query, gallery, f"query {','.join(request.query)}, gallery {','.join(request.gallery)}")
-    if not {"is_query", "is_gallery"} <= set(manifest.columns):
+    refuse_one_sided(manifest, np.flatnonzero(manifest.in_splits(test_splits(images))))
+    if not has_flags(manifest):
         return None
-    query, gallery = (_flagged(images, name) for name in ("is_query", "is_gallery"))
-    if len(query) == 0 and len(gallery) == 0:
+    query, gallery = (_flagged(images, name) for name in FLAGS)
+    if len(query) == 0:
         return None
-    for side, name, other in ((query, "is_query", "is_gallery"), (gallery, "is_gallery", "is_query")):
-        if len(side) == 0:
-            raise InputError(
-                f"{manifest.path}: column {other} marks images, {name} none; mark both, or give --query and --gallery"
-            )
     return Sides(query, gallery, "query and gallery by the columns is_query and is_gallery")
 
 
@@ -103,6 +99,12 @@ def rule_of_groups(images: EvaluatedImages) -> str:
 
 def _of_splits(manifest: Manifest, option: str, splits: tuple[str, ...]) -> np.ndarray:
     there = manifest.splits
+    files = [split for split in splits if split not in there and split.endswith((".parquet", ".npy", ".csv"))]
+    if files:
+        raise InputError(
+            f"--{option} {files[0]}: give the name of a split; files are evaluated when they are one, with a column split "
+            "(docs/evaluation.md, Retrieval)"
+        )
     if unknown := [split for split in splits if split not in there]:
         raise InputError(f"--{option} {unknown[0]}: {manifest.path} has the splits {', '.join(there)}")
     found = np.flatnonzero(manifest.in_splits(splits))

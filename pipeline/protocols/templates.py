@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,8 +21,9 @@ from ..lists.template_lists import TemplateImages, TemplatePairs, read_template_
 from .evaluated_images import EvaluatedImages
 from .outcome import Outcome, reasons
 from .planned import Planned, cost_in_words
-from .registry import metric_names
+from .registry import MANY_FILE, metric_names
 from .request import ProtocolRequest
+from .template_curves import FARS, RANKS, curves_of, curves_table
 from .verification import fars_in, verification_outcome
 
 GALLERY, PROBE = "gallery", "probe"
@@ -130,10 +130,15 @@ def compare_templates(images: EvaluatedImages, request: ProtocolRequest) -> Plan
         metrics, notes, parts = dict(outcome.metrics), outcome.notes, [outcome.basis] if outcome.basis else []
         counts = {**outcome.counts, "unreadable_images": left_out}
         if ranks:
-            found, basis = _one_to_many(lists, rows, readable, ranks, given)
-            metrics |= found
-            notes += reasons(found)
-            parts.append(basis)
+            many = _one_to_many(lists, rows, readable, ranks, given)
+            metrics |= many.metrics
+            notes += many.notes
+            parts.append(many.basis)
+            outcome = replace(
+                outcome,
+                tables={**outcome.tables, **many.tables},
+                curves={**outcome.curves, **many.curves},
+            )
         if left_out:
             parts.append(f"{counted(left_out, 'unreadable image')} left out")
         return Outcome(metrics, counts, "; ".join(parts), notes, outcome.tables, outcome.curves)
@@ -215,7 +220,7 @@ def _one_to_one(
 
 def _one_to_many(
     lists: TemplateLists, rows: np.ndarray, readable: np.ndarray, names: list[str], given: Mapping[str, int]
-) -> tuple[dict[str, Any], str]:
+) -> Outcome:
     asked = [parse_metric(name) for name in names]
     ks = [int(metric.number) for metric in asked if metric.family == "Rank-"]
     fars = [metric.number for metric in asked if metric.family == "DIR@FAR="]
@@ -231,7 +236,7 @@ def _one_to_many(
 
     galleries = {name: side([i]) for name, i in zip(lists.gallery_names, lists.galleries, strict=True)}
     probe, subject = side(lists.probes)
-    found = identify_templates(probe, subject, galleries, ks=ks or [1], fars=fars or [1e-2], **given)
+    found = identify_templates(probe, subject, galleries, ks=[*RANKS, *ks], fars=[*FARS, *fars], **given)
     several = len(found) > 1
     metrics = {
         f"{metric.name} {gallery}" if several else metric.name: metric.to_json()
@@ -240,4 +245,5 @@ def _one_to_many(
         if metric.name in names
     }
     sizes = ", ".join(f"{len(who):,} templates of {name}" for name, (_, who) in galleries.items())
-    return metrics, f"1:N on {len(probe):,} probe templates and {sizes}"
+    basis = f"1:N on {len(probe):,} probe templates and {sizes}"
+    return Outcome(metrics, {}, basis, reasons(metrics), {MANY_FILE: curves_table(found)}, curves_of(found))

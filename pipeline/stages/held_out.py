@@ -186,6 +186,8 @@ class HeldOut:
                 f"{manifest.path}: every identity in {named} is also in data.test_splits={','.join(self.without)}, "
                 f"and those are left out"
             )
+        if self.section == "eval":
+            refuse_one_sided(manifest, images)
         identity_id, groups = manifest.identity_id, None
         if not self.settings.ignore_groups:
             groups = manifest.groups()
@@ -250,6 +252,24 @@ def query_and_gallery(manifest: Manifest, images: np.ndarray) -> tuple[np.ndarra
     taken = manifest.table.select(FLAGS).take(pa.array(images))
     query, gallery = (taken[name].fill_null(False).to_numpy() for name in FLAGS)
     return (query, gallery) if query.any() and gallery.any() else None
+
+
+def refuse_one_sided(manifest: Manifest, images: np.ndarray) -> None:
+    """Refuse images of which some are marked as queries and none as gallery, or the other way.
+
+    Raises:
+        InputError: so it is: what the others are for cannot be known.
+    """
+    marked = {
+        name: name in manifest.columns and manifest.table[name].fill_null(False).to_numpy()[images].any()
+        for name in FLAGS
+    }
+    for name, other in (FLAGS, FLAGS[::-1]):
+        if marked[name] and not marked[other]:
+            raise InputError(
+                f"{manifest.path}: column {name} marks images, {other} none; mark both, leave the column out, or, with "
+                "--protocol retrieval, name splits with --query and --gallery"
+            )
 
 
 def has_flags(manifest: Manifest) -> bool:

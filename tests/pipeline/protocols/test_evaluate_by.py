@@ -10,12 +10,26 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import subspace
-from made_up_embeddings import unit
+from made_up_embeddings import tied_rows, unit
 
+from subspace.mining import InputError
 from subspace.mining.embedding_files import embedding_writer
+from subspace.mining.embedding_table import EmbeddingTable
+from subspace.mining.evaluation.mated_probes import TIE
+from subspace.pipeline.configuration.config import RunConfig
+from subspace.pipeline.console import Console
+from subspace.pipeline.options import Options
+from subspace.pipeline.protocols.identification import identify
+from subspace.pipeline.protocols.outcome import Outcome
+from subspace.pipeline.protocols.request import ProtocolRequest
+from subspace.pipeline.protocols.retrieval import retrieve_images
+from subspace.pipeline.protocols.sides import held_out_by
+from subspace.pipeline.protocols.table_images import TableImages
+from subspace.pipeline.protocols.verification import verify_images
 
 
 @pytest.fixture(scope="module")
@@ -88,26 +102,33 @@ def test_verification_is_that_of_scikit_learn(faces: Path, tmp_path: Path) -> No
 
 def pairs_of_one_gallery_image(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Similarities of genuine and of impostor pairs, by the pairs that HeldOut chooses, in slow loops."""
-    from subspace.mining.embedding_table import EmbeddingTable
-    from subspace.pipeline.configuration.config import RunConfig
-    from subspace.pipeline.console import Console
-    from subspace.pipeline.options import Options
-    from subspace.pipeline.protocols.sides import held_out_by
-    from subspace.pipeline.protocols.table_images import TableImages
+    genuine, rivals, _ = sides_slowly(path)
+    return genuine, np.array([score for _, others, _ in rivals for score in others])
 
-    images = TableImages(
-        EmbeddingTable.open(path), RunConfig(manifest=str(path)), Options(Console(quiet=True))
-    )
-    gallery, probe, _ = held_out_by(images).choose_images(images.manifest)
+
+def images_of(path: Path) -> TableImages:
+    config = RunConfig.model_validate({"manifest": str(path), "eval": {"bootstrap": 5}})
+    return TableImages(EmbeddingTable.open(path), config, Options(Console(quiet=True)))
+
+
+def sides_slowly(
+    path: Path,
+) -> tuple[np.ndarray, list[tuple[float, list[float], list[float]]], list[float]]:
+    """By the images that HeldOut chooses, in float64: each probe's similarity to its mate; the same, those to the rest of
+    the gallery and to the distractors; and each distractor's highest to the gallery."""
+    images = images_of(path)
+    gallery, probe, distractor = held_out_by(images).choose_images(images.manifest)
     name = images.manifest.table["uri"].to_pylist()
     table = pq.read_table(path)
     row = dict(zip(table["image"].to_pylist(), np.array(table["embedding"].to_pylist()), strict=True))
     who = dict(zip(table["image"].to_pylist(), table["identity"].to_pylist(), strict=True))
-    genuine, impostor = [], []
+    rivals = []
     for p in (name[i] for i in probe):
-        for g in (name[i] for i in gallery):
-            (genuine if who[p] == who[g] else impostor).append(row[p] @ row[g])
-    return np.array(genuine), np.array(impostor)
+        [mate] = [float(row[p] @ row[name[g]]) for g in gallery if who[name[g]] == who[p]]
+        others = [float(row[p] @ row[name[g]]) for g in gallery if who[name[g]] != who[p]]
+        rivals.append((mate, others, [float(row[p] @ row[name[d]]) for d in distractor]))
+    top = [max(float(row[name[d]] @ row[name[g]]) for g in gallery) for d in distractor]
+    return np.array([mate for mate, _, _ in rivals]), rivals, top
 
 
 def test_retrieval_takes_query_and_gallery_from_the_file_and_obeys_groups(
@@ -132,17 +153,71 @@ def test_retrieval_takes_query_and_gallery_from_the_file_and_obeys_groups(
     assert len(pq.read_table(out / "queries.parquet")) == 120
 
 
-def test_identification_counts_what_a_slow_loop_counts(faces: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    done = subspace("eval", faces, "--protocol", "identification", "--out", out, "eval.bootstrap=20")
-    assert done.returncode == 0, done.stderr
-    found = evaluated(out)
-    genuine, impostor = pairs_of_one_gallery_image(faces)
-    assert found["distractors"] == 10
-    best_other = impostor.reshape(60, 59).max(axis=1)
-    assert found["metrics"]["Rank-1"]["value"] <= (genuine > best_other).mean()
-    curve = pq.read_table(out / "curve.parquet").to_pylist()
-    assert {row["curve"] for row in curve} == {"Rank", "coverage@P", "DIR@FAR"}
+def written(path: Path, rows: np.ndarray, identity: list[str], split: list[str]) -> Path:
+    with embedding_writer(path, rows.shape[1], columns=["identity", "split"], normalized=True) as writer:
+        names = {"image": [f"{i:04}.jpg" for i in range(len(rows))], "identity": identity, "split": split}
+        writer.write(rows, names)
+    return path
+
+
+def identified(path: Path) -> Outcome:
+    """What the protocol comes to, in this process."""
+    return identify(images_of(path), ProtocolRequest()).work()
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_identification_is_that_of_a_slow_loop(tmp_path: Path, ties: bool) -> None:
+    """Rank-k, DIR@FAR and coverage, by their definitions; where similarities are multiples of 1/4, most are ties."""
+    rng = np.random.default_rng(3)
+    owner = np.concatenate((np.repeat(np.arange(30), 3), np.arange(30, 140)))
+    if ties:
+        rows = tied_rows(rng, 200)
+    else:
+        rows = unit(rng.standard_normal((140, 12))[owner] + 0.4 * rng.standard_normal((200, 12)))
+    names = [f"{i:03}" for i in owner]
+    path = written(tmp_path / "e.parquet", rows, names, ["test"] * 200)
+    genuine, rivals, strangers = sides_slowly(path)
+    assert len(strangers) == 110
+    found = identified(path)
+    for k in (1, 5, 10):
+        rank = np.array([1 + sum(s >= mate for s in (*gallery, *others)) for mate, gallery, others in rivals])
+        assert found.metrics[f"Rank-{k}"]["value"] == pytest.approx((rank <= k).mean(), abs=1e-12)
+    # at most one in a hundred strangers is let in: of 110 one, so the threshold is the second highest
+    threshold = sorted(strangers)[-1 - int(0.01 * 110)] + TIE
+    first = np.array([all(s < mate for s in gallery) for mate, gallery, _ in rivals])
+    assert found.metrics["DIR@FAR=1e-2"]["value"] == pytest.approx(
+        (first & (genuine > threshold)).mean(), abs=1e-12
+    )
+    best = np.array([max(mate, *gallery) for mate, gallery, _ in rivals])
+    right = [
+        [(first & (best >= t)).sum() / max(1, (best >= t).sum()), (best >= t).mean()] for t in np.unique(best)
+    ]
+    covered = max((share for precision, share in right if precision >= 0.95), default=0)
+    assert found.metrics["coverage@P=0.95"]["value"] == pytest.approx(covered, abs=1e-12)
+
+
+def test_one_identity_alone_is_always_found(tmp_path: Path) -> None:
+    rows = unit(np.random.default_rng(0).standard_normal((3, 4)))
+    found = identified(written(tmp_path / "e.parquet", rows, ["ann"] * 3, ["test"] * 3))
+    assert [found.metrics[f"Rank-{k}"]["value"] for k in (1, 5, 10)] == [1, 1, 1]
+    assert found.metrics["DIR@FAR=1e-2"]["value"] is None
+    assert any("DIR@FAR=1e-2: FAR=0.01 needs 100" in note for note in found.notes)
+
+
+def test_flags_of_one_side_are_refused_by_all(tmp_path: Path, faces: Path) -> None:
+    table = pq.read_table(faces)
+    place = table.schema.get_field_index("is_gallery")
+    for name, other in (
+        ("gone", table.drop_columns(["is_gallery"])),
+        ("none", table.set_column(place, "is_gallery", pa.array([False] * len(table)))),
+    ):
+        path = tmp_path / f"{name}.parquet"
+        pq.write_table(other.replace_schema_metadata(table.schema.metadata), path)
+        for protocol in (identify, verify_images, retrieve_images):
+            with pytest.raises(InputError, match="column is_query marks images, is_gallery none; mark both"):
+                protocol(images_of(path), ProtocolRequest())
+    split = ProtocolRequest(query=("test",), gallery=("test",))
+    assert retrieve_images(images_of(path), split).work().counts["queries"] == 240
 
 
 def test_several_protocols_are_written_side_by_side_and_not_twice(faces: Path, tmp_path: Path) -> None:

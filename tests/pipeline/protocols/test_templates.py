@@ -1,4 +1,5 @@
-"""Templates: figures beside a slow loop over media, and lists that do not fit."""
+"""Templates: figures beside a slow loop over media, and lists that do not fit. Covers
+pipeline/protocols/template_curves.py, too."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from conftest import subspace
 from made_up_embeddings import unit
@@ -88,6 +90,21 @@ def test_one_to_many_reports_each_gallery_and_their_mean(
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)["templates"]["metrics"]
     ranks = []
+    points = pq.read_table(tmp_path / "out" / "identification.parquet").to_pylist()
+    for gallery in ("gallery_G1", "gallery_G2", "joined", "mean"):
+        [first] = [
+            point
+            for point in points
+            if (point["gallery"], point["curve"], point["x"]) == (gallery, "Rank", 1)
+        ]
+        assert first["value"] == found[f"Rank-1 {gallery}"]["value"]
+    assert {point["gallery"] for point in points if point["curve"] == "DIR@FAR"} == {
+        "gallery_G1",
+        "gallery_G2",
+        "mean",
+    }  # nobody is a stranger in the joined one
+    for name in ("cmc.png", "dir.png"):
+        assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
     for name, place in (("gallery_G1", np.arange(0, 48, 4)), ("gallery_G2", np.arange(2, 48, 4))):
         best = (templates[place + 1] @ templates[place].T).argmax(axis=1)
         ranks.append((best == np.arange(12)).mean())
