@@ -101,7 +101,7 @@ def find_suspects(
     Args:
         means_ID: float32[I, D] to write into.
         subspace_id: int[I], subspaces in which duplicates are searched; one for all by default.
-        progress: called with numbers of images, about `PASSES` times n in all.
+        progress: called with numbers of images, about `PASSES` times n in all, and of identities that are compared.
 
     Example:
         >>> random = np.random.default_rng(0)
@@ -202,6 +202,7 @@ class _Search:
             of,
             within=self.settings.duplicates_within,
             device=self.blocks.device,
+            progress=self.progress,
         )
         nearest = np.full(len(images), -1, np.float32)
         for side in (pairs.a, pairs.b):

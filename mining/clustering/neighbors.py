@@ -15,10 +15,12 @@ import torch
 from ..randomness import generator
 from .mean_blocks import MeanBlocks
 from .on_device import as_tensor, blocks_on
-from .search import joined, nearest_rows, without_itself
+from .search import Found, joined, nearest_rows, without_itself
 
 RESIDENT = 0.5
 """Share of a GPU's free memory that all means together may take there; else they go there a subspace at a time."""
+TURN = 16_384
+"""Identities whose neighbours are searched together; a multiple of what FAISS takes at once, so results stay the same."""
 
 
 def nearest_in_subspace(
@@ -52,12 +54,20 @@ def nearest_in_subspace(
 
 
 def neighbors_by_subspace(
-    means_ID: np.ndarray, subspace_id: np.ndarray, k: int, *, device: str | torch.device = "cpu"
+    means_ID: np.ndarray,
+    subspace_id: np.ndarray,
+    k: int,
+    *,
+    device: str | torch.device = "cpu",
+    progress: Callable[[int], None] = lambda identities: None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield the members of each subspace of two or more with their k nearest others among them.
 
     Exact; the CPU holds the means of one subspace, so `means_ID` may be a memory map. With one subspace for all it
     is the whole set's exact search, in blocks all the same.
+
+    Args:
+        progress: called with numbers of identities whose neighbours are found.
 
     Yields:
         (int64[n] row numbers into `means_ID`, int64[n, min(k, n-1)] those of the neighbours, nearest first,
@@ -74,9 +84,20 @@ def neighbors_by_subspace(
                 if resident is None
                 else resident[torch.from_numpy(members).to(where)]
             )
-            found = nearest_rows(means_nD, means_nD, min(k + 1, len(members)))
+            found = _nearest_in_turns(means_nD, min(k + 1, len(members)), progress)
             similarity, place = without_itself(found, torch.arange(len(members), device=where), k)
             yield members, members[place.cpu().numpy()], similarity.cpu().numpy()
+
+
+def _nearest_in_turns(means_nD: torch.Tensor, k: int, progress: Callable[[int], None]) -> Found:
+    """The k nearest rows of every row, some queries after others; the last turn takes what is left over."""
+    ends = [*range(TURN, len(means_nD) - TURN + 1, TURN), len(means_nD)]
+    found, start = [], 0
+    for end in ends:
+        found.append(nearest_rows(means_nD[start:end], means_nD, k))
+        progress(end - start)
+        start = end
+    return (torch.cat([similarity for similarity, _ in found]), torch.cat([row for _, row in found]))
 
 
 def _fits(means_ID: np.ndarray, device: torch.device) -> bool:

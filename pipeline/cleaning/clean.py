@@ -58,27 +58,12 @@ def clean_round(context: Context) -> dict[str, Any]:
         (embeddings.sealed,),
     )  # fmt: skip
     if not embeddings.make():
-        context.say(
-            f"{stage.label}: then every image is compared with its identity; dry run: nothing was done"
-        )
+        context.say(f"{stage.label}: then {_estimate(context, *_shape_beforehand(context))}")
+        context.say("dry run: nothing was done")
         return {"stage": "clean", "dry_run": True}
 
     def estimate() -> str:
-        n, D = MeanTable(embeddings.path, EMBEDDINGS, "embedding").shape
-        identities = len(context.manifest.identities_in(context.config.data.train_splits))
-        compared = LOOKED_UP * n + min(identities, LARGEST_SEARCHED)  # the latter for duplicates
-        products = n * D * 150 + 2 * compared * D * identities
-        if settings.method == "overfit":
-            classes = min(identities, settings.overfit_classes)
-            products += 6 * n * D * classes * settings.overfit_epochs * settings.overfit_rounds
-        blocks = BLOCKS * 4 * D * min(n, 65_536)
-        memory = memory_with(
-            BYTES_AN_IMAGE * n + min(4 * identities * D, IN_MEMORY) + blocks, torch_comes=True
-        )
-        return (
-            f"{n:,} images of {identities:,} identities ({settings.method}), {about(products / product_rate())} on the "
-            f"CPU, {amount(memory)} of memory, {amount(10 * n + 4 * max(0, identities * D - IN_MEMORY // 4))} of disk"
-        )
+        return _estimate(context, *MeanTable(embeddings.path, EMBEDDINGS, "embedding").shape)
 
     def work() -> dict[str, Any]:
         return _work(context, stage, embeddings.path, settings)
@@ -89,6 +74,31 @@ def clean_round(context: Context) -> dict[str, Any]:
             context.say(f"{stage.label}: {line}")
         _say_how_to_use(context)
     return marker
+
+
+def _estimate(context: Context, n: int, D: int) -> str:
+    """What the search in n embeddings of D numbers takes, in a line."""
+    settings = context.config.clean
+    identities = len(context.manifest.identities_in(context.config.data.train_splits))
+    compared = LOOKED_UP * n + min(identities, LARGEST_SEARCHED)  # the latter for duplicates
+    products = n * D * 150 + 2 * compared * D * identities
+    if settings.method == "overfit":
+        classes = min(identities, settings.overfit_classes)
+        products += 6 * n * D * classes * settings.overfit_epochs * settings.overfit_rounds
+    blocks = BLOCKS * 4 * D * min(n, 65_536)
+    memory = memory_with(BYTES_AN_IMAGE * n + min(4 * identities * D, IN_MEMORY) + blocks, torch_comes=True)
+    return (
+        f"{n:,} images of {identities:,} identities ({settings.method}), {about(products / product_rate())} on the "
+        f"CPU, {amount(memory)} of memory, {amount(10 * n + 4 * max(0, identities * D - IN_MEMORY // 4))} of disk"
+    )
+
+
+def _shape_beforehand(context: Context) -> tuple[int, int]:
+    """How many embeddings there will be, of how many numbers."""
+    from ...train.checkpoint_meta import read_meta
+
+    images = context.manifest.identities_in(context.config.data.train_splits).count.sum()
+    return int(images), read_meta(context.before.checkpoint).embedding_size
 
 
 def _work(context: Context, stage: Stage, path: Path, settings: CleanConfig) -> dict[str, Any]:
@@ -102,7 +112,8 @@ def _work(context: Context, stage: Stage, path: Path, settings: CleanConfig) -> 
         raise InputError(f"{path} is not sorted by image; remake it: `{stage.command} --force`")
     table = MeanTable(path, EMBEDDINGS, "embedding")
     blocks = IdentityBlocks(table, identity_id, clustering_device(context.options))
-    with context.options.console.progress("clean", PASSES * len(image_id), "images") as progress:
+    total = PASSES * len(image_id) + len(blocks.identity_id)
+    with context.options.console.progress("clean", total, "rows") as progress:
         found = find_suspects(
             blocks,
             settings,

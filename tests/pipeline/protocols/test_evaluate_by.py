@@ -107,7 +107,7 @@ def pairs_of_one_gallery_image(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def images_of(path: Path) -> TableImages:
-    config = RunConfig.model_validate({"manifest": str(path), "eval": {"bootstrap": 5}})
+    config = RunConfig.model_validate({"manifest": str(path), "eval": {"bootstrap": 10}})
     return TableImages(EmbeddingTable.open(path), config, Options(Console(quiet=True)))
 
 
