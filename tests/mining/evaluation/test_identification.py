@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faiss
 import numpy as np
 import pytest
 from hypothesis import given
@@ -53,6 +54,20 @@ def identities_with_noise(seed: int, n: int = 60, d: int = 37) -> tuple[np.ndarr
     probe_id = rng.integers(0, n, 4 * n)
     probe = means[probe_id] + 0.25 * rng.standard_normal((4 * n, d)).astype(np.float32)
     return means, np.arange(n), unit(probe), probe_id
+
+
+def test_scikit_learn_and_faiss_say_the_same() -> None:
+    from sklearn.metrics import top_k_accuracy_score
+
+    gallery, gallery_id, probe, probe_id = identities_with_noise(4)
+    index = faiss.IndexFlatIP(gallery.shape[1])
+    index.add(gallery)
+    mated = MatedProbes.match(gallery, gallery_id, probe, probe_id)
+    for rate, k in zip(rank_k_rates(mated, (1, 5, 10), bootstrap=2), (1, 5, 10), strict=True):
+        near_qk = gallery_id[index.search(probe, k)[1]]
+        assert rate.value == pytest.approx((near_qk == probe_id[:, None]).any(axis=1).mean(), abs=1e-6)
+        theirs = top_k_accuracy_score(probe_id, probe @ gallery.T, k=k, labels=gallery_id)
+        assert rate.value == pytest.approx(theirs, abs=1e-6)
 
 
 def test_blocks_and_row_order_change_nothing() -> None:

@@ -65,6 +65,28 @@ def test_distractors_are_the_strangers_of_an_examination() -> None:
     assert compute_metrics(["DIR@FAR=1e-1"], *data)["DIR@FAR=1e-1"].value is None
 
 
+def test_scikit_learn_has_the_same_rates() -> None:
+    """DIR is the true positive rate of its ROC curve, where a probe that is not found first scores below all."""
+    from sklearn.metrics import roc_curve
+
+    gallery, gallery_id, probe, probe_id = noisy_identities(np.random.default_rng(2), 40, noise=0.2)
+    strangers = unit(np.random.default_rng(3).standard_normal((300, 24)))
+    similarity = probe @ gallery.T
+    mate = similarity[np.arange(len(probe)), probe_id]
+    score = np.concatenate(
+        (np.where(mate >= similarity.max(axis=1), mate, -2), (strangers @ gallery.T).max(axis=1))
+    )
+    known = np.repeat([1, 0], (len(probe), len(strangers)))
+    far, tar, _ = roc_curve(known, score, drop_intermediate=False)
+    fars = (1e-2, 5e-2, 0.2)
+    found = open_set_rates(
+        MatedProbes.match(gallery, gallery_id, probe, probe_id), strangers, fars, bootstrap=2
+    )
+    for metric, rate in zip(found, fars, strict=True):
+        assert 0 < metric.value < 1
+        assert metric.value == pytest.approx(tar[far <= rate].max(), abs=1e-6)
+
+
 def test_a_collapsed_network_finds_nobody() -> None:
     rows = np.ones((20, 4), np.float32) / 2
     mated = MatedProbes.match(rows, np.arange(20), rows, np.arange(20))
