@@ -24,6 +24,8 @@ COPY_RATE = 2e8
 """Bytes a second at which rows are read, scaled and written."""
 OF_HNSW_ROW = 2_500
 """Rows that a row of a graph is compared with when it is placed, of which the processor fetches each from memory."""
+TRIALS = 500
+"""Images that an index is tried with."""
 OF_NAME = 100
 """Bytes of the name of an image, where it is not known yet."""
 
@@ -98,7 +100,6 @@ def _bytes_of_row(chosen: ChosenKind, D: int) -> float:
 def _building(chosen: ChosenKind, rows: int, D: int) -> float:
     """Seconds until an index over `rows` is built and its effort settled."""
     from ...mining.index.near_rows import TRAINING_ROWS, TRAINING_TURNS
-    from .write_index import TRIALS
 
     if chosen.kind == "flat":
         return 0

@@ -14,10 +14,10 @@ from ..console import about, amount, counted
 from .answers import AT_A_TIME
 from .index_folder import IndexFolder
 from .queries import QueryFiles
+from .search_request import SearchRequest
 
 if TYPE_CHECKING:
     from ..embedding.opened_network import OpenedNetwork
-    from .answer_queries import SearchRequest
 
 TRIED = 64
 """Images of the index that are searched for to know how long one takes."""

@@ -31,14 +31,12 @@ from ...mining.randomness import generator
 from ...mining.schemas import INDEXED_IDENTITIES, INDEXED_IMAGES
 from ..console import Console, Progress, amount, counted
 from . import index_record as files
-from .index_cost import IndexSize, cost_of_index
+from .index_cost import TRIALS, IndexSize, cost_of_index
 from .index_record import RECORD, VERSION, describe_file
 from .row_sources import RowSource
 
 NAMES_AT_A_TIME = 16_384
 """Names in a row group: what is read for one of them."""
-TRIALS = 500
-"""Images that an index is tried with."""
 
 
 @dataclass(frozen=True)

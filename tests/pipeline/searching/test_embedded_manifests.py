@@ -1,6 +1,7 @@
 """Manifests embedded for an index: killed and continued, by networks that need options; and what is announced.
 
-Covers pipeline/searching/index_cost.py, pipeline/searching/network_of_index.py, pipeline/searching/search_cost.py, too.
+Covers pipeline/searching/index_cost.py, pipeline/searching/network_of_index.py, pipeline/searching/search_cost.py,
+pipeline/searching/search_request.py, too.
 """
 
 from __future__ import annotations
