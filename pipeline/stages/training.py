@@ -167,8 +167,6 @@ class Training:
                     if not updated or step == saved:
                         return self.states.keep_sound(step)
                     distributed.refuse_if_any(self.state.problem(step))
-                    if log is not None:
-                        log.write_the_rest()
                     return self.states.keep_sound(step, may_save=True)
 
                 look = partial(self.missing.look, keep=keep)
@@ -190,16 +188,17 @@ class Training:
                     saving = saving and (stopping or late or self.states.is_due(step))
                     at_end = step == steps or stale
                     collapse = collapse or (self.guard.at_end() if at_end else None)
-                    # A resumed run finds every step before its first in the log.
-                    a_line = saving or collapse or step % self.loader.log_every == 0 or at_end
+                    # Not where it saves: a stop or a clock would divide the steps of a line. The state has them.
+                    a_line = collapse or step % self.loader.log_every == 0 or at_end
                     if log is not None:
                         log.add(record)
-                    if a_line:
+                    if a_line or saving:
                         with phases("log"):
                             distributed.refuse_if_any(record.divergence())
                             if saving or at_end:
                                 distributed.refuse_if_any(self.state.problem(step))
-                            note = in_words(log.write()) if log is not None else ""
+                            if a_line and log is not None:
+                                note = in_words(log.write())
                     with phases("log"):
                         progress.update(1, note)
                     if collapse:
@@ -226,7 +225,8 @@ class Training:
     def _log(self, step: int, phases: Phases, options: Options) -> MetricsLog:
         run = TrackedRun(self.stage.folder.path, self.stage.fingerprint, self.meta.config, step)
         trackers = begin_trackers(self.loader.trackers, run, options.console.say)
-        return MetricsLog(self.stage.folder.path, step, trackers, phases, self.loader.pictures_every)
+        folder, window = self.stage.folder.path, self.states.window
+        return MetricsLog(folder, step, trackers, phases, self.loader.pictures_every, window)
 
     def _is_stale(self, step: int, options: Options) -> bool:
         recall = self.staleness.look(step) if self.staleness else None
