@@ -26,6 +26,7 @@ from .commands import runs as run_commands
 from .commands import searching as search_commands
 from .commands import stages as stage_commands
 from .faults.damaged_files import damage_in_words
+from .faults.said_once import is_mine_to_say
 from .stages.graph import STAGES
 from .terminal_text import printable, printable_line
 
@@ -95,10 +96,12 @@ def main() -> None:
         print(printable(error.traceback), end="", file=sys.stderr)
         _fail(str(error), error.exit_code)
     except LostContact as error:
-        if PARENT in os.environ:
-            _leave(CONTACT_LOST)
+        if PARENT in os.environ or not is_mine_to_say(error):
+            _leave(CONTACT_LOST if PARENT in os.environ else error.exit_code)
         _fail(str(error), error.exit_code)
     except (SubspaceError, StoppedEarly) as error:
+        if not is_mine_to_say(error):
+            _leave(error.exit_code)
         _fail(str(error), error.exit_code)
     except SystemExit as error:  # of processes that were started, or of one whose error process 0 says
         _leave(error.code if isinstance(error.code, int) else 1)
