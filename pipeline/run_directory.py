@@ -24,7 +24,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -147,13 +147,8 @@ class RunDirectory:
         with _OPENING:
             if (own := self._held_here()) is not None:
                 raise InputError(f"{self.path} is in use by {_in_words(own)}; wait for it or stop it")
+            file = self._acquire()
             try:
-                self.path.mkdir(parents=True, exist_ok=True)
-                file = open(self.lock, "r+" if self.lock.exists() else "w+")  # noqa: SIM115
-            except OSError as error:
-                raise unwritable(self.path, error) from error
-            try:
-                self._acquire(file)
                 note = {
                     "command": command,
                     "pid": os.getpid(),
@@ -178,6 +173,18 @@ class RunDirectory:
                 file.truncate(0)
                 file.close()
                 del _HELD[key], _FILES[key]
+
+    @contextmanager
+    def locked_to_make(self, command: str) -> Iterator[None]:
+        """As `locked`, for a folder that goes again where the command has put nothing into it."""
+        with self.locked(command):
+            try:
+                yield
+            finally:
+                with suppress(OSError):  # it is gone, or others' files are in it
+                    if os.listdir(self.path) == [self.lock.name]:
+                        self.lock.unlink()
+                        self.path.rmdir()
 
     def note_stage(self, stage: str) -> None:
         """Say in the lock at which stage the command is that holds it; without it do nothing."""
@@ -215,18 +222,27 @@ class RunDirectory:
             note if note is not None and note["pid"] == os.getpid() else None
         )  # not that of a forked child's parent
 
-    def _acquire(self, file: TextIO) -> None:
-        """Lock `file`; `status` may hold it for an instant, so a refusal is tried again for a second."""
+    def _acquire(self) -> TextIO:
+        """The lock file, open and locked; `status` may hold it for an instant, so a refusal is tried again for a second."""
         for attempt in range(6):
             try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
+                self.path.mkdir(parents=True, exist_ok=True)
+                file = open(self.lock, "r+" if self.lock.exists() else "w+")  # noqa: SIM115
             except OSError as error:
-                if attempt == 5:
+                raise unwritable(self.path, error) from error
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(file.fileno()), os.stat(self.lock)):
+                    return file
+                file.close()  # of a folder that the command before has just removed, with its lock
+            except OSError as error:
+                file.close()
+                if attempt == 5 and not isinstance(error, FileNotFoundError):
                     raise InputError(
                         f"{self.path} is in use by {_holder(self.path)}; wait for it or stop it"
                     ) from error
                 time.sleep(0.2)
+        raise InputError(f"{self.path} is made and removed by another command; wait for it or stop it")
 
     def activity(self) -> tuple[dict[str, Any] | None, bool]:
         """What the lock file says, and whether its process is still at work (otherwise it was killed)."""

@@ -61,21 +61,21 @@ class TinyRun:
                     rows.append((str(path), identity, split, row["group"]))
         with open(self.folder / "images.csv", "w", newline="") as file:
             csv.writer(file).writerows(rows)
-        self._must(run_command(["ingest", self.folder / "images.csv", "--out", self.manifest], self.folder))
+        self.must(run_command(["ingest", self.folder / "images.csv", "--out", self.manifest], self.folder))
 
     def undisturbed(self, *settings: str) -> tuple[dict[str, str], tuple[str, ...]]:
         """What a run with these settings comes to in one go, and what it writes, one by one."""
         with self._making:
             if settings not in self._undisturbed:
                 run = self.folder / f"undisturbed-{len(self._undisturbed)}"
-                self._must(
+                self.must(
                     run_command(
                         ["init", run, "--manifest", self.manifest, *SETTINGS, *settings, "--quiet"], run
                     )
                 )
                 shutil.copy(run / "subspace.yaml", self._yaml(settings))
                 ended = self.command(run)
-                self._must(ended)
+                self.must(ended)
                 self._undisturbed[settings] = results_of(run), ended.writes
             return self._undisturbed[settings]
 
@@ -103,6 +103,7 @@ class TinyRun:
         return self.folder / f"{'_'.join(settings) or 'plain'}.yaml"
 
     @staticmethod
-    def _must(ended: Ended) -> None:
+    def must(ended: Ended) -> None:
+        """End the campaign where a command fails without an accident."""
         if ended.code != 0:
             sys.exit(f"an undisturbed command fails: {ended.words}\n{ended.errors}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...mining.artifacts import unwritable
+from ...mining.artifacts import take_room, unwritable
 from ...mining.cleaning.settings import CleanConfig
 from ...mining.clustering.mean_table import IN_MEMORY, MeanTable
 from ...mining.clustering.product_speed import product_rate
@@ -134,6 +134,7 @@ def _room_for_means(identities: int, dimensions: int, folder: Path) -> np.ndarra
         return np.empty((identities, dimensions), np.float32)
     try:
         file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (lives as long as the map)
+        take_room(file.fileno(), 4 * identities * dimensions)
         return np.memmap(file, np.float32, "w+", shape=(identities, dimensions))
     except OSError as error:
         raise unwritable(folder, error) from error

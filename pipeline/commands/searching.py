@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from .parameters import AllowCode, AsJson, Device, Quiet
+from .parameters import AllowCode, AsJson, Device, Quiet, stoppable
 
 if TYPE_CHECKING:
     from ...mining.index.gallery import Stages
@@ -56,24 +56,26 @@ def index(
 ) -> None:
     """Make an index of identities for `subspace search`, add images to it, or delete identities from it."""
     from ..console import Console
-    from ..searching.index_request import IndexRequest, index_rows
 
-    request = IndexRequest(
-        source,
-        out,
-        tuple(append or ()),
-        tuple(delete or ()),
-        network,
-        kind,
-        images,
-        dtype,
-        seed,
-        force,
-        device,
-        allow_code,
-    )
-    console = Console(quiet, as_json)
-    console.result(index_rows(request, console))
+    with stoppable("faiss", *["torch"] * (network is not None)):
+        from ..searching.index_request import IndexRequest, index_rows
+
+        request = IndexRequest(
+            source,
+            out,
+            tuple(append or ()),
+            tuple(delete or ()),
+            network,
+            kind,
+            images,
+            dtype,
+            seed,
+            force,
+            device,
+            allow_code,
+        )
+        console = Console(quiet, as_json)
+        console.result(index_rows(request, console))
 
 
 @commands.command(epilog="Example: subspace search photos.index new.jpg --top 5 --far 1e-3 --out new.html")
@@ -112,21 +114,23 @@ def search(
 ) -> None:
     """Find the identities that are most similar to images or embeddings."""
     from ..console import Console
-    from ..searching.answer_queries import SearchRequest, answer_all
 
-    request = SearchRequest(
-        index,
-        tuple(queries),
-        top,
-        T,
-        cast("Stages", stages),  # checked there
-        images,
-        exact,
-        far,
-        threshold,
-        network,
-        device,
-        allow_code,
-        out,  # pyright: ignore[reportArgumentType]
-    )
-    answer_all(request, Console(quiet, as_json))
+    with stoppable("faiss", *["torch"] * any(query.suffix not in (".parquet", ".npy") for query in queries)):
+        from ..searching.answer_queries import SearchRequest, answer_all
+
+        request = SearchRequest(
+            index,
+            tuple(queries),
+            top,
+            T,
+            cast("Stages", stages),  # checked there
+            images,
+            exact,
+            far,
+            threshold,
+            network,
+            device,
+            allow_code,
+            out,  # pyright: ignore[reportArgumentType]
+        )
+        answer_all(request, Console(quiet, as_json))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from ...mining.artifacts import remove_leftovers
 from ...mining.errors import InputError
 from ...mining.index.gallery import Stages
 from ...mining.index.unknown_threshold import images_needed, threshold_for
@@ -122,6 +123,7 @@ def answer_all(request: SearchRequest, console: Console) -> list[Answer]:
 
 
 def _write(answers: list[Answer], out: Path, notes: list[str], console: Console) -> None:
+    remove_leftovers(out)
     if out.suffix != ".html":
         write_rows(answers, out)
         return

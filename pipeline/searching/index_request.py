@@ -13,9 +13,10 @@ from ...mining.errors import InputError, StaleArtifactError
 from ...mining.index.kinds import choose_kind
 from ...mining.local_paths import in_shell, refuse_url
 from ..console import Console
+from ..run_directory import RunDirectory
 from .build_index import change_index, make_index
 from .index_record import RECORD, read_record
-from .write_index import IndexSettings, check_target
+from .write_index import EMBEDDED, IndexSettings, check_target, sweep
 
 if TYPE_CHECKING:
     from ..embedding.opened_network import OpenedNetwork
@@ -72,23 +73,35 @@ def index_rows(request: IndexRequest, console: Console) -> dict[str, Any]:
         InputError: a file that is missing, damaged or of another kind.
         StaleArtifactError: embeddings and index are of different networks.
     """
-    opened = None
+    if request.changes:
+        read_record(request.source)  # a folder that is no index gets no lock
+        alone = RunDirectory(request.source).locked("index")
+    else:
+        assert request.out is not None
+        check_target(request.out, request.force)
+        alone = RunDirectory(request.out).locked_to_make("index")
+    with alone:
+        return _index_rows(request, console)
+
+
+def _index_rows(request: IndexRequest, console: Console) -> dict[str, Any]:
+    opened = record = None
     if request.changes:
         target, record = request.source, read_record(request.source)
         network = request.network or record.checkpoint
         sources: Sequence[Path] = request.append
     else:
         assert request.out is not None
-        target, network, sources, record = request.out, request.network, (request.source,), None
-        check_target(target, request.force)
+        target, network, sources = request.out, request.network, (request.source,)
+        check_target(target, request.force)  # again: another command may just have made one
+    sweep(target)
     if request.network is not None or any(_is_manifest(source) for source in sources):
         opened = _opened(network, sources, request.allow_code)
         if record is not None and record.network is not None and opened.fingerprint != record.network:
             raise StaleArtifactError(
                 f"{opened.words} is network {opened.fingerprint}, {target} was embedded by {record.network}; give that --network"
             )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as aside:
+    with tempfile.TemporaryDirectory(dir=target, prefix=f".{EMBEDDED}.") as aside:
         tables = [
             _table(
                 source,
@@ -111,7 +124,7 @@ def index_rows(request: IndexRequest, console: Console) -> dict[str, Any]:
             over_images=request.images,
             seed=request.seed,
         )
-        return make_index(tables, target, settings, console, force=request.force)
+        return make_index(tables, target, settings, console)
 
 
 def _kept(network: str | None) -> str | None:

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ...mining.artifacts import remove_leftovers
 from ...mining.errors import InputError
 from ...mining.schemas import MANIFEST, QUARANTINE
 from ..console import Console, Progress
@@ -69,8 +70,9 @@ def make_manifest(
 ) -> IngestSummary:
     """Write the manifest `out` of the rows that `reader` lists, as `ingest_images` does."""
     files = all_shards_of(sources).files
-    check_output(out, MANIFEST.name, files)
-    check_output(quarantine_path(out), QUARANTINE.name, files)
+    for file, kind in ((out, MANIFEST), (quarantine_path(out), QUARANTINE)):
+        check_output(file, kind.name, files)
+        remove_leftovers(file)
     source = named(sources)
     with ImageSpool(beside=out) as spool, RowOrder(beside=out) as order, RowScratch(beside=out) as kept:
         with bars("read", None, "images") as bar:

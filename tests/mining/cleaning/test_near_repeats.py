@@ -62,7 +62,8 @@ def test_identities_of_any_sizes_are_compared_as_one_by_one(monkeypatch: pytest.
     for number in count:
         own = [tuple(image) for image in embeddings[beginning : beginning + number]]
         found += [
-            beginning + own.index(image) if own.index(image) < place else -1 for place, image in enumerate(own)
+            beginning + own.index(image) if own.index(image) < place else -1
+            for place, image in enumerate(own)
         ]
         beginning += number
     assert repeats_within(blocks, NEAR).tolist() == found
@@ -74,7 +75,9 @@ def test_nothing_waits_for_the_device_but_once_a_block(monkeypatch: pytest.Monke
     for name in ("cpu", "item", "tolist", "numpy", "nonzero"):
         plain = getattr(torch.Tensor, name)
         monkeypatch.setattr(
-            torch.Tensor, name, lambda self, *given, name=name, plain=plain: reads.append(name) or plain(self, *given)
+            torch.Tensor,
+            name,
+            lambda self, *given, name=name, plain=plain: reads.append(name) or plain(self, *given),
         )
     embeddings, identity = people(1, 300, 8)
     repeats_within(IdentityBlocks(embeddings, identity, images=400), NEAR)
