@@ -136,11 +136,9 @@ def make_manifest(
             notes += more
             splits = _count(split_I, images_I - _of_each(aside, len(images_I)))
         images_I = images_I - _of_each(aside, len(images_I))
-        set_aside = _places(aside)[0]
         if "val" not in {count.split for count in splits}:
             hint = "add --val-fraction 0.05" if split_I is not None else "give some the split val"
             notes.append(f"nobody to validate on, so `subspace run` keeps no best round: {hint}")
-        listed = shared_table(shared, names)
         notes += _said_of_repeats(selection.repeats, shared, out)
         if lost:
             notes.append(
@@ -148,8 +146,9 @@ def make_manifest(
                 "nothing is verified of them"
             )
         with bars("write", kept.rows, "images") as bar:
-            rows = _without(_with_splits(kept.tables(), split_I), set_aside)
-            bad_count, bad = bad.num_rows, pa.concat_tables([bad, selection.repeats, listed])
+            rows = _without(_with_splits(kept.tables(), split_I), set_aside := _places(aside)[0])
+            bad_count = bad.num_rows
+            bad = pa.concat_tables([bad, selection.repeats, shared_table(shared, names)])
             fingerprint = write_manifest(out, rows, selection.optional, names, images, bad, bar.update)
     known = {name: index for index, name in enumerate(SPLITS)}
     splits.sort(key=lambda count: (known.get(count.split, len(SPLITS)), count.split))

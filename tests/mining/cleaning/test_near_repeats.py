@@ -67,7 +67,7 @@ def test_identities_of_any_sizes_are_compared_as_one_by_one(monkeypatch: pytest.
         ]
         beginning += number
     assert repeats_within(blocks, NEAR).tolist() == found
-    assert -1 < max(found)
+    assert max(found) > -1
 
 
 def test_nothing_waits_for_the_device_but_once_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
