@@ -19,13 +19,13 @@ IDENTITIES = {"train": 32, "pretrain": 16, "val": 6, "test": 16}
 IMAGES = 6
 """Of an identity."""
 SETTINGS = (
-    "pretrain.steps=8", "pretrain.P=8", "pretrain.K=2", "pretrain.num_workers=0", "pretrain.save_every=3", "pretrain.log_every=1",
+    "pretrain.steps=8", "pretrain.P=8", "pretrain.K=2", "pretrain.num_workers=0", "pretrain.save_every=3", "pretrain.log_every=3",
     "extract.num_workers=0", "extract.batch_size=64", "extract.identities_per_part=20", "extract.max_images=null",
     "recluster.refresh=extract", "cluster.ids_per_subspace=12", "plan.steps=8", "plan.P=8", "plan.K=2",
-    "train.num_workers=0", "train.log_every=1", "train.save_every=3", "train.optimizer.warmup_steps=2",
+    "train.num_workers=0", "train.log_every=5", "train.save_every=3", "train.optimizer.warmup_steps=2",
     "eval.bootstrap=20", "eval.fars=[1e-2]",
 )  # fmt: skip
-"""Each step has its line of metrics, since a command that is stopped writes one at once."""
+"""Lines of metrics come at other steps than states, so that a stop falls between two of them."""
 
 
 @dataclass
