@@ -36,14 +36,14 @@ class LineWindow:
         """Begin to measure time, in these phases; what `load` brought stays."""
         self._phases, self._since = phases, time.monotonic()
 
-    def clear(self) -> None:
-        """Begin a window."""
+    def clear(self, since: float | None = None) -> None:
+        """Begin a window, at a time of `time.monotonic` or now."""
         self.steps = 0
         self.counts: dict[str, int] = {}
         self._pending: list[tuple[str, Tensor]] = []
         self._sums: dict[str, tuple[float, int]] = {}
         self._seconds, self._seconds_of = 0.0, dict[str, float]()
-        self._since = time.monotonic()
+        self._since = time.monotonic() if since is None else since
 
     def add(self, measured: Mapping[str, Tensor | None], counts: Mapping[str, int]) -> None:
         """Add a step: scalars of which the mean is wanted, and whole numbers of which the sum is."""
@@ -57,10 +57,9 @@ class LineWindow:
         self._read()
         return {name: total / count for name, (total, count) in self._sums.items()}
 
-    @property
-    def seconds(self) -> float:
+    def seconds(self, now: float) -> float:
         """Since the window began, without the time between two processes."""
-        return self._seconds + time.monotonic() - self._since
+        return self._seconds + now - self._since
 
     def phases(self) -> dict[str, float]:
         """Seconds of each phase, in the order in which they first came."""
@@ -74,7 +73,7 @@ class LineWindow:
             return {}
         self._read()
         sums = {name: [total, count] for name, (total, count) in self._sums.items()}
-        took = {"seconds": self.seconds, "phases": self.phases()}
+        took = {"seconds": self.seconds(time.monotonic()), "phases": self.phases()}
         return {"steps": self.steps, "sums": sums, "counts": dict(self.counts), **took}
 
     def load(self, state: Mapping[str, Any]) -> None:

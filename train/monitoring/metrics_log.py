@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,8 @@ class MetricsLog:
         """Write the window as one line, begin the next, and return what was written."""
         window = self._window
         means = window.means()  # a GPU is done with the window's work by now
-        seconds = window.seconds
+        now = time.monotonic()
+        seconds = window.seconds(now)
         self._seconds += seconds
         values: dict[str, float | int | None] = {
             "step": self._step,
@@ -82,7 +84,7 @@ class MetricsLog:
         self._file.flush()
         curves = {f"train/{name}": v for name, v in values.items() if name != "step" and v is not None}
         self._tracker.scalars(self._step, curves)
-        window.clear()
+        window.clear(now)
         return values
 
     def close(self) -> None:
