@@ -20,6 +20,8 @@ from .graph import row
 from .held_out import FLAGS, HeldOut
 from .stage import run_stage
 
+ABOVE = " > "
+THRESHOLD_WORDS = "> 0.500: the threshold of that rate; two images with a cosine above it are taken for one identity"
 UNREADABLE = "unreadable_images"
 """Under which evaluation.json and the marker count the images that were left out."""
 
@@ -127,18 +129,27 @@ def evaluations(run: RunDirectory, rounds: int | None = None) -> dict[str, dict[
 def evaluation_table(named: dict[str, dict[str, Any]]) -> str:
     """Networks down, metrics across; each value in percent with its 95 % interval, and below what all of it rests on.
 
-    Where images were unreadable, and so left out, a last column says of how many.
+    A rate of pairs has its threshold beside it. Where images were unreadable, and so left out, a last column says of how many.
     """
     metrics = list(dict.fromkeys(metric for found in named.values() for metric in found["metrics"]))
     incomplete = any(evaluation.get(UNREADABLE) for evaluation in named.values())
     rows = [["network", *metrics, *(["unreadable images"] if incomplete else [])]]
     for name, evaluation in named.items():
         bad = [f"{evaluation.get(UNREADABLE, 0):,}"] if incomplete else []
-        rows.append([name, *(in_percent(evaluation["metrics"].get(metric)) for metric in metrics), *bad])
+        rows.append([name, *(_cell(evaluation["metrics"].get(metric)) for metric in metrics), *bad])
     bases = {name: basis(evaluation) for name, evaluation in named.items()}
+    below = [f"{name}: {words}" for name, words in bases.items()]
     if len(set(bases.values())) == 1:
-        return f"{aligned(rows)}\n{next(iter(bases.values()))}"
-    return "\n".join([aligned(rows), *(f"{name}: {words}" for name, words in bases.items())])
+        below = [next(iter(bases.values()))]
+    if any(ABOVE in cell for row in rows for cell in row):
+        below.insert(0, THRESHOLD_WORDS)
+    return "\n".join([aligned(rows), *below])
+
+
+def _cell(metric: dict[str, float | None] | None) -> str:
+    """A value in percent, and beside it the cosine that it is of."""
+    threshold = None if metric is None else metric.get("threshold")
+    return in_percent(metric) + ("" if threshold is None else f"{ABOVE}{threshold:.3f}")
 
 
 def basis(evaluation: dict[str, Any]) -> str:
