@@ -77,6 +77,8 @@ def _training(summary: Values) -> Iterator[str]:
         yield counted(summary["collapses"], "collapse")
     if "active_fraction" in summary:
         yield f"{percent(summary['active_fraction'])} of triplets active"
+    elif "active_images" in summary:
+        yield f"{percent(summary['active_images'])} of images active"
     if "images_per_second" in summary:
         yield f"{summary['images_per_second']:,.0f} images/s"
     yield from _unreadable(summary.get("unreadable_images"))

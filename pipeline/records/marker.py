@@ -18,6 +18,7 @@ class _Training(_Summary):
     steps: NonNegativeInt
     loss: float | None = None
     active_fraction: float | None = None
+    active_images: float | None = None
     seconds: NonNegativeFloat | None = None
     images_per_second: NonNegativeFloat | None = None
     network_files: dict[str, dict[str, Any]] = Field(default={})

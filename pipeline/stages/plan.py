@@ -30,6 +30,7 @@ from ..stage_words import duplicates_in_words
 from ..terminal_text import printable_line
 from .cluster import clustering_device
 from .context import Context
+from .evaluate import show_figures
 from .graph import finished, row, steps_taken
 from .round_tables import (
     read_duplicate_trust,
@@ -175,7 +176,9 @@ def plan_round(context: Context) -> dict[str, Any]:
             **({"paired_batches": counted.paired} if counted.paired < counted.batches else {}),
         }
 
-    return run_stage(stage, context.options, estimate, work)
+    marker = run_stage(stage, context.options, estimate, work)
+    show_figures(context)
+    return marker
 
 
 def _warn_of_noise(context: Context, label: str) -> None:
