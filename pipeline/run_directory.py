@@ -9,6 +9,7 @@
     RUN/round-001/...
     RUN/best -> round-001/checkpoint, RUN/best.json     the network that validates best
     RUN/lr/{trials.json, lr.svg}                what `subspace lr` tried
+    RUN/rounds/{tensorboard/, shown.json}       figures of every round, for trackers
     RUN/jobs/001/                               what one `subspace submit` wrote and started
 
 Each folder of a network or a round also holds `done/STAGE.json`, the completion markers. Only this file and
@@ -87,6 +88,11 @@ class RunDirectory:
     def rate_plot(self) -> Path:
         """Figure and loss over the learning rate."""
         return self.path / "lr" / "lr.svg"
+
+    @property
+    def tracked(self) -> Path:
+        """What trackers are shown of all rounds, laid out like the folder of a training for them."""
+        return self.path / "rounds"
 
     @property
     def jobs(self) -> Path:

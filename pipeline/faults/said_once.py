@@ -31,7 +31,7 @@ def is_mine_to_say(error: BaseException) -> bool:
     # Without torch it was no training yet: an error of this machine or of the command line.
     if several == 1 or PARENT in os.environ or "torch" not in sys.modules:
         return True
-    from torch.distributed import DistError, TCPStore
+    from torch.distributed import DistError, TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
     rank, lost = int(os.environ.get("RANK", "0")), isinstance(error, LostContact)
     said = "lost contact" if lost else sha256(str(error).encode()).hexdigest()

@@ -37,6 +37,7 @@ FILE_WORDS = {
 FOLDER_WORDS = {
     RUN.best.name: "the checkpoint that validates best",
     RUN.jobs.name: "submissions",
+    RUN.tracked.name: "figures of every round, for trackers",
     RUN.rate_trials.parent.name: "trials of learning rates",
     files.CHECKPOINT: "checkpoint",
     files.CLEANING: "embeddings that cleaning is made from",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,12 @@ def examine_checkpoint(
 
 
 def examine(
-    network: Backbone, config: RunConfig, manifest: Manifest, options: Options, held: HeldOut
+    network: Backbone,
+    config: RunConfig,
+    manifest: Manifest,
+    options: Options,
+    held: HeldOut,
+    seen_by: Callable[[np.ndarray, np.ndarray], None] | None = None,
 ) -> dict[str, Any]:
     """Embed gallery, probes and distractors, and compute the metrics with their 95 % intervals.
 
@@ -45,6 +51,9 @@ def examine(
     manifest has groups, are probes. The other identities' gallery images and one image of each distractor
     identity are what a probe can be mistaken for. Retrieval metrics rank all images of the held-out identities, which are
     embedded where one is asked for. `unreadable_images` says how many of all were left out.
+
+    Args:
+        seen_by: called with the embeddings of gallery and probes, float32[n, D], and their image ids.
 
     Raises:
         InputError: an image cannot be read, and the settings say fail.
@@ -63,6 +72,9 @@ def examine(
     (gallery_rows, gallery_id), (probe_rows, probe_id), (distractor_rows, _), (other_rows, _) = (
         (side, ids) if kept.all() else (side[kept], ids[kept]) for side, ids, kept in sides
     )
+    if seen_by is not None:
+        mated = np.flatnonzero(readable[: ends[1]])
+        seen_by(rows[mated], asked[mated])
     names, seed = settings.metric_names, derived_seed(config.seed, "eval bootstrap")
     evaluation = compute_metrics(
         [name for name in names if not is_retrieval(name)], gallery_rows, gallery_id, probe_rows, probe_id,

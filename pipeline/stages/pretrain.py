@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -162,6 +163,7 @@ def _training(context: Context, stage: Stage, network: Backbone, meta: Checkpoin
     from ...train.losses.building import NewClasses, build_pretraining_loss
     from ...train.optimizers import build_optimizer
     from ..faults.missing_in_training import MissingInTraining
+    from ..monitoring.training_curves import identity_names
     from .training import Training
 
     config, pretrain = context.config, context.config.pretrain
@@ -201,6 +203,7 @@ def _training(context: Context, stage: Stage, network: Backbone, meta: Checkpoin
         seed=derived_seed(config.seed, "pretrain", "steps"),
         patience=context.patience,
         missing=MissingInTraining(config.data, dataset.store, pretrain.K),
+        names_of=partial(identity_names, context.manifest),
     )
 
 

@@ -168,6 +168,7 @@ class SavedStates:
             "steps": meta.step,
             "loss": last.get("loss"),
             "active_fraction": mean_over_steps(lines, "active_fraction"),
+            "active_images": mean_over_steps(lines, "active_images"),
             "unreadable_images": meta.images.get("unreadable"),
             "seconds": last.get("seconds"),
             "images_per_second": last.get("images_per_second"),

@@ -2,6 +2,7 @@
 
 metrics_log    metrics.jsonl as it is written: one object per logged step
 metrics_file   metrics.jsonl as it is read; no torch
+batch_cosines  cosines of a batch whatever the loss, and the share of images that still teach
 phase_clock    seconds of each part of a step, on the CPU or by events of the GPU
 phase_seconds  the same, summed up from metrics.jsonl
 pictures       similarities of a batch's pairs, and its hardest triplets as a picture

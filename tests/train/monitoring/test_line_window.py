@@ -37,7 +37,7 @@ def record(step: int) -> StepRecord:
 def work(folder: Path, steps: range, every: int, window: LineWindow) -> None:
     """A process that takes some steps, and writes a line after every so many and at the end of all."""
     tracker = begin_trackers((), TrackedRun(folder, "f", {}, steps.start), pytest.fail)
-    log = MetricsLog(folder, steps.start, tracker, Phases(), 0, window)
+    log = MetricsLog(folder, steps.start, tracker, Phases(), 0, window=window)
     for step in steps:
         log.add(record(step))
         if (step + 1) % every == 0 or step + 1 == STEPS:
