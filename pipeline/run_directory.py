@@ -164,9 +164,9 @@ class RunDirectory:
                 file.truncate(0)
                 file.write(json.dumps(note))
                 file.flush()
-            except BaseException:
+            except OSError as error:
                 file.close()
-                raise
+                raise unwritable(self.lock, error) from error
             held = os.fstat(file.fileno())
             key = held.st_dev, held.st_ino
             _HELD[key] = note
