@@ -158,8 +158,13 @@ def inspect(
     return None
 
 
-@commands.command(epilog="Example: subspace demo --seed 1 --out runs")
+@commands.command(
+    epilog="Example: subspace demo --seed 1 --out runs; subspace demo --manifest photos.parquet plan.steps=1000"
+)
 def demo(
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings of all three runs.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for demo-start, demo-random and demo-subspace.")] = Path(
         "runs"
     ),
@@ -180,4 +185,4 @@ def demo(
 
     options = Options(Console(quiet, as_json), device, force, dry_run=dry_run)
     with options.stop.listening():
-        options.console.result(run_demo(out, seed, manifest, options))
+        options.console.result(run_demo(out, seed, manifest, options, overrides or []))
