@@ -164,9 +164,11 @@ class RunDirectory:
                 file.truncate(0)
                 file.write(json.dumps(note))
                 file.flush()
-            except OSError as error:
+            except BaseException as error:
                 file.close()
-                raise unwritable(self.lock, error) from error
+                if isinstance(error, OSError):
+                    raise unwritable(self.lock, error) from error
+                raise
             held = os.fstat(file.fileno())
             key = held.st_dev, held.st_ino
             _HELD[key] = note
