@@ -142,6 +142,11 @@ def _examine(
     else:
         from ..rounds import evaluate_rounds
 
+        if not path.exists():
+            best = " (a run keeps a best one only where it has validation identities)" * (path.name == "best")
+            raise InputError(
+                f"{path} does not exist{best}; name a run, or a checkpoint such as RUN/round-000/checkpoint"
+            )
         if manifest is not None:
             raise InputError(
                 f"--manifest goes with a CHECKPOINT; {path} is a run, whose manifest is in subspace.yaml"
