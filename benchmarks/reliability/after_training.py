@@ -25,7 +25,8 @@ KINDS = {
     "I/O error (EIO)": Accident(error=errno.EIO),
 }
 TRIES = {"SIGKILL": 60, "SIGTERM": 20, "SIGINT": 20}
-"""In the long form; errors are tried at each of the kinds of writes."""
+"""In the long form; errors are tried at so many of the kinds of writes."""
+ERRORS = 40
 HALF_WRITTEN = (".tmp", ".old", ".parts")
 
 
@@ -44,8 +45,7 @@ def after_training(tiny: TinyRun, short: bool) -> list[Accidents]:
     found = []
     for kind, accident in KINDS.items():
         at = evenly(len(writes), TRIES[kind]) if kind in TRIES else distinct(tuple(writes))
-        if short:
-            at = [at[index - 1] for index in evenly(len(at), 3)]
+        at = [at[index - 1] for index in evenly(len(at), 3 if short else TRIES.get(kind, ERRORS))]
         trials = [_disturbed(tiny, *works[place - 1], accident) for place in at]
         found.append(Accidents(f"embed, index, clean: {kind}", trials))
     return found
