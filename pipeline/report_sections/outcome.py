@@ -1,0 +1,280 @@
+"""Did it help: the metrics of the start and of each round with their intervals, beside a baseline where one is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..console import counted, percent
+from ..report.chart import ACCENT, SECOND, Chart
+from ..report.run_report import RunReport
+from ..report.section import Section, section
+from ..run_directory import RunDirectory
+from ..stage_folder import StageFolder
+from ..stages.evaluate import basis, in_percent
+from ..stages.graph import steps_taken
+
+TITLE = "Did it help?"
+MOST_CHARTS = 6
+"""Metrics beyond these are in the table alone."""
+THIS = "this run"
+
+Metrics = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What networks of a run came to on the same images, in the order of the rounds."""
+
+    on: str
+    """test or validation."""
+    networks: dict[str, dict[str, Any]]
+    """By the name of the network in words: start, round 0, ..."""
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of all metrics, in order."""
+        return list(dict.fromkeys(name for found in self.networks.values() for name in found["metrics"]))
+
+    def last(self) -> tuple[str, Metrics]:
+        """The last network and what it came to."""
+        name = list(self.networks)[-1]
+        return name, self.networks[name]["metrics"]
+
+
+def network_words(folder: StageFolder) -> str:
+    """A network in words: start, or its round."""
+    return "start" if folder.index < 0 else f"round {folder.index}"
+
+
+def measured(run: RunDirectory) -> Measured | None:
+    """The evaluations of a run, or its validations where nothing was evaluated; None where neither was."""
+    for stage, on in (("eval", "test"), ("validate", "validation")):
+        folders = [run.round(index) for index in (-1, *run.rounds)]
+        found = {
+            network_words(folder): folder.examined(stage) for folder in folders if folder.finished(stage)
+        }
+        if found:
+            return Measured(on, found)
+    return None
+
+
+def make_outcome(report: RunReport) -> Section:
+    """The first section: one sentence that answers, a chart a metric, and all of it as a table."""
+    own = measured(report.run)
+    if own is None:
+        return section(
+            "outcome", TITLE, answer=_nothing(report), notes=[], tiles=[], charts=[], head=[], rows=[]
+        )
+    beside, why_not = _baseline(report, own)
+    name = _headline(report, own)
+    names = sorted(own.metrics, key=lambda metric: metric != name)
+    return section(
+        "outcome",
+        TITLE,
+        answer=_answer(own, beside, name),
+        notes=[*([why_not] if why_not else []), *_notes(report, own, beside)],
+        tiles=_tiles(own, beside, name),
+        charts=[_chart(own, beside, metric, number) for number, metric in enumerate(names[:MOST_CHARTS])],
+        head=["network", *names],
+        rows=_rows(own, beside, names),
+    )
+
+
+def _nothing(report: RunReport) -> str:
+    return (
+        "No network has been evaluated yet: there is no test or validation split, or the run is not that far."
+    )
+
+
+def _headline(report: RunReport, own: Measured) -> str:
+    chosen = report.settings.early_stop.metric
+    return chosen if chosen in own.metrics else own.metrics[0]
+
+
+def _baseline(report: RunReport, own: Measured) -> tuple[Measured | None, str]:
+    """What the baseline came to on the same images, or why it cannot be set beside."""
+    if report.baseline is None:
+        return None, "No run with random batches is set beside it (`--baseline RUN`)."
+    found = measured(report.baseline)
+    name = report.baseline.path.name
+    if found is None:
+        return None, f"The baseline {name} has no evaluation yet."
+    if found.on != own.on or _images(found) != _images(own):
+        return None, f"The baseline {name} was examined on other images, so it is not set beside this run."
+    return found, ""
+
+
+def _images(found: Measured) -> list[Any]:
+    last = list(found.networks.values())[-1]
+    return [last.get(key) for key in ("identities", "probes", "gallery", "distractors", "genuine_pairs")]
+
+
+def _value(metrics: Metrics, name: str) -> float | None:
+    return metrics[name]["value"] if name in metrics else None
+
+
+def _apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two intervals have nothing in common."""
+    ends = (one["low"], one["high"], other["low"], other["high"])
+    return None not in ends and (one["low"] > other["high"] or other["low"] > one["high"])
+
+
+def _compared(later: Mapping[str, Any], earlier: Mapping[str, Any], what: str, against: str) -> str:
+    """Better, worse or not told apart, with both figures."""
+    difference = 100 * (later["value"] - earlier["value"])
+    figures = f"{in_percent(later)} % {what} against {in_percent(earlier)} % {against}"
+    if not _apart(later, earlier):
+        return f"{figures}: {abs(difference):.1f} points {'more' if difference >= 0 else 'less'}, but the intervals overlap"
+    return f"{figures}: {abs(difference):.1f} points {'more' if difference > 0 else 'less'}, and the intervals are apart"
+
+
+def _answer(own: Measured, beside: Measured | None, name: str) -> str:
+    label, last = own.last()
+    first = own.networks.get("start", {}).get("metrics", {})
+    if _value(last, name) is None:
+        return f"{name} is not known: there were too few pairs."
+    sentences = []
+    if label != "start" and _value(first, name) is not None:
+        helped = last[name]["value"] > first[name]["value"]
+        sure = _apart(last[name], first[name])
+        verdict = ("Yes" if helped else "No") if sure else "It cannot be told"
+        sentences.append(
+            f"{verdict}. {name} is {_compared(last[name], first[name], f'after {label}', 'at the start')}."
+        )
+    else:
+        sentences.append(
+            f"{name} of the network of {label} is {in_percent(last[name])} %; there is nothing to compare it with yet."
+        )
+    if beside is not None and _value(beside.last()[1], name) is not None:
+        other = beside.last()[1][name]
+        sentences.append(f"Beside the baseline: {_compared(last[name], other, 'here', 'there')}.")
+    return " ".join(sentences)
+
+
+def _notes(report: RunReport, own: Measured, beside: Measured | None) -> list[str]:
+    basis_words = basis(list(own.networks.values())[-1])
+    found = [f"Measured {basis_words}, of the {own.on} split; brackets are 95 % intervals."]
+    if own.on == "validation":
+        found.append(
+            "No test evaluation is done, so these are the validation figures, by which the best round is chosen."
+        )
+    if beside is not None and report.baseline is not None:
+        steps = [steps_taken(run, max(run.rounds, default=-1) + 1) for run in (report.run, report.baseline)]
+        found.append(
+            f"The baseline is {report.baseline.path.name}: {counted(steps[1], 'training step')}, this run {steps[0]:,}."
+        )
+    return found
+
+
+def _tiles(own: Measured, beside: Measured | None, name: str) -> list[tuple[str, str, str]]:
+    label, last = own.last()
+    found = [
+        (f"{name}, {network}", metrics)
+        for network, metrics in (("start", own.networks.get("start", {}).get("metrics", {})), (label, last))
+    ]
+    if label == "start":
+        found = found[1:]
+    if beside is not None:
+        found.append((f"{name}, baseline", beside.last()[1]))
+    return [
+        (title, percent(metrics[name]["value"], 1), _interval(metrics[name]))
+        for title, metrics in found
+        if _value(metrics, name) is not None
+    ]
+
+
+def _interval(metric: Mapping[str, Any]) -> str:
+    if metric["low"] is None or metric["high"] is None:
+        return "no interval"
+    return f"{100 * metric['low']:.1f} to {100 * metric['high']:.1f}"
+
+
+def _rows(own: Measured, beside: Measured | None, names: list[str]) -> list[list[str]]:
+    found = [(label, evaluation) for label, evaluation in own.networks.items()]
+    if beside is not None:
+        found += [(f"baseline, {label}", evaluation) for label, evaluation in beside.networks.items()]
+    return [
+        [label, *(in_percent(evaluation["metrics"].get(name)) for name in names)]
+        for label, evaluation in found
+    ]
+
+
+def _chart(own: Measured, beside: Measured | None, name: str, number: int) -> Chart:
+    """One metric over the networks."""
+    series = [(THIS, own), *([("baseline", beside)] if beside is not None else [])]
+    values = [
+        {
+            "network": label,
+            "series": title,
+            "value": _hundred(found["value"]),
+            "low": _hundred(found["low"]),
+            "high": _hundred(found["high"]),
+        }
+        for title, run in series
+        for label, evaluation in run.networks.items()
+        if (found := evaluation["metrics"].get(name)) is not None and found["value"] is not None
+    ]
+    order = list(dict.fromkeys(row["network"] for row in values))
+    colour = {
+        "field": "series",
+        "type": "nominal",
+        "title": None,
+        "scale": {"domain": [THIS, "baseline"], "range": [ACCENT, SECOND]},
+        "legend": {} if beside is not None else None,
+    }
+    x = {
+        "field": "network",
+        "type": "ordinal",
+        "sort": order,
+        "title": None,
+        "axis": {"labelAngle": 0, "ticks": False},
+    }
+    shift = {"field": "series", "sort": [THIS, "baseline"]}
+    y = {"field": "value", "type": "quantitative", "title": "%", "scale": {"zero": False, "nice": True}}
+    tooltip = [
+        {"field": "network"},
+        {"field": "series"},
+        {"field": "value", "format": ".1f", "title": name},
+        {"field": "low", "format": ".1f"},
+        {"field": "high", "format": ".1f"},
+    ]
+    spec = {
+        "data": {"values": values},
+        "encoding": {"x": x, "xOffset": shift, "color": colour, "tooltip": tooltip},
+        "layer": [
+            {
+                "mark": {"type": "rule", "strokeWidth": 2, "opacity": 0.55},
+                "encoding": {"y": {**y, "field": "low"}, "y2": {"field": "high"}},
+            },
+            {"mark": {"type": "point", "filled": True, "size": 80, "opacity": 1}, "encoding": {"y": y}},
+        ],
+    }
+    _, last = own.last()
+    first = own.networks.get("start", {}).get("metrics", {})
+    words = [
+        f"{in_percent(first.get(name))} at the start" if first.get(name) else "",
+        f"{in_percent(last.get(name))} after {own.last()[0]}" if own.last()[0] != "start" else "",
+    ]
+    if beside is not None:
+        words.append(f"{in_percent(beside.last()[1].get(name))} for the baseline")
+    sentence = f"{'; '.join(word for word in words if word)} (%)."
+    return Chart(
+        f"outcome-{number}",
+        name,
+        f"{name} in percent, a dot with its 95 % interval for each network in order: {sentence}",
+        sentence,
+        spec,
+        ["network", "run", name],
+        [
+            [label, title, in_percent(evaluation["metrics"].get(name))]
+            for title, run in series
+            for label, evaluation in run.networks.items()
+        ],
+        height=200,
+    )
+
+
+def _hundred(share: float | None) -> float | None:
+    return None if share is None else round(100 * share, 3)
