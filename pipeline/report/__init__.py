@@ -2,6 +2,7 @@
 
     section         what a section is, and its HTML out of a template and plain data
     chart           a chart: its Vega-Lite spec, and the words and figures that say the same without it
+    chart_kinds     lines over steps, dots over rounds, bars, as specs
     run_report      the run that a report is of: folders, settings, manifest, seed
     page            the page around the sections: contents, style, themes, script, and Vega itself
     write_report    the sections of a run to a file

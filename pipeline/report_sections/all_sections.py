@@ -11,9 +11,28 @@ from ..report.run_report import RunReport
 from ..report.section import MakeSection
 from ..report.write_report import write_report
 from ..run_directory import RunDirectory
+from .activity import make_activity
+from .curves import make_curves
+from .hardness import make_hardness
 from .outcome import make_outcome
+from .provenance import make_provenance
+from .settings import make_settings
+from .subspaces import make_subspaces
+from .time_spent import make_time_spent
 
-SECTIONS: tuple[MakeSection, ...] = (make_outcome,)
+SECTIONS: tuple[MakeSection, ...] = (
+    make_outcome,
+    # the gallery of look-alikes and batches
+    make_hardness,
+    make_activity,
+    make_curves,
+    # the map of identities
+    make_subspaces,
+    # worst mistakes, suspected duplicates and noise
+    make_time_spent,
+    make_settings,
+    make_provenance,
+)
 """In the order in which one asks: did it help, why, where, at what price, and with what."""
 
 

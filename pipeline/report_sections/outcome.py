@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..console import counted, percent
-from ..report.chart import ACCENT, SECOND, Chart
+from ..report.chart import Chart
+from ..report.chart_kinds import PERCENT, dots_over_rounds
 from ..report.run_report import RunReport
 from ..report.section import Section, section
 from ..run_directory import RunDirectory
@@ -18,7 +19,7 @@ from ..stages.graph import steps_taken
 TITLE = "Did it help?"
 MOST_CHARTS = 6
 """Metrics beyond these are in the table alone."""
-THIS = "this run"
+THIS, BASELINE = "this run", "baseline"
 
 Metrics = Mapping[str, Mapping[str, Any]]
 
@@ -121,13 +122,11 @@ def _apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return None not in ends and (one["low"] > other["high"] or other["low"] > one["high"])
 
 
-def _compared(later: Mapping[str, Any], earlier: Mapping[str, Any], what: str, against: str) -> str:
-    """Better, worse or not told apart, with both figures."""
-    difference = 100 * (later["value"] - earlier["value"])
-    figures = f"{in_percent(later)} % {what} against {in_percent(earlier)} % {against}"
-    if not _apart(later, earlier):
-        return f"{figures}: {abs(difference):.1f} points {'more' if difference >= 0 else 'less'}, but the intervals overlap"
-    return f"{figures}: {abs(difference):.1f} points {'more' if difference > 0 else 'less'}, and the intervals are apart"
+def _moved(later: Mapping[str, Any], earlier: Mapping[str, Any]) -> str:
+    """How far two values are apart, and whether their intervals are."""
+    points = 100 * (later["value"] - earlier["value"])
+    far = f"{abs(points):.1f} points {'more' if points >= 0 else 'less'}"
+    return f"{far}, and the 95 % intervals {'do not touch' if _apart(later, earlier) else 'overlap'}"
 
 
 def _answer(own: Measured, beside: Measured | None, name: str) -> str:
@@ -135,22 +134,21 @@ def _answer(own: Measured, beside: Measured | None, name: str) -> str:
     first = own.networks.get("start", {}).get("metrics", {})
     if _value(last, name) is None:
         return f"{name} is not known: there were too few pairs."
-    sentences = []
-    if label != "start" and _value(first, name) is not None:
-        helped = last[name]["value"] > first[name]["value"]
-        sure = _apart(last[name], first[name])
-        verdict = ("Yes" if helped else "No") if sure else "It cannot be told"
-        sentences.append(
-            f"{verdict}. {name} is {_compared(last[name], first[name], f'after {label}', 'at the start')}."
+    value = percent(last[name]["value"], 1)
+    if label == "start" or _value(first, name) is None:
+        answer = (
+            f"{name} of the network of {label} is {value}; no other network of this run is evaluated yet."
         )
     else:
-        sentences.append(
-            f"{name} of the network of {label} is {in_percent(last[name])} %; there is nothing to compare it with yet."
-        )
+        better = last[name]["value"] > first[name]["value"]
+        verdict = ("Yes" if better else "No") if _apart(last[name], first[name]) else "It cannot be told"
+        answer = f"{verdict}: {name} is {value} after {label}, {percent(first[name]['value'], 1)} at the start: {_moved(last[name], first[name])}."
     if beside is not None and _value(beside.last()[1], name) is not None:
         other = beside.last()[1][name]
-        sentences.append(f"Beside the baseline: {_compared(last[name], other, 'here', 'there')}.")
-    return " ".join(sentences)
+        answer += (
+            f" The baseline came to {percent(other['value'], 1)}. This run has {_moved(last[name], other)}."
+        )
+    return answer
 
 
 def _notes(report: RunReport, own: Measured, beside: Measured | None) -> list[str]:
@@ -203,77 +201,43 @@ def _rows(own: Measured, beside: Measured | None, names: list[str]) -> list[list
 
 def _chart(own: Measured, beside: Measured | None, name: str, number: int) -> Chart:
     """One metric over the networks."""
-    series = [(THIS, own), *([("baseline", beside)] if beside is not None else [])]
-    values = [
+    series = {THIS: own, **({BASELINE: beside} if beside is not None else {})}
+    rows = [
         {
-            "network": label,
+            "round": label,
             "series": title,
-            "value": _hundred(found["value"]),
-            "low": _hundred(found["low"]),
-            "high": _hundred(found["high"]),
+            **{key: _hundred(found[key]) for key in ("value", "low", "high")},
         }
-        for title, run in series
+        for title, run in series.items()
         for label, evaluation in run.networks.items()
         if (found := evaluation["metrics"].get(name)) is not None and found["value"] is not None
     ]
-    order = list(dict.fromkeys(row["network"] for row in values))
-    colour = {
-        "field": "series",
-        "type": "nominal",
-        "title": None,
-        "scale": {"domain": [THIS, "baseline"], "range": [ACCENT, SECOND]},
-        "legend": {} if beside is not None else None,
-    }
-    x = {
-        "field": "network",
-        "type": "ordinal",
-        "sort": order,
-        "title": None,
-        "axis": {"labelAngle": 0, "ticks": False},
-    }
-    shift = {"field": "series", "sort": [THIS, "baseline"]}
-    y = {"field": "value", "type": "quantitative", "title": "%", "scale": {"zero": False, "nice": True}}
-    tooltip = [
-        {"field": "network"},
-        {"field": "series"},
-        {"field": "value", "format": ".1f", "title": name},
-        {"field": "low", "format": ".1f"},
-        {"field": "high", "format": ".1f"},
-    ]
-    spec = {
-        "data": {"values": values},
-        "encoding": {"x": x, "xOffset": shift, "color": colour, "tooltip": tooltip},
-        "layer": [
-            {
-                "mark": {"type": "rule", "strokeWidth": 2, "opacity": 0.55},
-                "encoding": {"y": {**y, "field": "low"}, "y2": {"field": "high"}},
-            },
-            {"mark": {"type": "point", "filled": True, "size": 80, "opacity": 1}, "encoding": {"y": y}},
-        ],
-    }
-    _, last = own.last()
-    first = own.networks.get("start", {}).get("metrics", {})
-    words = [
-        f"{in_percent(first.get(name))} at the start" if first.get(name) else "",
-        f"{in_percent(last.get(name))} after {own.last()[0]}" if own.last()[0] != "start" else "",
-    ]
-    if beside is not None:
-        words.append(f"{in_percent(beside.last()[1].get(name))} for the baseline")
-    sentence = f"{'; '.join(word for word in words if word)} (%)."
+    order = list(dict.fromkeys(row["round"] for row in rows))
+    sentence = _sentence(own, beside, name)
     return Chart(
         f"outcome-{number}",
         name,
-        f"{name} in percent, a dot with its 95 % interval for each network in order: {sentence}",
+        f"{name} in percent, a dot with its 95 % interval for each network in order. {sentence}",
         sentence,
-        spec,
+        dots_over_rounds(rows, order, list(series), axis=PERCENT, number=".1f"),
         ["network", "run", name],
         [
             [label, title, in_percent(evaluation["metrics"].get(name))]
-            for title, run in series
+            for title, run in series.items()
             for label, evaluation in run.networks.items()
         ],
-        height=200,
+        height=190,
     )
+
+
+def _sentence(own: Measured, beside: Measured | None, name: str) -> str:
+    label, last = own.last()
+    first = own.networks.get("start", {}).get("metrics", {})
+    words = [f"{in_percent(first[name])} % at the start"] if name in first and label != "start" else []
+    words.append(f"{in_percent(last.get(name))} % {'at the start' if label == 'start' else f'after {label}'}")
+    if beside is not None:
+        words.append(f"{in_percent(beside.last()[1].get(name))} % for the baseline")
+    return f"{'; '.join(words)}."
 
 
 def _hundred(share: float | None) -> float | None:

@@ -1,0 +1,111 @@
+"""How hard the batches were: planned against random, round by round, and the cosines while training on them."""
+
+from __future__ import annotations
+
+from ..report.chart import Chart
+from ..report.chart_kinds import dots_over_rounds, lines_over_steps
+from ..report.run_report import RunReport
+from ..report.section import Section, section
+from .training_steps import TrainingSteps, ends_of, table_rows, training_steps
+
+TITLE = "How hard were the batches?"
+PLANNED, RANDOM = "planned batches", "random batches"
+POSITIVE, NEGATIVE = "images of one identity", "other identities, as mined"
+
+
+def make_hardness(report: RunReport) -> Section:
+    """Planned against random hardness of every round, and both cosines over the steps."""
+    plans = {
+        f"round {folder.index}": folder.record("plan")["summary"]
+        for folder in report.rounds
+        if folder.finished("plan")
+    }
+    known = {name: plan for name, plan in plans.items() if plan.get("hardness") is not None}
+    steps = training_steps(report.run)
+    charts = [*([_hardness(known)] if known else []), *_cosines(steps)]
+    return section("hardness", TITLE, answer=_answer(plans, known), charts=charts)
+
+
+def _answer(plans: dict[str, dict], known: dict[str, dict]) -> str:
+    if not plans:
+        return "No batches have been planned yet."
+    if not known:
+        return "The plans of this run do not say how hard they are: their batches are random, or of an older version."
+    name, plan = list(known.items())[-1]
+    planned, random = plan["hardness"], plan.get("random_hardness")
+    words = f"In {name} the nearest other identity of a batch is at cosine {planned:.2f} on average"
+    if random is None:
+        return f"{words}."
+    verdict = (
+        "harder than"
+        if planned > random + 0.005
+        else "as hard as"
+        if planned > random - 0.005
+        else "easier than"
+    )
+    return f"{words}; in random batches of the same size at {random:.2f}. The planned batches are {verdict} random ones."
+
+
+def _hardness(plans: dict[str, dict]) -> Chart:
+    rows = [
+        {"round": name, "series": series, "value": round(plan[key], 4)}
+        for name, plan in plans.items()
+        for series, key in ((PLANNED, "hardness"), (RANDOM, "random_hardness"))
+        if plan.get(key) is not None
+    ]
+    gaps = [
+        plan["hardness"] - plan["random_hardness"]
+        for plan in plans.values()
+        if plan.get("random_hardness") is not None
+    ]
+    least, most = (min(gaps), max(gaps)) if gaps else (0.0, 0.0)
+    sentence = (
+        f"Planned batches are {least:+.2f} to {most:+.2f} nearer, in cosine, than random ones of the same round. "
+        "Both may fall from round to round: a better network moves all identities apart."
+    )
+    return Chart(
+        "hardness",
+        "Cosine to the nearest other identity of the batch",
+        f"Dots for each round, planned and random batches. {sentence}",
+        sentence,
+        dots_over_rounds(rows, list(plans), [PLANNED, RANDOM]),
+        ["round", PLANNED, RANDOM],
+        [
+            [
+                name,
+                *(
+                    f"{plan[key]:.3f}" if plan.get(key) is not None else ""
+                    for key in ("hardness", "random_hardness")
+                ),
+            ]
+            for name, plan in plans.items()
+        ],
+    )
+
+
+def _cosines(steps: TrainingSteps) -> list[Chart]:
+    """Cosines of the pairs that were trained on; squared distances d of unit vectors are 2 - 2 cos."""
+    lines = {
+        name: steps.points(lambda line, key=key: None if (d := line.get(key)) is None else 1 - d / 2)
+        for name, key in ((POSITIVE, "d_ap"), (NEGATIVE, "d_an"))
+    }
+    if not all(lines.values()):
+        return []
+    (_, positive), (_, negative) = ends_of(lines[POSITIVE]), ends_of(lines[NEGATIVE])
+    sentence = f"At the end, pairs of one identity are at cosine {positive:.2f}, and the other identities they were set against at {negative:.2f}."
+    rows = [
+        {"step": step, "series": name, "value": round(value, 4)}
+        for name, line in lines.items()
+        for step, value in line
+    ]
+    return [
+        Chart(
+            "cosines",
+            "Cosines of the pairs in a batch",
+            f"Two lines over the training steps, for pairs of one identity and of two. {sentence}",
+            sentence,
+            lines_over_steps(rows, [POSITIVE, NEGATIVE], boundaries=steps.rounds, number=".3f"),
+            ["step", POSITIVE, NEGATIVE],
+            table_rows(lines),
+        )
+    ]
