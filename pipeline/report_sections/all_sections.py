@@ -14,6 +14,7 @@ from ..run_directory import RunDirectory
 from .activity import make_activity
 from .curves import make_curves
 from .hardness import make_hardness
+from .lookalikes import make_lookalikes
 from .outcome import make_outcome
 from .provenance import make_provenance
 from .settings import make_settings
@@ -22,7 +23,7 @@ from .time_spent import make_time_spent
 
 SECTIONS: tuple[MakeSection, ...] = (
     make_outcome,
-    # the gallery of look-alikes and batches
+    make_lookalikes,
     make_hardness,
     make_activity,
     make_curves,
