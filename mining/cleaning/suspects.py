@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ..clustering.duplicate_trust import mutual_pairs
 from ..clustering.duplicates import suspected_duplicates
 from .better_identity import find_better_identities, random_partners, stranger_similarity
 from .identity_blocks import IdentityBlocks
@@ -203,11 +204,8 @@ class _Search:
             within=self.settings.duplicates_within,
             device=self.blocks.device,
         )
-        nearest = np.full(len(images), -1, np.float32)
-        for side in (pairs.a, pairs.b):
-            np.maximum.at(nearest, some[side], pairs.similarity)
         # To be merged, each must be the other's nearest: of a crowd of look-alikes most pairs are no duplicates.
-        mutual = (pairs.similarity >= nearest[some[pairs.a]]) & (pairs.similarity >= nearest[some[pairs.b]])
+        mutual = np.sort(mutual_pairs(pairs.a, pairs.b, pairs.similarity))
         a, b, similarity = some[pairs.a[mutual]], some[pairs.b[mutual]], pairs.similarity[mutual]
         a_is_smaller = images[a] < images[b]
         smaller, larger = np.where(a_is_smaller, a, b), np.where(a_is_smaller, b, a)

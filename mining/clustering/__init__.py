@@ -18,4 +18,5 @@ quality        similarity inside and between subspaces, and what stays of the la
 product_speed  seconds of a matrix product here, for estimates
 idle_gpus      whether FAISS sees the GPUs that torch sees
 duplicates     identities that may be one person under two names
+duplicate_trust when such a list can be trusted, and which of it is shown; no torch, no FAISS
 """

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ...mining.clustering.duplicate_trust import DuplicateTrust, mutual_pairs
 from ...mining.clustering.hardness import batch_hardness
 from ...mining.errors import InputError
 from ...mining.parquet_tables import metadata_of, open_parquet, read_parquet
@@ -27,6 +28,8 @@ from ...mining.schemas import (
     SUSPECTS,
     kind_of,
 )
+from ..stage_folder import IDENTITIES as IDENTITY_MEANS
+from ..stage_words import duplicates_in_words
 from .embedding_file import describe_embedding_rows, describe_image_embeddings
 from .plan_table import describe_plan
 from .summary import Summary, histogram
@@ -143,8 +146,20 @@ def _duplicates(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -
     rows = read_parquet(paths[0], DUPLICATES)
     similarity = rows["similarity"].to_numpy()
     summary.add_spread("cosine of the two means (5 %, median, 95 %)", similarity, "cosine of the two means")
+    a, b = (rows[f"identity_id_{side}"].to_numpy() for side in "ab")
+    with_partner = len(np.union1d(a, b))
+    summary.add("identities with a suspected partner", with_partner)
+    means = paths[0].parent / IDENTITY_MEANS
+    if means.exists():  # a table that was copied away is not judged
+        trust = DuplicateTrust(len(rows), with_partner, open_parquet(means, IDENTITIES).metadata.num_rows)
+        summary.facts["reliable"] = trust.reliable
+        if not trust.reliable:
+            summary.show("not reliable", words=duplicates_in_words(trust))
     pairs = [["identity", "images", "and", "images", "cosine", "of two halves of one"]]
-    for number, row in enumerate(rows.slice(0, PAIRS_KEPT).to_pylist()):
+    likely = rows.take(
+        pa.array(mutual_pairs(a, b, similarity))
+    )  # a crowd of look-alikes does not fill the list
+    for number, row in enumerate(likely.slice(0, PAIRS_KEPT).to_pylist()):
         sides = [(str(row[f"identity_{side}"]), row[f"images_{side}"]) for side in "ab"]
         cosine, expected = f"{row['similarity']:.3f}", f"{row['expected']:.3f}"
         summary.facts[f"pair {number + 1}"] = (
@@ -153,7 +168,7 @@ def _duplicates(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -
         )
         pairs.append([cell for name, images in sides for cell in (name, f"{images:,}")] + [cosine, expected])
     if len(rows):
-        summary.show_table(_first("pairs", len(rows)), pairs, text=(0, 2))
+        summary.show_table(_first("pairs, each the other's nearest", len(likely)), pairs, text=(0, 2))
 
 
 def _keep(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -> None:

@@ -37,6 +37,9 @@ class _Cluster(_Summary):
     recall_at_10: float | None = Field(default=None, alias="recall@10")
     kept: float | None = None
     duplicates: NonNegativeInt | None = None
+    in_duplicates: NonNegativeInt | None = None
+    """Identities with a suspected partner."""
+    identities: NonNegativeInt | None = None
 
 
 class _Plan(_Summary):

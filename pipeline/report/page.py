@@ -25,7 +25,8 @@ def page(name: str, lines: Sequence[str], sections: Sequence[Section]) -> str:
     Raises:
         InputError: vl-convert-python, which brings Vega, is not installed.
     """
-    library, script, style = charts_library(), _file("script.js"), _file("style.css")
+    library = charts_library()
+    script, style = _file("script.js") + _file("pictures.js"), _file("style.css") + _file("pictures.css")
     allowed = " ".join(f"'sha256-{_digest(text)}'" for text in (library, script))
     policy = (
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,12 +10,18 @@ from pathlib import Path
 from ...mining.errors import InputError
 from ...mining.local_paths import in_shell
 from ...mining.manifest import Manifest
+from ...train.checkpoint_meta import read_meta
+from ...train.data.image_input import ImageInput
 from ..configuration.config import RunConfig
 from ..configuration.config_file import load_config
 from ..configuration.overrides import kept_overrides
+from ..pictures.picture_book import PictureBook
+from ..pictures.round_sample import RoundSample
+from ..pictures.run_images import RunImages, network_input
 from ..run_directory import RunDirectory
 from ..stage_folder import StageFolder
 from ..stages.graph import STAGES
+from ..stages.round_tables import read_quarantine
 
 
 @dataclass(frozen=True)
@@ -71,3 +78,27 @@ class RunReport:
             return Manifest.open(self.settings.manifest)
         except InputError:
             return None
+
+    @cached_property
+    def pictures(self) -> PictureBook | None:
+        """Pictures of images and identities, as the run's network has them; None without the manifest."""
+        if self.manifest is None:
+            return None
+        decoded = RunImages(self.manifest, self.settings.data.decoder, self._input)
+        done = self.latest("extract")
+        without = None if done is None else read_quarantine(done, len(self.manifest))
+        return PictureBook(decoded, self.settings.data.train_splits, without, self.seed)
+
+    @property
+    def _input(self) -> ImageInput | None:
+        """What the network of the run expects of its images, by its last checkpoint."""
+        known = [folder.checkpoint for folder in self.folders if folder.finished("train") or folder.index < 0]
+        with suppress(InputError):
+            return network_input(read_meta(known[-1]).input)
+        return None
+
+    @cached_property
+    def sample(self) -> RoundSample | None:
+        """Subspaces of the latest round that has any, drawn by seed; None where none has, or without the manifest."""
+        done = self.latest("cluster")
+        return None if done is None or self.manifest is None else RoundSample.draw(done, self.seed)

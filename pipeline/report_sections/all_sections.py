@@ -14,21 +14,26 @@ from ..run_directory import RunDirectory
 from .activity import make_activity
 from .curves import make_curves
 from .hardness import make_hardness
+from .identity_map import make_identity_map
+from .lookalikes import make_lookalikes
+from .mistakes import make_mistakes
 from .outcome import make_outcome
 from .provenance import make_provenance
 from .settings import make_settings
 from .subspaces import make_subspaces
+from .suspects import make_suspects
 from .time_spent import make_time_spent
 
 SECTIONS: tuple[MakeSection, ...] = (
     make_outcome,
-    # the gallery of look-alikes and batches
+    make_lookalikes,
     make_hardness,
     make_activity,
     make_curves,
-    # the map of identities
+    make_identity_map,
     make_subspaces,
-    # worst mistakes, suspected duplicates and noise
+    make_mistakes,
+    make_suspects,
     make_time_spent,
     make_settings,
     make_provenance,

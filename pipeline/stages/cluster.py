@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from ...mining.clustering.duplicate_trust import duplicate_trust
 from ...mining.clustering.mean_blocks import ROWS_PER_BLOCK, MeanBlocks
 from ...mining.clustering.mean_table import IN_MEMORY, MeanTable
 from ...mining.clustering.product_speed import product_rate
@@ -18,9 +19,10 @@ from ...mining.randomness import derived_seed
 from ...mining.schemas import CENTROIDS, DUPLICATES, SUBSPACES, vector
 from ..configuration.config import RunConfig
 from ..console import about, amount, counted
+from ..stage_words import duplicates_in_words
 from .context import Context
 from .graph import row
-from .round_tables import read_identities
+from .round_tables import read_identities, validated_rank_1
 from .stage import Stage, flat_fields, run_stage
 
 if TYPE_CHECKING:
@@ -107,6 +109,7 @@ def cluster_means(context: Context) -> dict[str, Any]:
         kept = _kept(context, identities["identity_id"].to_numpy(), found.subspace_id)
         duplicates = _duplicates(context, stage, means, identities, found.subspace_id, device)
         _write(stage, identities, found, duplicates)
+        trust = None if duplicates is None else duplicate_trust(duplicates.a, duplicates.b, len(identities))
         sizes = found.sizes
         summary = {
             "subspaces": len(sizes),
@@ -121,10 +124,17 @@ def cluster_means(context: Context) -> dict[str, Any]:
             "inside": None if np.isnan(inside) else inside,
             "between": None if np.isnan(between) else between,
             "kept": kept,
+            "identities": len(identities),
             "duplicates": None if duplicates is None else len(duplicates),
+            "in_duplicates": None if trust is None else trust.involved,
         }
         for words in (f"clustered on {device}", *_in_words(summary, sizes, settings)):
             context.say(f"{stage.label}: {words}")
+        if trust is not None and trust.pairs:
+            words = duplicates_in_words(trust, validated_rank_1(context.before))
+            context.say(
+                f"{stage.label}: {words}; the most similar come first in {stage.folder.duplicates.name}"
+            )
         return summary
 
     return run_stage(stage, options, estimate, work)
@@ -223,8 +233,6 @@ def _in_words(summary: dict[str, Any], sizes: np.ndarray, settings: SubspaceConf
         if summary["kept"] is not None:
             quality.append(f"adjusted Rand index {summary['kept']:.2f} to the round before")
         lines.append("; ".join(quality))
-    if summary["duplicates"]:
-        lines.append(f"{summary['duplicates']:,} pairs of suspected duplicates, in duplicates.parquet")
     return lines
 
 

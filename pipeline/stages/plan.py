@@ -26,16 +26,19 @@ from ...mining.planning.shards import shards_of
 from ...train.losses.building import pair_losses_of
 from ..configuration.config import RunConfig
 from ..console import Console, about, amount, percent
+from ..stage_words import duplicates_in_words
 from ..terminal_text import printable_line
 from .cluster import clustering_device
 from .context import Context
 from .graph import finished, row, steps_taken
 from .round_tables import (
+    read_duplicate_trust,
     read_duplicates,
     read_identities,
     read_quarantine,
     read_second_subspaces,
     read_subspaces,
+    validated_rank_1,
 )
 from .stage import flat_fields, run_stage
 
@@ -121,6 +124,8 @@ def plan_round(context: Context) -> dict[str, Any]:
         refuse_unpaired_plan(context.config, images.count)
         images, subspace_id = images.where(used), read_subspaces(folder)[used]
         apart = read_duplicates(folder, images.identity_id) if settings.duplicates == "apart" else None
+        if apart is not None:
+            _warn_of_noise(context, stage.label)
         neighbors = None
         if settings.draw.group_size > 1 and settings.seeds_per_batch:
             context.options.stop.hold(
@@ -171,6 +176,17 @@ def plan_round(context: Context) -> dict[str, Any]:
         }
 
     return run_stage(stage, context.options, estimate, work)
+
+
+def _warn_of_noise(context: Context, label: str) -> None:
+    """Say where identities are kept apart that only a young network takes for duplicates."""
+    trust = read_duplicate_trust(context.folder)
+    if trust is not None and not trust.reliable:
+        words = duplicates_in_words(trust, validated_rank_1(context.before))
+        context.say(
+            f"{label}: {words}; plan.duplicates=apart keeps look-alikes out of each other's batches: "
+            f"plan.duplicates=together until fewer are suspected"
+        )
 
 
 def refuse_unpaired_plan(config: RunConfig, images_I: np.ndarray) -> None:
