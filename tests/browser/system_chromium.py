@@ -84,6 +84,6 @@ class OpenPage:
         )
         page.on("requestfailed", lambda asked: complaints.append(f"failed: {asked.url[:200]}"))
         page.on("dialog", lambda dialog: (complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(300_000)
         page.goto(file.resolve().as_uri())
         return opened
