@@ -63,7 +63,7 @@ def train(folder: StageFolder, steps: int, every: int = 10) -> None:
         folder,
         [
             {"step": step, "loss": 2.0 - step / steps, "active_fraction": 0.5, "d_ap": 0.4, "d_an": 1.0, "lr": 0.01,
-             "seconds": float(step), "seconds_data": 1.0, "seconds_forward": 2.0}
+             "seconds": 3.0 * (step + 1) / every, "seconds_data": 1.0, "seconds_forward": 2.0}
             for step in range(every - 1, steps, every)
         ],
     )  # fmt: skip

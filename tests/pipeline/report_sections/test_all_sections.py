@@ -98,7 +98,7 @@ def test_a_half_done_run_has_a_report(tmp_path: Path, without_vega: None) -> Non
     text = html(run)
     assert "There is one subspace of 30 identities: its batches are random." in text
     assert "The plans of this run do not say how hard they are" in text
-    assert "The log of this run has no active share: its loss, batch_ohnm, did not report one." in text
+    assert "The log of this run has no active share: its loss, multi_similarity, did not report one." in text
     assert "The loss went from 1.000 to 1.000" in text
 
 
