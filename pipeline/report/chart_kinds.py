@@ -13,9 +13,12 @@ PALETTE = (ACCENT, SECOND, THIRD, FOURTH)
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 """Lines differ in more than colour."""
 SHAPES = ("circle", "diamond", "square", "triangle-up")
+TIME_UNITS = (("hours", 3600), ("minutes", 60), ("seconds", 1))
 PERCENT = {"labelExpr": "datum.label + ' %'"}
 MOST_NAMED = 12
 """Rounds whose boundaries are named in a chart."""
+MOST_RULED = 40
+"""Rounds whose boundaries are drawn at all."""
 
 
 def lines_over_steps(
@@ -49,35 +52,23 @@ def lines_over_steps(
         "scale": {"zero": zero},
         "axis": {**(axis or {})},
     }
+    legend = {"symbolType": "stroke", "symbolStrokeWidth": 2.5, "symbolSize": 300, "offset": 26}
+    shown = {"field": "series", "type": "nominal", "title": None, "legend": legend if several else None}
     scale = {"domain": list(series), "range": list(PALETTE[: len(series)])}
     dash = {"domain": list(series), "range": list(DASHES[: len(series)])}
+    colour = {**shown, "scale": scale}
     lines = {
-        "mark": {"type": "line", "interpolate": "monotone"},
-        "encoding": {
-            "x": x,
-            "y": y,
-            "color": {
-                "field": "series",
-                "type": "nominal",
-                "title": None,
-                "scale": scale,
-                "legend": {"symbolType": "stroke", "symbolStrokeWidth": 2.5} if several else None,
-            },
-            "strokeDash": {"field": "series", "type": "nominal", "scale": dash, "legend": None},
-        },
+        "mark": {"type": "line", "interpolate": "linear", "strokeJoin": "round"},
+        "encoding": {"x": x, "y": y, "color": colour, "strokeDash": {**shown, "scale": dash}},
     }
+    near = {"type": "point", "on": "pointerover", "clear": "pointerout", "nearest": True}
     touch = {
         "mark": {"type": "point", "filled": True, "size": 45},
-        "params": [
-            {
-                "name": "near",
-                "select": {"type": "point", "on": "pointerover", "clear": "pointerout", "nearest": True},
-            }
-        ],
+        "params": [{"name": "near", "select": near}],
         "encoding": {
             "x": x,
             "y": y,
-            "color": {"field": "series", "type": "nominal", "scale": scale, "legend": None},
+            "color": colour,
             "opacity": {"condition": {"param": "near", "empty": False, "value": 1}, "value": 0},
             "tooltip": [
                 {"field": "step", "format": ",d"},
@@ -91,7 +82,7 @@ def lines_over_steps(
 
 def _rules(boundaries: Sequence[tuple[int, str]]) -> list[dict[str, Any]]:
     """Where rounds begin."""
-    if not boundaries:
+    if not boundaries or len(boundaries) > MOST_RULED:
         return []
     data = {"values": [{"step": step, "name": name} for step, name in boundaries]}
     x = {"field": "step", "type": "quantitative"}
@@ -106,14 +97,13 @@ def _rules(boundaries: Sequence[tuple[int, str]]) -> list[dict[str, Any]]:
         words = {
             "type": "text",
             "align": "left",
-            "dx": 4,
-            "dy": 8,
-            "baseline": "top",
+            "dx": -1,
+            "baseline": "bottom",
             "fontSize": 11,
             "color": FAINT,
         }
         rules.append(
-            {"data": data, "mark": words, "encoding": {"x": x, "y": {"value": -8}, "text": {"field": "name"}}}
+            {"data": data, "mark": words, "encoding": {"x": x, "y": {"value": -4}, "text": {"field": "name"}}}
         )
     return rules
 
@@ -125,37 +115,43 @@ def dots_over_rounds(
     *,
     axis: Mapping[str, Any] | None = None,
     number: str = ".2f",
+    limits: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
-    """Dots joined by lines: `rows` of round, value and series; low and high are the ends of an interval where given."""
+    """Dots joined by lines: `rows` of round, value and series; low and high are the ends of an interval where given.
+
+    Series stand beside each other by a few pixels, so that none hides another. `limits` are those of the values' axis.
+    """
     several = len(series) > 1
     x = {
         "field": "round",
         "type": "ordinal",
         "sort": list(order),
         "title": None,
+        "scale": {"type": "point", "padding": 0.35},
         "axis": {"labelAngle": 0, "ticks": False},
     }
     y = {
         "field": "value",
         "type": "quantitative",
         "title": None,
-        "scale": {"zero": False, "nice": True},
+        "scale": {"domain": list(limits)} if limits else {"zero": False, "nice": True},
         "axis": {**(axis or {})},
     }
+    aside = {"field": "series", "type": "nominal", "scale": {"domain": list(series), "range": [-4, 4]}}
     scale = {"domain": list(series), "range": list(PALETTE[: len(series)])}
     colour = {
         "field": "series",
         "type": "nominal",
         "title": None,
         "scale": scale,
-        "legend": {} if several else None,
+        "legend": {"symbolOpacity": 1} if several else None,
     }
     shape = {
         "field": "series",
         "type": "nominal",
         "title": None,
         "scale": {"domain": list(series), "range": list(SHAPES[: len(series)])},
-        "legend": {} if several else None,
+        "legend": {"symbolOpacity": 1} if several else None,
     }
     with_ends = any(row.get("low") is not None for row in rows)
     ends = [{"field": "low", "format": number}, {"field": "high", "format": number}] if with_ends else []
@@ -165,10 +161,10 @@ def dots_over_rounds(
         {"field": "value", "format": number},
         *ends,
     ]
-    encoding = {"x": x, "y": y, "color": colour}
+    encoding = {"x": x, "y": y, "color": colour, **({"xOffset": aside} if several else {})}
     bars = {
         "mark": {"type": "rule", "strokeWidth": 2, "opacity": 0.6},
-        "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": colour},
+        "encoding": {**encoding, "y": {**y, "field": "low"}, "y2": {"field": "high"}},
     }
     return {
         "data": {"values": list(rows)},
@@ -176,7 +172,12 @@ def dots_over_rounds(
             {"mark": {"type": "line", "strokeWidth": 1.5, "opacity": 0.45}, "encoding": encoding},
             *([bars] if with_ends else []),
             {
-                "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1},
+                "mark": {
+                    "type": "point",
+                    "filled": True,
+                    "size": 70 if len(order) <= MOST_RULED else 20,
+                    "opacity": 1,
+                },
                 "encoding": {**encoding, "shape": shape, "tooltip": tooltip},
             },
         ],
@@ -185,6 +186,8 @@ def dots_over_rounds(
 
 def histogram_bars(bins: Sequence[Row], *, title: str, unit: str) -> dict[str, Any]:
     """Bars over a number line: `bins` of from, to and count."""
+    most = max(row["count"] for row in bins)
+    whole = {"values": list(range(most + 1))} if most <= 5 else {"tickMinStep": 1}
     return {
         "data": {"values": list(bins)},
         "mark": {"type": "bar", "color": ACCENT, "binSpacing": 1},
@@ -202,7 +205,7 @@ def histogram_bars(bins: Sequence[Row], *, title: str, unit: str) -> dict[str, A
                 "field": "count",
                 "type": "quantitative",
                 "title": None,
-                "axis": {"format": ",d", "tickMinStep": 1},
+                "axis": {"format": ",d", **whole},
             },
             "tooltip": [
                 {"field": "from", "format": ",d"},
@@ -214,10 +217,13 @@ def histogram_bars(bins: Sequence[Row], *, title: str, unit: str) -> dict[str, A
 
 
 def stacked_bars(rows: Sequence[Row], order: Sequence[str], parts: Sequence[str]) -> dict[str, Any]:
-    """Horizontal bars: `rows` of bar, part and seconds; the bars in `order`, each of `parts`."""
+    """Horizontal bars: `rows` of bar, part and seconds; the bars in `order`, each of `parts`, in the unit that suits."""
     several = len(parts) > 1
+    longest = max(sum(row["seconds"] for row in rows if row["bar"] == bar) for bar in order)
+    unit, length = next(found for found in TIME_UNITS if longest >= 2 * found[1] or found[1] == 1)
+    values = [{**row, "time": round(row["seconds"] / length, 4)} for row in rows]
     return {
-        "data": {"values": list(rows)},
+        "data": {"values": values},
         "mark": {"type": "bar", "height": {"band": 0.7}},
         "encoding": {
             "y": {
@@ -228,10 +234,10 @@ def stacked_bars(rows: Sequence[Row], order: Sequence[str], parts: Sequence[str]
                 "axis": {"labelLimit": 130},
             },
             "x": {
-                "field": "seconds",
+                "field": "time",
                 "type": "quantitative",
-                "title": "seconds",
-                "axis": {"format": "~s", "grid": True},
+                "title": unit,
+                "axis": {"format": ",~r", "grid": True},
             },
             "color": {
                 "field": "part",
@@ -239,13 +245,13 @@ def stacked_bars(rows: Sequence[Row], order: Sequence[str], parts: Sequence[str]
                 "title": None,
                 "sort": list(parts),
                 "scale": {"domain": list(parts), "range": list(PALETTE[: len(parts)])},
-                "legend": {} if several else None,
+                "legend": {"symbolOpacity": 1} if several else None,
             },
             "order": {"field": "place", "type": "quantitative"},
             "tooltip": [
                 {"field": "bar"},
                 *([{"field": "part"}] if several else []),
-                {"field": "seconds", "format": ",.1f"},
+                {"field": "time", "format": ",.2f", "title": unit},
             ],
         },
     }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from ..terminal_text import printable_line
 from .run_report import RunReport
@@ -65,12 +66,28 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["json_data"] = json_data
+    made.filters["words"] = words
     return made
 
 
 def harmless(value: Any) -> Any:
     """Text with controls spelt out; anything else, markup too, as it is."""
     return printable_line(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def words(text: str) -> Markup:
+    """A sentence of ours, escaped: what stands between backticks is code, and a number stays with its percent sign.
+
+    >>> str(words("`a<b` is 5 %"))
+    '<code>a&lt;b</code> is 5\xa0%'
+    """
+    parts = harmless(text).split("`")
+    if len(parts) % 2 == 0:  # a lone one
+        return escape(harmless(text))
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else re.sub(r"(?<=[\d\]]) %", "\u00a0%", part)
+        for place, part in enumerate(parts)
+    )
 
 
 def json_data(value: Any) -> Markup:

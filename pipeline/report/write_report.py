@@ -47,4 +47,4 @@ def report_lines(report: RunReport) -> list[str]:
         if manifest
         else f"images of {report.settings.manifest}, which is gone"
     )
-    return [f"{rounds}; {images}.", f"What is drawn by lot is drawn with seed {report.seed}."]
+    return [f"{rounds}; {images}.", f"Samples are drawn by seed {report.seed}."]

@@ -51,4 +51,4 @@ def make_activity(report: RunReport) -> Section:
 def _nothing(report: RunReport, trained: bool) -> str:
     if not trained:
         return "Nothing has been trained in a round yet."
-    return f"The loss {report.settings.train.loss} says nothing of an active share: it draws no triplets or pairs."
+    return f"The log of this run has no active share: its loss, {report.settings.train.loss}, did not report one."

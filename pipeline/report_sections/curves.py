@@ -83,7 +83,7 @@ def _validation(report: RunReport, steps: TrainingSteps) -> list[Chart]:
     spec = lines_over_steps(rows, [metric], boundaries=steps.rounds, axis=PERCENT, number=".1f")
     spec["layer"].append(
         {
-            "mark": {"type": "point", "filled": True, "size": 60, "color": "var(--c1)"},
+            "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1, "color": "var(--c1)"},
             "encoding": {
                 "x": {"field": "step", "type": "quantitative"},
                 "y": {"field": "value", "type": "quantitative"},

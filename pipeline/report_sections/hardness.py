@@ -61,7 +61,7 @@ def _hardness(plans: dict[str, dict]) -> Chart:
     least, most = (min(gaps), max(gaps)) if gaps else (0.0, 0.0)
     sentence = (
         f"Planned batches are {least:+.2f} to {most:+.2f} nearer, in cosine, than random ones of the same round. "
-        "Both may fall from round to round: a better network moves all identities apart."
+        "Every round is measured with its own network, so compare the two of a round, not rounds."
     )
     return Chart(
         "hardness",

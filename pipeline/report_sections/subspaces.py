@@ -13,7 +13,7 @@ from ..report.run_report import RunReport
 from ..report.section import Section, section
 
 TITLE = "The subspaces"
-BINS = 24
+MOST_BARS = 30
 RECALL = "recall@10"
 
 
@@ -49,7 +49,8 @@ def _answer(sizes: np.ndarray, summary: dict, index: int) -> str:
 
 
 def _sizes(sizes: np.ndarray, name: str) -> Chart:
-    edges = np.unique(np.linspace(sizes.min(), sizes.max() + 1, BINS + 1).round().astype(np.int64))
+    bars = min(MOST_BARS, 3 + round(2 * len(sizes) ** 0.5))
+    edges = np.unique(np.linspace(sizes.min(), sizes.max() + 1, bars + 1).round().astype(np.int64))
     counts, _ = np.histogram(sizes, edges)
     bins = [
         {"from": int(low), "to": int(high), "count": int(count)}
@@ -113,7 +114,7 @@ def _churn(rounds: dict[str, dict]) -> list[Chart]:
             "Likeness to the subspaces of the round before",
             f"A dot for each round. {sentence}",
             sentence,
-            dots_over_rounds(rows, list(known), ["kept"]),
+            dots_over_rounds(rows, list(known), ["kept"], limits=(min(0.0, *known.values()), 1.0)),
             ["round", "adjusted Rand index"],
             [[name, f"{value:.3f}"] for name, value in known.items()],
             height=180,

@@ -16,6 +16,8 @@ from .outcome import network_words
 TITLE = "Where the time went"
 KINDS = {"pretrain": "training", "train": "training", "validate": "measuring", "eval": "measuring"}
 """Any other stage mines."""
+MOST_ROUNDS = 30
+"""Bars of rounds; the table has all."""
 ORDER = ("training", "mining", "measuring")
 
 
@@ -45,23 +47,27 @@ def _rounds(seconds: dict[tuple[str, str], float], by_kind: dict[str, float], to
     for (name, stage), took in seconds.items():
         key = name, KINDS.get(stage, "mining")
         spent[key] = spent.get(key, 0.0) + took
+    shown = names[-MOST_ROUNDS:]
     rows = [
         {"bar": name, "part": kind, "seconds": round(took, 3), "place": ORDER.index(kind)}
         for (name, kind), took in spent.items()
+        if name in shown
     ]
     sentence = f"Mining cost {duration(by_kind['mining'])} of {duration(total)}, {percent(by_kind['mining'] / total)} of the time."
+    if len(names) > len(shown):
+        sentence += f" The bars are of the last {len(shown)} rounds."
     return Chart(
         "time-rounds",
         "By round",
         f"A bar for each round, in seconds of training, mining and measuring. {sentence}",
         sentence,
-        stacked_bars(rows, names, [kind for kind in ORDER if by_kind[kind]]),
+        stacked_bars(rows, shown, [kind for kind in ORDER if by_kind[kind]]),
         ["round", *ORDER],
         [
             [name, *(duration(spent[name, kind]) if (name, kind) in spent else "" for kind in ORDER)]
             for name in names
         ],
-        height=max(90, 22 * len(names) + 30),
+        height=max(90, 22 * len(shown) + 30),
     )
 
 
@@ -75,7 +81,7 @@ def _stages(seconds: dict[tuple[str, str], float], total: float) -> Chart:
     ]
     first = order[0]
     sentence = (
-        f"Most of it went into `{first}`: {duration(by_stage[first])}, {percent(by_stage[first] / total)}."
+        f"Most of it went into {first}: {duration(by_stage[first])}, {percent(by_stage[first] / total)}."
     )
     return Chart(
         "time-stages",
@@ -102,7 +108,7 @@ def _phases(report: RunReport) -> list[Chart]:
     order = sorted(spent, key=lambda name: -spent[name])
     rows = [{"bar": name, "part": "all", "seconds": round(spent[name], 3), "place": 0} for name in order]
     loading = spent.get(PHASE_WORDS["data"], 0.0)
-    sentence = f"A training step is mostly {order[0]} ({percent(spent[order[0]] / total)}); waiting for images is {percent(loading / total)}, the loss with its mining {percent(spent.get(PHASE_WORDS['loss'], 0.0) / total)}."
+    sentence = f"The largest part of a training step is {order[0]} ({percent(spent[order[0]] / total)}); waiting for images is {percent(loading / total)}, the loss with its mining {percent(spent.get(PHASE_WORDS['loss'], 0.0) / total)}."
     return [
         Chart(
             "time-phases",

@@ -26,7 +26,7 @@
     axis: {
       labelColor: "var(--faint)", titleColor: "var(--soft)", gridColor: "var(--line)", domainColor: "var(--line)",
       tickColor: "var(--line)", labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", titlePadding: 8,
-      labelOverlap: true, labelPadding: 5,
+      labelOverlap: true, labelSeparation: 10, labelPadding: 5,
     },
     axisX: { grid: false },
     axisY: { domain: false, ticks: false, tickCount: 5, titleAngle: 0, titleAlign: "left", titleAnchor: "start", titleY: -10, titleX: 0 },
