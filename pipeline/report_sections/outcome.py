@@ -21,6 +21,9 @@ MOST_CHARTS = 6
 """Metrics beyond these are in the table alone."""
 THIS, BASELINE = "this run", "baseline"
 
+NOT_OF_IMAGES = ("network", "seed", "code", "extract.batch_size", "extract.precision")
+"""Fields of an evaluation that do not choose what it is made on."""
+
 Metrics = Mapping[str, Mapping[str, Any]]
 
 
@@ -32,6 +35,8 @@ class Measured:
     """test or validation."""
     networks: dict[str, dict[str, Any]]
     """By the name of the network in words: start, round 0, ..."""
+    images: dict[str, Any]
+    """What the choice of the images rests on: manifest, splits and numbers; not the seed, which only draws among equals."""
 
     @property
     def metrics(self) -> list[str]:
@@ -53,11 +58,11 @@ def measured(run: RunDirectory) -> Measured | None:
     """The evaluations of a run, or its validations where nothing was evaluated; None where neither was."""
     for stage, on in (("eval", "test"), ("validate", "validation")):
         folders = [run.round(index) for index in (-1, *run.rounds)]
-        found = {
-            network_words(folder): folder.examined(stage) for folder in folders if folder.finished(stage)
-        }
-        if found:
-            return Measured(on, found)
+        done = [folder for folder in folders if folder.finished(stage)]
+        if done:
+            fields = done[-1].record(stage)["fields"]
+            images = {key: value for key, value in fields.items() if key not in NOT_OF_IMAGES}
+            return Measured(on, {network_words(folder): folder.examined(stage) for folder in done}, images)
     return None
 
 
@@ -102,14 +107,9 @@ def _baseline(report: RunReport, own: Measured) -> tuple[Measured | None, str]:
     name = report.baseline.path.name
     if found is None:
         return None, f"The baseline {name} has no evaluation yet."
-    if found.on != own.on or _images(found) != _images(own):
+    if found.on != own.on or found.images != own.images:
         return None, f"The baseline {name} was examined on other images, so it is not set beside this run."
     return found, ""
-
-
-def _images(found: Measured) -> list[Any]:
-    last = list(found.networks.values())[-1]
-    return [last.get(key) for key in ("identities", "probes", "gallery", "distractors", "genuine_pairs")]
 
 
 def _value(metrics: Metrics, name: str) -> float | None:
