@@ -16,7 +16,7 @@ from ..report.section import Section, section
 from .shown import Shown, no_pictures, shown_identity
 
 TITLE = "Who is near whom?"
-POINTS, TOGETHER = 1_000, 3
+POINTS, TOGETHER = 1_200, 3
 """Identities on the map; nearest ones that come with each that is drawn by lot, so that look-alikes are on it."""
 OWN, NEIGHBORS = 3, 5
 """Pictures of each point, and nearest identities that are named beside it."""

@@ -6,24 +6,24 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...mining.clustering.hardness import batch_hardness
 from ...mining.clustering.lookalikes import hardest_pairs, nearest_of_some
 from ...mining.clustering.mean_blocks import MeanBlocks
 from ...mining.clustering.mean_table import MeanTable
 from ...mining.randomness import generator
 from ...train.data.plan_reader import Plan
-from ..pictures.picture_book import Picture, PictureBook
+from ..pictures.picture_book import PictureBook
 from ..pictures.round_sample import RoundSample
 from ..report.run_report import RunReport
 from ..report.section import Section, section
 from .shown import Shown, no_pictures, shown_identity, unreadable_note
 
 TITLE = "What is a look-alike here?"
-PAIRS, LOOKED = 18, 12_000
+PAIRS, LOOKED = 16, 12_000
 """Pairs shown, and identities whose nearest ones are looked at."""
 OF_EACH, PIXELS, SMALL = 3, 64, 48
 BATCHES, MOST_SHOWN = 2, 24
 """Batches shown, and identities of each."""
+EVERYBODY = "from everybody"
 
 
 class Pair(NamedTuple):
@@ -35,11 +35,21 @@ class Pair(NamedTuple):
     subspace: int
 
 
+class Member(NamedTuple):
+    """An identity of a batch."""
+
+    shown: Shown
+    nearest: str
+    """Cosine to the nearest other of the batch."""
+
+
 class Group(NamedTuple):
     """Identities of a batch that were drawn together."""
 
     words: str
-    identities: list[Shown]
+    marked: bool
+    """Whether they are look-alikes by the plan."""
+    members: list[Member]
 
 
 class Batch(NamedTuple):
@@ -61,7 +71,9 @@ def make_lookalikes(report: RunReport) -> Section:
     batches = _batches(report, book, sample)
     notes = [f"Of {sample.folder.name}, from {sample.in_words()}."]
     every = [identity for pair in pairs for identity in (pair.a, pair.b)]
-    every += [one for pair in batches for batch in pair for group in batch.groups for one in group.identities]
+    every += [
+        one.shown for pair in batches for batch in pair for group in batch.groups for one in group.members
+    ]
     notes += unreadable_note(picture for identity in every for picture in identity.pictures)
     return section(
         "lookalikes", TITLE, answer=_answer(pairs, batches), pairs=pairs, batches=batches, notes=notes
@@ -141,17 +153,18 @@ def _batches(report: RunReport, book: PictureBook, sample: RoundSample) -> list[
     grouped = config.seeds_per_batch * config.draw.group_size
     made: list[tuple[Batch, Batch]] = []
     for step, planned, taken, random in zip(steps, rows_bP, images, random_bP, strict=True):
-        hard = [
-            f"{batch_hardness(means, np.searchsorted(wanted, rows)[None]):.2f}" for rows in (planned, random)
-        ]
         groups = _cut(planned, grouped, config.draw.group_size)
         of_row = dict(zip(planned.tolist(), taken.tolist(), strict=True))
         at_random = {row: book.rows_of(int(sample.identity_id[row]), K) for row in random.tolist()}
         home = f", subspace {sample.subspace_id[planned[0]]}" if grouped else ""
+        sides = (
+            (f"Step {step:,} of the plan{home}", groups, of_row),
+            ("As many, drawn from everybody", [(EVERYBODY, random)], at_random),
+        )
         made.append(
             (
-                _batch(book, sample, f"Step {step:,} of the plan{home}", hard[0], groups, of_row),
-                _batch(book, sample, "Drawn from everybody", hard[1], [("", random)], at_random),
+                _batch(book, sample, *sides[0], means[np.searchsorted(wanted, planned)]),
+                _batch(book, sample, *sides[1], means[np.searchsorted(wanted, random)]),
             )
         )
     return made
@@ -163,35 +176,64 @@ def _cut(rows: np.ndarray, grouped: int, size: int) -> list[tuple[str, np.ndarra
     if size > 1:
         found = [(f"a group of {size} look-alikes", rows[at : at + size]) for at in range(0, grouped, size)]
     elif grouped:
-        found = [("of one subspace", rows[:grouped])]
-    return [*found, *([("from everybody", rows[grouped:])] if grouped < len(rows) else [])]
+        found = [("from one subspace", rows[:grouped])]
+    return [*found, *([(EVERYBODY, rows[grouped:])] if grouped < len(rows) else [])]
 
 
 def _batch(
-    book: PictureBook, sample: RoundSample, title: str, hardness: str, groups: list[tuple[str, np.ndarray]],
-    images: dict[int, list[int]],
+    book: PictureBook, sample: RoundSample, title: str, groups: list[tuple[str, np.ndarray]],
+    images: dict[int, list[int]], means_PD: np.ndarray,
 ) -> Batch:  # fmt: skip
-    left, shown = MOST_SHOWN, []
-    last = len(groups) - 1
-    for place, (words, rows) in enumerate(groups):
-        # a third of what is shown is kept for those from everybody, who come last
-        room = left if place == last else max(0, min(left, left - (MOST_SHOWN // 3 if last else 0)))
-        rows = rows[: room if place == last else (len(rows) if len(rows) <= room else room)]
-        if not len(rows):
-            continue
-        left -= len(rows)
-        book.load((image for row in rows.tolist() for image in images[row][:2]), SMALL)
+    """A batch, its groups first; of those that are no group of look-alikes, the nearest ones side by side.
+
+    Args:
+        groups: all rows of the batch, in its order.
+        means_PD: their means.
+    """
+    similarity_PP = means_PD @ means_PD.T
+    np.fill_diagonal(similarity_PP, -np.inf)
+    nearest = similarity_PP.max(axis=1)
+    kept_last = MOST_SHOWN // 3 if len(groups) > 1 else 0  # for those from everybody, who come last
+    left, start, shown = MOST_SHOWN, 0, []
+    for words, rows in groups:
+        places = np.arange(start, start + len(rows))
+        start += len(rows)
+        if not words.startswith("a group"):
+            places = places[chain(similarity_PP[np.ix_(places, places)])]
+        places = places[: left if start == len(means_PD) else max(0, left - kept_last)]
+        left -= len(places)
+        of_place = dict(zip(range(start - len(rows), start), rows.tolist(), strict=True))
+        book.load((image for place in places.tolist() for image in images[of_place[place]][:2]), SMALL)
         cells = [
-            Shown(
-                sample.name(row),
-                _alike(book, sample.name(row), images[row][:2], f"in the batch, {words or title}"),
+            Member(
+                Shown(
+                    name := sample.name(of_place[place]),
+                    [
+                        book.picture(image, f"{name}, in a batch, {words}", SMALL)
+                        for image in images[of_place[place]][:2]
+                    ],
+                ),
+                f"{nearest[place]:.2f}",
             )
-            for row in rows.tolist()
+            for place in places.tolist()
         ]
-        shown.append(Group(words, cells))
-    total = sum(len(rows) for _, rows in groups)
-    return Batch(title, hardness, shown, total - (MOST_SHOWN - left))
+        shown += [Group(words, words != EVERYBODY, cells)] if cells else []
+    return Batch(title, f"{nearest.mean():.2f}", shown, len(means_PD) - (MOST_SHOWN - left))
 
 
-def _alike(book: PictureBook, name: str, images: list[int], role: str) -> list[Picture]:
-    return [book.picture(image, f"{name}, {role}", SMALL) for image in images]
+def chain(similarity_nn: np.ndarray) -> list[int]:
+    """An order in which near ones stand side by side: from the most similar pair, always to the nearest that is left.
+
+    >>> cosine = np.array([[-1, 0.1, 0.9, 0.3], [0.1, -1, 0.2, 0.8], [0.9, 0.2, -1, 0.4], [0.3, 0.8, 0.4, -1]])
+    >>> chain(cosine)
+    [0, 2, 3, 1]
+    """
+    left = similarity_nn.copy()
+    if len(left) < 2:
+        return list(range(len(left)))
+    here, order = int(left.max(axis=1).argmax()), []
+    for _ in range(len(left)):
+        order.append(here)
+        left[:, here] = -np.inf
+        here = int(left[here].argmax())
+    return order

@@ -95,8 +95,11 @@ def _duplicates(report: RunReport, book: PictureBook) -> tuple[str, list[Duplica
     pairs = read_likely_duplicates(folder, PAIRS if trust.reliable else DOUBTFUL).to_pylist()
     network = report.run.network(folder.index)
     words = f"{folder.name}: {duplicates_in_words(trust, validated_rank_1(network))}."
-    if pairs:
-        words += f" Below {'are' if trust.reliable else 'are only'} the {len(pairs):,} most similar of those that are each other's nearest."
+    if len(pairs) == 1:
+        words += " It is below."
+    elif pairs:
+        only = "are" if trust.reliable else "are only"
+        words += f" Below {only} the {len(pairs):,} most similar of those that are each other's nearest."
     book.load(
         (
             image
