@@ -36,7 +36,9 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("rows.parquet", np.eye(4), HOSTILE),
         ("queries.parquet", np.array([[1, 0.9, 0.8, 0.7], [-1, -1, -1, -0.5]]), ("", "")),
     ):
-        with embedding_writer(folder / file, 4, columns=["identity"], network="net", normalized=False) as writer:
+        with embedding_writer(
+            folder / file, 4, columns=["identity"], network="net", normalized=False
+        ) as writer:
             columns = {"image": list(map(str, images[: len(names)])), "identity": list(names)}
             writer.write(vectors.astype(np.float32), columns)
     index_rows(IndexRequest(folder / "rows.parquet", folder / "index"), QUIET)
@@ -48,9 +50,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
-def test_a_page_of_answers(
-    open_page: Callable[..., OpenPage], answers: Path, width: int, dark: bool
-) -> None:
+def test_a_page_of_answers(open_page: Callable[..., OpenPage], answers: Path, width: int, dark: bool) -> None:
     opened = open_page(answers, width, dark=dark)
     assert faults(opened) == []
     page = opened.page
