@@ -81,8 +81,7 @@ def faults(opened: OpenPage) -> list[str]:
     Every picture is loaded first, those further down too.
     """
     page = opened.page
-    page.evaluate("for (const image of document.images) image.loading = 'eager'")
-    page.wait_for_function("[...document.images].every((image) => image.complete)")
+    opened.load_pictures()
     return [*page.evaluate(FAULTS, LEAST_CONTRAST), *_of_axe(page), *_without_a_ring(page)]
 
 

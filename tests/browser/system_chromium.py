@@ -87,3 +87,18 @@ class OpenPage:
         page.set_default_timeout(300_000)
         page.goto(file.resolve().as_uri())
         return opened
+
+    def drawn(self) -> OpenPage:
+        """The page of a report, when all of its charts are drawn."""
+        self.page.locator("html[data-drawn]").wait_for(state="attached")
+        return self
+
+    def load_pictures(self) -> None:
+        """Load every picture, those further down too; what cannot be loaded stays empty."""
+        # Not by wait_for_function: it makes code of a string in the page, which a strict policy forbids.
+        self.page.evaluate(
+            """() => Promise.all([...document.images].map((image) => {
+              image.loading = 'eager';
+              return image.decode().catch(() => null);
+            }))"""
+        )

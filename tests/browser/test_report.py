@@ -22,19 +22,13 @@ def report(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return out
 
 
-def drawn(opened: OpenPage) -> OpenPage:
-    """The page when all of its charts are drawn."""
-    opened.page.wait_for_function("document.documentElement.dataset.drawn")
-    return opened
-
-
 def ground(opened: OpenPage) -> str:
     """The colour of the page."""
     return opened.page.evaluate("getComputedStyle(document.body).backgroundColor")
 
 
 def test_a_report_at_a_desk_in_both_themes(open_page: Callable[..., OpenPage], report: Path) -> None:
-    opened = drawn(open_page(report))
+    opened = open_page(report).drawn()
     page = opened.page
     assert faults(opened) == []
     sections = page.locator("main > section")
@@ -48,7 +42,7 @@ def test_a_report_at_a_desk_in_both_themes(open_page: Callable[..., OpenPage], r
 
     page.evaluate("delete document.documentElement.dataset.drawn")
     page.get_by_role("button", name="Dark theme").click()
-    assert ground(drawn(opened)) == "rgb(20, 23, 26)"
+    assert ground(opened.drawn()) == "rgb(20, 23, 26)"
     assert faults(opened) == []
     page.emulate_media(media="print")
     assert not page.locator("nav").is_visible()
@@ -56,14 +50,14 @@ def test_a_report_at_a_desk_in_both_themes(open_page: Callable[..., OpenPage], r
 
 
 def test_a_report_on_a_phone_in_the_dark(open_page: Callable[..., OpenPage], report: Path) -> None:
-    opened = drawn(open_page(report, 390, 844, dark=True))
+    opened = open_page(report, 390, 844, dark=True).drawn()
     assert ground(opened) == "rgb(20, 23, 26)"
     assert faults(opened) == []
     assert opened.page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
 
 
 def test_the_map_answers_clicks_keys_and_search(open_page: Callable[..., OpenPage], report: Path) -> None:
-    page = drawn(open_page(report)).page
+    page = open_page(report).drawn().page
     shown, points = page.locator("#map-shown"), page.locator(".point")
     assert points.count() >= 32
 
@@ -108,12 +102,12 @@ def test_the_map_answers_clicks_keys_and_search(open_page: Callable[..., OpenPag
 
 
 def test_figures_and_links_open(open_page: Callable[..., OpenPage], report: Path) -> None:
-    page = drawn(open_page(report)).page
+    page = open_page(report).drawn().page
     details = page.locator("details.figures").first
     assert not details.locator("table").is_visible()
     details.locator("summary").click()
     assert details.locator("table").is_visible()
     page.locator("nav li a").last.click()
-    page.wait_for_function("document.querySelector('nav li a[aria-current]')")
+    page.locator("nav li a[aria-current]").wait_for()
     assert page.evaluate("location.hash") == page.locator("nav li a").last.get_attribute("href")
     assert page.locator("main > section").last.bounding_box()["y"] < 900  # pyright: ignore
