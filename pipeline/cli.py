@@ -22,6 +22,7 @@ from .commands import jobs as cluster_commands
 from .commands import learning_rate as learning_rate_commands
 from .commands import machine as machine_commands
 from .commands import models as model_commands
+from .commands import reports as report_commands
 from .commands import runs as run_commands
 from .commands import searching as search_commands
 from .commands import stages as stage_commands
@@ -66,6 +67,7 @@ for module in (
     cleaning_commands,
     learning_rate_commands,
     run_commands,
+    report_commands,
     model_commands,
     search_commands,
     cluster_commands,

@@ -16,6 +16,8 @@ from .configuration.config_file import load_config, parse_config, write_config
 from .console import aligned
 from .learning_rate.families import SEARCHED_RATES
 from .options import Options
+from .report.run_report import RunReport
+from .report_sections.all_sections import report_file, report_run
 from .rounds import run_rounds
 from .run_directory import RunDirectory
 from .stages.context import Context
@@ -115,7 +117,12 @@ def run_demo(
 
     results = _results(random, subspace)
     say("\n" + result_table(results))
-    say(f"\n{_reading(results)}\n\nWhat was written, and how to look at it:")
+    say(f"\n{_reading(results)}\n")
+    report = RunReport.open(subspace.path, seed=seed, baseline=random.path)
+    report_run(report, page := report_file(subspace), options.console)
+    say(
+        f"\nWhat was written, and how to look at it:\n  {page.resolve().as_uri()}    # the report: open it in a browser"
+    )
     last = subspace.round(config.rounds - 1)
     for path, what in (
         (subspace.path, "where the time went"),

@@ -5,7 +5,8 @@
     RUN/images.index                            where the manifest's images lie; made again when it is missing
     RUN/start/                                  the starting network, laid out like a round
     RUN/round-000/{identities.parquet, quarantine.parquet, subspaces.parquet, centroids.parquet, duplicates.parquet,
-                   plan/, checkpoint/, metrics.jsonl, validation.json, evaluation.json, keep.parquet, suspects.parquet}
+                   plan/, checkpoint/, metrics.jsonl, validation.json, evaluation.json, mistakes.parquet, keep.parquet,
+                   suspects.parquet}
     RUN/round-001/...
     RUN/best -> round-001/checkpoint, RUN/best.json     the network that validates best
     RUN/lr/{trials.json, lr.svg}                what `subspace lr` tried

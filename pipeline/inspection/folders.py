@@ -76,6 +76,7 @@ TABLE_WORDS = {
     "embedding_rows": ("what the rows of a .npy are", "images"),
     "keep": ("what cleaning keeps and leaves out", "images"),
     "suspects": ("suspects of cleaning", "suspects"),
+    "mistakes": ("worst mistakes of an evaluation", "mistakes"),
     "indexed_images": ("images of an index", "images"),
     "indexed_identities": ("identities of an index", "identities"),
 }

@@ -22,6 +22,7 @@ from ...mining.schemas import (
     INDEXED_IMAGES,
     KEEP,
     MANIFEST,
+    MISTAKES,
     QUARANTINE,
     SUBSPACES,
     SUSPECTS,
@@ -202,6 +203,17 @@ def _suspects(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -> 
         summary.show_table(f"{reason}: {_first('suspects', len(of_reason))}", found, text=(1, 3))
 
 
+def _mistakes(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -> None:
+    rows = read_parquet(paths[0], MISTAKES)
+    found = [["image", "identity", "cosine", "taken for", "image", "cosine"]]
+    for row in rows.slice(0, PAIRS_KEPT).to_pylist():
+        right, wrong = (f"{row[f'{side}_similarity']:.3f}" for side in ("right", "wrong"))
+        images = [f"{row[name]:,}" for name in ("image_id", "wrong_image_id")]
+        found.append([images[0], row["identity"], right, row["wrong_identity"], images[1], wrong])
+    if len(rows):
+        summary.show_table(_first("mistakes", len(rows)), found, text=(1, 3))
+
+
 def _by_reason(summary: Summary, title: str, reasons: pa.ChunkedArray) -> None:
     found = [["reason", "rows"]]
     for one in reasons.cast(pa.string()).fill_null("").value_counts().to_pylist():
@@ -225,6 +237,7 @@ _DESCRIBERS: dict[str, tuple[str, str, Callable[[Summary, Sequence[Path], pq.Par
     "duplicates": ("duplicates, a row for each suspected pair of identities", "pairs", _duplicates),
     "keep": ("keep table, a row for each training image", "images", _keep),
     "suspects": ("suspects of cleaning, a row for each and each reason", "suspects", _suspects),
+    "mistakes": ("the worst mistakes of an evaluation, one of each identity", "mistakes", _mistakes),
     "indexed_images": ("images of a search index, a row for each", "images", _indexed),
     "indexed_identities": ("identities of a search index, a row for each", "identities", _indexed),
     "plan": ("plan, a row for each batch", "batches", describe_plan),

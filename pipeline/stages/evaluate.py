@@ -7,13 +7,18 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from ...mining.artifacts import write_json
 from ...mining.clustering.product_speed import product_rate
 from ...mining.evaluation.memory import RETRIEVAL_BYTES, metric_bytes
+from ...mining.evaluation.mistakes import MOST_COMPARED
 from ...mining.evaluation.pairs import FEW_IDENTITIES
 from ...mining.evaluation.registry import is_retrieval
 from ...mining.machine import memory_with
+from ...mining.parquet_tables import write_parquet
+from ...mining.schemas import MISTAKES
+from .. import stage_folder as files
 from ..console import about, aligned, amount, counted
 from ..network_identity import open_checkpoint
 from ..run_directory import RunDirectory
@@ -93,7 +98,8 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
             num_workers=config.extract.num_workers,
             flip=held.settings.flip,
         )
-        seconds = embedding.seconds + examined.comparisons * (
+        looked = min(MOST_COMPARED, examined.comparisons) if files.MISTAKES in stage.outputs else 0
+        seconds = embedding.seconds + (examined.comparisons + looked) * (
             2 * network.embedding_size / product_rate() + 5e-9
         )  # compared, and ranked
         names, width = held.settings.metric_names, network.embedding_size
@@ -116,10 +122,19 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
         from .examination import examine
 
         network = open_checkpoint(stage.folder.checkpoint, config)
+        mistakes: list[pa.Table] = []
         metrics = examine(
-            network, config, context.manifest, context.options, held, _projected(context, held.stage)
+            network,
+            config,
+            context.manifest,
+            context.options,
+            held,
+            seen_by=_projected(context, held.stage),
+            on_mistakes=mistakes.append if files.MISTAKES in stage.outputs else None,
         )
         context.say(f"{stage.label}: {basis(metrics)}")
+        for table in mistakes:
+            write_parquet(stage.folder.mistakes, MISTAKES, table, stage.fingerprint)
         write_json(stage.folder.file(stage.outputs[0]), {"fingerprint": stage.fingerprint, **metrics})
         bad = metrics[UNREADABLE]
         return {name: values["value"] for name, values in metrics["metrics"].items()} | {UNREADABLE: bad}

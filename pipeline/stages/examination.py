@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from ...mining.evaluation.mated_probes import MatedProbes
+from ...mining.evaluation.mistakes import table_of_mistakes, worst_mistakes
 from ...mining.evaluation.registry import compute_metrics, is_retrieval
 from ...mining.evaluation.retrieval import Retrieval, retrieval_metrics
 from ...mining.evaluation.settings import EvalConfig
@@ -44,6 +47,7 @@ def examine(
     options: Options,
     held: HeldOut,
     seen_by: Callable[[np.ndarray, np.ndarray], None] | None = None,
+    on_mistakes: Callable[[pa.Table], None] | None = None,
 ) -> dict[str, Any]:
     """Embed gallery, probes and distractors, and compute the metrics with their 95 % intervals.
 
@@ -54,6 +58,7 @@ def examine(
 
     Args:
         seen_by: called with the embeddings of gallery and probes, float32[n, D], and their image ids.
+        on_mistakes: called with the worst mistakes, a `mistakes` table.
 
     Raises:
         InputError: an image cannot be read, and the settings say fail.
@@ -80,6 +85,15 @@ def examine(
         [name for name in names if not is_retrieval(name)], gallery_rows, gallery_id, probe_rows, probe_id,
         distractors=distractor_rows, bootstrap=settings.bootstrap, seed=seed,
     )  # fmt: skip
+    if on_mistakes is not None:
+        mated = MatedProbes.match(gallery_rows, gallery_id, probe_rows, probe_id, distractors=distractor_rows)
+        images = [side[kept] for side, kept in zip((gallery, probe, distractor), seen, strict=False)]
+        worst = worst_mistakes(mated, seed=config.seed)
+        on_mistakes(
+            table_of_mistakes(
+                worst, mated, *images, identity_id=manifest.identity_id, names=manifest.table["identity"]
+            )
+        )
     counts = {"unpaired_identities": unpaired, "unreadable_images": len(np.unique(asked[~readable]))}
     found = evaluation.to_json() | counts
     if has_flags(manifest) and query_and_gallery(manifest, np.concatenate((gallery, probe))) is not None:
