@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..report.chart import Chart
 from ..report.chart_kinds import dots_over_rounds, lines_over_steps
 from ..report.run_report import RunReport
 from ..report.section import Section, section
-from .training_steps import TrainingSteps, ends_of, table_rows, training_steps
+from .training_steps import Line, TrainingSteps, ends_of, table_rows, training_steps
 
 TITLE = "How hard were the batches?"
 PLANNED, RANDOM = "planned batches", "random batches"
-POSITIVE, NEGATIVE = "images of one identity", "other identities, as mined"
+POSITIVE, MINED = "one identity", "others, as mined"
+NEAREST, NEAREST_THERE = "nearest other", "nearest other, baseline"
 
 
 def make_hardness(report: RunReport) -> Section:
@@ -22,7 +25,7 @@ def make_hardness(report: RunReport) -> Section:
     }
     known = {name: plan for name, plan in plans.items() if plan.get("hardness") is not None}
     steps = training_steps(report.run)
-    charts = [*([_hardness(known)] if known else []), *_cosines(steps)]
+    charts = [*([_hardness(known)] if known else []), *_cosines(report, steps)]
     return section("hardness", TITLE, answer=_answer(plans, known), charts=charts)
 
 
@@ -83,16 +86,20 @@ def _hardness(plans: dict[str, dict]) -> Chart:
     )
 
 
-def _cosines(steps: TrainingSteps) -> list[Chart]:
-    """Cosines of the pairs that were trained on; squared distances d of unit vectors are 2 - 2 cos."""
-    lines = {
-        name: steps.points(lambda line, key=key: None if (d := line.get(key)) is None else 1 - d / 2)
-        for name, key in ((POSITIVE, "d_ap"), (NEGATIVE, "d_an"))
-    }
-    if not all(lines.values()):
+def _cosines(report: RunReport, steps: TrainingSteps) -> list[Chart]:
+    """Cosines of the pairs in a batch, whatever the loss; of older logs those of the pairs that were mined."""
+    own, near = steps.points("cosine_positive"), steps.points("cosine_nearest_negative")
+    if own and near:
+        lines = {POSITIVE: own, NEAREST: near}
+        if report.baseline is not None:
+            lines[NEAREST_THERE] = training_steps(report.baseline).points("cosine_nearest_negative")
+    else:
+        lines = {POSITIVE: steps.points(_cosine("d_ap")), MINED: steps.points(_cosine("d_an"))}
+    lines = {name: line for name, line in lines.items() if line}
+    if len(lines) < 2:
         return []
-    (_, positive), (_, negative) = ends_of(lines[POSITIVE]), ends_of(lines[NEGATIVE])
-    sentence = f"At the end, pairs of one identity are at cosine {positive:.2f}, and the other identities they were set against at {negative:.2f}."
+    ends = ", ".join(f"{name} at {ends_of(line)[1]:.2f}" for name, line in lines.items())
+    sentence = f"Cosines at the end: {ends}. A batch teaches where the lines are close."
     rows = [
         {"step": step, "series": name, "value": round(value, 4)}
         for name, line in lines.items()
@@ -102,10 +109,15 @@ def _cosines(steps: TrainingSteps) -> list[Chart]:
         Chart(
             "cosines",
             "Cosines of the pairs in a batch",
-            f"Two lines over the training steps, for pairs of one identity and of two. {sentence}",
+            f"Lines over the training steps, for pairs of one identity and of two. {sentence}",
             sentence,
-            lines_over_steps(rows, [POSITIVE, NEGATIVE], boundaries=steps.rounds, number=".3f"),
-            ["step", POSITIVE, NEGATIVE],
+            lines_over_steps(rows, list(lines), boundaries=steps.rounds, number=".3f"),
+            ["step", *lines],
             table_rows(lines),
         )
     ]
+
+
+def _cosine(column: str) -> Callable[[Line], float | None]:
+    """The cosine of a logged squared distance d of unit vectors: 1 - d / 2."""
+    return lambda line: None if (d := line.get(column)) is None else 1 - d / 2
