@@ -52,7 +52,7 @@ def _wanted(rows_ND: np.ndarray, perplexity: float) -> np.ndarray:
     np.fill_diagonal(distance_NN, np.inf)
     distance_NN -= distance_NN.min(axis=1, keepdims=True)  # no point's nearest underflows
     low, high = np.zeros(len(rows_ND)), np.full(len(rows_ND), np.inf)
-    narrow = np.ones(len(rows_ND))
+    narrow, share_NN = np.ones(len(rows_ND)), distance_NN
     for _ in range(50):
         share_NN = np.exp(-distance_NN * narrow[:, None])
         share_NN /= share_NN.sum(axis=1, keepdims=True)

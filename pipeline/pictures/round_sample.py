@@ -78,7 +78,7 @@ class RoundSample:
         """int32[R], the subspace of each drawn identity."""
         return self.subspace_id[self.rows]
 
-    def name(self, row: int) -> str:
+    def name(self, row: int | np.integer) -> str:
         """The name of an identity by its row among all."""
         return self.names[int(row)].as_py()
 

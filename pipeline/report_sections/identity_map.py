@@ -111,7 +111,7 @@ def _points(sample: RoundSample, chosen: np.ndarray, place: np.ndarray) -> list[
     at = np.round(MARGIN + at * room, 1)
     rank = np.searchsorted(sample.subspaces, sample.home)
     return [
-        Point(x, y, look_of(int(rank[row])), sample.name(sample.rows[row]), int(sample.home[row]))
+        Point(x, y, look_of(int(rank[row])), sample.name(int(sample.rows[row])), int(sample.home[row]))
         for row, (x, y) in zip(chosen.tolist(), at.tolist(), strict=True)
     ]
 
@@ -125,7 +125,7 @@ def _legend(book: PictureBook, sample: RoundSample, chosen: np.ndarray) -> list[
         nearest = members[np.argsort(-(sample.means[members] @ middle), kind="stable")][:LEGEND_PICTURES]
         pictures = []
         for row in nearest.tolist():
-            identity = sample.rows[row]
+            identity = int(sample.rows[row])
             shown = shown_identity(
                 book,
                 int(sample.identity_id[identity]),
@@ -156,7 +156,7 @@ def _data(
     book.load(wanted, pixels)
     number = {image: place for place, image in enumerate(wanted)}
     identities = [
-        [sample.name(sample.rows[row]), int(sample.home[row]), [number[image] for image in of_one]]
+        [sample.name(int(sample.rows[row])), int(sample.home[row]), [number[image] for image in of_one]]
         for row, of_one in zip(listed.tolist(), images, strict=True)
     ]
     near = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import pyarrow.compute as pc
+import numpy as np
 
 from ...mining.cleaning.settings import REASONS
 from ...mining.local_paths import in_shell
@@ -134,7 +134,7 @@ def _reasons(report: RunReport, book: PictureBook) -> tuple[str, list[Reason]]:
     table = read_parquet(folder.file(SUSPECTS_FILE), SUSPECTS)
     found: list[Reason] = []
     for reason in dict.fromkeys(table["reason"].cast("string").to_pylist()):
-        rows = table.filter(pc.equal(table["reason"].cast("string"), reason))
+        rows = table.filter(np.array([one == reason for one in table["reason"].to_pylist()]))
         shown = [_suspect(book, row) for row in rows.slice(0, OF_REASON).to_pylist()]
         title = f"{reason}: {counted(len(rows), 'suspect')}"
         found.append(Reason(title, REASONS.get(reason, ""), shown))

@@ -23,9 +23,10 @@
 
   const show = (place) => {
     const [name, subspace, images] = identities[place];
-    for (const point of points) point.classList.remove("chosen", "near");
-    if (chosen >= 0) points[chosen].tabIndex = -1;
-    else points[0].tabIndex = -1;
+    for (const point of points) {
+      point.classList.remove("chosen", "near");
+      point.tabIndex = -1;
+    }
     chosen = place;
     points[place].tabIndex = 0;
     points[place].classList.add("chosen");

@@ -19,8 +19,8 @@ def test_the_worst_are_shown_with_both_cosines(finished_run: Path) -> None:
     for words in (
         f'alt="{worst["identity"]}, the test image"',
         f'alt="{worst["wrong_identity"]}, what it was taken for"',
-        f"taken for, <b>{worst['wrong_similarity']:.3f}</b>",
-        f"its own, <b>{worst['right_similarity']:.3f}</b>",
+        f"taken for<br><b>{worst['wrong_similarity']:.3f}</b>",
+        f"its own<br><b>{worst['right_similarity']:.3f}</b>",
     ):
         assert words in html
     evaluation = json.loads((finished_run / "round-001" / "evaluation.json").read_text())
