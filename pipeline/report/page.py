@@ -59,7 +59,7 @@ def charts_library() -> str:
         from vl_convert import javascript_bundle
     except ModuleNotFoundError as error:
         raise InputError("vl-convert-python is missing: pip install vl-convert-python") from error
-    return javascript_bundle().replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    return javascript_bundle(None).replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
 def _file(name: str) -> str:
