@@ -24,7 +24,7 @@ THIS, BASELINE = "this run", "baseline"
 NOT_OF_IMAGES = ("network", "seed", "code", "extract.batch_size", "extract.precision")
 """Fields of an evaluation that do not choose what it is made on."""
 
-Metrics = Mapping[str, Mapping[str, Any]]
+Metrics = Mapping[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)

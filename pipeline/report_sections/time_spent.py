@@ -18,7 +18,7 @@ KINDS = {"pretrain": "training", "train": "training", "validate": "measuring", "
 """Any other stage mines."""
 MOST_ROUNDS = 30
 """Bars of rounds; the table has all."""
-ORDER = ("training", "mining", "measuring")
+ORDER: tuple[str, ...] = ("training", "mining", "measuring")
 
 
 def make_time_spent(report: RunReport) -> Section:
