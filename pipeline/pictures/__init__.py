@@ -1,0 +1,4 @@
+"""Pictures of a run, for the report and for montages.
+
+run_images  images of a manifest as thumbnails: read once, kept, a placeholder where one cannot be read
+"""
