@@ -13,7 +13,18 @@ LIST_SHOWN = 6
 """Values of a list that a cell shows."""
 TEXT_SHOWN = 300
 """Characters that a cell shows."""
-_NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL", "NUMBER", "INT")
+_NUMBERS = (
+    "TINYINT",
+    "SMALLINT",
+    "INTEGER",
+    "BIGINT",
+    "HUGEINT",
+    "FLOAT",
+    "DOUBLE",
+    "DECIMAL",
+    "NUMBER",
+    "INT",
+)
 
 
 @dataclass(frozen=True)

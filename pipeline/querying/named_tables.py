@@ -135,7 +135,9 @@ def _log(path: Path) -> pa.Table:
 
 def _figures(path: Path) -> pa.Table:
     metrics = read_examination(path, "`subspace status RUN` says how it is made again")["metrics"]
-    rows = [{"metric": name, **{key: of.get(key) for key in FIGURES.names[1:]}} for name, of in metrics.items()]
+    rows = [
+        {"metric": name, **{key: of.get(key) for key in FIGURES.names[1:]}} for name, of in metrics.items()
+    ]
     return pa.Table.from_pylist(rows, FIGURES)
 
 

@@ -69,7 +69,13 @@ def _check_is_one_select(connection: DuckDBPyConnection, query: str) -> None:
     statements = connection.extract_statements(query)
     kinds = [statement.type for statement in statements]
     if kinds != [duckdb.StatementType.SELECT]:
-        what = "nothing" if not kinds else f"{len(kinds)} statements" if len(kinds) > 1 else kinds[0].name.lower()
+        what = (
+            "nothing"
+            if not kinds
+            else f"{len(kinds)} statements"
+            if len(kinds) > 1
+            else kinds[0].name.lower()
+        )
         raise InputError(f"--sql takes one select, and this is {what}; write tables with a program of yours")
 
 
