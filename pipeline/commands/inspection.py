@@ -125,12 +125,8 @@ def _draw(request: Any, console: Console) -> None:
 
     drawn = write_montage(request)
     console.result(drawn)
-    bad = (
-        f", {counted(len(drawn['unreadable']), 'of them', 'of them')} unreadable"
-        if drawn["unreadable"]
-        else ""
-    )
-    console.say(f"{drawn['shows']}: {counted(len(drawn['images']), 'image')}{bad}, written to {request.out}")
+    bad = f"; {counted(len(drawn['unreadable']), 'image')} unreadable" if drawn["unreadable"] else ""
+    console.say(f"{drawn['shows']}{bad}; written to {request.out}")
 
 
 def _answer(path: Path, sql: str, overrides: list[str], console: Console) -> None:

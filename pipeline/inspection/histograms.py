@@ -32,7 +32,7 @@ def histogram(values: np.ndarray, bins: int = 8) -> Bins:
 
 
 def cosine_histogram(values: np.ndarray) -> Bins:
-    """Counts of cosines in ranges of a round width, the lower bound included.
+    """Counts of cosines in ranges of a round width, the lower bound included, and 1 in the range below it.
 
     >>> cosine_histogram(np.array([0.31, 0.34, 0.38], np.float32))
     [('0.31 to 0.32', 1), ('0.32 to 0.33', 0), ('0.33 to 0.34', 0), ('0.34 to 0.35', 1), ('0.35 to 0.36', 0), \
@@ -44,6 +44,7 @@ def cosine_histogram(values: np.ndarray) -> Bins:
     ranges = (exact.max() - exact.min()) / MOST_RANGES
     width = next((width for width in WIDTHS if width > ranges), WIDTHS[-1])
     place = np.floor(np.round(exact / width, 4)).astype(np.int64)  # 0.31 as float32 is in 0.31 to 0.32
+    place[np.abs(exact - 1) < 1e-5] = round(1 / width) - 1  # a cosine of 1 is no range of its own
     first, digits = int(place.min()), 2 if width < 0.1 else 1
     return [
         (f"{(first + i) * width:.{digits}f} to {(first + i + 1) * width:.{digits}f}", int(count))

@@ -46,10 +46,11 @@ def batch_sheet(
     nearest = _nearest(folder, identity_P)
     drawn = f"from subspace {subspace:,}" if subspace >= 0 else "from all identities"
     shown = f"the first {most} of {P}" if most < P else f"{P}"
-    sheet = Sheet(f"{folder.name}, batch {number:,} {drawn}: {shown} identities, {K} images each")
+    beside = "" if nearest is None else "; beside each name the cosine to the nearest other of the batch"
+    sheet = Sheet(f"{folder.name}, batch {number:,} {drawn}: {shown} identities, {K} images each{beside}")
     starts = _starts(settings_of(folder, settings), P)
     for place in range(min(most, P)):
-        cosine = "" if nearest is None else f"nearest in the batch {nearest[place]:.3f}"
+        cosine = "" if nearest is None else f"nearest {nearest[place]:.3f}"
         cells = [Cell(row) for row in image_PK[place * K : (place + 1) * K].tolist()]
         sheet.rows.append(SheetRow(cells, (names[place], cosine), starts.get(place)))
     return sheet

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 
 from PIL import Image, ImageDraw, ImageFont
@@ -10,12 +10,14 @@ from PIL import Image, ImageDraw, ImageFont
 from ...mining.errors import InputError
 from ..pictures.run_images import placeholder
 from ..terminal_text import printable_line
-from .sheet import Cell, Sheet, SheetRow
+from .sheet import Sheet, SheetRow
 
 SIDE = 96
 """Pixels of the longer side of an image; smaller ones are enlarged by whole numbers, pixel by pixel."""
-SPACE, MARGIN, APART = 6, 16, 14
-"""Pixels between images, around all, and between groups."""
+SPACE, MARGIN, APART, BETWEEN = 6, 16, 14, 28
+"""Pixels between images, around all, between groups, between columns."""
+SHAPE = 1.4
+"""Width over height that columns come near to."""
 TEXT, LINE, TITLE = 12, 15, 18
 """Pixels: size of the captions, height of their lines, size of the title."""
 MOST_PIXELS = 120_000_000
@@ -27,7 +29,7 @@ Picture = Callable[[int], Image.Image | None]
 
 
 def draw_sheet(sheet: Sheet, picture: Picture) -> Image.Image:
-    """Draw a sheet.
+    """Draw a sheet; a long one in columns, as a newspaper is set.
 
     Args:
         picture: the image of a row of the manifest, at most `SIDE` pixels; None where it cannot be read.
@@ -37,11 +39,12 @@ def draw_sheet(sheet: Sheet, picture: Picture) -> Image.Image:
     """
     labels = [line for row in sheet.rows for line in row.label]
     left = min(LABELS_AT_MOST, max(map(_width, labels))) + 2 * SPACE if labels else 0
-    columns = max((len(row.cells) for row in sheet.rows), default=0)
+    wide = left + max((len(row.cells) for row in sheet.rows), default=0) * (SIDE + SPACE)
+    columns = _columns(sheet.rows, wide)
     heading = TITLE + 2 * SPACE + 4
-    width = 2 * MARGIN + left + columns * (SIDE + SPACE)
-    width = max(width, 2 * MARGIN + int(_font(TITLE).getlength(sheet.title)) + 1)
-    height = 2 * MARGIN + heading + sum(map(_height, sheet.rows))
+    width = 2 * MARGIN + len(columns) * (wide + BETWEEN) - BETWEEN
+    width = max(width, 2 * MARGIN + int(_font(TITLE).getlength(_spelt(sheet.title))) + 1)
+    height = 2 * MARGIN + heading + max(sum(map(_height, column)) for column in columns)
     if width * height > MOST_PIXELS:
         raise InputError(
             f"a montage of {len(sheet.images):,} images would be {width:,} x {height:,} pixels; ask for fewer with --images"
@@ -49,29 +52,43 @@ def draw_sheet(sheet: Sheet, picture: Picture) -> Image.Image:
     canvas = Image.new("RGB", (width, height), GROUND)
     draw = ImageDraw.Draw(canvas)
     draw.text((MARGIN, MARGIN), _shown(sheet.title, TITLE, width - 2 * MARGIN), INK, _font(TITLE))
-    top = MARGIN + heading
-    for row in sheet.rows:
-        top = _begin(draw, row, top, width)
-        for number, line in enumerate(row.label):
-            at = (MARGIN, top + number * LINE)
-            draw.text(at, _shown(line, TEXT, left - 2 * SPACE), INK if number == 0 else SOFT, _font(TEXT))
-        for place, cell in enumerate(row.cells):
-            x = MARGIN + left + place * (SIDE + SPACE)
-            if cell.row is not None:
-                _paste(canvas, picture(cell.row), x, top)
-            _caption(draw, cell, x, top + SIDE + 2)
-        top += _own_height(row)
+    for number, column in enumerate(columns):
+        x, top = MARGIN + number * (wide + BETWEEN), MARGIN + heading
+        for row in column:
+            top = _begin(draw, row, x, top, wide)
+            _lines(draw, row.label, x, top, left - 2 * SPACE)
+            for place, cell in enumerate(row.cells):
+                at = x + left + place * (SIDE + SPACE)
+                if cell.row is not None:
+                    _paste(canvas, picture(cell.row), at, top)
+                _lines(draw, cell.captions, at, top + SIDE + 2, cell.spans * (SIDE + SPACE) - SPACE)
+            top += _own_height(row)
     return canvas
 
 
-def _begin(draw: ImageDraw.ImageDraw, row: SheetRow, top: int, width: int) -> int:
+def _columns(rows: Sequence[SheetRow], wide: int) -> list[list[SheetRow]]:
+    """Rows in columns of about the same height, so many that the whole is somewhat wider than high."""
+    total = sum(map(_height, rows))
+    count = max(1, round((SHAPE * total / (wide + BETWEEN)) ** 0.5))
+    columns: list[list[SheetRow]] = [[]]
+    height = 0
+    for row in rows:
+        if columns[-1] and len(columns) < count and height + _height(row) / 2 > total / count:
+            columns.append([])
+            height = 0
+        columns[-1].append(row)
+        height += _height(row)
+    return columns
+
+
+def _begin(draw: ImageDraw.ImageDraw, row: SheetRow, left: int, top: int, wide: int) -> int:
     """Set a row apart from those above it; return where it begins."""
     if row.apart is None:
         return top
-    draw.line((MARGIN, top + APART // 2, width - MARGIN, top + APART // 2), RULE)
+    draw.line((left, top + APART // 2, left + wide - SPACE, top + APART // 2), RULE)
     top += APART
     if row.apart:
-        draw.text((MARGIN, top), _shown(row.apart, TEXT, width - 2 * MARGIN), SOFT, _font(TEXT))
+        draw.text((left, top), _shown(row.apart, TEXT, wide), SOFT, _font(TEXT))
         top += LINE + 4
     return top
 
@@ -85,9 +102,9 @@ def _paste(canvas: Image.Image, found: Image.Image | None, x: int, y: int) -> No
     canvas.paste(shown, (x + (SIDE - shown.width) // 2, y + (SIDE - shown.height) // 2))
 
 
-def _caption(draw: ImageDraw.ImageDraw, cell: Cell, x: int, y: int) -> None:
-    room = cell.spans * (SIDE + SPACE) - SPACE
-    for number, line in enumerate(cell.captions):
+def _lines(draw: ImageDraw.ImageDraw, lines: Sequence[str], x: int, y: int, room: int) -> None:
+    """Lines of text, the first in black, each cut where there is no more room."""
+    for number, line in enumerate(lines):
         draw.text((x, y + number * LINE), _shown(line, TEXT, room), INK if number == 0 else SOFT, _font(TEXT))
 
 

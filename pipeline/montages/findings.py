@@ -79,7 +79,7 @@ def suspects_sheet(manifest: Manifest, suspects: Path, most: int) -> Sheet:
     """
     table = read_parquet(suspects, SUSPECTS)
     _refuse_none(table.num_rows, suspects, "image is suspected")
-    sheet = Sheet(f"{suspects.parent.name}: {_some(most, table.num_rows, 'suspects of cleaning')}")
+    sheet = Sheet(f"{suspects.parent.name}: {_some(most, table.num_rows, 'cleaning suspects')}")
     for row in table.slice(0, most).to_pylist():
         cells = []
         for image, name, own in (
@@ -96,7 +96,9 @@ def suspects_sheet(manifest: Manifest, suspects: Path, most: int) -> Sheet:
 
 
 def _some(most: int, count: int, things: str) -> str:
-    return f"the first {most:,} of {count:,} {things}" if most < count else f"{count:,} {things}"
+    if most < count:
+        return f"the first {most:,} of {count:,} {things}"
+    return f"{count:,} {things if count != 1 else things.removesuffix('s')}"
 
 
 def _refuse_none(count: int, path: Path, what: str) -> None:

@@ -27,7 +27,7 @@ def identity_sheet(manifest: Manifest, name: str, most: int) -> Sheet:
         )
     shown = rows[:most]
     count = f"the first {most} of {len(rows):,}" if most < len(rows) else f"{len(rows):,}"
-    sheet = Sheet(f"{name}: {count} images")
+    sheet = Sheet(f"{name}: {count} {'image' if len(rows) == 1 else 'images'}")
     split = manifest.table["split"].take(shown).to_pylist()
     sheet.add_grid(
         [
@@ -55,12 +55,10 @@ def subspace_sheet(manifest: Manifest, subspaces: Path, number: int, most: int) 
     identity_id = table["identity_id"].to_numpy()[members[order]]
     rows = first_rows(manifest, identity_id)
     names = manifest.table["identity"].take(rows).to_pylist()
-    count = (
-        f"the {most} of {len(members):,} nearest to its centroid"
-        if most < len(members)
-        else f"all {len(members):,}"
+    which = f"{len(rows)} of {len(members):,}" if most < len(members) else f"all {len(members):,}"
+    sheet = Sheet(
+        f"{subspaces.parent.name}, subspace {number:,}: {which} identities, nearest to its centroid first, with cosines to it"
     )
-    sheet = Sheet(f"{subspaces.parent.name}, subspace {number:,}: {count} identities, with cosines to it")
     sheet.add_grid(
         [
             Cell(row, (str(name), f"{similarity[place]:.3f}"))
