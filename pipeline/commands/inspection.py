@@ -163,3 +163,23 @@ def _check(path: Path, console: Console, **options: Any) -> None:
     if options["out"] is not None and checked.bad.num_rows:
         console.say(f"  listed in {options['out']}")
     console.result(checked.to_json())
+
+
+@commands.command(epilog="Example: subspace compare runs/random runs/subspace --out comparison.png")
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Two run folders or more.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Plot of the figure that decides, over training steps: a .png or .svg file."),
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Runs side by side: settings that differ, figures with intervals of start, best and last network, one plot.
+
+    A run need not be finished. Figures of other test identities are shown, and said not to be comparable.
+    """
+    from ..comparison.compare_runs import compare_runs
+    from ..console import Console
+
+    compare_runs(runs, Console(quiet, as_json), out)

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, PngImagePlugin
 
 from ...mining.artifacts import whole_file
 from ...mining.errors import InputError
-from ...mining.local_paths import refuse_url
 from ...mining.manifest import Manifest
 from ...mining.parquet_tables import open_parquet
 from ...mining.schemas import kind_of
 from ...train.checkpoint_meta import META, read_meta
 from ...train.data.image_input import ImageInput
 from ...train.data.images import ImageStore
+from ..pictures.picture_file import MADE_BY, check_picture_file
 from ..pictures.run_images import RunImages, network_input
 from ..stage_folder import StageFolder
 from ..stages.context import Context
@@ -27,8 +27,6 @@ from .identities import identity_sheet, subspace_sheet
 from .partial_image import partial_image
 from .sheet import Sheet
 
-OURS = "subspace montage"
-"""What a PNG says it is; one that does not is never overwritten."""
 SHOWS = "a run or a round with --batch, --identity or --subspace, a plan, subspaces.parquet, duplicates.parquet, quarantine.parquet or suspects.parquet of a run, or a manifest with --identity"
 
 
@@ -52,7 +50,7 @@ def write_montage(request: MontageRequest) -> dict[str, object]:
     Raises:
         InputError: it cannot be drawn from that path, or `out` is something else's place.
     """
-    _check_out(request.out)
+    check_picture_file(request.out)
     if sum(option is not None for option in (request.batch, request.identity, request.subspace)) > 1:
         raise InputError("--batch, --identity and --subspace each ask for another picture; give one of them")
     sheet, images = _sheet(request)
@@ -65,7 +63,7 @@ def write_montage(request: MontageRequest) -> dict[str, object]:
 
     canvas = draw_sheet(sheet, picture)
     said = PngImagePlugin.PngInfo()
-    said.add_text("Software", OURS)
+    said.add_text("Software", MADE_BY)
     with whole_file(request.out) as aside:
         canvas.save(aside, "PNG", pnginfo=said)
     return {
@@ -158,22 +156,3 @@ def _input_of(context: Context) -> ImageInput | None:
         if (checkpoint / META).exists():
             return network_input(read_meta(checkpoint).input)
     return None
-
-
-def _check_out(out: Path) -> None:
-    """Refuse a place that is something else's."""
-    refuse_url(out)
-    if out.suffix.lower() != ".png":
-        raise InputError(f"--out {out}: a montage is a PNG file; call it .png")
-    if out.is_dir():
-        raise InputError(f"cannot write {out}: it is a folder; give --out a file")
-    if out.exists():
-        try:
-            with Image.open(out) as before:
-                ours = before.info.get("Software") == OURS
-        except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError):
-            ours = False
-        if not ours:
-            raise InputError(
-                f"cannot write {out}: it is there already, and is no montage; give --out another file"
-            )
