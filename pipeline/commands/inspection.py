@@ -11,6 +11,8 @@ from .parameters import ALLOW_CODE, AllowCode, AsJson, Overrides, Quiet
 
 if TYPE_CHECKING:
     from ..console import Console
+    from ..inspection.summary import Summary
+    from ..montages.requested import MontageRequest
 
 commands = typer.Typer()
 ROWS_SHOWN = 1000
@@ -65,7 +67,6 @@ def inspect(
     With --check, bad images are findings and no error (exit code 0), unless all are bad (2).
     """
     from ...mining.errors import InputError
-    from ...mining.remote import in_words, is_url
     from ..console import Console
 
     path, console = Path(what), Console(quiet, as_json)
@@ -94,32 +95,49 @@ def inspect(
         return _answer(path, sql, overrides or [], console)
     if check:
         return _check(path, console, sample=sample, num_workers=num_workers, out=out)
-    from ..inspection.network import names_network, summarize_network
+    return _summarize(what, [*(overrides or []), *([ALLOW_CODE] if allow_code else [])], console)
+
+
+def _summarize(what: str, settings: list[str], console: Console) -> None:
+    from ...mining.errors import InputError
+    from ...mining.remote import in_words, is_url
+
+    path = Path(what)
+    if not path.exists():
+        from ..inspection.network import names_network
+
+        if names_network(what):
+            from ..inspection.network import summarize_network
+
+            return _show(summarize_network(what, settings), console)
+    if given := [setting for setting in settings if setting != ALLOW_CODE]:
+        raise InputError(
+            f"{' '.join(given)}: settings go with a network, such as iresnet50, and {path} is none"
+        )
+    if is_url(path):
+        raise InputError(
+            f"{in_words(path)}: only --check reads a manifest from a URL; copy it to a disk to see what it holds"
+        )
+    if (path / "subspace.yaml").exists():
+        from .runs import status
+
+        return status(path, as_json=console.as_json)
+    from ..inspection.summarize import summarize_path
+    from ..inspection.without_pandas import leave_pandas_out
+
+    leave_pandas_out()
+    return _show(summarize_path(path), console)
+
+
+def _show(summary: Summary, console: Console) -> None:
     from ..inspection.on_terminal import say_summary
 
-    if names_network(what) and not path.exists():
-        summary = summarize_network(what, [*(overrides or []), *([ALLOW_CODE] if allow_code else [])])
-    else:
-        if overrides:
-            raise InputError(
-                f"{' '.join(overrides)}: settings go with a network, such as iresnet50, and {path} is none"
-            )
-        if is_url(path):
-            raise InputError(
-                f"{in_words(path)}: only --check reads a manifest from a URL; copy it to a disk to see what it holds"
-            )
-        if (path / "subspace.yaml").exists():
-            from .runs import status
-
-            return status(path, as_json=as_json)
-        from ..inspection.summarize import summarize_path
-
-        summary = summarize_path(path)
-    console.result(summary.to_json())
-    return None if as_json else say_summary(console, summary)
+    if console.as_json:
+        return console.result(summary.to_json())
+    return say_summary(console, summary)
 
 
-def _draw(request: Any, console: Console) -> None:
+def _draw(request: MontageRequest, console: Console) -> None:
     from ..console import counted
     from ..montages.requested import write_montage
 

@@ -42,7 +42,7 @@ def compare_runs(paths: Sequence[Path], console: Console, out: Path | None = Non
         figure = chosen_figure(runs)
         if figure is None:
             raise InputError(f"{out} was not drawn: no run has figures yet")
-        draw_comparison(runs, *figure, out)
+        draw_comparison(runs, *figure, out, are_comparable(bases[figure[0]]))
         console.say(f"\n{figure[1]} on the {figure[0]} identities is drawn in {out}")
     return result
 

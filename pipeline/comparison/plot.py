@@ -39,8 +39,13 @@ def chosen_figure(runs: Mapping[str, ComparedRun]) -> tuple[str, str] | None:
     return None
 
 
-def draw_comparison(runs: Mapping[str, ComparedRun], kind: str, metric: str, out: Path) -> None:
+def draw_comparison(
+    runs: Mapping[str, ComparedRun], kind: str, metric: str, out: Path, comparable: bool = True
+) -> None:
     """Write the plot of a metric, whole or not at all: PNG or SVG, by the name of the file.
+
+    Args:
+        comparable: whether the figures are of the same identities; the title says where they are not.
 
     Raises:
         InputError: matplotlib is missing.
@@ -58,6 +63,10 @@ def draw_comparison(runs: Mapping[str, ComparedRun], kind: str, metric: str, out
         figure = Figure(figsize=INCHES, dpi=DOTS, layout="constrained")
         FigureCanvasAgg(figure)
         _draw(figure, runs, kind, metric)
+        if not comparable:
+            figure.axes[0].set_title(
+                f"{metric}: not comparable, each run has other {kind} identities or images", fontsize=11
+            )
         with whole_file(out) as aside:
             figure.savefig(aside, format=suffix, metadata=said)
 

@@ -21,7 +21,7 @@ PARTS = " ▏▎▍▌▋▊▉"
 """Eighths of a bar's last character."""
 BAR_COLUMNS = 50
 """The longest bar, where the terminal is wide enough."""
-LABEL, TITLE, HEAD, COLOUR = "dim", "bold", "bold cyan", "cyan"
+TITLE, HEAD, COLOUR = "bold", "bold cyan", "cyan"
 
 
 def say_summary(console: Console, summary: Summary) -> None:
@@ -59,7 +59,7 @@ def summary_on_terminal(summary: Summary, screen: Screen) -> Iterator[Renderable
 
     yield _text(summary.path, TITLE) + _text(f": {summary.title or summary.kind}")
     facts = Grid.grid(padding=(0, 2, 0, 0))
-    facts.add_column(style=LABEL, overflow="fold")
+    facts.add_column(overflow="fold")
     facts.add_column(justify="right", style=TITLE, no_wrap=True)
     facts.add_column(overflow="fold")
     for label, number, words in summary.shown:
@@ -81,7 +81,7 @@ def table_on_terminal(rows: Sequence[Sequence[str]], text: Collection[int]) -> R
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as Grid
 
-    table = Grid(box=SIMPLE_HEAD, header_style=TITLE, pad_edge=True)
+    table = Grid(box=SIMPLE_HEAD, header_style=TITLE, pad_edge=True, show_edge=False)
     head, *body = rows
     for place, name in enumerate(head):
         table.add_column(
