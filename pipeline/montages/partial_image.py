@@ -22,7 +22,8 @@ def partial_image(store: ImageStore, row: int, pixels: int) -> Image.Image | Non
                 return None
             ImageFile.LOAD_TRUNCATED_IMAGES = True
             found.load()
-            return ImageOps.contain(ImageOps.exif_transpose(found).convert("RGB"), (pixels, pixels))
+            part = ImageOps.exif_transpose(found).convert("RGB")
+            return part if max(part.size) <= pixels else ImageOps.contain(part, (pixels, pixels))
     except Exception:  # damaged files make decoders raise nearly any type of error
         return None
     finally:

@@ -21,7 +21,7 @@ SECRET = pa.table({"size": [1]})
 
 def test_a_select_is_answered() -> None:
     answer = answer_query(
-        TABLES, "select name, sum(size) as n, [1.5, 2] as l from this group by name order by n desc"
+        TABLES, "select name, sum(size) as n, [1.5::double, 2] as l from this group by name order by n desc"
     )
     assert answer.rows == [(None, 5, [1.5, 2.0]), ("b\x1b[2J", 4, [1.5, 2.0]), ("a", 3, [1.5, 2.0])]
     assert answer.cells()[:2] == [["name", "n", "l"], ["null", "5", "[1.5, 2]"]]
