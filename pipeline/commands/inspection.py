@@ -122,19 +122,27 @@ def _summarize(what: str, settings: list[str], console: Console) -> None:
         from .runs import status
 
         return status(path, as_json=console.as_json)
+    from ..inspection.on_terminal import say_first_line
     from ..inspection.summarize import summarize_path
     from ..inspection.without_pandas import leave_pandas_out
 
     leave_pandas_out()
-    return _show(summarize_path(path), console)
+    begun = False
+
+    def begin(summary: Summary) -> None:
+        nonlocal begun
+        begun = True
+        say_first_line(console, summary)
+
+    return _show(summarize_path(path, None if console.as_json else begin), console, begun)
 
 
-def _show(summary: Summary, console: Console) -> None:
+def _show(summary: Summary, console: Console, begun: bool = False) -> None:
     from ..inspection.on_terminal import say_summary
 
     if console.as_json:
         return console.result(summary.to_json())
-    return say_summary(console, summary)
+    return say_summary(console, summary, begun)
 
 
 def _draw(request: MontageRequest, console: Console) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from ..console import Console, aligned
@@ -24,14 +25,27 @@ BAR_COLUMNS = 50
 TITLE, HEAD, COLOUR = "bold", "bold cyan", "cyan"
 
 
-def say_summary(console: Console, summary: Summary) -> None:
-    """Print a summary: drawn where standard output is a terminal, as plain lines elsewhere."""
+def say_first_line(console: Console, summary: Summary) -> None:
+    """Print what a path is, before all of it is read: of a million identities the rest takes seconds."""
+    if _draws(console):
+        _screen().print(_first_line(summary))
+    else:
+        console.say(summary.first_line)
+
+
+def say_summary(console: Console, summary: Summary, begun: bool = False) -> None:
+    """Print a summary: drawn where standard output is a terminal, as plain lines elsewhere.
+
+    Args:
+        begun: its first line has been printed.
+    """
     if _draws(console):
         screen = _screen()
-        for part in summary_on_terminal(summary, screen):
+        parts = summary_on_terminal(summary, screen)
+        for part in islice(parts, 1 if begun else 0, None):
             screen.print(part)
     else:
-        console.say("\n".join(summary.lines()))
+        console.say("\n".join(summary.lines()[1 if begun else 0 :]))
 
 
 def say_table(console: Console, rows: Sequence[Sequence[str]], text: Collection[int] = (0,)) -> None:
@@ -57,7 +71,7 @@ def summary_on_terminal(summary: Summary, screen: Screen) -> Iterator[Renderable
     """What a summary looks like, part by part; its first line first, as the rest may take a moment."""
     from rich.table import Table as Grid
 
-    yield _text(summary.path, TITLE) + _text(f": {summary.title or summary.kind}")
+    yield _first_line(summary)
     facts = Grid.grid(padding=(0, 2, 0, 0))
     facts.add_column(overflow="fold")
     facts.add_column(justify="right", style=TITLE, no_wrap=True)
@@ -74,6 +88,10 @@ def summary_on_terminal(summary: Summary, screen: Screen) -> Iterator[Renderable
     for title, bins in summary.histograms.items():
         yield _text(f"\n  {summary.headline(title)}", HEAD)
         yield from _bars(bins, screen.width)
+
+
+def _first_line(summary: Summary) -> Text:
+    return _text(summary.path, TITLE) + _text(summary.first_line.removeprefix(printable_line(summary.path)))
 
 
 def table_on_terminal(rows: Sequence[Sequence[str]], text: Collection[int]) -> RenderableType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -42,14 +43,17 @@ READS = (
 )
 
 
-def summarize_path(path: Path) -> Summary:
+def summarize_path(path: Path, begun: Callable[[Summary], None] | None = None) -> Summary:
     """Summarise a file or a folder of a run.
+
+    Args:
+        begun: called with the summary of a table before its rows are read, as they may be many.
 
     Raises:
         InputError: nothing there, damaged, or of no kind that is known.
     """
     if path.is_dir():
-        return _summarize_folder(path)
+        return _summarize_folder(path, begun)
     if not path.exists():
         raise InputError(f"{path} does not exist")
     if not path.is_file():
@@ -60,10 +64,10 @@ def summarize_path(path: Path) -> Summary:
         reader = TABLE
     if reader is None:
         raise InputError(f"{path} is no file of a run; inspect reads {READS}")
-    return _read(reader, path)
+    return _read(TABLE, path, None, begun) if reader == TABLE else _read(reader, path)
 
 
-def _summarize_folder(path: Path) -> Summary:
+def _summarize_folder(path: Path, begun: Callable[[Summary], None] | None) -> Summary:
     """A checkpoint, the files of one table (a plan has several), or a list of what is there."""
     if (path / "meta.json").exists():
         return _read(("checkpoint", "summarize_checkpoint"), path)
@@ -71,9 +75,9 @@ def _summarize_folder(path: Path) -> Summary:
     parts = [file for file in files if file.suffix == ".parquet"]
     if parts and len(parts) == len(files):
         if len(parts) == 1:
-            return _read(TABLE, parts[0])
+            return _read(TABLE, parts[0], None, begun)
         if kind_of(open_parquet(parts[0]).schema_arrow) is PLAN:
-            return _read(TABLE, path, parts)
+            return _read(TABLE, path, parts, begun)
     return _read(("folders", "summarize_folder"), path)
 
 

@@ -135,9 +135,14 @@ class Summary:
         """A title of a histogram with what its bars count."""
         return f"{title} (bars: {self.counted[title]})" if title in self.counted else title
 
+    @property
+    def first_line(self) -> str:
+        """The path, and what it is."""
+        return printable_line(f"{self.path}: {self.title or self.kind}")
+
     def lines(self) -> list[str]:
         """Everything, for a person."""
-        lines = [f"{self.path}: {self.title or self.kind}"]
+        lines = [self.first_line]
         labels = max((len(line.label) for line in self.shown), default=0)
         numbers = max((len(line.number) for line in self.shown), default=0)
         for label, number, words in self.shown:

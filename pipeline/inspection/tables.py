@@ -36,12 +36,15 @@ PAIRS_KEPT = 10
 METADATA_WORDS = {"created_by": "made by", "schema_version": "schema version", "fingerprint": "fingerprint"}
 
 
-def summarize_table(path: Path, parts: Sequence[Path] | None = None) -> Summary:
+def summarize_table(
+    path: Path, parts: Sequence[Path] | None = None, begun: Callable[[Summary], None] | None = None
+) -> Summary:
     """Summarise a Parquet file, or a table in several files.
 
     Args:
         path: what the summary is called by.
         parts: the files in order, of one kind; `path` alone where there are none.
+        begun: called once it is known what it is, before its rows are read.
 
     Raises:
         InputError: not Parquet, damaged, or a table of no known kind.
@@ -55,6 +58,8 @@ def summarize_table(path: Path, parts: Sequence[Path] | None = None) -> Summary:
         )
     title, rows, describe = _DESCRIBERS[kind.name]
     summary = Summary(str(path), kind.name, title=title)
+    if begun is not None:
+        begun(summary)
     summary.add("rows", sum(open_parquet(part).metadata.num_rows for part in paths), rows)
     describe(summary, paths, file)
     if len(paths) > 1:

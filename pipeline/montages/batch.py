@@ -90,8 +90,10 @@ def _read_batch(parts: Sequence[Path], number: int) -> tuple[int, np.ndarray, np
             rows = metadata.row_group(group).num_rows
             if left < rows:
                 row = read_row_group(part, PLAN, group).slice(left, 1)
-                ids = [np.array(row[name][0].as_py()) for name in ("identity_ids", "image_ids")]
-                return row["subspace_id"][0].as_py(), *ids
+                identity_P, image_PK = (
+                    np.array(row[name][0].as_py()) for name in ("identity_ids", "image_ids")
+                )
+                return row["subspace_id"][0].as_py(), identity_P, image_PK
             left -= rows
     batches = number - left
     raise InputError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -129,6 +130,8 @@ def _is_drawn(character: str) -> bool:
     """Whether the font has a character; what it lacks would be one and the same empty box."""
     if character.isascii():
         return True
+    own: Any
+    missing: Any
     own, missing = (_font(TEXT).getmask(one) for one in (character, "\uffff"))
     return (own.size, bytes(own)) != (missing.size, bytes(missing))
 

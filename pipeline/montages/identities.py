@@ -20,7 +20,8 @@ def identity_sheet(manifest: Manifest, name: str, most: int) -> Sheet:
     Raises:
         InputError: nobody is called so.
     """
-    rows = np.flatnonzero(pc.equal(manifest.table["identity"], name).to_numpy())
+    same = pc.equal(manifest.table["identity"], name)  # pyright: ignore[reportAttributeAccessIssue]
+    rows = np.flatnonzero(same.to_numpy())
     if not len(rows):
         raise InputError(
             f"no identity of {manifest.path} is called '{name}'; names are spelt as in its column identity"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, PngImagePlugin
 
@@ -44,7 +45,7 @@ class MontageRequest:
     """Settings over those of the run, such as manifest=PATH where it has moved."""
 
 
-def write_montage(request: MontageRequest) -> dict[str, object]:
+def write_montage(request: MontageRequest) -> dict[str, Any]:
     """Draw what is asked for into a PNG file; return what was drawn, and which images could not be read.
 
     Raises:

@@ -13,7 +13,12 @@ import pytest
 from rich.console import Console as Screen
 
 from subspace.pipeline.console import Console
-from subspace.pipeline.inspection.on_terminal import say_summary, say_table, summary_on_terminal
+from subspace.pipeline.inspection.on_terminal import (
+    say_first_line,
+    say_summary,
+    say_table,
+    summary_on_terminal,
+)
 from subspace.pipeline.inspection.summary import Summary
 
 HOSTILE = "[bold red]Ann[/] :smile: \x1b[2J\nsubspace: done"
@@ -83,3 +88,10 @@ def test_a_pseudo_terminal_gets_colours(tmp_path: Path, monkeypatch: pytest.Monk
     assert "\x1b[1m" in said  # the head is bold
     assert SHOWN in said
     assert "\x1b[2J" not in said
+
+
+def test_a_first_line_that_is_said_early_is_not_said_again(capsys: pytest.CaptureFixture[str]) -> None:
+    summary = hostile_summary()
+    say_first_line(Console(), summary)
+    say_summary(Console(), summary, begun=True)
+    assert capsys.readouterr().out == "\n".join(summary.lines()) + "\n"
