@@ -37,7 +37,8 @@ def compare_runs(paths: Sequence[Path], console: Console, out: Path | None = Non
     bases = {kind: differing_bases(list(runs.values()), kind) for kind in KINDS if metrics_of(runs, kind)}
     result = _as_json(runs, settings, bases)
     console.result(result)
-    _say(runs, settings, bases, console)
+    if not console.as_json:
+        _say(runs, settings, bases, console)
     if out is not None:
         figure = chosen_figure(runs)
         if figure is None:
