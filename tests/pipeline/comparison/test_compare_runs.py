@@ -88,7 +88,7 @@ def test_a_run_beside_one_that_is_half_done(
     for stage in ("train", "validate", "eval"):
         (other / "round-001" / "done" / f"{stage}.json").unlink()
     text = (other / "subspace.yaml").read_text()
-    (other / "subspace.yaml").write_text(text.replace("rounds: 2", "rounds: 3"))
+    (other / "subspace.yaml").write_text(text.replace("\nrounds: 2", "\nrounds: 3"))
     found = compare_runs([finished_run, other], Console(), tmp_path / "plot.png")
     said = capsys.readouterr().out
     assert found["settings"] == {"rounds": [2, 3]}

@@ -32,7 +32,7 @@ def test_a_run_has_all_its_tables(finished_run: Path, small_manifest: Path) -> N
         own
         == duckdb.sql(
             join.format(f"'{small_manifest}'", f"'{finished_run}/round-001/subspaces.parquet'")
-        ).fetchone()
+        ).fetchall()[0]
     )
     (plan,) = answer_query(tables, "select count(*), max(step) from round_1_plan").rows
     assert plan == (8, 7)
