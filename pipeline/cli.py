@@ -18,6 +18,7 @@ from .commands import cleaning as cleaning_commands
 from .commands import data as data_commands
 from .commands import embeddings as embedding_commands
 from .commands import evaluation as evaluation_commands
+from .commands import inspection as inspection_commands
 from .commands import jobs as cluster_commands
 from .commands import learning_rate as learning_rate_commands
 from .commands import machine as machine_commands
@@ -67,6 +68,7 @@ for module in (
     cleaning_commands,
     learning_rate_commands,
     run_commands,
+    inspection_commands,
     report_commands,
     model_commands,
     search_commands,

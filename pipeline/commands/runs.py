@@ -1,4 +1,4 @@
-"""`subspace run`, `status`, `inspect` and `demo`: whole runs, and what is in them."""
+"""`subspace run`, `status` and `demo`: whole runs, and how far they are."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from .parameters import (
-    ALLOW_CODE,
-    AllowCode,
     AsJson,
     Device,
     DryRun,
@@ -84,78 +82,6 @@ def status(
             from ..verification import verify_files
 
             verify_files(context)
-
-
-@commands.command(epilog="Example: subspace inspect runs/photos/round-000/subspaces.parquet")
-def inspect(
-    what: Annotated[
-        str,
-        typer.Argument(
-            metavar="PATH", help="Any file or folder of a run, the run, or a network as --model names it."
-        ),
-    ],
-    overrides: Overrides = None,
-    check: Annotated[
-        bool, typer.Option("--check", help="Of a manifest: decode its images, and list what cannot be.")
-    ] = False,
-    sample: Annotated[
-        int | None, typer.Option(min=1, help="With --check: only so many images, drawn at random.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="With --check: Parquet to write the bad images to, if there are any.")
-    ] = None,
-    num_workers: Annotated[
-        int | None, typer.Option(min=0, help="With --check: processes that decode; a core each by default.")
-    ] = None,
-    allow_code: AllowCode = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
-    """Summarise any file or folder of a run, or a network: what it is, how much it holds, how it is spread.
-
-    With --check, bad images are findings and no error (exit code 0), unless all are bad (2).
-    """
-    from ...mining.errors import InputError
-    from ...mining.remote import in_words, is_url
-    from ..console import Console
-    from ..inspection.network import names_network, summarize_network
-
-    path, console = Path(what), Console(quiet, as_json)
-    if check:
-        from ...mining.machine import usable_cores
-        from ..manifests.image_check import check_images
-
-        workers = usable_cores() if num_workers is None else num_workers
-        checked = check_images(path, console.progress, sample=sample, num_workers=workers, out=out)
-        for line in checked.lines():
-            console.say(line)
-        if out is not None and checked.bad.num_rows:
-            console.say(f"  listed in {out}")
-        return console.result(checked.to_json())
-    for option, given in (("--sample", sample), ("--out", out), ("--num-workers", num_workers)):
-        if given is not None:
-            raise InputError(f"{option} says nothing without --check; leave it out, or add that")
-    if names_network(what) and not path.exists():
-        summary = summarize_network(what, [*(overrides or []), *([ALLOW_CODE] if allow_code else [])])
-        console.result(summary.to_json())
-        return None if as_json else console.say("\n".join(summary.lines()))
-    if overrides:
-        raise InputError(
-            f"{' '.join(overrides)}: settings go with a network, such as iresnet50, and {path} is none"
-        )
-    if is_url(path):
-        raise InputError(
-            f"{in_words(path)}: only --check reads a manifest from a URL; copy it to a disk to see what it holds"
-        )
-    if (path / "subspace.yaml").exists():
-        return status(path, as_json=as_json)
-    from ..inspection.summarize import summarize_path
-
-    summary = summarize_path(path)
-    console.result(summary.to_json())
-    if not as_json:
-        console.say("\n".join(summary.lines()))
-    return None
 
 
 @commands.command(

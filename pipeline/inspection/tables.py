@@ -32,7 +32,7 @@ from ..stage_folder import IDENTITIES as IDENTITY_MEANS
 from ..stage_words import duplicates_in_words
 from .embedding_file import describe_embedding_rows, describe_image_embeddings
 from .plan_table import describe_plan
-from .summary import Summary, histogram
+from .summary import Summary
 
 CENTROIDS_COMPARED = 20_000
 """More are not compared with each other: their cosines would be gigabytes."""
@@ -40,12 +40,15 @@ PAIRS_KEPT = 10
 METADATA_WORDS = {"created_by": "made by", "schema_version": "schema version", "fingerprint": "fingerprint"}
 
 
-def summarize_table(path: Path, parts: Sequence[Path] | None = None) -> Summary:
+def summarize_table(
+    path: Path, parts: Sequence[Path] | None = None, begun: Callable[[Summary], None] | None = None
+) -> Summary:
     """Summarise a Parquet file, or a table in several files.
 
     Args:
         path: what the summary is called by.
         parts: the files in order, of one kind; `path` alone where there are none.
+        begun: called once it is known what it is, before its rows are read.
 
     Raises:
         InputError: not Parquet, damaged, or a table of no known kind.
@@ -59,6 +62,8 @@ def summarize_table(path: Path, parts: Sequence[Path] | None = None) -> Summary:
         )
     title, rows, describe = _DESCRIBERS[kind.name]
     summary = Summary(str(path), kind.name, title=title)
+    if begun is not None:
+        begun(summary)
     summary.add("rows", sum(open_parquet(part).metadata.num_rows for part in paths), rows)
     describe(summary, paths, file)
     if len(paths) > 1:
@@ -89,7 +94,7 @@ def _manifest(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -> 
         splits.append([str(name), f"{len(np.unique(here)):,}", f"{len(here):,}"])
         summary.facts[f"split {name}"] = f"{splits[-1][1]} identities, {splits[-1][2]} images"
     summary.show_table("splits", splits)
-    summary.histograms["images per identity"] = histogram(np.unique(identity_id, return_counts=True)[1])
+    summary.add_histogram("images per identity", np.unique(identity_id, return_counts=True)[1], "identities")
 
 
 def _identities(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -> None:
@@ -99,7 +104,8 @@ def _identities(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -
     summary.add_spread(
         "spread (5 %, median, 95 %)", rows["spread"].to_numpy(), "cosine distance of images to their mean"
     )
-    summary.histograms["images per identity"] = histogram(rows["images"].to_numpy())
+    summary.add_histogram("images per identity", rows["images"].to_numpy(), "identities")
+    summary.add_cosines("cosine distance of images to their mean", rows["spread"].to_numpy(), "identities")
 
 
 def _embeddings(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -> None:
@@ -128,7 +134,8 @@ def _subspaces(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) ->
     )
     if len(sizes):
         summary.add("largest / mean size", float(sizes.max() / sizes.mean()), "largest size over mean size")
-    summary.histograms["identities per subspace"] = histogram(sizes)
+    summary.add_histogram("identities per subspace", sizes, "subspaces")
+    summary.add_cosines("cosine to the centroid", rows["similarity"].to_numpy(), "identities")
 
 
 def _centroids(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -> None:
@@ -139,7 +146,7 @@ def _centroids(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) ->
     if 1 < len(rows) <= CENTROIDS_COMPARED:
         nearest = batch_hardness(centroids, np.arange(len(rows))[None])
         summary.add("cosine to the nearest other centroid", nearest, unit="on average")
-    summary.histograms["identities per subspace"] = histogram(rows["size"].to_numpy())
+    summary.add_histogram("identities per subspace", rows["size"].to_numpy(), "subspaces")
 
 
 def _duplicates(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -> None:
@@ -169,6 +176,7 @@ def _duplicates(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -
         pairs.append([cell for name, images in sides for cell in (name, f"{images:,}")] + [cosine, expected])
     if len(rows):
         summary.show_table(_first("pairs, each the other's nearest", len(likely)), pairs, text=(0, 2))
+    summary.add_cosines("cosine of the two means", similarity, "pairs")
 
 
 def _keep(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -> None:
