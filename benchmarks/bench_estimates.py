@@ -117,7 +117,7 @@ def measured(command: list[str], folder: Path, name: str) -> list[Taken]:
     stops = [(clock, cpu) for _, _, clock, cpu in came[1:]] + ends[-1:]
     return [
         Taken(f"{name} {label}", said, end - clock, end_cpu - cpu)
-        for (label, said, clock, cpu), (end, end_cpu) in zip(came, stops, strict=True)
+        for (label, said, clock, cpu), (end, end_cpu) in zip(came, stops, strict=False)
     ]
 
 
