@@ -43,12 +43,19 @@ class Console:
     quiet: bool = False
     as_json: bool = False
 
-    def say(self, text: str = "") -> None:
-        """Print a line for people."""
+    def say(self, line: str = "") -> None:
+        """Print a line for people; a newline in it is of a name, and is spelt out."""
+        self._print(printable_line(line))
+
+    def say_lines(self, text: str) -> None:
+        """Print several lines for people, in each of which names are of one line already, as `aligned` makes them."""
+        self._print(printable(text))
+
+    def _print(self, text: str) -> None:
         if not self.quiet:
             file = sys.stderr if self.as_json else sys.stdout
             with tqdm.external_write_mode(file=file):  # a bar steps aside
-                print(printable(text), file=file, flush=True)
+                print(text, file=file, flush=True)
 
     def result(self, value: Any) -> None:
         """Print the command's result where `--json` asked for it."""
@@ -195,12 +202,17 @@ def duration(seconds: float) -> str:
 
 
 def about(seconds: float) -> str:
-    """An estimate for people, in its largest unit that counts to two or more: about 40 seconds, about 7 days."""
+    """An estimate for people, in its largest unit that counts to two or more: about 40 seconds, about 7 days.
+
+    Below three seconds in halves, so that rounding does not make half as much of it again.
+    """
     for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
         if seconds >= 2 * length:
             return f"about {seconds / length:,.0f} {unit}s"
-    whole = max(1, round(seconds))
-    return f"about {whole} second{'s' if whole > 1 else ''}"
+    if seconds < 0.75:
+        return "less than a second"
+    few = round(2 * seconds) / 2 if seconds < 2.75 else round(seconds)
+    return f"about {few:g} second{'s' if few != 1 else ''}"
 
 
 def percent(share: float, digits: int = 0) -> str:

@@ -75,7 +75,8 @@ def run_demo(out: Path, seed: int, manifest_path: Path | None, options: Options)
     with_subspaces = {"cluster": {"ids_per_subspace": IDS_PER_SUBSPACE}}
     config = parse_config({**settings, **with_subspaces}, [], "demo")
     say = options.console.say
-    say(f"{len(manifest):,} glyph images; every character is an identity, every typeface an image of it\n")
+    say(f"{len(manifest):,} glyph images; every character is an identity, every typeface an image of it")
+    say()
     if options.dry_run:
         return run_rounds(Context(start, config, manifest, options))
 
@@ -88,11 +89,12 @@ def run_demo(out: Path, seed: int, manifest_path: Path | None, options: Options)
     for run, title, cluster in (
         (
             random,
-            "\n2. Random batches: one subspace holds all identities",
+            "2. Random batches: one subspace holds all identities",
             {"cluster": {"ids_per_subspace": "all"}},
         ),
-        (subspace, "\n3. Subspaces: every batch from one group of look-alikes", with_subspaces),
+        (subspace, "3. Subspaces: every batch from one group of look-alikes", with_subspaces),
     ):
+        say()
         say(title)
         values = {**settings, **from_start, **cluster, "pretrain": {"steps": 0}}
         config = parse_config(values, [], "demo")
@@ -101,8 +103,9 @@ def run_demo(out: Path, seed: int, manifest_path: Path | None, options: Options)
             run_rounds(Context(run, config, manifest, options))
 
     results = _results(random, subspace)
-    say("\n" + result_table(results))
-    say(f"\n{_reading(results)}\n\nWhat was written, and how to look at it:")
+    options.console.say_lines("\n" + result_table(results))
+    for line in ("", _reading(results), "", "What was written, and how to look at it:"):
+        say(line)
     last = subspace.round(config.rounds - 1)
     for path, what in (
         (subspace.path, "where the time went"),

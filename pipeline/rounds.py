@@ -68,7 +68,7 @@ def run_rounds(context: Context) -> dict[str, Any]:
         context.say(f"{', '.join(older)}: of an earlier, longer run; not counted here")
     results = evaluations(context.run, index)
     if results:
-        context.say("\n" + evaluation_table(results))
+        context.options.console.say_lines("\n" + evaluation_table(results))
     return results
 
 

@@ -22,7 +22,12 @@ RESIDENT = 0.5
 
 
 def nearest_in_subspace(
-    means_ID: np.ndarray, subspace_id: np.ndarray, k: int, *, device: str | torch.device = "cpu"
+    means_ID: np.ndarray,
+    subspace_id: np.ndarray,
+    k: int,
+    *,
+    device: str | torch.device = "cpu",
+    progress: Callable[[int], None] | None = None,
 ) -> np.ndarray:
     """Return the k nearest other identities of every identity among its own subspace, nearest first.
 
@@ -33,6 +38,7 @@ def nearest_in_subspace(
         subspace_id: int32[I].
         k: neighbours wanted; a subspace of fewer than k + 1 identities pads with -1.
         device: what searches, such as 'cpu' or 'cuda'.
+        progress: called with the number of identities of each subspace as it has been searched, at most I in all.
 
     Returns:
         int32[I, k], row numbers into `means_ID`.
@@ -48,6 +54,8 @@ def nearest_in_subspace(
     neighbors_Ik = np.full((len(means_ID), k), -1, np.int32)
     for members, neighbor_nk, _ in neighbors_by_subspace(means_ID, subspace_id, k, device=device):
         neighbors_Ik[members, : neighbor_nk.shape[1]] = neighbor_nk
+        if progress:
+            progress(len(members))
     return neighbors_Ik
 
 

@@ -18,7 +18,8 @@ from ...mining.machine import memory_with
 from ...mining.parquet_tables import read_parquet, write_parquet
 from ...mining.schemas import EMBEDDINGS, KEEP, SUSPECTS
 from .. import stage_folder as files
-from ..console import about, amount
+from ..console import amount
+from ..estimates.estimate import Estimate
 from ..stages.cluster import LARGEST_SEARCHED, clustering_device
 from ..stages.context import Context
 from ..stages.stage import Stage, flat_fields, run_stage
@@ -63,7 +64,7 @@ def clean_round(context: Context) -> dict[str, Any]:
         )
         return {"stage": "clean", "dry_run": True}
 
-    def estimate() -> str:
+    def estimate() -> Estimate:
         n, D = MeanTable(embeddings.path, EMBEDDINGS, "embedding").shape
         identities = len(context.manifest.identities_in(context.config.data.train_splits))
         compared = LOOKED_UP * n + min(identities, LARGEST_SEARCHED)  # the latter for duplicates
@@ -75,9 +76,10 @@ def clean_round(context: Context) -> dict[str, Any]:
         memory = memory_with(
             BYTES_AN_IMAGE * n + min(4 * identities * D, IN_MEMORY) + blocks, torch_comes=True
         )
-        return (
-            f"{n:,} images of {identities:,} identities ({settings.method}), {about(products / product_rate())} on the "
-            f"CPU, {amount(memory)} of memory, {amount(10 * n + 4 * max(0, identities * D - IN_MEMORY // 4))} of disk"
+        return Estimate(
+            f"{n:,} images of {identities:,} identities ({settings.method})",
+            products / product_rate(),
+            f" on the CPU, {amount(memory)} of memory, {amount(10 * n + 4 * max(0, identities * D - IN_MEMORY // 4))} of disk",
         )
 
     def work() -> dict[str, Any]:

@@ -157,7 +157,7 @@ def inspect(
     if names_network(what) and not path.exists():
         summary = summarize_network(what, [*(overrides or []), *([ALLOW_CODE] if allow_code else [])])
         console.result(summary.to_json())
-        return None if as_json else console.say("\n".join(summary.lines()))
+        return None if as_json else console.say_lines("\n".join(summary.lines()))
     if overrides:
         raise InputError(
             f"{' '.join(overrides)}: settings go with a network, such as iresnet50, and {path} is none"
@@ -173,7 +173,7 @@ def inspect(
     summary = summarize_path(path)
     console.result(summary.to_json())
     if not as_json:
-        console.say("\n".join(summary.lines()))
+        console.say_lines("\n".join(summary.lines()))
     return None
 
 

@@ -105,7 +105,9 @@ def _on_disk(at: Context, row: StageRow, since: float, now: float) -> HowFar | N
     return None
 
 
-def of_training(line: dict[str, float | None], stage_name: str, config: RunConfig, age: float = 0.0) -> HowFar:
+def of_training(
+    line: dict[str, float | None], stage_name: str, config: RunConfig, age: float = 0.0
+) -> HowFar:
     """How far a training is by a line of its log, so many seconds old."""
     section = config.pretrain if stage_name == "pretrain" else config.plan
     images = line.get("images_per_second")

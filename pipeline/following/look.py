@@ -68,7 +68,7 @@ def show_status(context: Context, every: float | None, *, json: bool) -> None:
     found = Look.at(context)
     console.result(as_json(found.statuses, found.now.to_json() if found.now else None))
     if not json:
-        console.say(found.text(context))
+        console.say_lines(found.text(context))
     elif found.unknown:
         console.say(found.unknown)
     return None

@@ -17,7 +17,8 @@ from ...mining.parquet_tables import read_parquet, write_parquet
 from ...mining.randomness import derived_seed
 from ...mining.schemas import CENTROIDS, DUPLICATES, SUBSPACES, vector
 from ..configuration.config import RunConfig
-from ..console import about, amount, counted
+from ..console import amount, counted
+from ..estimates.estimate import Estimate
 from .context import Context
 from .graph import row
 from .round_tables import read_identities
@@ -49,7 +50,7 @@ def cluster_means(context: Context) -> dict[str, Any]:
     stage, settings, options = row("cluster").stage(context), context.config.cluster, context.options
     folder = stage.folder
 
-    def estimate() -> str:
+    def estimate() -> Estimate:
         table = MeanTable(folder.identities)
         N, D = table.shape
         M = subspace_count(N, settings.ids_per_subspace)
@@ -66,9 +67,10 @@ def cluster_means(context: Context) -> dict[str, Any]:
             + max(sample, 8 * settings.recall_queries * ROWS_PER_BLOCK, searched * min(table.nbytes, IN_MEMORY)),
             torch_comes=True,
         )  # fmt: skip
-        return (
-            f"{N:,} identity means into {counted(M, 'subspace')}, {about(seconds)} on the CPU, "
-            f"{amount(memory)} of memory, {amount(N * 12 + M * D * 4)} of disk"
+        return Estimate(
+            f"{N:,} identity means into {counted(M, 'subspace')}",
+            seconds,
+            f" on the CPU, {amount(memory)} of memory, {amount(N * 12 + M * D * 4)} of disk",
         )
 
     def work() -> dict[str, Any]:
@@ -186,14 +188,16 @@ def _duplicates(
             f"for duplicates"
         )
         return None
-    return suspected_duplicates(
-        means.as_array(stage.folder.path),
-        identities["spread"].to_numpy(),
-        identities["images"].to_numpy(),
-        subspace_id,
-        within=within,
-        device=device,
-    )
+    with context.options.console.progress("cluster: duplicates", len(means), "means") as progress:
+        return suspected_duplicates(
+            means.as_array(stage.folder.path),
+            identities["spread"].to_numpy(),
+            identities["images"].to_numpy(),
+            subspace_id,
+            within=within,
+            device=device,
+            progress=progress.update,
+        )
 
 
 def recall_seed(config: RunConfig, round_index: int) -> int:

@@ -12,7 +12,8 @@ from ...mining.evaluation.memory import RETRIEVAL_BYTES, metric_bytes
 from ...mining.evaluation.pairs import FEW_IDENTITIES
 from ...mining.evaluation.registry import is_retrieval
 from ...mining.machine import memory_with
-from ..console import about, aligned, amount, counted
+from ..console import aligned, amount, counted
+from ..estimates.estimate import Estimate
 from ..network_identity import open_checkpoint
 from ..run_directory import RunDirectory
 from .context import Context
@@ -67,7 +68,7 @@ def evaluate_network(context: Context) -> dict[str, Any]:
 def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
     stage, config = row(held.stage).stage(context), context.config
 
-    def estimate() -> str:
+    def estimate() -> Estimate:
         from ...train.data.images import ImageStore
         from ...train.devices import pick_device
         from ...train.speed import embedding_work
@@ -103,7 +104,7 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
             whom += (
                 f" (all images of the identities: {queries:,} queries x {len(ranked.gallery):,} are ranked)"
             )
-        return f"{whom}, {about(seconds)}{embedding.slow_decoding}, {amount(memory_with(more))} of memory"
+        return Estimate(whom, seconds, f"{embedding.slow_decoding}, {amount(memory_with(more))} of memory")
 
     def work() -> dict[str, Any]:
         from .examination import examine

@@ -25,7 +25,8 @@ from ...mining.planning.settings import PlanConfig
 from ...mining.planning.shards import shards_of
 from ...train.losses.building import pair_losses_of
 from ..configuration.config import RunConfig
-from ..console import Console, about, amount, percent
+from ..console import Console, amount, percent
+from ..estimates.estimate import Estimate
 from ..terminal_text import printable_line
 from .cluster import clustering_device
 from .context import Context
@@ -84,7 +85,7 @@ def plan_round(context: Context) -> dict[str, Any]:
             f"{folder} has no identity means yet; run `subspace extract {in_shell(context.run.path)}` first"
         )
 
-    def estimate() -> str:
+    def estimate() -> Estimate:
         slots = settings.steps * settings.P * settings.K
         identities = read_identities(folder, ["images"])
         means = MeanTable(folder.identities)
@@ -101,10 +102,11 @@ def plan_round(context: Context) -> dict[str, Any]:
             memory += min(means.nbytes, IN_MEMORY) + 16 * N * (settings.draw.group_size + SPARE_NEIGHBORS)
             subspaces = subspace_count(N, context.config.cluster.ids_per_subspace)
             seconds += 2 * D * N * N / subspaces / product_rate() + N * (3e-6 + 2e-8 * D)
-        return (
-            f"{settings.steps:,} batches of {settings.P} identities × {settings.K} images, "
-            f"{about(seconds)}, {amount(memory_with(memory, torch_comes=True))} of memory, {amount(slots * 3)} of disk"
-            f"{context.left_out.words}"
+        return Estimate(
+            f"{settings.steps:,} batches of {settings.P} identities × {settings.K} images",
+            seconds,
+            f", {amount(memory_with(memory, torch_comes=True))} of memory, {amount(slots * 3)} of disk"
+            f"{context.left_out.words}",
         )
 
     def work() -> dict[str, Any]:
@@ -134,7 +136,10 @@ def plan_round(context: Context) -> dict[str, Any]:
             means = means if used.all() else means[used]
             spare = 0 if apart is None else SPARE_NEIGHBORS
             wanted = settings.draw.group_size - 1 + spare
-            neighbors = nearest_in_subspace(means, subspace_id, wanted, device=device)
+            with context.options.console.progress("plan: neighbours", len(means), "identities") as progress:
+                neighbors = nearest_in_subspace(
+                    means, subspace_id, wanted, device=device, progress=progress.update
+                )
         second = read_second_subspaces(folder)
         blocks = plan_batches(
             images,
