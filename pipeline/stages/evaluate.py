@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...mining.artifacts import write_json
-from ...mining.clustering.product_speed import product_rate
+from ...mining.clustering.product_speed import LOOKS_OF_METRICS, compared_seconds
 from ...mining.evaluation.memory import RETRIEVAL_BYTES, metric_bytes
 from ...mining.evaluation.pairs import FEW_IDENTITIES
 from ...mining.evaluation.registry import is_retrieval
@@ -87,9 +87,9 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
             num_workers=config.extract.num_workers,
             flip=held.settings.flip,
         )
-        seconds = embedding.seconds + examined.comparisons * (
-            2 * network.embedding_size / product_rate() + 5e-9
-        )  # compared, and ranked
+        seconds = embedding.seconds + compared_seconds(
+            examined.comparisons, network.embedding_size, LOOKS_OF_METRICS
+        )
         names, width = held.settings.metric_names, network.embedding_size
         gallery, probes, distractors = (len(side) for side in examined.pairs[:3])
         more = (
