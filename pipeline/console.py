@@ -147,7 +147,6 @@ class Progress:
                 "total": self._total,
                 "unit": self._unit,
                 "rate": self.rate,
-                "when": time.time(),
             }
         )
 

@@ -259,7 +259,7 @@ def note_progress(progress: dict[str, Any] | None) -> None:
     with _OPENING:
         for key, note in _HELD.items():
             if note["pid"] == os.getpid():
-                note["progress"] = progress
+                note["progress"] = progress and {**progress, "when": time.time()}
                 with suppress(OSError):
                     _write(_FILES[key], note)
 

@@ -2,5 +2,4 @@
 
 estimate     the line in which it is said
 row_speed    what goes over many rows of a table, timed on some of them
-vector_speed what compares vectors with each other, timed on some like them
 """
