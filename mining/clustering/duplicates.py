@@ -98,14 +98,12 @@ def suspected_duplicates(
         raise InputError(f"within={within} must be above 0")
     closeness = _closeness(spread.astype(np.float64), images.astype(np.float64))
     found: list[tuple[np.ndarray, ...]] = []
-    by_subspace = neighbors_by_subspace(means_ID, subspace_id, NEIGHBORS, device=device)
+    by_subspace = neighbors_by_subspace(means_ID, subspace_id, NEIGHBORS, device=device, progress=progress)
     for members, neighbor_nk, similarity_nk in by_subspace:
         a, b = np.broadcast_to(members[:, None], neighbor_nk.shape).ravel(), neighbor_nk.ravel()
         similarity, expected = similarity_nk.ravel(), closeness[a] * closeness[b]
         suspected = 1 - similarity <= within * (1 - expected) + ROUNDING
         found.append((*(column[suspected] for column in (a, b, similarity, expected)),))
-        if progress:
-            progress(len(members))
     a, b, similarity, expected = (
         (np.concatenate(column) for column in zip(*found, strict=True)) if found else [np.empty(0)] * 4
     )

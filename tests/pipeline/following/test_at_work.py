@@ -41,18 +41,23 @@ def test_a_bar_is_seen_in_the_lock_and_gone_with_it(
             time.sleep(0.05)
             progress.update(5)
             now = at_work(context)
-            assert now is not None and now.how_far is not None
+            assert now is not None
+            assert now.how_far is not None
             assert (now.how_far.done, now.how_far.total, now.how_far.unit) == (25, 50, "means")
-            assert now.how_far.rate is not None and now.how_far.rate > 0
+            assert now.how_far.rate is not None
+            assert now.how_far.rate > 0
             assert now.left == pytest.approx(100.0, abs=5)  # the bar may be a part of the stage
             run.note_stage("round-000/train", announced=100.0)  # whose bar is all of it
             progress.update(5)
             now = at_work(context)
-            assert now is not None and now.left is not None and now.left < 50
+            assert now is not None
+            assert now.left is not None
+            assert now.left < 50
             other = json.loads(subspace("status", run.path, "--json").stdout)  # another process
             assert [one["at_work"]["how_far"]["done"] for one in other if one["at_work"]] == [30]
         now = at_work(context)
-        assert now is not None and now.how_far is None
+        assert now is not None
+        assert now.how_far is None
     assert run.lock.read_bytes() == b""
 
 
@@ -70,13 +75,15 @@ def test_a_training_of_other_processes_is_seen_in_its_log(context: Context) -> N
         context.run.note_stage("round-000/train")
         folder.metrics.write_text(json.dumps(line) + "\n")
         now = at_work(context)
-        assert now is not None and now.how_far is not None
+        assert now is not None
+        assert now.how_far is not None
         assert (now.how_far.done, now.how_far.total) == (100, context.config.plan.steps)
         assert now.how_far.rate == pytest.approx(64 / context.config.plan.P)
         context.run.note_stage("round-000/train")
         os.utime(folder.metrics, (1, 1))  # of the training before this one
         now = at_work(context)
-        assert now is not None and now.how_far is None
+        assert now is not None
+        assert now.how_far is None
 
 
 def test_parts_have_a_pace(tmp_path: Path) -> None:

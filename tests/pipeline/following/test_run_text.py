@@ -31,7 +31,9 @@ def statuses(name: str) -> list[StageStatus]:
 def test_no_line_is_wider_whatever_the_names_are(tmp_path: Path, columns: int, running: bool) -> None:
     far = HowFar("train", 1200, 4000, "steps", 12.0)
     now = AtWork("run", 17, LONG, time.time(), "round-000/train", time.time(), far, 233.0)
-    text = status_text(RunDirectory(tmp_path / ("y" * 120)), statuses(LONG), now if running else None, columns)
+    text = status_text(
+        RunDirectory(tmp_path / ("y" * 120)), statuses(LONG), now if running else None, columns
+    )
     lines = text.split("\n")
     assert max(map(len, lines)) <= columns
     assert "\x1b" not in text
@@ -46,7 +48,9 @@ def test_what_runs_comes_first(tmp_path: Path) -> None:
     lines = status_text(RunDirectory(tmp_path), statuses("name"), now).split("\n")
     assert lines[0].startswith("now  round-000/train: 1,200 of 4,000 steps (30 %), 12.0 a second, until ")
     assert "(3 min 53 s left)" in f"{lines[0]} {lines[1]}".replace("  ", " ")
-    assert any(line.startswith("by   `subspace run` (process 17 on here, begun 1 min 05 s ago)") for line in lines)
+    assert any(
+        line.startswith("by   `subspace run` (process 17 on here, begun 1 min 05 s ago)") for line in lines
+    )
 
 
 def test_a_part_of_a_stage_is_named() -> None:

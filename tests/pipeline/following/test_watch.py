@@ -14,7 +14,12 @@ from subspace.pipeline.following.watch import Seen, watch
 
 def test_a_line_for_each_change_and_all_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     seen = iter(
-        [Seen("all", "1 of 3", False), Seen("all", "1 of 3", False), Seen("all", "2 of 3", False), Seen("END", "", True)]
+        [
+            Seen("all", "1 of 3", False),
+            Seen("all", "1 of 3", False),
+            Seen("all", "2 of 3", False),
+            Seen("END", "", True),
+        ]
     )
     watch(lambda: next(seen), 0.0)
     assert capsys.readouterr().out.splitlines() == ["1 of 3", "2 of 3", "END"]
