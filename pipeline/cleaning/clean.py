@@ -20,6 +20,7 @@ from ...mining.schemas import EMBEDDINGS, KEEP, SUSPECTS
 from .. import stage_folder as files
 from ..console import amount
 from ..estimates.estimate import Estimate
+from ..estimates.imports import torch_seconds
 from ..estimates.row_speed import row_seconds
 from ..stages.cluster import LARGEST_SEARCHED, NEIGHBORS, clustering_device
 from ..stages.context import Context
@@ -72,7 +73,11 @@ def clean_round(context: Context) -> dict[str, Any]:
         n, D = table.shape
         identities = len(context.manifest.identities_in(context.config.data.train_splits))
         compared = LOOKED_UP * n + min(identities, LARGEST_SEARCHED)  # the latter for duplicates
-        seconds = n * D * 150 / product_rate() + PASSES * n * row_seconds(lambda rows: table[rows], n)
+        seconds = (
+            n * D * 150 / product_rate()
+            + torch_seconds()
+            + PASSES * n * row_seconds(lambda rows: table[rows], n)
+        )
         seconds += nearest_seconds(compared, identities, D, NEIGHBORS)
         if settings.method == "overfit":
             classes = min(identities, settings.overfit_classes)

@@ -19,6 +19,7 @@ from ...mining.schemas import CENTROIDS, DUPLICATES, SUBSPACES, vector
 from ..configuration.config import RunConfig
 from ..console import amount, counted
 from ..estimates.estimate import Estimate
+from ..estimates.imports import torch_seconds
 from ..estimates.row_speed import row_seconds
 from .context import Context
 from .graph import row
@@ -65,7 +66,7 @@ def cluster_means(context: Context) -> dict[str, Any]:
         searched = settings.duplicates_within is not None and N // M <= LARGEST_SEARCHED
         if searched:
             seconds += nearest_seconds(N, N / M, D, NEIGHBORS)
-        seconds += PASSES * N * row_seconds(lambda rows: table[rows], N)
+        seconds += torch_seconds() + PASSES * N * row_seconds(lambda rows: table[rows], N)
         sample = 8 * D * min(N, SAMPLE_BYTES // (4 * D), SAMPLED_TIMES * settings.max_points_per_centroid * M)
         memory = memory_with(
             240 * N + 3 * table.group_bytes  # names, candidates and prices; a row group while it is read

@@ -27,6 +27,7 @@ from ...train.losses.building import pair_losses_of
 from ..configuration.config import RunConfig
 from ..console import Console, amount, percent
 from ..estimates.estimate import Estimate
+from ..estimates.imports import torch_seconds
 from ..estimates.row_speed import row_seconds
 from ..terminal_text import printable_line
 from .cluster import clustering_device
@@ -100,7 +101,11 @@ def plan_round(context: Context) -> dict[str, Any]:
             + 3 * means.group_bytes
             + 8 * min(N, 2 * HARDNESS_BATCHES * settings.P) * D
         )
-        seconds = PASSES * N * row_seconds(lambda rows: means[rows], N) + slots * SLOT * kept_seconds()
+        seconds = (
+            torch_seconds()
+            + PASSES * N * row_seconds(lambda rows: means[rows], N)
+            + slots * SLOT * kept_seconds()
+        )
         grouped = settings.draw.group_size > 1 and settings.seeds_per_batch > 0
         if grouped:  # each with all others of its subspace
             memory += min(means.nbytes, IN_MEMORY) + 16 * N * (settings.draw.group_size + SPARE_NEIGHBORS)
