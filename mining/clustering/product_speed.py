@@ -38,10 +38,9 @@ def product_rate() -> float:
 
 
 def kept_seconds() -> float:
-    """Seconds in which all cores together sort one similarity of many by halves, as finding the nearest wants it."""
+    """Seconds in which a core sorts one similarity of many by halves, as finding the nearest wants it."""
     rows = np.random.default_rng(0).standard_normal((128, 1024), np.float32)
-    threads = min(usable_cores(), int(os.environ.get("OMP_NUM_THREADS", "0") or 0) or usable_cores())
-    return _median(lambda: np.argpartition(rows, -8, axis=1)) / rows.size / threads
+    return _median(lambda: np.argpartition(rows, -8, axis=1)) / rows.size
 
 
 def nearest_seconds(queries: float, rows: float, dimensions: int, k: int) -> float:
@@ -63,7 +62,13 @@ def compared_seconds(pairs: float, dimensions: int, looks: float) -> float:
 
 @cache
 def _speed() -> tuple[float, float]:
-    return product_rate(), kept_seconds()
+    """Of all cores together."""
+    return product_rate(), kept_seconds() / _threads()
+
+
+def _threads() -> int:
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return min(usable_cores(), int(asked)) if asked.isdecimal() and int(asked) else usable_cores()
 
 
 def _median(work: Callable[[], object]) -> float:
