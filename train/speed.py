@@ -179,7 +179,9 @@ def change_seconds(config: AugmentConfig, input: ImageInput, device: torch.devic
     )
 
 
-def decode_seconds(store: ImageStore, image_id: np.ndarray, input: ImageInput, together: int = 1) -> float:
+def decode_seconds(
+    store: ImageStore, image_id: np.ndarray, input: int | ImageInput, together: int = 1
+) -> float:
     """Seconds to read and decode an image, on average over a batch of some of `image_id`; unreadable ones take none.
 
     The batch is read as a loader reads it. That a disk is waited for is seen by the clock, and by its median, as other work
@@ -192,6 +194,7 @@ def decode_seconds(store: ImageStore, image_id: np.ndarray, input: ImageInput, t
         return 0.0
     places = np.linspace(0, max(0, len(image_id) - together), SAMPLED_IMAGES // together).astype(np.int64)
     some = image_id[np.unique((places[:, None] + np.arange(together)).clip(max=len(image_id) - 1))]
+    input = ImageInput.of(input)
     pixels = np.empty((len(some), input.height, input.width, 3), np.uint8)
     waited: list[float] = []
     for image in some[:: max(1, len(some) // WAITED_IMAGES)]:
