@@ -1,4 +1,4 @@
-"""Estimates from what is measured here. Covers estimates/estimate.py, too."""
+"""Estimates from what is measured here. Covers pipeline/estimates/estimate.py, too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`subspace status --watch`. Covers following/look.py, too."""
+"""`subspace status --watch`. Covers pipeline/following/look.py, too."""
 
 from __future__ import annotations
 
