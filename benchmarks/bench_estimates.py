@@ -45,7 +45,7 @@ class Taken:
         """A row of the table."""
         ratio = self.announced / max(1e-9, self.cpu if one_core else self.clock)
         small = self.announced < 1 and (self.cpu if one_core else self.clock) < 1
-        said = "< 1" if self.announced < 1 else f"{self.announced:,.0f}"
+        said = "< 1" if self.announced < 1 else f"{self.announced:g}"
         return f"| {self.work} | {said} | {self.clock:,.1f} | {self.cpu:,.1f} | {'both < 1 s' if small else f'{ratio:.2f}'} |"
 
 
