@@ -62,7 +62,7 @@ def compared_seconds(pairs: float, dimensions: int, looks: float) -> float:
 
 @cache
 def _speed() -> tuple[float, float]:
-    """Of all cores together."""
+    """What all cores do together: operations a second, and seconds of a similarity."""
     return product_rate(), kept_seconds() / _threads()
 
 

@@ -17,7 +17,7 @@ class ProgressNote(Document):
     total: int | None = Field(default=None, ge=0, lt=1 << 62)
     unit: str
     rate: float | None = Field(default=None, ge=0, lt=1e15)
-    """Of late, a second."""
+    """How many a second, of late."""
     when: float = Field(ge=0, lt=1e12)
 
 
