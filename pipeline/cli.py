@@ -7,8 +7,10 @@ import io
 import os
 import sys
 import threading
+import traceback
 import warnings
 from itertools import pairwise
+from types import TracebackType
 from typing import Annotated, NoReturn, TextIO
 
 import typer
@@ -87,6 +89,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # names that its encoding lacks are spelt out
             stream.reconfigure(errors="backslashreplace")
     warnings.showwarning = _say_warning
+    sys.excepthook = _say_traceback
     threading.excepthook = _say_failed_thread
     try:
         for before, word in pairwise(
@@ -153,12 +156,18 @@ def _leave(code: int) -> NoReturn:
     sys.exit(code)
 
 
+def _say_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A bug's traceback, in whose message there may be a name from the data."""
+    print(printable("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
+
+
 def _say_failed_thread(failed: threading.ExceptHookArgs) -> None:
     """A thread of a library that cannot write, such as TensorBoard's; what needs its files says so itself."""
     if isinstance(failed.exc_value, OSError):
-        print(f"warning: {failed.exc_value}; curves may be incomplete", file=sys.stderr)
+        said = printable_line(f"warning: {failed.exc_value}; curves may be incomplete")
+        print(said, file=sys.stderr)
     else:
-        threading.__excepthook__(failed)
+        _say_traceback(failed.exc_type, failed.exc_value or failed.exc_type(), failed.exc_traceback)
 
 
 def _say_warning(
@@ -181,9 +190,8 @@ def _say_warning(
         return
     _SAID.add(said)
     if not issubclass(category, SubspaceWarning):
-        print(
-            warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr
-        )
+        said = printable(warnings.formatwarning(message, category, filename, lineno, line))
+        print(said, end="", file=file or sys.stderr)
     elif os.environ.get("RANK", "0") == "0":
         print(f"subspace: warning: {printable_line(' '.join(str(message).split()))}", file=sys.stderr)
 

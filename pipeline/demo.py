@@ -89,7 +89,8 @@ def run_demo(
         what = (
             f"{len(manifest):,} glyph images; every character is an identity, every typeface an image of it"
         )
-    say(f"{what}\n")
+    say(what)
+    say()
     if options.dry_run:
         return run_rounds(Context(start, config, manifest, options))
 
@@ -104,11 +105,12 @@ def run_demo(
     for run, title, cluster in (
         (
             random,
-            "\n2. Random batches: one subspace holds all identities",
+            "2. Random batches: one subspace holds all identities",
             {**with_subspaces, "ids_per_subspace": "all"},
         ),
-        (subspace, "\n3. Subspaces: every batch from one group of look-alikes", with_subspaces),
+        (subspace, "3. Subspaces: every batch from one group of look-alikes", with_subspaces),
     ):
+        say()
         say(title)
         config = parse_config({**settings, **from_start, "cluster": cluster}, [], "demo")
         _begin(run, config)
@@ -116,13 +118,17 @@ def run_demo(
             run_rounds(Context(run, config, manifest, options))
 
     results = _results(random, subspace)
-    say("\n" + result_table(results))
-    say(f"\n{_reading(results)}\n")
+    options.console.say_lines("\n" + result_table(results))
+    for line in ("", _reading(results), ""):
+        say(line)
     report = RunReport.open(subspace.path, seed=seed, baseline=random.path)
     report_run(report, page := report_file(subspace), options.console)
-    say(
-        f"\nWhat was written, and how to look at it:\n  {page.resolve().as_uri()}    # the report: open it in a browser"
-    )
+    for line in (
+        "",
+        "What was written, and how to look at it:",
+        f"  {page.resolve().as_uri()}    # the report: open it in a browser",
+    ):
+        say(line)
     last = subspace.round(config.rounds - 1)
     for path, what in (
         (subspace.path, "where the time went"),

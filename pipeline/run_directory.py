@@ -42,6 +42,8 @@ _FILES: dict[tuple[int, int], TextIO] = {}
 _OPENING = threading.RLock()
 """Held while a lock file is opened and closed, so that no thread closes one that another has just come to hold."""
 MOST_LOCK_CHARACTERS = 64 * 1024
+NOTE_BYTES = 1024
+"""The notes in a lock are of multiples of it."""
 
 
 @dataclass(frozen=True)
@@ -162,9 +164,7 @@ class RunDirectory:
                     "host": socket.gethostname(),
                     "since": time.time(),
                 }
-                file.truncate(0)
-                file.write(json.dumps(note))
-                file.flush()
+                _write(file, note)
             except BaseException as error:
                 file.close()
                 if isinstance(error, OSError):
@@ -195,18 +195,18 @@ class RunDirectory:
                         self.lock.unlink()
                         self.path.rmdir()
 
-    def note_stage(self, stage: str) -> None:
-        """Say in the lock at which stage the command is that holds it; without it do nothing."""
+    def note_stage(self, stage: str, announced: float | None = None) -> None:
+        """Say in the lock at which stage the command is that holds it; without it do nothing.
+
+        Args:
+            announced: seconds that the stage was said to take.
+        """
         with _OPENING:
             if (note := self._held_here()) is None:
                 return
             found = os.stat(self.lock)
-            file = _FILES[found.st_dev, found.st_ino]
-            note["stage"] = stage
-            file.seek(0)
-            file.truncate()
-            file.write(json.dumps(note))
-            file.flush()
+            note |= {"stage": stage, "stage_since": time.time(), "announced": announced, "progress": None}
+            _write(_FILES[found.st_dev, found.st_ino], note)
 
     def _sweep(self) -> None:
         """Remove what killed commands left half-written."""
@@ -274,6 +274,27 @@ class RunDirectory:
             return parse_lock_note(text), alive
         except ValueError:  # the next command writes it anew
             return None, alive
+
+
+def note_progress(progress: dict[str, Any] | None) -> None:
+    """Say in the locks that this process holds how far its work is, for `subspace status`; a full disk stops nothing.
+
+    >>> note_progress(None)  # no lock is held here
+    """
+    with _OPENING:
+        for key, note in _HELD.items():
+            if note["pid"] == os.getpid():
+                note["progress"] = progress and {**progress, "when": time.time()}
+                with suppress(OSError):
+                    _write(_FILES[key], note)
+
+
+def _write(file: TextIO, note: dict[str, Any]) -> None:
+    """Write a note over the one before, with one call and as long as that, so that nobody reads half of one."""
+    text = json.dumps({key: value for key, value in note.items() if value is not None}).encode()
+    text = text.ljust(-(-len(text) // NOTE_BYTES) * NOTE_BYTES)
+    os.pwrite(file.fileno(), text, 0)
+    os.ftruncate(file.fileno(), len(text))
 
 
 def _holder(path: Path) -> str:

@@ -23,7 +23,7 @@ from .robust_means import OwnSimilarity, find_robust_means
 from .settings import REASONS, CleanConfig, Reason
 from .strangers import Verdict, stranger_probability
 
-PASSES = 6
+PASSES = 7
 """Times that the progress of `find_suspects` goes over all images; those that are looked up come on top."""
 ONE_STRANGER_IN = 1000
 """An image that fewer strangers are as near as is not looked up elsewhere."""
@@ -203,6 +203,7 @@ class _Search:
             of,
             within=self.settings.duplicates_within,
             device=self.blocks.device,
+            progress=lambda identities: self.progress(round(identities * self.blocks.images / len(some))),
         )
         # To be merged, each must be the other's nearest: of a crowd of look-alikes most pairs are no duplicates.
         mutual = np.sort(mutual_pairs(pairs.a, pairs.b, pairs.similarity))

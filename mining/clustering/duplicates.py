@@ -17,6 +17,7 @@ Shapes: I identities, D numbers in a mean, k neighbours, p pairs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,6 +66,7 @@ def suspected_duplicates(
     *,
     within: float = 1.5,
     device: str | torch.device = "cpu",
+    progress: Callable[[int], None] | None = None,
 ) -> Duplicates:
     """Compare every identity with its nearest ones of the same subspace; exact, I·n·D multiply-adds.
 
@@ -79,6 +81,7 @@ def suspected_duplicates(
         subspace_id: int[I].
         within: how much farther than c_ab may be; 1 finds about half of all duplicates, 1.5 five of six.
         device: what searches, such as 'cpu' or 'cuda'.
+        progress: called with the number of identities of each subspace as it has been searched, at most I in all.
 
     Raises:
         InputError: `within` is not above 0.
@@ -95,7 +98,7 @@ def suspected_duplicates(
         raise InputError(f"within={within} must be above 0")
     closeness = _closeness(spread.astype(np.float64), images.astype(np.float64))
     found: list[tuple[np.ndarray, ...]] = []
-    by_subspace = neighbors_by_subspace(means_ID, subspace_id, NEIGHBORS, device=device)
+    by_subspace = neighbors_by_subspace(means_ID, subspace_id, NEIGHBORS, device=device, progress=progress)
     for members, neighbor_nk, similarity_nk in by_subspace:
         a, b = np.broadcast_to(members[:, None], neighbor_nk.shape).ravel(), neighbor_nk.ravel()
         similarity, expected = similarity_nk.ravel(), closeness[a] * closeness[b]

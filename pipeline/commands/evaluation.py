@@ -156,7 +156,7 @@ def _examine(
         ) as context:
             results, console = evaluate_rounds(context), context.options.console
     if results:
-        console.say(evaluation_table(results))
+        console.say_lines(evaluation_table(results))
     console.result(results)
 
 

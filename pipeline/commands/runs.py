@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from .parameters import (
     AsJson,
@@ -20,6 +22,8 @@ from .parameters import (
 )
 
 commands = typer.Typer()
+WATCH_SECONDS = 5
+"""Between two looks of `subspace status --watch`."""
 
 
 @commands.command(epilog="Example: subspace run runs/photos rounds=4 plan.steps=5000")
@@ -46,38 +50,53 @@ def run(
         context.options.console.result(run_rounds(context))
 
 
-@commands.command(epilog="Example: subspace status runs/photos")
+class _Watching(TyperCommand):
+    """Takes `--watch` with a number of seconds behind it or without."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the default behind a `--watch` that stands alone."""
+        whole = [*args, ""]
+        alone = [
+            place for place, word in enumerate(args) if word == "--watch" and not _is_number(whole[place + 1])
+        ]
+        for place in reversed(alone):
+            args.insert(place + 1, str(WATCH_SECONDS))
+        return super().parse_args(ctx, args)
+
+
+def _is_number(word: str) -> bool:
+    return re.fullmatch(r"-?[0-9.]+", word) is not None
+
+
+@commands.command(
+    epilog="Example: subspace status runs/photos; subspace status runs/photos --watch", cls=_Watching
+)
 def status(
     run: RunPath,
     overrides: Overrides = None,
+    watch: Annotated[
+        float | None,
+        typer.Option(
+            "--watch",
+            min=0.5,
+            metavar="[SECONDS]",
+            help=f"Show it again every so many seconds, {WATCH_SECONDS} by default, until the run ends.",
+        ),
+    ] = None,
     verify: Annotated[
         bool,
         typer.Option("--verify", help="Check every file of the finished stages against its checksum, too."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """What is done, begun, stale or still to do, and where the time went."""
+    """What runs now, how far and until when; what is done, stale or left; and where the time went."""
     from ...mining.errors import InputError
-    from ..schedulers.job_states import read_job_states, with_jobs
-    from ..schedulers.submission import Submission
-    from ..status import as_json as to_json
-    from ..status import describe, stage_statuses
+    from ..following.look import show_status
 
+    if watch is not None and as_json:
+        raise InputError("--watch draws for a person and --json is for a program; leave one out")
     with working(run, "status", overrides, lock=False, as_json=as_json) as context:
-        statuses, unknown = stage_statuses(context), None
-        submission = Submission.latest(context.run)
-        if submission is not None:
-            try:
-                states = read_job_states(context, submission, statuses)
-                statuses = with_jobs(statuses, states)
-            except InputError as error:  # the markers say what is done, whether the scheduler answers or not
-                unknown = f"what is queued or running is not known: {error}"
-        console = context.options.console
-        console.result(to_json(statuses))
-        if not as_json:
-            console.say(describe(context.run, statuses))
-        if unknown is not None:
-            console.say(unknown)
+        show_status(context, watch, json=as_json)
         if verify:
             from ..verification import verify_files
 

@@ -101,7 +101,7 @@ def answer_all(request: SearchRequest, console: Console) -> list[Answer]:
             track=progress.update,
         )
     if request.out is None or len(answers) <= MOST_SHOWN:
-        console.say(as_table(answers))
+        console.say_lines(as_table(answers))
     if threshold is not None:
         unknown = sum(not answer.known for answer in answers)
         notes.append(f"{unknown:,} of {counted(len(answers), 'query', 'queries')} unknown")

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from ...mining.artifacts import write_json
-from ...mining.clustering.product_speed import product_rate
+from ...mining.clustering.product_speed import LOOKS_OF_METRICS, compared_seconds
 from ...mining.evaluation.memory import RETRIEVAL_BYTES, metric_bytes
 from ...mining.evaluation.mistakes import MOST_COMPARED
 from ...mining.evaluation.pairs import FEW_IDENTITIES
@@ -19,7 +19,8 @@ from ...mining.machine import memory_with
 from ...mining.parquet_tables import write_parquet
 from ...mining.schemas import MISTAKES
 from .. import stage_folder as files
-from ..console import about, aligned, amount, counted
+from ..console import aligned, amount, counted
+from ..estimates.estimate import Estimate
 from ..network_identity import open_checkpoint
 from ..run_directory import RunDirectory
 from ..stage_folder import TENSORBOARD
@@ -79,7 +80,7 @@ def evaluate_network(context: Context) -> dict[str, Any]:
 def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
     stage, config = row(held.stage).stage(context), context.config
 
-    def estimate() -> str:
+    def estimate() -> Estimate:
         from ...train.data.images import ImageStore
         from ...train.devices import pick_device
         from ...train.speed import embedding_work
@@ -99,9 +100,9 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
             flip=held.settings.flip,
         )
         looked = min(MOST_COMPARED, examined.comparisons) if files.MISTAKES in stage.outputs else 0
-        seconds = embedding.seconds + (examined.comparisons + looked) * (
-            2 * network.embedding_size / product_rate() + 5e-9
-        )  # compared, and ranked
+        seconds = embedding.seconds + compared_seconds(
+            examined.comparisons + looked, network.embedding_size, LOOKS_OF_METRICS
+        )
         names, width = held.settings.metric_names, network.embedding_size
         gallery, probes, distractors = (len(side) for side in examined.pairs[:3])
         more = (
@@ -116,7 +117,7 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
             whom += (
                 f" (all images of the identities: {queries:,} queries x {len(ranked.gallery):,} are ranked)"
             )
-        return f"{whom}, {about(seconds)}{embedding.slow_decoding}, {amount(memory_with(more))} of memory"
+        return Estimate(whom, seconds, f"{embedding.slow_decoding}, {amount(memory_with(more))} of memory")
 
     def work() -> dict[str, Any]:
         from .examination import examine
