@@ -44,7 +44,8 @@ def compare_runs(paths: Sequence[Path], console: Console, out: Path | None = Non
         if figure is None:
             raise InputError(f"{out} was not drawn: no run has figures yet")
         draw_comparison(runs, *figure, out, are_comparable(bases[figure[0]]))
-        console.say(f"\n{figure[1]} on the {figure[0]} identities is drawn in {out}")
+        console.say()
+        console.say(f"{figure[1]} on the {figure[0]} identities is drawn in {out}")
     return result
 
 
@@ -61,17 +62,20 @@ def _say(
         say_table(console, [["setting", *runs], *rows], columns)
     else:
         console.say("all settings are the same")
-    console.say("\nhow far the runs are")
+    console.say()
+    console.say("how far the runs are")
     seconds = ["time of finished stages", *(duration(run.seconds) for run in runs.values())]
     say_table(console, [*networks_rows(runs), seconds])
     for kind, differing in bases.items():
         comparable = are_comparable(differing)
-        console.say(f"\n{in_words(kind, differing)}; in percent, with 95 % intervals")
+        console.say()
+        console.say(f"{in_words(kind, differing)}; in percent, with 95 % intervals")
         say_table(console, figures_rows(runs, kind, comparable), (0, 1))
     if any(map(are_comparable, bases.values())):
         console.say(NOTE)
     if not bases:
-        console.say("\nno run has figures yet")
+        console.say()
+        console.say("no run has figures yet")
 
 
 def _written(value: Any) -> str:

@@ -45,7 +45,7 @@ def say_summary(console: Console, summary: Summary, begun: bool = False) -> None
         for part in islice(parts, 1 if begun else 0, None):
             screen.print(part)
     else:
-        console.say("\n".join(summary.lines()[1 if begun else 0 :]))
+        console.say_lines("\n".join(summary.lines()[1 if begun else 0 :]))
 
 
 def say_table(console: Console, rows: Sequence[Sequence[str]], text: Collection[int] = (0,)) -> None:
