@@ -211,3 +211,22 @@ def test_an_extraction_announces_more_for_more_identities(finished_run: Path) ->
     before, identities = extraction._bytes(), extraction.identities
     extraction.identities = identities.where(np.arange(len(identities)) < 2)
     assert extraction._bytes() < before
+
+
+def test_what_a_stage_reads_is_found_as_fast_in_the_fiftieth_round(finished_run: Path) -> None:
+    """Its own round and the network before it are looked at, not every round before: that took minutes, doubled by each."""
+    late = Context.open(finished_run, []).at_round(50)
+    asked: list[int] = []
+    maker = graph.StageRow._maker
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(
+            graph.StageRow,
+            "_maker",
+            lambda self, context, source: (asked.append(context.round_index), maker(self, context, source))[
+                1
+            ],
+        )
+        for stage in graph.STAGES:
+            if stage.place != "start":
+                assert len(list(stage.reads(late))) <= 12
+    assert set(asked) <= {49, 50} and len(asked) <= 100
