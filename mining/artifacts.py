@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -42,6 +43,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 def whole_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; on success it takes the place of `path`."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    remove_leftovers(path)
     try:
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
@@ -65,6 +67,37 @@ def whole_folder(path: Path) -> Iterator[Path]:
         raise unwritable(path, error) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what processes of this machine that were killed left of `path` half-written, beside it."""
+    aside = re.compile(rf"\.{re.escape(path.name)}\.(\d+)\.(tmp|old)")
+    with suppress(OSError):  # there is no such folder yet
+        for entry in os.listdir(path.parent):
+            if (found := aside.fullmatch(entry)) and not _is_alive(int(found[1])):
+                remove(path.with_name(entry))
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def take_room(descriptor: int, size: int) -> None:
+    """Give an open file all of its bytes on disk, where the system can; for one that is written through a map.
+
+    A disk that fills up under a map kills the process without a word.
+
+    Raises:
+        OSError: there is no room.
+    """
+    if hasattr(os, "posix_fallocate") and size:
+        os.posix_fallocate(descriptor, 0, size)
 
 
 def remove(path: Path) -> None:

@@ -202,9 +202,25 @@ SUSPECTS = TableKind(
     nullable=frozenset({"image_id", "other_identity_id", "other_identity", "other_image_id"}),
 )
 
+MISTAKES = TableKind(
+    "mistakes",  # of an examination, the worst first: image_id was taken for wrong_image_id
+    pa.schema(
+        [
+            ("image_id", pa.int64()),
+            *_WHO[:2],
+            ("right_image_id", pa.int64()),
+            ("right_similarity", pa.float32()),
+            ("wrong_image_id", pa.int64()),
+            ("wrong_identity_id", pa.int32()),
+            ("wrong_identity", pa.string()),
+            ("wrong_similarity", pa.float32()),
+        ]
+    ),
+)
+
 KINDS = (
     *(MANIFEST, IDENTITIES, EMBEDDINGS, QUARANTINE, SUBSPACES, CENTROIDS, DUPLICATES, PLAN),
-    *(IMAGE_EMBEDDINGS, EMBEDDING_ROWS, KEEP, SUSPECTS, INDEXED_IMAGES, INDEXED_IDENTITIES),
+    *(IMAGE_EMBEDDINGS, EMBEDDING_ROWS, KEEP, SUSPECTS, INDEXED_IMAGES, INDEXED_IDENTITIES, MISTAKES),
 )
 
 

@@ -57,6 +57,13 @@ RULES: dict[str, dict[str, Rule]] = {
         "score": _COSINE,
         **{f"{side}{name}_id": _ID for name in ("identity", "image") for side in ("", "other_")},
     },
+    "mistakes": {
+        **{
+            f"{side}_id": _ID
+            for side in ("image", "identity", "right_image", "wrong_image", "wrong_identity")
+        },
+        **{f"{side}_similarity": _COSINE for side in ("right", "wrong")},
+    },
     "indexed_images": {"identity_id": Rule(0, order="dense")},
     "indexed_identities": {"identity_id": Rule(0, order="consecutive"), "images": Rule(1)},
     "embedding_rows": {"row": Rule(0, order="consecutive")},

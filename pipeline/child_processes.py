@@ -20,6 +20,7 @@ from typing import IO
 from ..mining.errors import StoppedEarly
 from ..mining.machine import usable_cores
 from .options import Options
+from .terminal_text import printable
 
 PARENT = "SUBSPACE_PARENT"
 """Environment variable: the process that started this one as one of several, and holds the run's lock."""
@@ -198,7 +199,7 @@ def _tell(codes: list[int], words: list[IO[bytes] | None], stopped_by: str | Non
 def _repeat(words: IO[bytes] | None) -> None:
     if words is not None:
         words.seek(0)
-        sys.stderr.write(words.read().decode(errors="replace"))
+        sys.stderr.write(printable(words.read().decode(errors="replace")))
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -7,8 +7,10 @@ import io
 import os
 import sys
 import threading
+import traceback
 import warnings
 from itertools import pairwise
+from types import TracebackType
 from typing import Annotated, NoReturn, TextIO
 
 import typer
@@ -18,14 +20,17 @@ from .commands import cleaning as cleaning_commands
 from .commands import data as data_commands
 from .commands import embeddings as embedding_commands
 from .commands import evaluation as evaluation_commands
+from .commands import inspection as inspection_commands
 from .commands import jobs as cluster_commands
 from .commands import learning_rate as learning_rate_commands
 from .commands import machine as machine_commands
 from .commands import models as model_commands
+from .commands import reports as report_commands
 from .commands import runs as run_commands
 from .commands import searching as search_commands
 from .commands import stages as stage_commands
 from .faults.damaged_files import damage_in_words
+from .faults.said_once import is_mine_to_say
 from .stages.graph import STAGES
 from .terminal_text import printable, printable_line
 
@@ -65,6 +70,8 @@ for module in (
     cleaning_commands,
     learning_rate_commands,
     run_commands,
+    inspection_commands,
+    report_commands,
     model_commands,
     search_commands,
     cluster_commands,
@@ -82,6 +89,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # names that its encoding lacks are spelt out
             stream.reconfigure(errors="backslashreplace")
     warnings.showwarning = _say_warning
+    sys.excepthook = _say_traceback
     threading.excepthook = _say_failed_thread
     try:
         for before, word in pairwise(
@@ -95,10 +103,12 @@ def main() -> None:
         print(printable(error.traceback), end="", file=sys.stderr)
         _fail(str(error), error.exit_code)
     except LostContact as error:
-        if PARENT in os.environ:
-            _leave(CONTACT_LOST)
+        if PARENT in os.environ or not is_mine_to_say(error):
+            _leave(CONTACT_LOST if PARENT in os.environ else error.exit_code)
         _fail(str(error), error.exit_code)
     except (SubspaceError, StoppedEarly) as error:
+        if not is_mine_to_say(error):
+            _leave(error.exit_code)
         _fail(str(error), error.exit_code)
     except SystemExit as error:  # of processes that were started, or of one whose error process 0 says
         _leave(error.code if isinstance(error.code, int) else 1)
@@ -146,12 +156,18 @@ def _leave(code: int) -> NoReturn:
     sys.exit(code)
 
 
+def _say_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A bug's traceback, in whose message there may be a name from the data."""
+    print(printable("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
+
+
 def _say_failed_thread(failed: threading.ExceptHookArgs) -> None:
     """A thread of a library that cannot write, such as TensorBoard's; what needs its files says so itself."""
     if isinstance(failed.exc_value, OSError):
-        print(f"warning: {failed.exc_value}; curves may be incomplete", file=sys.stderr)
+        said = printable_line(f"warning: {failed.exc_value}; curves may be incomplete")
+        print(said, file=sys.stderr)
     else:
-        threading.__excepthook__(failed)
+        _say_traceback(failed.exc_type, failed.exc_value or failed.exc_type(), failed.exc_traceback)
 
 
 def _say_warning(
@@ -174,9 +190,8 @@ def _say_warning(
         return
     _SAID.add(said)
     if not issubclass(category, SubspaceWarning):
-        print(
-            warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr
-        )
+        said = printable(warnings.formatwarning(message, category, filename, lineno, line))
+        print(said, end="", file=file or sys.stderr)
     elif os.environ.get("RANK", "0") == "0":
         print(f"subspace: warning: {printable_line(' '.join(str(message).split()))}", file=sys.stderr)
 

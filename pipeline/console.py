@@ -8,6 +8,7 @@ import re
 import sys
 import textwrap
 import time
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,9 +16,14 @@ from typing import Any, NoReturn, TypeVar
 
 from tqdm import tqdm
 
+from .run_directory import note_progress
 from .terminal_text import printable, printable_json, printable_line
 
 SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_NOTES = 5.0
+"""After which `subspace status` of another process sees how far the work is."""
+RECENT_SECONDS = 30.0
+"""The rate of plain lines and of notes is that of so long, so that what is slow or fast only now shows."""
 ONE_LINE = 140
 """Columns that a bar and its note take; on a narrower terminal the note has a line of its own."""
 BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
@@ -37,12 +43,19 @@ class Console:
     quiet: bool = False
     as_json: bool = False
 
-    def say(self, text: str = "") -> None:
-        """Print a line for people."""
+    def say(self, line: str = "") -> None:
+        """Print a line for people; a newline in it is of a name, and is spelt out."""
+        self._print(printable_line(line))
+
+    def say_lines(self, text: str) -> None:
+        """Print several lines for people, in each of which names are of one line already, as `aligned` makes them."""
+        self._print(printable(text))
+
+    def _print(self, text: str) -> None:
         if not self.quiet:
             file = sys.stderr if self.as_json else sys.stdout
             with tqdm.external_write_mode(file=file):  # a bar steps aside
-                print(printable(text), file=file, flush=True)
+                print(text, file=file, flush=True)
 
     def result(self, value: Any) -> None:
         """Print the command's result where `--json` asked for it."""
@@ -60,18 +73,18 @@ class Console:
 
 
 class Progress:
-    """A tqdm bar, or its text printed as lines where standard error is no terminal."""
+    """A tqdm bar, or its text printed as lines where standard error is no terminal; for `subspace status` in the lock, too."""
 
     def __init__(self, what: str, total: int | None, unit: str, done: int, show: bool) -> None:
-        self._what, self._total, self._unit, self._done = what, total, unit, done
-        self._first = done
-        self._started = self._last_line = time.monotonic()
+        self._what, self._total, self._unit, self._done = printable_line(what), total, unit, done
+        self._started = self._last_line = self._last_note = time.monotonic()
+        self._marks = deque([(self._started, done)])
         self._printed = done
         self._note = ""
         self._lines = show and not sys.stderr.isatty()
         hidden = not show or self._lines
         self._bar = tqdm(
-            desc=what,
+            desc=self._what,
             total=total,
             initial=done,
             unit=" " + unit,
@@ -82,15 +95,20 @@ class Progress:
         )
         self._narrow = not hidden and 0 < os.get_terminal_size(sys.stderr.fileno()).columns < ONE_LINE
         self._below: tqdm[NoReturn] | None = None
+        self._tell()
 
     def update(self, count: int, note: str = "") -> None:
         """Advance by `count`; `note` is shown behind the bar, or below it, until the next one."""
         self._done += count
         if note and note != self._note:
-            self._note = note
+            self._note = printable_line(note)
             self._show_note()
         self._bar.update(count)
-        if self._lines and time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+        now = time.monotonic()
+        if now - self._last_note >= SECONDS_BETWEEN_NOTES:
+            self._look(now)
+            self._tell()
+        if self._lines and now - self._last_line >= SECONDS_BETWEEN_LINES:
             self._print()
 
     def over(self, items: Iterable[T]) -> Iterator[T]:
@@ -106,6 +124,31 @@ class Progress:
         self._bar.close()
         if self._last_line > self._started and self._done > self._printed:
             self._print()
+        note_progress(None)
+
+    @property
+    def rate(self) -> float | None:
+        """Done in a second of late; None before anything was."""
+        (then, before), (now, done) = self._marks[0], self._marks[-1]
+        return (done - before) / (now - then) if now > then else None
+
+    def _look(self, now: float) -> None:
+        """Keep how far it is at this time, and forget what is long ago."""
+        self._last_note = now
+        self._marks.append((now, self._done))
+        while len(self._marks) > 2 and now - self._marks[1][0] >= RECENT_SECONDS:
+            self._marks.popleft()
+
+    def _tell(self) -> None:
+        note_progress(
+            {
+                "what": self._what,
+                "done": self._done,
+                "total": self._total,
+                "unit": self._unit,
+                "rate": self.rate,
+            }
+        )
 
     def _show_note(self) -> None:
         if not self._narrow:
@@ -117,8 +160,8 @@ class Progress:
 
     def _print(self) -> None:
         self._last_line, self._printed = time.monotonic(), self._done
-        seconds = self._last_line - self._started
-        rate = (self._done - self._first) / seconds
+        self._look(self._last_line)
+        rate = self.rate or 0.0
         text = f"{self._what}: {self._done:,}"
         if self._total is not None:
             text += f"/{self._total:,}"
@@ -158,12 +201,17 @@ def duration(seconds: float) -> str:
 
 
 def about(seconds: float) -> str:
-    """An estimate for people, in its largest unit that counts to two or more: about 40 seconds, about 7 days."""
+    """An estimate for people, in its largest unit that counts to two or more: about 40 seconds, about 7 days.
+
+    Below three seconds in halves, so that rounding does not make half as much of it again.
+    """
     for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
         if seconds >= 2 * length:
             return f"about {seconds / length:,.0f} {unit}s"
-    whole = max(1, round(seconds))
-    return f"about {whole} second{'s' if whole > 1 else ''}"
+    if seconds < 0.75:
+        return "less than a second"
+    few = round(2 * seconds) / 2 if seconds < 2.75 else round(seconds)
+    return f"about {few:g} second{'s' if few != 1 else ''}"
 
 
 def percent(share: float, digits: int = 0) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from .configuration.config_file import load_config, parse_config, write_config
 from .console import aligned
 from .learning_rate.families import SEARCHED_RATES
 from .options import Options
+from .report.run_report import RunReport
+from .report_sections.all_sections import report_file, report_run
 from .rounds import run_rounds
 from .run_directory import RunDirectory
 from .stages.context import Context
@@ -46,15 +49,23 @@ SETTINGS: dict[str, Any] = {
 """Both runs. They differ in `cluster.ids_per_subspace` alone."""
 
 IDS_PER_SUBSPACE = 100
+FEWEST_SUBSPACES = 4
+"""With fewer, subspaces would hardly differ from random batches."""
 
 
-def run_demo(out: Path, seed: int, manifest_path: Path | None, options: Options) -> dict[str, Any]:
+def run_demo(
+    out: Path, seed: int, manifest_path: Path | None, options: Options, overrides: Sequence[str] = ()
+) -> dict[str, Any]:
     """Run `out/demo-start`, `demo-random` and `demo-subspace`, and print one table.
 
     Killed, it continues where it stopped. The figures are whatever they are.
 
+    Args:
+        overrides: settings of all three runs, `section.key=value`.
+
     Raises:
-        InputError: the shipped data is not beside the package (installed as a wheel) and no manifest is given.
+        InputError: the shipped data is not beside the package (installed as a wheel) and no manifest is given; a manifest
+            without test identities; a wrong setting.
     """
     manifest_path = manifest_path or SHIPPED
     if not manifest_path.is_file():
@@ -71,11 +82,15 @@ def run_demo(out: Path, seed: int, manifest_path: Path | None, options: Options)
                         remove(path)
         options = dataclasses.replace(options, force=False)
 
-    settings = {"manifest": str(manifest_path.resolve()), "seed": seed, **SETTINGS}
-    with_subspaces = {"cluster": {"ids_per_subspace": IDS_PER_SUBSPACE}}
-    config = parse_config({**settings, **with_subspaces}, [], "demo")
+    config = demo_settings(manifest, seed, overrides)
     say = options.console.say
-    say(f"{len(manifest):,} glyph images; every character is an identity, every typeface an image of it\n")
+    what = f"{len(manifest):,} images of {manifest.identities:,} identities"
+    if manifest_path == SHIPPED:
+        what = (
+            f"{len(manifest):,} glyph images; every character is an identity, every typeface an image of it"
+        )
+    say(what)
+    say()
     if options.dry_run:
         return run_rounds(Context(start, config, manifest, options))
 
@@ -84,25 +99,36 @@ def run_demo(out: Path, seed: int, manifest_path: Path | None, options: Options)
     with start.locked("demo"):
         pretrain_network(Context(start, config, manifest, options))
 
-    from_start = {"model": f"checkpoint:{start.start.checkpoint.resolve()}"}
+    settings = config.model_dump(mode="json")
+    from_start = {"model": f"checkpoint:{start.start.checkpoint.resolve()}", "pretrain": {"steps": 0}}
+    with_subspaces = settings["cluster"]
     for run, title, cluster in (
         (
             random,
-            "\n2. Random batches: one subspace holds all identities",
-            {"cluster": {"ids_per_subspace": "all"}},
+            "2. Random batches: one subspace holds all identities",
+            {**with_subspaces, "ids_per_subspace": "all"},
         ),
-        (subspace, "\n3. Subspaces: every batch from one group of look-alikes", with_subspaces),
+        (subspace, "3. Subspaces: every batch from one group of look-alikes", with_subspaces),
     ):
+        say()
         say(title)
-        values = {**settings, **from_start, **cluster, "pretrain": {"steps": 0}}
-        config = parse_config(values, [], "demo")
+        config = parse_config({**settings, **from_start, "cluster": cluster}, [], "demo")
         _begin(run, config)
         with run.locked("demo"):
             run_rounds(Context(run, config, manifest, options))
 
     results = _results(random, subspace)
-    say("\n" + result_table(results))
-    say(f"\n{_reading(results)}\n\nWhat was written, and how to look at it:")
+    options.console.say_lines("\n" + result_table(results))
+    for line in ("", _reading(results), ""):
+        say(line)
+    report = RunReport.open(subspace.path, seed=seed, baseline=random.path)
+    report_run(report, page := report_file(subspace), options.console)
+    for line in (
+        "",
+        "What was written, and how to look at it:",
+        f"  {page.resolve().as_uri()}    # the report: open it in a browser",
+    ):
+        say(line)
     last = subspace.round(config.rounds - 1)
     for path, what in (
         (subspace.path, "where the time went"),
@@ -113,6 +139,28 @@ def run_demo(out: Path, seed: int, manifest_path: Path | None, options: Options)
         say(f"  subspace inspect {in_shell(path)}    # {what}")
     say(f"  tensorboard --logdir {out}    # loss, active triplets, distances")
     return results
+
+
+def demo_settings(manifest: Manifest, seed: int, overrides: Sequence[str] = ()) -> RunConfig:
+    """The settings of the start and of the run with subspaces; few identities get smaller subspaces, four at least.
+
+    Raises:
+        InputError: a manifest without test identities, of which nothing could be said; a wrong setting.
+    """
+    values: dict[str, Any] = {"manifest": str(manifest.path.resolve()), "seed": seed, **SETTINGS}
+    config = parse_config(values, overrides, "demo")
+    if "pretrain" not in manifest.splits and config.data.pretrain_splits == ("pretrain",):
+        values["data"] = {"pretrain_splits": ["train"]}  # one's own data: the start learns from all of it
+    if not manifest.in_splits(config.data.test_splits).any():
+        raise InputError(
+            f"{manifest.path} has nobody to test on (its splits: {', '.join(manifest.splits)}); hold some identities out: "
+            "`subspace ingest --test-fraction 0.2`"
+        )
+    identities = len(manifest.identities_in(config.data.train_splits))
+    size = max(2, min(IDS_PER_SUBSPACE, identities // FEWEST_SUBSPACES))
+    values["cluster"] = {"ids_per_subspace": size}
+    values["plan"] = {**SETTINGS["plan"], "P": min(SETTINGS["plan"]["P"], size)}
+    return parse_config(values, overrides, "demo")
 
 
 def _begin(run: RunDirectory, config: RunConfig) -> None:

@@ -6,6 +6,7 @@ identities are evaluated after that, and nothing depends on them.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from ..train.losses.building import NewClasses, try_own_losses
 from ..train.monitoring.open_trackers import check_trackers
 from .best import Standing, metric_is_known
 from .configuration.config import RunConfig
-from .console import counted
+from .console import about, counted, duration
 from .network_identity import refuse_frozen
 from .stages.context import Context
 from .stages.evaluate import evaluation_table, evaluations
@@ -62,14 +63,28 @@ def run_rounds(context: Context) -> dict[str, Any]:
             stage.do(context.at_round(index))
         index += 1
         more = rounds.examine(index)
+        if more:
+            context.say(_left_in_words(context, index))
     rounds.end(index)
     older = [context.run.round(left).name for left in context.run.rounds[index:]]
     if older:
         context.say(f"{', '.join(older)}: of an earlier, longer run; not counted here")
     results = evaluations(context.run, index)
     if results:
-        context.say("\n" + evaluation_table(results))
+        context.options.console.say_lines("\n" + evaluation_table(results))
     return results
+
+
+def _left_in_words(context: Context, done: int) -> str:
+    """What the rounds after the first `done` will take, as long as the last one of these each."""
+    folder, config = context.run.round(done - 1), context.config
+    took = sum(
+        folder.record(stage.name)["seconds"]
+        for stage in (*rows_of("round"), *rows_of("network"))
+        if folder.finished(stage.name)
+    )
+    rounds = math.ceil((config.total_steps - steps_taken(context.run, done)) / config.plan.steps)
+    return f"{folder.name} took {duration(took)}: the {counted(rounds, 'round')} that may follow, {about(rounds * took)}"
 
 
 def check_run(context: Context) -> _Rounds:

@@ -5,10 +5,12 @@
     RUN/images.index                            where the manifest's images lie; made again when it is missing
     RUN/start/                                  the starting network, laid out like a round
     RUN/round-000/{identities.parquet, quarantine.parquet, subspaces.parquet, centroids.parquet, duplicates.parquet,
-                   plan/, checkpoint/, metrics.jsonl, validation.json, evaluation.json, keep.parquet, suspects.parquet}
+                   plan/, checkpoint/, metrics.jsonl, validation.json, evaluation.json, mistakes.parquet, keep.parquet,
+                   suspects.parquet}
     RUN/round-001/...
     RUN/best -> round-001/checkpoint, RUN/best.json     the network that validates best
     RUN/lr/{trials.json, lr.svg}                what `subspace lr` tried
+    RUN/rounds/{tensorboard/, shown.json}       figures of every round, for trackers
     RUN/jobs/001/                               what one `subspace submit` wrote and started
 
 Each folder of a network or a round also holds `done/STAGE.json`, the completion markers. Only this file and
@@ -24,7 +26,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -40,6 +42,8 @@ _FILES: dict[tuple[int, int], TextIO] = {}
 _OPENING = threading.RLock()
 """Held while a lock file is opened and closed, so that no thread closes one that another has just come to hold."""
 MOST_LOCK_CHARACTERS = 64 * 1024
+NOTE_BYTES = 1024
+"""The notes in a lock are of multiples of it."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,11 @@ class RunDirectory:
     def rate_plot(self) -> Path:
         """Figure and loss over the learning rate."""
         return self.path / "lr" / "lr.svg"
+
+    @property
+    def tracked(self) -> Path:
+        """What trackers are shown of all rounds, laid out like the folder of a training for them."""
+        return self.path / "rounds"
 
     @property
     def jobs(self) -> Path:
@@ -147,24 +156,19 @@ class RunDirectory:
         with _OPENING:
             if (own := self._held_here()) is not None:
                 raise InputError(f"{self.path} is in use by {_in_words(own)}; wait for it or stop it")
+            file = self._acquire()
             try:
-                self.path.mkdir(parents=True, exist_ok=True)
-                file = open(self.lock, "r+" if self.lock.exists() else "w+")  # noqa: SIM115
-            except OSError as error:
-                raise unwritable(self.path, error) from error
-            try:
-                self._acquire(file)
                 note = {
                     "command": command,
                     "pid": os.getpid(),
                     "host": socket.gethostname(),
                     "since": time.time(),
                 }
-                file.truncate(0)
-                file.write(json.dumps(note))
-                file.flush()
-            except BaseException:
+                _write(file, note)
+            except BaseException as error:
                 file.close()
+                if isinstance(error, OSError):
+                    raise unwritable(self.lock, error) from error
                 raise
             held = os.fstat(file.fileno())
             key = held.st_dev, held.st_ino
@@ -179,18 +183,30 @@ class RunDirectory:
                 file.close()
                 del _HELD[key], _FILES[key]
 
-    def note_stage(self, stage: str) -> None:
-        """Say in the lock at which stage the command is that holds it; without it do nothing."""
+    @contextmanager
+    def locked_to_make(self, command: str) -> Iterator[None]:
+        """As `locked`, for a folder that goes again where the command has put nothing into it."""
+        with self.locked(command):
+            try:
+                yield
+            finally:
+                with suppress(OSError):  # it is gone, or others' files are in it
+                    if os.listdir(self.path) == [self.lock.name]:
+                        self.lock.unlink()
+                        self.path.rmdir()
+
+    def note_stage(self, stage: str, announced: float | None = None) -> None:
+        """Say in the lock at which stage the command is that holds it; without it do nothing.
+
+        Args:
+            announced: seconds that the stage was said to take.
+        """
         with _OPENING:
             if (note := self._held_here()) is None:
                 return
             found = os.stat(self.lock)
-            file = _FILES[found.st_dev, found.st_ino]
-            note["stage"] = stage
-            file.seek(0)
-            file.truncate()
-            file.write(json.dumps(note))
-            file.flush()
+            note |= {"stage": stage, "stage_since": time.time(), "announced": announced, "progress": None}
+            _write(_FILES[found.st_dev, found.st_ino], note)
 
     def _sweep(self) -> None:
         """Remove what killed commands left half-written."""
@@ -215,18 +231,27 @@ class RunDirectory:
             note if note is not None and note["pid"] == os.getpid() else None
         )  # not that of a forked child's parent
 
-    def _acquire(self, file: TextIO) -> None:
-        """Lock `file`; `status` may hold it for an instant, so a refusal is tried again for a second."""
+    def _acquire(self) -> TextIO:
+        """The lock file, open and locked; `status` may hold it for an instant, so a refusal is tried again for a second."""
         for attempt in range(6):
             try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
+                self.path.mkdir(parents=True, exist_ok=True)
+                file = open(self.lock, "r+" if self.lock.exists() else "w+")  # noqa: SIM115
             except OSError as error:
-                if attempt == 5:
+                raise unwritable(self.path, error) from error
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(file.fileno()), os.stat(self.lock)):
+                    return file
+                file.close()  # of a folder that the command before has just removed, with its lock
+            except OSError as error:
+                file.close()
+                if attempt == 5 and not isinstance(error, FileNotFoundError):
                     raise InputError(
                         f"{self.path} is in use by {_holder(self.path)}; wait for it or stop it"
                     ) from error
                 time.sleep(0.2)
+        raise InputError(f"{self.path} is made and removed by another command; wait for it or stop it")
 
     def activity(self) -> tuple[dict[str, Any] | None, bool]:
         """What the lock file says, and whether its process is still at work (otherwise it was killed)."""
@@ -249,6 +274,27 @@ class RunDirectory:
             return parse_lock_note(text), alive
         except ValueError:  # the next command writes it anew
             return None, alive
+
+
+def note_progress(progress: dict[str, Any] | None) -> None:
+    """Say in the locks that this process holds how far its work is, for `subspace status`; a full disk stops nothing.
+
+    >>> note_progress(None)  # no lock is held here
+    """
+    with _OPENING:
+        for key, note in _HELD.items():
+            if note["pid"] == os.getpid():
+                note["progress"] = progress and {**progress, "when": time.time()}
+                with suppress(OSError):
+                    _write(_FILES[key], note)
+
+
+def _write(file: TextIO, note: dict[str, Any]) -> None:
+    """Write a note over the one before, with one call and as long as that, so that nobody reads half of one."""
+    text = json.dumps({key: value for key, value in note.items() if value is not None}).encode()
+    text = text.ljust(-(-len(text) // NOTE_BYTES) * NOTE_BYTES)
+    os.pwrite(file.fileno(), text, 0)
+    os.ftruncate(file.fileno(), len(text))
 
 
 def _holder(path: Path) -> str:

@@ -26,6 +26,7 @@ TENSORBOARD = "tensorboard"
 TRACKERS = "trackers.json"
 VALIDATION = "validation.json"
 EVALUATION = "evaluation.json"
+MISTAKES = "mistakes.parquet"
 EXPORT = "export"
 CLEANING = "cleaning"
 KEEP = "keep.parquet"
@@ -150,3 +151,8 @@ class StageFolder:
     def evaluation(self) -> Path:
         """Metrics on the test identities."""
         return self.path / EVALUATION
+
+    @property
+    def mistakes(self) -> Path:
+        """The worst mistakes on the test identities, a Parquet file; a run of an earlier version has none."""
+        return self.path / MISTAKES

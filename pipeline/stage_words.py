@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from ..mining.clustering.duplicate_trust import MOST_WITH_PARTNER, DuplicateTrust
 from .console import counted, percent
 
 Values = Mapping[str, Any]
@@ -40,6 +41,30 @@ def metric_in_words(name: str, value: float) -> str:
     return f"{name} {percent(value, 1)}"
 
 
+def duplicates_in_words(trust: DuplicateTrust, rank_1: float | None = None) -> str:
+    """A list of suspected duplicates in one line, and why it is not to be trusted yet, where it is not.
+
+    Args:
+        rank_1: of the network that made the means, on the validation identities; None where it is not known.
+
+    Example:
+        >>> duplicates_in_words(DuplicateTrust(pairs=33, involved=50, identities=1_200))
+        '33 pairs of suspected duplicates among 1,200 identities'
+        >>> duplicates_in_words(DuplicateTrust(21_633, 2_726, 2_726), 0.095)  # doctest: +NORMALIZE_WHITESPACE
+        '21,633 pairs of suspected duplicates among 2,726 identities, not yet reliable: 2,726 of these have a suspected
+        partner, and up to 10 % would be believed, by a network whose Rank-1 is 9.5 %'
+    """
+    pairs = counted(trust.pairs, "pair of suspected duplicates", "pairs of suspected duplicates")
+    words = f"{pairs} among {counted(trust.identities, 'identity', 'identities')}"
+    if trust.reliable:
+        return words
+    network = "" if rank_1 is None else f", by a network whose Rank-1 is {percent(rank_1, 1)}"
+    return (
+        f"{words}, not yet reliable: {trust.involved:,} of these have a suspected partner, and up to "
+        f"{percent(MOST_WITH_PARTNER)} would be believed{network}"
+    )
+
+
 def _training(summary: Values) -> Iterator[str]:
     if summary.get("steps") == 0:
         yield "no steps: the network as it was given"
@@ -52,6 +77,8 @@ def _training(summary: Values) -> Iterator[str]:
         yield counted(summary["collapses"], "collapse")
     if "active_fraction" in summary:
         yield f"{percent(summary['active_fraction'])} of triplets active"
+    elif "active_images" in summary:
+        yield f"{percent(summary['active_images'])} of images active"
     if "images_per_second" in summary:
         yield f"{summary['images_per_second']:,.0f} images/s"
     yield from _unreadable(summary.get("unreadable_images"))
@@ -81,7 +108,15 @@ def _cluster(summary: Values) -> Iterator[str]:
         if "kept" in summary:
             yield f"likeness to the round before {summary['kept']:.2f} (adjusted Rand index)"
     if summary.get("duplicates"):
-        yield counted(summary["duplicates"], "suspected duplicate")
+        yield counted(summary["duplicates"], "suspected duplicate") + _unreliable(summary)
+
+
+def _unreliable(summary: Values) -> str:
+    """What is to be said of a round's suspected duplicates; rounds of earlier versions know only their number."""
+    if "in_duplicates" not in summary or "identities" not in summary:
+        return ""
+    trust = DuplicateTrust(summary["duplicates"], summary["in_duplicates"], summary["identities"])
+    return "" if trust.reliable else f" (not yet reliable: {percent(trust.share)} of the identities have one)"
 
 
 def _plan(summary: Values) -> Iterator[str]:

@@ -1,12 +1,9 @@
-"""`subspace status`: what is done, begun, stale or still to do, who is at work, and where the time went."""
+"""`subspace status`: what is done, begun, stale or still to do of a run, stage by stage. `following/` says it."""
 
 from __future__ import annotations
 
 import math
 import re
-import shutil
-import sys
-import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +15,11 @@ from ..train.monitoring.metrics_file import read_metrics
 from ..train.monitoring.phase_seconds import sum_phases
 from .best import kept_best
 from .configuration.config import RunConfig
-from .console import aligned, duration, percent
+from .console import duration
 from .exporting.request import CARD
-from .learning_rate.verdict import newest_in_words
 from .run_directory import RunDirectory
 from .stage_folder import EXPORT, StageFolder
-from .stage_words import PHASE_WORDS, metric_in_words, summary_in_words
+from .stage_words import summary_in_words
 from .stages.context import Context
 from .stages.graph import STAGES, StageRow, rows_of, steps_taken
 
@@ -50,6 +46,8 @@ class StageStatus:
     """What the marker of a finished stage says."""
     advice: str = ""
     """What can be done about a stale one, in a line."""
+    expected: float | None = None
+    """Seconds that what is left of it may take."""
 
 
 def stage_statuses(context: Context) -> list[StageStatus]:
@@ -146,45 +144,6 @@ def _steps_left(line: dict[str, float | None], stage_name: str, config: RunConfi
     return f"{at}, {rate:,.0f} images/s, {duration(left)} left"
 
 
-def describe(run: RunDirectory, statuses: list[StageStatus]) -> str:
-    """The status as text."""
-    rows = [["stage", "state", "time", "what"]]
-    for status in statuses:
-        took = duration(status.seconds) if status.seconds is not None else ""
-        rows.append([f"{status.folder}/{status.stage}", status.state, took, status.note])
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    lines = [aligned(rows, text=(0, 1, 3), width=width), ""]
-    if advice := next((status.advice for status in statuses if status.advice), ""):
-        lines += [advice, ""]
-    trainings = {f"{status.folder}/{status.stage}": status.phases for status in statuses if status.phases}
-    if trainings:
-        lines += [_phase_table(trainings), ""]
-    spent: dict[str, float] = {}
-    for status in statuses:
-        spent[status.stage] = spent.get(status.stage, 0.0) + (status.seconds or 0.0)
-    if total := sum(spent.values()):
-        largest_first = sorted(spent.items(), key=lambda item: -item[1])
-        shares = ", ".join(f"{name} {percent(seconds / total)}" for name, seconds in largest_first if seconds)
-        lines.append(f"time: {duration(total)} in all; {shares}")
-    if best := kept_best(run):
-        lines.append(
-            f"best: {best['network']}, {metric_in_words(best['metric'], best['value'])} on validation"
-        )
-    if tried := newest_in_words(run.rate_trials):
-        lines.append(f"learning rate: {tried} ({run.rate_trials})")
-    lines += stale_exports(run)
-    note, alive = run.activity()
-    if note:
-        ago = duration(time.time() - note["since"])
-        what = "running" if alive else "was stopped or killed; run it again to continue"
-        lines.append(
-            f"`subspace {note['command']}` (process {note['pid']} on {note['host']}, begun {ago} ago): {what}"
-        )
-    else:
-        lines.append("a command is at work here" if alive else "no command is at work here")
-    return "\n".join(lines)
-
-
 def stale_exports(run: RunDirectory) -> list[str]:
     """A line for each exported network in the run that is not of the checkpoint beside it any more."""
     lines = []
@@ -203,22 +162,10 @@ def stale_exports(run: RunDirectory) -> list[str]:
     return lines
 
 
-def _phase_table(trainings: dict[str, dict[str, float]]) -> str:
-    """Shares of each training's time, a column a phase."""
-    names = list(
-        dict.fromkeys(PHASE_WORDS.get(name, name) for phases in trainings.values() for name in phases)
-    )
-    names.sort(key=lambda name: name == PHASE_WORDS["other"])  # the rest comes last
-    rows = [["time of", *names]]
-    for training, phases in trainings.items():
-        total = sum(phases.values()) or 1.0
-        share = dict.fromkeys(names, 0.0)
-        for name, seconds in phases.items():
-            share[PHASE_WORDS.get(name, name)] += seconds / total
-        rows.append([training, *(percent(share[name]) for name in names)])
-    return aligned(rows)
-
-
-def as_json(statuses: list[StageStatus]) -> list[dict[str, object]]:
-    """The status for a program."""
-    return [asdict(status) for status in statuses]
+def as_json(statuses: list[StageStatus], now: dict[str, Any] | None = None) -> list[dict[str, object]]:
+    """The status for a program; `now` stands at the stage that it names."""
+    named = now["stage"] if now else None
+    return [
+        {**asdict(one), "at_work": now if f"{one.folder}/{one.stage}" == named and now else None}
+        for one in statuses
+    ]

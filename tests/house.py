@@ -31,6 +31,7 @@ LIGHT_COMMANDS = {
     "submit --dry-run": ("submit", "RUN", "--dry-run", "--scheduler", "slurm"),
     "logs": ("logs", "RUN"),
     "cancel": ("cancel", "RUN"),
+    "report --dry-run": ("report", "RUN", "--dry-run"),
 }
 """Commands that import neither torch nor FAISS."""
 

@@ -16,7 +16,7 @@ from house import FEWEST, LIGHT_COMMANDS, MOST, MOST_LINES, PACKAGES
 ALLOWED = {package: set(PACKAGES[: place + 1]) for place, package in enumerate(PACKAGES)}
 FILES = house.source_files()
 COMMANDS = (
-    "ingest", "overlap", "init", "pretrain", "extract", "cluster", "plan", "train", "eval", "run", "status", "inspect", "demo", "submit", "logs", "cancel", "doctor", "export", "lr", "embed", "clean", "index", "search",
+    "ingest", "overlap", "init", "pretrain", "extract", "cluster", "plan", "train", "eval", "run", "status", "inspect", "compare", "demo", "submit", "logs", "cancel", "doctor", "export", "lr", "embed", "clean", "index", "search", "report",
 )  # fmt: skip
 
 
@@ -58,7 +58,7 @@ def test_the_wheel_holds_every_folder() -> None:
         path
         for package in PACKAGES
         for path in (house.REPOSITORY / package).rglob("*")
-        if path.suffix in (".j2", ".yaml")
+        if path.suffix in (".css", ".j2", ".js", ".yaml")
     }
 
 

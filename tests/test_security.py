@@ -180,12 +180,17 @@ def test_hostile_names_stay_names(small_source: Path, here: Path, strict_umask: 
     names = [HOSTILE if name == first else name for name in table["identity"].to_pylist()]
     table = table.set_column(table.schema.get_field_index("identity"), "identity", pa.array(names))
     pq.write_table(table, here / "source.parquet")
-    run, shown = here / HOSTILE.replace("/", ""), []
+    run = here / HOSTILE.replace("/", "")
+    shown: list[str] = []
+    lines: list[str] = []
 
     def call(*words: str | Path) -> str:
         done = subspace(*words, cwd=here)
         assert done.returncode == 0, done.stderr
-        shown.append(done.stdout + done.stderr.replace("\r", "\n"))
+        text = done.stdout + done.stderr.replace("\r", "\n")
+        shown.append(text)
+        if words[0] != "submit":  # whose scripts are as long as the names in them
+            lines.extend(text.splitlines())
         return done.stdout
 
     call("ingest", "source.parquet", "--out", "m.parquet")
@@ -196,7 +201,12 @@ def test_hostile_names_stay_names(small_source: Path, here: Path, strict_umask: 
     for path in [here / "m.parquet", run / "subspace.yaml", *sorted((run / "round-000").glob("*"))]:
         call("inspect", path)
     call("status", run)
+    call("status", run, "--watch")
     call("export", run, "--to", "safetensors", "--out", here / "export")
+    call("overlap", "m.parquet", "m.parquet")
+    call("clean", run)
+    call("embed", run / "best", "m.parquet", "--out", run / "embeddings.parquet")
+    call("index", run / "embeddings.parquet", "--out", here / "index")
     done = subspace("run", run, "plan.steps=9", cwd=here)
     remedy = re.search("`(subspace .*? --force)`", done.stderr)
     assert remedy
@@ -207,6 +217,7 @@ def test_hostile_names_stay_names(small_source: Path, here: Path, strict_umask: 
     assert all(character not in text for text in shown for character in "\x1b\x07\u202e\x9b"), (
         "a terminal obeys"
     )
+    assert not [line for line in lines if line.startswith("\\x1b[2J")], "a name begins a line of its own"
     assert not list(here.rglob("owned"))
     loose = [
         path for path in here.rglob("*") if path.stat().st_mode & 0o027 and path.name != "source.parquet"

@@ -18,7 +18,7 @@ META = "meta.json"
 
 @dataclass(frozen=True)
 class CheckpointMeta:
-    """What `meta.json` holds. No clock times: equal trainings give equal bytes.
+    """What `meta.json` holds. No clock times once it is finished: equal trainings give equal bytes.
 
     Example:
         >>> from subspace.train import CheckpointMeta
@@ -44,6 +44,9 @@ class CheckpointMeta:
     images: dict[str, Any] = field(default_factory=dict)
     """Images that its steps have read, those of them that could not be, and the steps that learned from any; the recent
     steps (number, images, unreadable ones) where one missed an image."""
+    window: dict[str, Any] = field(default_factory=dict)
+    """Its last steps that no line of metrics.jsonl has yet, summed, as `LineWindow.state` has it; empty in older
+    checkpoints and in finished ones."""
     arithmetic: dict[str, Any] = field(default_factory=dict)
     """What the settings came to on the device that trained: `device`, `precision`, `channels_last`."""
     scaler: dict[str, Any] = field(default_factory=dict)
@@ -85,6 +88,14 @@ class _Images(Document):
     recent: list[Annotated[list[NonNegativeInt], Field(min_length=3, max_length=3)]] = Field(default=[])
 
 
+class _Window(Document):
+    steps: NonNegativeInt = 0
+    sums: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(default={})
+    counts: dict[str, NonNegativeInt] = Field(default={})
+    seconds: float = Field(default=0.0, ge=0)
+    phases: dict[str, Annotated[float, Field(ge=0)]] = Field(default={})
+
+
 class _Meta(Document):
     spec: str = Field(min_length=1)
     embedding_size: int = Field(ge=1, lt=1 << 31)
@@ -95,6 +106,7 @@ class _Meta(Document):
     config: dict[str, Any] = Field(default={})
     collapse: _Collapse = Field(default=_Collapse())
     images: _Images = Field(default=_Images())
+    window: _Window = Field(default=_Window())
     arithmetic: dict[str, str | bool] = Field(default={})
     scaler: dict[str, float] = Field(default={})
     input: dict[str, Any] = Field(default={})

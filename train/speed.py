@@ -22,12 +22,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..mining.errors import SubspaceWarning
+from ..mining.errors import InputError, SubspaceWarning
 from ..mining.machine import usable_cores
 from .augmented_batches import ImageChanges
 from .data.batches import ImageBatch
 from .data.image_input import ImageInput
-from .data.images import ImageStore, decode_pixels
+from .data.images import ImageStore
 from .data.settings import AugmentConfig
 from .devices import Arithmetic, autocast, settled
 from .networks.backbone import Backbone
@@ -40,7 +40,10 @@ ENOUGH_SECONDS = 0.1
 LEAST_PASSES, MOST_PASSES = 3, 5
 MOST_SECONDS = 0.4
 """Seconds of the clock, after which no more passes than the least are made. One pass that takes longer is enough."""
-SAMPLED_IMAGES = 64
+SAMPLED_IMAGES, WAITED_IMAGES, SET_UP = 64, 16, 4
+"""Images that are decoded; that are read before, to see what a disk is waited for; and that are decoded before, untimed."""
+SIDE_BY_SIDE = 16
+"""Images of an extraction that stand side by side in what is decoded: it goes through all in order."""
 START_SECONDS = 0.15
 """Until processes that decode have begun, and until they have ended."""
 
@@ -116,7 +119,7 @@ def embedding_work(
     """
     passes = images * (1 + flip)
     compute = passes * forward_seconds(network, device, settled(device, precision), min(batch_size, images))
-    decode = images * decode_seconds(store, image_id, network.input)
+    decode = images * decode_seconds(store, image_id, network.input, SIDE_BY_SIDE)
     workers = worker_count(num_workers, device)
     layers = embedding_bytes(network) * (1 + flip) if device.type == "cpu" else 0
     memory = batch_size * (layers + 16 * network.embedding_size) + loader_bytes(
@@ -176,24 +179,40 @@ def change_seconds(config: AugmentConfig, input: ImageInput, device: torch.devic
     )
 
 
-def decode_seconds(store: ImageStore, image_id: np.ndarray, input: ImageInput) -> float:
-    """Seconds to read and decode an image, on average over some of `image_id`; unreadable ones take none.
+def decode_seconds(
+    store: ImageStore, image_id: np.ndarray, input: int | ImageInput, together: int = 1
+) -> float:
+    """Seconds to read and decode an image, on average over a batch of some of `image_id`; unreadable ones take none.
 
-    Reading is timed by the clock, as disks are waited for, and by its median, as other work is not.
+    The batch is read as a loader reads it. That a disk is waited for is seen by the clock, and by its median, as other work
+    is not.
+
+    Args:
+        together: as many stand side by side in a batch, and so perhaps in a file: 1 where a batch is drawn from anywhere.
     """
-    step = max(1, len(image_id) // SAMPLED_IMAGES)
-    reading, decoding = [], 0.0
-    for image in image_id[::step][:SAMPLED_IMAGES]:
-        began = time.perf_counter()
+    if not len(image_id):
+        return 0.0
+    places = np.linspace(0, max(0, len(image_id) - together), SAMPLED_IMAGES // together).astype(np.int64)
+    some = image_id[np.unique((places[:, None] + np.arange(together)).clip(max=len(image_id) - 1))]
+    input = ImageInput.of(input)
+    pixels = np.empty((len(some), input.height, input.width, 3), np.uint8)
+    waited: list[float] = []
+    for image in some[:: max(1, len(some) // WAITED_IMAGES)]:
+        clock, cpu = time.perf_counter(), time.thread_time()
         try:
-            data = store.read(int(image))
-            reading.append(time.perf_counter() - began)
-            began = time.thread_time()
-            decode_pixels(data, input, jpeg=store.jpeg)
-            decoding += time.thread_time() - began
+            store.read(int(image))
         except Exception:  # damaged files raise nearly any type of error; the stage lists them
             continue
-    return median(reading) + decoding / len(reading) if reading else 0.0
+        waited.append(time.perf_counter() - clock - (time.thread_time() - cpu))
+    if not waited:
+        return 0.0
+    try:
+        store.decode_into(pixels, some[:SET_UP], input)
+        cpu = time.thread_time()
+        read = len(some) - len(store.decode_into(pixels, some, input))
+    except InputError:  # the stage says it
+        return 0.0
+    return max(0.0, median(waited)) + (time.thread_time() - cpu) / read if read else 0.0
 
 
 def _seconds_of_an_image(

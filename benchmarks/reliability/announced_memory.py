@@ -51,7 +51,7 @@ SETTINGS = (
 )  # fmt: skip
 UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}
 ANNOUNCED = re.compile(r"([\d.,]+) ([kMG]?B) of memory")
-TIME = re.compile(r"about [\d,]+ (?:second|minute|hour|day)s?")
+TIME = re.compile(r"about [\d.,]+ (?:second|minute|hour|day)s?|less than a second")
 BETWEEN_LOOKS = 0.02
 """Seconds."""
 

@@ -22,6 +22,7 @@ from datetime import date
 from pathlib import Path
 
 from accident_kinds import Accidents, try_all
+from after_training import after_training
 from broken_disks import broken_disks
 from images_gone import images_gone
 from killed_at_writes import killed_at_writes
@@ -40,7 +41,7 @@ SCENARIOS: dict[str, Callable[[TinyRun, bool], list[Accidents]]] = {
     scenario.__name__: scenario
     for scenario in (
         killed_at_writes, stop_signals, broken_disks, two_at_once, moved_run, wrong_clock, small_shared_memory,
-        killed_worker, images_gone,
+        killed_worker, images_gone, after_training,
     )
 }  # fmt: skip
 HEAD = ("accident", "tries", "equal afterwards", "how the command ended that met it")

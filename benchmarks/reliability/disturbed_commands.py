@@ -30,6 +30,8 @@ from typing import NoReturn
 PATIENCE = 300.0
 """Seconds after which a command hangs; a busy machine needs many."""
 PROGRESS = re.compile(r"^[\w ,.-]+: [\d,]+(/[\d,]+)? \w+, [\d.,]+/s.*\n", re.MULTILINE)
+STARTING = "ended while Python itself began"
+"""Before the first line of any program; Python says so in its own words."""
 _ASKING = Lock()
 
 
@@ -71,6 +73,8 @@ class Ended:
             return "exit 130"
         if self.code < 0:
             return f"ended by {signal.Signals(-self.code).name}"
+        if "Failed to import the site module" in self.errors:
+            return STARTING
         if "Traceback" in self.errors:
             return f"exit {self.code} with a traceback"
         lines = len([line for line in self.errors.splitlines() if not line.startswith("warning: ")])
@@ -79,7 +83,7 @@ class Ended:
     @property
     def is_clean(self) -> bool:
         """Whether it ended as a command may: done or killed, or refused in one line."""
-        wanted = ("exit 0", "exit 2", "exit 3", "exit 4")
+        wanted = ("exit 0", "exit 2", "exit 3", "exit 4", STARTING)
         by_signal = bool(self.code and (self.code < 0 or self.code == 130))  # 130: what a shell calls SIGINT
         return self.words in wanted or (by_signal and not self.errors)
 

@@ -19,13 +19,13 @@ IDENTITIES = {"train": 32, "pretrain": 16, "val": 6, "test": 16}
 IMAGES = 6
 """Of an identity."""
 SETTINGS = (
-    "pretrain.steps=8", "pretrain.P=8", "pretrain.K=2", "pretrain.num_workers=0", "pretrain.save_every=3", "pretrain.log_every=1",
+    "pretrain.steps=8", "pretrain.P=8", "pretrain.K=2", "pretrain.num_workers=0", "pretrain.save_every=3", "pretrain.log_every=3",
     "extract.num_workers=0", "extract.batch_size=64", "extract.identities_per_part=20", "extract.max_images=null",
     "recluster.refresh=extract", "cluster.ids_per_subspace=12", "plan.steps=8", "plan.P=8", "plan.K=2",
-    "train.num_workers=0", "train.log_every=1", "train.save_every=3", "train.optimizer.warmup_steps=2",
+    "train.num_workers=0", "train.log_every=5", "train.save_every=3", "train.optimizer.warmup_steps=2",
     "eval.bootstrap=20", "eval.fars=[1e-2]",
 )  # fmt: skip
-"""Each step has its line of metrics, since a command that is stopped writes one at once."""
+"""Lines of metrics come at other steps than states, so that a stop falls between two of them."""
 
 
 @dataclass
@@ -61,21 +61,21 @@ class TinyRun:
                     rows.append((str(path), identity, split, row["group"]))
         with open(self.folder / "images.csv", "w", newline="") as file:
             csv.writer(file).writerows(rows)
-        self._must(run_command(["ingest", self.folder / "images.csv", "--out", self.manifest], self.folder))
+        self.must(run_command(["ingest", self.folder / "images.csv", "--out", self.manifest], self.folder))
 
     def undisturbed(self, *settings: str) -> tuple[dict[str, str], tuple[str, ...]]:
         """What a run with these settings comes to in one go, and what it writes, one by one."""
         with self._making:
             if settings not in self._undisturbed:
                 run = self.folder / f"undisturbed-{len(self._undisturbed)}"
-                self._must(
+                self.must(
                     run_command(
                         ["init", run, "--manifest", self.manifest, *SETTINGS, *settings, "--quiet"], run
                     )
                 )
                 shutil.copy(run / "subspace.yaml", self._yaml(settings))
                 ended = self.command(run)
-                self._must(ended)
+                self.must(ended)
                 self._undisturbed[settings] = results_of(run), ended.writes
             return self._undisturbed[settings]
 
@@ -103,6 +103,7 @@ class TinyRun:
         return self.folder / f"{'_'.join(settings) or 'plain'}.yaml"
 
     @staticmethod
-    def _must(ended: Ended) -> None:
+    def must(ended: Ended) -> None:
+        """End the campaign where a command fails without an accident."""
         if ended.code != 0:
             sys.exit(f"an undisturbed command fails: {ended.words}\n{ended.errors}")

@@ -14,13 +14,16 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..randomness import generator
-from .identity_blocks import IdentityBlocks
+from .identity_blocks import IdentityBlock, IdentityBlocks
 
 SETS, SIGNS = 8, 24
 NEIGHBORS = 8
 """Images of equal signs that each is compared with."""
+PADDED, PRODUCTS, ROWS = 16_384, 1 << 23, 4096
+"""Images of identities that are compared at once, cosines of them, and images of a larger identity."""
 
 
 def repeats_within(
@@ -33,22 +36,60 @@ def repeats_within(
         >>> repeats_within(IdentityBlocks(images, np.zeros(3, int)), 0.999).tolist()
         [-1, -1, 0]
     """
-    repeated = np.full(blocks.images, -1)
+    repeated = np.empty(blocks.images, np.int64)
     for block in blocks:
-        count = block.count.tolist()
-        start = block.images.start
-        for images in block.embeddings.split(count):
-            for first in range(0, len(images), 4096):
-                cosine = images[first : first + 4096] @ images[: first + 4096].T
-                alike = (cosine >= similarity).tril(first - 1)
-                place = alike.int().argmax(1).cpu().numpy()
-                there = alike.any(1).cpu().numpy()
-                rows = np.arange(start + first, start + first + len(place))
-                repeated[rows[there]] = start + place[there]
-            start += len(images)
+        first = _first_alike(block, blocks.count[block.identities], similarity).cpu().numpy()
+        repeated[block.images] = np.where(first < 0, -1, first + block.images.start)
         if progress:
             progress(len(block.embeddings))
     return repeated
+
+
+def _first_alike(block: IdentityBlock, size: np.ndarray, similarity: float) -> Tensor:
+    """`repeats_within` by rows of a block, int64[b] on its device: identities of about one size are compared at once.
+
+    Nothing waits for the device: what is compared with what is known on the host.
+
+    Args:
+        size: int64[i], as `block.count`.
+    """
+    b, device = len(block.embeddings), block.embeddings.device
+    found = torch.full((b + 1,), -1, device=device)  # the last takes what is said of padding
+    order = np.argsort(size, kind="stable")
+    start, count = (torch.from_numpy(of[order]).to(device) for of in (np.cumsum(size) - size, size))
+    for some in _groups(size[order]):
+        most = int(size[order[some.stop - 1]])
+        place = torch.arange(most, device=device)
+        rows_gl = start[some, None] + place
+        own_gl = place < count[some, None]
+        images_glD = block.embeddings[rows_gl.clamp(max=b - 1)]
+        for low in range(0, most, ROWS):
+            rows = slice(low, min(most, low + ROWS))
+            before = slice(0, rows.stop)
+            cosine = images_glD[:, rows] @ images_glD[:, before].mT
+            alike = (cosine >= similarity) & (place[before] < place[rows, None])
+            first = torch.where(alike, place[before], most).amin(2)
+            said = torch.where(first < most, start[some, None] + first, -1)
+            found[torch.where(own_gl[:, rows], rows_gl[:, rows], b)] = said
+    return found[:b]
+
+
+def _groups(size: np.ndarray) -> list[slice]:
+    """Runs of identities of two images and more to be compared at once, of ascending sizes within a fifth.
+
+    At most `PADDED` images, and `PRODUCTS` cosines of them at a time, but for a larger identity by itself.
+
+    >>> _groups(np.array([1, 1, 2, 2, 2, 7, 8, 30_000]))
+    [slice(2, 5, None), slice(5, 7, None), slice(7, 8, None)]
+    """
+    groups, first = list[slice](), int(np.searchsorted(size, 2))
+    while first < len(size):
+        alike = int(np.searchsorted(size, 1.2 * size[first], side="right"))
+        most = int(size[alike - 1])
+        room = max(1, min(PADDED // most, PRODUCTS // (most * min(most, ROWS))))
+        groups.append(slice(first, min(alike, first + room)))
+        first = groups[-1].stop
+    return groups
 
 
 def repeats_across(

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ..clustering.duplicate_trust import mutual_pairs
 from ..clustering.duplicates import suspected_duplicates
 from .better_identity import find_better_identities, random_partners, stranger_similarity
 from .identity_blocks import IdentityBlocks
@@ -22,7 +23,7 @@ from .robust_means import OwnSimilarity, find_robust_means
 from .settings import REASONS, CleanConfig, Reason
 from .strangers import Verdict, stranger_probability
 
-PASSES = 6
+PASSES = 7
 """Times that the progress of `find_suspects` goes over all images; those that are looked up come on top."""
 ONE_STRANGER_IN = 1000
 """An image that fewer strangers are as near as is not looked up elsewhere."""
@@ -101,7 +102,7 @@ def find_suspects(
     Args:
         means_ID: float32[I, D] to write into.
         subspace_id: int[I], subspaces in which duplicates are searched; one for all by default.
-        progress: called with numbers of images, about `PASSES` times n in all, and of identities that are compared.
+        progress: called with numbers of images, about `PASSES` times n in all.
 
     Example:
         >>> random = np.random.default_rng(0)
@@ -202,13 +203,10 @@ class _Search:
             of,
             within=self.settings.duplicates_within,
             device=self.blocks.device,
-            progress=self.progress,
+            progress=lambda identities: self.progress(round(identities * self.blocks.images / len(some))),
         )
-        nearest = np.full(len(images), -1, np.float32)
-        for side in (pairs.a, pairs.b):
-            np.maximum.at(nearest, some[side], pairs.similarity)
         # To be merged, each must be the other's nearest: of a crowd of look-alikes most pairs are no duplicates.
-        mutual = (pairs.similarity >= nearest[some[pairs.a]]) & (pairs.similarity >= nearest[some[pairs.b]])
+        mutual = np.sort(mutual_pairs(pairs.a, pairs.b, pairs.similarity))
         a, b, similarity = some[pairs.a[mutual]], some[pairs.b[mutual]], pairs.similarity[mutual]
         a_is_smaller = images[a] < images[b]
         smaller, larger = np.where(a_is_smaller, a, b), np.where(a_is_smaller, b, a)

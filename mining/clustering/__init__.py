@@ -13,9 +13,12 @@ assignment     moves that bring every size within its bound; second memberships
 neighbors      nearest identities, exactly: inside subspaces, and over all for recall
 search         the nearest rows, exactly: FAISS on the CPU, torch on a GPU
 on_device      what the host does one way and a GPU another: blocks, counts, sums
+lookalikes     nearest identities of some, and the hardest pairs, for a look at them; NumPy alone
+tsne           a map of identities in two dimensions; NumPy alone
 hardness       how near the nearest other identity of a batch is; no FAISS
 quality        similarity inside and between subspaces, and what stays of the last ones
 product_speed  seconds of a matrix product here, for estimates
 idle_gpus      whether FAISS sees the GPUs that torch sees
 duplicates     identities that may be one person under two names
+duplicate_trust when such a list can be trusted, and which of it is shown; no torch, no FAISS
 """

@@ -66,7 +66,7 @@ def suspected_duplicates(
     *,
     within: float = 1.5,
     device: str | torch.device = "cpu",
-    progress: Callable[[int], None] = lambda identities: None,
+    progress: Callable[[int], None] | None = None,
 ) -> Duplicates:
     """Compare every identity with its nearest ones of the same subspace; exact, I·n·D multiply-adds.
 
@@ -81,7 +81,7 @@ def suspected_duplicates(
         subspace_id: int[I].
         within: how much farther than c_ab may be; 1 finds about half of all duplicates, 1.5 five of six.
         device: what searches, such as 'cpu' or 'cuda'.
-        progress: called with numbers of identities that were compared.
+        progress: called with the number of identities of each subspace as it has been searched, at most I in all.
 
     Raises:
         InputError: `within` is not above 0.

@@ -27,12 +27,22 @@ def batch_hardness(means_ID: np.ndarray, batches_bP: np.ndarray) -> float:
         >>> print(round(batch_hardness(means, np.array([[0, 1]])), 2), round(batch_hardness(means, np.array([[0, 2]])), 2))
         0.8 0.0
     """
-    nearest = []
-    for batch in batches_bP:
+    return mean_hardness(nearest_in_batches(means_ID, batches_bP))
+
+
+def mean_hardness(nearest_bP: np.ndarray) -> float:
+    """One figure of what `nearest_in_batches` finds."""
+    return float(np.mean([batch.mean() for batch in nearest_bP]))
+
+
+def nearest_in_batches(means_ID: np.ndarray, batches_bP: np.ndarray) -> np.ndarray:
+    """The cosine of each identity's mean to the nearest other of its batch: float32[b, P], arguments as above."""
+    nearest_bP = np.empty(batches_bP.shape, np.float32)
+    for nearest_P, batch in zip(nearest_bP, batches_bP, strict=True):
         similarity_PP = means_ID[batch] @ means_ID[batch].T
         np.fill_diagonal(similarity_PP, -1.0)
-        nearest.append(similarity_PP.max(axis=1).mean())
-    return float(np.mean(nearest))
+        similarity_PP.max(axis=1, out=nearest_P)
+    return nearest_bP
 
 
 def random_batches(identities: int, count: int, P: int, *, seed: int = 0) -> np.ndarray:

@@ -17,14 +17,19 @@ from .mean_blocks import MeanBlocks
 from .on_device import as_tensor, blocks_on
 from .search import Found, joined, nearest_rows, without_itself
 
+QUERIES = 32_768
+"""Queries of one call; a multiple of FAISS's own blocks, so that results are those of one call for all."""
 RESIDENT = 0.5
 """Share of a GPU's free memory that all means together may take there; else they go there a subspace at a time."""
-TURN = 16_384
-"""Identities whose neighbours are searched together; a multiple of what FAISS takes at once, so results stay the same."""
 
 
 def nearest_in_subspace(
-    means_ID: np.ndarray, subspace_id: np.ndarray, k: int, *, device: str | torch.device = "cpu"
+    means_ID: np.ndarray,
+    subspace_id: np.ndarray,
+    k: int,
+    *,
+    device: str | torch.device = "cpu",
+    progress: Callable[[int], None] | None = None,
 ) -> np.ndarray:
     """Return the k nearest other identities of every identity among its own subspace, nearest first.
 
@@ -35,6 +40,7 @@ def nearest_in_subspace(
         subspace_id: int32[I].
         k: neighbours wanted; a subspace of fewer than k + 1 identities pads with -1.
         device: what searches, such as 'cpu' or 'cuda'.
+        progress: called with the number of identities of each subspace as it has been searched, at most I in all.
 
     Returns:
         int32[I, k], row numbers into `means_ID`.
@@ -48,7 +54,8 @@ def nearest_in_subspace(
         [[-1, -1], [2, 3], [3, 1], [2, 1]]
     """
     neighbors_Ik = np.full((len(means_ID), k), -1, np.int32)
-    for members, neighbor_nk, _ in neighbors_by_subspace(means_ID, subspace_id, k, device=device):
+    by_subspace = neighbors_by_subspace(means_ID, subspace_id, k, device=device, progress=progress)
+    for members, neighbor_nk, _ in by_subspace:
         neighbors_Ik[members, : neighbor_nk.shape[1]] = neighbor_nk
     return neighbors_Ik
 
@@ -59,7 +66,7 @@ def neighbors_by_subspace(
     k: int,
     *,
     device: str | torch.device = "cpu",
-    progress: Callable[[int], None] = lambda identities: None,
+    progress: Callable[[int], None] | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield the members of each subspace of two or more with their k nearest others among them.
 
@@ -67,7 +74,7 @@ def neighbors_by_subspace(
     is the whole set's exact search, in blocks all the same.
 
     Args:
-        progress: called with numbers of identities whose neighbours are found.
+        progress: called with numbers of identities as they have been searched.
 
     Yields:
         (int64[n] row numbers into `means_ID`, int64[n, min(k, n-1)] those of the neighbours, nearest first,
@@ -84,20 +91,20 @@ def neighbors_by_subspace(
                 if resident is None
                 else resident[torch.from_numpy(members).to(where)]
             )
-            found = _nearest_in_turns(means_nD, min(k + 1, len(members)), progress)
+            found = _nearest(means_nD, min(k + 1, len(members)), progress)
             similarity, place = without_itself(found, torch.arange(len(members), device=where), k)
             yield members, members[place.cpu().numpy()], similarity.cpu().numpy()
 
 
-def _nearest_in_turns(means_nD: torch.Tensor, k: int, progress: Callable[[int], None]) -> Found:
-    """The k nearest rows of every row, some queries after others; the last turn takes what is left over."""
-    ends = [*range(TURN, len(means_nD) - TURN + 1, TURN), len(means_nD)]
-    found, start = [], 0
-    for end in ends:
-        found.append(nearest_rows(means_nD[start:end], means_nD, k))
-        progress(end - start)
-        start = end
-    return (torch.cat([similarity for similarity, _ in found]), torch.cat([row for _, row in found]))
+def _nearest(means_nD: torch.Tensor, k: int, progress: Callable[[int], None] | None) -> Found:
+    """The k nearest of each row among all, `QUERIES` of a large subspace at a time, so that it is seen how far it is."""
+    found: list[Found] = []
+    for queries in means_nD.split(QUERIES):
+        found.append(nearest_rows(queries, means_nD, k))
+        if progress:
+            progress(len(queries))
+    similarity, row = (torch.cat(column) for column in zip(*found, strict=True))
+    return similarity, row
 
 
 def _fits(means_ID: np.ndarray, device: torch.device) -> bool:

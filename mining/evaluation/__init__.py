@@ -18,6 +18,7 @@
     ten_fold        the 10-fold accuracy of pair lists such as LFW's, and VAL@FAR
     templates       IJB's templates: images to media to templates, 1:1 and 1:N
     coverage        coverage at a precision
+    mistakes        probes that resemble another identity more than their own, the worst first
     memory          what metrics take beside the embeddings, for what is announced
     registry        the metrics by name, and all that are asked for at once
 

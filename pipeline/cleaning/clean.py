@@ -8,18 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from ...mining.artifacts import unwritable
+from ...mining.artifacts import take_room, unwritable
 from ...mining.cleaning.settings import CleanConfig
 from ...mining.clustering.mean_table import IN_MEMORY, MeanTable
-from ...mining.clustering.product_speed import product_rate
+from ...mining.clustering.product_speed import compared_seconds, nearest_seconds, product_rate
 from ...mining.errors import InputError
 from ...mining.local_paths import in_shell
 from ...mining.machine import memory_with
 from ...mining.parquet_tables import read_parquet, write_parquet
 from ...mining.schemas import EMBEDDINGS, KEEP, SUSPECTS
 from .. import stage_folder as files
-from ..console import about, amount
-from ..stages.cluster import LARGEST_SEARCHED, clustering_device
+from ..console import amount
+from ..estimates.estimate import Estimate
+from ..estimates.imports import torch_seconds
+from ..estimates.row_speed import row_seconds
+from ..stages.cluster import LARGEST_SEARCHED, NEIGHBORS, clustering_device
 from ..stages.context import Context
 from ..stages.stage import Stage, flat_fields, run_stage
 from .suspects_table import findings_in_words, table_of_kept, table_of_suspects
@@ -27,6 +30,8 @@ from .training_embeddings import TrainingEmbeddings, network_fields
 
 OVERFIT_ONLY = ("overfit_epochs", "overfit_classes", "overfit_rounds")
 BYTES_AN_IMAGE = 150
+PASSES = 8
+"""Readings of all embeddings that the estimate counts."""
 BLOCKS = 10
 """Embeddings of a block and what is computed of them, in sizes of a block."""
 LOOKED_UP = 0.1
@@ -62,8 +67,10 @@ def clean_round(context: Context) -> dict[str, Any]:
         context.say("dry run: nothing was done")
         return {"stage": "clean", "dry_run": True}
 
-    def estimate() -> str:
-        return _estimate(context, *MeanTable(embeddings.path, EMBEDDINGS, "embedding").shape)
+    def estimate() -> Estimate:
+        table = MeanTable(embeddings.path, EMBEDDINGS, "embedding")
+        n, D = table.shape
+        return _estimate(context, n, D, PASSES * n * row_seconds(lambda rows: table[rows], n))
 
     def work() -> dict[str, Any]:
         return _work(context, stage, embeddings.path, settings)
@@ -76,20 +83,23 @@ def clean_round(context: Context) -> dict[str, Any]:
     return marker
 
 
-def _estimate(context: Context, n: int, D: int) -> str:
-    """What the search in n embeddings of D numbers takes, in a line."""
+def _estimate(context: Context, n: int, D: int, reading: float = 0.0) -> Estimate:
+    """What the search in n embeddings of D numbers takes, beside the seconds of reading them."""
     settings = context.config.clean
     identities = len(context.manifest.identities_in(context.config.data.train_splits))
     compared = LOOKED_UP * n + min(identities, LARGEST_SEARCHED)  # the latter for duplicates
-    products = n * D * 150 + 2 * compared * D * identities
+    seconds = reading + n * D * 150 / product_rate() + torch_seconds()
+    seconds += nearest_seconds(compared, identities, D, NEIGHBORS)
     if settings.method == "overfit":
         classes = min(identities, settings.overfit_classes)
-        products += 6 * n * D * classes * settings.overfit_epochs * settings.overfit_rounds
+        trained = n * classes * settings.overfit_epochs * settings.overfit_rounds
+        seconds += 3 * compared_seconds(trained, D, 1.0)
     blocks = BLOCKS * 4 * D * min(n, 65_536)
     memory = memory_with(BYTES_AN_IMAGE * n + min(4 * identities * D, IN_MEMORY) + blocks, torch_comes=True)
-    return (
-        f"{n:,} images of {identities:,} identities ({settings.method}), {about(products / product_rate())} on the "
-        f"CPU, {amount(memory)} of memory, {amount(10 * n + 4 * max(0, identities * D - IN_MEMORY // 4))} of disk"
+    return Estimate(
+        f"{n:,} images of {identities:,} identities ({settings.method})",
+        seconds,
+        f" on the CPU, {amount(memory)} of memory, {amount(10 * n + 4 * max(0, identities * D - IN_MEMORY // 4))} of disk",
     )
 
 
@@ -112,8 +122,7 @@ def _work(context: Context, stage: Stage, path: Path, settings: CleanConfig) -> 
         raise InputError(f"{path} is not sorted by image; remake it: `{stage.command} --force`")
     table = MeanTable(path, EMBEDDINGS, "embedding")
     blocks = IdentityBlocks(table, identity_id, clustering_device(context.options))
-    total = PASSES * len(image_id) + len(blocks.identity_id)
-    with context.options.console.progress("clean", total, "rows") as progress:
+    with context.options.console.progress("clean", PASSES * len(image_id), "images") as progress:
         found = find_suspects(
             blocks,
             settings,
@@ -145,6 +154,7 @@ def _room_for_means(identities: int, dimensions: int, folder: Path) -> np.ndarra
         return np.empty((identities, dimensions), np.float32)
     try:
         file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (lives as long as the map)
+        take_room(file.fileno(), 4 * identities * dimensions)
         return np.memmap(file, np.float32, "w+", shape=(identities, dimensions))
     except OSError as error:
         raise unwritable(folder, error) from error

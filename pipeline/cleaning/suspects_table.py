@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from ...mining.cleaning.keep_table import table_to_keep
 from ...mining.cleaning.settings import REASONS, CleanConfig
+from ...mining.clustering.duplicate_trust import MOST_WITH_PARTNER, DuplicateTrust
 from ...mining.manifest import Manifest
 from ...mining.schemas import SUSPECTS
 from ..console import counted, percent
@@ -79,6 +80,12 @@ def table_of_kept(
     return table_to_keep(image_id, owner, kept, reason), ordered
 
 
+def _reliable(summary: dict[str, Any]) -> bool:
+    """Whether the pairs of identities that may be one are few enough to be errors of the data."""
+    pairs, identities = summary["suspects"]["duplicate"], summary["identities"]
+    return DuplicateTrust(pairs, min(2 * pairs, identities), identities).reliable  # each is in one pair
+
+
 def findings_in_words(summary: dict[str, Any], settings: CleanConfig) -> Iterator[str]:
     """A line for each reason, and what is dropped."""
     for reason, what in REASONS.items():
@@ -91,6 +98,8 @@ def findings_in_words(summary: dict[str, Any], settings: CleanConfig) -> Iterato
             else counted(count, "image")
         )
         fate = "" if not count else ", dropped" if reason in settings.drop else ", only listed"
+        if reason == "duplicate" and not _reliable(summary):
+            fate += f", not yet reliable: {percent(MOST_WITH_PARTNER)} of the identities in such pairs would be believed"
         yield f"{reason}: {things}{fate} ({what})"
     total, dropped = summary["images"], sum(summary["dropped"].values())
     too_few = summary["dropped"].get(TOO_FEW)

@@ -7,7 +7,9 @@ stages      one command a stage, made from the table of stages
 evaluation  eval: networks on the test identities, or by a protocol of the field
 cleaning    clean: wrong names and near repeats among the training images
 learning_rate  lr: short trials of a run at several rates
-runs        run, status, inspect, demo
+runs        run, status, demo
+reports     report: a run as one HTML page
+inspection  inspect and compare: what is in files and runs
 models      export: a network as a file for other programs
 searching   index and search: who is most similar
 jobs        submit, logs, cancel

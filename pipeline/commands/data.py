@@ -9,7 +9,7 @@ import typer
 
 from ...mining.local_paths import in_shell
 from ...train.networks.registry import SPECS_IN_WORDS
-from .parameters import ALLOW_CODE, AllowCode, AsJson, Overrides, Quiet, RunPath
+from .parameters import ALLOW_CODE, AllowCode, AsJson, Overrides, Quiet, RunPath, stoppable
 
 commands = typer.Typer()
 
@@ -173,12 +173,15 @@ def ingest(
         seed=seed,
     )
     console = Console(quiet, as_json)
-    if merge:
-        summary = merge_manifests(source, out, options, prefix, console.progress, console.say)
-    elif prefix is None:
-        summary = ingest_images(source, out, options, console.progress, console.say)
-    else:
-        raise InputError(f"--prefix {prefix} says nothing without --merge; leave it out, or join manifests")
+    with stoppable():
+        if merge:
+            summary = merge_manifests(source, out, options, prefix, console.progress, console.say)
+        elif prefix is None:
+            summary = ingest_images(source, out, options, console.progress, console.say)
+        else:
+            raise InputError(
+                f"--prefix {prefix} says nothing without --merge; leave it out, or join manifests"
+            )
     for line in summary.lines():
         console.say(line)
     console.say(f"next: subspace init RUN --manifest {in_shell(out)}")
@@ -201,7 +204,8 @@ def overlap(
     from ..manifests.overlap import find_overlap
 
     console = Console(quiet, as_json)
-    found = find_overlap(a, b, images=not names_only, out=out, bars=console.progress)
+    with stoppable():
+        found = find_overlap(a, b, images=not names_only, out=out, bars=console.progress)
     for line in found.lines():
         console.say(line)
     if out is not None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .parameters import AllowCode, AsJson, Device, DryRun, Force, Overrides, Quiet, working
+from .parameters import AllowCode, AsJson, Device, DryRun, Force, Overrides, Quiet, stoppable, working
 
 commands = typer.Typer()
 
@@ -94,10 +94,11 @@ def evaluate(
 
         options = Options(Console(quiet, as_json), device, force, dry_run=dry_run)
         request = ProtocolRequest(**asked)
-        done = evaluate_by_protocols(
-            path, tuple(protocol), request, options,
-            overrides=overrides or [], manifest=manifest, flip=flip, out=out, allow_code=allow_code,
-        )  # fmt: skip
+        with stoppable(*["torch"] * path.is_dir(), stop=options.stop):
+            done = evaluate_by_protocols(
+                path, tuple(protocol), request, options,
+                overrides=overrides or [], manifest=manifest, flip=flip, out=out, allow_code=allow_code,
+            )  # fmt: skip
         options.console.result(done)
         return
     _refuse_without_protocol(path, {**asked, "flip": flip, "out": out})
@@ -141,6 +142,11 @@ def _examine(
     else:
         from ..rounds import evaluate_rounds
 
+        if not path.exists():
+            best = " (a run keeps a best one only where it has validation identities)" * (path.name == "best")
+            raise InputError(
+                f"{path} does not exist{best}; name a run, or a checkpoint such as RUN/round-000/checkpoint"
+            )
         if manifest is not None:
             raise InputError(
                 f"--manifest goes with a CHECKPOINT; {path} is a run, whose manifest is in subspace.yaml"
@@ -150,7 +156,7 @@ def _examine(
         ) as context:
             results, console = evaluate_rounds(context), context.options.console
     if results:
-        console.say(evaluation_table(results))
+        console.say_lines(evaluation_table(results))
     console.result(results)
 
 
@@ -180,9 +186,10 @@ def _examine_checkpoint(
         options.console.say(f"would evaluate {path} on {opened.path}; dry run: nothing was done")
         return {}, options.console
     from ..memory_advice import shortages_in_words
-    from ..stages.examination import examine_checkpoint
 
-    with shortages_in_words("eval", config):
+    with shortages_in_words("eval", config), stoppable("torch", stop=options.stop):
+        from ..stages.examination import examine_checkpoint
+
         return {
             str(path): examine_checkpoint(path, config, opened, options, allow_code=allow_code)
         }, options.console

@@ -56,7 +56,8 @@ def logs_command(
         found = read_logs(context, stage=stage, failed=failed, lines=lines)
         context.options.console.result(found)
         for path, text in found.items():
-            context.say(f"== {path}\n{text}\n")
+            context.say(f"== {path}")
+            context.options.console.say_lines(f"{text}\n")
         if not found:
             context.say("no job has failed" if failed else "no job has begun")
 

@@ -27,7 +27,7 @@ def doctor(
     console, findings = Console(as_json=as_json), []
     for finding in diagnose(quick):
         findings.append(finding)
-        console.say("\n".join(finding.lines()))
+        console.say_lines("\n".join(finding.lines()))
     console.result(to_json(findings))
     why = refusal(findings)
     if why is not None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..exporting.request import OLDEST_OPSET, Preprocessing, Quantization
-from .parameters import AllowCode, AsJson, Quiet
+from .parameters import AllowCode, AsJson, Quiet, stoppable
 
 commands = typer.Typer()
 
@@ -42,15 +42,17 @@ def export(
 ) -> None:
     """Write a network as ONNX, safetensors or a torch.export program, checked against torch, with a model card."""
     from ..console import Console
-    from ..exporting.chosen_checkpoint import choose_checkpoint
-    from ..exporting.request import ExportRequest
-    from ..stage_folder import EXPORT
 
-    request = ExportRequest(tuple(dict.fromkeys(to)), preprocessing, opset, quantize)
-    chosen, console = choose_checkpoint(checkpoint), Console(quiet, as_json)
-    console.say(f"exporting {chosen.folder} ({chosen.why})")
-    from ..exporting.write_export import export_checkpoint
+    with stoppable("torch"):
+        from ..exporting.chosen_checkpoint import choose_checkpoint
+        from ..exporting.request import ExportRequest
+        from ..stage_folder import EXPORT
 
-    target = out if out is not None else chosen.folder.parent / EXPORT
-    done = export_checkpoint(chosen, request, target, console, force=force, allow_code=allow_code)
-    console.result(done)
+        request = ExportRequest(tuple(dict.fromkeys(to)), preprocessing, opset, quantize)
+        chosen, console = choose_checkpoint(checkpoint), Console(quiet, as_json)
+        console.say(f"exporting {chosen.folder} ({chosen.why})")
+        from ..exporting.write_export import export_checkpoint
+
+        target = out if out is not None else chosen.folder.parent / EXPORT
+        done = export_checkpoint(chosen, request, target, console, force=force, allow_code=allow_code)
+        console.result(done)

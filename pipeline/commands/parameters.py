@@ -15,6 +15,7 @@ import typer
 from ..stages.graph import STAGES
 
 if TYPE_CHECKING:
+    from ..signals import StopRequest
     from ..stages.context import Context
 
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, made by `subspace init`.")]
@@ -67,6 +68,25 @@ def is_over(context: Context) -> bool:
     if why is not None:
         context.say(f"{why}: nothing is left to do")
     return why is not None
+
+
+@contextmanager
+def stoppable(*modules: str, stop: StopRequest | None = None) -> Iterator[None]:
+    """Signals heard where no run is at work: what is inside ends in one line, exit code 4, and leaves nothing half-written.
+
+    Args:
+        modules: are imported first: in the middle of native code a signal would end in a library's own traceback.
+        stop: hears them; None: nobody else asks.
+    """
+    from importlib import import_module
+
+    from ..signals import StopRequest
+
+    stop = stop or StopRequest()
+    with stop.listening():
+        for module in modules:
+            stop.hold(lambda module=module: import_module(module))
+        yield
 
 
 @contextmanager

@@ -1,15 +1,15 @@
-"""`subspace run`, `status`, `inspect` and `demo`: whole runs, and what is in them."""
+"""`subspace run`, `status` and `demo`: whole runs, and how far they are."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from .parameters import (
-    ALLOW_CODE,
-    AllowCode,
     AsJson,
     Device,
     DryRun,
@@ -22,6 +22,8 @@ from .parameters import (
 )
 
 commands = typer.Typer()
+WATCH_SECONDS = 5
+"""Between two looks of `subspace status --watch`."""
 
 
 @commands.command(epilog="Example: subspace run runs/photos rounds=4 plan.steps=5000")
@@ -48,118 +50,66 @@ def run(
         context.options.console.result(run_rounds(context))
 
 
-@commands.command(epilog="Example: subspace status runs/photos")
+class _Watching(TyperCommand):
+    """Takes `--watch` with a number of seconds behind it or without."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the default behind a `--watch` that stands alone."""
+        whole = [*args, ""]
+        alone = [
+            place for place, word in enumerate(args) if word == "--watch" and not _is_number(whole[place + 1])
+        ]
+        for place in reversed(alone):
+            args.insert(place + 1, str(WATCH_SECONDS))
+        return super().parse_args(ctx, args)
+
+
+def _is_number(word: str) -> bool:
+    return re.fullmatch(r"-?[0-9.]+", word) is not None
+
+
+@commands.command(
+    epilog="Example: subspace status runs/photos; subspace status runs/photos --watch", cls=_Watching
+)
 def status(
     run: RunPath,
     overrides: Overrides = None,
+    watch: Annotated[
+        float | None,
+        typer.Option(
+            "--watch",
+            min=0.5,
+            metavar="[SECONDS]",
+            help=f"Show it again every so many seconds, {WATCH_SECONDS} by default, until the run ends.",
+        ),
+    ] = None,
     verify: Annotated[
         bool,
         typer.Option("--verify", help="Check every file of the finished stages against its checksum, too."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """What is done, begun, stale or still to do, and where the time went."""
+    """What runs now, how far and until when; what is done, stale or left; and where the time went."""
     from ...mining.errors import InputError
-    from ..schedulers.job_states import read_job_states, with_jobs
-    from ..schedulers.submission import Submission
-    from ..status import as_json as to_json
-    from ..status import describe, stage_statuses
+    from ..following.look import show_status
 
+    if watch is not None and as_json:
+        raise InputError("--watch draws for a person and --json is for a program; leave one out")
     with working(run, "status", overrides, lock=False, as_json=as_json) as context:
-        statuses, unknown = stage_statuses(context), None
-        submission = Submission.latest(context.run)
-        if submission is not None:
-            try:
-                states = read_job_states(context, submission, statuses)
-                statuses = with_jobs(statuses, states)
-            except InputError as error:  # the markers say what is done, whether the scheduler answers or not
-                unknown = f"what is queued or running is not known: {error}"
-        console = context.options.console
-        console.result(to_json(statuses))
-        if not as_json:
-            console.say(describe(context.run, statuses))
-        if unknown is not None:
-            console.say(unknown)
+        show_status(context, watch, json=as_json)
         if verify:
             from ..verification import verify_files
 
             verify_files(context)
 
 
-@commands.command(epilog="Example: subspace inspect runs/photos/round-000/subspaces.parquet")
-def inspect(
-    what: Annotated[
-        str,
-        typer.Argument(
-            metavar="PATH", help="Any file or folder of a run, the run, or a network as --model names it."
-        ),
-    ],
-    overrides: Overrides = None,
-    check: Annotated[
-        bool, typer.Option("--check", help="Of a manifest: decode its images, and list what cannot be.")
-    ] = False,
-    sample: Annotated[
-        int | None, typer.Option(min=1, help="With --check: only so many images, drawn at random.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="With --check: Parquet to write the bad images to, if there are any.")
-    ] = None,
-    num_workers: Annotated[
-        int | None, typer.Option(min=0, help="With --check: processes that decode; a core each by default.")
-    ] = None,
-    allow_code: AllowCode = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
-    """Summarise any file or folder of a run, or a network: what it is, how much it holds, how it is spread.
-
-    With --check, bad images are findings and no error (exit code 0), unless all are bad (2).
-    """
-    from ...mining.errors import InputError
-    from ...mining.remote import in_words, is_url
-    from ..console import Console
-    from ..inspection.network import names_network, summarize_network
-
-    path, console = Path(what), Console(quiet, as_json)
-    if check:
-        from ...mining.machine import usable_cores
-        from ..manifests.image_check import check_images
-
-        workers = usable_cores() if num_workers is None else num_workers
-        checked = check_images(path, console.progress, sample=sample, num_workers=workers, out=out)
-        for line in checked.lines():
-            console.say(line)
-        if out is not None and checked.bad.num_rows:
-            console.say(f"  listed in {out}")
-        return console.result(checked.to_json())
-    for option, given in (("--sample", sample), ("--out", out), ("--num-workers", num_workers)):
-        if given is not None:
-            raise InputError(f"{option} says nothing without --check; leave it out, or add that")
-    if names_network(what) and not path.exists():
-        summary = summarize_network(what, [*(overrides or []), *([ALLOW_CODE] if allow_code else [])])
-        console.result(summary.to_json())
-        return None if as_json else console.say("\n".join(summary.lines()))
-    if overrides:
-        raise InputError(
-            f"{' '.join(overrides)}: settings go with a network, such as iresnet50, and {path} is none"
-        )
-    if is_url(path):
-        raise InputError(
-            f"{in_words(path)}: only --check reads a manifest from a URL; copy it to a disk to see what it holds"
-        )
-    if (path / "subspace.yaml").exists():
-        return status(path, as_json=as_json)
-    from ..inspection.summarize import summarize_path
-
-    summary = summarize_path(path)
-    console.result(summary.to_json())
-    if not as_json:
-        console.say("\n".join(summary.lines()))
-    return None
-
-
-@commands.command(epilog="Example: subspace demo --seed 1 --out runs")
+@commands.command(
+    epilog="Example: subspace demo --seed 1 --out runs; subspace demo --manifest photos.parquet plan.steps=1000"
+)
 def demo(
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings of all three runs.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for demo-start, demo-random and demo-subspace.")] = Path(
         "runs"
     ),
@@ -180,4 +130,4 @@ def demo(
 
     options = Options(Console(quiet, as_json), device, force, dry_run=dry_run)
     with options.stop.listening():
-        options.console.result(run_demo(out, seed, manifest, options))
+        options.console.result(run_demo(out, seed, manifest, options, overrides or []))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from .parameters import AllowCode, AsJson, Device, DryRun, Quiet
+from .parameters import AllowCode, AsJson, Device, DryRun, Quiet, stoppable
 
 if TYPE_CHECKING:
     from ...mining.index.gallery import Stages
@@ -74,27 +74,27 @@ def index(
     """
     from ..console import Console
     from ..options import Options
-    from ..searching.index_request import IndexRequest, index_rows
 
-    request = IndexRequest(
-        source,
-        out,
-        tuple(append or ()),
-        tuple(delete or ()),
-        network,
-        kind,
-        images,
-        dtype,
-        seed,
-        allow_code,
-        weights,
-        tuple(preprocess or ()),
-        max_bad_fraction,
-    )
     options = Options(Console(quiet, as_json), device, force=force, dry_run=dry_run)
-    with options.stop.listening():
-        done = index_rows(request, options)
-    options.console.result(done)
+    with stoppable("faiss", *["torch"] * (network is not None), stop=options.stop):
+        from ..searching.index_request import IndexRequest, index_rows
+
+        request = IndexRequest(
+            source,
+            out,
+            tuple(append or ()),
+            tuple(delete or ()),
+            network,
+            kind,
+            images,
+            dtype,
+            seed,
+            allow_code,
+            weights,
+            tuple(preprocess or ()),
+            max_bad_fraction,
+        )
+        options.console.result(index_rows(request, options))
 
 
 @commands.command(epilog="Example: subspace search photos.index new.jpg --top 5 --far 1e-3 --out new.html")
@@ -136,22 +136,25 @@ def search(
 ) -> None:
     """Find the identities that are most similar to images or embeddings."""
     from ..console import Console
-    from ..searching.answer_queries import SearchRequest, answer_all
-    from ..searching.network_of_index import NetworkOptions
 
-    request = SearchRequest(
-        index,
-        tuple(queries),
-        top,
-        T,
-        cast("Stages", stages),  # checked there
-        images,
-        exact,
-        far,
-        threshold,
-        NetworkOptions(network, weights, tuple(preprocess or ()), allow_code),
-        device,
-        out,  # pyright: ignore[reportArgumentType]
-        dry_run,
-    )
-    answer_all(request, Console(quiet, as_json))
+    with stoppable("faiss", *["torch"] * any(query.suffix not in (".parquet", ".npy") for query in queries)):
+        from ..searching.answer_queries import answer_all
+        from ..searching.network_of_index import NetworkOptions
+        from ..searching.search_request import SearchRequest
+
+        request = SearchRequest(
+            index,
+            tuple(queries),
+            top,
+            T,
+            cast("Stages", stages),  # checked there
+            images,
+            exact,
+            far,
+            threshold,
+            NetworkOptions(network, weights, tuple(preprocess or ()), allow_code),
+            device,
+            out,  # pyright: ignore[reportArgumentType]
+            dry_run,
+        )
+        answer_all(request, Console(quiet, as_json))

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from ...mining.artifacts import remove
+from ...mining.artifacts import remove, remove_leftovers
 from ...mining.errors import InputError
 from ...mining.local_paths import in_shell
 from ...mining.schemas import IMAGE_EMBEDDINGS
@@ -16,6 +16,7 @@ from ..child_processes import PARENT, end_with_parent
 from ..memory_advice import shortages_in_words
 from ..options import Options
 from ..rows.output_table import check_output
+from ..run_directory import RunDirectory
 from ..stages.parts import Shard
 from .listed_images import ListedImages, list_images
 from .opened_network import OpenedNetwork, choose_network, open_network
@@ -51,8 +52,10 @@ def run_embedding(
     from .embed_images import ImageEmbedding
 
     with ExitStack() as stack, shortages_in_words("embed", request.config, options.processes):
-        if options.force and not options.dry_run:
-            remove(request.parts)
+        # Shards work side by side, and each process of several under its parent's lock.
+        if shard is None and not child and not options.dry_run:
+            stack.enter_context(RunDirectory(request.parts).locked_to_make("embed"))
+            _sweep(request, everything=options.force)
         folder = request.parts
         if options.dry_run:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="subspace-")))
@@ -91,6 +94,19 @@ def open_asked(request: EmbedRequest, options: Options) -> OpenedNetwork:
     for remark in opened.network.remarks:
         options.console.say(f"  {remark}")
     return opened
+
+
+def _sweep(request: EmbedRequest, *, everything: bool) -> None:
+    """Remove what killed commands left half-written, or all unfinished work; the lock stays."""
+    from ...mining.embedding_files import rows_beside
+    from ..rows.manifest_writer import quarantine_path
+
+    if everything:
+        for entry in request.parts.iterdir():
+            if entry != RunDirectory(request.parts).lock:
+                remove(entry)
+    for file in (request.out, rows_beside(request.out), quarantine_path(request.out)):
+        remove_leftovers(file)
 
 
 def _import_torch() -> None:

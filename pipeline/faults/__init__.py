@@ -4,4 +4,5 @@ damaged_files        a damaged file of a run, and the command that remakes it
 sealed_files         checksums of what finished stages have made, compared before it is used
 unreadable_images    how many images of a stage may be unreadable, and the line when it is more
 missing_in_training  the same step by step, before a step is taken
+said_once            of several processes that end alike, one says so
 """

@@ -2,6 +2,9 @@
 
 summarize      which reader a path gets: `summarize_path`
 summary        what a reader finds: facts for programs, aligned lines for people
+histograms     how many values fall in which range, and bars of that in plain text
+on_terminal    the same summary in colour, with bars, for a terminal: rich draws it
+without_pandas Arrow without pandas, which takes half of the time of a short command
 tables         Parquet: manifest, identities, embeddings, quarantine, subspaces, centroids, duplicates
 embedding_file Parquet: embeddings of images, as `subspace embed` writes them
 plan_table     Parquet: a batch plan, one file or all of a folder

@@ -37,6 +37,7 @@ FILE_WORDS = {
 FOLDER_WORDS = {
     RUN.best.name: "the checkpoint that validates best",
     RUN.jobs.name: "submissions",
+    RUN.tracked.name: "figures of every round, for trackers",
     RUN.rate_trials.parent.name: "trials of learning rates",
     files.CHECKPOINT: "checkpoint",
     files.CLEANING: "embeddings that cleaning is made from",
@@ -75,6 +76,7 @@ TABLE_WORDS = {
     "embedding_rows": ("what the rows of a .npy are", "images"),
     "keep": ("what cleaning keeps and leaves out", "images"),
     "suspects": ("suspects of cleaning", "suspects"),
+    "mistakes": ("worst mistakes of an evaluation", "mistakes"),
     "indexed_images": ("images of an index", "images"),
     "indexed_identities": ("identities of an index", "identities"),
 }

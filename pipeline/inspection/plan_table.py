@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from ...mining.clustering.hardness import mean_hardness
 from ...mining.errors import DamagedFileError
 from ...mining.parquet_tables import open_parquet, read_row_group
 from ...mining.schemas import PLAN
 from ..stage_folder import IDENTITIES
-from ..stages.hardness import plan_hardness
-from .summary import Summary, histogram
+from ..stages.hardness import plan_nearest
+from .summary import Summary
 
+NEAREST, RANDOM = "cosine to the nearest identity of the batch", "the same in random batches"
 MOST_IDS = 2**27
 """Larger ids are damage: they would be counted in 4 bytes each."""
 
@@ -55,12 +57,12 @@ def describe_plan(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile)
     )
     summary.add("visits per identity (most)", int(drawn.max(initial=0)), "batches per identity (most)")
     identities = paths[0].parent.parent / IDENTITIES
-    hardness = plan_hardness(paths, identities) if len(visits) else None
-    if hardness:
-        planned, random = hardness
-        summary.add("cosine to the nearest identity of the batch", planned, unit="on average")
-        summary.add("the same in random batches", random, unit="on average")
-    summary.histograms["batches per subspace"] = histogram(batches[batches > 0])
+    nearest = plan_nearest(paths, identities) if len(visits) else None
+    if nearest:
+        for title, cosines in zip((NEAREST, RANDOM), nearest, strict=True):
+            summary.add(title, mean_hardness(cosines), unit="on average")
+            summary.add_cosines(title, cosines.reshape(-1), f"identities of {len(cosines)} batches")
+    summary.add_histogram("batches per subspace", batches[batches > 0], "subspaces")
 
 
 def _counted(counts: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -3,50 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from ...mining.errors import InputError
 from ...mining.parquet_tables import open_parquet
 from ...mining.schemas import PLAN, kind_of
 from ..run_directory import RunDirectory
-from .checkpoint import summarize_checkpoint
-from .documents import summarize_document
-from .folders import summarize_folder
-from .settings_file import summarize_overrides, summarize_yaml
-from .side_files import (
-    summarize_events,
-    summarize_index,
-    summarize_lock,
-    summarize_plot,
-    summarize_script,
-    summarize_text_log,
-)
 from .summary import Summary
-from .tables import summarize_table
-from .training_log import summarize_log
-from .weights import summarize_weights
 
-Reader = Callable[[Path], Summary]
+Reader = tuple[str, str]
+"""Module and function, which is imported when it is needed: a table should not wait for the models of all documents."""
 
+TABLE: Reader = ("tables", "summarize_table")
 RUN = RunDirectory(Path())
 BY_NAME: dict[str, Reader] = {
-    RUN.lock.name: summarize_lock,
-    RUN.image_index.name: summarize_index,
-    RUN.overrides.name: summarize_overrides,
+    RUN.lock.name: ("side_files", "summarize_lock"),
+    RUN.image_index.name: ("side_files", "summarize_index"),
+    RUN.overrides.name: ("settings_file", "summarize_overrides"),
 }
 BY_SUFFIX: dict[str, Reader] = {
-    ".parquet": summarize_table,
-    ".safetensors": summarize_weights,
-    ".json": summarize_document,
-    ".jsonl": summarize_log,
-    ".yaml": summarize_yaml,
-    ".yml": summarize_yaml,
-    ".log": summarize_text_log,
-    ".out": summarize_text_log,
-    ".sh": summarize_script,
-    ".svg": summarize_plot,
+    ".parquet": TABLE,
+    ".safetensors": ("weights", "summarize_weights"),
+    ".json": ("documents", "summarize_document"),
+    ".jsonl": ("training_log", "summarize_log"),
+    ".yaml": ("settings_file", "summarize_yaml"),
+    ".yml": ("settings_file", "summarize_yaml"),
+    ".log": ("side_files", "summarize_text_log"),
+    ".out": ("side_files", "summarize_text_log"),
+    ".sh": ("side_files", "summarize_script"),
+    ".svg": ("side_files", "summarize_plot"),
 }
-BY_START: dict[str, Reader] = {"events.out.tfevents.": summarize_events}
+BY_START: dict[str, Reader] = {"events.out.tfevents.": ("side_files", "summarize_events")}
 """Readers by how the name of a file begins."""
 READS = (
     "a run or a folder of it, Parquet tables, checkpoints, safetensors, JSON, metrics.jsonl, YAML, logs, job scripts, "
@@ -54,14 +43,17 @@ READS = (
 )
 
 
-def summarize_path(path: Path) -> Summary:
+def summarize_path(path: Path, begun: Callable[[Summary], None] | None = None) -> Summary:
     """Summarise a file or a folder of a run.
+
+    Args:
+        begun: called with the summary of a table before its rows are read, as they may be many.
 
     Raises:
         InputError: nothing there, damaged, or of no kind that is known.
     """
     if path.is_dir():
-        return _summarize_folder(path)
+        return _summarize_folder(path, begun)
     if not path.exists():
         raise InputError(f"{path} does not exist")
     if not path.is_file():
@@ -69,24 +61,29 @@ def summarize_path(path: Path) -> Summary:
     starts = (reader for start, reader in BY_START.items() if path.name.startswith(start))
     reader = BY_NAME.get(path.name) or next(starts, None) or BY_SUFFIX.get(path.suffix.lower())
     if reader is None and _is_parquet(path):
-        reader = summarize_table
+        reader = TABLE
     if reader is None:
         raise InputError(f"{path} is no file of a run; inspect reads {READS}")
-    return reader(path)
+    return _read(TABLE, path, None, begun) if reader == TABLE else _read(reader, path)
 
 
-def _summarize_folder(path: Path) -> Summary:
+def _summarize_folder(path: Path, begun: Callable[[Summary], None] | None) -> Summary:
     """A checkpoint, the files of one table (a plan has several), or a list of what is there."""
     if (path / "meta.json").exists():
-        return summarize_checkpoint(path)
+        return _read(("checkpoint", "summarize_checkpoint"), path)
     files = sorted(path.iterdir())
     parts = [file for file in files if file.suffix == ".parquet"]
     if parts and len(parts) == len(files):
         if len(parts) == 1:
-            return summarize_table(parts[0])
+            return _read(TABLE, parts[0], None, begun)
         if kind_of(open_parquet(parts[0]).schema_arrow) is PLAN:
-            return summarize_table(path, parts)
-    return summarize_folder(path)
+            return _read(TABLE, path, parts, begun)
+    return _read(("folders", "summarize_folder"), path)
+
+
+def _read(reader: Reader, *arguments: Any) -> Summary:
+    module, function = reader
+    return getattr(import_module(f".{module}", __package__), function)(*arguments)
 
 
 def _is_parquet(path: Path) -> bool:

@@ -10,8 +10,8 @@ import numpy as np
 
 from ..console import aligned, amount
 from ..terminal_text import printable_line
+from .histograms import Bins, bars, cosine_histogram, histogram
 
-BAR = 40
 QUANTILES = (0.05, 0.5, 0.95)
 
 
@@ -42,7 +42,10 @@ class Summary:
     kind: str
     facts: dict[str, Any] = field(default_factory=dict)
     """For programs. Keys are stable."""
-    histograms: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
+    histograms: dict[str, Bins] = field(default_factory=dict)
+    """What is counted, and how often, by title."""
+    counted: dict[str, str] = field(default_factory=dict)
+    """What the bars of a histogram are numbers of, by its title."""
     title: str = ""
     """The kind in words."""
     shown: list[Line] = field(default_factory=list)
@@ -78,6 +81,25 @@ class Summary:
             low, median, high = found
             self.show(label, f"{median:.3f}", f"median; 90 % between {low:.3f} and {high:.3f}")
 
+    def add_histogram(self, title: str, values: np.ndarray, counted: str) -> None:
+        """Keep and show how whole numbers are spread: median, smallest and largest, and bars.
+
+        Args:
+            title: a thing by another, such as identities per subspace.
+            counted: what `values` has one of each: subspaces.
+        """
+        self.histograms[title], self.counted[title] = histogram(values), counted
+        if len(values):
+            low, median, high = int(values.min()), float(np.median(values)), int(values.max())
+            self.facts[f"{title} (smallest, median, largest)"] = [low, median, high]
+            middle = f"{median:,.0f}" if median.is_integer() else f"{median:,.1f}"
+            self.show(title, middle, f"median; smallest {low:,}, largest {high:,}")
+
+    def add_cosines(self, title: str, values: np.ndarray, counted: str) -> None:
+        """Keep and draw how cosines are spread, or distances between 0 and 2."""
+        if len(values):
+            self.histograms[title], self.counted[title] = cosine_histogram(values), counted
+
     def add_bytes(self, size: int) -> None:
         """Keep and show the size on disk."""
         self.facts["bytes"] = size
@@ -109,9 +131,18 @@ class Summary:
         if lines:
             self.lists.append((title, lines))
 
+    def headline(self, title: str) -> str:
+        """A title of a histogram with what its bars count."""
+        return f"{title} (bars: {self.counted[title]})" if title in self.counted else title
+
+    @property
+    def first_line(self) -> str:
+        """The path, and what it is."""
+        return printable_line(f"{self.path}: {self.title or self.kind}")
+
     def lines(self) -> list[str]:
         """Everything, for a person."""
-        lines = [f"{self.path}: {self.title or self.kind}"]
+        lines = [self.first_line]
         labels = max((len(line.label) for line in self.shown), default=0)
         numbers = max((len(line.number) for line in self.shown), default=0)
         for label, number, words in self.shown:
@@ -122,28 +153,5 @@ class Summary:
         for title, texts in self.lists:
             lines += ["", f"  {title}", *(f"    {text}" for text in texts)]
         for title, bins in self.histograms.items():
-            lines += ["", f"  {title}", *(f"    {bar}" for bar in _bars(bins))]
+            lines += ["", f"  {self.headline(title)}", *(f"    {bar}" for bar in bars(bins))]
         return [printable_line(line) for line in lines]
-
-
-def histogram(values: np.ndarray, bins: int = 8) -> list[tuple[str, int]]:
-    """Counts of whole numbers in at most `bins` ranges of equal width."""
-    if len(values) == 0:
-        return []
-    low, high = int(values.min()), int(values.max())
-    width = -(-(high - low + 1) // bins)
-    counts = np.bincount((values.astype(np.int64) - low) // width)
-    labels = [(low + i * width, min(high, low + (i + 1) * width - 1)) for i in range(len(counts))]
-    return [
-        (f"{a:,}" if a == b else f"{a:,}-{b:,}", int(n)) for (a, b), n in zip(labels, counts, strict=True)
-    ]
-
-
-def _bars(bins: list[tuple[str, int]]) -> list[str]:
-    tallest = max((count for _, count in bins), default=0) or 1
-    labels = max((len(label) for label, _ in bins), default=0)
-    numbers = max((len(f"{count:,}") for _, count in bins), default=0)
-    return [
-        f"{label.rjust(labels)}  {count:>{numbers},} {'█' * -(-BAR * count // tallest)}".rstrip()
-        for label, count in bins
-    ]

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ...mining.clustering.duplicate_trust import DuplicateTrust, mutual_pairs
 from ...mining.clustering.hardness import batch_hardness
 from ...mining.errors import InputError
 from ...mining.parquet_tables import metadata_of, open_parquet, read_parquet
@@ -21,14 +22,17 @@ from ...mining.schemas import (
     INDEXED_IMAGES,
     KEEP,
     MANIFEST,
+    MISTAKES,
     QUARANTINE,
     SUBSPACES,
     SUSPECTS,
     kind_of,
 )
+from ..stage_folder import IDENTITIES as IDENTITY_MEANS
+from ..stage_words import duplicates_in_words
 from .embedding_file import describe_embedding_rows, describe_image_embeddings
 from .plan_table import describe_plan
-from .summary import Summary, histogram
+from .summary import Summary
 
 CENTROIDS_COMPARED = 20_000
 """More are not compared with each other: their cosines would be gigabytes."""
@@ -36,12 +40,15 @@ PAIRS_KEPT = 10
 METADATA_WORDS = {"created_by": "made by", "schema_version": "schema version", "fingerprint": "fingerprint"}
 
 
-def summarize_table(path: Path, parts: Sequence[Path] | None = None) -> Summary:
+def summarize_table(
+    path: Path, parts: Sequence[Path] | None = None, begun: Callable[[Summary], None] | None = None
+) -> Summary:
     """Summarise a Parquet file, or a table in several files.
 
     Args:
         path: what the summary is called by.
         parts: the files in order, of one kind; `path` alone where there are none.
+        begun: called once it is known what it is, before its rows are read.
 
     Raises:
         InputError: not Parquet, damaged, or a table of no known kind.
@@ -55,6 +62,8 @@ def summarize_table(path: Path, parts: Sequence[Path] | None = None) -> Summary:
         )
     title, rows, describe = _DESCRIBERS[kind.name]
     summary = Summary(str(path), kind.name, title=title)
+    if begun is not None:
+        begun(summary)
     summary.add("rows", sum(open_parquet(part).metadata.num_rows for part in paths), rows)
     describe(summary, paths, file)
     if len(paths) > 1:
@@ -85,7 +94,7 @@ def _manifest(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -> 
         splits.append([str(name), f"{len(np.unique(here)):,}", f"{len(here):,}"])
         summary.facts[f"split {name}"] = f"{splits[-1][1]} identities, {splits[-1][2]} images"
     summary.show_table("splits", splits)
-    summary.histograms["images per identity"] = histogram(np.unique(identity_id, return_counts=True)[1])
+    summary.add_histogram("images per identity", np.unique(identity_id, return_counts=True)[1], "identities")
 
 
 def _identities(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -> None:
@@ -95,7 +104,8 @@ def _identities(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -
     summary.add_spread(
         "spread (5 %, median, 95 %)", rows["spread"].to_numpy(), "cosine distance of images to their mean"
     )
-    summary.histograms["images per identity"] = histogram(rows["images"].to_numpy())
+    summary.add_histogram("images per identity", rows["images"].to_numpy(), "identities")
+    summary.add_cosines("cosine distance of images to their mean", rows["spread"].to_numpy(), "identities")
 
 
 def _embeddings(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -> None:
@@ -124,7 +134,8 @@ def _subspaces(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) ->
     )
     if len(sizes):
         summary.add("largest / mean size", float(sizes.max() / sizes.mean()), "largest size over mean size")
-    summary.histograms["identities per subspace"] = histogram(sizes)
+    summary.add_histogram("identities per subspace", sizes, "subspaces")
+    summary.add_cosines("cosine to the centroid", rows["similarity"].to_numpy(), "identities")
 
 
 def _centroids(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -> None:
@@ -135,15 +146,27 @@ def _centroids(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) ->
     if 1 < len(rows) <= CENTROIDS_COMPARED:
         nearest = batch_hardness(centroids, np.arange(len(rows))[None])
         summary.add("cosine to the nearest other centroid", nearest, unit="on average")
-    summary.histograms["identities per subspace"] = histogram(rows["size"].to_numpy())
+    summary.add_histogram("identities per subspace", rows["size"].to_numpy(), "subspaces")
 
 
 def _duplicates(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -> None:
     rows = read_parquet(paths[0], DUPLICATES)
     similarity = rows["similarity"].to_numpy()
     summary.add_spread("cosine of the two means (5 %, median, 95 %)", similarity, "cosine of the two means")
+    a, b = (rows[f"identity_id_{side}"].to_numpy() for side in "ab")
+    with_partner = len(np.union1d(a, b))
+    summary.add("identities with a suspected partner", with_partner)
+    means = paths[0].parent / IDENTITY_MEANS
+    if means.exists():  # a table that was copied away is not judged
+        trust = DuplicateTrust(len(rows), with_partner, open_parquet(means, IDENTITIES).metadata.num_rows)
+        summary.facts["reliable"] = trust.reliable
+        if not trust.reliable:
+            summary.show("not reliable", words=duplicates_in_words(trust))
     pairs = [["identity", "images", "and", "images", "cosine", "of two halves of one"]]
-    for number, row in enumerate(rows.slice(0, PAIRS_KEPT).to_pylist()):
+    likely = rows.take(
+        pa.array(mutual_pairs(a, b, similarity))
+    )  # a crowd of look-alikes does not fill the list
+    for number, row in enumerate(likely.slice(0, PAIRS_KEPT).to_pylist()):
         sides = [(str(row[f"identity_{side}"]), row[f"images_{side}"]) for side in "ab"]
         cosine, expected = f"{row['similarity']:.3f}", f"{row['expected']:.3f}"
         summary.facts[f"pair {number + 1}"] = (
@@ -152,7 +175,8 @@ def _duplicates(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -
         )
         pairs.append([cell for name, images in sides for cell in (name, f"{images:,}")] + [cosine, expected])
     if len(rows):
-        summary.show_table(_first("pairs", len(rows)), pairs, text=(0, 2))
+        summary.show_table(_first("pairs, each the other's nearest", len(likely)), pairs, text=(0, 2))
+    summary.add_cosines("cosine of the two means", similarity, "pairs")
 
 
 def _keep(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -> None:
@@ -187,6 +211,17 @@ def _suspects(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -> 
         summary.show_table(f"{reason}: {_first('suspects', len(of_reason))}", found, text=(1, 3))
 
 
+def _mistakes(summary: Summary, paths: Sequence[Path], file: pq.ParquetFile) -> None:
+    rows = read_parquet(paths[0], MISTAKES)
+    found = [["image", "identity", "cosine", "taken for", "image", "cosine"]]
+    for row in rows.slice(0, PAIRS_KEPT).to_pylist():
+        right, wrong = (f"{row[f'{side}_similarity']:.3f}" for side in ("right", "wrong"))
+        images = [f"{row[name]:,}" for name in ("image_id", "wrong_image_id")]
+        found.append([images[0], row["identity"], right, row["wrong_identity"], images[1], wrong])
+    if len(rows):
+        summary.show_table(_first("mistakes", len(rows)), found, text=(1, 3))
+
+
 def _by_reason(summary: Summary, title: str, reasons: pa.ChunkedArray) -> None:
     found = [["reason", "rows"]]
     for one in reasons.cast(pa.string()).fill_null("").value_counts().to_pylist():
@@ -210,6 +245,7 @@ _DESCRIBERS: dict[str, tuple[str, str, Callable[[Summary, Sequence[Path], pq.Par
     "duplicates": ("duplicates, a row for each suspected pair of identities", "pairs", _duplicates),
     "keep": ("keep table, a row for each training image", "images", _keep),
     "suspects": ("suspects of cleaning, a row for each and each reason", "suspects", _suspects),
+    "mistakes": ("the worst mistakes of an evaluation, one of each identity", "mistakes", _mistakes),
     "indexed_images": ("images of a search index, a row for each", "images", _indexed),
     "indexed_identities": ("identities of a search index, a row for each", "identities", _indexed),
     "plan": ("plan, a row for each batch", "batches", describe_plan),

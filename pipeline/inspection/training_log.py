@@ -29,13 +29,19 @@ def _decimals(value: float) -> str:
 FIGURES = {
     "loss": Figure("loss", _decimals),
     "active_fraction": Figure("triplets active", lambda value: percent(value, 1)),
+    "active_images": Figure("images active", lambda value: percent(value, 1)),
+    "cosine_positive": Figure("cosine of one identity", _decimals),
+    "cosine_negative": Figure("cosine of two identities", _decimals),
+    "cosine_nearest_negative": Figure("cosine to the nearest other identity", _decimals),
+    "cosine_target": Figure("cosine to the own class", _decimals),
+    "cosine_nontarget": Figure("cosine to the nearest other class", _decimals),
     "d_ap": Figure("distance anchor to positive", _decimals),
     "d_an": Figure("distance anchor to negative", _decimals),
     "d_all": Figure("mean squared distance of all pairs", _decimals),
     "lr": Figure("learning rate", lambda value: f"{value:.1e}"),
     "images_per_second": Figure("images/s", lambda value: f"{value:,.0f}"),
 }
-"""The figures that every line of the log has, by their keys."""
+"""The figures of the lines of the log, by their keys."""
 
 
 def summarize_log(path: Path) -> Summary:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...mining.clustering.product_speed import product_rate
+from ...mining.clustering.product_speed import LOOKS_OF_METRICS, compared_seconds
 from ...train.data.images import ImageStore
 from ...train.data.plan_reader import Plan
 from ...train.devices import pick_device
@@ -57,7 +57,9 @@ def _examining_seconds(context: Context) -> float:
         batch_size=extract.batch_size,
         num_workers=extract.num_workers,
     )
-    return embedding.seconds + examined.comparisons * (2 * network.embedding_size / product_rate() + 5e-9)
+    return embedding.seconds + compared_seconds(
+        examined.comparisons, network.embedding_size, LOOKS_OF_METRICS
+    )
 
 
 def steps_by_default(context: Context, plan: Plan) -> int:

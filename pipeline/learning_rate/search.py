@@ -120,8 +120,9 @@ def search_rates(context: Context, rates: Sequence[float] | None, steps: int | N
     search.keep_best(metric, verdict.best)
     title = f"{context.run.path.resolve().name}: {counted(len(search.trials), 'rate')}, {steps:,} steps each"
     write_text(context.run.rate_plot, draw(verdict, title))
-    say("\n" + verdict.table() + "\n")
-    say("\n".join(verdict.lines()))
+    context.options.console.say_lines(f"\n{verdict.table()}\n")
+    for line in verdict.lines():
+        say(line)
     say(f"cost: {cost_in_words(new)}" if new else "cost: nothing, all trials were done before")
     say(f"plot: {context.run.rate_plot}")
     return Found(verdict, context.run.rate_trials, context.run.rate_plot, new, steps, len(plan))

@@ -49,7 +49,7 @@ def evaluate_by_protocols(
             say(f"would write {folders[name]}; dry run: nothing was done")
             continue
         outcome = planned.work()
-        say(outcome.in_words())
+        options.console.say_lines(outcome.in_words())
         origin = {"settings": {"seed": images.config.seed, **planned.settings}, **images.origin}
         files = write_outcome(folders[name], name, outcome, origin)
         say(f"{folders[name]}: {', '.join(files)}{'' if has_plots() else f'; {NO_PLOTS}'}")

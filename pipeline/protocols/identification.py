@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ...mining.clustering.product_speed import compared_seconds
 from ...mining.evaluation.coverage import coverage_at_precision
 from ...mining.evaluation.identification import rank_k_rates
 from ...mining.evaluation.intervals import Metric
@@ -20,7 +21,7 @@ from ..console import counted
 from ..stages.evaluate import basis
 from .evaluated_images import EvaluatedImages
 from .outcome import Curve, Outcome, reasons
-from .planned import Planned, cost_in_words, pair_seconds
+from .planned import Planned, cost_in_words
 from .registry import CURVE_FILE, metric_names
 from .request import ProtocolRequest
 from .sides import MatedSides, held_out_by, rule_of_groups
@@ -49,7 +50,7 @@ def identify(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
         "DIR@FAR=": (probes + others) * gallery,
         "coverage@P=": probes * gallery,
     }
-    seconds += pair_seconds(sum(pairs[family] for family in families), images.dimensions, per_pair=1e-9)
+    seconds += compared_seconds(sum(pairs[family] for family in families), images.dimensions, looks=0.5)
     memory += metric_bytes(names, gallery, probes, others, images.dimensions)
 
     def work() -> Outcome:

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from ..console import aligned
+from ..terminal_text import printable_line
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,9 @@ class Outcome:
             threshold = found.get("threshold")
             at = "" if threshold is None else f"similarity > {threshold:.4f}"
             rows.append([name, _number(found["value"]), _interval(found), *([at] if thresholds else [])])
-        return "\n".join([aligned(rows, text=(0, 2, 3)), self.basis, *self.notes])
+        return "\n".join(
+            [aligned(rows, text=(0, 2, 3)), printable_line(self.basis), *map(printable_line, self.notes)]
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Metrics by name, and counts, ready for `json.dumps`."""

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...mining.clustering.product_speed import product_rate
 from ...mining.machine import memory_with
 from ..console import about, amount
 from .outcome import Outcome
@@ -25,11 +24,6 @@ class Planned:
     work: Callable[[], Outcome]
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What the figures depend on besides the images, for metrics.json."""
-
-
-def pair_seconds(pairs: int, dimensions: int, per_pair: float) -> float:
-    """Seconds to compare so many pairs of embeddings, and to do on top of each what takes `per_pair`."""
-    return pairs * (2 * dimensions / product_rate() + per_pair)
 
 
 def cost_in_words(seconds: float, more: float) -> str:

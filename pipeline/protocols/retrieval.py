@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ...mining.clustering.product_speed import compared_seconds
 from ...mining.evaluation.memory import RETRIEVAL_BYTES
 from ...mining.evaluation.reranking import KReciprocal
 from ...mining.evaluation.retrieval import Retrieval, recall_names, retrieval_metrics
@@ -14,7 +15,7 @@ from ...mining.randomness import derived_seed
 from ..console import counted
 from .evaluated_images import EvaluatedImages
 from .outcome import Curve, Outcome
-from .planned import Planned, cost_in_words, pair_seconds
+from .planned import Planned, cost_in_words
 from .registry import QUERIES_FILE, metric_names
 from .request import ProtocolRequest
 from .sides import Sides, given_sides, groups_of, in_words, rule_of_groups, test_images
@@ -38,12 +39,12 @@ def retrieve_images(images: EvaluatedImages, request: ProtocolRequest) -> Planne
     bootstrap, seed = images.config.eval.bootstrap, derived_seed(images.config.seed, "eval bootstrap")
     words, seconds, memory = images.announce(together)
     pairs = len(sides.query) * len(sides.gallery)
-    seconds += pair_seconds(pairs, images.dimensions, per_pair=2e-9)
+    seconds += compared_seconds(pairs, images.dimensions, looks=1.0)
     leave_one_out = sides.query is sides.gallery
     memory += RETRIEVAL_BYTES + (0 if leave_one_out else 4 * images.dimensions * len(place))
     rerank = KReciprocal() if request.rerank else None
     if rerank is not None:
-        seconds += pair_seconds(len(together) ** 2, images.dimensions, per_pair=2e-9)
+        seconds += compared_seconds(len(together) ** 2, images.dimensions, looks=1.0)
         memory += len(together) * (RERANKED_BYTES + 4 * images.dimensions)
 
     ranking = (

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from ...mining.clustering.product_speed import compared_seconds
 from ...mining.evaluation.intervals import Metric
 from ...mining.evaluation.memory import kept_pairs, verification_bytes
 from ...mining.evaluation.registry import parse_metric
@@ -17,7 +18,7 @@ from ..console import counted
 from ..stages.evaluate import basis
 from .evaluated_images import EvaluatedImages
 from .outcome import Curve, Outcome, reasons
-from .planned import Planned, cost_in_words, pair_seconds
+from .planned import Planned, cost_in_words
 from .registry import CURVE_FILE, metric_names
 from .request import ProtocolRequest
 from .sides import MatedSides, held_out_by, rule_of_groups
@@ -34,7 +35,7 @@ def verify_images(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
     bootstrap, seed = images.config.eval.bootstrap, derived_seed(images.config.seed, "eval bootstrap")
     words, seconds, memory = images.announce(sides.asked)
     pairs = len(sides.probe) * len(sides.gallery)
-    seconds += pair_seconds(pairs, images.dimensions, per_pair=15e-9)
+    seconds += compared_seconds(pairs, images.dimensions, looks=7.5)
     seconds += bootstrap * kept_pairs(pairs) * REPLICATE_SECONDS
     memory += verification_bytes(pairs)
 

@@ -9,6 +9,18 @@ from pydantic import Field
 from ...mining.json_documents import Document, checked, parse_json
 
 
+class ProgressNote(Document):
+    """How far the work is that has a bar: written every few seconds, gone when the bar is."""
+
+    what: str
+    done: int = Field(ge=0, lt=1 << 62)
+    total: int | None = Field(default=None, ge=0, lt=1 << 62)
+    unit: str
+    rate: float | None = Field(default=None, ge=0, lt=1e15)
+    """How many a second, of late."""
+    when: float = Field(ge=0, lt=1e12)
+
+
 class LockNote(Document):
     """What a command writes into the lock that it holds."""
 
@@ -17,6 +29,10 @@ class LockNote(Document):
     host: str
     stage: str | None = None
     """round-000/train, once it has begun its work."""
+    stage_since: float | None = Field(default=None, ge=0, lt=1e12)
+    announced: float | None = Field(default=None, ge=0, lt=1e15)
+    """Seconds that the stage was said to take."""
+    progress: ProgressNote | None = None
     since: float = Field(ge=0, lt=1e12)
 
 

@@ -18,6 +18,7 @@ class _Training(_Summary):
     steps: NonNegativeInt
     loss: float | None = None
     active_fraction: float | None = None
+    active_images: float | None = None
     seconds: NonNegativeFloat | None = None
     images_per_second: NonNegativeFloat | None = None
     network_files: dict[str, dict[str, Any]] = Field(default={})
@@ -37,6 +38,9 @@ class _Cluster(_Summary):
     recall_at_10: float | None = Field(default=None, alias="recall@10")
     kept: float | None = None
     duplicates: NonNegativeInt | None = None
+    in_duplicates: NonNegativeInt | None = None
+    """Identities with a suspected partner."""
+    identities: NonNegativeInt | None = None
 
 
 class _Plan(_Summary):

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from ...mining.machine import memory_with
 from ..console import about, amount
+from ..estimates.row_speed import sorted_seconds
 from .row_scratch import RowScratch, regrouped
 
 RANGE = 2**19
@@ -26,8 +27,8 @@ MANY_ROWS = 100_000
 """From so many on it is said what they take."""
 _ROW_BYTES, _SORTED_BYTES = 60, 600
 """Memory of each row to the end, and of each row of the range that is sorted."""
-_ROW_SECONDS = 7e-6
-"""A core's, for each row, with its bytes compared; disks may take longer."""
+_SORTS = 47
+"""What a row takes, with its bytes compared, in sortings of one (`sorted_seconds`); disks may take longer."""
 _SAMPLED = 256
 """Names kept of each table that is added, to cut ranges by."""
 
@@ -124,7 +125,7 @@ class RowOrder:
 def work_in_words(rows: int) -> str:
     """What it takes to make a manifest of so many rows that are listed, in a line."""
     memory = memory_with(_SORTED_BYTES * min(rows, RANGE) + _ROW_BYTES * rows)
-    return f"{rows:,} images listed; to check, compare and write them: {about(_ROW_SECONDS * rows)}, {amount(memory)} of memory"
+    return f"{rows:,} images listed; to check, compare and write them: {about(_SORTS * sorted_seconds() * rows)}, {amount(memory)} of memory"
 
 
 def _in_order(rows: pa.Table, images: pa.Array) -> tuple[pa.Array, pa.Table, np.ndarray]:

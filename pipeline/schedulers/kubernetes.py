@@ -113,7 +113,8 @@ class Kubernetes:
             asking_kubectl(submission),
             _unseen_manifest(context),
         ]
-        context.say("\n".join(line for line in lines if line))
+        for line in filter(None, lines):
+            context.say(line)
         return submission
 
     def live(self, run: RunDirectory, submission: Submission) -> NoReturn:

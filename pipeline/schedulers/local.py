@@ -68,9 +68,8 @@ class Local:
         submission = submission.with_tasks([task])
         unnamed.rename(submission.logs / task.log)
         submission.keep()
-        context.say(
-            f"{run.path}: process {task.id} does all that is left, in {submission.folder}\n{how_to_follow(run)}"
-        )
+        context.say(f"{run.path}: process {task.id} does all that is left, in {submission.folder}")
+        context.say(how_to_follow(run))
         return submission
 
     def live(self, run: RunDirectory, submission: Submission) -> dict[str, str]:

@@ -82,8 +82,9 @@ class Slurm:
             raise
         context.say(
             f"{run.path}: {counted(len(jobs), 'job')}, {len(submission.tasks)} with each task of an array, in "
-            f"{submission.folder}\n{how_to_follow(run)}"
+            f"{submission.folder}"
         )
+        context.say(how_to_follow(run))
         return submission
 
     def live(self, run: RunDirectory, submission: Submission) -> dict[str, str]:

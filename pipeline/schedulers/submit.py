@@ -41,7 +41,7 @@ def submit_run(context: Context) -> dict[str, Any]:
             context.say(f"{run.path}: nothing is left to do")
             return {"scheduler": name, "jobs": []}
         if options.dry_run:
-            context.say(scheduler.show(jobs, context))
+            context.options.console.say_lines(scheduler.show(jobs, context))
             return {"scheduler": name, "jobs": [job.name for job in jobs], "dry_run": True}
         submission = scheduler.start(jobs, context, lock.close)
     options.on_work()

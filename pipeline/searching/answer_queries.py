@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ...mining.artifacts import remove_leftovers
 from ...mining.index.unknown_threshold import images_needed, threshold_for
 from ..console import Console, counted
 from .answers import Answer, search_index
@@ -70,7 +71,7 @@ def answer_all(request: SearchRequest, console: Console) -> list[Answer]:
             track=progress.update,
         )
     if request.out is None or len(answers) <= MOST_SHOWN:
-        console.say(as_table(answers))
+        console.say_lines(as_table(answers))
     if threshold is not None:
         unknown = sum(not answer.known for answer in answers)
         notes.append(f"{unknown:,} of {counted(len(answers), 'query', 'queries')} unknown")
@@ -92,6 +93,7 @@ def answer_all(request: SearchRequest, console: Console) -> list[Answer]:
 
 
 def _write(answers: list[Answer], out: Path, notes: list[str], console: Console) -> None:
+    remove_leftovers(out)
     if out.suffix != ".html":
         write_rows(answers, out)
         return

@@ -10,10 +10,9 @@ from typing import Any
 from ...mining.embedding_table import EmbeddingTable
 from ...mining.errors import InputError, StaleArtifactError
 from ..console import Console, counted
-from ..run_directory import RunDirectory
 from .index_folder import open_folder
 from .row_sources import RowSource, refuse_again, rows_of_index, rows_of_table
-from .write_index import IndexSettings, check_target, sweep, write_folder
+from .write_index import IndexSettings, write_folder
 
 
 def make_index(
@@ -21,16 +20,13 @@ def make_index(
     out: Path,
     settings: IndexSettings,
     console: Console,
-    *,
-    force: bool = False,
 ) -> dict[str, Any]:
-    """Make an index of all rows of some files of embeddings; return what `--json` prints.
+    """Make an index of all rows of some files of embeddings; return what `--json` prints. The caller holds its lock.
 
     Raises:
-        InputError: the place is taken, or a file is damaged.
+        InputError: a file is damaged.
         StaleArtifactError: embeddings of another network than `settings` names.
     """
-    check_target(out, force)
     for table in tables:
         settings = replace(
             settings,
@@ -41,54 +37,49 @@ def make_index(
         refuse_foreign(
             table, settings.network, settings.dimensions, "the others" if len(tables) > 1 else "--network"
         )
-    with RunDirectory(out).locked("index"):
-        return write_folder(
-            out, [_said(table, console, settings.flip) for table in tables], settings, console
-        )
+    return write_folder(out, [_said(table, console, settings.flip) for table in tables], settings, console)
 
 
 def change_index(
     path: Path, tables: Sequence[EmbeddingTable], without: Sequence[str], console: Console
 ) -> dict[str, Any]:
-    """Delete identities from an index, then add rows to it, in one step; return what `--json` prints.
+    """Delete identities from an index, then add rows to it, in one step; return what `--json` prints. The caller holds
+    its lock.
 
     Raises:
         InputError: no such identity, nothing would be left, or damaged embeddings.
         StaleArtifactError: the index is damaged, or made by another network.
     """
-    open_folder(path)  # a folder that is none gets no lock
-    with RunDirectory(path).locked("index"):
-        sweep(path)
-        folder = open_folder(path)
-        record = folder.record
-        for table in tables:
-            refuse_foreign(table, record.network, record.dimensions, str(path))
-        kept = rows_of_index(folder, tuple(dict.fromkeys(without)))
-        if kept is None and not tables:
-            raise InputError(
-                f"{path} would be empty without {counted(len(without), 'identity', 'identities')}; remove the folder"
-            )
-        settings = IndexSettings(
-            record.dimensions,
-            record.dtype,
-            record.network or next((table.network for table in tables if table.network), None),
-            record.checkpoint or next((table.opened for table in tables if table.opened), None),
-            record.flip,
-            record.asked,
-            record.images_index is not None,
-            record.seed,
-            record.weights,
-            tuple(record.preprocess),
+    folder = open_folder(path)
+    record = folder.record
+    for table in tables:
+        refuse_foreign(table, record.network, record.dimensions, str(path))
+    kept = rows_of_index(folder, tuple(dict.fromkeys(without)))
+    if kept is None and not tables:
+        raise InputError(
+            f"{path} would be empty without {counted(len(without), 'identity', 'identities')}; remove the folder"
         )
-        sources = [kept] if kept else []
-        for table in tables:
-            source = _said(table, console, record.flip)
-            for before in sources:
-                refuse_again(source, before, table.path, path)
-            sources.append(source)
-        trained = (folder.gallery.means.index, folder.gallery.images.index)
-        with folder.whole():
-            return write_folder(path, sources, settings, console, trained=trained)
+    settings = IndexSettings(
+        record.dimensions,
+        record.dtype,
+        record.network or next((table.network for table in tables if table.network), None),
+        record.checkpoint or next((table.opened for table in tables if table.opened), None),
+        record.flip,
+        record.asked,
+        record.images_index is not None,
+        record.seed,
+        record.weights,
+        tuple(record.preprocess),
+    )
+    sources = [kept] if kept else []
+    for table in tables:
+        source = _said(table, console, record.flip)
+        for before in sources:
+            refuse_again(source, before, table.path, path)
+        sources.append(source)
+    trained = (folder.gallery.means.index, folder.gallery.images.index)
+    with folder.whole():
+        return write_folder(path, sources, settings, console, trained=trained)
 
 
 def refuse_foreign(table: EmbeddingTable, network: str | None, dimensions: int, of: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,13 @@ from ...mining.index.kinds import choose_kind
 from ...mining.local_paths import in_shell, refuse_url
 from ..embedding.request import EmbedRequest
 from ..options import Options
+from ..run_directory import RunDirectory
 from .build_index import change_index, make_index
 from .embedded_manifests import EmbeddedManifests, is_manifest
 from .index_cost import OF_NAME, IndexSize, cost_of_index
 from .index_record import RECORD, IndexRecord, read_record
 from .network_of_index import NetworkOptions, network_request
-from .write_index import IndexSettings, check_target
+from .write_index import IndexSettings, check_target, sweep
 
 if TYPE_CHECKING:
     from ..embedding.opened_network import OpenedNetwork
@@ -81,12 +83,26 @@ def index_rows(request: IndexRequest, options: Options) -> dict[str, Any]:
         StoppedEarly: stopped while manifests are embedded; the same command continues.
     """
     if request.changes:
+        read_record(request.source)  # a folder that is no index gets no lock
+        alone = RunDirectory(request.source).locked("index")
+    else:
+        assert request.out is not None
+        check_target(request.out, options.force)
+        alone = RunDirectory(request.out).locked_to_make("index")
+    with nullcontext() if options.dry_run else alone:
+        return _index_rows(request, options)
+
+
+def _index_rows(request: IndexRequest, options: Options) -> dict[str, Any]:
+    if request.changes:
         target, record = request.source, read_record(request.source)
         sources: Sequence[Path] = request.append
     else:
         assert request.out is not None
         target, sources, record = request.out, (request.source,), None
-        check_target(target, options.force)
+        check_target(target, options.force)  # again: another command may just have made one
+    if not options.dry_run:
+        sweep(target)
     asked = _asked(request, record, sources)
     opened = _opened(asked, request, record, options) if asked else None
     manifests = EmbeddedManifests(target, asked, opened, options)
@@ -107,7 +123,7 @@ def index_rows(request: IndexRequest, options: Options) -> dict[str, Any]:
             weights=opened.weights if opened else None,
             preprocess=request.preprocess,
         )
-        done = make_index(tables, target, settings, options.console, force=options.force)
+        done = make_index(tables, target, settings, options.console)
     manifests.remove()
     return done
 

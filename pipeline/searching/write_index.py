@@ -18,7 +18,7 @@ import faiss
 import numpy as np
 import pyarrow as pa
 
-from ...mining.artifacts import remove, whole_folder, write_json
+from ...mining.artifacts import remove, take_room, whole_folder, write_json
 from ...mining.errors import InputError
 from ...mining.fingerprints import CREATED_BY, fingerprint_of
 from ...mining.index.identity_rows import IdentityRows, means_of_rows, order_rows
@@ -187,7 +187,7 @@ def _write_images(
 ) -> np.ndarray:
     """images.npy, float[n, D]: every block is written to the places of its rows."""
     shape = (len(rows.place), settings.dimensions)
-    images_nD = np.lib.format.open_memmap(aside / files.IMAGES, "w+", np.dtype(settings.dtype), shape)
+    images_nD = _mapped(aside / files.IMAGES, np.dtype(settings.dtype), shape)
     start = 0
     for source in sources:
         for block in source.blocks():
@@ -203,7 +203,7 @@ def _write_images(
 
 def _write_means(aside: Path, images_nD: np.ndarray, offset: np.ndarray, progress: Progress) -> np.ndarray:
     shape = (len(offset) - 1, images_nD.shape[1])
-    means_ID = np.lib.format.open_memmap(aside / files.MEANS, "w+", np.dtype(np.float32), shape)
+    means_ID = _mapped(aside / files.MEANS, np.dtype(np.float32), shape)
     start = 0
     for means in means_of_rows(images_nD, offset):
         means_ID[start : start + len(means)] = means
@@ -211,6 +211,13 @@ def _write_means(aside: Path, images_nD: np.ndarray, offset: np.ndarray, progres
         start += len(means)
     np.save(aside / files.OFFSET, offset)
     return means_ID
+
+
+def _mapped(path: Path, dtype: np.dtype, shape: tuple[int, int]) -> np.memmap:
+    array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    with open(path, "r+b") as file:
+        take_room(file.fileno(), path.stat().st_size)
+    return array
 
 
 def _write_names(aside: Path, rows: IdentityRows, sources: Sequence[RowSource]) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ...mining.artifacts import remove_leftovers
 from ...mining.errors import InputError
 from ...mining.schemas import MANIFEST, QUARANTINE
 from ..console import Console, Progress
@@ -69,8 +70,9 @@ def make_manifest(
 ) -> IngestSummary:
     """Write the manifest `out` of the rows that `reader` lists, as `ingest_images` does."""
     files = all_shards_of(sources).files
-    check_output(out, MANIFEST.name, files)
-    check_output(quarantine_path(out), QUARANTINE.name, files)
+    for file, kind in ((out, MANIFEST), (quarantine_path(out), QUARANTINE)):
+        check_output(file, kind.name, files)
+        remove_leftovers(file)
     source = named(sources)
     with ImageSpool(beside=out) as spool, RowOrder(beside=out) as order, RowScratch(beside=out) as kept:
         with bars("read", None, "images") as bar:
@@ -134,11 +136,9 @@ def make_manifest(
             notes += more
             splits = _count(split_I, images_I - _of_each(aside, len(images_I)))
         images_I = images_I - _of_each(aside, len(images_I))
-        set_aside = _places(aside)[0]
         if "val" not in {count.split for count in splits}:
             hint = "add --val-fraction 0.05" if split_I is not None else "give some the split val"
             notes.append(f"nobody to validate on, so `subspace run` keeps no best round: {hint}")
-        listed = shared_table(shared, names)
         notes += _said_of_repeats(selection.repeats, shared, out)
         if lost:
             notes.append(
@@ -146,8 +146,9 @@ def make_manifest(
                 "nothing is verified of them"
             )
         with bars("write", kept.rows, "images") as bar:
-            rows = _without(_with_splits(kept.tables(), split_I), set_aside)
-            bad_count, bad = bad.num_rows, pa.concat_tables([bad, selection.repeats, listed])
+            rows = _without(_with_splits(kept.tables(), split_I), set_aside := _places(aside)[0])
+            bad_count = bad.num_rows
+            bad = pa.concat_tables([bad, selection.repeats, shared_table(shared, names)])
             fingerprint = write_manifest(out, rows, selection.optional, names, images, bad, bar.update)
     known = {name: index for index, name in enumerate(SPLITS)}
     splits.sort(key=lambda count: (known.get(count.split, len(SPLITS)), count.split))

@@ -8,19 +8,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from ...mining.clustering.duplicate_trust import duplicate_trust
 from ...mining.clustering.mean_blocks import ROWS_PER_BLOCK, MeanBlocks
 from ...mining.clustering.mean_table import IN_MEMORY, MeanTable
-from ...mining.clustering.product_speed import product_rate
+from ...mining.clustering.product_speed import compared_seconds, nearest_seconds
 from ...mining.clustering.settings import SAMPLE_BYTES, SAMPLED_TIMES, SubspaceConfig, subspace_count
 from ...mining.machine import memory_with
 from ...mining.parquet_tables import read_parquet, write_parquet
 from ...mining.randomness import derived_seed
 from ...mining.schemas import CENTROIDS, DUPLICATES, SUBSPACES, vector
 from ..configuration.config import RunConfig
-from ..console import about, amount, counted
+from ..console import amount, counted
+from ..estimates.estimate import Estimate
+from ..estimates.imports import torch_seconds
+from ..estimates.row_speed import row_seconds
+from ..stage_words import duplicates_in_words
 from .context import Context
 from .graph import row
-from .round_tables import read_identities
+from .round_tables import read_identities, validated_rank_1
 from .stage import Stage, flat_fields, run_stage
 
 if TYPE_CHECKING:
@@ -31,6 +36,10 @@ if TYPE_CHECKING:
     from ..options import Options
 
 RECALL_AT = 10
+NEIGHBORS = 11
+"""Nearest others that are looked at for duplicates, and the identity itself."""
+PASSES, LOOKS_FOR_PRICES, LOOKS_FOR_RECALL = 5, 1.5, 2.0
+"""What the estimate counts: readings of all means, and what is done with a similarity (`compared_seconds`)."""
 LARGEST_SEARCHED = 200_000
 """Identities of a subspace up to which each is compared with all others for duplicates."""
 
@@ -49,26 +58,27 @@ def cluster_means(context: Context) -> dict[str, Any]:
     stage, settings, options = row("cluster").stage(context), context.config.cluster, context.options
     folder = stage.folder
 
-    def estimate() -> str:
+    def estimate() -> Estimate:
         table = MeanTable(folder.identities)
         N, D = table.shape
         M = subspace_count(N, settings.ids_per_subspace)
-        products = (
-            settings.niter * min(N, settings.max_points_per_centroid * M) + N
-        ) * M + settings.recall_queries * N
+        fitted = settings.niter * min(N, settings.max_points_per_centroid * M) * (M > 1)
+        seconds = compared_seconds((fitted + N) * min(M, settings.flat_up_to), D, LOOKS_FOR_PRICES)
+        seconds += compared_seconds(settings.recall_queries * N, D, LOOKS_FOR_RECALL)
         searched = settings.duplicates_within is not None and N // M <= LARGEST_SEARCHED
         if searched:
-            products += N * N // M
-        seconds = 2 * D * products / product_rate() + N * (7e-6 + 2e-8 * D)  # and passes over the means
+            seconds += nearest_seconds(N, N / M, D, NEIGHBORS)
+        seconds += torch_seconds() + PASSES * N * row_seconds(lambda rows: table[rows], N)
         sample = 8 * D * min(N, SAMPLE_BYTES // (4 * D), SAMPLED_TIMES * settings.max_points_per_centroid * M)
         memory = memory_with(
             240 * N + 3 * table.group_bytes  # names, candidates and prices; a row group while it is read
             + max(sample, 8 * settings.recall_queries * ROWS_PER_BLOCK, searched * min(table.nbytes, IN_MEMORY)),
             torch_comes=True,
         )  # fmt: skip
-        return (
-            f"{N:,} identity means into {counted(M, 'subspace')}, {about(seconds)} on the CPU, "
-            f"{amount(memory)} of memory, {amount(N * 12 + M * D * 4)} of disk"
+        return Estimate(
+            f"{N:,} identity means into {counted(M, 'subspace')}",
+            seconds,
+            f" on the CPU, {amount(memory)} of memory, {amount(N * 12 + M * D * 4)} of disk",
         )
 
     def work() -> dict[str, Any]:
@@ -107,6 +117,7 @@ def cluster_means(context: Context) -> dict[str, Any]:
         kept = _kept(context, identities["identity_id"].to_numpy(), found.subspace_id)
         duplicates = _duplicates(context, stage, means, identities, found.subspace_id, device)
         _write(stage, identities, found, duplicates)
+        trust = None if duplicates is None else duplicate_trust(duplicates.a, duplicates.b, len(identities))
         sizes = found.sizes
         summary = {
             "subspaces": len(sizes),
@@ -121,10 +132,17 @@ def cluster_means(context: Context) -> dict[str, Any]:
             "inside": None if np.isnan(inside) else inside,
             "between": None if np.isnan(between) else between,
             "kept": kept,
+            "identities": len(identities),
             "duplicates": None if duplicates is None else len(duplicates),
+            "in_duplicates": None if trust is None else trust.involved,
         }
         for words in (f"clustered on {device}", *_in_words(summary, sizes, settings)):
             context.say(f"{stage.label}: {words}")
+        if trust is not None and trust.pairs:
+            words = duplicates_in_words(trust, validated_rank_1(context.before))
+            context.say(
+                f"{stage.label}: {words}; the most similar come first in {stage.folder.duplicates.name}"
+            )
         return summary
 
     return run_stage(stage, options, estimate, work)
@@ -186,14 +204,16 @@ def _duplicates(
             f"for duplicates"
         )
         return None
-    return suspected_duplicates(
-        means.as_array(stage.folder.path),
-        identities["spread"].to_numpy(),
-        identities["images"].to_numpy(),
-        subspace_id,
-        within=within,
-        device=device,
-    )
+    with context.options.console.progress("cluster: duplicates", len(means), "means") as progress:
+        return suspected_duplicates(
+            means.as_array(stage.folder.path),
+            identities["spread"].to_numpy(),
+            identities["images"].to_numpy(),
+            subspace_id,
+            within=within,
+            device=device,
+            progress=progress.update,
+        )
 
 
 def recall_seed(config: RunConfig, round_index: int) -> int:
@@ -223,8 +243,6 @@ def _in_words(summary: dict[str, Any], sizes: np.ndarray, settings: SubspaceConf
         if summary["kept"] is not None:
             quality.append(f"adjusted Rand index {summary['kept']:.2f} to the round before")
         lines.append("; ".join(quality))
-    if summary["duplicates"]:
-        lines.append(f"{summary['duplicates']:,} pairs of suspected duplicates, in duplicates.parquet")
     return lines
 
 

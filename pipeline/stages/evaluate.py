@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from ...mining.artifacts import write_json
-from ...mining.clustering.product_speed import product_rate
+from ...mining.clustering.product_speed import LOOKS_OF_METRICS, compared_seconds
 from ...mining.evaluation.memory import RETRIEVAL_BYTES, metric_bytes
+from ...mining.evaluation.mistakes import MOST_COMPARED
 from ...mining.evaluation.pairs import FEW_IDENTITIES
 from ...mining.evaluation.registry import is_retrieval
 from ...mining.machine import memory_with
-from ..console import about, aligned, amount, counted
+from ...mining.parquet_tables import write_parquet
+from ...mining.schemas import MISTAKES
+from .. import stage_folder as files
+from ..console import aligned, amount, counted
+from ..estimates.estimate import Estimate
 from ..network_identity import open_checkpoint
 from ..run_directory import RunDirectory
+from ..stage_folder import TENSORBOARD
 from .context import Context
-from .graph import row
+from .graph import row, steps_taken
 from .held_out import FLAGS, HeldOut
 from .stage import run_stage
 
+ABOVE = " > "
+THRESHOLD_WORDS = (
+    "> 0.500: the threshold of that rate; two images with a cosine above it are taken for one identity"
+)
 UNREADABLE = "unreadable_images"
 """Under which evaluation.json and the marker count the images that were left out."""
 
@@ -67,7 +80,7 @@ def evaluate_network(context: Context) -> dict[str, Any]:
 def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
     stage, config = row(held.stage).stage(context), context.config
 
-    def estimate() -> str:
+    def estimate() -> Estimate:
         from ...train.data.images import ImageStore
         from ...train.devices import pick_device
         from ...train.speed import embedding_work
@@ -86,9 +99,10 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
             num_workers=config.extract.num_workers,
             flip=held.settings.flip,
         )
-        seconds = embedding.seconds + examined.comparisons * (
-            2 * network.embedding_size / product_rate() + 5e-9
-        )  # compared, and ranked
+        looked = min(MOST_COMPARED, examined.comparisons) if files.MISTAKES in stage.outputs else 0
+        seconds = embedding.seconds + compared_seconds(
+            examined.comparisons + looked, network.embedding_size, LOOKS_OF_METRICS
+        )
         names, width = held.settings.metric_names, network.embedding_size
         gallery, probes, distractors = (len(side) for side in examined.pairs[:3])
         more = (
@@ -103,19 +117,60 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
             whom += (
                 f" (all images of the identities: {queries:,} queries x {len(ranked.gallery):,} are ranked)"
             )
-        return f"{whom}, {about(seconds)}{embedding.slow_decoding}, {amount(memory_with(more))} of memory"
+        return Estimate(whom, seconds, f"{embedding.slow_decoding}, {amount(memory_with(more))} of memory")
 
     def work() -> dict[str, Any]:
         from .examination import examine
 
         network = open_checkpoint(stage.folder.checkpoint, config)
-        metrics = examine(network, config, context.manifest, context.options, held)
+        mistakes: list[pa.Table] = []
+        metrics = examine(
+            network,
+            config,
+            context.manifest,
+            context.options,
+            held,
+            seen_by=_projected(context, held.stage),
+            on_mistakes=mistakes.append if files.MISTAKES in stage.outputs else None,
+        )
         context.say(f"{stage.label}: {basis(metrics)}")
+        for table in mistakes:
+            write_parquet(stage.folder.mistakes, MISTAKES, table, stage.fingerprint)
         write_json(stage.folder.file(stage.outputs[0]), {"fingerprint": stage.fingerprint, **metrics})
         bad = metrics[UNREADABLE]
         return {name: values["value"] for name, values in metrics["metrics"].items()} | {UNREADABLE: bad}
 
-    return run_stage(stage, context.options, estimate, work)
+    marker = run_stage(stage, context.options, estimate, work)
+    show_figures(context)
+    return marker
+
+
+def show_figures(context: Context) -> None:
+    """Show trackers what is known of a round, or of the starting network."""
+    from ..monitoring.round_figures import show_round
+    from ..monitoring.training_curves import steps_of_start
+
+    config, index = context.config, context.round_index
+    if context.options.dry_run:
+        return
+    settings = config.model_dump(mode="json")
+    ends = tuple(steps_of_start(settings) + steps_taken(context.run, at) for at in (index, index + 1))
+    show_round(context.run, context.folder, (ends[0], ends[1]), config.train.trackers, settings, context.say)
+
+
+def _projected(context: Context, stage: str) -> Callable[[np.ndarray, np.ndarray], None] | None:
+    """What writes embeddings and image ids for TensorBoard's projector; None where nobody looks at it."""
+    if stage != "validate" or "tensorboard" not in context.config.train.trackers:
+        return None
+    from ..monitoring.mean_projector import write_projector
+
+    return partial(
+        write_projector,
+        context.run.tracked / TENSORBOARD,
+        manifest=context.manifest,
+        seed=context.config.seed,
+        name=context.folder.name,
+    )
 
 
 def evaluations(run: RunDirectory, rounds: int | None = None) -> dict[str, dict[str, Any]]:
@@ -127,18 +182,27 @@ def evaluations(run: RunDirectory, rounds: int | None = None) -> dict[str, dict[
 def evaluation_table(named: dict[str, dict[str, Any]]) -> str:
     """Networks down, metrics across; each value in percent with its 95 % interval, and below what all of it rests on.
 
-    Where images were unreadable, and so left out, a last column says of how many.
+    A rate of pairs has its threshold beside it. Where images were unreadable, and so left out, a last column says of how many.
     """
     metrics = list(dict.fromkeys(metric for found in named.values() for metric in found["metrics"]))
     incomplete = any(evaluation.get(UNREADABLE) for evaluation in named.values())
     rows = [["network", *metrics, *(["unreadable images"] if incomplete else [])]]
     for name, evaluation in named.items():
         bad = [f"{evaluation.get(UNREADABLE, 0):,}"] if incomplete else []
-        rows.append([name, *(in_percent(evaluation["metrics"].get(metric)) for metric in metrics), *bad])
+        rows.append([name, *(_cell(evaluation["metrics"].get(metric)) for metric in metrics), *bad])
     bases = {name: basis(evaluation) for name, evaluation in named.items()}
+    below = [f"{name}: {words}" for name, words in bases.items()]
     if len(set(bases.values())) == 1:
-        return f"{aligned(rows)}\n{next(iter(bases.values()))}"
-    return "\n".join([aligned(rows), *(f"{name}: {words}" for name, words in bases.items())])
+        below = [next(iter(bases.values()))]
+    if any(ABOVE in cell for row in rows for cell in row):
+        below.insert(0, THRESHOLD_WORDS)
+    return "\n".join([aligned(rows), *below])
+
+
+def _cell(metric: dict[str, float | None] | None) -> str:
+    """A value in percent, and beside it the cosine that it is of."""
+    threshold = None if metric is None else metric.get("threshold")
+    return in_percent(metric) + ("" if threshold is None else f"{ABOVE}{threshold:.3f}")
 
 
 def basis(evaluation: dict[str, Any]) -> str:

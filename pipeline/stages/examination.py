@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from ...mining.evaluation.mated_probes import MatedProbes
+from ...mining.evaluation.mistakes import table_of_mistakes, worst_mistakes
 from ...mining.evaluation.registry import compute_metrics, is_retrieval
 from ...mining.evaluation.retrieval import Retrieval, retrieval_metrics
 from ...mining.evaluation.settings import EvalConfig
@@ -37,7 +41,13 @@ def examine_checkpoint(
 
 
 def examine(
-    network: Backbone, config: RunConfig, manifest: Manifest, options: Options, held: HeldOut
+    network: Backbone,
+    config: RunConfig,
+    manifest: Manifest,
+    options: Options,
+    held: HeldOut,
+    seen_by: Callable[[np.ndarray, np.ndarray], None] | None = None,
+    on_mistakes: Callable[[pa.Table], None] | None = None,
 ) -> dict[str, Any]:
     """Embed gallery, probes and distractors, and compute the metrics with their 95 % intervals.
 
@@ -45,6 +55,10 @@ def examine(
     manifest has groups, are probes. The other identities' gallery images and one image of each distractor
     identity are what a probe can be mistaken for. Retrieval metrics rank all images of the held-out identities, which are
     embedded where one is asked for. `unreadable_images` says how many of all were left out.
+
+    Args:
+        seen_by: called with the embeddings of gallery and probes, float32[n, D], and their image ids.
+        on_mistakes: called with the worst mistakes, a `mistakes` table.
 
     Raises:
         InputError: an image cannot be read, and the settings say fail.
@@ -63,11 +77,23 @@ def examine(
     (gallery_rows, gallery_id), (probe_rows, probe_id), (distractor_rows, _), (other_rows, _) = (
         (side, ids) if kept.all() else (side[kept], ids[kept]) for side, ids, kept in sides
     )
+    if seen_by is not None:
+        mated = np.flatnonzero(readable[: ends[1]])
+        seen_by(rows[mated], asked[mated])
     names, seed = settings.metric_names, derived_seed(config.seed, "eval bootstrap")
     evaluation = compute_metrics(
         [name for name in names if not is_retrieval(name)], gallery_rows, gallery_id, probe_rows, probe_id,
         distractors=distractor_rows, bootstrap=settings.bootstrap, seed=seed,
     )  # fmt: skip
+    if on_mistakes is not None:
+        mated = MatedProbes.match(gallery_rows, gallery_id, probe_rows, probe_id, distractors=distractor_rows)
+        images = [side[kept] for side, kept in zip((gallery, probe, distractor), seen, strict=False)]
+        worst = worst_mistakes(mated, seed=config.seed)
+        on_mistakes(
+            table_of_mistakes(
+                worst, mated, *images, identity_id=manifest.identity_id, names=manifest.table["identity"]
+            )
+        )
     counts = {"unpaired_identities": unpaired, "unreadable_images": len(np.unique(asked[~readable]))}
     found = evaluation.to_json() | counts
     if has_flags(manifest) and query_and_gallery(manifest, np.concatenate((gallery, probe))) is not None:

@@ -22,7 +22,8 @@ from ...train.embedder import EmbeddedBatch, embed
 from ...train.speed import embedding_work
 from ...train.workers import worker_count
 from .. import stage_folder as files
-from ..console import Progress, about, amount, counted
+from ..console import Progress, amount, counted
+from ..estimates.estimate import Estimate
 from ..faults.unreadable_images import UnreadableImages
 from ..network_identity import open_checkpoint
 from .context import Context
@@ -56,7 +57,7 @@ class Extraction:
         self.processes = min(self.options.processes, len(self.parts))
         self.num_workers = worker_count(config.extract.num_workers, self.device, self.processes)
 
-    def estimate(self) -> str:
+    def estimate(self) -> Estimate:
         """Images, time, memory and disk, in a line."""
         images, D = self.parts.images(range(len(self.parts))), self.network.embedding_size
         processes = self.processes
@@ -74,14 +75,14 @@ class Extraction:
         )
         means, kept = len(self.identities) * D * 4, images * D * 2 * self.config.extract.keep_embeddings
         memory = processes * memory_with(self._bytes() + work.memory) + (processes > 1) * memory_with(0)
-        return (
+        return Estimate(
             f"{images:,} images of {len(self.identities):,} identities on {', '.join(devices)} "
             f"({self.arithmetic}, {counted(self.num_workers, 'loader process', 'loader processes')}, "
             f"JPEGs by {self.store.jpeg}) "
             f"in {counted(len(self.parts), 'part')}"
-            + (f" by {processes} processes" if processes > 1 else "")
-            + f", {about(work.seconds / len(devices))}{work.slow_decoding}, {amount(memory)} of memory, {amount(2 * means + kept)} of disk"
-            f"{self.context.left_out.words}"
+            + (f" by {processes} processes" if processes > 1 else ""),
+            work.seconds / len(devices),
+            f"{work.slow_decoding}, {amount(memory)} of memory, {amount(2 * means + kept)} of disk{self.context.left_out.words}",
         )
 
     def _bytes(self) -> float:

@@ -131,8 +131,7 @@ class StageRow:
 
     def do(self, context: Context, **arguments: Any) -> dict[str, Any]:
         """Do the stage unless it is done, and return its marker."""
-        if self.gpus != "none":
-            # A signal inside would abort the process.
+        if self.gpus != "none":  # a signal inside would abort the process
             context.options.stop.hold(lambda: import_module("torch"))
         asked = context.config, context.options.processes
         with shortages_in_words(self.name, *asked), damage_in_words(STAGES):
@@ -149,7 +148,8 @@ class StageRow:
                 at, made = self._maker(context, source)
                 only = files.CHECKPOINT if source in (NETWORK_BEFORE, NETWORK_HERE) else ""
                 yield Sealed(at.folder, made.name, made.command_in(context.run, at.round_index), only)
-                yield from (theirs for theirs in made.reads(at) if not only and not theirs.only)
+                if not only:  # each round would ask twice of the one before
+                    yield from (theirs for theirs in made.reads(at) if not theirs.only)
 
     def _maker(self, context: Context, source: str) -> tuple[Context, StageRow]:
         if source in (NETWORK_BEFORE, NETWORK_HERE):
@@ -262,7 +262,7 @@ STAGES = (
         work="evaluate_network",
         inputs={"network": NETWORK_HERE, "manifest": MANIFEST},
         sections=("seed", "data", "extract.batch_size", "extract.precision", "eval"),
-        outputs=(files.EVALUATION,),
+        outputs=(files.EVALUATION, files.MISTAKES),
         help="Metrics on the test identities.",
         reads_images=True,
         gpus="one",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...mining.clustering.hardness import HARDNESS_BATCHES, batch_hardness, random_batches
+from ...mining.clustering.hardness import HARDNESS_BATCHES, mean_hardness, nearest_in_batches, random_batches
 from ...mining.clustering.mean_blocks import MeanBlocks
 from ...mining.clustering.mean_table import MeanTable
 from ...mining.parquet_tables import open_parquet, read_parquet, read_row_group
@@ -16,6 +16,15 @@ from ...mining.schemas import IDENTITIES, PLAN
 
 def plan_hardness(plan: Sequence[Path], identities: Path) -> tuple[float, float] | None:
     """Mean cosine of an identity's mean to the nearest other of its batch, in the plan and in random batches.
+
+    Arguments and exceptions as in `plan_nearest`, of whose figures these are the means.
+    """
+    nearest = plan_nearest(plan, identities)
+    return None if nearest is None else (mean_hardness(nearest[0]), mean_hardness(nearest[1]))
+
+
+def plan_nearest(plan: Sequence[Path], identities: Path) -> tuple[np.ndarray, np.ndarray] | None:
+    """Cosines of identities' means to the nearest other of their batch, float32[b, P]: of the plan, of random batches.
 
     Over batches at equal distances from the first to the last. Memory: a row group of means at a time.
 
@@ -33,7 +42,7 @@ def plan_hardness(plan: Sequence[Path], identities: Path) -> tuple[float, float]
     rows = np.unique(np.concatenate((planned_bP, random_bP)))
     means = MeanBlocks(MeanTable(identities)).rows(rows)
     planned, random = (
-        batch_hardness(means, np.searchsorted(rows, batches_bP)) for batches_bP in (planned_bP, random_bP)
+        nearest_in_batches(means, np.searchsorted(rows, batches_bP)) for batches_bP in (planned_bP, random_bP)
     )
     return planned, random
 

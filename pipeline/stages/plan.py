@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from ...mining.clustering.hardness import HARDNESS_BATCHES
 from ...mining.clustering.mean_table import IN_MEMORY, MeanTable
-from ...mining.clustering.product_speed import product_rate
+from ...mining.clustering.product_speed import kept_seconds, nearest_seconds
 from ...mining.clustering.settings import subspace_count
 from ...mining.errors import InputError, StaleArtifactError
 from ...mining.local_paths import in_shell
@@ -25,17 +25,24 @@ from ...mining.planning.settings import PlanConfig
 from ...mining.planning.shards import shards_of
 from ...train.losses.building import pair_losses_of
 from ..configuration.config import RunConfig
-from ..console import Console, about, amount, percent
+from ..console import Console, amount, percent
+from ..estimates.estimate import Estimate
+from ..estimates.imports import torch_seconds
+from ..estimates.row_speed import row_seconds
+from ..stage_words import duplicates_in_words
 from ..terminal_text import printable_line
 from .cluster import clustering_device
 from .context import Context
+from .evaluate import show_figures
 from .graph import finished, row, steps_taken
 from .round_tables import (
+    read_duplicate_trust,
     read_duplicates,
     read_identities,
     read_quarantine,
     read_second_subspaces,
     read_subspaces,
+    validated_rank_1,
 )
 from .stage import flat_fields, run_stage
 
@@ -45,6 +52,8 @@ SINGLETONS_ARE = {
     "augment": "are augmented into pairs",
 }
 """What becomes of identities with one image, by `plan.singletons`."""
+PASSES, SLOT = 3, 100
+"""What the estimate counts: readings of all means, and places of a partial sort that a place in a batch takes."""
 SPARE_NEIGHBORS = 16
 """Looked at for a group beyond its size, since suspected duplicates leave it where they are kept apart."""
 
@@ -84,7 +93,7 @@ def plan_round(context: Context) -> dict[str, Any]:
             f"{folder} has no identity means yet; run `subspace extract {in_shell(context.run.path)}` first"
         )
 
-    def estimate() -> str:
+    def estimate() -> Estimate:
         slots = settings.steps * settings.P * settings.K
         identities = read_identities(folder, ["images"])
         means = MeanTable(folder.identities)
@@ -96,15 +105,21 @@ def plan_round(context: Context) -> dict[str, Any]:
             + 3 * means.group_bytes
             + 8 * min(N, 2 * HARDNESS_BATCHES * settings.P) * D
         )
-        seconds, grouped = slots / 5e6, settings.draw.group_size > 1 and settings.seeds_per_batch > 0
+        seconds = (
+            torch_seconds()
+            + PASSES * N * row_seconds(lambda rows: means[rows], N)
+            + slots * SLOT * kept_seconds()
+        )
+        grouped = settings.draw.group_size > 1 and settings.seeds_per_batch > 0
         if grouped:  # each with all others of its subspace
             memory += min(means.nbytes, IN_MEMORY) + 16 * N * (settings.draw.group_size + SPARE_NEIGHBORS)
             subspaces = subspace_count(N, context.config.cluster.ids_per_subspace)
-            seconds += 2 * D * N * N / subspaces / product_rate() + N * (3e-6 + 2e-8 * D)
-        return (
-            f"{settings.steps:,} batches of {settings.P} identities × {settings.K} images, "
-            f"{about(seconds)}, {amount(memory_with(memory, torch_comes=True))} of memory, {amount(slots * 3)} of disk"
-            f"{context.left_out.words}"
+            seconds += nearest_seconds(N, N / subspaces, D, settings.draw.group_size + SPARE_NEIGHBORS)
+        return Estimate(
+            f"{settings.steps:,} batches of {settings.P} identities × {settings.K} images",
+            seconds,
+            f", {amount(memory_with(memory, torch_comes=True))} of memory, {amount(slots * 3)} of disk"
+            f"{context.left_out.words}",
         )
 
     def work() -> dict[str, Any]:
@@ -121,6 +136,8 @@ def plan_round(context: Context) -> dict[str, Any]:
         refuse_unpaired_plan(context.config, images.count)
         images, subspace_id = images.where(used), read_subspaces(folder)[used]
         apart = read_duplicates(folder, images.identity_id) if settings.duplicates == "apart" else None
+        if apart is not None:
+            _warn_of_noise(context, stage.label)
         neighbors = None
         if settings.draw.group_size > 1 and settings.seeds_per_batch:
             context.options.stop.hold(
@@ -134,7 +151,10 @@ def plan_round(context: Context) -> dict[str, Any]:
             means = means if used.all() else means[used]
             spare = 0 if apart is None else SPARE_NEIGHBORS
             wanted = settings.draw.group_size - 1 + spare
-            neighbors = nearest_in_subspace(means, subspace_id, wanted, device=device)
+            with context.options.console.progress("plan: neighbours", len(means), "identities") as progress:
+                neighbors = nearest_in_subspace(
+                    means, subspace_id, wanted, device=device, progress=progress.update
+                )
         second = read_second_subspaces(folder)
         blocks = plan_batches(
             images,
@@ -170,7 +190,20 @@ def plan_round(context: Context) -> dict[str, Any]:
             **({"paired_batches": counted.paired} if counted.paired < counted.batches else {}),
         }
 
-    return run_stage(stage, context.options, estimate, work)
+    marker = run_stage(stage, context.options, estimate, work)
+    show_figures(context)
+    return marker
+
+
+def _warn_of_noise(context: Context, label: str) -> None:
+    """Say where identities are kept apart that only a young network takes for duplicates."""
+    trust = read_duplicate_trust(context.folder)
+    if trust is not None and not trust.reliable:
+        words = duplicates_in_words(trust, validated_rank_1(context.before))
+        context.say(
+            f"{label}: {words}; plan.duplicates=apart keeps look-alikes out of each other's batches: "
+            f"plan.duplicates=together until fewer are suspected"
+        )
 
 
 def refuse_unpaired_plan(config: RunConfig, images_I: np.ndarray) -> None:

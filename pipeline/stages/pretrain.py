@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from .stage import Stage, flat_fields
 if TYPE_CHECKING:
     from ...train.data.plan_reader import Plan
     from ...train.networks.backbone import Backbone
+    from ..estimates.estimate import Estimate
     from .training import Training
 
 
@@ -88,7 +90,7 @@ def pretrain_network(context: Context) -> dict[str, Any]:
     return run_stage_together(stage, options, lambda: _estimate(context), lambda: _work(context, stage))
 
 
-def _estimate(context: Context) -> str:
+def _estimate(context: Context) -> str | Estimate:
     from ...train.checkpoint import load_network
     from ...train.data.images import ImageStore
     from ...train.losses.building import NewClasses, build_pretraining_loss
@@ -122,7 +124,7 @@ def _estimate(context: Context) -> str:
         store=ImageStore(context.manifest, config.data.decoder),
         sample=some.image_id,
     )
-    return f"{pretrain.loss} on {' and '.join(config.data.pretrain_splits)}, {takes}"
+    return takes.estimate(f"{pretrain.loss} on {' and '.join(config.data.pretrain_splits)}, ")
 
 
 def _work(context: Context, stage: Stage) -> dict[str, Any]:
@@ -162,6 +164,7 @@ def _training(context: Context, stage: Stage, network: Backbone, meta: Checkpoin
     from ...train.losses.building import NewClasses, build_pretraining_loss
     from ...train.optimizers import build_optimizer
     from ..faults.missing_in_training import MissingInTraining
+    from ..monitoring.training_curves import identity_names
     from .training import Training
 
     config, pretrain = context.config, context.config.pretrain
@@ -201,6 +204,7 @@ def _training(context: Context, stage: Stage, network: Backbone, meta: Checkpoin
         seed=derived_seed(config.seed, "pretrain", "steps"),
         patience=context.patience,
         missing=MissingInTraining(config.data, dataset.store, pretrain.K),
+        names_of=partial(identity_names, context.manifest),
     )
 
 

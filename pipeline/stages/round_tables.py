@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
+from ...mining.clustering.duplicate_trust import LISTED, DuplicateTrust, duplicate_trust, mutual_pairs
 from ...mining.errors import DamagedFileError, InputError
 from ...mining.parquet_tables import open_parquet, read_parquet
 from ...mining.schemas import CENTROIDS, DUPLICATES, IDENTITIES, QUARANTINE, SUBSPACES
@@ -77,6 +78,36 @@ def read_second_subspaces(folder: StageFolder) -> np.ndarray | None:
     second = column.fill_null(-1).to_numpy()
     _check_centroids(folder, int(second.max(initial=-1)))
     return second
+
+
+def validated_rank_1(folder: StageFolder) -> float | None:
+    """Rank-1 of the network of a folder on the validation identities; None where that was not measured."""
+    if not folder.finished("validate"):
+        return None
+    return folder.examined("validate")["metrics"].get("Rank-1", {}).get("value")
+
+
+def read_duplicate_trust(folder: StageFolder) -> DuplicateTrust | None:
+    """How much the suspected duplicates of a round are worth; None where it has not looked for any."""
+    if not folder.duplicates.exists():
+        return None
+    pairs = read_parquet(folder.duplicates, DUPLICATES, ["identity_id_a", "identity_id_b"])
+    a, b = (pairs[f"identity_id_{side}"].to_numpy() for side in "ab")
+    return duplicate_trust(a, b, open_parquet(folder.identities, IDENTITIES).metadata.num_rows)
+
+
+def read_likely_duplicates(folder: StageFolder, at_most: int = LISTED) -> pa.Table:
+    """The suspected duplicates of a round that are worth a look: each the other's nearest, the most similar first.
+
+    Args:
+        at_most: pairs that are returned.
+
+    Raises:
+        InputError: the round has not looked for any.
+    """
+    pairs = read_parquet(folder.duplicates, DUPLICATES)
+    a, b, similarity = (pairs[name].to_numpy() for name in ("identity_id_a", "identity_id_b", "similarity"))
+    return pairs.take(pa.array(mutual_pairs(a, b, similarity)[:at_most]))
 
 
 def read_duplicates(folder: StageFolder, identity_id: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from ...train.networks.registry import refuse_training
 from ...train.optimizers import build_optimizer
 from ...train.running_means import RunningMeans, Staleness
 from ..faults.missing_in_training import MissingInTraining
+from ..monitoring.training_curves import identity_names
 from ..network_identity import open_checkpoint
 from .cluster import RECALL_AT, recall_seed
 from .context import Context
@@ -132,6 +134,7 @@ def build_round_training(context: Context, stage: Stage) -> Training:
         begin_with=before if context.round_index > 0 else None,
         collapse=config.train.collapse,
         staleness=_staleness(context) if distributed.rank() == 0 else None,
+        names_of=partial(identity_names, context.manifest),
     )
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from ...train import distributed
 from ...train.checkpoint import load_running, load_state, save_checkpoint
 from ...train.checkpoint_meta import CheckpointMeta, read_meta, read_meta_as_written
 from ...train.collapse import CollapseGuard
+from ...train.monitoring.line_window import LineWindow
 from ...train.monitoring.metrics_file import mean_over_steps, read_metrics
 from ...train.training_config import LoaderConfig
 from ...train.training_state import TrainingState
@@ -38,6 +39,8 @@ class SavedStates:
     guard: CollapseGuard
     missing: MissingInTraining | None = None
     """Counts the images that could not be read; None: nobody counts."""
+    window: LineWindow = field(default_factory=LineWindow)
+    """The steps that no line of the log has yet; process 0 fills it."""
 
     @property
     def checkpoint(self) -> Path:
@@ -55,7 +58,9 @@ class SavedStates:
     def save(self, folder: Path, step: int) -> None:
         """Save a state, then remove those that it replaces. Called by all processes; process 0 writes."""
         images = self.missing.state() if self.missing is not None else {}
-        meta = dataclasses.replace(self.meta, step=step, collapse=self.guard.state(), images=images)
+        meta = dataclasses.replace(
+            self.meta, step=step, collapse=self.guard.state(), images=images, window=self.window.state()
+        )
         save_checkpoint(folder, self.state, meta)
         if distributed.rank():
             return
@@ -88,6 +93,7 @@ class SavedStates:
             if Path(newest) != self.checkpoint and meta.step != self._step(Path(newest)):
                 raise damaged_file(Path(newest) / "meta.json", f"it says step {meta.step:,}")
             self.guard.load(meta.collapse)
+            self.window.load(meta.window)
             if self.missing is not None:
                 self.missing.load(meta.images)
             return meta
@@ -162,6 +168,7 @@ class SavedStates:
             "steps": meta.step,
             "loss": last.get("loss"),
             "active_fraction": mean_over_steps(lines, "active_fraction"),
+            "active_images": mean_over_steps(lines, "active_images"),
             "unreadable_images": meta.images.get("unreadable"),
             "seconds": last.get("seconds"),
             "images_per_second": last.get("images_per_second"),

@@ -14,6 +14,7 @@ from ...mining.errors import StaleArtifactError, StoppedEarly
 from ...mining.fingerprints import CODE_VERSION, fingerprint_of
 from ...mining.local_paths import in_shell
 from ...train.losses.registry import current_name
+from ..estimates.estimate import Estimate
 from ..faults.sealed_files import Sealed, seal
 from ..options import Options
 from ..run_directory import RunDirectory
@@ -86,7 +87,10 @@ class Stage:
 
 
 def run_stage(
-    stage: Stage, options: Options, estimate: Callable[[], str], work: Callable[[], dict[str, Any] | None]
+    stage: Stage,
+    options: Options,
+    estimate: Callable[[], str | Estimate],
+    work: Callable[[], dict[str, Any] | None],
 ) -> dict[str, Any]:
     """Do a stage unless it is done, and return its marker.
 
@@ -110,13 +114,16 @@ def run_stage(
     if not options.dry_run:
         for sealed in stage.reads:
             sealed.refuse_damage()
-    console.say(f"{stage.label}: {estimate()}")
+    announced = estimate()
+    console.say(f"{stage.label}: {announced}")
     if options.dry_run:
         return {"stage": stage.name, "dry_run": True}
     if options.force or not options.resume or stage.marker.exists():  # a marker here is a stale one
         stage.forget()
     options.on_work()
-    RunDirectory(stage.folder.path.parent).note_stage(stage.label)
+    RunDirectory(stage.folder.path.parent).note_stage(
+        stage.label, announced.seconds if isinstance(announced, Estimate) else None
+    )
     started = time.monotonic()
     summary = work()
     if summary is None:

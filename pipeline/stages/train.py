@@ -66,6 +66,6 @@ def train_round(context: Context) -> dict[str, Any]:
     return run_stage_together(
         stage,
         options,
-        lambda: str(round_work(context)),
+        lambda: round_work(context).estimate(),
         lambda: build_round_training(context, stage).run(options),
     )

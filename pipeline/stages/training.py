@@ -24,9 +24,7 @@ from ...train.devices import Arithmetic, settled
 from ...train.loop import train_steps
 from ...train.losses.loss import EmbeddingLoss
 from ...train.monitoring.metrics_log import MetricsLog, in_words
-from ...train.monitoring.open_trackers import begin_trackers
 from ...train.monitoring.phase_clock import Phases
-from ...train.monitoring.trackers import TrackedRun
 from ...train.networks.backbone import Backbone
 from ...train.optimizer_config import OptimizerConfig
 from ...train.running_means import Staleness
@@ -38,6 +36,7 @@ from ...train.workers import worker_count
 from ..child_processes import orphaned
 from ..console import counted
 from ..faults.missing_in_training import MissingInTraining
+from ..monitoring.training_curves import open_log
 from ..options import Options
 from .saved_states import SaveClock, SavedStates
 from .stage import Stage
@@ -72,10 +71,12 @@ class Training:
     """None: nothing is watched."""
     staleness: Staleness | None = None
     """Gathers running means, and ends the training where they say so; None: neither."""
+    names_of: Callable[[np.ndarray], list[str]] | None = None
+    """Image ids to names of identities, for pictures."""
 
     @cached_property
     def guard(self) -> CollapseGuard:
-        """Watches for collapse; its state is part of every checkpoint."""
+        """Watches for collapse; part of every checkpoint."""
         return CollapseGuard(self.loss, self.collapse or CollapseConfig(action="off"))
 
     @cached_property
@@ -167,8 +168,6 @@ class Training:
                     if not updated or step == saved:
                         return self.states.keep_sound(step)
                     distributed.refuse_if_any(self.state.problem(step))
-                    if log is not None:
-                        log.write_the_rest()
                     return self.states.keep_sound(step, may_save=True)
 
                 look = partial(self.missing.look, keep=keep)
@@ -190,16 +189,17 @@ class Training:
                     saving = saving and (stopping or late or self.states.is_due(step))
                     at_end = step == steps or stale
                     collapse = collapse or (self.guard.at_end() if at_end else None)
-                    # A resumed run finds every step before its first in the log.
-                    a_line = saving or collapse or step % self.loader.log_every == 0 or at_end
+                    # Not where it saves: a stop or a clock would divide the steps of a line. The state has them.
+                    a_line = collapse or step % self.loader.log_every == 0 or at_end
                     if log is not None:
-                        log.add(record)
-                    if a_line:
+                        log.add(record, bool(a_line))
+                    if a_line or saving:
                         with phases("log"):
                             distributed.refuse_if_any(record.divergence())
                             if saving or at_end:
                                 distributed.refuse_if_any(self.state.problem(step))
-                            note = in_words(log.write()) if log is not None else ""
+                            if a_line and log is not None:
+                                note = in_words(log.write())
                     with phases("log"):
                         progress.update(1, note)
                     if collapse:
@@ -224,9 +224,10 @@ class Training:
                 log.close()
 
     def _log(self, step: int, phases: Phases, options: Options) -> MetricsLog:
-        run = TrackedRun(self.stage.folder.path, self.stage.fingerprint, self.meta.config, step)
-        trackers = begin_trackers(self.loader.trackers, run, options.console.say)
-        return MetricsLog(self.stage.folder.path, step, trackers, phases, self.loader.pictures_every)
+        return open_log(
+            self.stage.folder, self.stage.fingerprint, self.meta.config, self.loader, self.loss, step=step, phases=phases,
+            steps=len(self.plan), rounds_before=self.first_step, names_of=self.names_of, say=options.console.say, window=self.states.window,
+        )  # fmt: skip
 
     def _is_stale(self, step: int, options: Options) -> bool:
         recall = self.staleness.look(step) if self.staleness else None

@@ -21,12 +21,13 @@ from ...train.optimizers import build_optimizer
 from ...train.speed import LoadedWork, change_seconds, decode_seconds, step_speed
 from ...train.training_config import LoaderConfig
 from ...train.workers import loader_bytes, worker_count
-from ..console import about, amount
+from ..console import amount
+from ..estimates.estimate import Estimate
 from ..options import Options
 
 
 class TrainingWork(NamedTuple):
-    """What a training takes; as text, a line for a person."""
+    """What a training takes."""
 
     loaded: LoadedWork
     weights: int
@@ -37,11 +38,13 @@ class TrainingWork(NamedTuple):
     images_per_batch: float
     """On average; repeats, which are embedded once, not counted."""
 
-    def __str__(self) -> str:
-        return (
-            f"{self.steps:,} steps of about {self.images_per_batch:,.0f} images, {about(self.loaded.seconds)}"
+    def estimate(self, whose: str = "") -> Estimate:
+        """In a line, `whose` before it."""
+        return Estimate(
+            f"{whose}{self.steps:,} steps of about {self.images_per_batch:,.0f} images",
+            self.loaded.seconds,
             f"{self.loaded.slow_decoding}, {amount(self.memory)} of memory, of which {amount(4 * self.weights)} of weights, "
-            f"gradients and optimiser state, {amount(9 * self.weights)} of disk"
+            f"gradients and optimiser state, {amount(9 * self.weights)} of disk",
         )
 
 

@@ -18,13 +18,17 @@ from ...train import distributed
 from ...train.devices import pick_device
 from ..child_processes import Child, run_children, threads_each
 from ..console import counted
+from ..estimates.estimate import Estimate
 from ..options import Options
 from ..run_directory import RunDirectory
 from .stage import Stage, run_stage
 
 
 def run_stage_together(
-    stage: Stage, options: Options, estimate: Callable[[], str], work: Callable[[], dict[str, Any] | None]
+    stage: Stage,
+    options: Options,
+    estimate: Callable[[], str | Estimate],
+    work: Callable[[], dict[str, Any] | None],
 ) -> dict[str, Any]:
     """`run_stage`, with all processes at its work where this one is one of several.
 

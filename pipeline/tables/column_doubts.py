@@ -65,10 +65,14 @@ class ColumnDoubts:
         name, single, identities = self._guessed.get("identity", ""), self._single, self._identities
         others = [other for other in self._unused if other.lower() in IDENTITY_NAMES]
         unsure = bool(name) and name.lower() != "identity"
-        if unsure and identities > 1 and single == identities and self._unused:
+        weak = name.lower() == "id"  # of whatever stands in the row
+        if unsure and identities > 1 and single == identities and (self._unused or weak):
+            other = (
+                f"name one of {', '.join(self._unused[:6])}" if self._unused else "name the column that does"
+            )
             raise InputError(
-                f"{self._source}: column '{name}' is another for every image, so it does not say who is in them; name one of "
-                f"{', '.join(self._unused[:6])} with --identity-column, or {name} if it is right"
+                f"{self._source}: column '{name}' is another for every image, so it does not say who is in them; {other} with "
+                f"--identity-column, or {name} if it is right"
             )
         if unsure and 2 * single > identities and others:
             raise InputError(

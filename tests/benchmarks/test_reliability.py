@@ -55,6 +55,8 @@ def test_ends_are_clean_in_one_line() -> None:
         return Ended(code, errors, 0.0, ())
 
     assert all(end.is_clean for end in (ended(0), ended(-9), ended(2, "a line\n"), ended(4, "a line\n")))
+    begins = ended(1, "Fatal Python error: init_import_site: Failed to import the site module\nTraceback")
+    assert (begins.is_clean, begins.words) == (True, "ended while Python itself began")
     for bad in (ended(None), ended(1, "a line\n"), ended(2), ended(2, "two\nlines\n"), ended(4, "Traceback"), ended(-2, "x")):  # fmt: skip
         assert not bad.is_clean, bad.words
 

@@ -28,6 +28,8 @@ from subspace.mining import artifacts
 from subspace.mining.artifacts import (
     point_to,
     remove,
+    remove_leftovers,
+    take_room,
     whole_file,
     whole_folder,
     write_json,
@@ -240,7 +242,9 @@ def test_sigkill_leaves_the_old_file_or_none(tmp_path: Path, existed: bool) -> N
         assert visible == []
 
     leftovers = len(names_in(tmp_path)) - len(visible)
-    assert leftovers >= 9  # the kills came in the middle of something
+    assert (
+        leftovers >= 7
+    )  # the kills came in the middle of something; a folder removes what earlier ones left
     write_text(tmp_path / "file", "new")
     with whole_folder(tmp_path / "folder") as aside:
         (aside / "third").write_text("new")
@@ -562,3 +566,36 @@ def test_a_fingerprint_is_the_same_on_every_machine() -> None:
     assert (
         fingerprint_of({"seed": 1, "names": ["zoë", None], "lr": 1e-3}) == "069b2274b51654bf2ab3768705b5df07"
     )
+
+
+def test_what_the_dead_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    (tmp_path / f".a.parquet.{dead.pid}.old").mkdir()
+    (tmp_path / f".a.parquet.{dead.pid}.old" / "inside").touch()
+    stay = [
+        "a.parquet",
+        f".a.parquet.{os.getpid()}.tmp",
+        ".a.parquet.x.tmp",
+        f".b.parquet.{dead.pid}.tmp",
+        f".a.parquet.{dead.pid}.txt",
+    ]
+    for name in (*stay, f".a.parquet.{dead.pid}.tmp"):
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path / "a.parquet")
+    assert sorted(names_in(tmp_path)) == sorted(stay)
+    remove_leftovers(tmp_path / "nowhere" / "a.parquet")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="posix_fallocate")
+def test_room_that_is_not_there_is_an_error_and_no_death(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with open(tmp_path / "map", "w+b") as file:
+        take_room(file.fileno(), 5000)
+        assert os.fstat(file.fileno()).st_blocks * 512 >= 5000
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
+        try:
+            with pytest.raises(OSError, match="too large"):
+                take_room(file.fileno(), 1 << 20)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)

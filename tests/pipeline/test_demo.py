@@ -47,7 +47,11 @@ def test_demo(quick: None, small_manifest: Path, tmp_path: Path, capsys: pytest.
         for name in ("random", "subspace")
     ]
     assert starts[0]["fingerprint"] == starts[1]["fingerprint"]
-    assert "subspace inspect" in printed
+    page = tmp_path / "demo-subspace" / "report.html"
+    assert "The baseline is demo-random: 8 training steps, this run 8." in page.read_text(encoding="utf-8")
+    last_lines = printed.partition("What was written")[2].splitlines()
+    assert page.as_uri() in last_lines[1], "the report is named first"
+    assert "subspace inspect" in last_lines[2]
 
     assert demo.run_demo(tmp_path, 0, small_manifest, Options(Console())) == results
     assert capsys.readouterr().out.count("already done") == 31

@@ -235,6 +235,16 @@ def test_a_table_says_what_it_rests_on() -> None:
     ]
 
 
+def test_a_rate_of_pairs_has_its_threshold_beside_it() -> None:
+    counts = {"identities": 40, "probes": 80, "genuine_pairs": 80, "impostor_pairs": 3120}
+    rate = {"value": 0.5, "low": 0.4, "high": 0.6}
+    metrics = {"Rank-1": rate, "TAR@FAR=1e-3": {**rate, "far": 1e-3, "threshold": 0.58781}}
+    lines = evaluation_table({"start": {"metrics": metrics, **counts}}).splitlines()
+    assert lines[2].split("  ")[-1] == "50.0 [40.0, 60.0] > 0.588"
+    assert lines[2].count(">") == 1  # Rank-1 has no threshold
+    assert lines[3].startswith("> 0.500: the threshold of that rate")
+
+
 def test_dry_run_writes_nothing(small_manifest: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     begin(run, small_manifest)

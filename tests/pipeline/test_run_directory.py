@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -137,3 +140,35 @@ def test_a_killed_holder_frees_its_run_though_its_child_lives(tmp_path: Path) ->
             pass
     finally:
         os.kill(child, signal.SIGKILL)
+
+
+def test_a_folder_in_which_nothing_was_made_goes_again(tmp_path: Path) -> None:
+    folder = RunDirectory(tmp_path / "made")
+    with folder.locked_to_make("embed"):
+        assert folder.lock.exists()
+    assert not folder.path.exists()
+    with folder.locked_to_make("embed"):
+        (folder.path / "part").touch()
+    assert sorted(entry.name for entry in folder.path.iterdir()) == [".lock", "part"]
+    with folder.locked_to_make("embed"):
+        shutil.rmtree(folder.path)  # the work is done
+    assert not folder.path.exists()
+
+
+def test_a_lock_that_was_removed_while_it_was_waited_for_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, plain, calls = RunDirectory(tmp_path / "made"), fcntl.lockf, []
+
+    def lockf(file: TextIO, how: int) -> None:
+        calls.append(how)
+        plain(file, how)
+        if len(calls) == 1:
+            shutil.rmtree(folder.path)
+
+    monkeypatch.setattr(fcntl, "lockf", lockf)
+    with folder.locked("embed"):
+        assert len(calls) == 2
+        assert folder.activity()[1]
+        with pytest.raises(InputError, match="in use"), folder.locked("embed"):
+            pass

@@ -24,6 +24,9 @@ CLUSTER = {
         ("cluster", CLUSTER,
          "12 subspaces of 98 to 1,102 identities, 61 % of nearest neighbours kept, "
          "likeness to the round before 0.07 (adjusted Rand index), 3 suspected duplicates"),
+        ("cluster", {"duplicates": 900, "in_duplicates": 400, "identities": 1000},
+         "900 suspected duplicates (not yet reliable: 40 % of the identities have one)"),
+        ("cluster", {"duplicates": 9, "in_duplicates": 18, "identities": 1000}, "9 suspected duplicates"),
         ("cluster", CLUSTER | {"kept": None, "duplicates": 0},
          "12 subspaces of 98 to 1,102 identities, 61 % of nearest neighbours kept"),
         ("cluster", CLUSTER | {"subspaces": 1, "kept": 1.0, "duplicates": None},

@@ -98,7 +98,19 @@ def test_stages_speak_in_words_and_units(finished_run: Path) -> None:
 
 def test_json_keeps_the_keys_of_the_summaries(finished_run: Path) -> None:
     stages = json.loads(subspace("status", finished_run, "--json").stdout)
-    keys = {"folder", "stage", "state", "seconds", "note", "phases", "jobs", "summary", "advice"}
+    keys = {
+        "folder",
+        "stage",
+        "state",
+        "seconds",
+        "note",
+        "phases",
+        "jobs",
+        "summary",
+        "advice",
+        "expected",
+        "at_work",
+    }
     assert all(set(stage) == keys for stage in stages)
     for stage in stages:
         marker = finished_run / stage["folder"] / "done" / f"{stage['stage']}.json"

@@ -74,6 +74,10 @@ class CosineClassLoss(EmbeddingLoss):
         """Take the identity means, float[C, D], as weights."""
         self.weight.data.copy_(means_CD)
 
+    def class_vectors(self, labels_B: Tensor) -> Tensor | None:
+        """Rows of the weights."""
+        return self.weight.detach()[labels_B]
+
     @abstractmethod
     def margin(self, own_B1: Tensor, cosine_BC: Tensor) -> tuple[Tensor, Tensor]:
         """What stands in the logits for the cosine to the true class, [B, 1], and to the others, [B, C].

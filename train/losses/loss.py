@@ -95,6 +95,10 @@ class EmbeddingLoss(nn.Module):
     def begin_at(self, means_CD: Tensor) -> None:
         """Let the vectors of the C identities begin at their means, float[C, D]; nothing without such vectors."""
 
+    def class_vectors(self, labels_B: Tensor) -> Tensor | None:
+        """The vectors of these classes, float[B, D], for the log; None without such vectors, or where others hold them."""
+        return None
+
     def rungs(self) -> Iterator[Rung]:
         """Yield what makes this loss softer, to be taken in turn when embeddings collapse."""
         yield from ()
@@ -206,6 +210,10 @@ class OwnLoss(EmbeddingLoss):
         if self._ours:
             self._ours.begin_at(means_CD)
 
+    def class_vectors(self, labels_B: Tensor) -> Tensor | None:
+        """Those of an `EmbeddingLoss`."""
+        return self._ours.class_vectors(labels_B) if self._ours else None
+
     def rungs(self) -> Iterator[Rung]:
         """Yield those of an `EmbeddingLoss`."""
         if self._ours:
@@ -257,6 +265,11 @@ class JointLoss(EmbeddingLoss):
         """Let every part begin there."""
         for part in self._parts():
             part.begin_at(means_CD)
+
+    def class_vectors(self, labels_B: Tensor) -> Tensor | None:
+        """Those of the first part that has any."""
+        found = (part.class_vectors(labels_B) for part in self._parts())
+        return next((vectors for vectors in found if vectors is not None), None)
 
     def rungs(self) -> Iterator[Rung]:
         """Yield the rungs of the parts."""

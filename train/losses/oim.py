@@ -97,6 +97,10 @@ class OIMLoss(EmbeddingLoss):
         """Take the identity means, float[C, D], as the table."""
         self.table.copy_(means_CD)
 
+    def class_vectors(self, labels_B: Tensor) -> Tensor | None:
+        """Rows of the table."""
+        return self.table[labels_B.clamp(min=0)]
+
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Return the scalar loss, and in train mode update table and queue.
 

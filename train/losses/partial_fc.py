@@ -110,6 +110,10 @@ class PartialClassLoss(EmbeddingLoss):
             means_CD[distributed.shard_rows(weight)] if distributed.is_shard(weight) else means_CD
         )
 
+    def class_vectors(self, labels_B: Tensor) -> Tensor | None:
+        """Rows of the weights; None where several processes share them."""
+        return None if distributed.is_shard(self.head.weight) else self.head.class_vectors(labels_B)
+
     @abstractmethod
     def rows(self, labels_B: Tensor) -> tuple[Tensor, Tensor]:
         """The classes to use, int64[R], each once, and the place of every label among them, int64[B]."""

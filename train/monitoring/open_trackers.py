@@ -33,34 +33,45 @@ class Trackers:
 
     Args:
         say: called with a line for each one that fails.
+        steps_before: added to every step, so that all trainings of a run are on one axis.
+        shown: the last step, before that is added, that a tracker has already; it is not told it again.
     """
 
-    def __init__(self, trackers: Mapping[str, Tracker], say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        trackers: Mapping[str, Tracker],
+        say: Callable[[str], None],
+        steps_before: int = 0,
+        shown: Mapping[str, int] | None = None,
+    ) -> None:
         self._trackers, self._say = dict(trackers), say
+        self._before, self._shown = steps_before, dict(shown or {})
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Show numbers in all of them."""
-        self._tell(lambda tracker: tracker.scalars(step, values))
+        self._tell(step, lambda tracker, at: tracker.scalars(at, values))
 
     def histogram(self, step: int, name: str, values: np.ndarray) -> None:
         """Show the finite ones of some values, if there are any, in all of them."""
         finite = values[np.isfinite(values)]
         if len(finite):
-            self._tell(lambda tracker: tracker.histogram(step, name, finite))
+            self._tell(step, lambda tracker, at: tracker.histogram(at, name, finite))
 
     def image(self, step: int, name: str, pixels: np.ndarray) -> None:
         """Show a picture in all of them."""
-        self._tell(lambda tracker: tracker.image(step, name, pixels))
+        self._tell(step, lambda tracker, at: tracker.image(at, name, pixels))
 
     def close(self) -> None:
         """Close all of them."""
-        self._tell(lambda tracker: tracker.close())
+        self._tell(None, lambda tracker, at: tracker.close())
         self._trackers.clear()
 
-    def _tell(self, call: Callable[[Tracker], None]) -> None:
+    def _tell(self, step: int | None, call: Callable[[Tracker, int], None]) -> None:
         for name, tracker in list(self._trackers.items()):
+            if step is not None and step <= self._shown.get(name, -1):
+                continue
             try:
-                call(tracker)
+                call(tracker, self._before + (step or 0))
             except RuntimeError:  # torch's: the death of a loader process is raised wherever this one is
                 raise
             except Exception as error:  # whatever its client raises: no network, no disk, a bug
@@ -90,6 +101,7 @@ def begin_trackers(names: Sequence[TrackerName], run: TrackedRun, say: Callable[
     kept = read_tracker_ids(path) if path.exists() else {}
     ids: dict[str, str] = kept["ids"] if kept.get("fingerprint") == run.fingerprint else {}
     opened: dict[str, Tracker] = {}
+    shown = {name: run.last_shown for name in names if name in ids}  # TensorBoard drops what comes again
     for name in names:
         try:
             if name == "tensorboard":
@@ -107,7 +119,7 @@ def begin_trackers(names: Sequence[TrackerName], run: TrackedRun, say: Callable[
             ) from error
     if ids:
         write_json(path, {"fingerprint": run.fingerprint, "ids": ids})
-    return Trackers(opened, say)
+    return Trackers(opened, say, run.steps_before, shown)
 
 
 class TrackerIds(Document):

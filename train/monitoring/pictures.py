@@ -7,6 +7,7 @@ S pixels a side, p and q pairs.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,8 @@ TILE = 96
 GAP = 4
 LINE = 12
 """Height of a line of text in the built-in font."""
+LETTER = 6
+"""Width of one of its letters, about."""
 
 
 class PairSimilarities(NamedTuple):
@@ -93,17 +96,24 @@ def hardest_triplets(embeddings_BD: Tensor, labels_B: Tensor, count: int) -> Har
     )
 
 
-def triplet_picture(images_n: np.ndarray, image_id_n: np.ndarray, triplets: HardestTriplets) -> np.ndarray:
-    """A row of tiles a triplet, anchor | positive | negative, with image ids and distances below: uint8[H, W, 3].
+def triplet_picture(
+    images_n: np.ndarray,
+    image_id_n: np.ndarray,
+    triplets: HardestTriplets,
+    names: Sequence[str] | None = None,
+) -> np.ndarray:
+    """A row of tiles a triplet, anchor | positive | negative, with names, ids and distances below: uint8[H, W, 3].
 
     Args:
         images_n: uint8[n, 3, S, S].
         image_id_n: int64[n].
         triplets: rows below n.
+        names: of the identity of each image, n of them.
     """
     scale = max(1, round(TILE / images_n.shape[-1]))
     side = images_n.shape[-1] * scale
-    height, width = side + 2 * LINE + GAP, side + GAP
+    lines = 2 if names is None else 3
+    height, width = side + lines * LINE + GAP, side + GAP
     picture = Image.new("RGB", (3 * width + GAP, len(triplets.d_ap) * height + GAP), "white")
     draw = ImageDraw.Draw(picture)
     for line, (d_ap, d_an) in enumerate(zip(triplets.d_ap, triplets.d_an, strict=True)):
@@ -115,5 +125,17 @@ def triplet_picture(images_n: np.ndarray, image_id_n: np.ndarray, triplets: Hard
             left, top = GAP + column * width, GAP + line * height
             picture.paste(Image.fromarray(pixels), (left, top))
             text = f"image {image_id_n[row]}\n{caption}"
+            if names is not None:
+                text = f"{drawable(names[row], side // LETTER)}\n{text}"
             draw.multiline_text((left, top + side), text, fill="black", spacing=1)
     return np.asarray(picture)
+
+
+def drawable(name: str, letters: int) -> str:
+    r"""A name as the built-in font can draw it, in one line: what is not printable ASCII is spelt out, what is long is cut.
+
+    >>> drawable("Zo\u00eb", 16), drawable("a\nb", 16), drawable("a very long name", 8)
+    ('Zo\\xeb', 'a\\nb', 'a ver...')
+    """
+    plain = name.encode("unicode_escape").decode()
+    return plain if len(plain) <= letters else plain[: max(1, letters - 3)] + "..."

@@ -53,6 +53,10 @@ class TrackedRun:
     """Shown as the run's settings."""
     first_step: int = 0
     """Where it (re)starts; TensorBoard then hides what it has of later steps."""
+    steps_before: int = 0
+    """Steps of the run before this training: its step 0 is there on the axis of all of them."""
+    last_shown: int = -1
+    """The last step that an interrupted training has shown; W&B and MLflow, which keep all, are not told it again."""
 
     @property
     def project(self) -> str:
@@ -71,7 +75,9 @@ class TensorBoard:
     def __init__(self, run: TrackedRun) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._events = SummaryWriter(str(run.folder / "tensorboard"), purge_step=run.first_step)
+        self._events = SummaryWriter(
+            str(run.folder / "tensorboard"), purge_step=run.steps_before + run.first_step
+        )
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """A curve for each name."""
@@ -94,8 +100,7 @@ class TensorBoard:
 class WeightsAndBiases:
     """A W&B run; its files, and offline runs to be sent with `wandb sync`, are in `folder/wandb`.
 
-    W&B's own step never goes back, so `step` is a value of its own and the axis of every curve: steps that a
-    resumed training repeats are drawn twice.
+    W&B's own step never goes back, so `step` is a value of its own and the axis of every curve.
     """
 
     def __init__(self, run: TrackedRun, run_id: str | None) -> None:
@@ -138,10 +143,7 @@ class WeightsAndBiases:
 
 
 class MLflow:
-    """An MLflow run, through the client alone: no global active run. Histograms become five quantiles.
-
-    Steps that a resumed training repeats are in a metric's history twice.
-    """
+    """An MLflow run, through the client alone: no global active run. Histograms become five quantiles."""
 
     def __init__(self, run: TrackedRun, run_id: str | None) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when it is imported

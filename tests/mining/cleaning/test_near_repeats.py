@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+import torch
 from made_up_embeddings import unit
 from made_up_people import people
 
+from subspace.mining.cleaning import near_repeats
 from subspace.mining.cleaning.identity_blocks import IdentityBlocks
 from subspace.mining.cleaning.near_repeats import pair_cosines, repeats_across, repeats_within
 
@@ -43,6 +46,42 @@ def test_as_all_pairs_have_it() -> None:
     np.testing.assert_allclose(
         pair_cosines(blocks, np.array([[5, 1000], [7, 7]])), [cosine[5, 1000], 1], atol=1e-5
     )
+
+
+def test_identities_of_any_sizes_are_compared_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Padding is nobody's image: the rows behind an identity are copies of its own here."""
+    monkeypatch.setattr(near_repeats, "PADDED", 60)
+    monkeypatch.setattr(near_repeats, "PRODUCTS", 900)
+    monkeypatch.setattr(near_repeats, "ROWS", 16)
+    random = np.random.default_rng(0)
+    count = np.concatenate((random.integers(1, 9, 60), [1, 40, 130, 2, 41], random.integers(10, 16, 20)))
+    identity = np.repeat(np.arange(len(count)), count)
+    embeddings = unit(random.standard_normal((12, 16)))[random.integers(0, 12, len(identity))]
+    blocks = IdentityBlocks(embeddings, identity, images=150)
+    found, beginning = [], 0
+    for number in count:
+        own = [tuple(image) for image in embeddings[beginning : beginning + number]]
+        found += [
+            beginning + own.index(image) if own.index(image) < place else -1
+            for place, image in enumerate(own)
+        ]
+        beginning += number
+    assert repeats_within(blocks, NEAR).tolist() == found
+    assert max(found) > -1
+
+
+def test_nothing_waits_for_the_device_but_once_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = list[str]()
+    for name in ("cpu", "item", "tolist", "numpy", "nonzero"):
+        plain = getattr(torch.Tensor, name)
+        monkeypatch.setattr(
+            torch.Tensor,
+            name,
+            lambda self, *given, name=name, plain=plain: reads.append(name) or plain(self, *given),
+        )
+    embeddings, identity = people(1, 300, 8)
+    repeats_within(IdentityBlocks(embeddings, identity, images=400), NEAR)
+    assert reads == ["cpu", "numpy"] * 6
 
 
 def test_exact_copies_are_all_found_and_clean_images_are_not() -> None:

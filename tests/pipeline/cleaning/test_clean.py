@@ -192,6 +192,7 @@ def test_tables_and_words_of_what_was_found(small_manifest: Path) -> None:
     assert keep["reason"].to_pylist().count(None) == len(keep) - 12
     summary = {
         "images": len(keep),
+        "identities": 60,
         "suspects": {reason: len(some.score) for reason, some in found.suspects.items()},
         "dropped": dropped,
     }
@@ -200,6 +201,10 @@ def test_tables_and_words_of_what_was_found(small_manifest: Path) -> None:
     assert (
         lines[-1]
         == f"12 of {len(keep)} images (2.9 %) have keep=false, 10 of them since their identity keeps fewer than 6"
+    )
+    crowd = summary | {"suspects": {"duplicate": 20}}
+    assert next(findings_in_words(crowd, settings)).startswith(
+        "duplicate: 20 pairs of identities, only listed, not yet"
     )
 
 

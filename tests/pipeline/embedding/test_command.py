@@ -24,6 +24,7 @@ from subspace.pipeline.embedding import embed_images, embedding_parts, listed_im
 from subspace.pipeline.embedding.command import run_embedding
 from subspace.pipeline.embedding.request import EmbedRequest
 from subspace.pipeline.options import Options
+from subspace.pipeline.run_directory import RunDirectory
 from subspace.pipeline.stages.parts import Shard
 from subspace.train import (
     CheckpointMeta,
@@ -325,3 +326,23 @@ def test_a_number_of_shards_needs_a_shard(checkpoint: Path, photos: Path, tmp_pa
         2,
         "subspace: --num-shards 2: say which of them, --shard 0 to 1\n",
     )
+
+
+def test_a_second_command_for_one_file_is_refused(checkpoint: Path, photos: Path, tmp_path: Path) -> None:
+    request = EmbedRequest(str(checkpoint), (photos,), tmp_path / "e.parquet", num_workers=0)
+    with (
+        RunDirectory(request.parts).locked("embed"),
+        pytest.raises(InputError, match="in use by `subspace embed`"),
+    ):
+        run_embedding(request, QUIET)
+    half = tmp_path / ".e.parquet.999999999.tmp"  # of one that was killed
+    half.touch()
+    run_embedding(request, QUIET)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["e.parquet", "photos"]
+
+
+def test_a_wrong_request_leaves_nothing_behind(checkpoint: Path, tmp_path: Path) -> None:
+    request = EmbedRequest(str(checkpoint), (tmp_path / "nowhere",), tmp_path / "e.parquet", num_workers=0)
+    with pytest.raises(InputError, match="nowhere"):
+        run_embedding(request, QUIET)
+    assert not list(tmp_path.iterdir())

@@ -129,3 +129,13 @@ def test_it_imports_neither_torch_nor_faiss(finished_run: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_a_table_is_is_known_before_its_rows_are_read(finished_run: Path) -> None:
+    begun: list[tuple[str, int]] = []
+    for name in ("subspaces.parquet", "plan"):
+        path = finished_run / "round-000" / name
+        summary = summarize_path(path, lambda one: begun.append((one.first_line, len(one.shown))))
+        assert begun.pop() == (summary.lines()[0], 0)
+    summarize_path(finished_run / "subspace.yaml", lambda one: begun.append(("", 0)))
+    assert begun == []

@@ -8,6 +8,7 @@ too.
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from subspace.mining.embedding_files import embedding_writer
 from subspace.mining.embedding_table import EmbeddingTable
 from subspace.pipeline.console import Console
 from subspace.pipeline.options import Options
-from subspace.pipeline.searching import write_index
+from subspace.pipeline.run_directory import RunDirectory
+from subspace.pipeline.searching import index_request, write_index
 from subspace.pipeline.searching.build_index import change_index, make_index
 from subspace.pipeline.searching.index_folder import open_folder
 from subspace.pipeline.searching.index_request import IndexRequest, index_rows
@@ -230,3 +232,46 @@ def test_an_image_without_identity_is_not_taken_for_somebody(index: Path, tmp_pa
         writer.write(vector(7)[None], {"image": ["a"]})
     with pytest.raises(InputError, match=r"no identity for image 'a', and .* has an identity of that name"):
         change_index(index, [EmbeddingTable.open(tmp_path / "more.parquet")], (), QUIET)
+
+
+def test_one_command_at_a_time_makes_or_changes_an_index(index: Path, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.parquet"
+    table(rows, [("z", 9)])
+    for target, request in (
+        (index, IndexRequest(index, delete=("a",))),
+        (tmp_path / "new", IndexRequest(rows, tmp_path / "new")),
+    ):
+        with (
+            RunDirectory(target).locked("index"),
+            pytest.raises(InputError, match="in use by `subspace index`"),
+        ):
+            index_rows(request, Options(QUIET))
+    shutil.rmtree(tmp_path / "new")
+    (tmp_path / "bad.npy").write_bytes(b"no array")
+    with pytest.raises(InputError):
+        index_rows(IndexRequest(tmp_path / "bad.npy", tmp_path / "new"), Options(QUIET))
+    assert not (tmp_path / "new").exists()
+    for left in (".embedded.abc", ".000001.99.tmp"):  # of commands that were killed
+        (tmp_path / "new" / left).mkdir(parents=True)
+    index_rows(IndexRequest(rows, tmp_path / "new"), Options(QUIET))
+    assert sorted(entry.name for entry in (tmp_path / "new").iterdir()) == [".lock", "000001", "index.json"]
+
+
+def test_an_index_that_another_command_has_just_made_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both had seen that nothing is there."""
+    rows = tmp_path / "rows.parquet"
+    table(rows, [("z", 9)])
+    request = IndexRequest(rows, tmp_path / "new")
+    plain, looks = index_request.check_target, list[Path]()
+
+    def look(path: Path, force: bool) -> None:
+        looks.append(path)
+        plain(path, force)
+        if len(looks) == 1:
+            index_rows(request, Options(QUIET))
+
+    monkeypatch.setattr(index_request, "check_target", look)
+    with pytest.raises(InputError, match="is an index already"):
+        index_rows(request, Options(QUIET))

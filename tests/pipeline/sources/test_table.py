@@ -295,6 +295,9 @@ def test_a_column_that_is_another_for_every_image_is_not_the_identity(tmp_path: 
     )
     with pytest.raises(InputError, match=r"column 'id' is another for every image, .* name one of name with"):
         ingested(source, out)
+    alone = csv_of(tmp_path / "b.csv", ["1", "2", "3"], "path,id")
+    with pytest.raises(InputError, match=r"another for every image, .* name the column that does with"):
+        ingested(alone, out)
     ingested(source, out, identity_column="name")
     assert identities(out) == ["ann", "ann", "bob"]
     summary = ingested(source, out, identity_column="id")

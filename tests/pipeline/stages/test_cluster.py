@@ -13,6 +13,9 @@ import pytest
 from conftest import QUICK, subspace
 from sklearn.metrics import adjusted_rand_score
 
+from subspace.pipeline.run_directory import RunDirectory
+from subspace.pipeline.stages.round_tables import read_duplicate_trust, read_likely_duplicates
+
 
 def begin(run: Path, manifest: Path, *settings: str) -> None:
     done = subspace("init", run, "--manifest", manifest, *QUICK, *settings)
@@ -99,6 +102,12 @@ def test_identities_under_two_names_are_listed(small_source: Path, tmp_path: Pat
     found = {tuple(sorted((pair["identity_a"], pair["identity_b"]))) for pair in pairs}
     assert sum((name, f"{name} alias") in found for name in cut) >= 5
     assert f"{len(pairs)} pairs of suspected duplicates" in done.stdout
+    judged = read_duplicate_trust(RunDirectory(run).round(0))
+    assert judged is not None
+    assert ("not yet reliable" in done.stdout) is not judged.reliable
+    likely = read_likely_duplicates(RunDirectory(run).round(0), at_most=5).to_pylist()
+    assert likely[0] == pairs[0]
+    assert len(likely) == 5
     told = subspace("inspect", run / "round-000" / "duplicates.parquet").stdout
     assert pairs[0]["identity_a"] in told
     assert f"{pairs[0]['similarity']:.3f}" in told

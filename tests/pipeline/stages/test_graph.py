@@ -184,11 +184,12 @@ def test_the_memory_that_is_announced_grows_with_the_identities(
 ) -> None:
     context, said, real = Context.open(finished_run), [], stage.MeanTable
 
-    def announce(_: object, __: object, estimate: Callable[[], str], *___: object) -> dict[str, Any]:
-        said.append(estimate())
+    def announce(_: object, __: object, estimate: Callable[[], object], *___: object) -> dict[str, Any]:
+        said.append(str(estimate()))
         return {}
 
     monkeypatch.setattr(stage, "run_stage", announce)
+    monkeypatch.setattr(stage, "row_seconds", lambda *_: 1e-6)
     for more in (0, 10**6):
         table = real(context.folder.identities)
         large = SimpleNamespace(
@@ -206,7 +207,27 @@ def test_the_memory_that_is_announced_grows_with_the_identities(
 
 def test_an_extraction_announces_more_for_more_identities(finished_run: Path) -> None:
     extraction = Extraction(Context.open(finished_run), row("extract").stage(Context.open(finished_run)))
-    assert " of memory, " in extraction.estimate()
+    assert " of memory, " in str(extraction.estimate())
     before, identities = extraction._bytes(), extraction.identities
     extraction.identities = identities.where(np.arange(len(identities)) < 2)
     assert extraction._bytes() < before
+
+
+def test_what_a_stage_reads_is_found_as_fast_in_the_fiftieth_round(finished_run: Path) -> None:
+    """Its own round and the network before it are looked at, not every round before: that took minutes, doubled by each."""
+    late = Context.open(finished_run, []).at_round(50)
+    asked: list[int] = []
+    maker = graph.StageRow._maker
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(
+            graph.StageRow,
+            "_maker",
+            lambda self, context, source: (asked.append(context.round_index), maker(self, context, source))[
+                1
+            ],
+        )
+        for stage in graph.STAGES:
+            if stage.place != "start":
+                assert len(list(stage.reads(late))) <= 12
+    assert set(asked) <= {49, 50}
+    assert len(asked) <= 100

@@ -155,3 +155,23 @@ def test_what_a_checkpoint_without_a_marker_says_is_not_believed_when_changed(
     with pytest.raises(DamagedFileError, match="it is not as it was written"):
         states_in(tmp_path, 40, 50).restore(None)
     assert meta.exists()
+
+
+def test_the_steps_that_no_line_of_the_log_has_come_back_with_their_state(tmp_path: Path) -> None:
+    states = states_in(tmp_path, save_every=10, window=50)
+    states.window.add({"loss": torch.tensor(0.5)}, {"images": 3})
+    states.save(states.at(3), 3)
+    again = states_in(tmp_path, save_every=10, window=50)
+    assert again.restore(None).step == 3
+    assert (again.window.steps, again.window.means(), again.window.counts) == (
+        1,
+        {"loss": 0.5},
+        {"images": 3},
+    )
+
+    path = states.at(3) / "meta.json"
+    older = json.loads(path.read_text())
+    del older["window"], older["files"]["meta.json"]
+    path.write_text(json.dumps(older))
+    before = states_in(tmp_path, save_every=10, window=50)
+    assert (before.restore(None).step, before.window.state()) == (3, {})

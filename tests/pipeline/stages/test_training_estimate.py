@@ -44,7 +44,7 @@ def test_seconds_are_those_of_the_steps(
         build_backbone("small"), nn.Identity, loader, OptimizerConfig(), AugmentConfig(), Options(Console(), "cpu"),
         steps=steps, P=8, images_per_batch=16, store=None, sample=np.arange(3),  # pyright: ignore[reportArgumentType]
     )  # fmt: skip
-    text = str(work)
+    text = str(work.estimate())
     assert expected in text
     assert "9.4 MB of weights" in text  # 0.59 million numbers: weights, gradients, two of AdamW
 

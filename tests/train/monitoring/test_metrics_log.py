@@ -22,8 +22,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from subspace.train.data.batches import ImageBatch
 from subspace.train.data.images import BadImage
 from subspace.train.losses.loss import TripletStatistics
+from subspace.train.monitoring.batch_cosines import batch_cosines
 from subspace.train.monitoring.metrics_file import mean_over_steps, read_metrics
-from subspace.train.monitoring.metrics_log import MetricsLog, in_words
+from subspace.train.monitoring.metrics_log import MetricsLog, curve_of, in_words
 from subspace.train.monitoring.open_trackers import begin_trackers
 from subspace.train.monitoring.phase_clock import Phases
 from subspace.train.monitoring.trackers import TrackedRun
@@ -68,9 +69,7 @@ def test_a_line_averages_the_steps_of_its_window(tmp_path: Path) -> None:
     with log_of(tmp_path) as log:
         for step, loss, active in ((0, 1.0, 0.2), (1, 3.0, 0.4), (2, None, 0.0)):
             log.add(record(step, loss, (active, loss or 0, 2.0)))
-        assert log.waiting == 3
         written = log.write()
-        assert log.waiting == 0
         log.add(record(3, 7.0))
         log.write()
     first, second = read_metrics(tmp_path / "metrics.jsonl")
@@ -140,7 +139,7 @@ def test_tensorboard_shows_the_same_numbers(tmp_path: Path) -> None:
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     for name in ("loss", "active_fraction", "d_ap", "d_an", "lr", "images_per_second"):
-        told = [(event.step, event.value) for event in events.Scalars(f"train/{name}")]
+        told = [(event.step, event.value) for event in events.Scalars(curve_of(name))]
         lines = [(line["step"], line[name]) for line in read_metrics(tmp_path / "metrics.jsonl")]
         assert told == [(step, pytest.approx(value)) for step, value in lines]
 
@@ -187,6 +186,34 @@ def test_a_batch_is_shown_every_so_many_steps(tmp_path: Path) -> None:
     assert log.write()["seconds_pictures"]
     log.close()
     assert notebook.closed
+
+
+def test_a_short_training_shows_its_first_middle_and_last_step_with_names(tmp_path: Path) -> None:
+    notebook, asked = Notebook(), []
+    log = MetricsLog(
+        tmp_path, 0, notebook, Phases(), 500, pictures_at=(0, 3, 6),
+        names_of=lambda image_id: asked.append(image_id.tolist()) or ["Ann"] * len(image_id),
+    )  # fmt: skip
+    for step in range(7):
+        log.add(with_batch(step, [0, 0, 1, 1, 1]))
+    log.close()
+    assert [step for step, name in notebook.told if name.startswith("hardest")] == [0, 3, 6]
+    assert asked == [[0, 1, 2, 3, 4]] * 3
+
+
+def test_a_line_has_the_cosines_of_its_last_batch(tmp_path: Path) -> None:
+    notebook = Notebook()
+    log = MetricsLog(tmp_path, 0, notebook, Phases(), 0, class_vectors=lambda labels: torch.eye(4)[labels])
+    log.add(with_batch(0, [0, 0, 1]))
+    log.add(last := with_batch(1, [0, 0, 1, 1]), ends_a_line=True)
+    written = log.write()
+    expected = batch_cosines(last.embeddings, last.labels, torch.eye(4)[last.labels])
+    for name, value in expected._asdict().items():
+        assert written[name] == pytest.approx(float(value)), name
+    assert {(1, "cosines/positive"), (1, "cosines/active_images"), (1, "time/seconds")} <= set(notebook.told)
+    log.add(with_batch(2, [0, 0, 1, 1]))
+    assert log.write()["cosine_positive"] is None  # a line that was not foreseen
+    log.close()
 
 
 def test_without_pictures_nothing_is_shown(tmp_path: Path) -> None:
@@ -255,3 +282,4 @@ def test_a_line_in_words() -> None:
     mined = in_words({**line, "active_fraction": 0.5, "d_ap": 0.4, "d_an": 1.1})
     assert mined == "loss 0.250, active 50%, d_ap 0.40, d_an 1.10, lr 1.6e-02, 1,234 images/s"
     assert in_words({**line, "loss": None}).startswith("no loss")
+    assert in_words({**line, "active_images": 0.5}).startswith("loss 0.250, 50% of images active, lr")

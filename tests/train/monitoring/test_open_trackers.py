@@ -88,6 +88,15 @@ def test_one_that_fails_is_left_out_with_one_line_and_the_others_go_on() -> None
     assert said == ["broken failed (the server is gone); training goes on without it"]
 
 
+def test_all_trainings_are_on_one_axis_and_nothing_is_told_twice() -> None:
+    keeps_all, forgets = Recorder(), Recorder()
+    trackers = Trackers({"one": keeps_all, "other": forgets}, pytest.fail, steps_before=100, shown={"one": 1})
+    for step in range(3):
+        trackers.scalars(step, {"loss": 1.0})
+    assert [step for step, _ in keeps_all.told] == [102]
+    assert [step for step, _ in forgets.told] == [100, 101, 102]
+
+
 def test_an_error_of_torch_in_between_is_not_taken_for_one_of_the_tracker() -> None:
     class Interrupted(Recorder):
         def image(self, step: int, name: str, pixels: np.ndarray) -> None:

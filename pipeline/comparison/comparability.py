@@ -1,0 +1,82 @@
+"""Whether figures of several runs are of the same identities and images; and whether their intervals overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+from .compared_run import ComparedRun
+
+OF_THE_NETWORK = ("network", "code", "extract.batch_size", "extract.precision")
+"""Fields of an examination that say nothing of its images."""
+OF_THE_METRICS = ("bootstrap", "ks", "fars", "metrics")
+"""Last words of fields that only choose which metrics there are, and how their intervals are drawn."""
+DRAWN = "seed"
+"""Draws gallery images, and probes and distractors where they are limited: figures are of other images then."""
+COUNTS = ("identities", "probes", "gallery", "distractors", "genuine_pairs", "impostor_pairs")
+
+
+def differing_bases(runs: Sequence[ComparedRun], kind: str) -> list[str]:
+    """What the figures of some kind of these runs rest on that is not the same: fields and counts; empty: all is."""
+    bases = [basis for run in runs if (basis := _basis(run, kind)) is not None]
+    keys = dict.fromkeys(key for basis in bases for key in basis)
+    missing = object()
+    differing = [
+        key for key in keys if any(basis.get(key, missing) != bases[0].get(key, missing) for basis in bases)
+    ]
+    counts = [f"number of {name.replace('_', ' ')}" for name in COUNTS]
+    return [key for key in differing if key not in counts] or differing  # counts follow from the rest
+
+
+def _basis(run: ComparedRun, kind: str) -> dict[str, Any] | None:
+    """What the figures of the latest network of a run rest on, without what does not change the images."""
+    network = run.network("last", kind) or run.network("start", kind)
+    if network is None:
+        return None
+    fields = {
+        key: value
+        for key, value in network.fields[kind].items()
+        if key not in OF_THE_NETWORK and key.rpartition(".")[2] not in OF_THE_METRICS
+    }
+    counts = {f"number of {name.replace('_', ' ')}": network.figures[kind].get(name) for name in COUNTS}
+    return fields | counts
+
+
+def in_words(kind: str, differing: Sequence[str]) -> str:
+    """One sentence on whether the figures of a kind may be compared.
+
+    >>> in_words("test", ["seed"])
+    'test: the same identities, but the seeds draw other images of them: figures differ by that, too'
+    """
+    if not differing:
+        return f"{kind}: the same identities and images in all runs"
+    if list(differing) == [DRAWN]:
+        return f"{kind}: the same identities, but the seeds draw other images of them: figures differ by that, too"
+    return f"{kind}: figures are not comparable, runs differ in {', '.join(differing)}"
+
+
+def are_comparable(differing: Sequence[str]) -> bool:
+    """Whether figures are of the same identities."""
+    return not set(differing) - {DRAWN}
+
+
+def apart_and_overlapping(
+    metrics: Mapping[str, Mapping[str, float | None] | None],
+) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Pairs of runs whose 95 % intervals of a metric have no value in common, and pairs whose have.
+
+    >>> a, b, c = ({"low": low, "high": low + 0.1} for low in (0.1, 0.15, 0.5))
+    >>> apart_and_overlapping({"a": a, "b": b, "c": c})
+    ([('a', 'c'), ('b', 'c')], [('a', 'b')])
+    """
+    apart: list[tuple[str, str]] = []
+    overlapping: list[tuple[str, str]] = []
+    for (name, one), (other_name, other) in combinations(metrics.items(), 2):
+        if one is None or other is None:
+            continue
+        low, high, other_low, other_high = one["low"], one["high"], other["low"], other["high"]
+        if low is None or high is None or other_low is None or other_high is None:
+            continue
+        (apart if high < other_low or other_high < low else overlapping).append((name, other_name))
+    return apart, overlapping

@@ -1,0 +1,79 @@
+"""One look at a run: its stages by their markers, jobs by their scheduler, and what is at work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ...mining.errors import InputError
+from ..schedulers.job_states import read_job_states, with_jobs
+from ..schedulers.submission import Submission
+from ..stages.context import Context
+from ..status import StageStatus, as_json, stage_statuses
+from .at_work import AtWork, at_work, with_expected
+from .run_text import columns_here, fitted, now_in_words, status_text
+from .watch import Seen, watch
+
+
+@dataclass(frozen=True)
+class Look:
+    """A run at one moment."""
+
+    statuses: list[StageStatus]
+    now: AtWork | None
+    unknown: str | None
+    """Why it is not known what is queued or running, if it is not."""
+
+    @classmethod
+    def at(cls, context: Context) -> Look:
+        """Look at the run of a command."""
+        statuses, unknown, now = stage_statuses(context), None, at_work(context)
+        if (submission := Submission.latest(context.run)) is not None:
+            try:
+                statuses = with_jobs(statuses, read_job_states(context, submission, statuses))
+            except InputError as error:  # the markers say what is done, whether the scheduler answers or not
+                unknown = f"what is queued or running is not known: {error}"
+        if now is not None and now.stage is not None:
+            statuses = [_running(one, now) for one in statuses]
+        return cls(with_expected(statuses), now, unknown)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is at work, and nothing queued."""
+        return self.now is None and not any(one.state in ("running", "queued") for one in self.statuses)
+
+    def text(self, context: Context) -> str:
+        """For a person."""
+        width = columns_here()
+        text = status_text(context.run, self.statuses, self.now, width)
+        return "\n".join([text, *(fitted([self.unknown], width) if self.unknown else [])])
+
+    def line(self) -> str:
+        """What runs now; or how many stages are done."""
+        if self.now is not None:
+            return fitted([now_in_words(self.statuses, self.now)], 1000)[0]
+        done = sum(one.state == "done" for one in self.statuses)
+        return f"{done} of {len(self.statuses)} stages are done; waiting"
+
+
+def show_status(context: Context, every: float | None, *, json: bool) -> None:
+    """Print the status of a run, once or every so many seconds until the run ends."""
+    console = context.options.console
+    if every is not None and not json:
+
+        def look() -> Seen:
+            found = Look.at(context)
+            return Seen(found.text(context), found.line(), found.is_over)
+
+        return watch(look, every)
+    found = Look.at(context)
+    console.result(as_json(found.statuses, found.now.to_json() if found.now else None))
+    if not json:
+        console.say_lines(found.text(context))
+    elif found.unknown:
+        console.say(found.unknown)
+    return None
+
+
+def _running(one: StageStatus, now: AtWork) -> StageStatus:
+    is_it = f"{one.folder}/{one.stage}" == now.stage
+    return replace(one, state="running") if is_it and one.state != "done" else one

@@ -1,0 +1,104 @@
+"""The run that a report is of: folders, settings, manifest, seed. Tables are read where a section asks for them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ...mining.errors import InputError
+from ...mining.local_paths import in_shell
+from ...mining.manifest import Manifest
+from ...train.checkpoint_meta import read_meta
+from ...train.data.image_input import ImageInput
+from ..configuration.config import RunConfig
+from ..configuration.config_file import load_config
+from ..configuration.overrides import kept_overrides
+from ..pictures.picture_book import PictureBook
+from ..pictures.round_sample import RoundSample
+from ..pictures.run_images import RunImages, network_input
+from ..run_directory import RunDirectory
+from ..stage_folder import StageFolder
+from ..stages.graph import STAGES
+from ..stages.round_tables import read_quarantine
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """A run as the sections of its report see it; nothing is written into it, and a command may be at work there."""
+
+    run: RunDirectory
+    settings: RunConfig
+    seed: int = 0
+    """Everything that is drawn, pictures and identities, derives from it: `generator(seed, "report ...", ...)`."""
+    baseline: RunDirectory | None = None
+    """Another run to set beside it, usually one of random batches."""
+
+    @classmethod
+    def open(cls, path: Path, *, seed: int = 0, baseline: Path | None = None) -> RunReport:
+        """The report of a run that `subspace init` made.
+
+        Raises:
+            InputError: no run there, wrong settings, or nothing is done in it yet.
+        """
+        run = RunDirectory(path)
+        report = cls(
+            run,
+            load_config(run.config, kept_overrides(run)),
+            seed,
+            None if baseline is None else RunDirectory(baseline),
+        )
+        if baseline is not None:
+            load_config(baseline / run.config.name)
+        if not any(folder.finished(stage.name) for folder in report.folders for stage in STAGES):
+            raise InputError(
+                f"nothing is done in {path} yet, so there is nothing to report; run `subspace run {in_shell(path)}`"
+            )
+        return report
+
+    @cached_property
+    def rounds(self) -> list[StageFolder]:
+        """The rounds that have begun, in order."""
+        return [self.run.round(index) for index in self.run.rounds]
+
+    @cached_property
+    def folders(self) -> list[StageFolder]:
+        """The starting network's folder and those of the rounds, in order."""
+        return [self.run.start, *self.rounds]
+
+    def latest(self, stage: str) -> StageFolder | None:
+        """The last round in which a stage is done; None where it is in none."""
+        return next((folder for folder in reversed(self.rounds) if folder.finished(stage)), None)
+
+    @cached_property
+    def manifest(self) -> Manifest | None:
+        """The manifest of the run; None where it is not there any more: figures need none."""
+        try:
+            return Manifest.open(self.settings.manifest)
+        except InputError:
+            return None
+
+    @cached_property
+    def pictures(self) -> PictureBook | None:
+        """Pictures of images and identities, as the run's network has them; None without the manifest."""
+        if self.manifest is None:
+            return None
+        decoded = RunImages(self.manifest, self.settings.data.decoder, self._input)
+        done = self.latest("extract")
+        without = None if done is None else read_quarantine(done, len(self.manifest))
+        return PictureBook(decoded, self.settings.data.train_splits, without, self.seed)
+
+    @property
+    def _input(self) -> ImageInput | None:
+        """What the network of the run expects of its images, by its last checkpoint."""
+        known = [folder.checkpoint for folder in self.folders if folder.finished("train") or folder.index < 0]
+        with suppress(InputError):
+            return network_input(read_meta(known[-1]).input)
+        return None
+
+    @cached_property
+    def sample(self) -> RoundSample | None:
+        """Subspaces of the latest round that has any, drawn by seed; None where none has, or without the manifest."""
+        done = self.latest("cluster")
+        return None if done is None or self.manifest is None else RoundSample.draw(done, self.seed)

@@ -1,0 +1,244 @@
+"""Did it help: the metrics of the start and of each round with their intervals, beside a baseline where one is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..console import counted, percent
+from ..report.chart import Chart
+from ..report.chart_kinds import PERCENT, dots_over_rounds
+from ..report.run_report import RunReport
+from ..report.section import Section, section
+from ..run_directory import RunDirectory
+from ..stage_folder import StageFolder
+from ..stages.evaluate import basis, in_percent
+from ..stages.graph import steps_taken
+
+TITLE = "Did it help?"
+MOST_CHARTS = 6
+"""Metrics beyond these are in the table alone."""
+THIS, BASELINE = "this run", "baseline"
+
+NOT_OF_IMAGES = ("network", "seed", "code", "extract.batch_size", "extract.precision")
+"""Fields of an evaluation that do not choose what it is made on."""
+
+Metrics = Mapping[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What networks of a run came to on the same images, in the order of the rounds."""
+
+    on: str
+    """test or validation."""
+    networks: dict[str, dict[str, Any]]
+    """By the name of the network in words: start, round 0, ..."""
+    images: dict[str, Any]
+    """What the choice of the images rests on: manifest, splits and numbers; not the seed, which only draws among equals."""
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of all metrics, in order."""
+        return list(dict.fromkeys(name for found in self.networks.values() for name in found["metrics"]))
+
+    def last(self) -> tuple[str, Metrics]:
+        """The last network and what it came to."""
+        name = list(self.networks)[-1]
+        return name, self.networks[name]["metrics"]
+
+
+def network_words(folder: StageFolder) -> str:
+    """A network in words: start, or its round."""
+    return "start" if folder.index < 0 else f"round {folder.index}"
+
+
+def measured(run: RunDirectory) -> Measured | None:
+    """The evaluations of a run, or its validations where nothing was evaluated; None where neither was."""
+    for stage, on in (("eval", "test"), ("validate", "validation")):
+        folders = [run.round(index) for index in (-1, *run.rounds)]
+        done = [folder for folder in folders if folder.finished(stage)]
+        if done:
+            fields = done[-1].record(stage)["fields"]
+            images = {key: value for key, value in fields.items() if key not in NOT_OF_IMAGES}
+            return Measured(on, {network_words(folder): folder.examined(stage) for folder in done}, images)
+    return None
+
+
+def make_outcome(report: RunReport) -> Section:
+    """The first section: one sentence that answers, a chart a metric, and all of it as a table."""
+    own = measured(report.run)
+    if own is None:
+        return section(
+            "outcome", TITLE, answer=_nothing(report), notes=[], tiles=[], charts=[], head=[], rows=[]
+        )
+    beside, why_not = _baseline(report, own)
+    name = _headline(report, own)
+    names = sorted(own.metrics, key=lambda metric: metric != name)
+    return section(
+        "outcome",
+        TITLE,
+        answer=_answer(own, beside, name),
+        notes=[*([why_not] if why_not else []), *_notes(report, own, beside)],
+        tiles=_tiles(own, beside, name),
+        charts=[_chart(own, beside, metric, number) for number, metric in enumerate(names[:MOST_CHARTS])],
+        head=["network", *names],
+        rows=_rows(own, beside, names),
+    )
+
+
+def _nothing(report: RunReport) -> str:
+    return (
+        "No network has been evaluated yet: there is no test or validation split, or the run is not that far."
+    )
+
+
+def _headline(report: RunReport, own: Measured) -> str:
+    chosen = report.settings.early_stop.metric
+    return chosen if chosen in own.metrics else own.metrics[0]
+
+
+def _baseline(report: RunReport, own: Measured) -> tuple[Measured | None, str]:
+    """What the baseline came to on the same images, or why it cannot be set beside."""
+    if report.baseline is None:
+        return None, "No run with random batches is set beside it (`--baseline RUN`)."
+    found = measured(report.baseline)
+    name = report.baseline.path.name
+    if found is None:
+        return None, f"The baseline {name} has no evaluation yet."
+    if found.on != own.on or found.images != own.images:
+        return None, f"The baseline {name} was examined on other images, so it is not set beside this run."
+    return found, ""
+
+
+def _value(metrics: Metrics, name: str) -> float | None:
+    return metrics[name]["value"] if name in metrics else None
+
+
+def _apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two intervals have nothing in common."""
+    ends = (one["low"], one["high"], other["low"], other["high"])
+    return None not in ends and (one["low"] > other["high"] or other["low"] > one["high"])
+
+
+def _moved(later: Mapping[str, Any], earlier: Mapping[str, Any]) -> str:
+    """How far two values are apart, and whether their intervals are."""
+    points = 100 * (later["value"] - earlier["value"])
+    far = f"{abs(points):.1f} points {'more' if points >= 0 else 'less'}"
+    return f"{far}, and the 95 % intervals {'do not touch' if _apart(later, earlier) else 'overlap'}"
+
+
+def _answer(own: Measured, beside: Measured | None, name: str) -> str:
+    label, last = own.last()
+    first = own.networks.get("start", {}).get("metrics", {})
+    if _value(last, name) is None:
+        return f"{name} is not known: there were too few pairs."
+    value = percent(last[name]["value"], 1)
+    if label == "start" or _value(first, name) is None:
+        answer = (
+            f"{name} of the network of {label} is {value}; no other network of this run is evaluated yet."
+        )
+    else:
+        better = last[name]["value"] > first[name]["value"]
+        verdict = ("Yes" if better else "No") if _apart(last[name], first[name]) else "It cannot be told"
+        answer = f"{verdict}: {name} is {value} after {label}, {percent(first[name]['value'], 1)} at the start: {_moved(last[name], first[name])}."
+    if beside is not None and _value(beside.last()[1], name) is not None:
+        other = beside.last()[1][name]
+        answer += (
+            f" The baseline came to {percent(other['value'], 1)}. This run has {_moved(last[name], other)}."
+        )
+    return answer
+
+
+def _notes(report: RunReport, own: Measured, beside: Measured | None) -> list[str]:
+    basis_words = basis(list(own.networks.values())[-1])
+    found = [f"Measured {basis_words}, of the {own.on} split; brackets are 95 % intervals."]
+    if own.on == "validation":
+        found.append(
+            "No test evaluation is done, so these are the validation figures, by which the best round is chosen."
+        )
+    if beside is not None and report.baseline is not None:
+        steps = [steps_taken(run, max(run.rounds, default=-1) + 1) for run in (report.run, report.baseline)]
+        found.append(
+            f"The baseline is {report.baseline.path.name}: {counted(steps[1], 'training step')}, this run {steps[0]:,}."
+        )
+    return found
+
+
+def _tiles(own: Measured, beside: Measured | None, name: str) -> list[tuple[str, str, str]]:
+    label, last = own.last()
+    found = [
+        (f"{name}, {network}", metrics)
+        for network, metrics in (("start", own.networks.get("start", {}).get("metrics", {})), (label, last))
+    ]
+    if label == "start":
+        found = found[1:]
+    if beside is not None:
+        found.append((f"{name}, baseline", beside.last()[1]))
+    return [
+        (title, percent(metrics[name]["value"], 1), _interval(metrics[name]))
+        for title, metrics in found
+        if _value(metrics, name) is not None
+    ]
+
+
+def _interval(metric: Mapping[str, Any]) -> str:
+    if metric["low"] is None or metric["high"] is None:
+        return "no interval"
+    return f"{100 * metric['low']:.1f} to {100 * metric['high']:.1f}"
+
+
+def _rows(own: Measured, beside: Measured | None, names: list[str]) -> list[list[str]]:
+    found = [(label, evaluation) for label, evaluation in own.networks.items()]
+    if beside is not None:
+        found += [(f"baseline, {label}", evaluation) for label, evaluation in beside.networks.items()]
+    return [
+        [label, *(in_percent(evaluation["metrics"].get(name)) for name in names)]
+        for label, evaluation in found
+    ]
+
+
+def _chart(own: Measured, beside: Measured | None, name: str, number: int) -> Chart:
+    """One metric over the networks."""
+    series = {THIS: own, **({BASELINE: beside} if beside is not None else {})}
+    rows = [
+        {
+            "round": label,
+            "series": title,
+            **{key: _hundred(found[key]) for key in ("value", "low", "high")},
+        }
+        for title, run in series.items()
+        for label, evaluation in run.networks.items()
+        if (found := evaluation["metrics"].get(name)) is not None and found["value"] is not None
+    ]
+    order = list(dict.fromkeys(row["round"] for row in rows))
+    sentence = _sentence(own, beside, name)
+    return Chart(
+        f"outcome-{number}",
+        name,
+        f"{name} in percent, a dot with its 95 % interval for each network in order. {sentence}",
+        sentence,
+        dots_over_rounds(rows, order, list(series), axis=PERCENT, number=".1f"),
+        ["network", "run", name],
+        [
+            [label, title, in_percent(evaluation["metrics"].get(name))]
+            for title, run in series.items()
+            for label, evaluation in run.networks.items()
+        ],
+        height=190,
+    )
+
+
+def _sentence(own: Measured, beside: Measured | None, name: str) -> str:
+    label, last = own.last()
+    first = own.networks.get("start", {}).get("metrics", {})
+    words = [f"{in_percent(first[name])} % at the start"] if name in first and label != "start" else []
+    words.append(f"{in_percent(last.get(name))} % {'at the start' if label == 'start' else f'after {label}'}")
+    if beside is not None:
+        words.append(f"{in_percent(beside.last()[1].get(name))} % for the baseline")
+    return f"{'; '.join(words)}."
+
+
+def _hundred(share: float | None) -> float | None:
+    return None if share is None else round(100 * share, 3)

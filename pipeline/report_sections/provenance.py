@@ -1,0 +1,74 @@
+"""What the figures were made from and by: fingerprints, versions, machines, and the commands that make them again."""
+
+from __future__ import annotations
+
+from ...mining.local_paths import in_shell
+from ..best import kept_best
+from ..configuration.overrides import kept_overrides
+from ..console import duration
+from ..report.run_report import RunReport
+from ..report.section import Section, section
+from ..stage_words import metric_in_words, summary_in_words
+from ..stages.graph import STAGES
+
+TITLE = "Fingerprints and commands"
+FACTS = ("device", "precision")
+
+
+def make_provenance(report: RunReport) -> Section:
+    """A row for each stage that is done, and the commands."""
+    rows, commands, versions = [], [], {}
+    for folder in report.folders:
+        for stage in STAGES:
+            if not folder.finished(stage.name):
+                continue
+            marker = folder.record(stage.name)
+            summary = marker["summary"]
+            versions[str(marker["fields"].get("code", "not said"))] = None
+            on = " ".join(str(summary[fact]) for fact in FACTS if summary.get(fact))
+            rows.append(
+                [
+                    f"{folder.name}/{stage.name}",
+                    marker["fingerprint"],
+                    marker["finished"],
+                    duration(marker["seconds"]),
+                    on,
+                    summary_in_words(stage.name, summary),
+                ]
+            )
+            commands.append(stage.command_in(report.run, folder.index))
+    manifest = report.manifest
+    facts = [
+        ["manifest", report.settings.manifest],
+        ["fingerprint of the manifest", manifest.fingerprint if manifest else "not known: it is gone"],
+        ["code", f"subspace {', '.join(versions)}"],
+    ]
+    if best := kept_best(report.run):
+        facts.append(
+            [
+                "best network",
+                f"{best['network']}, {metric_in_words(best['metric'], best['value'])} on validation",
+            ]
+        )
+    return section(
+        "provenance",
+        TITLE,
+        facts=facts,
+        rows=rows,
+        whole=_whole(report),
+        commands="\n".join(dict.fromkeys(commands)),
+    )
+
+
+def _whole(report: RunReport) -> str:
+    """The commands that make all of the run, check it, and make this page."""
+    run = in_shell(report.run.path)
+    settings = " ".join(in_shell(word) for word in kept_overrides(report.run))
+    beside = "" if report.baseline is None else f" --baseline {in_shell(report.baseline.path)}"
+    return "\n".join(
+        [
+            f"subspace run {run} {settings}".rstrip(),
+            f"subspace status {run} --verify",
+            f"subspace report {run}{beside} --seed {report.seed}",
+        ]
+    )

@@ -1,0 +1,44 @@
+"""Identities as sections with pictures show them, and what these say where there are no pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from ..pictures.picture_book import Picture, PictureBook
+from ..report.run_report import RunReport
+
+
+class Shown(NamedTuple):
+    """An identity with some of its pictures."""
+
+    name: str
+    pictures: list[Picture]
+
+
+def shown_identity(
+    book: PictureBook, identity_id: int, name: str, role: str, count: int, pixels: int
+) -> Shown:
+    """An identity with `count` of its images, drawn by seed.
+
+    Args:
+        role: what it is here, for alternative texts.
+    """
+    rows = book.rows_of(identity_id, count)
+    return Shown(name, [book.picture(row, f"{name}, {role}", pixels) for row in rows])
+
+
+def no_pictures(report: RunReport) -> str:
+    """Why a section has no pictures, in a sentence."""
+    if report.manifest is None:
+        return f"{report.settings.manifest} cannot be read, so there are no pictures to show."
+    return "No round has subspaces yet; `subspace run` makes them."
+
+
+def unreadable_note(pictures: Iterable[Picture]) -> list[str]:
+    """How many pictures are placeholders; nothing where none is."""
+    shown = list(pictures)
+    bad = sum(not picture.readable for picture in shown)
+    return (
+        [f"{bad:,} of {len(shown):,} images could not be read; a grey cross stands for each."] if bad else []
+    )

@@ -1,0 +1,124 @@
+"""Runs side by side: made-up ones whose figures are known, and a real one beside a copy that is half done.
+Covers pipeline/comparison/compared_run.py, pipeline/comparison/comparability.py, pipeline/comparison/figures_table.py,
+pipeline/comparison/differing_settings.py and pipeline/comparison/plot.py, too.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from subspace.mining.errors import InputError
+from subspace.pipeline.comparison.comparability import are_comparable, differing_bases, in_words
+from subspace.pipeline.comparison.compare_runs import compare_runs
+from subspace.pipeline.comparison.compared_run import ComparedRun, Network
+from subspace.pipeline.comparison.figures_table import figures_rows
+from subspace.pipeline.comparison.plot import MISSING, chosen_figure, draw_comparison
+from subspace.pipeline.configuration.config import RunConfig
+from subspace.pipeline.console import Console
+
+
+def made_up(values: list[float], fields: dict[str, Any], best: str = "round-000") -> ComparedRun:
+    networks = []
+    for number, value in enumerate(values):
+        figures = {
+            "metrics": {"Rank-1": {"value": value, "low": value - 0.02, "high": value + 0.02}},
+            "identities": 9,
+        }
+        name = "start" if number == 0 else f"round-{number - 1:03d}"
+        networks.append(Network(name, 10 * number, 80 * number, {"test": figures}, {"test": fields}))
+    return ComparedRun(Path("x"), RunConfig(manifest="m.parquet"), networks, best, 1.0)
+
+
+FIELDS = {"manifest": "m", "seed": 0, "network": "n", "eval.bootstrap": 20, "eval.distractors": 5}
+
+
+def test_figures_stand_beside_each_other_with_whether_intervals_overlap() -> None:
+    runs = {
+        "a": made_up([0.5, 0.9, 0.8], FIELDS),
+        "b": made_up([0.5, 0.93], FIELDS),
+        "c": made_up([0.5], FIELDS),
+    }
+    assert figures_rows(runs, "test", True) == [
+        ["metric", "network", "a", "b", "c", "95 % intervals"],
+        ["Rank-1", "start", *["50.0 [48.0, 52.0]"] * 3, "overlap"],
+        ["", "best", "90.0 [88.0, 92.0]", "93.0 [91.0, 95.0]", "not yet", "overlap"],
+        ["", "last", "80.0 [78.0, 82.0]", "93.0 [91.0, 95.0]", "not yet", "apart"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "differing", "comparable"),
+    [
+        ({"network": "other", "eval.bootstrap": 200, "eval.ks": [1]}, [], True),
+        ({"seed": 1}, ["seed"], True),
+        ({"manifest": "other"}, ["manifest"], False),
+        ({"data.test_splits": ["other"]}, ["data.test_splits"], False),
+        ({"eval.distractors": 6, "seed": 1}, ["seed", "eval.distractors"], False),
+    ],
+)
+def test_figures_of_other_images_are_not_comparable(
+    change: dict[str, Any], differing: list[str], comparable: bool
+) -> None:
+    runs = [made_up([0.5, 0.9], FIELDS), made_up([0.5, 0.9], FIELDS | change)]
+    assert differing_bases(runs, "test") == differing
+    assert are_comparable(differing) == comparable
+    assert ("not comparable" in in_words("test", differing)) != comparable
+
+
+def test_a_plot_of_any_name(tmp_path: Path) -> None:
+    runs = {"$\\frac{x$": made_up([0.5, 0.9, 0.8], FIELDS), "_b\x1b": made_up([0.5], FIELDS)}
+    assert chosen_figure(runs) == ("test", "Rank-1")
+    for name in ("a.png", "b.png", "a.svg", "b.svg"):
+        draw_comparison(runs, "test", "Rank-1", tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes()[1:4] == b"PNG"
+    for suffix in ("png", "svg"):
+        assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
+
+
+def test_a_run_beside_one_that_is_half_done(
+    finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = shutil.copytree(finished_run, tmp_path / "other", symlinks=True)
+    shutil.rmtree(other / "round-001" / "checkpoint")
+    for stage in ("train", "validate", "eval"):
+        (other / "round-001" / "done" / f"{stage}.json").unlink()
+    text = (other / "subspace.yaml").read_text()
+    (other / "subspace.yaml").write_text(text.replace("\nrounds: 2", "\nrounds: 3"))
+    found = compare_runs([finished_run, other], Console(), tmp_path / "plot.png")
+    said = capsys.readouterr().out
+    assert found["settings"] == {"rounds": [2, 3]}
+    assert found["comparable"] == {"validation": True, "test": True}
+    assert [len(run["networks"]) for run in found["runs"]] == [3, 2]
+    assert [run["networks"][-1]["steps"] for run in found["runs"]] == [16, 8]
+    assert found["runs"][0]["networks"][-1]["images"] == 16 * 8 * 2
+    assert "test: the same identities and images in all runs" in said
+    assert (tmp_path / "plot.png").exists()
+
+
+def test_what_is_no_run_or_one_alone_is_refused(finished_run: Path, tmp_path: Path) -> None:
+    for paths, why in (
+        ([finished_run], "two runs or more"),
+        ([finished_run, finished_run], "two runs or more"),
+        ([finished_run, tmp_path], "is not a run"),
+    ):
+        with pytest.raises(InputError, match=why):
+            compare_runs(paths, Console())
+
+
+def test_without_matplotlib_the_rest_is_said(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = shutil.copytree(finished_run, tmp_path / "other", symlinks=True)
+    for name in list(sys.modules):
+        if name.partition(".")[0] == "matplotlib":
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(InputError) as caught:
+        compare_runs([finished_run, other], Console(), tmp_path / "plot.png")
+    assert str(caught.value) == MISSING
+    assert "all settings are the same" in capsys.readouterr().out

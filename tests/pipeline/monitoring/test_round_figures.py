@@ -1,0 +1,126 @@
+"""Figures of every round: which there are, where on the axis, once each, replaced where a stage was made again.
+
+Covers pipeline/monitoring/training_curves.py and pipeline/monitoring/mean_projector.py, too.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from subspace.mining.manifest import Manifest
+from subspace.pipeline.monitoring.mean_projector import SPRITE, write_projector
+from subspace.pipeline.monitoring.round_figures import show_round
+from subspace.pipeline.monitoring.training_curves import identity_names
+from subspace.pipeline.run_directory import RunDirectory
+from subspace.train.monitoring.metrics_file import read_metrics
+
+
+def events_of(folder: Path) -> EventAccumulator:
+    events = EventAccumulator(str(folder), size_guidance={"images": 0, "scalars": 0})
+    events.Reload()
+    return events
+
+
+def summary(run: RunDirectory, index: int, stage: str) -> dict[str, float]:
+    return run.round(index).record(stage)["summary"]
+
+
+def test_a_run_shows_its_rounds_on_one_axis(finished_run: Path) -> None:
+    run = RunDirectory(finished_run)
+    start = summary(run, -1, "pretrain")["steps"]
+    ends = np.cumsum([start, *(summary(run, index, "train")["steps"] for index in (0, 1))]).tolist()
+    rounds = events_of(run.tracked / "tensorboard")
+    points = {
+        tag: [(event.step, event.value) for event in rounds.Scalars(tag)] for tag in rounds.Tags()["scalars"]
+    }
+    assert points["batches/hardness"] == [
+        (ends[index], pytest.approx(summary(run, index, "plan")["hardness"])) for index in (0, 1)
+    ]
+    assert points["subspaces/r@10"] == [
+        (ends[index], pytest.approx(summary(run, index, "cluster")["recall@10"])) for index in (0, 1)
+    ]
+    for group, stage in (("validation", "validate"), ("test", "eval")):
+        assert points[f"{group}/Rank-1"] == [
+            (ends[index + 1], pytest.approx(summary(run, index, stage)["Rank-1"])) for index in (-1, 0, 1)
+        ]
+        assert any(tag.startswith(f"{group}/TAR@FAR") for tag in points)
+
+    for index in (0, 1):
+        training = events_of(run.round(index).path / "tensorboard")
+        lines = read_metrics(run.round(index).metrics)
+        for tag, key in (("cosines/positive", "cosine_positive"), ("cosines/active_images", "active_images"),
+                         ("train/loss", "loss"), ("time/forward", "seconds_forward")):  # fmt: skip
+            told = [(event.step, event.value) for event in training.Scalars(tag)]
+            assert told == [(ends[index] + line["step"], pytest.approx(line[key])) for line in lines]
+        shown = [event.step - ends[index] for event in training.Images("hardest_triplets")]
+        steps = summary(run, index, "train")["steps"]
+        assert shown == sorted({0, steps // 2, steps - 1})
+
+
+def test_the_projector_has_the_names_and_a_picture_of_each(finished_run: Path) -> None:
+    folder = RunDirectory(finished_run).tracked / "tensorboard"
+    (names,) = folder.glob("*/*/metadata.tsv")
+    count = len(names.read_text().splitlines())
+    table = np.loadtxt(names.with_name("tensors.tsv"))
+    assert len(table) == count > 1
+    assert np.linalg.norm(table, axis=1) == pytest.approx(1, abs=1e-5)
+    assert Image.open(names.with_name("sprite.png")).width % SPRITE == 0
+    assert names.parent.name in (folder / "projector_config.pbtxt").read_text().replace("\\", "")
+
+
+def test_figures_are_shown_once_and_replaced_where_a_stage_was_made_again(
+    finished_run: Path, tmp_path: Path
+) -> None:
+    run = RunDirectory(Path(shutil.copytree(finished_run, tmp_path / "run")))
+    folder = run.round(0)
+
+    def show() -> list[tuple[int, float]]:
+        show_round(run, folder, (100, 120), ("tensorboard",), {}, pytest.fail)
+        scalars = events_of(run.tracked / "tensorboard").Scalars("batches/hardness")
+        return [(event.step, round(event.value, 3)) for event in scalars]
+
+    before = show()
+    assert show() == before
+    marker = json.loads(folder.marker("plan").read_text())
+    marker["fingerprint"], marker["summary"]["hardness"] = "another", 0.125
+    folder.marker("plan").write_text(json.dumps(marker))
+    again = show()
+    assert sorted(step for step, _ in again) == sorted(step for step, _ in before)
+    assert (100, 0.125) in again
+
+
+def test_names_that_would_move_the_cursor_are_spelt_out(
+    small_manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pyarrow as pa
+
+    manifest = Manifest.open(small_manifest)
+    monkeypatch.setattr(
+        Manifest, "names_of", lambda self, ids: pa.array([f"Ann\x1b[2K\n{one}" for one in ids.tolist()])
+    )
+    first = int(manifest.identity_id[0])
+    assert identity_names(manifest, np.array([1, 0])) == [f"Ann\\x1b[2K\\n{first}"] * 2
+
+
+def test_too_many_identities_are_drawn_by_seed(
+    small_manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("subspace.pipeline.monitoring.mean_projector.MOST_SHOWN", 5)
+    manifest = Manifest.open(small_manifest)
+    image_id = np.arange(40)
+    rows = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
+    names = []
+    for seed in (0, 0, 1):
+        write_projector(tmp_path, rows, image_id, manifest, seed=seed, name="start")
+        (table,) = tmp_path.glob("*/*/metadata.tsv")
+        names.append(table.read_text().splitlines())
+    assert len(names[0]) == 5
+    assert names[0] == names[1] != names[2]
+    assert not list(tmp_path.glob("events.*"))
