@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 # cpu or gpu: which FAISS.
 EXTRA ?= cpu
 
-.PHONY: install demo test test-slow slurm-test reliability gpu-check check audit format docs bench demo-data glyphs emoji clean
+.PHONY: install demo test test-slow slurm-test reliability gpu-check check audit format docs bench demo-data glyphs emoji report-pictures clean
 
 install: $(INSTALLED)
 
@@ -32,7 +32,7 @@ slurm-test: install
 	@tests/slurm/install_slurm.sh
 	$(BIN)/python -m pytest -q -m "slurm and not slow" tests/slurm
 
-# Linux with a C compiler, an hour on two cores; root for /dev/shm; ARGS="--only NAME" for a part.
+# Linux with a C compiler, an hour or two on two cores; root for /dev/shm; ARGS="--only NAME" for a part.
 reliability: install
 	$(BIN)/python benchmarks/reliability/campaign.py --store $(ARGS)
 	$(BIN)/python benchmarks/quality/make_pages.py
@@ -52,7 +52,7 @@ check: install
 # Known vulnerabilities of the pinned versions; asks PyPI.
 audit:
 	@[ -x .audit/bin/pip-audit ] || { $(PYTHON) -m venv .audit && .audit/bin/pip install --quiet pip-audit; }
-	.audit/bin/pip-audit --no-deps --disable-pip -r constraints.txt
+	@.audit/bin/pip-audit --strict --no-deps --disable-pip -r constraints.txt || { echo "make audit: not passed: a version is vulnerable, or PyPI's list could not be asked (line above)"; exit 1; }
 
 format: install
 	$(BIN)/ruff check --fix .
@@ -75,6 +75,11 @@ demo-data: install
 
 # 400 MB of Debian's fonts -> 1.7 million images of 165,000 characters; SIZE=tiny, core, wide or all.
 SIZE ?= wide
+# README's pictures of a report, of the demo; needs Chromium.
+report-pictures: install
+	$(BIN)/subspace report runs/demo-subspace --baseline runs/demo-random --out runs/report.html
+	$(BIN)/python docs/draw_report.py runs/report.html docs
+
 glyphs: install
 	$(BIN)/python data_manifests/glyphs/make_glyphs.py $(SIZE) --out data/glyphs/$(SIZE)
 

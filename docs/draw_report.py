@@ -17,9 +17,9 @@ from PIL import Image
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent / "tests")]
 from browser.system_chromium import OpenPage, missing, started_browser  # noqa: E402
 
-WIDTH, HEIGHT, COLOURS = 1280, 800, 128
-SHOWN = ("outcome", "lookalikes", "identity_map")
-"""Sections that are drawn: did it help, what a look-alike is, who is near whom."""
+WIDTH, HEIGHT, COLOURS = 1280, 660, 128
+SHOWN = ("outcome", "identity_map")
+"""Sections that are drawn: did it help, and the map of identities."""
 MOST_BYTES = 400_000
 
 

@@ -15,7 +15,7 @@ from ..report.run_report import RunReport
 from ..report.section import Section, section
 from .shown import Shown, no_pictures, shown_identity
 
-TITLE = "Who is near whom?"
+TITLE = "Which identities are near each other?"
 POINTS, TOGETHER = 1_200, 3
 """Identities on the map; nearest ones that come with each that is drawn by lot, so that look-alikes are on it."""
 OWN, NEIGHBORS = 3, 5
