@@ -101,7 +101,7 @@ def test_a_dry_run_writes_nothing(started: Path, tmp_path: Path) -> None:
     done = subspace("clean", run, "--dry-run")
     assert done.returncode == 0
     assert "dry run: nothing was done" in done.stdout
-    assert " identities (strangers), about " in done.stdout.split("then ")[1]
+    assert " identities (strangers), " in done.stdout.split("then ")[1]
     assert [path for path in sorted(run.rglob("*")) if path not in before] == []
 
 

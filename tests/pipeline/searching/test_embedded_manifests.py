@@ -131,6 +131,6 @@ def test_dry_runs_say_what_it_takes_and_write_nothing(
     request = SearchRequest(index, (tmp_path / "photos",), out=tmp_path / "out.csv", dry_run=True)
     assert answer_all(request, Console()) == []
     said = capsys.readouterr().out
-    assert "search: 12 queries, 12 images of them embedded on cpu, about " in said
+    assert "search: 12 queries, 12 images of them embedded on cpu, " in said
     assert " of memory" in said
     assert not (tmp_path / "out.csv").exists()
