@@ -43,8 +43,8 @@ def report_lines(report: RunReport) -> list[str]:
     rounds = f"{done} of {max(report.settings.rounds, len(report.rounds))} rounds trained"
     manifest = report.manifest
     images = (
-        f"{len(manifest):,} images of {report.settings.manifest}"
+        f"{len(manifest):,} images of {report.manifest_name}"
         if manifest
-        else f"images of {report.settings.manifest}, which is gone"
+        else f"images of {report.manifest_name}, which is gone"
     )
     return [f"{rounds}; {images}.", f"Samples are drawn by seed {report.seed}."]
