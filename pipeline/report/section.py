@@ -39,7 +39,7 @@ MakeSection = Callable[[RunReport], "Section | None"]
 """A section of a run; None where the run cannot have it. What is not there yet is said in a sentence instead."""
 
 
-def section(name: str, title: str, **values: Any) -> Section:
+def fill_section(name: str, title: str, **values: Any) -> Section:
     """The section whose template is `report_sections/templates/NAME.html.j2`, filled with `values`."""
     return Section(name, title, render(name, **values))
 

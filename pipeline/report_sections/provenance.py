@@ -7,7 +7,7 @@ from ..best import kept_best
 from ..configuration.overrides import kept_overrides
 from ..console import duration
 from ..report.run_report import RunReport
-from ..report.section import Section, section
+from ..report.section import Section, fill_section
 from ..stage_words import metric_in_words, summary_in_words
 from ..stages.graph import STAGES
 
@@ -50,7 +50,7 @@ def make_provenance(report: RunReport) -> Section:
                 f"{best['network']}, {metric_in_words(best['metric'], best['value'])} on validation",
             ]
         )
-    return section(
+    return fill_section(
         "provenance",
         TITLE,
         facts=facts,
