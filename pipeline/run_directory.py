@@ -242,9 +242,8 @@ class RunDirectory:
             except OSError as error:
                 file.close()
                 if attempt == 5 and not isinstance(error, FileNotFoundError):
-                    raise InputError(
-                        f"{self.path} is in use by {_holder(self.path)}; wait for it or stop it"
-                    ) from error
+                    used = f"{self.path} is in use by {_holder(self.path)}; wait for it or stop it"
+                    raise InputError(used) from error
                 time.sleep(0.2)
         raise InputError(f"{self.path} is made and removed by another command; wait for it or stop it")
 
