@@ -58,7 +58,7 @@ def _answer(folder: StageFolder, shown: int) -> str:
         return f"{words}."
     return (
         f"{words}. Below are the {shown:,} worst, one of each identity: those that are much more similar to the other's "
-        "image than to their own."
+        "image than to their own. Numbers are cosines to the test image."
     )
 
 
