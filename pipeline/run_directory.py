@@ -33,7 +33,7 @@ from typing import Any, TextIO
 
 from ..mining.artifacts import remove, unwritable
 from ..mining.errors import InputError
-from .stage_folder import CLEANING, KEEP, ROUND, START, SUSPECTS, StageFolder
+from .stage_folder import CLEANING, ROUND, START, StageFolder
 
 _HELD: dict[tuple[int, int], dict[str, Any]] = {}
 """The notes in the lock files that this process holds, by device and inode: however their paths are written."""
@@ -122,7 +122,7 @@ class RunDirectory:
     @property
     def rounds(self) -> list[int]:
         """Indices of the rounds that have begun, ascending; a folder in which a network only cleaned is none."""
-        return [index for index in self._round_folders if not _only_cleaned(self.round(index).path)]
+        return [index for index in self._round_folders if not self.round(index).only_cleaned]
 
     @property
     def _round_folders(self) -> list[int]:
@@ -158,12 +158,8 @@ class RunDirectory:
                 raise InputError(f"{self.path} is in use by {_in_words(own)}; wait for it or stop it")
             file = self._acquire()
             try:
-                note = {
-                    "command": command,
-                    "pid": os.getpid(),
-                    "host": socket.gethostname(),
-                    "since": time.time(),
-                }
+                note = {"command": command, "pid": os.getpid(), "since": time.time()}
+                note["host"] = socket.gethostname()
                 _write(file, note)
             except BaseException as error:
                 file.close()
@@ -227,9 +223,8 @@ class RunDirectory:
         except OSError:
             return None
         note = _HELD.get((found.st_dev, found.st_ino))
-        return (
-            note if note is not None and note["pid"] == os.getpid() else None
-        )  # not that of a forked child's parent
+        ours = note is not None and note["pid"] == os.getpid()  # not that of a forked child's parent
+        return note if ours else None
 
     def _acquire(self) -> TextIO:
         """The lock file, open and locked; `status` may hold it for an instant, so a refusal is tried again for a second."""
@@ -247,9 +242,8 @@ class RunDirectory:
             except OSError as error:
                 file.close()
                 if attempt == 5 and not isinstance(error, FileNotFoundError):
-                    raise InputError(
-                        f"{self.path} is in use by {_holder(self.path)}; wait for it or stop it"
-                    ) from error
+                    used = f"{self.path} is in use by {_holder(self.path)}; wait for it or stop it"
+                    raise InputError(used) from error
                 time.sleep(0.2)
         raise InputError(f"{self.path} is made and removed by another command; wait for it or stop it")
 
@@ -304,10 +298,3 @@ def _holder(path: Path) -> str:
 
 def _in_words(note: dict[str, Any]) -> str:
     return f"`subspace {note['command']}` (pid {note['pid']} on {note['host']})"
-
-
-def _only_cleaned(folder: Path) -> bool:
-    """Whether `subspace clean` made it and nothing else has worked there."""
-    names = {path.name for path in folder.iterdir()}
-    done = {path.name for path in (folder / "done").iterdir()} if "done" in names else set()
-    return CLEANING in names and not names - {CLEANING, KEEP, SUSPECTS, "done"} and not done - {"clean.json"}

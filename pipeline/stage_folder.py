@@ -57,6 +57,15 @@ class StageFolder:
         """The completion marker of a stage."""
         return self.path / "done" / f"{stage}.json"
 
+    @property
+    def only_cleaned(self) -> bool:
+        """Whether `subspace clean` made it and nothing else has worked there."""
+        names = {path.name for path in self.path.iterdir()}
+        done = {path.name for path in self.marker("").parent.iterdir()} if "done" in names else set()
+        return (
+            CLEANING in names and not names - {CLEANING, KEEP, SUSPECTS, "done"} and not done - {"clean.json"}
+        )
+
     def finished(self, stage: str) -> bool:
         """Whether a stage has ended here, with whatever settings."""
         return self.marker(stage).exists()

@@ -52,7 +52,7 @@ class DuplicateTrust(NamedTuple):
         return self.involved <= max(FEWEST, MOST_WITH_PARTNER * self.identities)
 
 
-def duplicate_trust(a: np.ndarray, b: np.ndarray, identities: int) -> DuplicateTrust:
+def judge_duplicates(a: np.ndarray, b: np.ndarray, identities: int) -> DuplicateTrust:
     """Judge a list of pairs.
 
     Args:
@@ -60,7 +60,7 @@ def duplicate_trust(a: np.ndarray, b: np.ndarray, identities: int) -> DuplicateT
         identities: how many were compared.
 
     Example:
-        >>> duplicate_trust(np.array([0, 0, 1]), np.array([1, 2, 2]), identities=40)
+        >>> judge_duplicates(np.array([0, 0, 1]), np.array([1, 2, 2]), identities=40)
         DuplicateTrust(pairs=3, involved=3, identities=40)
     """
     return DuplicateTrust(len(a), len(np.union1d(a, b)), identities)

@@ -10,7 +10,7 @@ import numpy as np
 PERPLEXITY = 20.0
 """About so many neighbours of a point are kept near it."""
 STEPS, EXAGGERATED = 400, 120
-"""Of the descent; the first of them with attraction times `EXAGGERATION`, by which clusters find together."""
+"""Steps of the descent; the first of them with attraction times `EXAGGERATION`, by which clusters find together."""
 EXAGGERATION = 12.0
 
 

@@ -34,7 +34,7 @@ class Mistakes(NamedTuple):
     probes: int
     """Probes that were looked at."""
     mistaken: int
-    """Those of them whose nearest image is another identity's."""
+    """Probes whose nearest image is another identity's."""
 
 
 def worst_mistakes(

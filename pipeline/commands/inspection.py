@@ -157,7 +157,7 @@ def _draw(request: MontageRequest, console: Console) -> None:
 
 def _answer(path: Path, sql: str, overrides: list[str], console: Console) -> None:
     from ..inspection.on_terminal import say_table
-    from ..querying.named_tables import named_tables
+    from ..querying.named_tables import tables_of
     from ..querying.query import answer_query
 
     manifest = None
@@ -168,7 +168,7 @@ def _answer(path: Path, sql: str, overrides: list[str], console: Console) -> Non
 
         run = RunDirectory(path)
         manifest = Path(load_config(run.config, [*kept_overrides(run, overrides), *overrides]).manifest)
-    answer = answer_query(named_tables(path, manifest), sql, None if console.as_json else ROWS_SHOWN)
+    answer = answer_query(tables_of(path, manifest), sql, None if console.as_json else ROWS_SHOWN)
     if console.as_json:
         return console.result(answer.to_json())
     say_table(console, answer.cells(), answer.text_columns)
@@ -205,7 +205,7 @@ def compare(
 
     A run need not be finished. Figures of other test identities are shown, and said not to be comparable.
     """
-    from ..comparison.compare_runs import compare_runs
+    from ..comparison.compare_runs import compare
     from ..console import Console
 
-    compare_runs(runs, Console(quiet, as_json), out)
+    compare(runs, Console(quiet, as_json), out)

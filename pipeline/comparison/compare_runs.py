@@ -13,14 +13,14 @@ from ..inspection.settings_file import written
 from ..pictures.picture_file import check_picture_file
 from .comparability import apart_and_overlapping, are_comparable, differing_bases, in_words
 from .compared_run import KINDS, ComparedRun, short_names
-from .differing_settings import NOT_SET, differing_settings
+from .differing_settings import NOT_SET, settings_that_differ
 from .figures_table import figures_rows, metrics_of, networks_rows
 from .plot import chosen_figure, draw_comparison
 
 NOTE = "intervals that are apart show a difference; intervals that overlap show neither a difference nor that there is none"
 
 
-def compare_runs(paths: Sequence[Path], console: Console, out: Path | None = None) -> dict[str, Any]:
+def compare(paths: Sequence[Path], console: Console, out: Path | None = None) -> dict[str, Any]:
     """Say what runs differ in and what they came to, and draw a plot where `out` is given; return it for a program.
 
     Raises:
@@ -33,7 +33,7 @@ def compare_runs(paths: Sequence[Path], console: Console, out: Path | None = Non
         check_picture_file(out, (".png", ".svg"))
     unique = list(dict.fromkeys(paths))
     runs = dict(zip(short_names(unique), map(ComparedRun.read, unique), strict=True))
-    settings = differing_settings([run.config for run in runs.values()])
+    settings = settings_that_differ([run.config for run in runs.values()])
     bases = {kind: differing_bases(list(runs.values()), kind) for kind in KINDS if metrics_of(runs, kind)}
     result = _as_json(runs, settings, bases)
     console.result(result)

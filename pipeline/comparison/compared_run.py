@@ -42,7 +42,7 @@ class ComparedRun:
     path: Path
     config: RunConfig
     networks: Sequence[Network]
-    """Those that there are: the start first, then round after round."""
+    """All that there are: the start first, then round after round."""
     best: str | None
     """Folder of the network that validates best; None before any was validated."""
     seconds: float

@@ -11,11 +11,11 @@ NOT_SET = "not set"
 """A setting that a run does not have, such as one of a loss that it does not use."""
 
 
-def differing_settings(configs: Sequence[RunConfig]) -> dict[str, list[Any]]:
+def settings_that_differ(configs: Sequence[RunConfig]) -> dict[str, list[Any]]:
     """Settings by their full names, with the value of each run; only those that differ.
 
     >>> configs = [RunConfig(manifest="a.parquet", seed=seed) for seed in (0, 1)]
-    >>> differing_settings(configs)
+    >>> settings_that_differ(configs)
     {'seed': [0, 1]}
     """
     flat = [_flat(config.model_dump(mode="json")) for config in configs]

@@ -65,7 +65,7 @@ class AtWork:
         return {**asdict(self), "until": until}
 
 
-def at_work(context: Context) -> AtWork | None:
+def work_now(context: Context) -> AtWork | None:
     """The command that holds the run's lock; None where none does, or where it has said nothing yet."""
     note, alive = context.run.activity()
     if note is None or not alive:

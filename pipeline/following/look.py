@@ -9,9 +9,9 @@ from ..schedulers.job_states import read_job_states, with_jobs
 from ..schedulers.submission import Submission
 from ..stages.context import Context
 from ..status import StageStatus, as_json, stage_statuses
-from .at_work import AtWork, at_work, with_expected
+from .at_work import AtWork, with_expected, work_now
 from .run_text import columns_here, fitted, now_in_words, status_text
-from .watch import Seen, watch
+from .watch import Seen, watch_run
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Look:
     @classmethod
     def at(cls, context: Context) -> Look:
         """Look at the run of a command."""
-        statuses, unknown, now = stage_statuses(context), None, at_work(context)
+        statuses, unknown, now = stage_statuses(context), None, work_now(context)
         if (submission := Submission.latest(context.run)) is not None:
             try:
                 statuses = with_jobs(statuses, read_job_states(context, submission, statuses))
@@ -64,7 +64,7 @@ def show_status(context: Context, every: float | None, *, json: bool) -> None:
             found = Look.at(context)
             return Seen(found.text(context), found.line(), found.is_over)
 
-        return watch(look, every)
+        return watch_run(look, every)
     found = Look.at(context)
     console.result(as_json(found.statuses, found.now.to_json() if found.now else None))
     if not json:

@@ -21,7 +21,7 @@ class Seen(NamedTuple):
     """Whether nothing runs and nothing is queued."""
 
 
-def watch(look: Callable[[], Seen], seconds: float) -> None:
+def watch_run(look: Callable[[], Seen], seconds: float) -> None:
     """Show what `look` sees every so many seconds until it is over, or until Ctrl-C; at the end all of it stays.
 
     Where standard output is no terminal, a line is printed for each change, and all at the end.

@@ -10,7 +10,7 @@ Bins = list[tuple[str, int]]
 BAR = 40
 """Characters of the longest bar."""
 WIDTHS = (0.01, 0.02, 0.05, 0.1, 0.2)
-"""Of the ranges of cosines: round numbers, so that two histograms are compared by eye."""
+"""Widths of the ranges of cosines: round numbers, so that two histograms are compared by eye."""
 MOST_RANGES = 12
 
 

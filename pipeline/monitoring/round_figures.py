@@ -40,13 +40,13 @@ class Shown(Document):
     shown: dict[str, str] = Field(default={})
 
 
-def round_figures(stage: str, summary: Mapping[str, Any]) -> dict[str, float]:
+def figures_of_stage(stage: str, summary: Mapping[str, Any]) -> dict[str, float]:
     """The curves that the summary of a stage's marker adds a point to.
 
     Example:
-        >>> round_figures("plan", {"batches": 400, "hardness": 0.4, "random_hardness": 0.2})
+        >>> figures_of_stage("plan", {"batches": 400, "hardness": 0.4, "random_hardness": 0.2})
         {'batches/hardness': 0.4, 'batches/hardness of random ones': 0.2}
-        >>> round_figures("validate", {"Rank-1": 0.9, "unreadable_images": 0})
+        >>> figures_of_stage("validate", {"Rank-1": 0.9, "unreadable_images": 0})
         {'validation/Rank-1': 0.9}
     """
     return dict(_figures(stage, summary))
@@ -94,7 +94,7 @@ def show_round(
     run.tracked.mkdir(exist_ok=True)
     others = [name for name in trackers if name != "tensorboard"]
     for stage, record in new.items():
-        figures, step = round_figures(stage, record["summary"]), steps[stage in AT_END]
+        figures, step = figures_of_stage(stage, record["summary"]), steps[stage in AT_END]
         if figures and "tensorboard" in trackers:
             _to_tensorboard(run.tracked, f"{folder.name}.{stage}", step, figures)
     if others:
@@ -133,6 +133,6 @@ def _to_others(
         say(f"figures of the round are not shown: {error}")
         return
     for stage, record in new.items():
-        if figures := round_figures(stage, record["summary"]):
+        if figures := figures_of_stage(stage, record["summary"]):
             opened.scalars(steps[stage in AT_END], figures)
     opened.close()

@@ -6,13 +6,12 @@ The axis counts the steps of the starting network first, then those of round aft
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...mining.manifest import Manifest
 from ...train.losses.loss import EmbeddingLoss
-from ...train.monitoring.line_window import LineWindow
 from ...train.monitoring.metrics_file import read_metrics
 from ...train.monitoring.metrics_log import MetricsLog
 from ...train.monitoring.open_trackers import begin_trackers
@@ -21,6 +20,9 @@ from ...train.monitoring.trackers import TrackedRun
 from ...train.training_config import LoaderConfig
 from ..stage_folder import StageFolder
 from ..terminal_text import printable_line
+
+if TYPE_CHECKING:
+    from ...train.monitoring.line_window import LineWindow
 
 
 def steps_of_start(settings: Mapping[str, Any]) -> int:

@@ -22,14 +22,14 @@ SHAPE = 1.4
 TEXT, LINE, TITLE = 12, 15, 18
 """Pixels: size of the captions, height of their lines, size of the title."""
 MOST_PIXELS = 120_000_000
-"""Of a montage; larger ones are refused before anything is decoded."""
+"""Pixels of a montage; larger ones are refused before anything is decoded."""
 LABELS_AT_MOST = 260
 GROUND, INK, SOFT, RULE = (255, 255, 255), (32, 33, 36), (95, 99, 104), (218, 220, 224)
 
 Picture = Callable[[int], Image.Image | None]
 
 
-def draw_sheet(sheet: Sheet, picture: Picture) -> Image.Image:
+def draw(sheet: Sheet, picture: Picture) -> Image.Image:
     """Draw a sheet; a long one in columns, as a newspaper is set.
 
     Args:

@@ -9,7 +9,7 @@ from PIL import Image, ImageFile, ImageOps
 from ...train.data.images import MAX_PIXELS, ImageStore
 
 
-def partial_image(store: ImageStore, row: int, pixels: int) -> Image.Image | None:
+def readable_part(store: ImageStore, row: int, pixels: int) -> Image.Image | None:
     """As much of an image as its bytes give, what is missing grey; None where they give nothing.
 
     Whoever looks at an image that was cut short wants to see what it was of. No other reader takes such a part.

@@ -22,10 +22,10 @@ from ..pictures.run_images import RunImages, network_input
 from ..stage_folder import StageFolder
 from ..stages.context import Context
 from .batch import batch_sheet
-from .draw_sheet import SIDE, draw_sheet
+from .draw_sheet import SIDE, draw
 from .findings import pairs_sheet, quarantine_sheet, suspects_sheet
 from .identities import identity_sheet, subspace_sheet
-from .partial_image import partial_image
+from .partial_image import readable_part
 from .sheet import Sheet
 
 SHOWS = "a run or a round with --batch, --identity or --subspace, a plan, subspaces.parquet, duplicates.parquet, quarantine.parquet or suspects.parquet of a run, or a manifest with --identity"
@@ -60,9 +60,9 @@ def write_montage(request: MontageRequest) -> dict[str, Any]:
 
     def picture(row: int) -> Image.Image | None:
         found = images.thumbnail(row, SIDE)
-        return partial_image(store, row, SIDE) if found is None and sheet.lenient else found
+        return readable_part(store, row, SIDE) if found is None and sheet.lenient else found
 
-    canvas = draw_sheet(sheet, picture)
+    canvas = draw(sheet, picture)
     said = PngImagePlugin.PngInfo()
     said.add_text("Software", MADE_BY)
     with whole_file(request.out) as aside:

@@ -11,7 +11,7 @@ class Cell:
     """One image and what stands below it."""
 
     row: int | None
-    """Of the manifest: the `image_id`; None leaves the place free."""
+    """Row of the manifest, the `image_id`; None leaves the place free."""
     captions: tuple[str, ...] = ()
     spans: int = 1
     """How many cells wide the captions may be."""

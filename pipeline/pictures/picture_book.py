@@ -18,7 +18,7 @@ class Picture(NamedTuple):
 
     uri: str
     alt: str
-    """Whom it shows, and as what."""
+    """Alternative text: whom it shows, and as what."""
     readable: bool
     """False: it is a placeholder."""
 

@@ -30,7 +30,7 @@ FIGURES = pa.schema(
 Tables = dict[str, "Dataset | pa.Table"]
 
 
-def named_tables(path: Path, manifest: Path | None = None) -> Tables:
+def tables_of(path: Path, manifest: Path | None = None) -> Tables:
     """The tables at a path.
 
     A file is `this`, and has its kind and its name as names; the tables of a folder go by their own names; those of a run

@@ -15,7 +15,7 @@ from .section import TEMPLATES, Section, environment
 VEGA = "Charts by Vega, Vega-Lite and Vega-Embed, © the University of Washington Interactive Data Lab, BSD-3-Clause."
 
 
-def page(name: str, lines: Sequence[str], sections: Sequence[Section]) -> str:
+def render_page(name: str, lines: Sequence[str], sections: Sequence[Section]) -> str:
     """The HTML of a report.
 
     Args:

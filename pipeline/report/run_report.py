@@ -23,6 +23,9 @@ from ..stage_folder import StageFolder
 from ..stages.graph import STAGES
 from ..stages.round_tables import read_quarantine
 
+LONG_PATH = 32
+"""Letters; a sentence has only the end of a longer path."""
+
 
 @dataclass(frozen=True)
 class RunReport:
@@ -78,6 +81,12 @@ class RunReport:
             return Manifest.open(self.settings.manifest)
         except InputError:
             return None
+
+    @property
+    def manifest_name(self) -> str:
+        """The manifest in a sentence: as the settings have it, and of a long path its end, as they show all of it."""
+        given = self.settings.manifest
+        return given if len(given) <= LONG_PATH else f"…/{'/'.join(given.rsplit('/', 2)[-2:])}"
 
     @cached_property
     def pictures(self) -> PictureBook | None:

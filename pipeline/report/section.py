@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -39,7 +39,7 @@ MakeSection = Callable[[RunReport], "Section | None"]
 """A section of a run; None where the run cannot have it. What is not there yet is said in a sentence instead."""
 
 
-def section(name: str, title: str, **values: Any) -> Section:
+def fill_section(name: str, title: str, **values: Any) -> Section:
     """The section whose template is `report_sections/templates/NAME.html.j2`, filled with `values`."""
     return Section(name, title, render(name, **values))
 
@@ -67,6 +67,7 @@ def environment() -> Environment:
     )
     made.filters["json_data"] = json_data
     made.filters["words"] = words
+    made.filters["lines"] = lines
     return made
 
 
@@ -88,6 +89,16 @@ def words(text: str) -> Markup:
         Markup("<code>{}</code>").format(part) if place % 2 else re.sub(r"(?<=[\d\]]) %", "\u00a0%", part)
         for place, part in enumerate(parts)
     )
+
+
+def lines(texts: Iterable[str]) -> Markup:
+    r"""Texts one below the other, for `<pre>`; a newline inside one of them is spelt out.
+
+    >>> print(lines(["a<b", "two\nlines"]))
+    a&lt;b
+    two\nlines
+    """
+    return Markup("\n").join(escape(harmless(text)) for text in texts)
 
 
 def json_data(value: Any) -> Markup:

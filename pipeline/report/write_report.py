@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ...mining.artifacts import write_text
-from .page import page
+from .page import render_page
 from .run_report import RunReport
 from .section import MakeSection, Section
 
@@ -15,7 +15,7 @@ MOST_BYTES = 20_000_000
 PICTURE_BYTES = 15_000_000
 
 
-def write_report(
+def make_page(
     report: RunReport,
     makers: Sequence[MakeSection],
     out: Path,
@@ -33,7 +33,7 @@ def write_report(
         made = make(report)
         sections += [made] if made is not None else []
         track(1)
-    write_text(out, page(report.run.path.resolve().name, report_lines(report), sections))
+    write_text(out, render_page(report.run.path.resolve().name, report_lines(report), sections))
     return sections
 
 
@@ -43,8 +43,8 @@ def report_lines(report: RunReport) -> list[str]:
     rounds = f"{done} of {max(report.settings.rounds, len(report.rounds))} rounds trained"
     manifest = report.manifest
     images = (
-        f"{len(manifest):,} images of {report.settings.manifest}"
+        f"{len(manifest):,} images of {report.manifest_name}"
         if manifest
-        else f"images of {report.settings.manifest}, which is gone"
+        else f"images of {report.manifest_name}, which is gone"
     )
     return [f"{rounds}; {images}.", f"Samples are drawn by seed {report.seed}."]

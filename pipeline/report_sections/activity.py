@@ -5,8 +5,8 @@ from __future__ import annotations
 from ..report.chart import Chart
 from ..report.chart_kinds import PERCENT, lines_over_steps
 from ..report.run_report import RunReport
-from ..report.section import Section, section
-from .training_steps import ends_of, table_rows, training_steps
+from ..report.section import Section, fill_section
+from .training_steps import ends_of, logged_steps, table_rows
 
 TITLE = "How much was left to learn?"
 THIS, BASELINE = "this run", "baseline"
@@ -22,14 +22,14 @@ COLUMNS = {
 
 def make_activity(report: RunReport) -> Section:
     """The active share over time."""
-    steps = training_steps(report.run)
+    steps = logged_steps(report.run)
     column = next((name for name in COLUMNS if steps.points(name)), None)
     if column is None:
-        return section("activity", TITLE, answer=_nothing(report, bool(steps.lines)), charts=[])
+        return fill_section("activity", TITLE, answer=_nothing(report, bool(steps.lines)), charts=[])
     what, words = COLUMNS[column]
     lines = {THIS: steps.points(column)}
     if report.baseline is not None:
-        lines[BASELINE] = training_steps(report.baseline).points(column)
+        lines[BASELINE] = logged_steps(report.baseline).points(column)
     lines = {name: line for name, line in lines.items() if line}
     first, last = ends_of(lines[THIS])
     sentence = (
@@ -53,7 +53,7 @@ def make_activity(report: RunReport) -> Section:
         ["step", *lines],
         table_rows(shares, "{:.1f} %"),
     )
-    return section("activity", TITLE, answer="", charts=[chart])
+    return fill_section("activity", TITLE, answer="", charts=[chart])
 
 
 def _nothing(report: RunReport, trained: bool) -> str:

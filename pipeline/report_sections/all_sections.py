@@ -9,7 +9,7 @@ from typing import Any
 from ..console import Console, amount
 from ..report.run_report import RunReport
 from ..report.section import MakeSection
-from ..report.write_report import write_report
+from ..report.write_report import make_page
 from ..run_directory import RunDirectory
 from .activity import make_activity
 from .curves import make_curves
@@ -55,7 +55,7 @@ def report_run(report: RunReport, out: Path, console: Console) -> dict[str, Any]
     """
     begun = time.monotonic()
     with console.progress("report", len(SECTIONS), "sections") as progress:
-        made = write_report(report, SECTIONS, out, track=progress.update)
+        made = make_page(report, SECTIONS, out, track=progress.update)
     size = out.stat().st_size
     console.say(f"{out}: {len(made)} sections, {amount(size)}; open it in a browser")
     return {

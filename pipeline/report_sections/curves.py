@@ -5,19 +5,19 @@ from __future__ import annotations
 from ..report.chart import Chart
 from ..report.chart_kinds import PERCENT, lines_over_steps
 from ..report.run_report import RunReport
-from ..report.section import Section, section
+from ..report.section import Section, fill_section
 from .outcome import network_words
-from .training_steps import TrainingSteps, ends_of, table_rows, training_steps
+from .training_steps import TrainingSteps, ends_of, logged_steps, table_rows
 
 TITLE = "Learning curves"
 
 
 def make_curves(report: RunReport) -> Section:
     """Loss, validation and learning rate."""
-    steps = training_steps(report.run)
+    steps = logged_steps(report.run)
     charts = [*_loss(steps), *_validation(report, steps), *_rate(steps)]
     answer = "" if charts else "Nothing has been trained in a round yet."
-    return section("curves", TITLE, answer=answer, charts=charts)
+    return fill_section("curves", TITLE, answer=answer, charts=charts)
 
 
 def _line(

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from ..report.chart import Chart
 from ..report.chart_kinds import dots_over_rounds, lines_over_steps
 from ..report.run_report import RunReport
-from ..report.section import Section, section
-from .training_steps import Line, TrainingSteps, ends_of, table_rows, training_steps
+from ..report.section import Section, fill_section
+from .training_steps import Line, TrainingSteps, ends_of, logged_steps, table_rows
 
 TITLE = "How hard were the batches?"
 PLANNED, RANDOM = "planned batches", "random batches"
@@ -24,9 +24,9 @@ def make_hardness(report: RunReport) -> Section:
         if folder.finished("plan")
     }
     known = {name: plan for name, plan in plans.items() if plan.get("hardness") is not None}
-    steps = training_steps(report.run)
+    steps = logged_steps(report.run)
     charts = [*([_hardness(known)] if known else []), *_cosines(report, steps)]
-    return section("hardness", TITLE, answer=_answer(plans, known), charts=charts)
+    return fill_section("hardness", TITLE, answer=_answer(plans, known), charts=charts)
 
 
 def _answer(plans: dict[str, dict], known: dict[str, dict]) -> str:
@@ -92,7 +92,7 @@ def _cosines(report: RunReport, steps: TrainingSteps) -> list[Chart]:
     if own and near:
         lines = {POSITIVE: own, NEAREST: near}
         if report.baseline is not None:
-            lines[NEAREST_THERE] = training_steps(report.baseline).points("cosine_nearest_negative")
+            lines[NEAREST_THERE] = logged_steps(report.baseline).points("cosine_nearest_negative")
     else:
         lines = {POSITIVE: steps.points(_cosine("d_ap")), MINED: steps.points(_cosine("d_an"))}
     lines = {name: line for name, line in lines.items() if line}

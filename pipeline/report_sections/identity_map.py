@@ -12,7 +12,7 @@ from ...mining.randomness import generator
 from ..pictures.picture_book import PictureBook
 from ..pictures.round_sample import RoundSample
 from ..report.run_report import RunReport
-from ..report.section import Section, section
+from ..report.section import Section, fill_section
 from .shown import Shown, no_pictures, shown_identity
 
 TITLE = "Which identities are near each other?"
@@ -52,7 +52,7 @@ def make_identity_map(report: RunReport) -> Section:
     """The map, and as data what its script shows of each point."""
     book, sample = report.pictures, report.sample
     if book is None or sample is None:
-        return section(
+        return fill_section(
             "identity_map", TITLE, answer=no_pictures(report), points=[], legend=[], notes=[], data={}
         )
     chosen = drawn_points(sample, report.seed)
@@ -68,7 +68,7 @@ def make_identity_map(report: RunReport) -> Section:
     drawn = f"Drawn from {sample.in_words()}: identities by lot, each with its {TOGETHER} nearest."
     if len(chosen) == len(sample.rows):
         drawn = f"These are {sample.in_words()}."
-    return section(
+    return fill_section(
         "identity_map",
         TITLE,
         answer=words,

@@ -14,7 +14,7 @@ from ...train.data.plan_reader import Plan
 from ..pictures.picture_book import PictureBook
 from ..pictures.round_sample import RoundSample
 from ..report.run_report import RunReport
-from ..report.section import Section, section
+from ..report.section import Section, fill_section
 from .shown import Shown, no_pictures, shown_identity, unreadable_note
 
 TITLE = "What is a look-alike here?"
@@ -66,7 +66,7 @@ def make_lookalikes(report: RunReport) -> Section:
     """The gallery, and batches of the latest plan beside random ones."""
     book, sample = report.pictures, report.sample
     if book is None or sample is None:
-        return section("lookalikes", TITLE, answer=no_pictures(report), pairs=[], batches=[], notes=[])
+        return fill_section("lookalikes", TITLE, answer=no_pictures(report), pairs=[], batches=[], notes=[])
     pairs = _pairs(book, sample, report.seed)
     batches = _batches(report, book, sample)
     notes = [f"Of {sample.folder.name}, from {sample.in_words()}."]
@@ -75,7 +75,7 @@ def make_lookalikes(report: RunReport) -> Section:
         one.shown for pair in batches for batch in pair for group in batch.groups for one in group.members
     ]
     notes += unreadable_note(picture for identity in every for picture in identity.pictures)
-    return section(
+    return fill_section(
         "lookalikes", TITLE, answer=_answer(pairs, batches), pairs=pairs, batches=batches, notes=notes
     )
 

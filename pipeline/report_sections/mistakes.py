@@ -9,7 +9,7 @@ from ...mining.parquet_tables import metadata_of, open_parquet, read_parquet
 from ...mining.schemas import MISTAKES
 from ..pictures.picture_book import Picture, PictureBook
 from ..report.run_report import RunReport
-from ..report.section import Section, section
+from ..report.section import Section, fill_section
 from ..stage_folder import StageFolder
 from .shown import no_pictures, unreadable_note
 
@@ -39,12 +39,14 @@ def make_mistakes(report: RunReport) -> Section:
             else f"The evaluation of {folder.name} is from a version that kept no single mistakes; "
             f"`subspace eval {in_shell(report.run.path)} --force` keeps them."
         )
-        return section("mistakes", TITLE, answer=words, mistakes=[], notes=[])
+        return fill_section("mistakes", TITLE, answer=words, mistakes=[], notes=[])
     if report.pictures is None:
-        return section("mistakes", TITLE, answer=no_pictures(report), mistakes=[], notes=[])
+        return fill_section("mistakes", TITLE, answer=no_pictures(report), mistakes=[], notes=[])
     mistakes = _mistakes(report.pictures, folder)
     notes = unreadable_note(picture for one in mistakes for picture in (one.probe, one.wrong, one.right))
-    return section("mistakes", TITLE, answer=_answer(folder, len(mistakes)), mistakes=mistakes, notes=notes)
+    return fill_section(
+        "mistakes", TITLE, answer=_answer(folder, len(mistakes)), mistakes=mistakes, notes=notes
+    )
 
 
 def _answer(folder: StageFolder, shown: int) -> str:
@@ -56,7 +58,7 @@ def _answer(folder: StageFolder, shown: int) -> str:
         return f"{words}."
     return (
         f"{words}. Below are the {shown:,} worst, one of each identity: those that are much more similar to the other's "
-        "image than to their own."
+        "image than to their own. Numbers are cosines to the test image."
     )
 
 

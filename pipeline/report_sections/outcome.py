@@ -10,7 +10,7 @@ from ..console import counted, percent
 from ..report.chart import Chart
 from ..report.chart_kinds import PERCENT, dots_over_rounds
 from ..report.run_report import RunReport
-from ..report.section import Section, section
+from ..report.section import Section, fill_section
 from ..run_directory import RunDirectory
 from ..stage_folder import StageFolder
 from ..stages.evaluate import basis, in_percent
@@ -34,7 +34,7 @@ class Measured:
     on: str
     """test or validation."""
     networks: dict[str, dict[str, Any]]
-    """By the name of the network in words: start, round 0, ..."""
+    """Values by the name of the network in words: start, round 0, ..."""
     images: dict[str, Any]
     """What the choice of the images rests on: manifest, splits and numbers; not the seed, which only draws among equals."""
 
@@ -70,13 +70,13 @@ def make_outcome(report: RunReport) -> Section:
     """The first section: one sentence that answers, a chart a metric, and all of it as a table."""
     own = measured(report.run)
     if own is None:
-        return section(
+        return fill_section(
             "outcome", TITLE, answer=_nothing(report), notes=[], tiles=[], charts=[], head=[], rows=[]
         )
     beside, why_not = _baseline(report, own)
     name = _headline(report, own)
     names = sorted(own.metrics, key=lambda metric: metric != name)
-    return section(
+    return fill_section(
         "outcome",
         TITLE,
         answer=_answer(own, beside, name),

@@ -7,7 +7,7 @@ from ..best import kept_best
 from ..configuration.overrides import kept_overrides
 from ..console import duration
 from ..report.run_report import RunReport
-from ..report.section import Section, section
+from ..report.section import Section, fill_section
 from ..stage_words import metric_in_words, summary_in_words
 from ..stages.graph import STAGES
 
@@ -50,25 +50,23 @@ def make_provenance(report: RunReport) -> Section:
                 f"{best['network']}, {metric_in_words(best['metric'], best['value'])} on validation",
             ]
         )
-    return section(
+    return fill_section(
         "provenance",
         TITLE,
         facts=facts,
         rows=rows,
         whole=_whole(report),
-        commands="\n".join(dict.fromkeys(commands)),
+        commands=list(dict.fromkeys(commands)),
     )
 
 
-def _whole(report: RunReport) -> str:
+def _whole(report: RunReport) -> list[str]:
     """The commands that make all of the run, check it, and make this page."""
     run = in_shell(report.run.path)
     settings = " ".join(in_shell(word) for word in kept_overrides(report.run))
     beside = "" if report.baseline is None else f" --baseline {in_shell(report.baseline.path)}"
-    return "\n".join(
-        [
-            f"subspace run {run} {settings}".rstrip(),
-            f"subspace status {run} --verify",
-            f"subspace report {run}{beside} --seed {report.seed}",
-        ]
-    )
+    return [
+        f"subspace run {run} {settings}".rstrip(),
+        f"subspace status {run} --verify",
+        f"subspace report {run}{beside} --seed {report.seed}",
+    ]

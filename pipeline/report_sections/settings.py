@@ -10,7 +10,7 @@ from ...mining.settings import Settings
 from ..configuration.config import RunConfig
 from ..console import counted
 from ..report.run_report import RunReport
-from ..report.section import Section, section
+from ..report.section import Section, fill_section
 
 TITLE = "The exact settings"
 
@@ -24,7 +24,7 @@ def make_settings(report: RunReport) -> Section:
         for key, value, sentence in given
         if default[key] != value
     ]
-    return section(
+    return fill_section(
         "settings",
         TITLE,
         answer=f"{counted(len(changed), 'setting')} of {len(given):,} differ from the defaults.",

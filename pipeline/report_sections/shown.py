@@ -31,7 +31,7 @@ def shown_identity(
 def no_pictures(report: RunReport) -> str:
     """Why a section has no pictures, in a sentence."""
     if report.manifest is None:
-        return f"{report.settings.manifest} cannot be read, so there are no pictures to show."
+        return f"{report.manifest_name} cannot be read, so there are no pictures to show."
     return "No round has subspaces yet; `subspace run` makes them."
 
 

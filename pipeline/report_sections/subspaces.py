@@ -10,7 +10,7 @@ from ..console import percent
 from ..report.chart import Chart
 from ..report.chart_kinds import PERCENT, dots_over_rounds, histogram_bars
 from ..report.run_report import RunReport
-from ..report.section import Section, section
+from ..report.section import Section, fill_section
 
 TITLE = "The subspaces"
 MOST_BARS = 30
@@ -26,17 +26,19 @@ def make_subspaces(report: RunReport) -> Section:
     }
     latest = report.latest("cluster")
     if latest is None:
-        return section("subspaces", TITLE, answer="The identities have not been clustered yet.", charts=[])
+        return fill_section(
+            "subspaces", TITLE, answer="The identities have not been clustered yet.", charts=[]
+        )
     summary = latest.record("cluster")["summary"]
     if summary.get("subspaces") == 1:
         everybody = summary.get("largest")
         size = f" of {everybody:,} identities" if everybody else ""
-        return section(
+        return fill_section(
             "subspaces", TITLE, answer=f"There is one subspace{size}: its batches are random.", charts=[]
         )
     sizes = read_parquet(latest.centroids, CENTROIDS, ["size"])["size"].to_numpy()
     charts = [_sizes(sizes, f"round {latest.index}"), *_recall(rounds), *_churn(rounds)]
-    return section("subspaces", TITLE, answer=_answer(sizes, summary, latest.index), charts=charts)
+    return fill_section("subspaces", TITLE, answer=_answer(sizes, summary, latest.index), charts=charts)
 
 
 def _answer(sizes: np.ndarray, summary: dict, index: int) -> str:

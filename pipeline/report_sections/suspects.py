@@ -14,7 +14,7 @@ from ...mining.schemas import QUARANTINE, SUSPECTS
 from ..console import counted
 from ..pictures.picture_book import Picture, PictureBook
 from ..report.run_report import RunReport
-from ..report.section import Section, section
+from ..report.section import Section, fill_section
 from ..stage_folder import SUSPECTS as SUSPECTS_FILE
 from ..stage_folder import StageFolder
 from ..stage_words import duplicates_in_words
@@ -64,7 +64,7 @@ def make_suspects(report: RunReport) -> Section:
     """Three lists, each capped, the surest first; one that is not there says which command makes it."""
     book = report.pictures
     if book is None:
-        return section(
+        return fill_section(
             "suspects", TITLE, duplicates_answer=no_pictures(report), duplicates=[], reasons_answer="", reasons=[],
             files_answer="", files=[], notes=[],
         )  # fmt: skip
@@ -79,7 +79,7 @@ def make_suspects(report: RunReport) -> Section:
         )
         for picture in found
     )
-    return section(
+    return fill_section(
         "suspects", TITLE, duplicates_answer=duplicates_answer, duplicates=duplicates, reasons_answer=reasons_answer,
         reasons=reasons, files_answer=files_answer, files=files, notes=unreadable_note(pictures),
     )  # fmt: skip

@@ -8,7 +8,7 @@ from ..console import duration, percent
 from ..report.chart import Chart
 from ..report.chart_kinds import stacked_bars
 from ..report.run_report import RunReport
-from ..report.section import Section, section
+from ..report.section import Section, fill_section
 from ..stage_words import PHASE_WORDS
 from ..stages.graph import STAGES
 from .outcome import network_words
@@ -31,14 +31,14 @@ def make_time_spent(report: RunReport) -> Section:
     }
     total = sum(seconds.values())
     if not total:
-        return section("time_spent", TITLE, answer="Nothing that is done took any time.", charts=[])
+        return fill_section("time_spent", TITLE, answer="Nothing that is done took any time.", charts=[])
     by_kind = dict.fromkeys(ORDER, 0.0)
     for (_, stage), spent in seconds.items():
         by_kind[KINDS.get(stage, "mining")] += spent
     shares = ", ".join(f"{kind} {percent(spent / total)}" for kind, spent in by_kind.items())
     answer = f"All stages together took {duration(total)}: {shares}. Mining is extraction, clustering and planning."
     charts = [_rounds(seconds, by_kind, total), _stages(seconds, total), *_phases(report)]
-    return section("time_spent", TITLE, answer=answer, charts=charts)
+    return fill_section("time_spent", TITLE, answer=answer, charts=charts)
 
 
 def _rounds(seconds: dict[tuple[str, str], float], by_kind: dict[str, float], total: float) -> Chart:

@@ -12,7 +12,7 @@ from ..run_directory import RunDirectory
 from ..stages.graph import steps_taken
 
 MOST_POINTS = 400
-"""Of a line; longer logs are averaged over equal numbers of log lines."""
+"""Points of a line; longer logs are averaged over equal numbers of log lines."""
 
 Line = Mapping[str, float | None]
 
@@ -38,7 +38,7 @@ class TrainingSteps:
         return [(int(part[-1]), float(of_part.mean())) for part, of_part in thinned]
 
 
-def training_steps(run: RunDirectory) -> TrainingSteps:
+def logged_steps(run: RunDirectory) -> TrainingSteps:
     """The trainings of a run so far; one that is not done counts as far as its log goes.
 
     Raises:

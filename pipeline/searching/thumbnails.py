@@ -10,12 +10,12 @@ from urllib.parse import unquote
 
 from PIL import Image
 
-from ...train.data.framing import Box
+from ...train.data.framing import Box, clipped, resized_shape
 from ...train.data.image_input import ImageInput
-from ...train.data.images import decode_pixels
+from ...train.data.images import opened, picture_pixels, upright_size
 
 SIDE, QUALITY = 112, 80
-"""Pixels of the longer side, bars filling the other; of WebP."""
+"""Pixels of the longer side; of WebP."""
 MOST_BYTES = 64 << 20
 """Size of an image file; larger ones are not shown."""
 _PLACE = re.compile(r"(.+)#(\d{1,15})\+(\d{1,15})", re.DOTALL)
@@ -39,7 +39,8 @@ def thumbnail(image: str) -> str | None:
         data = _read(image)
         if data is None:
             return None
-        pixels = decode_pixels(data, ImageInput(SIDE, resize="letterbox"), box)
+        with opened(data) as found:
+            pixels = picture_pixels(found, _whole(upright_size(found), box), box)
         with io.BytesIO() as file:
             Image.fromarray(pixels).save(file, "WEBP", quality=QUALITY)
             return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
@@ -47,6 +48,13 @@ def thumbnail(image: str) -> str | None:
         Exception
     ):  # damaged files make decoders raise nearly any type of error; the page says that it has no picture
         return None
+
+
+def _whole(size: tuple[int, int], box: Box | None) -> ImageInput:
+    """All of an image, or of its part, in its own shape: no bars, which would look like parts of it."""
+    left, top, right, bottom = (0, 0, *size) if box is None else clipped(box, *size)
+    width, height = resized_shape(right - left, bottom - top, ImageInput(SIDE, resize="letterbox"))
+    return ImageInput((height, width))
 
 
 def _read(image: str) -> bytes | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from ...mining.clustering.duplicate_trust import duplicate_trust
+from ...mining.clustering.duplicate_trust import judge_duplicates
 from ...mining.clustering.mean_blocks import ROWS_PER_BLOCK, MeanBlocks
 from ...mining.clustering.mean_table import IN_MEMORY, MeanTable
 from ...mining.clustering.product_speed import compared_seconds, nearest_seconds
@@ -117,7 +117,7 @@ def cluster_means(context: Context) -> dict[str, Any]:
         kept = _kept(context, identities["identity_id"].to_numpy(), found.subspace_id)
         duplicates = _duplicates(context, stage, means, identities, found.subspace_id, device)
         _write(stage, identities, found, duplicates)
-        trust = None if duplicates is None else duplicate_trust(duplicates.a, duplicates.b, len(identities))
+        trust = None if duplicates is None else judge_duplicates(duplicates.a, duplicates.b, len(identities))
         sizes = found.sizes
         summary = {
             "subspaces": len(sizes),

@@ -167,7 +167,7 @@ def plan_round(context: Context) -> dict[str, Any]:
             round_index=context.round_index,
         )
         counted = PairedBatches(with_pairs(images.count, settings))
-        bar = shown(counted.over(blocks), settings.steps, context.options.console)
+        bar = with_bar(counted.over(blocks), settings.steps, context.options.console)
         write_plan(folder.plan, bar, images, stage.fingerprint)
         if counted.paired < counted.batches and (losses := pair_losses_of(context.config.train.loss)):
             share = f"{counted.paired:,} of {counted.batches:,} batches ({percent(counted.paired / counted.batches)})"
@@ -287,7 +287,7 @@ def readable_images(context: Context) -> IdentityImages:
     return images
 
 
-def shown(blocks: Iterable[PlanBlock], steps: int, console: Console) -> Iterator[PlanBlock]:
+def with_bar(blocks: Iterable[PlanBlock], steps: int, console: Console) -> Iterator[PlanBlock]:
     """Yield `blocks` with a progress bar over their `steps` batches."""
     with console.progress("plan", steps, "batches") as progress:
         for block in blocks:

@@ -215,7 +215,7 @@ def _plan(context: Context, stage: Stage, images: IdentityImages) -> Plan:
     from ...mining.planning.settings import PlanConfig
     from ...train import distributed
     from ...train.data.plan_reader import Plan
-    from .plan import refuse_unpaired, shown
+    from .plan import refuse_unpaired, with_bar
 
     config, pretrain = context.config, context.config.pretrain
     settings = PlanConfig(
@@ -227,6 +227,6 @@ def _plan(context: Context, stage: Stage, images: IdentityImages) -> Plan:
     if distributed.rank() == 0 and (not folder.exists() or Plan(folder).fingerprint != fingerprint):
         everybody = np.zeros(len(images), np.int32)
         blocks = plan_batches(images, everybody, settings, seed=derived_seed(config.seed, "pretrain"))
-        write_plan(folder, shown(blocks, pretrain.steps, context.options.console), images, fingerprint)
+        write_plan(folder, with_bar(blocks, pretrain.steps, context.options.console), images, fingerprint)
     distributed.agree(True)  # the others wait for the plan
     return Plan(folder)

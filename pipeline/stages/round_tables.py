@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from ...mining.clustering.duplicate_trust import LISTED, DuplicateTrust, duplicate_trust, mutual_pairs
+from ...mining.clustering.duplicate_trust import LISTED, DuplicateTrust, judge_duplicates, mutual_pairs
 from ...mining.errors import DamagedFileError, InputError
 from ...mining.parquet_tables import open_parquet, read_parquet
 from ...mining.schemas import CENTROIDS, DUPLICATES, IDENTITIES, QUARANTINE, SUBSPACES
@@ -93,7 +93,7 @@ def read_duplicate_trust(folder: StageFolder) -> DuplicateTrust | None:
         return None
     pairs = read_parquet(folder.duplicates, DUPLICATES, ["identity_id_a", "identity_id_b"])
     a, b = (pairs[f"identity_id_{side}"].to_numpy() for side in "ab")
-    return duplicate_trust(a, b, open_parquet(folder.identities, IDENTITIES).metadata.num_rows)
+    return judge_duplicates(a, b, open_parquet(folder.identities, IDENTITIES).metadata.num_rows)
 
 
 def read_likely_duplicates(folder: StageFolder, at_most: int = LISTED) -> pa.Table:

@@ -191,7 +191,7 @@ def decode_pixels(
     plain = plain_jpeg(data, input, box, MAX_PIXELS, jpeg or jpeg_decoder())
     if plain is not None:
         return plain
-    with _opened(data) as image:
+    with opened(data) as image:
         return picture_pixels(image, input, box)
 
 
@@ -202,7 +202,7 @@ def picture_pixels(image: Image.Image, input: ImageInput, box: Box | None = None
     samples = samples_of(image)
     turn = image.getexif().get(ORIENTATION, 1)
     side = turn in _ON_ITS_SIDE
-    width, height = (image.height, image.width) if side else image.size
+    width, height = upright_size(image)
     part = None if box is None else clipped(box, width, height)
     wanted = detail_wanted(width, height, input, part)
     # lets the JPEG decoder skip detail that is scaled away
@@ -211,8 +211,19 @@ def picture_pixels(image: Image.Image, input: ImageInput, box: Box | None = None
     return framed(_to_rgb(upright, samples), input, part and scaled_box(part, (width, height), upright.size))
 
 
-def _opened(data: bytes) -> Image.Image:
-    """The image, its pixels not yet decoded."""
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height of a picture that Pillow has opened, turned as its EXIF tag says."""
+    side = image.getexif().get(ORIENTATION, 1) in _ON_ITS_SIDE
+    return (image.height, image.width) if side else image.size
+
+
+def opened(data: bytes) -> Image.Image:
+    """The image, its pixels not yet decoded.
+
+    Raises:
+        OSError: it is none that Pillow knows.
+        ValueError: it claims to have far too many pixels.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is stricter

@@ -211,7 +211,7 @@ class OwnLoss(EmbeddingLoss):
             self._ours.begin_at(means_CD)
 
     def class_vectors(self, labels_B: Tensor) -> Tensor | None:
-        """Those of an `EmbeddingLoss`."""
+        """What an `EmbeddingLoss` has."""
         return self._ours.class_vectors(labels_B) if self._ours else None
 
     def rungs(self) -> Iterator[Rung]:
@@ -267,7 +267,7 @@ class JointLoss(EmbeddingLoss):
             part.begin_at(means_CD)
 
     def class_vectors(self, labels_B: Tensor) -> Tensor | None:
-        """Those of the first part that has any."""
+        """What the first part has that has any."""
         found = (part.class_vectors(labels_B) for part in self._parts())
         return next((vectors for vectors in found if vectors is not None), None)
 

@@ -40,7 +40,9 @@ class BatchCosines(NamedTuple):
 
 
 @torch.no_grad()
-def batch_cosines(embeddings_BD: Tensor, labels_B: Tensor, vectors_BD: Tensor | None = None) -> BatchCosines:
+def cosines_of_batch(
+    embeddings_BD: Tensor, labels_B: Tensor, vectors_BD: Tensor | None = None
+) -> BatchCosines:
     """Compare the images of a batch with each other, and with the vectors of their classes.
 
     Args:
@@ -50,7 +52,7 @@ def batch_cosines(embeddings_BD: Tensor, labels_B: Tensor, vectors_BD: Tensor | 
 
     Example:
         >>> images = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
-        >>> found = batch_cosines(images, torch.tensor([0, 0, 1, 1]))
+        >>> found = cosines_of_batch(images, torch.tensor([0, 0, 1, 1]))
         >>> [round(float(value), 2) for value in found[:4]]
         [0.9, 0.3, 0.45, 0.0]
     """

@@ -15,7 +15,7 @@ from ...mining.artifacts import write_text
 from ...mining.randomness import generator
 from ..losses.loss import TripletStatistics
 from ..step_record import StepRecord
-from .batch_cosines import BatchCosines, batch_cosines
+from .batch_cosines import BatchCosines, cosines_of_batch
 from .line_window import LineWindow
 from .metrics_file import whole_lines
 from .phase_clock import Phases
@@ -85,7 +85,7 @@ class MetricsLog:
         if ends_a_line and record.embeddings is not None and record.labels is not None:
             with self._phases("log"):
                 vectors = self._class_vectors(record.labels) if self._class_vectors else None
-                seen = batch_cosines(record.embeddings, record.labels, vectors)
+                seen = cosines_of_batch(record.embeddings, record.labels, vectors)
         self._step, self._lr = record.step, record.lr
         counts = {"images": record.images, "unreadable": record.unreadable}
         self._window.add({**_measured(record), **(seen._asdict() if seen else {})}, counts)

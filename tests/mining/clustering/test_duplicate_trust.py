@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from subspace.mining.clustering.duplicate_trust import DuplicateTrust, duplicate_trust, mutual_pairs
+from subspace.mining.clustering.duplicate_trust import DuplicateTrust, judge_duplicates, mutual_pairs
 from subspace.mining.clustering.duplicates import suspected_duplicates
 
 
@@ -35,7 +35,7 @@ def test_a_network_that_has_learned_nothing_is_not_believed_and_a_good_one_is() 
         length = np.linalg.norm(means, axis=1)
         means = (means / length[:, None]).astype(np.float32)
         found = suspected_duplicates(means, 1 - length, np.full(200, 8), np.zeros(200, int))
-        return duplicate_trust(found.a, found.b, 200)
+        return judge_duplicates(found.a, found.b, 200)
 
     assert not judged(scatter=4).reliable
     assert judged(scatter=0.3).reliable

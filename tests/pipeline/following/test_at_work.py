@@ -11,7 +11,7 @@ import pytest
 from conftest import subspace
 
 from subspace.pipeline import console
-from subspace.pipeline.following.at_work import at_work, of_parts, seconds_left, with_expected
+from subspace.pipeline.following.at_work import of_parts, seconds_left, with_expected, work_now
 from subspace.pipeline.options import Options
 from subspace.pipeline.run_directory import RunDirectory
 from subspace.pipeline.stages.context import Context
@@ -30,9 +30,9 @@ def test_a_bar_is_seen_in_the_lock_and_gone_with_it(
 ) -> None:
     monkeypatch.setattr(console, "SECONDS_BETWEEN_NOTES", 0.0)
     run = context.run
-    assert at_work(context) is None
+    assert work_now(context) is None
     with run.locked("run"):
-        now = at_work(context)
+        now = work_now(context)
         assert now is not None
         assert (now.command, now.pid, now.stage, now.how_far) == ("run", os.getpid(), None, None)
         run.note_stage("round-000/cluster", announced=100.0)
@@ -40,7 +40,7 @@ def test_a_bar_is_seen_in_the_lock_and_gone_with_it(
             progress.update(20)
             time.sleep(0.05)
             progress.update(5)
-            now = at_work(context)
+            now = work_now(context)
             assert now is not None
             assert now.how_far is not None
             assert (now.how_far.done, now.how_far.total, now.how_far.unit) == (25, 50, "means")
@@ -49,13 +49,13 @@ def test_a_bar_is_seen_in_the_lock_and_gone_with_it(
             assert now.left == pytest.approx(100.0, abs=5)  # the bar may be a part of the stage
             run.note_stage("round-000/train", announced=100.0)  # whose bar is all of it
             progress.update(5)
-            now = at_work(context)
+            now = work_now(context)
             assert now is not None
             assert now.left is not None
             assert now.left < 50
             other = json.loads(subspace("status", run.path, "--json").stdout)  # another process
             assert [one["at_work"]["how_far"]["done"] for one in other if one["at_work"]] == [30]
-        now = at_work(context)
+        now = work_now(context)
         assert now is not None
         assert now.how_far is None
     assert run.lock.read_bytes() == b""
@@ -64,7 +64,7 @@ def test_a_bar_is_seen_in_the_lock_and_gone_with_it(
 def test_a_killed_command_is_not_at_work(context: Context) -> None:
     note = {"command": "run", "pid": 1, "host": "h", "since": 1.0, "stage": "round-000/train"}
     context.run.lock.write_text(json.dumps(note))
-    assert at_work(context) is None
+    assert work_now(context) is None
 
 
 def test_a_training_of_other_processes_is_seen_in_its_log(context: Context) -> None:
@@ -74,14 +74,14 @@ def test_a_training_of_other_processes_is_seen_in_its_log(context: Context) -> N
     with context.run.locked("run"):
         context.run.note_stage("round-000/train")
         folder.metrics.write_text(json.dumps(line) + "\n")
-        now = at_work(context)
+        now = work_now(context)
         assert now is not None
         assert now.how_far is not None
         assert (now.how_far.done, now.how_far.total) == (100, context.config.plan.steps)
         assert now.how_far.rate == pytest.approx(64 / context.config.plan.P)
         context.run.note_stage("round-000/train")
         os.utime(folder.metrics, (1, 1))  # of the training before this one
-        now = at_work(context)
+        now = work_now(context)
         assert now is not None
         assert now.how_far is None
 

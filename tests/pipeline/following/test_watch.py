@@ -9,7 +9,7 @@ import pytest
 from conftest import subspace
 
 from subspace.mining.errors import StoppedEarly
-from subspace.pipeline.following.watch import Seen, watch
+from subspace.pipeline.following.watch import Seen, watch_run
 
 
 def test_a_line_for_each_change_and_all_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
@@ -21,7 +21,7 @@ def test_a_line_for_each_change_and_all_at_the_end(capsys: pytest.CaptureFixture
             Seen("END", "", True),
         ]
     )
-    watch(lambda: next(seen), 0.0)
+    watch_run(lambda: next(seen), 0.0)
     assert capsys.readouterr().out.splitlines() == ["1 of 3", "2 of 3", "END"]
 
 
@@ -30,7 +30,7 @@ def test_ctrl_c_ends_it_without_a_word(stop: type[BaseException], capsys: pytest
     def look() -> Seen:
         raise stop("stopped by SIGINT")
 
-    watch(look, 0.0)
+    watch_run(look, 0.0)
     assert capsys.readouterr() == ("", "")
 
 

@@ -19,7 +19,7 @@ from subspace.mining.schemas import DUPLICATES, PLAN, QUARANTINE, SUBSPACES
 from subspace.pipeline.montages.batch import batch_sheet
 from subspace.pipeline.montages.findings import pairs_sheet, quarantine_sheet
 from subspace.pipeline.montages.identities import identity_sheet, subspace_sheet
-from subspace.pipeline.montages.partial_image import partial_image
+from subspace.pipeline.montages.partial_image import readable_part
 from subspace.pipeline.stage_folder import StageFolder
 from subspace.train import ImageStore
 
@@ -107,11 +107,11 @@ def test_what_can_be_read_of_an_unreadable_image_is_shown(manifest: Manifest, tm
     assert sheet.lenient
     assert sheet.rows[0].cells[0].captions == ("c", "inline", "cut short")
     store = ImageStore(manifest)
-    part = partial_image(store, 5, 64)
+    part = readable_part(store, 5, 64)
     assert part is not None
     whole = np.random.default_rng(5).integers(0, 255, (32, 32, 3), np.uint8)
     assert np.array_equal(np.asarray(part)[:10], whole[:10])
-    assert max(partial_image(store, 5, 16).size) == 16  # pyright: ignore[reportOptionalMemberAccess]
+    assert max(readable_part(store, 5, 16).size) == 16  # pyright: ignore[reportOptionalMemberAccess]
     pq.write_table(pa.table(rows, schema=QUARANTINE.columns).slice(0, 0), path)
     with pytest.raises(InputError, match="nothing to draw"):
         quarantine_sheet(manifest, path, 9)

@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from subspace.mining.errors import InputError
-from subspace.pipeline.querying.named_tables import named_tables
+from subspace.pipeline.querying.named_tables import tables_of
 from subspace.pipeline.querying.query import answer_query
 
 
 def test_a_run_has_all_its_tables(finished_run: Path, small_manifest: Path) -> None:
-    tables = named_tables(finished_run, small_manifest)
+    tables = tables_of(finished_run, small_manifest)
     assert {
         "manifest",
         "start_validation",
@@ -40,16 +40,14 @@ def test_a_run_has_all_its_tables(finished_run: Path, small_manifest: Path) -> N
 
 def test_a_plan_a_log_and_figures(finished_run: Path) -> None:
     folder = finished_run / "round-001"
-    assert set(named_tables(folder / "plan")) == {"this", "plan"}
-    assert {"plan", "metrics", "validation", "subspaces"} < set(named_tables(folder))
+    assert set(tables_of(folder / "plan")) == {"this", "plan"}
+    assert {"plan", "metrics", "validation", "subspaces"} < set(tables_of(folder))
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    found = answer_query(
-        named_tables(folder / "metrics.jsonl"), "select max(step), min(loss) from metrics"
-    ).rows
+    found = answer_query(tables_of(folder / "metrics.jsonl"), "select max(step), min(loss) from metrics").rows
     assert found == [(lines[-1]["step"], min(line["loss"] for line in lines))]
     value = json.loads((folder / "evaluation.json").read_text())["metrics"]["Rank-1"]["value"]
     query = "select value from this where metric = 'Rank-1'"
-    assert answer_query(named_tables(folder / "evaluation.json"), query).rows == [(value,)]
+    assert answer_query(tables_of(folder / "evaluation.json"), query).rows == [(value,)]
 
 
 def test_types_that_duckdb_lacks_are_read_as_others(tmp_path: Path) -> None:
@@ -62,7 +60,7 @@ def test_types_that_duckdb_lacks_are_read_as_others(tmp_path: Path) -> None:
     columns["split"] = pa.array(["train"]).dictionary_encode()
     path = tmp_path / "Old faces.parquet"
     pq.write_table(pa.table(columns), path)
-    tables = named_tables(path)
+    tables = tables_of(path)
     assert set(tables) == {"this", "old_faces", "embeddings"}
     query = "select a.embedding[2], b.split from this a join old_faces b using (image_id)"
     assert answer_query(tables, query).rows == [(2.0, "train")]
@@ -70,12 +68,12 @@ def test_types_that_duckdb_lacks_are_read_as_others(tmp_path: Path) -> None:
 
 def test_what_holds_no_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
-        named_tables(tmp_path / "nowhere")
+        tables_of(tmp_path / "nowhere")
     with pytest.raises(InputError, match="holds no table"):
-        named_tables(tmp_path)
+        tables_of(tmp_path)
     (tmp_path / "x.json").write_text("{}")
     with pytest.raises(InputError, match=r"x\.json is no table"):
-        named_tables(tmp_path / "x.json")
+        tables_of(tmp_path / "x.json")
     (tmp_path / "y.parquet").write_text("no")
     with pytest.raises(InputError, match=r"y\.parquet"):
-        named_tables(tmp_path / "y.parquet")
+        tables_of(tmp_path / "y.parquet")

@@ -8,12 +8,12 @@ import re
 
 from markupsafe import Markup
 
-from subspace.pipeline.report.page import charts_library, page
+from subspace.pipeline.report.page import charts_library, render_page
 from subspace.pipeline.report.section import Section
 
 
 def test_nothing_is_loaded_and_two_scripts_run() -> None:
-    text = page("a <run>", ["its lines"], [Section("one", "One & two", Markup("<p>inside</p>"))])
+    text = render_page("a <run>", ["its lines"], [Section("one", "One & two", Markup("<p>inside</p>"))])
     scripts = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
     assert len(scripts) == 2
     own = text.replace(charts_library(), "")

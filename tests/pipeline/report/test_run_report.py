@@ -35,3 +35,18 @@ def test_folders_and_the_latest_of_a_stage(tmp_path: Path) -> None:
         assert latest is not None
         assert latest.name == name
     assert report.latest("eval") is None
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("gone.parquet", "gone.parquet"),
+        ("s3://bucket/a/b/c/photos/all.parquet", "…/photos/all.parquet"),
+        ("/" + "deep/" * 9 + "all.parquet", "…/deep/all.parquet"),
+    ],
+)
+def test_a_sentence_has_the_end_of_a_long_path(tmp_path: Path, given: str, said: str) -> None:
+    run = made_up_run(tmp_path / "run")
+    run.config.write_text(f"manifest: {given}\n")
+    train(run.round(0), 20)
+    assert RunReport.open(run.path).manifest_name == said

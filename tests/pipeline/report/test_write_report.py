@@ -12,7 +12,7 @@ from subspace.mining import InputError
 from subspace.pipeline.report import write_report as module
 from subspace.pipeline.report.run_report import RunReport
 from subspace.pipeline.report.section import Section
-from subspace.pipeline.report.write_report import report_lines, write_report
+from subspace.pipeline.report.write_report import make_page, report_lines
 
 
 def test_sections_that_a_run_cannot_have_are_left_out(
@@ -22,10 +22,10 @@ def test_sections_that_a_run_cannot_have_are_left_out(
     train(run.round(0), 20)
     report, seen = RunReport.open(run.path, seed=7), []
     monkeypatch.setattr(
-        module, "page", lambda name, lines, sections: f"{name} {[part.name for part in sections]}"
+        module, "render_page", lambda name, lines, sections: f"{name} {[part.name for part in sections]}"
     )
     one = Section("one", "One", Markup(""))
-    made = write_report(
+    made = make_page(
         report, [lambda report: one, lambda report: None], tmp_path / "r.html", track=seen.append
     )
     assert (tmp_path / "r.html").read_text() == "run ['one']"
@@ -47,6 +47,6 @@ def test_a_failure_leaves_the_page_that_was(tmp_path: Path) -> None:
         raise InputError("a damaged table")
 
     with pytest.raises(InputError, match="damaged"):
-        write_report(RunReport.open(run.path), [fail], out)
+        make_page(RunReport.open(run.path), [fail], out)
     assert out.read_text() == "before"
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["r.html"]

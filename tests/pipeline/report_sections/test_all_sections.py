@@ -66,6 +66,7 @@ def test_a_finished_run_answers_all(tmp_path: Path, without_vega: None) -> None:
         "All stages together took 39 s: training 54 %, mining 31 %, measuring 15 %",
         "The largest part of a training step is forward",
         "2 settings of",
+        f"subspace run {run.path}\nsubspace status {run.path} --verify\nsubspace report",
         "subspace plan",
         "round-001-train",
     ):
@@ -165,6 +166,10 @@ def test_a_real_run_with_vega_in_one_file(
         section.name for make in SECTIONS if (section := make(RunReport.open(finished_run)))
     ]
     assert said["bytes"] == out.stat().st_size < MOST_BYTES
-    assert "vegaEmbed" in out.read_text(encoding="utf-8")
+    text = out.read_text(encoding="utf-8")
+    assert "vegaEmbed" in text
+    shown = re.sub(r"<(script|style)\b.*?</\1>", "", text, flags=re.DOTALL)
+    assert "subspace clean" in shown
+    assert not re.findall(r".{20}(?:`|\\n).{20}", shown), "marks of ours that no one has made into markup"
     assert sorted(path for path in finished_run.rglob("*")) == before
     shutil.rmtree(tmp_path)

@@ -12,7 +12,7 @@ import pytest
 
 from subspace.pipeline.pictures.picture_book import Picture
 from subspace.pipeline.report.run_report import RunReport
-from subspace.pipeline.report.section import section
+from subspace.pipeline.report.section import fill_section
 from subspace.pipeline.report_sections.lookalikes import Pair, chain, make_lookalikes
 from subspace.pipeline.report_sections.shown import Shown, unreadable_note
 
@@ -80,7 +80,7 @@ def test_the_same_seed_gives_the_same_bytes(finished_run: Path) -> None:
 def test_names_are_shown_and_never_obeyed() -> None:
     shown = Shown(HOSTILE, [Picture("data:image/webp;base64,AA==", HOSTILE, True)])
     html = str(
-        section(
+        fill_section(
             "lookalikes", "Title", answer=HOSTILE, pairs=[Pair(shown, shown, "0.9", 1)], batches=[], notes=[HOSTILE]
         ).html
     )  # fmt: skip

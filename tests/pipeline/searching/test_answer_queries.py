@@ -194,6 +194,23 @@ def test_embeddings_with_mirror_images_are_told_from_those_without(
     assert "embedded without --flip, the index with" in capsys.readouterr().out
 
 
+def shown(name: str) -> Image.Image:
+    """The thumbnail of an image."""
+    url = thumbnail(name)
+    assert url is not None
+    return Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))).convert("RGB")
+
+
+def test_a_picture_has_the_shape_of_what_it_shows_and_no_bars(tmp_path: Path) -> None:
+    path = tmp_path / "on its side.jpg"
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (40, 20), "white").save(path, exif=turned)
+    assert shown(str(path)).size == (56, 112)
+    assert shown(f"{path}#xyxy=0,0,20,10").size == (112, 56)
+    assert min(low for low, _ in shown(str(path)).getextrema()) > 250  # pyright: ignore
+
+
 def test_a_picture_shows_the_part_that_counts(tmp_path: Path) -> None:
     path = tmp_path / "two halves.png"
     pixels = np.zeros((64, 64, 3), np.uint8)
@@ -201,10 +218,9 @@ def test_a_picture_shows_the_part_that_counts(tmp_path: Path) -> None:
     Image.fromarray(pixels).save(path)
 
     def middle(name: str) -> tuple[int, ...]:
-        url = thumbnail(name)
-        assert url is not None
-        picture = Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))).convert("RGB")
-        return tuple(round(value / 255) for value in picture.getpixel((56, 56)))  # pyright: ignore
+        picture = shown(name)
+        place = (picture.width // 2, picture.height // 2)
+        return tuple(round(value / 255) for value in picture.getpixel(place))  # pyright: ignore
 
     assert middle(f"{path}#xyxy=0,0,32,64") == (1, 0, 0)
     assert middle(f"{path}#0+{path.stat().st_size}#xyxy=32,0,64,64") == (0, 0, 1)

@@ -11,7 +11,7 @@ from waits import CountedWaits
 
 from subspace.train.losses import ArcFaceLoss, BatchHardLoss, OIMLoss
 from subspace.train.losses.loss import JointLoss
-from subspace.train.monitoring.batch_cosines import TEACHES_WITHIN, batch_cosines
+from subspace.train.monitoring.batch_cosines import TEACHES_WITHIN, cosines_of_batch
 
 
 def test_cosines_are_those_of_slow_loops() -> None:
@@ -32,22 +32,22 @@ def test_cosines_are_those_of_slow_loops() -> None:
             active.append(nearest[-1] + TEACHES_WITHIN > min(own))
         target.append(to_class[a, a])
         nontarget.append(max(to_class[a, b] for b in others))
-    found = batch_cosines(torch.tensor(rows), torch.tensor(labels), torch.tensor(vectors[labels]))
+    found = cosines_of_batch(torch.tensor(rows), torch.tensor(labels), torch.tensor(vectors[labels]))
     slow = [np.mean(values) for values in (positive, negative, nearest, active, target, nontarget)]
     assert [float(value) for value in found] == pytest.approx(slow, abs=1e-6)
 
 
 def test_what_a_batch_lacks_is_nan() -> None:
-    one = batch_cosines(torch.randn(4, 3), torch.zeros(4, dtype=torch.long))
+    one = cosines_of_batch(torch.randn(4, 3), torch.zeros(4, dtype=torch.long))
     assert [math.isnan(value) for value in one] == [False, True, True, True, True, True]
-    singles = batch_cosines(torch.randn(4, 3), torch.arange(4))
+    singles = cosines_of_batch(torch.randn(4, 3), torch.arange(4))
     assert [math.isnan(value) for value in singles] == [True, False, False, True, True, True]
 
 
 def test_no_value_is_read_off_the_device() -> None:
     images, labels = torch.randn(64, 8), torch.arange(64) // 4
     with CountedWaits() as waits:
-        batch_cosines(images, labels, images)
+        cosines_of_batch(images, labels, images)
     assert waits.seen == []
 
 

@@ -22,7 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from subspace.train.data.batches import ImageBatch
 from subspace.train.data.images import BadImage
 from subspace.train.losses.loss import TripletStatistics
-from subspace.train.monitoring.batch_cosines import batch_cosines
+from subspace.train.monitoring.batch_cosines import cosines_of_batch
 from subspace.train.monitoring.metrics_file import mean_over_steps, read_metrics
 from subspace.train.monitoring.metrics_log import MetricsLog, curve_of, in_words
 from subspace.train.monitoring.open_trackers import begin_trackers
@@ -207,7 +207,7 @@ def test_a_line_has_the_cosines_of_its_last_batch(tmp_path: Path) -> None:
     log.add(with_batch(0, [0, 0, 1]))
     log.add(last := with_batch(1, [0, 0, 1, 1]), ends_a_line=True)
     written = log.write()
-    expected = batch_cosines(last.embeddings, last.labels, torch.eye(4)[last.labels])
+    expected = cosines_of_batch(last.embeddings, last.labels, torch.eye(4)[last.labels])
     for name, value in expected._asdict().items():
         assert written[name] == pytest.approx(float(value)), name
     assert {(1, "cosines/positive"), (1, "cosines/active_images"), (1, "time/seconds")} <= set(notebook.told)
