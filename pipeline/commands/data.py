@@ -205,7 +205,7 @@ def overlap(
 
     console = Console(quiet, as_json)
     with stoppable():
-        found = find_overlap(a, b, images=not names_only, out=out, bars=console.progress)
+        found = find_overlap(a, b, images=not names_only, out=out, bars=console.progress, say=console.say)
     for line in found.lines():
         console.say(line)
     if out is not None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ...mining.artifacts import whole_file
+from ...mining.machine import memory_with
 from ...mining.manifest import Manifest
 from ...mining.remote import in_words
-from ..console import aligned
+from ..console import aligned, amount
 from ..rows.image_digests import Digests, digest_of, digests_of, in_blocks
 from ..rows.output_table import check_output
 from ..sources.bad_images import file_sizes
@@ -29,6 +30,8 @@ from ..tables.boxes import BOX
 
 KIND = "overlap"
 """What the table of pairs says that it is."""
+BYTES_AN_IMAGE = 650
+"""Of either side, where all are read and all are in both, as measured at two million each."""
 
 
 @dataclass(frozen=True)
@@ -86,17 +89,24 @@ class Overlap:
 
 
 def find_overlap(
-    a: Path, b: Path, *, images: bool = True, out: Path | None = None, bars: Bars = NO_BARS
+    a: Path,
+    b: Path,
+    *,
+    images: bool = True,
+    out: Path | None = None,
+    bars: Bars = NO_BARS,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Overlap:
     """Compare two manifests: identities by name, images by a hash of their bytes, and by their boxes.
 
-    Only images whose length in bytes occurs on both sides are read. Memory: the manifests, and 16 bytes for each
-    image that is read.
+    Only images whose length in bytes occurs on both sides are read. Memory: the manifests, and `BYTES_AN_IMAGE` for each image
+    that is read and is on both sides.
 
     Args:
         images: compare images too.
         out: where the pairs are written as Parquet: `shared` (identity or image), and of both sides identity, split,
             and for images image_id and uri. Of images in B with equal bytes, the first of each split stands there.
+        say: told what it may take.
 
     Raises:
         InputError: no manifests, or `out` cannot be written or may not be replaced.
@@ -104,6 +114,9 @@ def find_overlap(
     if out is not None:
         check_output(out, KIND, [a, b])
     first, second = Manifest.open(a), Manifest.open(b)
+    if images:
+        most = memory_with(BYTES_AN_IMAGE * (len(first) + len(second)))
+        say(f"overlap: {len(first):,} and {len(second):,} images, at most {amount(most)} of memory")
     people = _people(first).join(
         _people(second), "identity", join_type="inner", left_suffix="_a", right_suffix="_b"
     )
