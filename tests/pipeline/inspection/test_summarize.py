@@ -31,11 +31,12 @@ def test_every_file_and_folder_of_a_run_is_summarised(finished_run: Path) -> Non
             assert "_" not in label
             assert number or words
         kinds.add(summary.kind)
+        assert not any("not of a run" in line for line in summary.lines())
         if path.suffix == ".parquet":
             assert summary.facts["fingerprint"]
     assert kinds == {
         "lock", "settings", "best", "folder", "checkpoint", "checkpoint_meta", "weights", "marker", "evaluation",
-        "metrics", "events", "plan", "identities", "quarantine", "subspaces", "centroids", "duplicates",
+        "metrics", "events", "plan", "identities", "quarantine", "subspaces", "centroids", "duplicates", "tracked",
     }  # fmt: skip
 
 
