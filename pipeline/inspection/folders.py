@@ -33,6 +33,7 @@ FILE_WORDS = {
     SHOWN: "stages whose figures trackers have",
     files.VALIDATION: "evaluation on the validation identities",
     "meta.json": "what a checkpoint says of itself",
+    "projector_config.pbtxt": "means of identities for TensorBoard",
     "submission.json": "jobs that were submitted",
 }
 """What files of a run are, by their names."""
