@@ -65,6 +65,15 @@ def duplicates_in_words(trust: DuplicateTrust, rank_1: float | None = None) -> s
     )
 
 
+def span(smallest: int, largest: int) -> str:
+    """Numbers from the smallest to the largest; one number where they are equal.
+
+    >>> span(98, 1_102), span(8, 8)
+    ('98 to 1,102', '8')
+    """
+    return f"{smallest:,}" if smallest == largest else f"{smallest:,} to {largest:,}"
+
+
 def _training(summary: Values) -> Iterator[str]:
     if summary.get("steps") == 0:
         yield "no steps: the network as it was given"
@@ -98,7 +107,7 @@ def _cluster(summary: Values) -> Iterator[str]:
         everybody = f" of {largest:,} identities" if largest is not None else ""
         yield f"one subspace{everybody}: batches are random"
     elif "subspaces" in summary:
-        sizes = f" of {smallest:,} to {largest:,} identities" if None not in (smallest, largest) else ""
+        sizes = "" if smallest is None or largest is None else f" of {span(smallest, largest)} identities"
         yield counted(summary["subspaces"], "subspace") + sizes
         yield from (
             f"{percent(value)} of nearest neighbours kept"

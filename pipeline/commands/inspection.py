@@ -205,7 +205,7 @@ def compare(
 
     A run need not be finished. Figures of other test identities are shown, and said not to be comparable.
     """
-    from ..comparison.compare_runs import compare
+    from ..comparison.compare_runs import show_comparison
     from ..console import Console
 
-    compare(runs, Console(quiet, as_json), out)
+    show_comparison(runs, Console(quiet, as_json), out)

@@ -28,9 +28,11 @@ def report(
 ) -> None:
     """One self-contained HTML page of a run, as far as it is: did it help, what was mined, where the time went."""
     from ..console import Console
+    from ..inspection.without_pandas import leave_pandas_out
     from ..report.run_report import RunReport
     from ..report_sections.all_sections import report_file, report_run
 
+    leave_pandas_out()
     console, opened = Console(quiet, as_json), RunReport.open(run, seed=seed, baseline=baseline)
     out = out or report_file(opened.run)
     if dry_run:

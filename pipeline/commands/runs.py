@@ -92,9 +92,11 @@ def status(
     """What runs now, how far and until when; what is done, stale or left; and where the time went."""
     from ...mining.errors import InputError
     from ..following.look import show_status
+    from ..inspection.without_pandas import leave_pandas_out
 
     if watch is not None and as_json:
         raise InputError("--watch draws for a person and --json is for a program; leave one out")
+    leave_pandas_out()
     with working(run, "status", overrides, lock=False, as_json=as_json) as context:
         show_status(context, watch, json=as_json)
         if verify:

@@ -34,13 +34,21 @@ def _basis(run: ComparedRun, kind: str) -> dict[str, Any] | None:
     network = run.network("last", kind) or run.network("start", kind)
     if network is None:
         return None
-    fields = {
+    counts = {f"number of {name.replace('_', ' ')}": network.figures[kind].get(name) for name in COUNTS}
+    return fields_of_images(network.fields[kind]) | counts
+
+
+def fields_of_images(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an examination on which it depends what images its figures are of.
+
+    >>> fields_of_images({"manifest": "a", "network": "b", "evaluate.ks": [1, 5], "seed": 7})
+    {'manifest': 'a', 'seed': 7}
+    """
+    return {
         key: value
-        for key, value in network.fields[kind].items()
+        for key, value in fields.items()
         if key not in OF_THE_NETWORK and key.rpartition(".")[2] not in OF_THE_METRICS
     }
-    counts = {f"number of {name.replace('_', ' ')}": network.figures[kind].get(name) for name in COUNTS}
-    return fields | counts
 
 
 def in_words(kind: str, differing: Sequence[str]) -> str:
@@ -73,10 +81,18 @@ def apart_and_overlapping(
     apart: list[tuple[str, str]] = []
     overlapping: list[tuple[str, str]] = []
     for (name, one), (other_name, other) in combinations(metrics.items(), 2):
-        if one is None or other is None:
-            continue
-        low, high, other_low, other_high = one["low"], one["high"], other["low"], other["high"]
-        if low is None or high is None or other_low is None or other_high is None:
-            continue
-        (apart if high < other_low or other_high < low else overlapping).append((name, other_name))
+        if one is not None and other is not None and (are := are_apart(one, other)) is not None:
+            (apart if are else overlapping).append((name, other_name))
     return apart, overlapping
+
+
+def are_apart(one: Mapping[str, float | None], other: Mapping[str, float | None]) -> bool | None:
+    """Whether two intervals, from `low` to `high`, have no value in common; None where an end is not known.
+
+    >>> are_apart({"low": 0.1, "high": 0.2}, {"low": 0.2, "high": 0.3})
+    False
+    """
+    low, high, other_low, other_high = one["low"], one["high"], other["low"], other["high"]
+    if low is None or high is None or other_low is None or other_high is None:
+        return None
+    return high < other_low or other_high < low

@@ -20,7 +20,7 @@ from .plot import chosen_figure, draw_comparison
 NOTE = "intervals that are apart show a difference; intervals that overlap show neither a difference nor that there is none"
 
 
-def compare(paths: Sequence[Path], console: Console, out: Path | None = None) -> dict[str, Any]:
+def show_comparison(paths: Sequence[Path], console: Console, out: Path | None = None) -> dict[str, Any]:
     """Say what runs differ in and what they came to, and draw a plot where `out` is given; return it for a program.
 
     Raises:

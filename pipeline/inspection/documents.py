@@ -14,6 +14,7 @@ from ..best import BestRecord
 from ..console import duration, percent
 from ..learning_rate.trials import TrialsFile
 from ..learning_rate.verdict import newest_in_words
+from ..monitoring.round_figures import Shown
 from ..records.examination import Examination
 from ..records.marker import marker_kind
 from ..schedulers.submission import SubmissionFile
@@ -24,7 +25,7 @@ from .summary import Summary
 
 Document = Mapping[str, Any]
 
-JOBS_SHOWN = 50
+MOST_ROWS = 50
 COUNT_WORDS = {
     "identities": "identities",
     "probes": "probe images",
@@ -112,6 +113,13 @@ def _trackers(path: Path, document: Document) -> Summary:
     return summary
 
 
+def _tracked(path: Path, document: Document) -> Summary:
+    summary = Summary(str(path), "tracked", dict(document), title="stages whose figures trackers have")
+    rows = [[place, fingerprint] for place, fingerprint in document["shown"].items()]
+    summary.show_table("stages", [["stage", "fingerprint"], *rows], text=(0, 1), at_most=MOST_ROWS)
+    return summary
+
+
 def _submission(path: Path, document: Document) -> Summary:
     summary = Summary(str(path), "submission", dict(document), title="jobs of one `subspace submit`")
     summary.show("scheduler", words=document["scheduler"])
@@ -123,7 +131,7 @@ def _submission(path: Path, document: Document) -> Summary:
     for task in document["tasks"]:
         shards = f"{len(task['shards']):,} of {task['num_shards']:,}" if task["shards"] else ""
         rows.append([task["job"], str(task["id"]), shards])
-    summary.show_table("jobs", rows, text=(0, 1), at_most=JOBS_SHOWN)
+    summary.show_table("jobs", rows, text=(0, 1), at_most=MOST_ROWS)
     return summary
 
 
@@ -163,6 +171,7 @@ DESCRIBERS: dict[
     ("metrics", "identities", "fingerprint"): (Examination, _evaluation),
     ("network", "checkpoint", "metric", "validations"): (BestRecord, _best),
     ("fingerprint", "ids"): (TrackerIds, _trackers),
+    ("shown",): (Shown, _tracked),
     ("scheduler", "tasks", "run"): (SubmissionFile, _submission),
     ("searches",): (TrialsFile, _rate_trials),
     ("spec", "embedding_size", "step"): (Kind, _meta),

@@ -13,6 +13,7 @@ from ...mining.parquet_tables import DAMAGE
 from ...mining.schemas import kind_of
 from .. import stage_folder as files
 from ..console import amount
+from ..monitoring.round_figures import SHOWN
 from ..run_directory import RunDirectory
 from .summary import Summary
 from .weights import TITLES, read_tensor_headers
@@ -29,8 +30,10 @@ FILE_WORDS = {
     files.EVALUATION: "evaluation on the test identities",
     files.METRICS: "log of a training",
     files.TRACKERS: "runs of a training elsewhere",
+    SHOWN: "stages whose figures trackers have",
     files.VALIDATION: "evaluation on the validation identities",
     "meta.json": "what a checkpoint says of itself",
+    "projector_config.pbtxt": "means of identities for TensorBoard",
     "submission.json": "jobs that were submitted",
 }
 """What files of a run are, by their names."""

@@ -53,7 +53,7 @@ def say_table(console: Console, rows: Sequence[Sequence[str]], text: Collection[
     if _draws(console):
         _screen().print(table_on_terminal(rows, text))
     else:
-        console.say(aligned([list(row) for row in rows], text))
+        console.say_lines(aligned([list(row) for row in rows], text))
 
 
 def _draws(console: Console) -> bool:

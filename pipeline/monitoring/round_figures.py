@@ -92,7 +92,7 @@ def show_round(
     if not new:
         return
     run.tracked.mkdir(exist_ok=True)
-    others = [name for name in trackers if name != "tensorboard"]
+    others: list[TrackerName] = [name for name in trackers if name != "tensorboard"]
     for stage, record in new.items():
         figures, step = figures_of_stage(stage, record["summary"]), steps[stage in AT_END]
         if figures and "tensorboard" in trackers:

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...mining.manifest import Manifest
-from ...train.losses.loss import EmbeddingLoss
 from ...train.monitoring.metrics_file import read_metrics
-from ...train.monitoring.metrics_log import MetricsLog
 from ...train.monitoring.open_trackers import begin_trackers
-from ...train.monitoring.phase_clock import Phases
 from ...train.monitoring.trackers import TrackedRun
 from ...train.training_config import LoaderConfig
 from ..stage_folder import StageFolder
 from ..terminal_text import printable_line
 
 if TYPE_CHECKING:
+    from ...train.losses.loss import EmbeddingLoss
     from ...train.monitoring.line_window import LineWindow
+    from ...train.monitoring.metrics_log import MetricsLog
+    from ...train.monitoring.phase_clock import Phases
 
 
 def steps_of_start(settings: Mapping[str, Any]) -> int:
@@ -61,6 +61,8 @@ def open_log(
         InputError: a tracker cannot begin.
         StaleArtifactError: metrics.jsonl or trackers.json is damaged.
     """
+    from ...train.monitoring.metrics_log import MetricsLog  # torch: a plan only asks here for the axis
+
     written = read_metrics(folder.metrics)
     run = TrackedRun(
         folder.path,

@@ -29,7 +29,7 @@ GROUND, INK, SOFT, RULE = (255, 255, 255), (32, 33, 36), (95, 99, 104), (218, 22
 Picture = Callable[[int], Image.Image | None]
 
 
-def draw(sheet: Sheet, picture: Picture) -> Image.Image:
+def draw_montage(sheet: Sheet, picture: Picture) -> Image.Image:
     """Draw a sheet; a long one in columns, as a newspaper is set.
 
     Args:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
+from ...mining.clustering.duplicate_trust import mutual_pairs
 from ...mining.errors import InputError
 from ...mining.manifest import Manifest
 from ...mining.parquet_tables import read_parquet
@@ -19,18 +21,19 @@ NOTHING = Cell(None)
 
 
 def pairs_sheet(manifest: Manifest, duplicates: Path, most: int) -> Sheet:
-    """A sheet of suspected duplicates, most similar first: a pair a row, some images of either on its side.
+    """A sheet of suspected duplicates, a pair a row: each the other's nearest, most similar first, images on either side.
 
     Raises:
         InputError: there is no pair, or the manifest is another one.
     """
     table = read_parquet(duplicates, DUPLICATES)
     _refuse_none(table.num_rows, duplicates, "pair is suspected")
-    order = np.argsort(-table["similarity"].to_numpy(), kind="stable")[:most]
-    pairs = table.take(order).to_pylist()
+    a, b, similarity = (table[name].to_numpy() for name in ("identity_id_a", "identity_id_b", "similarity"))
+    likely = mutual_pairs(a, b, similarity)  # a crowd of look-alikes does not fill the sheet
+    pairs = table.take(pa.array(likely[:most])).to_pylist()
     sheet = Sheet(
-        f"{duplicates.parent.name}: {_some(len(pairs), table.num_rows, 'suspected duplicates')}, with the cosine of two "
-        "halves of one identity"
+        f"{duplicates.parent.name}: suspected duplicates, {_some(most, len(likely), 'pairs')}, each the other's "
+        "nearest, with the cosine of two halves of one identity"
     )
     for pair in pairs:
         sides = [_side(manifest, pair[f"identity_id_{side}"], pair[f"identity_{side}"]) for side in "ab"]

@@ -22,7 +22,7 @@ from ..pictures.run_images import RunImages, network_input
 from ..stage_folder import StageFolder
 from ..stages.context import Context
 from .batch import batch_sheet
-from .draw_sheet import SIDE, draw
+from .draw_sheet import SIDE, draw_montage
 from .findings import pairs_sheet, quarantine_sheet, suspects_sheet
 from .identities import identity_sheet, subspace_sheet
 from .partial_image import readable_part
@@ -62,7 +62,7 @@ def write_montage(request: MontageRequest) -> dict[str, Any]:
         found = images.thumbnail(row, SIDE)
         return readable_part(store, row, SIDE) if found is None and sheet.lenient else found
 
-    canvas = draw(sheet, picture)
+    canvas = draw_montage(sheet, picture)
     said = PngImagePlugin.PngInfo()
     said.add_text("Software", MADE_BY)
     with whole_file(request.out) as aside:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..comparison.comparability import DRAWN, are_apart, fields_of_images
 from ..console import counted, percent
 from ..report.chart import Chart
 from ..report.chart_kinds import PERCENT, dots_over_rounds
@@ -20,9 +21,6 @@ TITLE = "Did it help?"
 MOST_CHARTS = 6
 """Metrics beyond these are in the table alone."""
 THIS, BASELINE = "this run", "baseline"
-
-NOT_OF_IMAGES = ("network", "seed", "code", "extract.batch_size", "extract.precision")
-"""Fields of an evaluation that do not choose what it is made on."""
 
 Metrics = Mapping[str, dict[str, Any]]
 
@@ -60,8 +58,8 @@ def measured(run: RunDirectory) -> Measured | None:
         folders = [run.round(index) for index in (-1, *run.rounds)]
         done = [folder for folder in folders if folder.finished(stage)]
         if done:
-            fields = done[-1].record(stage)["fields"]
-            images = {key: value for key, value in fields.items() if key not in NOT_OF_IMAGES}
+            images = fields_of_images(done[-1].record(stage)["fields"])
+            images.pop(DRAWN, None)
             return Measured(on, {network_words(folder): folder.examined(stage) for folder in done}, images)
     return None
 
@@ -116,17 +114,13 @@ def _value(metrics: Metrics, name: str) -> float | None:
     return metrics[name]["value"] if name in metrics else None
 
 
-def _apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two intervals have nothing in common."""
-    ends = (one["low"], one["high"], other["low"], other["high"])
-    return None not in ends and (one["low"] > other["high"] or other["low"] > one["high"])
-
-
 def _moved(later: Mapping[str, Any], earlier: Mapping[str, Any]) -> str:
     """How far two values are apart, and whether their intervals are."""
     points = 100 * (later["value"] - earlier["value"])
     far = f"{abs(points):.1f} points {'more' if points >= 0 else 'less'}"
-    return f"{far}, and the 95 % intervals {'do not touch' if _apart(later, earlier) else 'overlap'}"
+    apart = are_apart(later, earlier)
+    intervals = "are not known" if apart is None else "do not touch" if apart else "overlap"
+    return f"{far}, and the 95 % intervals {intervals}"
 
 
 def _answer(own: Measured, beside: Measured | None, name: str) -> str:
@@ -141,7 +135,7 @@ def _answer(own: Measured, beside: Measured | None, name: str) -> str:
         )
     else:
         better = last[name]["value"] > first[name]["value"]
-        verdict = ("Yes" if better else "No") if _apart(last[name], first[name]) else "It cannot be told"
+        verdict = ("Yes" if better else "No") if are_apart(last[name], first[name]) else "It cannot be told"
         answer = f"{verdict}: {name} is {value} after {label}, {percent(first[name]['value'], 1)} at the start: {_moved(last[name], first[name])}."
     if beside is not None and _value(beside.last()[1], name) is not None:
         other = beside.last()[1][name]

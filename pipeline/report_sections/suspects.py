@@ -54,7 +54,7 @@ class Reason(NamedTuple):
 class Unread(NamedTuple):
     """A file that could not be read."""
 
-    picture: Picture | None
+    picture: Picture
     name: str
     file: str
     reason: str
@@ -172,9 +172,7 @@ def _files(report: RunReport, book: PictureBook) -> tuple[str, list[Unread]]:
         return f"Every image was read in {folder.name}.", []
     files = [
         Unread(
-            book.picture(row["image_id"], row["identity"], PIXELS)
-            if 0 <= row["image_id"] < len(book.manifest)
-            else None,
+            book.picture(row["image_id"], row["identity"], PIXELS),
             row["identity"],
             row["uri"] or "(inside the manifest)",
             row["reason"],

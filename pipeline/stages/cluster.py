@@ -22,7 +22,7 @@ from ..console import amount, counted
 from ..estimates.estimate import Estimate
 from ..estimates.imports import torch_seconds
 from ..estimates.row_speed import row_seconds
-from ..stage_words import duplicates_in_words
+from ..stage_words import duplicates_in_words, span
 from .context import Context
 from .graph import row
 from .round_tables import read_identities, validated_rank_1
@@ -229,7 +229,7 @@ def _in_words(summary: dict[str, Any], sizes: np.ndarray, settings: SubspaceConf
         )
         overlapping = f", {summary['overlapping_recall']:.3f} with the overlap" if settings.overlap else ""
         lines = [
-            f"{len(sizes):,} subspaces of {sizes.min():,} to {sizes.max():,} identities (median "
+            f"{len(sizes):,} subspaces of {span(sizes.min(), sizes.max())} identities (median "
             f"{np.median(sizes):,.0f}), r@{RECALL_AT} = {recall:.3f}{overlapping}: an anchor's look-alikes are in its "
             f"batch {summary['gain']:,.1f} times as often as in a random one"
         ]

@@ -59,6 +59,7 @@ def test_a_report_on_a_phone_in_the_dark(open_page: Callable[..., OpenPage], rep
 def test_the_map_answers_clicks_keys_and_search(open_page: Callable[..., OpenPage], report: Path) -> None:
     page = open_page(report).drawn().page
     shown, points = page.locator("#map-shown"), page.locator(".point")
+    shown.scroll_into_view_if_needed()  # pictures further down are not loaded
     assert points.count() >= 32
 
     def name_of(place: int) -> str:

@@ -29,6 +29,7 @@ CLUSTER = {
         ("cluster", {"duplicates": 9, "in_duplicates": 18, "identities": 1000}, "9 suspected duplicates"),
         ("cluster", CLUSTER | {"kept": None, "duplicates": 0},
          "12 subspaces of 98 to 1,102 identities, 61 % of nearest neighbours kept"),
+        ("cluster", {"subspaces": 2, "smallest": 8, "largest": 8}, "2 subspaces of 8 identities"),
         ("cluster", CLUSTER | {"subspaces": 1, "kept": 1.0, "duplicates": None},
          "one subspace of 1,102 identities: batches are random"),
         ("plan", {"batches": 400, "singletons": 0, "hardness": 0.4123, "random_hardness": 0.2178},

@@ -14,7 +14,7 @@ import pytest
 
 from subspace.mining.errors import InputError
 from subspace.pipeline.comparison.comparability import are_comparable, differing_bases, in_words
-from subspace.pipeline.comparison.compare_runs import compare
+from subspace.pipeline.comparison.compare_runs import show_comparison
 from subspace.pipeline.comparison.compared_run import ComparedRun, Network
 from subspace.pipeline.comparison.figures_table import figures_rows
 from subspace.pipeline.comparison.plot import MISSING, chosen_figure, draw_comparison
@@ -89,7 +89,7 @@ def test_a_run_beside_one_that_is_half_done(
         (other / "round-001" / "done" / f"{stage}.json").unlink()
     text = (other / "subspace.yaml").read_text()
     (other / "subspace.yaml").write_text(text.replace("\nrounds: 2", "\nrounds: 3"))
-    found = compare([finished_run, other], Console(), tmp_path / "plot.png")
+    found = show_comparison([finished_run, other], Console(), tmp_path / "plot.png")
     said = capsys.readouterr().out
     assert found["settings"] == {"rounds": [2, 3]}
     assert found["comparable"] == {"validation": True, "test": True}
@@ -107,7 +107,7 @@ def test_what_is_no_run_or_one_alone_is_refused(finished_run: Path, tmp_path: Pa
         ([finished_run, tmp_path], "is not a run"),
     ):
         with pytest.raises(InputError, match=why):
-            compare(paths, Console())
+            show_comparison(paths, Console())
 
 
 def test_without_matplotlib_the_rest_is_said(
@@ -119,6 +119,6 @@ def test_without_matplotlib_the_rest_is_said(
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(InputError) as caught:
-        compare([finished_run, other], Console(), tmp_path / "plot.png")
+        show_comparison([finished_run, other], Console(), tmp_path / "plot.png")
     assert str(caught.value) == MISSING
     assert "all settings are the same" in capsys.readouterr().out

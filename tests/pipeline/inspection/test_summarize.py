@@ -21,9 +21,18 @@ from subspace.pipeline.inspection.summarize import BY_NAME, BY_SUFFIX, summarize
 NAMES = [*BY_NAME, *(f"file{suffix}" for suffix in BY_SUFFIX), "events.out.tfevents.1.host.2.0", "meta.json"]
 
 
+def shown_parts(run: Path) -> list[Path]:
+    """All files and folders of a run, but those of the projector, which TensorBoard alone reads."""
+    return [
+        path
+        for path in sorted(run.rglob("*"))
+        if "events" in path.name or not {"00000", "projector_config.pbtxt"} & {*path.parts}
+    ]
+
+
 def test_every_file_and_folder_of_a_run_is_summarised(finished_run: Path) -> None:
     kinds = set()
-    for path in sorted(finished_run.rglob("*")):
+    for path in shown_parts(finished_run):
         summary = summarize_path(path)
         json.dumps(summary.to_json())
         assert summary.lines()[0] == f"{summary.path}: {summary.title}"
@@ -31,11 +40,12 @@ def test_every_file_and_folder_of_a_run_is_summarised(finished_run: Path) -> Non
             assert "_" not in label
             assert number or words
         kinds.add(summary.kind)
+        assert not any("not of a run" in line for line in summary.lines())
         if path.suffix == ".parquet":
             assert summary.facts["fingerprint"]
     assert kinds == {
         "lock", "settings", "best", "folder", "checkpoint", "checkpoint_meta", "weights", "marker", "evaluation",
-        "metrics", "events", "plan", "identities", "quarantine", "subspaces", "centroids", "duplicates",
+        "metrics", "events", "plan", "identities", "quarantine", "subspaces", "centroids", "duplicates", "tracked",
     }  # fmt: skip
 
 
@@ -122,7 +132,7 @@ def test_a_parquet_table_is_known_without_its_suffix(finished_run: Path, tmp_pat
 def test_it_imports_neither_torch_nor_faiss(finished_run: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from subspace.pipeline.inspection.summarize import summarize_path\n"
-        f"for path in Path({str(finished_run)!r}).rglob('*'):\n"
+        f"for path in map(Path, {list(map(str, shown_parts(finished_run)))!r}):\n"
         "    if path.name != 'subspace.yaml':\n        summarize_path(path)\n"
         "heavy = {'torch', 'faiss'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"

@@ -50,7 +50,7 @@ def test_a_run_shows_its_rounds_on_one_axis(finished_run: Path) -> None:
         assert points[f"{group}/Rank-1"] == [
             (ends[index + 1], pytest.approx(summary(run, index, stage)["Rank-1"])) for index in (-1, 0, 1)
         ]
-        assert any(tag.startswith(f"{group}/TAR@FAR") for tag in points)
+    assert any(tag.startswith("test/TAR@FAR") for tag in points)  # so few validation identities have no TAR
 
     for index in (0, 1):
         training = events_of(run.round(index).path / "tensorboard")
@@ -80,9 +80,11 @@ def test_figures_are_shown_once_and_replaced_where_a_stage_was_made_again(
 ) -> None:
     run = RunDirectory(Path(shutil.copytree(finished_run, tmp_path / "run")))
     folder = run.round(0)
+    begins = int(summary(run, -1, "pretrain")["steps"])
+    ends = begins + int(summary(run, 0, "train")["steps"])
 
     def show() -> list[tuple[int, float]]:
-        show_round(run, folder, (100, 120), ("tensorboard",), {}, pytest.fail)
+        show_round(run, folder, (begins, ends), ("tensorboard",), {}, pytest.fail)
         scalars = events_of(run.tracked / "tensorboard").Scalars("batches/hardness")
         return [(event.step, round(event.value, 3)) for event in scalars]
 
@@ -93,7 +95,7 @@ def test_figures_are_shown_once_and_replaced_where_a_stage_was_made_again(
     folder.marker("plan").write_text(json.dumps(marker))
     again = show()
     assert sorted(step for step, _ in again) == sorted(step for step, _ in before)
-    assert (100, 0.125) in again
+    assert (begins, 0.125) in again
 
 
 def test_names_that_would_move_the_cursor_are_spelt_out(
@@ -114,8 +116,8 @@ def test_too_many_identities_are_drawn_by_seed(
 ) -> None:
     monkeypatch.setattr("subspace.pipeline.monitoring.mean_projector.MOST_SHOWN", 5)
     manifest = Manifest.open(small_manifest)
-    image_id = np.arange(40)
-    rows = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
+    image_id = np.arange(len(manifest))
+    rows = np.random.default_rng(0).normal(size=(len(image_id), 8)).astype(np.float32)
     names = []
     for seed in (0, 0, 1):
         write_projector(tmp_path, rows, image_id, manifest, seed=seed, name="start")

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from subspace.mining.errors import InputError
-from subspace.pipeline.montages.draw_sheet import MARGIN, SIDE, _shown, draw
+from subspace.pipeline.montages.draw_sheet import MARGIN, SIDE, _shown, draw_montage
 from subspace.pipeline.montages.sheet import Cell, Sheet, SheetRow
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
@@ -26,7 +26,7 @@ def test_every_image_is_drawn_whole_and_enlarged_by_pixels() -> None:
         "three",
         [SheetRow([Cell(0, ("one",)), Cell(1), Cell(None)], ("label",)), SheetRow([Cell(9)], apart="rest")],
     )
-    drawn = draw(sheet, picture)
+    drawn = draw_montage(sheet, picture)
     assert count(drawn, RED) == count(drawn, BLUE) == SIDE * SIDE
     red = np.argwhere((np.asarray(drawn) == RED).all(axis=2))
     assert tuple(red.max(0) - red.min(0)) == (SIDE - 1, SIDE - 1)
@@ -35,7 +35,7 @@ def test_every_image_is_drawn_whole_and_enlarged_by_pixels() -> None:
 
 def test_long_sheets_are_set_in_columns() -> None:
     sheet = Sheet("many", [SheetRow([Cell(0)], (str(number),)) for number in range(60)])
-    drawn = draw(sheet, picture)
+    drawn = draw_montage(sheet, picture)
     assert count(drawn, RED) == 60 * SIDE * SIDE
     assert 0.7 < drawn.width / drawn.height < 2.5
 
@@ -46,7 +46,7 @@ def test_too_large_a_picture_is_refused_before_any_image_is_read() -> None:
 
     sheet = Sheet("too many", [SheetRow([Cell(0)] * 100)] * 200)
     with pytest.raises(InputError, match="ask for fewer with --images"):
-        draw(sheet, never)
+        draw_montage(sheet, never)
 
 
 def test_names_are_one_line_told_apart_and_cut() -> None:

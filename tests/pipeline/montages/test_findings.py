@@ -62,14 +62,14 @@ def test_a_subspace_begins_with_the_nearest_to_its_centroid(manifest: Manifest, 
         subspace_sheet(manifest, path, 2, 5)
 
 
-def test_pairs_stand_in_two_columns_most_similar_first(manifest: Manifest, tmp_path: Path) -> None:
+def test_pairs_stand_in_two_columns_each_the_others_nearest(manifest: Manifest, tmp_path: Path) -> None:
     path = tmp_path / "duplicates.parquet"
     rows = {
         "identity_id_a": [0, 0], "identity_a": ["a", "a"], "images_a": [3, 3], "identity_id_b": [1, 2],
         "identity_b": ["b", "c"], "images_b": [1, 2], "similarity": [0.8, 0.9], "expected": [0.7, 0.7],
     }  # fmt: skip
     pq.write_table(pa.table(rows, schema=DUPLICATES.columns), path)
-    sheet = pairs_sheet(manifest, path, 1)
+    sheet = pairs_sheet(manifest, path, 5)  # a is the nearest of b, but c is the nearest of a
     (row,) = sheet.rows
     assert [cell.row for cell in row.cells] == [0, 1, 2, None, 4, 5, None]
     assert row.cells[0].captions == ("a", "3 images")

@@ -45,6 +45,8 @@ def test_a_baseline_on_the_same_images_stands_beside(tmp_path: Path) -> None:
         in text
     )
     assert "The baseline is other: 20 training steps, this run 20." in text
+    examine(other.round(0), "eval", 0.6, **{"evaluate.fars": [0.1]})  # chooses metrics, not images
+    assert "The baseline came to 60.0 %." in said(run.path, other.path)
     examine(other.round(0), "eval", 0.6, manifest="another")
     text = said(run.path, other.path)
     assert "other was examined on other images" in text
