@@ -31,7 +31,7 @@ from ..tables.boxes import BOX
 KIND = "overlap"
 """What the table of pairs says that it is."""
 BYTES_AN_IMAGE = 650
-"""Of either side, where all are read and all are in both, as measured at two million each."""
+"""What an image of either side takes, where all are read and all are in both, as measured at two million each."""
 
 
 @dataclass(frozen=True)

@@ -17,4 +17,5 @@ pairs             pairs of a list, and its folds
 identification    one gallery image of each identity, and strangers
 retrieval         rankings of all gallery images
 templates         IJB's templates, 1:1 and 1:N
+template_curves   curves of the latter: Rank-k and DIR@FAR
 """

@@ -32,7 +32,9 @@ def training_bytes(network: Backbone) -> float:
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         if _place(tensor) not in known:
             kept[_place(tensor)] = tensor.untyped_storage().nbytes()
-        return tensor.detach()  # itself, it would keep the step that made it, and that would keep it: never freed
+        return (
+            tensor.detach()
+        )  # itself, it would keep the step that made it, and that would keep it: never freed
 
     with torch.random.fork_rng(devices=[]), torch.autograd.graph.saved_tensors_hooks(keep, lambda same: same):
         result = network.train()(_images(network))
