@@ -56,7 +56,7 @@ class IndexSize:
 
     @classmethod
     def of_table(cls, table: EmbeddingTable) -> IndexSize:
-        """What is of a file of embeddings."""
+        """The size of a file of embeddings."""
         identity, names = table.identity_id()
         image = table.column("image")
         nobody = int((identity < 0).sum())
@@ -65,7 +65,7 @@ class IndexSize:
 
     @classmethod
     def of_manifest(cls, manifest: Manifest, dimensions: int) -> IndexSize:
-        """What is of a manifest whose images a network embeds to so many numbers."""
+        """The size of a manifest whose images a network embeds to so many numbers."""
         kept = manifest.table["keep"].to_numpy()
         identities = len(np.unique(manifest.identity_id[kept]))
         return cls(int(kept.sum()), identities, dimensions, OF_NAME * int(kept.sum()))

@@ -45,7 +45,7 @@ def cost_of_search(
 
 
 def _seconds_of_a_query(request: SearchRequest, folder: IndexFolder) -> float:
-    """What is of one among many, by searching for images of the index itself; the first search reads files, and does not count."""
+    """The time of one among many, tried with images of the index itself; the first search reads files, and does not count."""
     images_nD = folder.gallery.images.rows
     tried = np.linspace(0, len(images_nD) - 1, min(TRIED, len(images_nD))).astype(np.int64)
     queries_qD = images_nD[tried].astype(np.float32)
