@@ -45,7 +45,7 @@ def test_every_file_and_folder_of_a_run_is_summarised(finished_run: Path) -> Non
             assert summary.facts["fingerprint"]
     assert kinds == {
         "lock", "settings", "best", "folder", "checkpoint", "checkpoint_meta", "weights", "marker", "evaluation",
-        "metrics", "events", "plan", "identities", "quarantine", "subspaces", "centroids", "duplicates", "tracked",
+        "metrics", "events", "plan", "identities", "quarantine", "subspaces", "centroids", "duplicates", "tracked", "mistakes",
     }  # fmt: skip
 
 
