@@ -30,7 +30,7 @@ def _later(tiny: TinyRun, command: str, seconds: float) -> Trial:
         lock = run / ".lock"
         first.wait_until(lambda: lock.exists() and lock.stat().st_size)
         time.sleep(seconds)
-        second = run_command([command, run, "--quiet"], run)
+        second = run_command([command, run, *["--quiet"] * (command != "status")], run)
         overlapped = not first.has_ended
         ended = first.end()
         wrong = "" if ended.code == 0 else f"the first: {ended.words}: {ended.errors.strip()}"
