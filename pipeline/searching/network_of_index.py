@@ -44,7 +44,7 @@ def network_request(
     return EmbedRequest(
         network,
         sources,
-        Path("embeddings.parquet"),
+        Path("asked.parquet"),
         weights=weights,
         preprocess=preprocess,
         allow_code=given.allow_code,

@@ -70,8 +70,9 @@ def make_manifest(
 ) -> IngestSummary:
     """Write the manifest `out` of the rows that `reader` lists, as `ingest_images` does."""
     files = all_shards_of(sources).files
-    for file, kind in ((out, MANIFEST), (quarantine_path(out), QUARANTINE)):
-        check_output(file, kind.name, files)
+    check_output(out, MANIFEST.name, files)
+    check_output(quarantine_path(out), QUARANTINE.name, files)
+    for file in (out, quarantine_path(out)):
         remove_leftovers(file)
     source = named(sources)
     with ImageSpool(beside=out) as spool, RowOrder(beside=out) as order, RowScratch(beside=out) as kept:

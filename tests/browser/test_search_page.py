@@ -13,8 +13,10 @@ from PIL import Image
 
 from subspace.mining.embedding_files import embedding_writer
 from subspace.pipeline.console import Console
-from subspace.pipeline.searching.answer_queries import SearchRequest, answer_all
+from subspace.pipeline.options import Options
+from subspace.pipeline.searching.answer_queries import answer_all
 from subspace.pipeline.searching.index_request import IndexRequest, index_rows
+from subspace.pipeline.searching.search_request import SearchRequest
 
 HOSTILE = (
     "<img src=x onerror=alert(1)>",
@@ -41,7 +43,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ) as writer:
             columns = {"image": list(map(str, images[: len(names)])), "identity": list(names)}
             writer.write(vectors.astype(np.float32), columns)
-    index_rows(IndexRequest(folder / "rows.parquet", folder / "index"), QUIET)
+    index_rows(IndexRequest(folder / "rows.parquet", folder / "index"), Options(QUIET))
     request = SearchRequest(
         folder / "index", (folder / "queries.parquet",), top=4, threshold=0.4, out=folder / "page.html"
     )

@@ -98,17 +98,23 @@ def test_figures_are_shown_once_and_replaced_where_a_stage_was_made_again(
     assert (begins, 0.125) in again
 
 
-def test_names_that_would_move_the_cursor_are_spelt_out(
-    small_manifest: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_names_that_would_move_the_cursor_are_spelt_out(small_manifest: Path, tmp_path: Path) -> None:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    manifest = Manifest.open(small_manifest)
-    monkeypatch.setattr(
-        Manifest, "names_of", lambda self, ids: pa.array([f"Ann\x1b[2K\n{one}" for one in ids.tolist()])
+    table = pq.read_table(small_manifest)
+    names = pa.array([f"Ann\x1b[2K\n{one}" for one in table["identity_id"].to_pylist()])
+    table = table.set_column(
+        table.column_names.index("identity"),
+        table.schema.field("identity"),
+        names.cast(table.schema.field("identity").type),
     )
-    first = int(manifest.identity_id[0])
-    assert identity_names(manifest, np.array([1, 0])) == [f"Ann\\x1b[2K\\n{first}"] * 2
+    pq.write_table(table, tmp_path / "hostile.parquet", row_group_size=len(table) // 3)
+    manifest = Manifest.open(tmp_path / "hostile.parquet")
+    image_id = np.array([len(table) - 1, 0, 1, len(table) // 2])
+    expected = [f"Ann\\x1b[2K\\n{one}" for one in table["identity_id"].to_numpy()[image_id]]
+    assert identity_names(manifest, image_id) == expected
+    assert "table" not in vars(manifest)
 
 
 def test_too_many_identities_are_drawn_by_seed(
