@@ -15,6 +15,8 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from subspace.mining.manifest import Manifest
+from subspace.mining.parquet_tables import parquet_writer
+from subspace.mining.schemas import MANIFEST
 from subspace.pipeline.monitoring.mean_projector import SPRITE, write_projector
 from subspace.pipeline.monitoring.round_figures import show_round
 from subspace.pipeline.monitoring.training_curves import identity_names
@@ -109,7 +111,10 @@ def test_names_that_would_move_the_cursor_are_spelt_out(small_manifest: Path, tm
         table.schema.field("identity"),
         names.cast(table.schema.field("identity").type),
     )
-    pq.write_table(table, tmp_path / "hostile.parquet", row_group_size=len(table) // 3)
+    third = len(table) // 3
+    with parquet_writer(tmp_path / "hostile.parquet", MANIFEST, table.schema, "0" * 32) as writer:
+        for first in (0, third, 2 * third):
+            writer.write_table(table.slice(first, third if first < 2 * third else None))
     manifest = Manifest.open(tmp_path / "hostile.parquet")
     image_id = np.array([len(table) - 1, 0, 1, len(table) // 2])
     expected = [f"Ann\\x1b[2K\\n{one}" for one in table["identity_id"].to_numpy()[image_id]]
