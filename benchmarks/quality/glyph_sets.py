@@ -3,7 +3,8 @@
 A name says which: `100k` (all 78,254 training identities with at least four images, natural noise and all), `20k`
 (20,000 of them), `40k`, and with one change: `20k-images2` (two images of each identity), `20k-noise20` (20 % of the
 training images carry the name of another identity), `100k-unduplicated` (of identities that are known to be one picture
-under two names, one is left), `100k-clean` (only letters that are no variant of another character).
+under two names, one is left), `100k-clean` (only letters that are no variant of another character), `20k-noise20-cleaned`
+(20 % wrong names, without what `subspace clean` drops of them).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ LEAST_IMAGES = 4
 DISTRACTORS = 100_000
 SEED = 2026
 _NAME = re.compile(
-    r"(?P<identities>\d+)k(-images(?P<images>\d+))?(-noise(?P<noise>\d+))?(-(?P<only>clean|unduplicated))?"
+    r"(?P<identities>\d+)k(-images(?P<images>\d+))?(-noise(?P<noise>\d+))?(-(?P<only>cleaned|clean|unduplicated))?"
 )
 
 
@@ -49,7 +50,8 @@ class GlyphSet:
     noise: float
     """Share of the training images that carry the name of another identity."""
     only: str | None
-    """Which of the identities are left, as the ideal cleaning would leave them; None: all."""
+    """Which of the identities are left, as the ideal cleaning would leave them; "cleaned": the images that `subspace clean`
+    keeps, with the same manifest; None: all."""
 
     @classmethod
     def named(cls, name: str) -> GlyphSet:
@@ -69,7 +71,7 @@ class GlyphSet:
     @property
     def manifest(self) -> Path:
         """Beside the images."""
-        return WIDE / f"quality-{self.name}.parquet"
+        return WIDE / f"quality-{self.name.removesuffix('-cleaned')}.parquet"
 
     @property
     def uncleaned(self) -> GlyphSet:
@@ -88,9 +90,13 @@ class GlyphSet:
 
     def write(self) -> Path:
         """Write the manifest unless it is there; return its path."""
+        if self.only == "cleaned":
+            return self.uncleaned.write()
         wide = wide_manifest()
         changes = {name: value for name, value in vars(self).items() if name != "only" or value}
-        fingerprint = fingerprint_of({"glyph set": changes, "of": wide.fingerprint, "seed": SEED})
+        fingerprint = fingerprint_of(
+            {"glyph set": changes, "of": wide.fingerprint, "seed": SEED, "identity_id": "from 0"}
+        )
         if not self.manifest.exists() or fingerprint_in(self.manifest, MANIFEST) != fingerprint:
             write_parquet(self.manifest, MANIFEST, self._table(wide), fingerprint)
         return self.manifest
@@ -98,19 +104,17 @@ class GlyphSet:
     def _table(self, wide: Manifest) -> pa.Table:
         rows = self._rows(wide)
         table = wide.table.take(pa.array(rows))
-        if not self.noise:
-            return table
         identity_id = table["identity_id"].to_numpy().copy()
-        random = generator(SEED, "quality noise")
-        wrong = random.random(len(rows)) < self.noise
-        identity_id[wrong] = random.choice(np.unique(identity_id), wrong.sum())
+        if self.noise:
+            random = generator(SEED, "quality noise")
+            wrong = random.random(len(rows)) < self.noise
+            identity_id[wrong] = random.choice(np.unique(identity_id), wrong.sum())
         order = np.argsort(identity_id, kind="stable")
-        names = wide.names_of(np.unique(identity_id))
-        place = np.unique(identity_id, return_inverse=True)[1][order]
+        found, place = np.unique(identity_id[order], return_inverse=True)
         table = table.take(pa.array(order))
         for column, values in (
-            ("identity", names.take(pa.array(place))),
-            ("identity_id", pa.array(identity_id[order], pa.int32())),
+            ("identity", wide.names_of(found).take(pa.array(place))),
+            ("identity_id", pa.array(place, pa.int32())),  # counts up from 0 in every manifest
         ):
             table = table.set_column(table.column_names.index(column), column, values)
         return table

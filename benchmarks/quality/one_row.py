@@ -155,6 +155,7 @@ def _run(row: Row, steps: int) -> int:
             f"checkpoint:{_start(row)}",
             row.threads,
             *COMMON,
+            *_cleaned(row),
             f"plan.P={row.arm.P}",
             f"plan.K={row.arm.K}",
             *settings,
@@ -192,11 +193,28 @@ def share_inputs(row: Row) -> None:
             _init(start, GlyphSet.named("100k").write(), NETWORKS[row.network], row.threads, *settings)
         subspace("pretrain", start, "--quiet", threads=row.threads)
     means, manifest = _means(row), GlyphSet.named(row.data).write()
+    if GlyphSet.named(row.data).only == "cleaned" and not _keep(row).exists():
+        share_inputs(_uncleaned(row))
+        subspace("clean", _means(_uncleaned(row)), "--quiet", threads=row.threads)
     if not (means / "round-000" / "done" / "extract.json").exists():
         if not (means / "subspace.yaml").exists():
-            _init(means, manifest, f"checkpoint:{_start(row)}", row.threads, *COMMON, f"seed={row.seed}")
+            settings = (*COMMON, *_cleaned(row), f"seed={row.seed}")
+            _init(means, manifest, f"checkpoint:{_start(row)}", row.threads, *settings)
         subspace("pretrain", means, "--quiet", threads=row.threads)
         subspace("extract", means, "--quiet", threads=row.threads)
+
+
+def _uncleaned(row: Row) -> Row:
+    return replace(row, data=GlyphSet.named(row.data).uncleaned.name)
+
+
+def _keep(row: Row) -> Path:
+    """What the starting network keeps of the set before it was cleaned."""
+    return _means(_uncleaned(row)) / "round-000" / "keep.parquet"
+
+
+def _cleaned(row: Row) -> list[str]:
+    return [f"data.cleaned={_keep(row)}"] if GlyphSet.named(row.data).only == "cleaned" else []
 
 
 def _start(row: Row) -> Path:
