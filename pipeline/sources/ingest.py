@@ -72,8 +72,8 @@ def make_manifest(
     files = all_shards_of(sources).files
     check_output(out, MANIFEST.name, files)
     check_output(quarantine_path(out), QUARANTINE.name, files)
-    for file in (out, quarantine_path(out)):
-        remove_leftovers(file)
+    remove_leftovers(out)
+    remove_leftovers(quarantine_path(out))
     source = named(sources)
     with ImageSpool(beside=out) as spool, RowOrder(beside=out) as order, RowScratch(beside=out) as kept:
         with bars("read", None, "images") as bar:
@@ -85,8 +85,7 @@ def make_manifest(
                     bar.update(rows.num_rows)
         if order.rows >= MANY_ROWS:
             say(work_in_words(order.rows))
-        images = spool.images()
-        lengths = pc.binary_length(images)  # pyright: ignore[reportAttributeAccessIssue]
+        lengths = pc.binary_length(images := spool.images())  # pyright: ignore[reportAttributeAccessIssue]
         doubts = ColumnDoubts(source, listing.guessed, listing.unused)
         selection = RowSelection(source, listing.split_folders, refused, options, kept, images)
         with bars("check", order.rows, "images") as bar:
