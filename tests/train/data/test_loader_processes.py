@@ -60,6 +60,19 @@ def workers() -> list[int]:
     return sorted(process.pid or 0 for process in multiprocessing.active_children())
 
 
+def wait_until_idle(pid: int) -> None:
+    """Wait until a process has made all batches that it may be ahead: it sleeps, and has no more processor time."""
+    stat, before = Path(f"/proc/{pid}/stat"), None
+    while stat.exists():  # Linux
+        state, *fields = stat.read_text().rpartition(")")[2].split()
+        now = fields[10:12]
+        if state == "S" and now == before:
+            return
+        before = now
+        time.sleep(0.2)
+    time.sleep(1)
+
+
 def seen(batches: list[ImageBatch]) -> list[int]:
     return [int(value) for batch in batches for value in batch.images[:, 0, 0, 0]]
 
@@ -88,6 +101,7 @@ def test_a_stopped_process_is_waited_for_as_long_as_said(
     batches = load_batches(dataset, range(COUNT), num_workers, pin=pin, patience=Patience(1.0))
     next(batches)
     for pid in workers():
+        wait_until_idle(pid)  # in the middle of a message it would be another case, the one below
         os.kill(pid, signal.SIGSTOP)
     with (
         pytest.warns(SubspaceWarning, match="waiting for the images of batch"),
