@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import InputError
-from .mated_probes import unit_rows
+from .mated_probes import TIE, unit_rows
 from .reciprocal_neighbors import STEP, expanded, nearest_images, reciprocal
 from .similarity_counts import add_counts
 
@@ -212,6 +212,8 @@ def k_reciprocal_distance(
 
 class Reranked:
     """Similarities after re-ranking: the distances, negative, of some queries at a time to all that take part."""
+
+    tie = TIE
 
     def __init__(
         self, settings: KReciprocal, query: np.ndarray, gallery: np.ndarray | None, matches: Matches,
