@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...mining.clustering.product_speed import LOOKS_OF_METRICS, compared_seconds
 from ...train.data.images import ImageStore
 from ...train.data.plan_reader import Plan
 from ...train.devices import pick_device
 from ...train.speed import embedding_work
 from ..console import about, counted, duration
+from ..estimates.metric_speed import metric_seconds, retrieval_seconds
 from ..network_identity import open_checkpoint
 from ..stages.context import Context
 from ..stages.held_out import HeldOut
@@ -45,8 +45,9 @@ def _examining_seconds(context: Context) -> float:
     """Seconds of one validation: its images embedded, and all pairs compared."""
     extract = context.config.extract
     network = open_checkpoint(context.before.checkpoint, context.config)
-    examined = HeldOut.validation(context.config).choose_examined(context.manifest)
-    images = examined.images
+    held = HeldOut.validation(context.config)
+    examined = held.choose_examined(context.manifest)
+    images, ranked = examined.images, examined.ranked
     embedding = embedding_work(
         network,
         ImageStore(context.manifest, context.config.data.decoder),
@@ -57,9 +58,11 @@ def _examining_seconds(context: Context) -> float:
         batch_size=extract.batch_size,
         num_workers=extract.num_workers,
     )
-    return embedding.seconds + compared_seconds(
-        examined.comparisons, network.embedding_size, LOOKS_OF_METRICS
-    )
+    sizes, width = (len(side) for side in examined.pairs[:3]), network.embedding_size
+    seconds = metric_seconds(held.settings.metric_names, *sizes, width, held.settings.bootstrap)
+    if ranked is not None:
+        seconds += retrieval_seconds(len(ranked.query), len(ranked.gallery), width)
+    return embedding.seconds + seconds
 
 
 def steps_by_default(context: Context, plan: Plan) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from ...mining.artifacts import write_json
-from ...mining.clustering.product_speed import LOOKS_OF_METRICS, compared_seconds
+from ...mining.clustering.product_speed import compared_seconds
 from ...mining.evaluation.memory import RETRIEVAL_BYTES, metric_bytes
 from ...mining.evaluation.mistakes import MOST_COMPARED
 from ...mining.evaluation.pairs import FEW_IDENTITIES
@@ -21,6 +21,7 @@ from ...mining.schemas import MISTAKES
 from .. import stage_folder as files
 from ..console import aligned, amount, counted
 from ..estimates.estimate import Estimate
+from ..estimates.metric_speed import metric_seconds, retrieval_seconds
 from ..network_identity import open_checkpoint
 from ..run_directory import RunDirectory
 from ..stage_folder import TENSORBOARD
@@ -29,6 +30,8 @@ from .graph import row, steps_taken
 from .held_out import FLAGS, HeldOut
 from .stage import run_stage
 
+LOOKS_FOR_MISTAKES = 2.5
+"""What the search for mistakes does with a similarity (`compared_seconds`)."""
 ABOVE = " > "
 THRESHOLD_WORDS = (
     "> 0.500: the threshold of that rate; two images with a cosine above it are taken for one identity"
@@ -99,12 +102,15 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
             num_workers=config.extract.num_workers,
             flip=held.settings.flip,
         )
-        looked = min(MOST_COMPARED, examined.comparisons) if files.MISTAKES in stage.outputs else 0
-        seconds = embedding.seconds + compared_seconds(
-            examined.comparisons + looked, network.embedding_size, LOOKS_OF_METRICS
-        )
         names, width = held.settings.metric_names, network.embedding_size
         gallery, probes, distractors = (len(side) for side in examined.pairs[:3])
+        seconds = embedding.seconds + metric_seconds(
+            names, gallery, probes, distractors, width, held.settings.bootstrap
+        )
+        if files.MISTAKES in stage.outputs:
+            seconds += compared_seconds(
+                min(MOST_COMPARED, probes * (gallery + distractors)), width, LOOKS_FOR_MISTAKES
+            )
         more = (
             4 * (gallery + probes + distractors) * width
             + metric_bytes(names, gallery, probes, distractors, width)
@@ -112,6 +118,7 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
         )  # the manifest is in memory already
         whom = f"{len(images):,} images of {', '.join(held.splits)} and distractors"
         if ranked is not None:
+            seconds += retrieval_seconds(len(ranked.query), len(ranked.gallery), width)
             queries, rows = len(ranked.query), len(np.union1d(ranked.query, ranked.gallery))
             more += 4 * rows * width * (1 if ranked.leave_one_out else 2) + RETRIEVAL_BYTES
             whom += (
