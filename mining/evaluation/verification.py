@@ -131,6 +131,7 @@ def verify_all_pairs(
         for weight_I in weights:
             weight_G[mated.probed_row] = weight_I
             yield Roc(ScoreCounts.weighted(level, weight_I[owner]), impostors.drawn(weight_G))
+            mated.track(len(impostors.level))
 
     genuine = ScoreCounts.weighted(level, np.ones(len(level), np.int64))
     return measured(Roc(genuine, impostors.counts), names, fars, replicates())

@@ -40,17 +40,9 @@ def metric_seconds(
     >>> 0 < few < many
     True
     """
-    families = {parse_metric(name).family for name in names}
-    pairs = {
-        "Rank-": (probes * (gallery + distractors), RANKED),
-        "coverage@P=": (probes * gallery, RANKED),
-        "DIR@FAR=": ((probes + distractors) * gallery, RANKED),
-        **dict.fromkeys(VERIFICATION, (probes * gallery, 0.0)),
-    }
     seconds, kept = 0.0, kept_pairs(probes * gallery)
-    for family in families & pairs.keys():
-        compared, looks = pairs[family]
-        seconds += compared_seconds(compared, dimensions, looks)
+    for family, compared in _pairs(names, gallery, probes, distractors).items():
+        seconds += compared_seconds(compared, dimensions, RANKED if family not in VERIFICATION else 0.0)
         if family in VERIFICATION:
             seconds += _pair_seconds() * (COUNTED * compared + SORTED * kept) + replicate_seconds(
                 kept, bootstrap
@@ -58,6 +50,28 @@ def metric_seconds(
         else:
             seconds += replicate_seconds(probes, bootstrap)
     return seconds
+
+
+def metric_pairs(names: Collection[str], gallery: int, probes: int, distractors: int, bootstrap: int) -> int:
+    """Pairs that these metrics compare, or weigh in a replicate of TAR@FAR or EER: what `compute_metrics` tells its `track`.
+
+    >>> metric_pairs(["Rank-1", "EER"], 10, 20, 5, 200)
+    40500
+    """
+    pairs = _pairs(names, gallery, probes, distractors)
+    verified = len(pairs.keys() & set(VERIFICATION))
+    return sum(pairs.values()) + verified * bootstrap * kept_pairs(probes * gallery)
+
+
+def _pairs(names: Collection[str], gallery: int, probes: int, distractors: int) -> dict[str, int]:
+    """The pairs that each family compares; retrieval has its own."""
+    every = {
+        "Rank-": probes * (gallery + distractors),
+        "coverage@P=": probes * gallery,
+        "DIR@FAR=": (probes + distractors) * gallery,
+        **dict.fromkeys(VERIFICATION, probes * gallery),
+    }
+    return {family: every[family] for family in {parse_metric(name).family for name in names} & every.keys()}
 
 
 def retrieval_seconds(queries: int, gallery: int, dimensions: int) -> float:

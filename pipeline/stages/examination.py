@@ -26,6 +26,7 @@ from ...train.networks.registry import CHECKPOINT_PREFIX
 from ...train.workers import worker_count
 from ..configuration.config import RunConfig
 from ..console import counted
+from ..estimates.metric_speed import metric_pairs
 from ..faults.unreadable_images import UnreadableImages
 from ..options import Options
 from .context import patience_of
@@ -81,10 +82,15 @@ def examine(
         mated = np.flatnonzero(readable[: ends[1]])
         seen_by(rows[mated], asked[mated])
     names, seed = settings.metric_names, derived_seed(config.seed, "eval bootstrap")
-    evaluation = compute_metrics(
-        [name for name in names if not is_retrieval(name)], gallery_rows, gallery_id, probe_rows, probe_id,
-        distractors=distractor_rows, bootstrap=settings.bootstrap, seed=seed,
-    )  # fmt: skip
+    of_pairs = [name for name in names if not is_retrieval(name)]
+    pairs = metric_pairs(
+        of_pairs, len(gallery_rows), len(probe_rows), len(distractor_rows), settings.bootstrap
+    )
+    with options.console.progress("eval: metrics", pairs, "pairs") as progress:
+        evaluation = compute_metrics(
+            of_pairs, gallery_rows, gallery_id, probe_rows, probe_id,
+            distractors=distractor_rows, bootstrap=settings.bootstrap, seed=seed, track=progress.update,
+        )  # fmt: skip
     if on_mistakes is not None:
         mated = MatedProbes.match(gallery_rows, gallery_id, probe_rows, probe_id, distractors=distractor_rows)
         images = [side[kept] for side, kept in zip((gallery, probe, distractor), seen, strict=False)]
@@ -101,7 +107,19 @@ def examine(
     if ranked is not None:
         asked_too = [name for name in names if is_retrieval(name)]
         device = "cuda" if pick_device(options.device).type == "cuda" else "cpu"
-        retrieval = _ranking(ranked, others[seen[3]], other_rows, asked_too, manifest, settings, seed, device)
+        pairs = len(ranked.query) * len(ranked.gallery)
+        with options.console.progress("eval: rankings", pairs, "pairs") as progress:
+            retrieval = _ranking(
+                ranked,
+                others[seen[3]],
+                other_rows,
+                asked_too,
+                manifest,
+                settings,
+                seed,
+                device,
+                progress.update,
+            )
         metrics = found["metrics"] | retrieval.to_json()["metrics"]
         found["metrics"] = {name: metrics[name] for name in names}
         found["retrieval"] = retrieval.counts() | {"rule": ranked.words}
@@ -110,7 +128,7 @@ def examine(
 
 def _ranking(
     ranked: Ranked, image_id: np.ndarray, rows: np.ndarray, names: list[str], manifest: Manifest,
-    settings: EvalConfig, seed: int, device: str,
+    settings: EvalConfig, seed: int, device: str, track: Callable[[int], None],
 ) -> Retrieval:  # fmt: skip
     """Retrieval over images that could be read: `image_id`, ascending, embedded in `rows`."""
     groups = None if settings.ignore_groups else manifest.groups()
@@ -128,6 +146,7 @@ def _ranking(
     return retrieval_metrics(
         names, query, query_id, gallery, gallery_id, query_group=query_group, gallery_group=gallery_group,
         query_image=query_image, gallery_image=gallery_image, bootstrap=settings.bootstrap, seed=seed, device=device,
+        track=track,
     )  # fmt: skip
 
 
