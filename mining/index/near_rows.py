@@ -106,7 +106,7 @@ def build_index(
         index = faiss.clone_index(trained)
         index.reset()
     else:
-        index = _trained_lists(rows_nD, chosen.lists, seed, track)
+        index = _trained_lists(rows_nD, chosen, seed, track)
     for start in range(0, n, at_a_time := max(1, BLOCK_BYTES // (4 * D))):
         block = rows_nD[start : start + at_a_time]
         index.add(_as_wide(block, index.d))
@@ -119,8 +119,15 @@ def rows_fitted(rows: int, chosen: ChosenKind) -> int:
     return TRAINING_TURNS * min(rows, TRAINING_ROWS * chosen.lists)
 
 
-def _trained_lists(rows_nD: np.ndarray, lists: int, seed: int, track: Track) -> faiss.IndexIVFPQFastScan:
-    n, D = rows_nD.shape
+def rows_sampled(rows: int, chosen: ChosenKind) -> int:
+    """How many rows are drawn to fit lists and codes on."""
+    return min(rows, max(TRAINING_ROWS * chosen.lists, CODED_ROWS))
+
+
+def _trained_lists(
+    rows_nD: np.ndarray, chosen: ChosenKind, seed: int, track: Track
+) -> faiss.IndexIVFPQFastScan:
+    (n, D), lists = rows_nD.shape, chosen.lists
     numbers = 2 if D <= WIDE else 4
     wide = -(-D // numbers) * numbers
     centroids = faiss.IndexFlatIP(wide)
@@ -128,8 +135,7 @@ def _trained_lists(rows_nD: np.ndarray, lists: int, seed: int, track: Track) -> 
     centroids.this.disown()  # pyright: ignore[reportAttributeAccessIssue]  # the index frees them
     index.own_fields = True
     index.by_residual = True
-    wanted = min(n, max(TRAINING_ROWS * lists, CODED_ROWS))
-    drawn = np.sort(generator(seed, "index training rows").choice(n, wanted, replace=False))
+    drawn = np.sort(generator(seed, "index training rows").choice(n, rows_sampled(n, chosen), replace=False))
     index.pq.cp.niter, index.pq.cp.seed, index.pq.cp.min_points_per_centroid = TRAINING_TURNS, seed + 1, 1
     sample = _as_wide(rows_nD[drawn], wide)
     centroids.add(_fitted_centroids(sample, lists, seed, track))
