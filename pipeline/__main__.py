@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from typing import NoReturn
@@ -12,8 +13,11 @@ def main() -> None:
     python_raises = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if python_raises:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    gc.disable()  # modules are no garbage, and to look for it among them takes a tenth of a light command
     from .cli import main as command_line
 
+    gc.freeze()
+    gc.enable()
     if python_raises:
         signal.signal(signal.SIGINT, _interrupt)
     try:

@@ -10,14 +10,15 @@ import textwrap
 import time
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, NoReturn, TypeVar
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from .run_directory import note_progress
 from .terminal_text import printable, printable_json, printable_line
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_NOTES = 5.0
@@ -54,7 +55,8 @@ class Console:
     def _print(self, text: str) -> None:
         if not self.quiet:
             file = sys.stderr if self.as_json else sys.stdout
-            with tqdm.external_write_mode(file=file):  # a bar steps aside
+            bars = sys.modules.get("tqdm")  # loaded by the first bar: light commands have none
+            with bars.tqdm.external_write_mode(file=file) if bars else nullcontext():  # a bar steps aside
                 print(text, file=file, flush=True)
 
     def result(self, value: Any) -> None:
@@ -76,6 +78,8 @@ class Progress:
     """A tqdm bar, or its text printed as lines where standard error is no terminal; for `subspace status` in the lock, too."""
 
     def __init__(self, what: str, total: int | None, unit: str, done: int, show: bool) -> None:
+        from tqdm import tqdm
+
         self._what, self._total, self._unit, self._done = printable_line(what), total, unit, done
         self._started = self._last_line = self._last_note = time.monotonic()
         self._marks = deque([(self._started, done)])
@@ -155,10 +159,14 @@ class Progress:
             self._bar.set_postfix_str(self._note, refresh=False)
             return
         if self._below is None:
+            from tqdm import tqdm
+
             self._below = tqdm(bar_format="  {desc}", position=1, dynamic_ncols=True, leave=False)
         self._below.set_description_str(self._note)
 
     def _print(self) -> None:
+        from tqdm import tqdm
+
         self._last_line, self._printed = time.monotonic(), self._done
         self._look(self._last_line)
         rate = self.rate or 0.0

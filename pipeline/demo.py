@@ -13,7 +13,7 @@ from ..mining.local_paths import in_shell
 from ..mining.manifest import Manifest
 from .configuration.config import RunConfig
 from .configuration.config_file import load_config, parse_config, write_config
-from .console import aligned
+from .console import about, aligned
 from .learning_rate.families import SEARCHED_RATES
 from .options import Options
 from .report.run_report import RunReport
@@ -23,7 +23,8 @@ from .run_directory import RunDirectory
 from .stages.context import Context
 from .stages.evaluate import evaluations, in_percent
 from .stages.graph import rows_of
-from .stages.pretrain import pretrain_network
+from .stages.held_out import HeldOut
+from .stages.pretrain import cost_of_pretraining, pretrain_network
 
 SHIPPED = Path(__file__).resolve().parent.parent / "data_manifests" / "demo.parquet"
 
@@ -51,6 +52,10 @@ SETTINGS: dict[str, Any] = {
 IDS_PER_SUBSPACE = 100
 FEWEST_SUBSPACES = 4
 """With fewer, subspaces would hardly differ from random batches."""
+BACKWARD = 3
+"""To train on an image takes so many times as long as to embed it."""
+MEASURING = 0.15
+"""What is measured and written between the stages, as a share of them."""
 
 
 def run_demo(
@@ -94,6 +99,11 @@ def run_demo(
     if options.dry_run:
         return run_rounds(Context(start, config, manifest, options))
 
+    if not start.start.finished("pretrain"):
+        say(
+            f"three trainings and what they are judged by: {about(_seconds(Context(start, config, manifest, options)))}"
+        )
+        say()
     say("1. The starting network: softmax over a part of the identities")
     _begin(start, config)
     with start.locked("demo"):
@@ -139,6 +149,42 @@ def run_demo(
         say(f"  subspace inspect {in_shell(path)}    # {what}")
     say(f"  tensorboard --logdir {out}    # loss, active triplets, distances")
     return results
+
+
+def _seconds(start: Context) -> float:
+    """What a demo takes: images are trained on as fast as in pretraining, of which some steps are timed here."""
+    from ..train.checkpoint import load_network
+    from ..train.data.images import ImageStore
+    from ..train.devices import pick_device
+    from ..train.speed import embedding_work
+    from .stages.examination import cost_of_examination
+
+    config, manifest, options = start.config, start.manifest, start.options
+    pretrain, plan, runs = config.pretrain, config.plan, 2
+    network = load_network(
+        config.model,
+        embedding_size=config.embedding_size,
+        preprocess=config.preprocess,
+        weights=config.weights,
+        allow_code=config.allow_code,
+    )
+    train = start.training_identities().image_id
+    embedding = embedding_work(
+        network, ImageStore(manifest, config.data.decoder), train, len(train), pick_device(options.device),
+        config.extract.precision, batch_size=config.extract.batch_size, num_workers=config.extract.num_workers,
+    )  # fmt: skip
+    seconds = runs * config.rounds * embedding.seconds
+    for held, mistakes in ((HeldOut.test(config), True), (HeldOut.validation(config), False)):
+        if held.problem(manifest) is None:
+            one = cost_of_examination(network, config, manifest, options, held, mistakes=mistakes)
+            seconds += runs * (config.rounds + 1) * one.seconds
+    learned = cost_of_pretraining(start)
+    trained = runs * config.total_steps * plan.P * plan.K
+    if isinstance(learned, str):
+        seconds += trained * BACKWARD * embedding.seconds / len(train)
+    else:
+        seconds += learned.seconds * (1 + trained / (pretrain.steps * pretrain.P * pretrain.K))
+    return (1 + MEASURING) * seconds
 
 
 def demo_settings(manifest: Manifest, seed: int, overrides: Sequence[str] = ()) -> RunConfig:

@@ -53,7 +53,7 @@ class StageStatus:
 def stage_statuses(context: Context) -> list[StageStatus]:
     """The state of every stage of every round, in the order in which `subspace run` does them."""
     run = context.run
-    examined = [stage for stage in rows_of("network") if stage.applies(context)]
+    examined = [stage for stage in rows_of("network") if _applies(context, stage)]
     found = []
     for index in range(-1, max(_rounds_to_do(context), len(run.rounds))):
         at = context.at_round(index)
@@ -67,6 +67,11 @@ def stage_statuses(context: Context) -> list[StageStatus]:
         else one
         for one in found
     ]
+
+
+def _applies(context: Context, stage: StageRow) -> bool:
+    """Whether the run has a stage; one that was done is proof, where the whole manifest would have to be read to know."""
+    return context.run.start.finished(stage.name) or stage.applies(context)
 
 
 def _rounds_to_do(context: Context) -> int:

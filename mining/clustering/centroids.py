@@ -142,7 +142,13 @@ class TwoLevel:
         return counts_by_group(cell, len(self.parts)).tolist()
 
 
-def fit_flat(sample_SD: torch.Tensor, M: int, *, niter: int, points: int, seed: int) -> Flat:
+Track = Callable[[int], object]
+"""Told how many rows were compared with the centroids, `niter` times `points` · M in all; nothing waits for a GPU."""
+
+
+def fit_flat(
+    sample_SD: torch.Tensor, M: int, *, niter: int, points: int, seed: int, track: Track = lambda rows: None
+) -> Flat:
     """Fit M unit centroids: a quarter of the iterations by plain k-means, the others priced.
 
     An iteration sees `points` · M rows, as one of FAISS's does, rounded up to whole products, and the centroids move twice in it, each
@@ -154,6 +160,7 @@ def fit_flat(sample_SD: torch.Tensor, M: int, *, niter: int, points: int, seed: 
     """
     unpriced = -(-niter // 4)
     centroids = plain_centroids(sample_SD, M, niter=unpriced, points=points, seed=seed)
+    track(unpriced * min(points * M, len(sample_SD)))
     price, turns = centroids.new_zeros(M), 0
     rows_per_move = -(-points * M // MOVES_PER_ITERATION)
     parts = sample_SD.split(max(ROWS_PER_PRODUCT, ROWS_PER_BID * M))
@@ -168,6 +175,7 @@ def fit_flat(sample_SD: torch.Tensor, M: int, *, niter: int, points: int, seed: 
             seen += len(part)
         centroids = _moved(centroids, sums)
         price -= price.mean()
+        track(min(rows_per_move, len(sample_SD)))
     return Flat(centroids, price)
 
 
@@ -186,9 +194,12 @@ def _moved(centroids: torch.Tensor, sums: torch.Tensor) -> torch.Tensor:
     return torch.where(sums.norm(dim=1, keepdim=True) < 1e-6, centroids, unit(sums))
 
 
-def fit_plain(sample_SD: torch.Tensor, M: int, *, niter: int, points: int, seed: int) -> Flat:
+def fit_plain(
+    sample_SD: torch.Tensor, M: int, *, niter: int, points: int, seed: int, track: Track = lambda rows: None
+) -> Flat:
     """Fit M unit centroids by plain k-means, for subspaces of any size."""
     centroids = plain_centroids(sample_SD, M, niter=niter, points=points, seed=seed)
+    track(niter * min(points * M, len(sample_SD)))
     return Flat(centroids, centroids.new_zeros(M))
 
 
@@ -200,6 +211,7 @@ def fit_two_level(
     niter: int,
     points: int,
     seed: int,
+    track: Track = lambda rows: None,
 ) -> TwoLevel:
     """Fit about sqrt(M) cells, and in each a share of the M centroids in proportion to its population.
 
@@ -212,7 +224,14 @@ def fit_two_level(
     counts = _in_proportion(sizes, M)
     order = cell_S.sort(stable=True).indices
     parts = [
-        fit(sample_SD[members], count, niter=niter, points=points, seed=derived_seed(seed, "cell", cell))
+        fit(
+            sample_SD[members],
+            count,
+            niter=niter,
+            points=points,
+            seed=derived_seed(seed, "cell", cell),
+            track=track,
+        )
         for cell, (members, count) in enumerate(
             zip(order.split(sizes.tolist()), counts.tolist(), strict=True)
         )

@@ -24,9 +24,6 @@ LOOK = 0.4
 NEW_NEIGHBOR = 15
 """One that is put among the nearest so far."""
 
-LOOKS_OF_METRICS = 2.5
-"""What the metrics do with a similarity: it is counted, compared and ranked."""
-
 
 def product_rate() -> float:
     """Floating-point operations a second of a float32 matrix product.

@@ -97,7 +97,8 @@ def cluster_identities(
         seed: same means, seed and threads, same result.
         device: such as 'cpu' or 'cuda:1'; None: 'cuda' where torch sees a GPU. Another device, other rounding.
         gpu: the older way to say so: True for 'cuda', False for 'cpu'.
-        progress: called with the number of identities of each block as it is assigned, N in all.
+        progress: called with how many identities were compared with the centroids: niter times max_points_per_centroid · M
+            or N, whichever is less, in the fit, then each as it is assigned.
 
     Raises:
         InputError: no identities, NaN in the means, or a setting out of its range.
@@ -123,6 +124,7 @@ def cluster_identities(
         most = max(M, min(SAMPLED_TIMES * max_points_per_centroid * M, SAMPLE_BYTES // (4 * D)))
         sample, fit = as_tensor(_sample(blocks, most, seed)).to(where), fit_flat if priced else fit_plain
         how: dict[str, Any] = {"niter": niter, "points": max_points_per_centroid, "seed": seed}
+        how["track"] = progress or (lambda identities: None)
         fitted = fit(sample, M, **how) if flat_up_to >= M else fit_two_level(sample, M, fit=fit, **how)
         if priced:
             fitted, lead = _priced(fitted, sample[: ROWS_PER_PRICE * M], Bound.around(N, M, tolerance), N)

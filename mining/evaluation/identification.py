@@ -88,6 +88,8 @@ def probe_ranks(mated: MatedProbes, *, block: int | None = None, device: str = "
         (mated.gallery, np.stack([mate, mate + 1], axis=1)),
         (mated.distractor, np.zeros((len(mate), 2), np.int64)),
     ):
-        counted = counts_at_least(probe_PD, torch.from_numpy(others).to(on), least_P1, own, block=block)
+        counted = counts_at_least(
+            probe_PD, torch.from_numpy(others).to(on), least_P1, own, block=block, track=mated.track
+        )
         rank[order] += counted.cpu().numpy()[:, 0]
     return rank

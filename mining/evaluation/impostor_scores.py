@@ -79,6 +79,11 @@ class ImpostorScores:
         counts = ScoreCounts.weighted(occurs + lowest, count[occurs])
         return cls(counts, level, probe_row, gallery_row, weight)
 
+    def drawn(self, weight_G: np.ndarray) -> ScoreCounts:
+        """The kept pairs where each gallery row's identity was drawn so often: a pair weighs the product of its two."""
+        weight_S = weight_G[self.probe_row] * weight_G[self.gallery_row] * self.weight
+        return ScoreCounts.weighted(self.level, weight_S)
+
 
 def thinned(n: int, random: np.random.Generator, kept: int = KEPT) -> tuple[np.ndarray, np.ndarray]:
     """Places of a sample of n pairs that are sorted by ascending score, and what each weighs; all where n <= kept.

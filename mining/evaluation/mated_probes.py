@@ -6,8 +6,8 @@ B rows of a tile. Similarity is the cosine: the inner product of unit rows in fl
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -60,6 +60,8 @@ class MatedProbes:
     """int64[I], the gallery rows of identities with probes, by ascending identity."""
     owner: np.ndarray
     """int64[P], each probe's place in `probed_row`."""
+    track: Callable[[int], object] = field(default=lambda pairs: None, repr=False, compare=False)
+    """Told how many pairs were compared, or weighed by a replicate."""
 
     @classmethod
     def match(
@@ -70,6 +72,7 @@ class MatedProbes:
         probe_id: ArrayLike,
         *,
         distractors: ArrayLike | None = None,
+        track: Callable[[int], object] = lambda pairs: None,
     ) -> MatedProbes:
         """Find every probe's mate.
 
@@ -77,6 +80,7 @@ class MatedProbes:
             gallery: float32[G, D], unit rows. gallery_id: int[G], distinct.
             probe: float32[P, D], unit rows. probe_id: int[P], each in `gallery_id`.
             distractors: float32[X, D], unit rows of identities that are in neither.
+            track: told how many pairs were compared.
 
         Raises:
             InputError: NaN, rows not of unit length, no probes, shapes or identities that do not match.
@@ -98,7 +102,7 @@ class MatedProbes:
             raise InputError(f"{len(missing)} probe identities (first: {missing[0]}) are not in the gallery")
         probed_row = row[np.searchsorted(known, probed)]
         others = gallery[:0] if distractors is None else unit_rows("distractor", distractors, like=gallery)
-        return cls(gallery, probe, others, probed_row[owner], probed_row, owner)
+        return cls(gallery, probe, others, probed_row[owner], probed_row, owner, track)
 
     @property
     def impostor_pairs(self) -> int:
@@ -125,6 +129,7 @@ class MatedProbes:
                     similarity_BB[mated, column[mated]] = -np.inf
                     yield rows, start, similarity_BB
                     start += similarity_BB.shape[1]
+                    self.track(similarity_BB.size)
 
     def identity_weights(self, bootstrap: int, seed: int) -> Iterator[np.ndarray]:
         """int64[I] per replicate: how often each identity is drawn in I draws with replacement."""

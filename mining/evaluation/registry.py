@@ -199,6 +199,7 @@ def compute_metrics(
     bootstrap: int = 200,
     seed: int = 0,
     block: int | None = None,
+    track: Callable[[int], object] = lambda pairs: None,
 ) -> Evaluation:
     """Compute the metrics of these names, each once and in this order, with 95 % intervals over identities.
 
@@ -214,16 +215,17 @@ def compute_metrics(
         distractors: float32[X, D], unit rows of identities that are in neither; Rank-k finds them in the
             gallery, and for DIR@FAR they are the probes without a mate.
         bootstrap: replicates. seed: of the bootstrap. block: rows and columns of a tile.
+        track: told how many pairs were compared, or weighed by a replicate of TAR@FAR or EER.
 
     Raises:
         InputError: an unknown name; NaN, rows not of unit length, no probes, shapes or identities that do not match.
     """
     asked = list(dict.fromkeys(str(parse_metric(name)) for name in names))
-    mated = MatedProbes.match(gallery, gallery_id, probe, probe_id, distractors=distractors)
+    mated = MatedProbes.match(gallery, gallery_id, probe, probe_id, distractors=distractors, track=track)
     draws = {"bootstrap": bootstrap, "seed": seed, "block": block}
     found = compute_mated([name for name in asked if not is_retrieval(name)], mated, **draws)
     if ranked := [name for name in asked if is_retrieval(name)]:
-        retrieval = retrieval_metrics(ranked, probe, probe_id, gallery, gallery_id, **draws)
+        retrieval = retrieval_metrics(ranked, probe, probe_id, gallery, gallery_id, track=track, **draws)
         found |= {metric.name: metric for metric in retrieval.metrics}
     return Evaluation(
         metrics=tuple(found[name] for name in asked),

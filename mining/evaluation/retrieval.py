@@ -6,7 +6,7 @@ Shapes: Q queries; G gallery images; R matches of a query; M metrics; I identiti
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -105,6 +105,7 @@ def retrieval_metrics(
     seed: int = 0,
     block: int | None = None,
     device: str = "cpu",
+    track: Callable[[int], object] = lambda pairs: None,
 ) -> Retrieval:
     """Rank all gallery images for each query by cosine, and take means over the queries, with 95 % intervals.
 
@@ -141,6 +142,7 @@ def retrieval_metrics(
         rerank: rank by k-reciprocal distance instead of the cosine.
         bootstrap: replicates. seed: of the bootstrap. block: queries and gallery rows of a tile; None: what suits the device.
         device: of the product.
+        track: told how many pairs were compared.
 
     Raises:
         InputError: an unknown name; NaN, rows not of unit length, shapes that do not match; no query with a match.
@@ -176,6 +178,7 @@ def retrieval_metrics(
         of_each[found.query] = found.matches
         last = np.maximum(found.matches, 1) - 1
         first_position[found.query] = np.take_along_axis(found.positions, last[:, None], axis=1)[:, 0]
+        track(len(found.query) * len(matches.order))
     matched = of_each > 0
     if not matched.any():
         raise InputError(

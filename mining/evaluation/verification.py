@@ -130,10 +130,8 @@ def verify_all_pairs(
         weight_G = np.ones(len(mated.gallery), np.int64)
         for weight_I in weights:
             weight_G[mated.probed_row] = weight_I
-            weight_S = weight_G[impostors.probe_row] * weight_G[impostors.gallery_row] * impostors.weight
-            yield Roc(
-                ScoreCounts.weighted(level, weight_I[owner]), ScoreCounts.weighted(impostors.level, weight_S)
-            )
+            yield Roc(ScoreCounts.weighted(level, weight_I[owner]), impostors.drawn(weight_G))
+            mated.track(len(impostors.level))
 
     genuine = ScoreCounts.weighted(level, np.ones(len(level), np.int64))
     return measured(Roc(genuine, impostors.counts), names, fars, replicates())

@@ -32,7 +32,7 @@ CANDIDATES, FEWEST_CANDIDATES = 2, 100
 WANTED = 0.99
 """The share of trial queries whose nearest row an index must find."""
 Track = Callable[[int], None]
-"""Told how many rows were added."""
+"""Told how many rows are done."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,8 @@ def build_index(
     compared in registers (André et al. 2015). Memory: IVF D / 4 + 8 bytes a row, HNSW 4 (D + 64).
 
     Args:
+        track: told how many rows were compared with the centroids of lists that are fitted, `rows_fitted` in all, and then
+            how many were added.
         trained: an earlier IVF index of as many lists, whose centroids and codes are taken.
     """
     if chosen.kind == "flat":
@@ -104,7 +106,7 @@ def build_index(
         index = faiss.clone_index(trained)
         index.reset()
     else:
-        index = _trained_lists(rows_nD, chosen.lists, seed)
+        index = _trained_lists(rows_nD, chosen, seed, track)
     for start in range(0, n, at_a_time := max(1, BLOCK_BYTES // (4 * D))):
         block = rows_nD[start : start + at_a_time]
         index.add(_as_wide(block, index.d))
@@ -112,8 +114,20 @@ def build_index(
     return index
 
 
-def _trained_lists(rows_nD: np.ndarray, lists: int, seed: int) -> faiss.IndexIVFPQFastScan:
-    n, D = rows_nD.shape
+def rows_fitted(rows: int, chosen: ChosenKind) -> int:
+    """How many rows are compared with the centroids of lists while these are fitted, each in every turn."""
+    return TRAINING_TURNS * min(rows, TRAINING_ROWS * chosen.lists)
+
+
+def rows_sampled(rows: int, chosen: ChosenKind) -> int:
+    """How many rows are drawn to fit lists and codes on."""
+    return min(rows, max(TRAINING_ROWS * chosen.lists, CODED_ROWS))
+
+
+def _trained_lists(
+    rows_nD: np.ndarray, chosen: ChosenKind, seed: int, track: Track
+) -> faiss.IndexIVFPQFastScan:
+    (n, D), lists = rows_nD.shape, chosen.lists
     numbers = 2 if D <= WIDE else 4
     wide = -(-D // numbers) * numbers
     centroids = faiss.IndexFlatIP(wide)
@@ -121,14 +135,25 @@ def _trained_lists(rows_nD: np.ndarray, lists: int, seed: int) -> faiss.IndexIVF
     centroids.this.disown()  # pyright: ignore[reportAttributeAccessIssue]  # the index frees them
     index.own_fields = True
     index.by_residual = True
-    wanted = min(n, max(TRAINING_ROWS * lists, CODED_ROWS))
-    drawn = np.sort(generator(seed, "index training rows").choice(n, wanted, replace=False))
-    for fitted in (index.cp, index.pq.cp):
-        fitted.niter, fitted.seed = TRAINING_TURNS, seed + 1
-        fitted.min_points_per_centroid = 1
-    index.cp.spherical, index.cp.max_points_per_centroid = True, TRAINING_ROWS
-    index.train(_as_wide(rows_nD[drawn], wide))
+    drawn = np.sort(generator(seed, "index training rows").choice(n, rows_sampled(n, chosen), replace=False))
+    index.pq.cp.niter, index.pq.cp.seed, index.pq.cp.min_points_per_centroid = TRAINING_TURNS, seed + 1, 1
+    sample = _as_wide(rows_nD[drawn], wide)
+    centroids.add(_fitted_centroids(sample, lists, seed, track))
+    index.train(sample)  # the codes alone: the centroids are there
     return index
+
+
+def _fitted_centroids(sample_sD: np.ndarray, lists: int, seed: int, track: Track) -> np.ndarray:
+    """Spherical k-means of FAISS, a turn at a time, so that it is seen how far it is: float32[lists, D]."""
+    kmeans = faiss.Clustering(sample_sD.shape[1], lists)
+    kmeans.niter, kmeans.seed, kmeans.spherical = 1, seed + 1, True
+    kmeans.min_points_per_centroid, kmeans.max_points_per_centroid = 1, TRAINING_ROWS
+    for _ in range(TRAINING_TURNS):
+        kmeans.train(
+            sample_sD, faiss.IndexFlatIP(sample_sD.shape[1])
+        )  # goes on from the centroids that it has
+        track(min(len(sample_sD), TRAINING_ROWS * lists))
+    return faiss.vector_to_array(kmeans.centroids).reshape(lists, -1)
 
 
 def settle_effort(

@@ -81,8 +81,9 @@ def parse_config(values: Any, overrides: Sequence[str], where: str) -> RunConfig
     """Check `values` (a mapping) with `overrides` on top; `where` names their origin in errors."""
     check_overrides(overrides)
     try:
-        given = OmegaConf.from_dotlist(list(overrides))
-        merged = OmegaConf.merge(with_new_names(values), with_new_names(given))
+        merged = with_new_names(values)
+        if overrides:
+            merged = OmegaConf.merge(merged, with_new_names(OmegaConf.from_dotlist(list(overrides))))
         refuse_resolvers(OmegaConf.to_container(merged), where)
         plain = _without_gone(OmegaConf.to_container(merged, resolve=True), where)
         _check_values(plain, "")
@@ -181,8 +182,11 @@ def _without_gone(values: Any, where: str) -> Any:
 
 
 def with_new_names(values: Any) -> Any:
-    """`values` with the settings of losses under their names of today, so that a later override meets an earlier value."""
-    plain = OmegaConf.to_container(OmegaConf.create(values))
+    """OmegaConf's `values` with the settings of losses under their names of today, so that a later override meets an earlier
+    value.
+    """
+    given = values if OmegaConf.is_config(values) else OmegaConf.create(values)  # which takes 5 ms
+    plain, renamed = OmegaConf.to_container(given), False
     for section in ("train", "pretrain"):
         own = plain.get(section) if isinstance(plain, dict) else None
         if not isinstance(own, dict):
@@ -190,7 +194,8 @@ def with_new_names(values: Any) -> Any:
         arguments = own.get("loss_args")
         if isinstance(arguments, dict) and all(isinstance(its, dict) for its in arguments.values()):
             own["loss_args"] = renamed_arguments(arguments, f"{section}.loss")
-    return plain
+            renamed = renamed or own["loss_args"] != arguments
+    return OmegaConf.create(plain) if renamed else given
 
 
 def _explain(error: ValidationError, where: str) -> str:

@@ -159,7 +159,7 @@ def _overlaps(key: str, others: Iterable[str]) -> bool:
 def _settings(run: RunDirectory) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SubspaceWarning)  # said where the settings are read for use
-        return OmegaConf.create(with_new_names(read_settings(run.config)))
+        return with_new_names(read_settings(run.config))
 
 
 def _in_file(settings: Any, key: str) -> Any:

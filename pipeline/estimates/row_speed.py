@@ -13,6 +13,8 @@ import numpy as np
 
 ROWS = 16_384
 """Rows that are timed at first, and the most of them that are timed at all: 16 times as many."""
+FEW = 1_024
+"""Rows of what is waited for."""
 ENOUGH_SECONDS = 0.02
 SORTS = 5
 
@@ -35,6 +37,19 @@ def sorted_seconds() -> float:
         rows.take(pc.sort_indices(rows, keys))
         took.append(time.process_time() - began)
     return median(took) / ROWS
+
+
+def waited_seconds(work: Callable[[slice], object], rows: int) -> float:
+    """Seconds of a row, on average over the first `FEW`, by the clock: disks and networks are waited for.
+
+    >>> waited_seconds(lambda rows: time.sleep(1e-4 * (rows.stop - rows.start)), 10) >= 1e-4
+    True
+    """
+    few = min(FEW, rows)
+    began = time.perf_counter()
+    if few:
+        work(slice(0, few))
+    return (time.perf_counter() - began) / max(1, few)
 
 
 def row_seconds(work: Callable[[slice], object], rows: int) -> float:

@@ -83,13 +83,21 @@ def now_in_words(statuses: Sequence[StageStatus], now: AtWork) -> str:
     >>> now_in_words([], AtWork("train", 7, "here", 0.0, "round-000/train", 0.0, HowFar("train", 5, 10, "steps")))
     'round-000/train: 5 of 10 steps (50 %)'
     """
+    if now.how_far is None and now.stage is None:
+        ago = duration(time.time() - now.since)
+        return (
+            f"beginning for {ago}: libraries are loaded, and it is measured how long the first work will take"
+        )
+    done = any(one.state == "done" and f"{one.folder}/{one.stage}" == now.stage for one in statuses)
+    if now.how_far is None and done:
+        return f"{now.stage} is done: it is measured how long the next stage will take"
     parts = [how_far_in_words(now.how_far, now.stage)] if now.how_far else []
     if now.left is not None:
         parts.append(f"until {clock_time(now.left)} ({duration(now.left)} left)")
     elif now.stage_since is not None and not parts:
         parts.append(f"for {duration(time.time() - now.stage_since)}")
     notes = [one.note for one in statuses if one.jobs and f"{one.folder}/{one.stage}" == now.stage]
-    return f"{now.stage or 'beginning'}{': ' if parts else ''}{', '.join([*parts, *notes])}"
+    return f"{now.stage or now.command}{': ' if parts else ''}{', '.join([*parts, *notes])}"
 
 
 def how_far_in_words(how_far: HowFar, stage: str | None) -> str:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...mining.clustering.product_speed import LOOKS_OF_METRICS, compared_seconds
-from ...train.data.images import ImageStore
 from ...train.data.plan_reader import Plan
-from ...train.devices import pick_device
-from ...train.speed import embedding_work
 from ..console import about, counted, duration
 from ..network_identity import open_checkpoint
 from ..stages.context import Context
+from ..stages.examination import cost_of_examination
 from ..stages.held_out import HeldOut
 from ..stages.round_training import round_work
 from .trials import Trial
@@ -43,23 +40,9 @@ def cost_in_words(trials: Sequence[Trial]) -> str:
 
 def _examining_seconds(context: Context) -> float:
     """Seconds of one validation: its images embedded, and all pairs compared."""
-    extract = context.config.extract
     network = open_checkpoint(context.before.checkpoint, context.config)
-    examined = HeldOut.validation(context.config).choose_examined(context.manifest)
-    images = examined.images
-    embedding = embedding_work(
-        network,
-        ImageStore(context.manifest, context.config.data.decoder),
-        images,
-        len(images),
-        pick_device(context.options.device),
-        extract.precision,
-        batch_size=extract.batch_size,
-        num_workers=extract.num_workers,
-    )
-    return embedding.seconds + compared_seconds(
-        examined.comparisons, network.embedding_size, LOOKS_OF_METRICS
-    )
+    held = HeldOut.validation(context.config)
+    return cost_of_examination(network, context.config, context.manifest, context.options, held).seconds
 
 
 def steps_by_default(context: Context, plan: Plan) -> int:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from ...mining.artifacts import whole_file
 from ...mining.machine import memory_with
 from ...mining.manifest import Manifest
 from ...mining.remote import in_words
-from ..console import aligned, amount
+from ..console import about, aligned, amount
+from ..estimates.row_speed import row_seconds, waited_seconds
 from ..rows.image_digests import Digests, digest_of, digests_of, in_blocks
 from ..rows.output_table import check_output
 from ..sources.bad_images import file_sizes
@@ -114,16 +115,26 @@ def find_overlap(
     if out is not None:
         check_output(out, KIND, [a, b])
     first, second = Manifest.open(a), Manifest.open(b)
+    both = f"{len(first):,} and {len(second):,} images"
+    seconds = (len(first) + len(second)) * row_seconds(lambda rows: _people(first.table[rows]), len(first))
     if images:
+        for each in (first, second):
+            seconds += len(each) * waited_seconds(
+                lambda rows, each=each: _lengths(each, rows, _whole_uris(each, rows)), len(each)
+            )
         most = memory_with(BYTES_AN_IMAGE * (len(first) + len(second)))
-        say(f"overlap: {len(first):,} and {len(second):,} images, at most {amount(most)} of memory")
-    people = _people(first).join(
-        _people(second), "identity", join_type="inner", left_suffix="_a", right_suffix="_b"
+        say(
+            f"overlap: {both}, {about(seconds)} until it is known which are read, at most {amount(most)} of memory"
+        )
+    else:
+        say(f"overlap: names of {both}, {about(seconds)}")
+    people = _people(first.table).join(
+        _people(second.table), "identity", join_type="inner", left_suffix="_a", right_suffix="_b"
     )
     people = people.append_column("identity_b", people["identity"]).rename_columns(
         ["identity_a", *people.column_names[1:], "identity_b"]
     )
-    same, hashed, unreadable = _same_images(first, second, bars) if images else (None, 0, 0)
+    same, hashed, unreadable = _same_images(first, second, bars, say) if images else (None, 0, 0)
     if out is not None:
         kinds = [("identity", people), ("image", same)]
         tables = [t.append_column("shared", pa.repeat(name, len(t))) for name, t in kinds if t is not None]
@@ -141,23 +152,31 @@ def find_overlap(
     )
 
 
-def _people(manifest: Manifest) -> pa.Table:
-    """Each identity with each of its splits."""
-    table = manifest.table
+def _people(table: pa.Table) -> pa.Table:
+    """Each identity of rows with each of its splits."""
     plain = pa.table({name: table[name].cast(pa.string()) for name in ("identity", "split")})
     return plain.group_by(["identity", "split"]).aggregate([]).sort_by("identity")
 
 
-def _same_images(first: Manifest, second: Manifest, bars: Bars) -> tuple[pa.Table, int, int]:
+def _same_images(
+    first: Manifest, second: Manifest, bars: Bars, say: Callable[[str], None]
+) -> tuple[pa.Table, int, int]:
     """Pairs of images with equal bytes, how many images were read, and how many could not be."""
-    uris = [_whole_uris(manifest) for manifest in (first, second)]
+    uris = [_whole_uris(manifest, slice(None)) for manifest in (first, second)]
     with bars("look up", len(first) + len(second), "images") as bar:
-        lengths = [_lengths(m, u, bar.update) for m, u in zip((first, second), uris, strict=True)]
-    alike = [np.isin(own, np.intersect1d(lengths[0], lengths[1])) & (own > 0) for own in lengths]
-    tables, read, unreadable = [], sum(int(mask.sum()) for mask in alike), 0
+        lengths = [
+            _lengths(m, slice(None), u, bar.update) for m, u in zip((first, second), uris, strict=True)
+        ]
+    alike = [
+        np.flatnonzero(np.isin(own, np.intersect1d(lengths[0], lengths[1])) & (own > 0)) for own in lengths
+    ]
+    tables, read, unreadable = [], sum(map(len, alike)), 0
+    sides = list(zip((first, second), uris, alike, strict=True))
+    say(
+        f"overlap: {read:,} images are as long as one of the other manifest, and are read, {about(_reading_seconds(sides))}"
+    )
     with bars("read", read, "images") as bar:
-        for manifest, whole, mask in zip((first, second), uris, alike, strict=True):
-            image_id = np.flatnonzero(mask)
+        for manifest, whole, image_id in sides:
             digests = []
             boxes = _boxes(manifest)
             for some in _digests(manifest, whole, image_id):
@@ -189,20 +208,38 @@ def _boxes(manifest: Manifest) -> pa.ChunkedArray:
     return pc.binary_join_element_wise(*sides, " ").fill_null("")
 
 
-def _whole_uris(manifest: Manifest) -> pa.ChunkedArray:
-    uri = manifest.table["uri"].cast(pa.large_string()).fill_null("")
+def _reading_seconds(sides: Sequence[tuple[Manifest, pa.ChunkedArray, np.ndarray]]) -> float:
+    """Seconds until all images of both sides are read, by the first ones of each."""
+    return sum(
+        len(image_id)
+        * waited_seconds(
+            lambda rows, side=(manifest, whole), image_id=image_id: list(_digests(*side, image_id[rows])),
+            len(image_id),
+        )
+        for manifest, whole, image_id in sides
+    )
+
+
+def _whole_uris(manifest: Manifest, rows: slice) -> pa.ChunkedArray:
+    uri = manifest.table["uri"][rows].cast(pa.large_string()).fill_null("")
     if "image" in manifest.columns:
         return uri
     place = placed_from(manifest.folder)
     return pa.chunked_array([place(chunk) for chunk in uri.chunks], pa.large_string())
 
 
-def _lengths(manifest: Manifest, uris: pa.ChunkedArray, seen: Any) -> np.ndarray:
-    """Bytes of each image, int64[n]; -1 where there is none."""
+def _lengths(
+    manifest: Manifest,
+    rows: slice,
+    uris: pa.ChunkedArray,
+    seen: Callable[[int], object] = lambda images: None,
+) -> np.ndarray:
+    """Bytes of each image of some rows, int64[n]; -1 where there is none."""
     if "image" in manifest.columns:
-        seen(len(manifest))
-        return pc.binary_length(manifest.table["image"]).cast(pa.int64()).fill_null(-1).to_numpy()
-    length = manifest.table["length"]
+        images = manifest.table["image"][rows]
+        seen(len(images))
+        return pc.binary_length(images).cast(pa.int64()).fill_null(-1).to_numpy()
+    length = manifest.table["length"][rows]
     whole = length.is_null().to_numpy()
     found = length.fill_null(-1).to_numpy().copy()
     seen(len(found) - int(whole.sum()))

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ...mining.clustering.product_speed import compared_seconds
 from ...mining.evaluation.coverage import coverage_at_precision
 from ...mining.evaluation.identification import rank_k_rates
 from ...mining.evaluation.intervals import Metric
@@ -18,6 +17,7 @@ from ...mining.evaluation.open_set import rates_among_distractors
 from ...mining.evaluation.registry import parse_metric
 from ...mining.randomness import derived_seed
 from ..console import counted
+from ..estimates.metric_speed import metric_seconds
 from ..stages.evaluate import basis
 from .evaluated_images import EvaluatedImages
 from .outcome import Curve, Outcome, reasons
@@ -45,12 +45,7 @@ def identify(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
     bootstrap, seed = images.config.eval.bootstrap, derived_seed(images.config.seed, "eval bootstrap")
     words, seconds, memory = images.announce(sides.asked)
     gallery, probes, others = map(len, (sides.gallery, sides.probe, sides.distractor))
-    pairs = {
-        "Rank-": probes * (gallery + others),
-        "DIR@FAR=": (probes + others) * gallery,
-        "coverage@P=": probes * gallery,
-    }
-    seconds += compared_seconds(sum(pairs[family] for family in families), images.dimensions, looks=0.5)
+    seconds += metric_seconds(names, gallery, probes, others, images.dimensions, bootstrap)
     memory += metric_bytes(names, gallery, probes, others, images.dimensions)
 
     def work() -> Outcome:

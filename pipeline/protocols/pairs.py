@@ -9,10 +9,12 @@ import numpy as np
 import pyarrow as pa
 
 from ...mining.errors import InputError
+from ...mining.evaluation.memory import kept_pairs
 from ...mining.evaluation.ten_fold import FoldMetric, ten_fold_accuracy, validation_rate
 from ...mining.evaluation.verification import verify_pairs
 from ...mining.randomness import derived_seed
 from ..console import counted
+from ..estimates.metric_speed import replicate_seconds
 from ..lists.listed_images import PairList
 from ..lists.pair_table import missing_images
 from ..lists.read_pairs import read_pair_list
@@ -40,6 +42,7 @@ def compare_pairs(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
     listed = _folded(listed)
     bootstrap, seed = images.config.eval.bootstrap, derived_seed(images.config.seed, "eval bootstrap")
     words, seconds, memory = images.announce(listed.manifest)
+    seconds += replicate_seconds(kept_pairs(len(listed.same)), bootstrap)
 
     def work() -> Outcome:
         rows, readable = images.listed(listed.manifest, listed.names)

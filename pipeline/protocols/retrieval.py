@@ -13,6 +13,7 @@ from ...mining.evaluation.reranking import KReciprocal
 from ...mining.evaluation.retrieval import Retrieval, recall_names, retrieval_metrics
 from ...mining.randomness import derived_seed
 from ..console import counted
+from ..estimates.metric_speed import retrieval_seconds
 from .evaluated_images import EvaluatedImages
 from .outcome import Curve, Outcome
 from .planned import Planned, cost_in_words
@@ -38,8 +39,7 @@ def retrieve_images(images: EvaluatedImages, request: ProtocolRequest) -> Planne
     names = metric_names("retrieval", request)
     bootstrap, seed = images.config.eval.bootstrap, derived_seed(images.config.seed, "eval bootstrap")
     words, seconds, memory = images.announce(together)
-    pairs = len(sides.query) * len(sides.gallery)
-    seconds += compared_seconds(pairs, images.dimensions, looks=1.0)
+    seconds += retrieval_seconds(len(sides.query), len(sides.gallery), images.dimensions)
     leave_one_out = sides.query is sides.gallery
     memory += RETRIEVAL_BYTES + (0 if leave_one_out else 4 * images.dimensions * len(place))
     rerank = KReciprocal() if request.rerank else None

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ...mining.errors import InputError
+from ...mining.evaluation.memory import kept_pairs
 from ...mining.evaluation.registry import parse_metric
 from ...mining.evaluation.templates import Templates, identify_templates, template_embeddings
 from ...mining.evaluation.verification import verify_pairs
@@ -16,6 +17,7 @@ from ...mining.manifest import Manifest
 from ...mining.randomness import derived_seed
 from ...mining.remote import is_url
 from ..console import counted
+from ..estimates.metric_speed import replicate_seconds
 from ..lists.listed_images import first_of_missing, listed_manifest, numbered
 from ..lists.template_lists import TemplateImages, TemplatePairs, read_template_list
 from .evaluated_images import EvaluatedImages
@@ -115,6 +117,7 @@ def compare_templates(images: EvaluatedImages, request: ProtocolRequest) -> Plan
     bootstrap, seed = images.config.eval.bootstrap, derived_seed(images.config.seed, "eval bootstrap")
     words, seconds, memory = images.announce(lists.manifest)
     compared = sum(len(pairs.first) for pairs in lists.pairs)
+    seconds += replicate_seconds(kept_pairs(compared), bootstrap)
     templates = len(np.unique(np.concatenate([face.template_id for face in lists.faces])))
     memory += BYTES_OF_PAIR * compared + 8 * templates * images.dimensions
 

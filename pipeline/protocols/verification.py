@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from ...mining.clustering.product_speed import compared_seconds
 from ...mining.evaluation.intervals import Metric
-from ...mining.evaluation.memory import kept_pairs, verification_bytes
+from ...mining.evaluation.memory import verification_bytes
 from ...mining.evaluation.registry import parse_metric
 from ...mining.evaluation.roc import Roc
 from ...mining.evaluation.verification import Verification, verify_all_pairs
 from ...mining.randomness import derived_seed
 from ..console import counted
+from ..estimates.metric_speed import metric_seconds
 from ..stages.evaluate import basis
 from .evaluated_images import EvaluatedImages
 from .outcome import Curve, Outcome, reasons
@@ -24,8 +24,6 @@ from .request import ProtocolRequest
 from .sides import MatedSides, held_out_by, rule_of_groups
 
 PLOT_FILE = "roc.png"
-REPLICATE_SECONDS = 15e-9
-"""What a replicate takes for each pair that it weighs."""
 
 
 def verify_images(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
@@ -34,10 +32,9 @@ def verify_images(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
     names = metric_names("verification", request)
     bootstrap, seed = images.config.eval.bootstrap, derived_seed(images.config.seed, "eval bootstrap")
     words, seconds, memory = images.announce(sides.asked)
-    pairs = len(sides.probe) * len(sides.gallery)
-    seconds += compared_seconds(pairs, images.dimensions, looks=7.5)
-    seconds += bootstrap * kept_pairs(pairs) * REPLICATE_SECONDS
-    memory += verification_bytes(pairs)
+    sizes = len(sides.gallery), len(sides.probe)
+    seconds += metric_seconds(["EER"], *sizes, 0, images.dimensions, bootstrap)  # and all rates with it
+    memory += verification_bytes(sizes[0] * sizes[1])
 
     def work() -> Outcome:
         mated = sides.embedded(images)

@@ -1,4 +1,4 @@
-"""Learning curves: loss, learning rate, and the validation of every round, on one step axis."""
+"""Learning curves: loss, learning rate, and the validation of every round, on one step axis; and the loss of pretraining."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from ..report.chart_kinds import PERCENT, lines_over_steps
 from ..report.run_report import RunReport
 from ..report.section import Section, fill_section
 from .outcome import network_words
-from .training_steps import TrainingSteps, ends_of, logged_steps, table_rows
+from .training_steps import TrainingSteps, ends_of, logged_start, logged_steps, table_rows
 
 TITLE = "Learning curves"
 
 
 def make_curves(report: RunReport) -> Section:
-    """Loss, validation and learning rate."""
+    """Loss, validation and learning rate; then pretraining, whose steps are before all others and of another loss."""
     steps = logged_steps(report.run)
     charts = [*_loss(steps), *_validation(report, steps), *_rate(steps)]
     answer = "" if charts else "Nothing has been trained in a round yet."
-    return fill_section("curves", TITLE, answer=answer, charts=charts)
+    return fill_section("curves", TITLE, answer=answer, charts=[*charts, *_pretraining(report)])
 
 
 def _line(
@@ -45,6 +45,19 @@ def _loss(steps: TrainingSteps) -> list[Chart]:
         "and are as hard as the network of that moment finds them."
     )
     return [_line("loss", "Loss", f"A line over the training steps. {sentence}", sentence, points, steps)]
+
+
+def _pretraining(report: RunReport) -> list[Chart]:
+    steps = logged_start(report.run)
+    points = steps.points("loss")
+    if not points:
+        return []
+    first, last = ends_of(points)
+    sentence = (
+        f"The loss of pretraining ({report.settings.pretrain.loss}) went from {first:.3f} to {last:.3f}."
+    )
+    alt = f"A line over the steps of pretraining. {sentence}"
+    return [_line("pretraining", "Loss of pretraining", alt, sentence, points, steps)]
 
 
 def _rate(steps: TrainingSteps) -> list[Chart]:

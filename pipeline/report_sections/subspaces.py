@@ -11,6 +11,7 @@ from ..report.chart import Chart
 from ..report.chart_kinds import PERCENT, dots_over_rounds, histogram_bars
 from ..report.run_report import RunReport
 from ..report.section import Section, fill_section
+from ..stage_words import span
 
 TITLE = "The subspaces"
 MOST_BARS = 30
@@ -42,7 +43,9 @@ def make_subspaces(report: RunReport) -> Section:
 
 
 def _answer(sizes: np.ndarray, summary: dict, index: int) -> str:
-    words = f"In round {index} there are {len(sizes):,} subspaces of {sizes.min():,} to {sizes.max():,} identities."
+    words = (
+        f"In round {index} there are {len(sizes):,} subspaces of {span(sizes.min(), sizes.max())} identities."
+    )
     if summary.get(RECALL) is not None:
         words += f" {percent(summary[RECALL])} of an identity's 10 nearest neighbours are in its own subspace (r@10)"
         gain = summary.get("gain")
@@ -66,7 +69,7 @@ def _sizes(sizes: np.ndarray, name: str) -> Chart:
         sentence,
         histogram_bars(bins, title="identities in a subspace", unit="subspaces"),
         ["identities", "subspaces"],
-        [[f"{row['from']:,} to {row['to'] - 1:,}", f"{row['count']:,}"] for row in bins if row["count"]],
+        [[span(row["from"], row["to"] - 1), f"{row['count']:,}"] for row in bins if row["count"]],
         height=180,
     )
 
@@ -75,10 +78,10 @@ def _recall(rounds: dict[str, dict]) -> list[Chart]:
     known = {name: summary[RECALL] for name, summary in rounds.items() if summary.get(RECALL) is not None}
     if not known:
         return []
-    values = list(known.values())
+    least, most = (percent(value, 1) for value in (min(known.values()), max(known.values())))
+    share = most if least == most else f"Between {least} and {most}"
     sentence = (
-        f"Between {percent(min(values), 1)} and {percent(max(values), 1)} of the 10 nearest neighbours share the subspace. "
-        "It is measured on a sample of identities."
+        f"{share} of the 10 nearest neighbours share the subspace. It is measured on a sample of identities."
     )
     rows = [
         {"round": name, "series": "r@10", "value": round(100 * value, 2)} for name, value in known.items()

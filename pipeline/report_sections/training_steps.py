@@ -57,6 +57,16 @@ def logged_steps(run: RunDirectory) -> TrainingSteps:
     return TrainingSteps(lines, begins, ends)
 
 
+def logged_start(run: RunDirectory) -> TrainingSteps:
+    """Pretraining as far as its log goes; no lines where the starting network is taken as it is.
+
+    Raises:
+        StaleArtifactError: the log is damaged.
+    """
+    here = read_metrics(run.start.metrics)
+    return TrainingSteps([{**line, "step": int(line["step"] or 0) + 1} for line in here], [], {})
+
+
 def ends_of(points: list[tuple[int, float]]) -> tuple[float, float]:
     """The means of the first and of the last tenth of a line, at least a point each.
 

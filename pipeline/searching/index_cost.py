@@ -1,17 +1,19 @@
 """What an index will take to make: time, memory and disk, said before.
 
+Its time is that of its parts, each timed here on a few made-up rows, by the processor time of this thread.
+
 Shapes: n images, I identities, D numbers in an embedding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...mining.clustering.product_speed import product_rate
 from ...mining.index.kinds import ChosenKind, choose_kind
 from ...mining.machine import memory_with
 from ..console import about, amount
@@ -20,10 +22,16 @@ if TYPE_CHECKING:
     from ...mining.embedding_table import EmbeddingTable
     from ...mining.manifest import Manifest
 
-COPY_RATE = 2e8
-"""Bytes a second at which rows are read, scaled and written."""
-OF_HNSW_ROW = 2_500
-"""Rows that a row of a graph is compared with when it is placed, of which the processor fetches each from memory."""
+TIMED_ROWS, COPIED_ROWS = 2_000, 16_384
+"""Rows of a graph, or of a list's codes, that are timed; and rows that are scaled, copied and averaged."""
+COPIES = 1.5
+"""What reading and writing rows and their names adds to scaling, copying and averaging them, as measured of Parquet files."""
+GRAPH_GROWTH = 0.48
+"""To place a row in a graph takes longer by this power of its rows, as measured from 2,000 to 50,000: more are looked at, and they lie
+farther from the processor.
+"""
+MADE_UP = 32
+"""Dimensions in which made-up rows lie, about as many as embeddings of one kind of things really have."""
 TRIALS = 500
 """Images that an index is tried with."""
 OF_NAME = 100
@@ -86,7 +94,9 @@ def cost_of_index(size: IndexSize, kind: str, dtype: str, *, over_images: bool) 
     lists = max(chosen.lists for chosen, _ in built)
     memory = 48 * n + 200 * identities + 2 * size.names + indexes + 40 * D * 4 * lists
     disk = n * D * np.dtype(dtype).itemsize + 4 * identities * D + size.names + indexes
-    seconds = (2 * disk) / COPY_RATE + sum(_building(chosen, rows, D) for chosen, rows in built)
+    seconds = n * COPIES * _copy_seconds(n, D, dtype) + sum(
+        _building(chosen, rows, D) for chosen, rows in built
+    )
     return (
         f"index: {n:,} images of {identities:,} identities, {about(seconds)}, {amount(memory_with(memory))} of memory, "
         f"{amount(disk)} of disk"
@@ -97,15 +107,62 @@ def _bytes_of_row(chosen: ChosenKind, D: int) -> float:
     return {"flat": 0, "ivf": D / 4 + 8, "hnsw": 4 * (D + 64)}[chosen.kind]
 
 
+def _copy_seconds(n: int, D: int, dtype: str) -> float:
+    """Seconds of a row that is scaled, put in its place and averaged with the others of its identity."""
+    from ...mining.index.identity_rows import means_of_rows
+    from .row_sources import at_unit_length
+
+    some = max(2, min(COPIED_ROWS, n) // 2 * 2)
+    rows_nD = _made_up(some, D)
+    place, offset = np.empty(rows_nD.shape, dtype), np.arange(0, some + 1, 2)
+
+    def copy() -> None:
+        place[:] = at_unit_length(rows_nD)
+        for _ in means_of_rows(place, offset):
+            pass
+
+    return _seconds(copy) / some
+
+
 def _building(chosen: ChosenKind, rows: int, D: int) -> float:
     """Seconds until an index over `rows` is built and its effort settled."""
-    from ...mining.index.near_rows import TRAINING_ROWS, TRAINING_TURNS
+    import faiss
+
+    from ...mining.index.exact_search import exact_nearest
+    from ...mining.index.near_rows import build_index, rows_fitted, rows_sampled
 
     if chosen.kind == "flat":
         return 0
-    rate = product_rate()
-    trials = TRIALS * rows * D * 2
+    some_nD = _made_up(min(TIMED_ROWS, rows), D)
+    trials = _seconds(lambda: exact_nearest(some_nD[:TRIALS], some_nD, 2)) * rows / len(some_nD)
     if chosen.kind == "hnsw":
-        return (rows * OF_HNSW_ROW * 2 * D + trials) / rate
-    fitted = TRAINING_TURNS * min(rows, TRAINING_ROWS * chosen.lists)
-    return ((fitted + rows) * chosen.lists * 2 * D + trials) / rate
+        placed = _seconds(lambda: build_index(some_nD, chosen, 0)) / len(some_nD)
+        return rows * placed * max(1.0, rows / len(some_nD)) ** GRAPH_GROWTH + trials
+    lists = faiss.IndexFlatIP(D)
+    lists.add(_made_up(chosen.lists, D))
+    compared = _seconds(lambda: lists.search(some_nD, 1)) / len(some_nD)
+    few = build_index(some_nD, choose_kind(len(some_nD), "ivf"), 0)
+    assert few is not None
+    coded = _seconds(lambda: build_index(some_nD, choose_kind(len(some_nD), "ivf"), 0, trained=few)) / len(
+        some_nD
+    )
+    return (
+        (rows_fitted(rows, chosen) + rows_sampled(rows, chosen)) * compared
+        + rows * (compared + coded)
+        + trials
+    )
+
+
+def _made_up(n: int, D: int) -> np.ndarray:
+    """Unit rows, float32[n, D]."""
+    random, inside = np.random.default_rng(0), min(D, MADE_UP)
+    rows_nD = random.standard_normal((n, inside), np.float32) @ random.standard_normal(
+        (inside, D), np.float32
+    )
+    return rows_nD / np.linalg.norm(rows_nD, axis=1, keepdims=True)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.thread_time()
+    work()
+    return time.thread_time() - began

@@ -71,7 +71,7 @@ def rows_of_table(table: EmbeddingTable) -> RowSource:
         identity,
         names,
         _one_array(image),
-        lambda: map(_at_unit_length, table.blocks()),
+        lambda: map(at_unit_length, table.blocks()),
         "; ".join(said),
         len(unknown),
     )
@@ -140,5 +140,10 @@ def _one_array(column: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays([chunk.cast(pa.large_string()) for chunk in column.chunks])
 
 
-def _at_unit_length(block: np.ndarray) -> np.ndarray:
+def at_unit_length(block: np.ndarray) -> np.ndarray:
+    """Rows of length 1.
+
+    >>> at_unit_length(np.array([[3.0, 4.0]], np.float32)).tolist()
+    [[0.6000000238418579, 0.800000011920929]]
+    """
     return block / np.linalg.norm(block.astype(np.float64), axis=1, keepdims=True).astype(np.float32)

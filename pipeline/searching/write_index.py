@@ -23,7 +23,7 @@ from ...mining.errors import InputError
 from ...mining.fingerprints import CREATED_BY, fingerprint_of
 from ...mining.index.identity_rows import IdentityRows, means_of_rows, order_rows
 from ...mining.index.kinds import ChosenKind, choose_kind
-from ...mining.index.near_rows import Effort, build_index, settle_effort
+from ...mining.index.near_rows import Effort, build_index, rows_fitted, settle_effort
 from ...mining.index.near_rows import write_index as write_faiss
 from ...mining.local_paths import in_shell
 from ...mining.parquet_tables import parquet_writer
@@ -83,7 +83,9 @@ def write_folder(
     before = _current(path)
     folder = path / f"{int(before or '000000') + 1:06d}"
     with whole_folder(folder) as aside:
-        total = 2 * n + identities + (n if over_images else 0)
+        total = 2 * n + _rows_to_build(chosen, identities, trained[0])
+        if over_images is not None:
+            total += _rows_to_build(over_images, n, trained[1])
         with console.progress("index", total, "rows") as progress:
             images_nD = _write_images(aside, rows, sources, settings, progress)
             means_ID = _write_means(aside, images_nD, rows.offset, progress)
@@ -138,6 +140,12 @@ def write_folder(
         "index": str(path),
         **{key: record[key] for key in ("identities", "images", "dimensions", *found)},
     }
+
+
+def _rows_to_build(chosen: ChosenKind, rows: int, trained: faiss.Index | None) -> int:
+    """Rows that the building of an index is told of: those that lists are fitted on, turn after turn, and all that are added."""
+    fitted = 0 if chosen.kind != "ivf" or trained is not None else rows_fitted(rows, chosen)
+    return fitted + rows
 
 
 def sweep(path: Path) -> None:

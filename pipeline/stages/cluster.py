@@ -62,8 +62,9 @@ def cluster_means(context: Context) -> dict[str, Any]:
         table = MeanTable(folder.identities)
         N, D = table.shape
         M = subspace_count(N, settings.ids_per_subspace)
-        fitted = settings.niter * min(N, settings.max_points_per_centroid * M) * (M > 1)
-        seconds = compared_seconds((fitted + N) * min(M, settings.flat_up_to), D, LOOKS_FOR_PRICES)
+        seconds = compared_seconds(
+            (_fitted(settings, N) + N) * min(M, settings.flat_up_to), D, LOOKS_FOR_PRICES
+        )
         seconds += compared_seconds(settings.recall_queries * N, D, LOOKS_FOR_RECALL)
         searched = settings.duplicates_within is not None and N // M <= LARGEST_SEARCHED
         if searched:
@@ -89,7 +90,8 @@ def cluster_means(context: Context) -> dict[str, Any]:
         device = clustering_device(options)
         identities = read_identities(folder, ["identity_id", "identity", "images", "spread"])
         means = MeanTable(folder.identities)
-        with options.console.progress("cluster", 3 * len(means), "means") as progress:
+        passes = 3 * len(means) + _fitted(settings, len(means))
+        with options.console.progress("cluster", passes, "means") as progress:
             found = cluster_identities(
                 means,
                 ids_per_subspace=settings.ids_per_subspace,
@@ -146,6 +148,12 @@ def cluster_means(context: Context) -> dict[str, Any]:
         return summary
 
     return run_stage(stage, options, estimate, work)
+
+
+def _fitted(settings: SubspaceConfig, identities: int) -> int:
+    """Comparisons of an identity with all centroids in the fit."""
+    M = subspace_count(identities, settings.ids_per_subspace)
+    return settings.niter * min(identities, settings.max_points_per_centroid * M) * (M > 1)
 
 
 def clustering_device(options: Options) -> torch.device:

@@ -10,16 +10,12 @@ import numpy as np
 import pyarrow as pa
 
 from ...mining.artifacts import write_json
-from ...mining.clustering.product_speed import LOOKS_OF_METRICS, compared_seconds
-from ...mining.evaluation.memory import RETRIEVAL_BYTES, metric_bytes
-from ...mining.evaluation.mistakes import MOST_COMPARED
 from ...mining.evaluation.pairs import FEW_IDENTITIES
 from ...mining.evaluation.registry import is_retrieval
-from ...mining.machine import memory_with
 from ...mining.parquet_tables import write_parquet
 from ...mining.schemas import MISTAKES
 from .. import stage_folder as files
-from ..console import aligned, amount, counted
+from ..console import aligned, counted
 from ..estimates.estimate import Estimate
 from ..network_identity import open_checkpoint
 from ..run_directory import RunDirectory
@@ -81,43 +77,13 @@ def _examine(context: Context, held: HeldOut) -> dict[str, Any]:
     stage, config = row(held.stage).stage(context), context.config
 
     def estimate() -> Estimate:
-        from ...train.data.images import ImageStore
-        from ...train.devices import pick_device
-        from ...train.speed import embedding_work
+        from .examination import cost_of_examination
 
-        examined = held.choose_examined(context.manifest)
-        images, ranked = examined.images, examined.ranked
         network = open_checkpoint(stage.folder.checkpoint, config)
-        embedding = embedding_work(
-            network,
-            ImageStore(context.manifest, config.data.decoder),
-            images,
-            len(images),
-            pick_device(context.options.device),
-            config.extract.precision,
-            batch_size=config.extract.batch_size,
-            num_workers=config.extract.num_workers,
-            flip=held.settings.flip,
+        mistakes = files.MISTAKES in stage.outputs
+        return cost_of_examination(
+            network, config, context.manifest, context.options, held, mistakes=mistakes
         )
-        looked = min(MOST_COMPARED, examined.comparisons) if files.MISTAKES in stage.outputs else 0
-        seconds = embedding.seconds + compared_seconds(
-            examined.comparisons + looked, network.embedding_size, LOOKS_OF_METRICS
-        )
-        names, width = held.settings.metric_names, network.embedding_size
-        gallery, probes, distractors = (len(side) for side in examined.pairs[:3])
-        more = (
-            4 * (gallery + probes + distractors) * width
-            + metric_bytes(names, gallery, probes, distractors, width)
-            + embedding.memory
-        )  # the manifest is in memory already
-        whom = f"{len(images):,} images of {', '.join(held.splits)} and distractors"
-        if ranked is not None:
-            queries, rows = len(ranked.query), len(np.union1d(ranked.query, ranked.gallery))
-            more += 4 * rows * width * (1 if ranked.leave_one_out else 2) + RETRIEVAL_BYTES
-            whom += (
-                f" (all images of the identities: {queries:,} queries x {len(ranked.gallery):,} are ranked)"
-            )
-        return Estimate(whom, seconds, f"{embedding.slow_decoding}, {amount(memory_with(more))} of memory")
 
     def work() -> dict[str, Any]:
         from .examination import examine

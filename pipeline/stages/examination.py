@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ...mining.clustering.product_speed import compared_seconds
 from ...mining.evaluation.mated_probes import MatedProbes
-from ...mining.evaluation.mistakes import table_of_mistakes, worst_mistakes
+from ...mining.evaluation.memory import RETRIEVAL_BYTES, metric_bytes
+from ...mining.evaluation.mistakes import MOST_COMPARED, table_of_mistakes, worst_mistakes
 from ...mining.evaluation.registry import compute_metrics, is_retrieval
 from ...mining.evaluation.retrieval import Retrieval, retrieval_metrics
 from ...mining.evaluation.settings import EvalConfig
+from ...mining.machine import memory_with
 from ...mining.manifest import Manifest
 from ...mining.randomness import derived_seed
 from ...train.checkpoint import load_network
@@ -23,13 +26,19 @@ from ...train.devices import pick_device
 from ...train.embedder import embed
 from ...train.networks.backbone import Backbone
 from ...train.networks.registry import CHECKPOINT_PREFIX
+from ...train.speed import embedding_work
 from ...train.workers import worker_count
 from ..configuration.config import RunConfig
-from ..console import counted
+from ..console import amount, counted
+from ..estimates.estimate import Estimate
+from ..estimates.metric_speed import metric_pairs, metric_seconds, retrieval_seconds
 from ..faults.unreadable_images import UnreadableImages
 from ..options import Options
 from .context import patience_of
 from .held_out import HeldOut, Ranked, has_flags, query_and_gallery
+
+LOOKS_FOR_MISTAKES = 2.5
+"""What the search for mistakes does with a similarity (`compared_seconds`)."""
 
 
 def examine_checkpoint(
@@ -37,7 +46,58 @@ def examine_checkpoint(
 ) -> dict[str, Any]:
     """Examine a checkpoint folder on the test identities, outside a run; nothing is written."""
     network = load_network(f"{CHECKPOINT_PREFIX}{checkpoint}", allow_code=allow_code)
-    return examine(network, config, manifest, options, HeldOut.test(config))
+    held = HeldOut.test(config)
+    options.console.say(f"eval: {cost_of_examination(network, config, manifest, options, held)}")
+    return examine(network, config, manifest, options, held)
+
+
+def cost_of_examination(
+    network: Backbone,
+    config: RunConfig,
+    manifest: Manifest,
+    options: Options,
+    held: HeldOut,
+    *,
+    mistakes: bool = False,
+) -> Estimate:
+    """What `examine` takes, from some images that are decoded and embedded here.
+
+    Args:
+        mistakes: they are looked for, too.
+    """
+    examined = held.choose_examined(manifest)
+    images, ranked = examined.images, examined.ranked
+    embedding = embedding_work(
+        network,
+        ImageStore(manifest, config.data.decoder),
+        images,
+        len(images),
+        pick_device(options.device),
+        config.extract.precision,
+        batch_size=config.extract.batch_size,
+        num_workers=config.extract.num_workers,
+        flip=held.settings.flip,
+    )
+    names, width = held.settings.metric_names, network.embedding_size
+    gallery, probes, distractors = (len(side) for side in examined.pairs[:3])
+    seconds = embedding.seconds + metric_seconds(
+        names, gallery, probes, distractors, width, held.settings.bootstrap
+    )
+    if mistakes:
+        compared = min(MOST_COMPARED, probes * (gallery + distractors))
+        seconds += compared_seconds(compared, width, LOOKS_FOR_MISTAKES)
+    more = (
+        4 * (gallery + probes + distractors) * width
+        + metric_bytes(names, gallery, probes, distractors, width)
+        + embedding.memory
+    )  # the manifest is in memory already
+    whom = f"{len(images):,} images of {', '.join(held.splits)} and distractors"
+    if ranked is not None:
+        queries, rows = len(ranked.query), len(np.union1d(ranked.query, ranked.gallery))
+        seconds += retrieval_seconds(queries, len(ranked.gallery), width)
+        more += 4 * rows * width * (1 if ranked.leave_one_out else 2) + RETRIEVAL_BYTES
+        whom += f" (all images of the identities: {queries:,} queries x {len(ranked.gallery):,} are ranked)"
+    return Estimate(whom, seconds, f"{embedding.slow_decoding}, {amount(memory_with(more))} of memory")
 
 
 def examine(
@@ -81,10 +141,15 @@ def examine(
         mated = np.flatnonzero(readable[: ends[1]])
         seen_by(rows[mated], asked[mated])
     names, seed = settings.metric_names, derived_seed(config.seed, "eval bootstrap")
-    evaluation = compute_metrics(
-        [name for name in names if not is_retrieval(name)], gallery_rows, gallery_id, probe_rows, probe_id,
-        distractors=distractor_rows, bootstrap=settings.bootstrap, seed=seed,
-    )  # fmt: skip
+    of_pairs = [name for name in names if not is_retrieval(name)]
+    pairs = metric_pairs(
+        of_pairs, len(gallery_rows), len(probe_rows), len(distractor_rows), settings.bootstrap
+    )
+    with options.console.progress("eval: metrics", pairs, "pairs") as progress:
+        evaluation = compute_metrics(
+            of_pairs, gallery_rows, gallery_id, probe_rows, probe_id,
+            distractors=distractor_rows, bootstrap=settings.bootstrap, seed=seed, track=progress.update,
+        )  # fmt: skip
     if on_mistakes is not None:
         mated = MatedProbes.match(gallery_rows, gallery_id, probe_rows, probe_id, distractors=distractor_rows)
         images = [side[kept] for side, kept in zip((gallery, probe, distractor), seen, strict=False)]
@@ -101,7 +166,19 @@ def examine(
     if ranked is not None:
         asked_too = [name for name in names if is_retrieval(name)]
         device = "cuda" if pick_device(options.device).type == "cuda" else "cpu"
-        retrieval = _ranking(ranked, others[seen[3]], other_rows, asked_too, manifest, settings, seed, device)
+        pairs = len(ranked.query) * len(ranked.gallery)
+        with options.console.progress("eval: rankings", pairs, "pairs") as progress:
+            retrieval = _ranking(
+                ranked,
+                others[seen[3]],
+                other_rows,
+                asked_too,
+                manifest,
+                settings,
+                seed,
+                device,
+                progress.update,
+            )
         metrics = found["metrics"] | retrieval.to_json()["metrics"]
         found["metrics"] = {name: metrics[name] for name in names}
         found["retrieval"] = retrieval.counts() | {"rule": ranked.words}
@@ -110,7 +187,7 @@ def examine(
 
 def _ranking(
     ranked: Ranked, image_id: np.ndarray, rows: np.ndarray, names: list[str], manifest: Manifest,
-    settings: EvalConfig, seed: int, device: str,
+    settings: EvalConfig, seed: int, device: str, track: Callable[[int], None],
 ) -> Retrieval:  # fmt: skip
     """Retrieval over images that could be read: `image_id`, ascending, embedded in `rows`."""
     groups = None if settings.ignore_groups else manifest.groups()
@@ -128,6 +205,7 @@ def _ranking(
     return retrieval_metrics(
         names, query, query_id, gallery, gallery_id, query_group=query_group, gallery_group=gallery_group,
         query_image=query_image, gallery_image=gallery_image, bootstrap=settings.bootstrap, seed=seed, device=device,
+        track=track,
     )  # fmt: skip
 
 

@@ -56,12 +56,6 @@ class Examined(NamedTuple):
         ranked = () if self.ranked is None else (self.ranked.query, self.ranked.gallery)
         return np.unique(np.concatenate((*self.pairs[:3], *ranked)))
 
-    @property
-    def comparisons(self) -> int:
-        """How many pairs of images are compared."""
-        ranked = 0 if self.ranked is None else len(self.ranked.query) * len(self.ranked.gallery)
-        return len(self.pairs.probe) * (len(self.pairs.gallery) + len(self.pairs.distractor)) + ranked
-
 
 @dataclass(frozen=True)
 class HeldOut:

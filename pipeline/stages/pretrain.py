@@ -87,10 +87,13 @@ def pretrain_network(context: Context) -> dict[str, Any]:
     stage, options = row("pretrain").stage(context), context.options
     if options.processes > 1 and context.config.pretrain.steps:
         return train_together(stage, ["pretrain", str(context.run.path)], options)
-    return run_stage_together(stage, options, lambda: _estimate(context), lambda: _work(context, stage))
+    return run_stage_together(
+        stage, options, lambda: cost_of_pretraining(context), lambda: _work(context, stage)
+    )
 
 
-def _estimate(context: Context) -> str | Estimate:
+def cost_of_pretraining(context: Context) -> str | Estimate:
+    """What pretraining takes, from a few steps that are timed here; words alone where the network is taken as it is."""
     from ...train.checkpoint import load_network
     from ...train.data.images import ImageStore
     from ...train.losses.building import NewClasses, build_pretraining_loss

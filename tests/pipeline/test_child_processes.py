@@ -58,7 +58,7 @@ def test_a_process_that_lost_contact_leaves_the_words_to_its_parent(
     def lost(*_: object, **__: object) -> None:
         raise LostContact("process 0 lost contact")
 
-    monkeypatch.setattr(cli, "app", lost)
+    monkeypatch.setattr(cli, "command_line", lambda *_: lost)
     for module, name in ((warnings, "showwarning"), (threading, "excepthook")):
         monkeypatch.setattr(module, name, getattr(module, name))  # put back afterwards
     monkeypatch.setattr(sys, "argv", ["subspace", "doctor"])

@@ -112,6 +112,13 @@ def test_unknown_and_impossible_settings(small_manifest: Path, tmp_path: Path) -
     assert "exists" in refused(*init)
 
 
+def test_the_command_that_is_asked_for_is_built_alone() -> None:
+    """All 25 take as long as reading the settings; of a wrong name all are wanted, to say which is meant."""
+    assert [one.name for one in cli.command_line("cluster").registered_commands] == ["cluster"]
+    assert len(cli.command_line("clustr").registered_commands) == len(cli.app.registered_commands) > 20
+    assert "did you mean 'cluster'?" in refused("clustr", "run").lower()
+
+
 def test_version() -> None:
     from importlib.metadata import version
 
@@ -169,7 +176,7 @@ def test_a_warning_is_one_line_of_the_first_process(
     def app(*_: object, **__: object) -> None:
         warnings.warn("a batch is empty", SubspaceWarning, stacklevel=1)
 
-    monkeypatch.setattr(cli, "app", app)
+    monkeypatch.setattr(cli, "command_line", lambda *_: app)
     monkeypatch.setattr("os._exit", lambda code: None)  # how one of several processes ends
     monkeypatch.setenv("RANK", rank)
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
@@ -195,7 +202,7 @@ def app(*_, **__):
     thread.start()
     thread.join()
 
-cli.app = app
+cli.command_line = lambda *_: app
 cli.main()
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_demo(quick: None, small_manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = demo.run_demo(tmp_path, 0, small_manifest, Options(Console()))
     printed = capsys.readouterr().out
+    assert re.search(
+        r"^three trainings and what they are judged by: (about|less than) .* second", printed, re.M
+    )
     assert set(results) == {"start", "random", "subspace"}
     for name in ("random", "subspace"):
         run = tmp_path / f"demo-{name}"
@@ -54,7 +58,9 @@ def test_demo(quick: None, small_manifest: Path, tmp_path: Path, capsys: pytest.
     assert "subspace inspect" in last_lines[2]
 
     assert demo.run_demo(tmp_path, 0, small_manifest, Options(Console())) == results
-    assert capsys.readouterr().out.count("already done") == 31
+    printed = capsys.readouterr().out
+    assert printed.count("already done") == 31
+    assert "three trainings" not in printed
     with pytest.raises(InputError, match="--force"):
         demo.run_demo(tmp_path, 1, small_manifest, Options(Console(quiet=True)))
     assert (

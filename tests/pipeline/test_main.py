@@ -38,7 +38,7 @@ def test_an_interrupt_while_it_imports_ends_a_command_without_a_traceback(tmp_pa
 def test_an_interrupt_before_the_work_begins_ends_with_the_code_of_shells(tmp_path: Path):
     program = "import sys, typer; from subspace.pipeline import cli\n" + (
         "def interrupted(*_, **__): raise KeyboardInterrupt\n"
-        "cli.app = interrupted; sys.argv[1:] = ['run', 'nowhere']; cli.main()"
+        "cli.command_line = lambda *_: interrupted; sys.argv[1:] = ['run', 'nowhere']; cli.main()"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (130, "")
@@ -54,7 +54,7 @@ def importing(*_, **__):
         time.sleep(9)
     except KeyboardInterrupt as error:
         raise SystemError("returned a result with an exception set") from error
-cli.app = importing
+cli.command_line = lambda *_: importing
 from subspace.pipeline.__main__ import main
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.argv[1:] = ["run", "nowhere"]

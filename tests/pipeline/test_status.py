@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from conftest import QUICK, subspace
 
+from subspace.mining.manifest import Manifest
 from subspace.pipeline.run_directory import RunDirectory
 from subspace.pipeline.stages.context import Context
 from subspace.pipeline.status import stage_statuses, stale_exports
@@ -157,6 +158,18 @@ def test_a_stage_is_running_as_soon_as_it_has_begun(finished_run: Path, tmp_path
         assert re.search(r"round-001/cluster +running", seen)
     run.note_stage("round-001/plan")  # nobody holds the run
     assert states() == ["done", "to do", "to do"]
+
+
+def test_no_row_of_the_manifest_is_read_where_the_start_was_examined(
+    finished_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of ten million images that took longer than all the rest."""
+
+    def refuse(manifest: Manifest) -> None:
+        raise AssertionError(f"the rows of {manifest.path} are read")
+
+    monkeypatch.setattr(Manifest, "table", property(refuse))
+    assert {one.state for one in stage_statuses(Context.open(finished_run))} == {"done"}
 
 
 def test_an_export_of_an_earlier_training_is_said(tmp_path: Path) -> None:

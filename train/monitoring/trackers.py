@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_NOT_OF_MLFLOW = re.compile(r"[^\w\-. :/]")
 MLFLOW_PARAMS_AT_ONCE = 100
 
 
@@ -143,7 +145,10 @@ class WeightsAndBiases:
 
 
 class MLflow:
-    """An MLflow run, through the client alone: no global active run. Histograms become five quantiles."""
+    """An MLflow run, through the client alone: no global active run. Histograms become five quantiles.
+
+    It takes no @ and no = in a name: TAR@FAR=1e-3 is `TAR at FAR 1e-3` there.
+    """
 
     def __init__(self, run: TrackedRun, run_id: str | None) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when it is imported
@@ -171,7 +176,9 @@ class MLflow:
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """A metric for each name."""
         now = int(time.time() * 1000)
-        metrics = [self._entities.Metric(name, value, now, step) for name, value in values.items()]
+        metrics = [
+            self._entities.Metric(mlflow_name(name), value, now, step) for name, value in values.items()
+        ]
         self._client.log_batch(self.run_id, metrics=metrics)
 
     def histogram(self, step: int, name: str, values: np.ndarray) -> None:
@@ -183,11 +190,20 @@ class MLflow:
 
     def image(self, step: int, name: str, pixels: np.ndarray) -> None:
         """An image with a slider over the steps."""
-        self._client.log_image(self.run_id, pixels, key=name, step=step)
+        self._client.log_image(self.run_id, pixels, key=mlflow_name(name), step=step)
 
     def close(self) -> None:
         """Mark the run as finished; resuming opens it again."""
         self._client.set_terminated(self.run_id)
+
+
+def mlflow_name(name: str) -> str:
+    """A name of ours in the letters that MLflow takes.
+
+    >>> mlflow_name("validation/TAR@FAR=1e-3"), mlflow_name("subspaces/r@10")
+    ('validation/TAR at FAR 1e-3', 'subspaces/r at 10')
+    """
+    return _NOT_OF_MLFLOW.sub("_", name.replace("@", " at ").replace("=", " "))
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

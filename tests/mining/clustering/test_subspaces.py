@@ -308,6 +308,19 @@ def test_it_makes_no_difference_how_means_arrive(n: int, tmp_path: Path) -> None
         assert_same(first, cluster_identities(arrival, **settings))
 
 
+@pytest.mark.parametrize("balance", ["prices", "none"])
+def test_the_fit_is_followed_as_the_pass_is(balance: Any) -> None:
+    """In equal steps, so that a bar over both tells when they end."""
+    seen: list[int] = []
+    how: dict[str, Any] = {"niter": 8, "max_points_per_centroid": 30, "balance": balance}
+    cluster_identities(units(1200), ids_per_subspace=40, **how, progress=seen.append)
+    assert sum(seen) == 8 * 30 * 30 + 1200
+    assert len(seen) > (8 if balance == "prices" else 1)
+    seen.clear()
+    cluster_identities(units(1200), ids_per_subspace=40, **how, flat_up_to=5, progress=seen.append)
+    assert 0.8 < sum(seen) / (8 * 30 * 30 + 1200) <= 1.01
+
+
 def test_clustering_is_a_function_of_means_and_seed() -> None:
     means = units(300)
     first = cluster_identities(means, ids_per_subspace=30, seed=1)

@@ -23,6 +23,7 @@ from subspace.mining.evaluation.registry import (
 )
 from subspace.mining.evaluation.retrieval import retrieval_metrics
 from subspace.mining.evaluation.verification import tar_at_far
+from subspace.pipeline.estimates.metric_speed import metric_pairs
 
 KNOWN = ", ".join(family.example for family in FAMILIES.values())
 
@@ -113,6 +114,18 @@ def test_one_call_gives_what_each_metric_gives() -> None:
     assert [metric.name for metric in found.metrics] == list(dict.fromkeys(names))
     assert {metric.name: metric for metric in found.metrics} == own
     assert found["Rank-1"] != compute_metrics(("Rank-1",), *data, bootstrap=9, seed=4)["Rank-1"]
+
+
+def test_it_is_told_how_many_pairs_are_done() -> None:
+    data = noisy_identities(np.random.default_rng(0), 40)
+    distractors = unit(np.random.default_rng(1).standard_normal((30, 24)))
+    sizes = len(data[0]), len(data[2]), 30
+    for name in ("Rank-1", "TAR@FAR=1e-2", "EER", "coverage@P=0.9", "mAP"):
+        seen: list[int] = []
+        compute_metrics([name], *data, distractors=distractors, bootstrap=9, block=16, track=seen.append)
+        pairs = metric_pairs([name], *sizes, bootstrap=9) if name != "mAP" else sizes[0] * sizes[1]
+        assert 0.95 * pairs < sum(seen) <= pairs
+        assert len(seen) > 1 or name == "mAP"  # whose blocks are larger than all of these
 
 
 def test_json_has_metrics_by_name_and_counts() -> None:

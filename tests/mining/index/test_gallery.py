@@ -16,9 +16,11 @@ from subspace.mining.index.exact_search import exact_nearest
 from subspace.mining.index.gallery import Gallery, Matches
 from subspace.mining.index.kinds import choose_kind
 from subspace.mining.index.near_rows import (
+    TRAINING_TURNS,
     NearRows,
     build_index,
     open_index,
+    rows_fitted,
     settle_effort,
     write_index,
 )
@@ -53,6 +55,16 @@ def means(images: np.ndarray, offset: np.ndarray) -> np.ndarray:
 @pytest.fixture(scope="module")
 def queries() -> np.ndarray:
     return unit(np.random.default_rng(3).standard_normal((20, D)))
+
+
+def test_the_building_of_lists_is_followed_turn_by_turn() -> None:
+    rows, kind, seen = unit(np.random.default_rng(4).standard_normal((900, D))), choose_kind(900, "ivf"), []
+    index = build_index(rows, kind, 0, seen.append)
+    assert sum(seen) == rows_fitted(900, kind) + 900
+    assert len(seen) == TRAINING_TURNS + 1
+    seen.clear()
+    assert build_index(rows, kind, 0, seen.append, index).ntotal == 900
+    assert seen == [900]
 
 
 def slow(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from subspace.pipeline.following.at_work import AtWork, HowFar
-from subspace.pipeline.following.run_text import clock_time, how_far_in_words, status_text
+from subspace.pipeline.following.run_text import clock_time, how_far_in_words, now_in_words, status_text
 from subspace.pipeline.run_directory import RunDirectory
 from subspace.pipeline.status import StageStatus
 
@@ -59,6 +59,22 @@ def test_a_part_of_a_stage_is_named() -> None:
     )
     assert how_far_in_words(HowFar("extract", 5, 20, "parts", 0.05), "round-000/extract") == (
         "5 of 20 parts (25 %), 3.0 a minute"
+    )
+
+
+def test_what_is_waited_for_before_a_stage_works_is_said() -> None:
+    """Libraries take seconds to load, and steps are timed: nothing has a bar in that time."""
+    now = AtWork("run", 17, "here", time.time() - 3)
+    assert now_in_words([], now) == (
+        "beginning for 3.0 s: libraries are loaded, and it is measured how long the first work will take"
+    )
+    done = StageStatus("start", "eval", "done", 3.0, "")
+    now = AtWork("run", 17, "here", time.time() - 30, "start/eval", time.time() - 20)
+    assert now_in_words([done], now) == (
+        "start/eval is done: it is measured how long the next stage will take"
+    )
+    assert now_in_words([], AtWork("lr", 17, "here", 0.0, how_far=HowFar("trial", 2, 5, "steps"))) == (
+        "lr: 2 of 5 steps (40 %)"
     )
 
 

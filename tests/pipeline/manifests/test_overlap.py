@@ -53,6 +53,20 @@ def in_files(folder: Path, name: str, rows: list[tuple[str, bytes]]) -> Path:
     return ingest_images(folder / f"{name}.csv", folder / f"{name}.parquet", ALL).out
 
 
+def test_times_are_announced(tmp_path: Path) -> None:
+    """Before anything is looked up, and again when it is known what is read."""
+    manifest, said = in_files(tmp_path, "one", [("a", b"1"), ("b", b"2"), ("b", b"23")]), []
+    find_overlap(manifest, manifest, say=said.append)
+    assert said[0].startswith(
+        "overlap: 3 and 3 images, less than a second until it is known which are read, at most "
+    )
+    assert said[1:] == [
+        "overlap: 6 images are as long as one of the other manifest, and are read, less than a second"
+    ]
+    find_overlap(manifest, manifest, images=False, say=said.append)
+    assert said[2:] == ["overlap: names of 3 and 3 images, less than a second"]
+
+
 @PATIENT
 @given(ours=ROWS, theirs=ROWS, shift=st.integers(0, 3), files=st.booleans())
 def test_shared_names_and_bytes_are_those_of_sets(

@@ -280,7 +280,9 @@ def test_without_a_protocol_a_file_is_refused_and_options_of_protocols_are(
 def test_a_network_gives_the_figures_of_the_plain_command(finished_run: Path, tmp_path: Path) -> None:
     """On the same pairs: a protocol chooses gallery, probes and distractors as the command without one does."""
     checkpoint, out = finished_run / "round-000" / "checkpoint", tmp_path / "out"
-    plain = json.loads(subspace("eval", checkpoint, "--json").stdout)[str(checkpoint)]["metrics"]
+    done = subspace("eval", checkpoint, "--json")
+    assert "images of test and distractors, less than a second, " in done.stderr  # said before it begins
+    plain = json.loads(done.stdout)[str(checkpoint)]["metrics"]
     done = subspace(
         "eval", checkpoint, "--protocol", "identification", "--protocol", "verification",
         "--out", out, "--json", "--device", "cpu",

@@ -8,8 +8,17 @@ import re
 
 from markupsafe import Markup
 
-from subspace.pipeline.report.page import charts_library, render_page
+from subspace.pipeline.report.page import LIBRARIES, VEGA, charts_library, render_page
 from subspace.pipeline.report.section import Section
+
+
+def test_vega_is_as_npm_has_it() -> None:
+    """Whoever reads half a megabyte of minified script: `docs/fetch_vega.py` writes it again, from pinned packages."""
+    digest = hashlib.sha256(charts_library().encode()).hexdigest()
+    assert digest == "890d4af33fa9c25684527060e28df6aa31f64bda66a204e4df94f0fa1e23db54"
+    assert {path.name for path in VEGA.iterdir()} == {
+        f"{name}{end}" for name in LIBRARIES for end in (".min.js", ".LICENSE")
+    }
 
 
 def test_nothing_is_loaded_and_two_scripts_run() -> None:

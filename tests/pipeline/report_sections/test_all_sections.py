@@ -12,10 +12,13 @@ import re
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from made_up_runs import examine, finish, log, made_up_run, train
 
 from subspace.mining import StaleArtifactError
+from subspace.mining.parquet_tables import read_parquet, write_parquet
+from subspace.mining.schemas import CENTROIDS
 from subspace.pipeline.cli import app
 from subspace.pipeline.report import page as page_module
 from subspace.pipeline.report.run_report import RunReport
@@ -101,6 +104,27 @@ def test_a_half_done_run_has_a_report(tmp_path: Path, without_vega: None) -> Non
     assert "The plans of this run do not say how hard they are" in text
     assert "The log of this run has no active share: its loss, multi_similarity, did not report one." in text
     assert "The loss went from 1.000 to 1.000" in text
+
+
+def test_pretraining_has_its_curve(tmp_path: Path, without_vega: None) -> None:
+    run = made_up_run(tmp_path / "run", "pretrain: {loss: arcface}")
+    finish(run.start, "pretrain", steps=8)
+    log(run.start, [{"step": step, "loss": 8.0 - step, "seconds": 1.0} for step in range(8)])
+    text = html(run)
+    assert "Nothing has been trained in a round yet." in text
+    assert "The loss of pretraining (arcface) went from 8.000 to 1.000." in text
+
+
+def test_equal_sizes_and_shares_are_one_number(tmp_path: Path, without_vega: None) -> None:
+    run = whole_run(tmp_path / "run")
+    for index in range(2):
+        table = read_parquet(run.round(index).centroids, CENTROIDS)
+        equal = table.set_column(1, "size", pa.array([10, 10, 10], pa.int32()))
+        write_parquet(run.round(index).centroids, CENTROIDS, equal, "fingerprint")
+    text = html(run)
+    assert "there are 3 subspaces of 10 identities." in text
+    assert "75.0 % of the 10 nearest neighbours share the subspace." in text
+    assert not re.search(r"\b([\d.]+)( %)? (to|and) \1 ", text)
 
 
 def test_logs_of_any_loss_have_cosines_and_active_images_beside_a_baseline(

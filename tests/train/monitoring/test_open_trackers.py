@@ -205,6 +205,16 @@ def test_mlflow_keeps_one_run_through_a_resume(tmp_path: Path, mlflow_client: An
     assert not (tmp_path / "mlruns").exists()
 
 
+def test_mlflow_takes_every_figure_of_a_round(tmp_path: Path, mlflow_client: Any) -> None:
+    """It refused names with @ and =, and with one of them all figures of that moment."""
+    trackers = begin_trackers(("mlflow",), run_in(tmp_path), pytest.fail)
+    trackers.scalars(3, {"test/Rank-1": 0.5, "test/TAR@FAR=1e-3": 0.25, "subspaces/r@10": 0.75})
+    trackers.close()
+    [run] = mlflow_client.search_runs([mlflow_client.get_experiment_by_name("photos").experiment_id])
+    names = {"test/Rank-1": 0.5, "test/TAR at FAR 1e-3": 0.25, "subspaces/r at 10": 0.75}
+    assert {name: run.data.metrics[name] for name in names} == names
+
+
 def test_mlflow_that_lost_its_run_is_one_line(tmp_path: Path, mlflow_client: Any) -> None:
     begin_trackers(("mlflow",), run_in(tmp_path), pytest.fail).close()
     (tmp_path / "photos" / "mlflow.db").unlink()
