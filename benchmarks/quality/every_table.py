@@ -13,6 +13,7 @@ import re
 
 from ablations import ABLATIONS
 from arms import ARMS
+from data_sets import title_of
 from make_pages import RESULTS as BENCHMARKS
 from make_pages import stored_table
 from one_row import RESULTS, VISITS
@@ -44,7 +45,7 @@ def _print_set(data: str, visits: float) -> None:
         rows = {arm: found[arm, budget] for arm in arms if found[arm, budget]}
         if rows:
             length = "" if visits == VISITS else f", {visits:g} visits"
-            print(f"\n**glyph-{data}, {title}{length}**\n")
+            print(f"\n**{title_of(data)}, {title}{length}**\n")
             print("\n".join(table(rows)))
 
 

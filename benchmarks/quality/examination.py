@@ -1,6 +1,6 @@
-"""How good a checkpoint is, on the test identities of the glyph set: the quality columns of the table, of two exams.
+"""How good a checkpoint is, on test identities of glyphs or words: the quality columns of the table.
 
-The first exam has all 10,000: one gallery image of every test identity, and one probe of another type family, the same
+The first exam on glyphs has all 10,000: one gallery image of every test identity, and one probe of another type family, the same
 for every row. Distractors are one image each of 100,000 other clean identities: validation, those with too few images
 to be trained on, and the rest from training, since the set has no more. 1e8 impostor pairs, so FAR 1e-6 is a hundred
 false accepts.
@@ -8,6 +8,8 @@ false accepts.
 The second can be passed: it has the same pairs but for letters that no eye could tell apart, by the rule of
 lookalikes.py, which knows no network. Of two test identities that look alike the later one in Unicode is left out, and
 so is every distractor that looks like one of those that stay; others take its place.
+
+Words have one exam, with 10,000 words that are held out in every size, and 100,000 distractors of other stems.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from data_sets import is_of_words, set_named
 from glyph_sets import DISTRACTORS, SEED, is_clean, training_identities, wide_manifest
 from lookalikes import alike, lookalikes, pairs_of, told_apart
 
@@ -43,16 +46,20 @@ TOLD_APART = "told_apart_"
 BATCH = 512
 
 
-def examine(checkpoint: Path) -> dict[str, float]:
-    """The quality columns of both exams by key, each a share."""
-    wide = wide_manifest()
-    exams = (Exam.of_all(wide), Exam.of_those_told_apart(wide))
+def examine(checkpoint: Path, data: str) -> dict[str, float]:
+    """The quality columns of the exams of a set by key, each a share."""
+    if is_of_words(data):
+        manifest = Manifest.open(set_named(data).begun_on.write())
+        exams = (Exam.of_words(manifest),)
+    else:
+        manifest = wide_manifest()
+        exams = (Exam.of_all(manifest), Exam.of_those_told_apart(manifest))
     wanted = np.unique(np.concatenate([images for exam in exams for images in exam.images]))
-    embeddings = embedded(checkpoint, wide, wanted)
+    embeddings = embedded(checkpoint, manifest, wanted)
     found = {}
     for exam in exams:
         rows = [embeddings[np.searchsorted(wanted, images)] for images in exam.images]
-        found |= {exam.prefix + key: value for key, value in exam.measure(wide, *rows).items()}
+        found |= {exam.prefix + key: value for key, value in exam.measure(manifest, *rows).items()}
     return found
 
 
@@ -78,6 +85,11 @@ class Exam:
         identity_id, pairs = wide.identity_id[gallery], pairs_of(lookalikes(wide))
         left = told_apart(identity_id, pairs)
         return cls(TOLD_APART, gallery[left], probe[left], distractors(wide, alike(identity_id[left], pairs)))
+
+    @classmethod
+    def of_words(cls, words: Manifest) -> Exam:
+        """Every test identity among the distractors of a word set; words are other letters, so that they can be told apart."""
+        return cls("", *test_pairs(words), np.flatnonzero(words.in_splits(("distractor",))))
 
     @property
     def images(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -18,6 +18,7 @@ import re
 from typing import Any
 
 from arms import ARMS
+from data_sets import title_of
 from glyph_sets import REPOSITORY
 from one_row import VISITS
 from table import BUDGETS, LEFT_OUT, mean, read_results, table
@@ -69,7 +70,7 @@ def make_table(name: str) -> str:
     data, budget, *visits = words
     found = read_results(data, float(visits[0]) if visits else VISITS)
     rows = {arm: found[arm, budget] for arm in ARMS if found[arm, budget]}
-    title = f"**glyph-{data}, {BUDGETS[budget]}{f', {visits[0]} visits' if visits else ''}**"
+    title = f"**{title_of(data)}, {BUDGETS[budget]}{f', {visits[0]} visits' if visits else ''}**"
     lines = table(rows)
     return "\n".join([title, "", *without_empty_columns(lines), *_notes(lines)])
 

@@ -5,7 +5,7 @@
     python benchmarks/quality/run_rows.py --row benchmarks/quality/results/20k/random-circle-0-steps.json --again
     python benchmarks/quality/run_rows.py --data 20k --budget steps --examine   # another exam, where the runs are kept
 
-Needs `make glyphs`. Every row is one JSON file in results/TABLE/, see one_row.py; rows that have one are passed over, and a row that
+Needs `make glyphs`; a set of words `make words` of its size, and of 100k. Every row is one JSON file in results/TABLE/, see one_row.py; rows that have one are passed over, and a row that
 was killed goes on where it was. The wall-clock budget is what REFERENCE takes for its equal steps; how many steps of
 another arm fit into it is counted from pilots, short runs of both on this machine, which are kept: make those of all
 arms in one go, so that they have the same work beside them as the rows.
@@ -27,6 +27,7 @@ import torch
 import typer
 from ablations import ABLATIONS
 from arms import ARMS, LR, VISITS
+from data_sets import is_of_words
 from examination import examine as columns_of
 from glyph_sets import wide_manifest
 from lookalikes import lookalikes
@@ -41,7 +42,7 @@ row of equal steps also counts as one of equal wall-clock."""
 
 
 def main(
-    data: Annotated[str, typer.Option(help="20k or 100k; see glyph_sets.py")] = "20k",
+    data: Annotated[str, typer.Option(help="20k, 100k, words-100k, words-1m; see data_sets.py")] = "20k",
     arm: Annotated[list[str] | None, typer.Option(help="one of arms.py, or several; default: all")] = None,
     ablation: Annotated[list[str] | None, typer.Option(help="rows of one of ablations.py instead")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="default: 0")] = None,
@@ -118,7 +119,7 @@ def examine_again(rows: list[Row]) -> None:
         if last is None:
             print(f"{row.name}: no run in {run}, so it is as it was", flush=True)
         else:
-            row.write({**result, **columns_of(last)})
+            row.write({**result, **columns_of(last, row.data)})
             print(_line(row), flush=True)
 
 
@@ -163,7 +164,7 @@ def _of_ablations(names: list[str], seeds: list[int], threads: int) -> list[Row]
 def make_rows(rows: list[Row], jobs: int) -> None:
     """Make the rows without a result, one process each; a row that fails is named, and the others go on."""
     missing = [row for row in rows if not row.result.exists()]
-    if missing:
+    if not all(is_of_words(row.data) for row in missing):
         lookalikes(wide_manifest())  # for the exam: what hinders it is said before hours of training
     for row in {(row.data, row.seed, row.arm.embedding_size): row for row in missing}.values():
         share_inputs(row)

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from arms import ARMS
+from data_sets import title_of
 from examination import TOLD_APART
 from one_row import RESULTS, VISITS
 
@@ -46,7 +47,7 @@ def main(sets: Sequence[str], visits: float) -> None:
             rows = {arm: found[arm, budget] for arm in ARMS if found[arm, budget]}
             if rows:
                 length = "" if visits == VISITS else f", {visits:g} visits"
-                print(f"\n**glyph-{data}, {title}{length}**\n")
+                print(f"\n**{title_of(data)}, {title}{length}**\n")
                 print("\n".join(table(rows)))
 
 
