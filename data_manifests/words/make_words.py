@@ -60,7 +60,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
     told: dict[str, Any] = yaml.safe_load(PACKAGES.read_text(encoding="utf-8"))
     if options.lists is None or options.fonts is None:
         console.say(
-            f"packages: at most {amount(DOWNLOAD)} to fetch, {amount(UNPACKED)} in {work / 'packages'}"
+            f"packages: {amount(DOWNLOAD)} to fetch and {amount(UNPACKED)} of disk, less what is in {work / 'packages'}"
         )
     fonts = (
         fetch([name for kind in told["fonts"] for name in kind], work / "packages", console)
@@ -99,7 +99,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
     disk = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     console.say(
         f"{out / 'manifest.parquet'}: {provenance['images']:,} images of {provenance['identities']:,} identities, "
-        f"{len(faces):,} faces, {provenance['families']} families; {amount(disk)} of disk, {amount(_peak())} of memory, "
+        f"{len(faces):,} faces, {provenance['families']} families; {amount(disk)} of disk, {amount(_peak(options.processes))} of memory, "
         f"{time.monotonic() - started:,.0f} s"
     )
     for what in ("identities by split", "identities by images"):
@@ -131,12 +131,12 @@ def choose(words: Words, coverage: Coverage, size: Size) -> Identities:
     return Identities(chosen, split[kept])
 
 
-def _peak() -> float:
-    """Bytes of this process, and of as many as it had at the largest of them."""
-    own, children = (
+def _peak(processes: int) -> float:
+    """Bytes of this process, and of all that draw if each was as large as the largest."""
+    own, drawing = (
         resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
-    return 1024 * (own + children)
+    return 1024 * (own + processes * drawing)
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ import numpy as np
 from fetch_fonts import FontFile
 from font_faces import characters_of, name_of, open_faces
 from freetype import raw
-from word_families import word_family
+from word_families import NO_WRITING, word_family
 
 from subspace.mining.errors import InputError
 
@@ -76,10 +76,9 @@ def word_faces(file: FontFile, alphabet: Collection[str]) -> list[WordFace]:
     digest = hashlib.sha256(file.path.read_bytes()).hexdigest()
     faces = []
     for face in open_faces(file.path):
-        found = _letters(face, sorted(alphabet))
-        if found is None:
-            continue
         name = name_of(face)
+        if NO_WRITING.fullmatch(name.name) or (found := _letters(face, sorted(alphabet))) is None:
+            continue
         where = (file.package, file.version, file.path.name, digest, face.face_index & 0xFFFF)
         faces.append(
             WordFace(
@@ -122,19 +121,33 @@ class Coverage:
         return self.has_LF[rows].all(0) if min(rows) >= 0 else np.zeros(self.has_LF.shape[1], bool)
 
     def families_of(self, words: list[str], longest: int) -> np.ndarray:
-        """How many families can write each word, int16[W]; a family counts where one face has all letters."""
+        """How many families can write each word, int16[W]; a family counts where one face has all letters.
+
+        Letters that the same faces have are one kind, and words of the same kinds of letters are counted together.
+        """
+        kinds_KF, kind_L = np.unique(self.has_LF, axis=0, return_inverse=True)
+        none = len(kinds_KF)  # of letters that no face has
+        kind_of_code = np.full(max(map(ord, self.alphabet)) + 2, none)
+        kind_of_code[list(map(ord, self.alphabet))] = kind_L.ravel()
         codes = np.array(words, f"U{longest}").view(np.uint32).reshape(len(words), longest)
-        packed = np.packbits(self.has_LF, axis=1)
-        by_code = np.zeros((max(map(ord, self.alphabet)) + 1, packed.shape[1]), np.uint8)
-        by_code[list(map(ord, self.alphabet))] = packed
-        by_code[0] = 255  # behind the end of a shorter word
-        known = codes < len(by_code)
-        bits = np.bitwise_and.reduce(by_code[np.where(known, codes, 1)], axis=1)
-        bits[~known.all(1)] = 0
-        can_WF = np.unpackbits(bits, axis=1, count=self.has_LF.shape[1]).astype(bool)
-        return sum(
-            (can_WF[:, own].any(1).astype(np.int16) for own in self.faces_of), np.zeros(len(words), np.int16)
+        bits_of_kind = np.zeros(
+            (none + 2, -(-(none + 1) // 64)), np.uint64
+        )  # the last: behind the end of a word
+        for kind in range(none + 1):
+            bits_of_kind[kind, kind // 64] = np.uint64(1) << np.uint64(kind % 64)
+        kind_of_code[0] = none + 1
+        bits = np.bitwise_or.reduce(
+            bits_of_kind[kind_of_code[np.minimum(codes, len(kind_of_code) - 1)]], axis=1
         )
+        different, which = np.unique(bits, axis=0, return_inverse=True)
+        has = (different[:, :, None] >> np.arange(64, dtype=np.uint64) & np.uint64(1)).astype(bool)
+        has_UK = has.reshape(len(different), -1)[:, : none + 1]
+        count = np.zeros(len(different), np.int16)
+        for place, kinds_K in enumerate(has_UK):
+            if not kinds_K[none]:
+                can_F = kinds_KF[kinds_K[:none]].all(0)
+                count[place] = sum(bool(can_F[own].any()) for own in self.faces_of)
+        return count[which.ravel()]
 
 
 def _letters(face: freetype.Face, wanted: list[str]) -> FaceLetters | None:

@@ -117,7 +117,7 @@ def test_a_font_without_the_alphabet_is_left_out(tmp_path: Path) -> None:
         ("Nimbus Sans Narrow", "Helvetica"),
         ("Liberation Serif", "Times"),
         ("Liberation Mono", "Courier"),
-        ("DejaVu Sans Condensed", "DejaVu"),
+        ("DejaVu Sans Condensed", "DejaVu Sans"),
         ("CMU Typewriter Text", "Computer Modern"),
         ("Lato Semibold", "Lato"),
         ("Kristi", "Kristi"),
