@@ -97,10 +97,11 @@ def run(options: argparse.Namespace, console: Console) -> None:
     for left in paths[0].parent.glob(".*.tmp"):  # by a process that was killed
         left.unlink()
     disk = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     console.say(
         f"{out / 'manifest.parquet'}: {provenance['images']:,} images of {provenance['identities']:,} identities, "
-        f"{len(faces):,} faces, {provenance['families']} families; {amount(disk)} of disk, {amount(_peak(options.processes))} of memory, "
-        f"{time.monotonic() - started:,.0f} s"
+        f"{len(faces):,} faces, {provenance['families']} families; {amount(disk)} of disk, {amount(peak)} of memory beside "
+        f"the processes that draw, {time.monotonic() - started:,.0f} s"
     )
     for what in ("identities by split", "identities by images"):
         console.say(
@@ -129,14 +130,6 @@ def choose(words: Words, coverage: Coverage, size: Size) -> Identities:
     kept = np.flatnonzero(split != LEFT_OUT)
     chosen = words._replace(words=words.words.take(pa.array(kept)), lists=words.lists[kept])
     return Identities(chosen, split[kept])
-
-
-def _peak(processes: int) -> float:
-    """Bytes of this process, and of all that draw if each was as large as the largest."""
-    own, drawing = (
-        resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    return 1024 * (own + processes * drawing)
 
 
 def main() -> None:

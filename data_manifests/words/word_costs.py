@@ -14,11 +14,11 @@ from word_shards import WordShard, pictures
 from subspace.mining.errors import InputError
 from subspace.pipeline.console import Console, about, amount
 
-DOWNLOAD, UNPACKED = 150e6, 480e6
+DOWNLOAD, UNPACKED = 120e6, 420e6
 """Bytes of all packages, seen with Debian 12."""
 ROW_BYTES = 20
 """Of the manifest and the tables beside it, an image."""
-WORD_MEMORY, PROCESS_MEMORY = 110, 250e6
+WORD_MEMORY, PROCESS_MEMORY = 180, 200e6
 """Bytes: of a word of the lists while they are read, and of a process that draws."""
 SAMPLED = 300
 """Words that are drawn to see how long all of them take."""
