@@ -38,7 +38,7 @@ def announce(
     disk, free = disk * to_draw + ROW_BYTES * images, shutil.disk_usage(_existing(out)).free
     left = f"{to_draw:,} of them to draw, " if to_draw < images else ""
     console.say(
-        f"{options.size}: {sum(len(shard.images) for shard in shards):,} identities, at most {images:,} images, {left}"
+        f"{options.size}: {sum(len(shard.images) for shard in shards):,} of {read:,} words, at most {images:,} images, {left}"
         f"{about(seconds * to_draw / options.processes)} with --processes {options.processes}, {amount(disk)} of disk "
         f"({amount(free)} free), {amount(WORD_MEMORY * read + PROCESS_MEMORY * options.processes)} of memory"
     )
