@@ -26,9 +26,14 @@ def main(text: str, path: Path, name: str, made: dict[str, Any], times: list[str
         for line in text.splitlines()
         if line.startswith("|")
     ]
-    result = json.loads(path.read_text()) if path.exists() else {"tables": {}}
+    result = read(path)
     result["tables"][name] = {**made, "columns": columns, **({"times": times} if times else {}), "rows": rows}
     path.write_text(_one_row_a_line(result) + "\n")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What a file of results holds; no table where there is none."""
+    return json.loads(path.read_text()) if path.exists() else {"tables": {}}
 
 
 def _one_row_a_line(result: dict[str, Any]) -> str:

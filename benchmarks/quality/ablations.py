@@ -53,7 +53,12 @@ def _with(arm: Arm, what: str, *settings: str, **fields: int) -> Arm:
     return replace(arm, name=f"{arm.name}, {what}", settings=(*arm.settings, *settings), **fields)
 
 
-def _with_memory(arm: Arm, size: int) -> Arm:
+def _embedding_sizes(arm: Arm, sizes: tuple[int, ...]) -> dict[float, Arm]:
+    return {D: _with(arm, f"D={D}", embedding_size=D) if arm.embedding_size != D else arm for D in sizes}
+
+
+def with_memory(arm: Arm, size: int) -> Arm:
+    """The arm with another memory than its name says, and named so."""
     name = re.sub("memory of [0-9,]*[0-9]", f"memory of {size:,}", arm.name)
     return replace(arm, name=name, settings=(*arm.settings, f"train.loss_args.xbm.memory_size={size}"))
 
@@ -168,12 +173,9 @@ ABLATIONS = {
             "embedding-size",
             "Embedding size (D)",
             "D",
-            _points(
-                "groups of 4, half random",
-                {
-                    D: _with(PLANNED, f"D={D}", embedding_size=D) if PLANNED.embedding_size != D else PLANNED
-                    for D in (64, 128, 256, 512)
-                },
+            (
+                *_points("groups of 4, half random", _embedding_sizes(PLANNED, (64, 128, 256, 512))),
+                *_points("the default plan, lr=0.016", _embedding_sizes(DEFAULT, (32, 64, 128, 256)), LR),
             ),
             logarithmic=True,
         ),
@@ -182,7 +184,7 @@ ABLATIONS = {
             "Embeddings of past batches that are kept beside the batch of 256",
             "embeddings",
             tuple(
-                Point(line, size, SET, _with_memory(arm, size), lr=LR)
+                Point(line, size, SET, with_memory(arm, size), lr=LR)
                 for line, arm in (
                     ("subspaces in sequence, a quarter random", REMEMBERING),
                     ("random batches", RANDOM_REMEMBERING),
@@ -236,8 +238,8 @@ ABLATIONS = {
             "Training identities, at the same number of images shown",
             "identities",
             _sets(
-                {10_000: "10k", 20_000: "20k", 40_000: "40k", 78_254: "100k"},
-                {10_000: 20.0, 20_000: 10.0, 40_000: 5.0, 78_254: 200_000 / 78_254},
+                {5_000: "5k", 10_000: "10k", 20_000: "20k", 40_000: "40k", 78_254: "100k"},
+                {5_000: 40.0, 10_000: 20.0, 20_000: 10.0, 40_000: 5.0, 78_254: 200_000 / 78_254},
             ),
             logarithmic=True,
         ),

@@ -13,6 +13,7 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -53,6 +54,11 @@ class GlyphSet:
     """Which of the identities are left, as the ideal cleaning would leave them; "cleaned": the images that `subspace clean`
     keeps, with the same manifest; None: all."""
 
+    start: ClassVar[str] = "start"
+    """The folder of its starting networks begins so."""
+    preprocess: ClassVar[tuple[str, ...]] = ()
+    """Settings of the images that the network is begun with."""
+
     @classmethod
     def named(cls, name: str) -> GlyphSet:
         """The set of that name; exits with one line where there is none."""
@@ -77,6 +83,11 @@ class GlyphSet:
     def uncleaned(self) -> GlyphSet:
         """The set that it was cleaned from, or itself; as many images are shown of both."""
         return GlyphSet.named(self.name.removesuffix(f"-{self.only}"))
+
+    @property
+    def begun_on(self) -> GlyphSet:
+        """The set that its starting network was trained on."""
+        return GlyphSet.named("100k")
 
     @property
     def training_identities(self) -> int:

@@ -18,6 +18,7 @@ import re
 from typing import Any
 
 from arms import ARMS
+from data_sets import title_of
 from glyph_sets import REPOSITORY
 from one_row import VISITS
 from table import BUDGETS, LEFT_OUT, mean, read_results, table
@@ -31,6 +32,9 @@ PAGES = (
 MARKED = re.compile(r"(<!-- table: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 LEFT_OUT_NOTE = (
     "*Left out (–): times taken beside other work, or on another processor than most of the table.*"
+)
+NOT_TAKEN_NOTE = (
+    "*told apart: the exam without letters that no eye could tell apart; rows of before it have a dash (–).*"
 )
 LEAD = {
     "Partial FC (CosFace)": "Partial FC CosFace, r=0.1",
@@ -66,10 +70,23 @@ def make_table(name: str) -> str:
     data, budget, *visits = words
     found = read_results(data, float(visits[0]) if visits else VISITS)
     rows = {arm: found[arm, budget] for arm in ARMS if found[arm, budget]}
-    title = f"**glyph-{data}, {BUDGETS[budget]}{f', {visits[0]} visits' if visits else ''}**"
+    title = f"**{title_of(data)}, {BUDGETS[budget]}{f', {visits[0]} visits' if visits else ''}**"
     lines = table(rows)
-    note = ["", LEFT_OUT_NOTE] if any(f"| {LEFT_OUT} |" in line for line in lines) else []
-    return "\n".join([title, "", *without_empty_columns(lines), *note])
+    return "\n".join([title, "", *without_empty_columns(lines), *_notes(lines)])
+
+
+def _notes(lines: list[str]) -> list[str]:
+    """What the dashes of a table of the comparison say."""
+    titles, _, *rows = ([cell.strip() for cell in line[1:-1].split("|")] for line in lines)
+    dashes = {
+        title: [cell == LEFT_OUT for cell in cells] for title, *cells in zip(titles, *rows, strict=True)
+    }
+    notes = [LEFT_OUT_NOTE] if any(dashes["images/s"]) else []
+    if any(
+        any(cells) and not all(cells) for title, cells in dashes.items() if title.startswith("told apart")
+    ):
+        notes.append(NOT_TAKEN_NOTE)
+    return [line for note in notes for line in ("", note)]
 
 
 def stored_table(result: dict[str, Any], name: str) -> list[str]:

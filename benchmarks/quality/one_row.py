@@ -1,13 +1,13 @@
-"""One row of the table: an arm trained on a glyph set with a seed, examined, and written as one JSON file.
+"""One row of the table: an arm trained on a set with a seed, examined, and written as one JSON file.
 
 Everything runs through the `subspace` commands, in folders under data/quality:
 
-    NETWORK/start-S              the starting network of seed S: softmax on the 10,000 pretrain identities
+    NETWORK/start-S              the starting network of seed S: softmax on the 10,000 pretrain identities; of words: start-words-S
     NETWORK/means-SET-S          its identity means, which every arm's first round begins with
     runs/TABLE/ARM-S-BUDGET      the run of a row
     pilots/TABLE/ARM-S-BUDGET    a short one, for its pace
 
-A TABLE is a set, a network and a learning rate, those that are not the usual ones named: 100k, 20k-double, 20k-lr-0.002.
+A TABLE is a set, a network and a learning rate, those that are not the usual ones named: 100k, 20k-double, 20k-lr-0.002, words-1m.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ from typing import Any, Literal
 
 import numpy as np
 from arms import COMMON, LR, PRECISION, PRETRAIN, VISITS, Arm, K
+from data_sets import set_named, title_of
 from examination import examine
 from glyph_sets import REPOSITORY, GlyphSet
 from networks import NETWORKS
+from word_sets import WordSet
 
 from subspace.mining.artifacts import write_text
 
@@ -100,10 +102,10 @@ class Row:
 
     @property
     def equal_steps(self) -> int:
-        """As many as show every arm equally many images; the glyph set must be written."""
+        """As many as show every arm equally many images; the set must be written."""
         if self.pilot:
             return PILOT_STEPS * self.arm.rounds
-        shown = self.visits * K * GlyphSet.named(self.data).uncleaned.training_identities
+        shown = self.visits * K * set_named(self.data).uncleaned.training_identities
         return round(shown / (self.arm.P * self.arm.K))
 
     def pace(self) -> tuple[float, float]:
@@ -134,12 +136,12 @@ class Row:
 def make_row(row: Row, steps: int) -> None:
     """Train and examine one row, and write its result."""
     peak = _run(row, steps)
-    row.write({**_facts(row, peak), **examine(max(row.run.glob("round-*")) / "checkpoint")})
+    row.write({**_facts(row, peak), **examine(max(row.run.glob("round-*")) / "checkpoint", row.data)})
 
 
 def _run(row: Row, steps: int) -> int:
     """Train, from where it was killed; return the memory of the largest process, in bytes."""
-    data = GlyphSet.named(row.data)
+    data = set_named(row.data)
     rounds = row.arm.rounds
     if not (row.run / "subspace.yaml").exists():
         settings = (
@@ -168,12 +170,12 @@ def _run(row: Row, steps: int) -> int:
     return _train(row, data)
 
 
-def _for_set(settings: tuple[str, ...], data: GlyphSet) -> list[str]:
+def _for_set(settings: tuple[str, ...], data: GlyphSet | WordSet) -> list[str]:
     n = data.subspace
     return [setting.format(n=n, double_n=2 * n, half_n=n // 2, quarter_n=n // 4) for setting in settings]
 
 
-def _train(row: Row, data: GlyphSet) -> int:
+def _train(row: Row, data: GlyphSet | WordSet) -> int:
     """Run all stages, those of a curriculum one by one; return the memory of the largest process, in bytes."""
     if not row.arm.by_round:
         return subspace("run", row.run, "--quiet", threads=row.threads)
@@ -186,14 +188,14 @@ def _train(row: Row, data: GlyphSet) -> int:
 
 def share_inputs(row: Row) -> None:
     """Make what all arms of a seed begin with, unless it is there: manifest, starting network, its means."""
-    start, size = _start(row).parent.parent, row.arm.embedding_size
+    start, size, data = _start(row).parent.parent, row.arm.embedding_size, set_named(row.data)
     if not (start / "start" / "done" / "pretrain.json").exists():
         if not (start / "subspace.yaml").exists():
-            settings = (*PRETRAIN, f"seed={row.seed}", f"embedding_size={size}")
-            _init(start, GlyphSet.named("100k").write(), NETWORKS[row.network], row.threads, *settings)
+            settings = (*PRETRAIN, *data.preprocess, f"seed={row.seed}", f"embedding_size={size}")
+            _init(start, data.begun_on.write(), NETWORKS[row.network], row.threads, *settings)
         subspace("pretrain", start, "--quiet", threads=row.threads)
-    means, manifest = _means(row), GlyphSet.named(row.data).write()
-    if GlyphSet.named(row.data).only == "cleaned" and not _keep(row).exists():
+    means, manifest = _means(row), data.write()
+    if data.only == "cleaned" and not _keep(row).exists():
         share_inputs(_uncleaned(row))
         subspace("clean", _means(_uncleaned(row)), "--quiet", threads=row.threads)
     if not (means / "round-000" / "done" / "extract.json").exists():
@@ -205,7 +207,7 @@ def share_inputs(row: Row) -> None:
 
 
 def _uncleaned(row: Row) -> Row:
-    return replace(row, data=GlyphSet.named(row.data).uncleaned.name)
+    return replace(row, data=set_named(row.data).uncleaned.name)
 
 
 def _keep(row: Row) -> Path:
@@ -214,14 +216,13 @@ def _keep(row: Row) -> Path:
 
 
 def _cleaned(row: Row) -> list[str]:
-    return [f"data.cleaned={_keep(row)}"] if GlyphSet.named(row.data).only == "cleaned" else []
+    return [f"data.cleaned={_keep(row)}"] if set_named(row.data).only == "cleaned" else []
 
 
 def _start(row: Row) -> Path:
-    size = row.arm.embedding_size
-    return (
-        WORK / row.network / f"start-{row.seed}{'' if size == 128 else f'-D{size}'}" / "start" / "checkpoint"
-    )
+    size, start = row.arm.embedding_size, set_named(row.data).start
+    name = f"{start}-{row.seed}{'' if size == 128 else f'-D{size}'}"
+    return WORK / row.network / name / "start" / "checkpoint"
 
 
 def _means(row: Row) -> Path:
@@ -260,7 +261,7 @@ def _facts(row: Row, peak: int) -> dict[str, Any]:
     active = [marker["summary"]["active_fraction"] for marker in trained]
     bf16 = "" if PRECISION == "bf16-mixed" else ", no bf16"
     return {
-        "data": f"glyph-{row.data}",
+        "data": title_of(row.data),
         "network": row.network,
         "lr": row.lr,
         "arm": row.arm.name,

@@ -2,8 +2,10 @@
 
     python benchmarks/quality/run_rows.py --data 20k                        # every arm: equal steps, then wall-clock
     python benchmarks/quality/run_rows.py --data 100k --arm "Partial FC CosFace, r=0.1" --seed 1 --budget steps --again
+    python benchmarks/quality/run_rows.py --row benchmarks/quality/results/20k/random-circle-0-steps.json --again
+    python benchmarks/quality/run_rows.py --data 20k --budget steps --examine   # another exam, where the runs are kept
 
-Needs `make glyphs`. Every row is one JSON file in results/TABLE/, see one_row.py; rows that have one are passed over, and a row that
+Needs `make glyphs`; a set of words `make words` of its size, and of 100k. Every row is one JSON file in results/TABLE/, see one_row.py; rows that have one are passed over, and a row that
 was killed goes on where it was. The wall-clock budget is what REFERENCE takes for its equal steps; how many steps of
 another arm fit into it is counted from pilots, short runs of both on this machine, which are kept: make those of all
 arms in one go, so that they have the same work beside them as the rows.
@@ -11,6 +13,8 @@ arms in one go, so that they have the same work beside them as the rows.
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -23,6 +27,10 @@ import torch
 import typer
 from ablations import ABLATIONS
 from arms import ARMS, LR, VISITS
+from data_sets import is_of_words
+from examination import examine as columns_of
+from glyph_sets import wide_manifest
+from lookalikes import lookalikes
 from networks import NETWORKS
 from one_row import RESULTS, Budget, Row, make_row, share_inputs
 
@@ -34,7 +42,7 @@ row of equal steps also counts as one of equal wall-clock."""
 
 
 def main(
-    data: Annotated[str, typer.Option(help="20k or 100k; see glyph_sets.py")] = "20k",
+    data: Annotated[str, typer.Option(help="20k, 100k, words-100k, words-1m; see data_sets.py")] = "20k",
     arm: Annotated[list[str] | None, typer.Option(help="one of arms.py, or several; default: all")] = None,
     ablation: Annotated[list[str] | None, typer.Option(help="rows of one of ablations.py instead")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="default: 0")] = None,
@@ -46,27 +54,73 @@ def main(
     visits: Annotated[float, typer.Option(help="of each identity; fewer is no row of the table")] = VISITS,
     out: Annotated[Path, typer.Option(help="folder of the results")] = RESULTS,
     again: Annotated[bool, typer.Option(help="make rows again that have a result")] = False,
+    row: Annotated[list[Path] | None, typer.Option(help="rows of these files of results instead")] = None,
+    examine: Annotated[
+        bool, typer.Option(help="only examine rows again that have a result and whose run is kept")
+    ] = False,
 ) -> None:
     """Make the missing rows."""
     unknown = [name for name in arm or () if name not in ARMS]
     if unknown or budget not in ("steps", "wallclock", "both") or network not in NETWORKS:
         given = ", ".join([*unknown, budget, network])
         sys.exit(f"no such arm, budget or network: {given}; arms: {'; '.join(ARMS)}")
-    if ablation:
-        _make_ablations(ablation, seed or [0], jobs, threads)
+    budgets = _budgets(budget)
+    if row:
+        rows = [stored_row(path) for path in row]
+    elif ablation:
+        rows = _of_ablations(ablation, seed or [0], threads)
+    else:
+        rows = [
+            Row(ARMS[name], data, number, one, visits, threads, network, lr, out)
+            for one in budgets
+            for number in seed or (0,)
+            for name in arm or ARMS
+        ]
+    if examine:
+        examine_again(rows)
         return
-    rows = [
-        Row(ARMS[name], data, number, one, visits, threads, network, lr, out)
-        for one in _budgets(budget)
-        for number in seed or (0,)
-        for name in arm or ARMS
-    ]
     if again:
-        for row in rows:
-            row.result.unlink(missing_ok=True)
-            shutil.rmtree(row.run, ignore_errors=True)
-    for one in _budgets(budget):
-        _all([row for row in rows if row.budget == one], jobs)
+        for one in rows:
+            one.result.unlink(missing_ok=True)
+            shutil.rmtree(one.run, ignore_errors=True)
+    for which in ("steps", "wallclock"):  # a row of equal steps may count as one of equal wall-clock
+        make_rows([one for one in rows if one.budget == which], jobs)
+
+
+def stored_row(path: Path) -> Row:
+    """The row of a file of results; exits with one line where no arm makes it any more."""
+    if not path.exists():
+        sys.exit(f"{path} is not there; --row takes a JSON file below {RESULTS}")
+    result = json.loads(path.read_text())
+    known = {**{p.arm.name: p.arm for ablation in ABLATIONS.values() for p in ablation.points}, **ARMS}
+    if result["arm"] not in known:
+        sys.exit(f"{path}: no arm {result['arm']!r} in arms.py or ablations.py; it was renamed or dropped")
+    named = re.search(r"-([\d.]+)-visits$", path.stem)
+    return Row(
+        known[result["arm"]],
+        result["data"].removeprefix("glyph-"),
+        result["seed"],
+        result["budget"],
+        float(named[1]) if named else VISITS,
+        network=result.get("network", "small"),
+        lr=result["lr"],
+        out=path.resolve().parent.parent,
+    )
+
+
+def examine_again(rows: list[Row]) -> None:
+    """Write the columns of both exams into the results of rows whose runs are kept; say which those are."""
+    for row in rows:
+        if not row.result.exists():
+            continue
+        result = row.read()
+        run = row.of(row.arm, result.get("same_run_as", row.budget)).run
+        last = max(run.glob("round-*/checkpoint"), default=None)
+        if last is None:
+            print(f"{row.name}: no run in {run}, so it is as it was", flush=True)
+        else:
+            row.write({**result, **columns_of(last, row.data)})
+            print(_line(row), flush=True)
 
 
 def _budgets(budget: str) -> tuple[Budget, ...]:
@@ -94,7 +148,7 @@ def _make_pilot(row: Row) -> None:
     row.pace()
 
 
-def _make_ablations(names: list[str], seeds: list[int], jobs: int, threads: int) -> None:
+def _of_ablations(names: list[str], seeds: list[int], threads: int) -> list[Row]:
     unknown = set(names) - set(ABLATIONS)
     if unknown:
         sys.exit(f"no ablation {min(unknown)!r}; there are {', '.join(ABLATIONS)}")
@@ -104,12 +158,14 @@ def _make_ablations(names: list[str], seeds: list[int], jobs: int, threads: int)
         for point in points
         for seed in seeds
     }
-    _all(list(rows), jobs)
+    return list(rows)
 
 
-def _all(rows: list[Row], jobs: int) -> None:
+def make_rows(rows: list[Row], jobs: int) -> None:
     """Make the rows without a result, one process each; a row that fails is named, and the others go on."""
     missing = [row for row in rows if not row.result.exists()]
+    if not all(is_of_words(row.data) for row in missing):
+        lookalikes(wide_manifest())  # for the exam: what hinders it is said before hours of training
     for row in {(row.data, row.seed, row.arm.embedding_size): row for row in missing}.values():
         share_inputs(row)
     timed = [row for row in missing if row.budget == "wallclock"]

@@ -1,7 +1,8 @@
 """Print the tables of the comparison from the stored results, one for each set and budget.
 
 A row that ran beside other work, or on another processor than most of its table, has a dash for each time. Its times
-are in its result file.
+are in its result file. A row that was made before the second exam has a dash for each of its columns, unless all its
+seeds were examined again.
 
 python benchmarks/quality/table.py [--visits 40] [20k | 100k ...]
 """
@@ -16,6 +17,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from arms import ARMS
+from data_sets import title_of
+from examination import TOLD_APART
 from one_row import RESULTS, VISITS
 
 QUALITY = {
@@ -27,8 +30,12 @@ QUALITY = {
     "coverage_p95": "coverage@P=0.95",
     "coverage_p99": "coverage@P=0.99",
 }
+QUALITY |= {
+    TOLD_APART + key: f"told apart: {QUALITY[key]}"
+    for key in ("rank1_10k", "rank1_100k", "tar_1e-4", "tar_1e-5", "tar_1e-6")
+}
 LEFT_OUT = "–"
-"""In the place of a time that was taken beside other work."""
+"""In the place of a time that was taken beside other work, and of the columns of an exam that was not taken."""
 BUDGETS = {"steps": "equal steps", "wallclock": "equal wall-clock, mining counted"}
 
 
@@ -40,7 +47,7 @@ def main(sets: Sequence[str], visits: float) -> None:
             rows = {arm: found[arm, budget] for arm in ARMS if found[arm, budget]}
             if rows:
                 length = "" if visits == VISITS else f", {visits:g} visits"
-                print(f"\n**glyph-{data}, {title}{length}**\n")
+                print(f"\n**{title_of(data)}, {title}{length}**\n")
                 print("\n".join(table(rows)))
 
 
@@ -57,13 +64,19 @@ def read_results(data: str, visits: float) -> dict[tuple[str, str], list[dict[st
 
 def table(rows: dict[str, list[dict[str, Any]]]) -> list[str]:
     """Markdown; the best mean of each quality column is bold."""
-    best = {key: max(mean(results, key) for results in rows.values()) for key in QUALITY}
+    best = {
+        key: max((mean(results, key) for results in rows.values() if _have(results, key)), default=0.0)
+        for key in QUALITY
+    }
     usual = statistics.mode(result["hardware"] for results in rows.values() for result in results)
     titles = ["arm", "seeds", *QUALITY.values(), "active", "steps", "images/s", "s", "mining", "GiB"]
     lines = [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
     for arm, results in rows.items():
         cells = [arm, f"{len(results)}"]
         for key in QUALITY:
+            if not _have(results, key):
+                cells.append(LEFT_OUT)
+                continue
             cell = _percent([result[key] for result in results])
             cells.append(f"**{cell}**" if mean(results, key) == best[key] else cell)
         active = [result["active_fraction"] for result in results]
@@ -90,6 +103,10 @@ def table(rows: dict[str, list[dict[str, Any]]]) -> list[str]:
 def mean(results: list[dict[str, Any]], key: str) -> float:
     """Of one figure over the seeds."""
     return statistics.mean(result[key] for result in results)
+
+
+def _have(results: list[dict[str, Any]], key: str) -> bool:
+    return all(key in result for result in results)
 
 
 def _percent(values: list[float]) -> str:

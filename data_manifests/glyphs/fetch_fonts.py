@@ -1,4 +1,4 @@
-"""Debian's font packages are downloaded and unpacked into a folder: nothing is installed, so root is not needed.
+"""Debian's packages are downloaded and unpacked into a folder: nothing is installed, so root is not needed.
 
     FOLDER/fonts-hanazono_20170904-2.1/usr/share/fonts/...
 
@@ -33,14 +33,36 @@ class FontFile(NamedTuple):
     version: str
 
 
+class Package(NamedTuple):
+    """A package that is unpacked."""
+
+    name: str
+    version: str
+    path: Path
+
+
 class PackageGoneError(Exception):
     """The sources do not have this package."""
 
 
 def fetch(packages: Sequence[str], folder: Path, console: Console) -> list[FontFile]:
-    """The font files of `packages`, in the order of their names; missing packages are fetched.
+    """The font files of `packages`, in the order of their names; missing packages are fetched as `unpack` does it."""
+    files: list[FontFile] = []
+    for name, version, place in unpack(packages, folder, console):
+        fonts = [FontFile(path, name, version) for path in _font_paths(place)]
+        if not fonts:
+            console.say(f"warning: {name} {version} holds no {' '.join(FONT_SUFFIXES)} file")
+        files += fonts
+    return files
 
-    A package that the sources no longer have is named in a warning and left out.
+
+def unpack(
+    packages: Sequence[str], folder: Path, console: Console, elsewhere: str = ELSEWHERE
+) -> list[Package]:
+    """The packages, in the order of their names; missing ones are fetched.
+
+    A package that the sources no longer have is named in a warning and left out. `elsewhere` says what else a user
+    can do.
 
     Raises:
         InputError: apt-get or dpkg is missing or fails, the disk is full, or there is not one package.
@@ -49,7 +71,7 @@ def fetch(packages: Sequence[str], folder: Path, console: Console) -> list[FontF
     if missing:
         for program in ("apt-get", "dpkg"):
             if shutil.which(program) is None:
-                raise InputError(f"{program} is not on this machine, so it is not Debian-like; {ELSEWHERE}")
+                raise InputError(f"{program} is not on this machine, so it is not Debian-like; {elsewhere}")
         folder.mkdir(parents=True, exist_ok=True)
         with console.progress("fetch", len(packages), "packages", len(packages) - len(missing)) as progress:
             for name in missing:
@@ -60,15 +82,8 @@ def fetch(packages: Sequence[str], folder: Path, console: Console) -> list[FontF
                 progress.update(1, name)
     found = [(name, place) for name in sorted(packages) if (place := _unpacked(folder, name)) is not None]
     if not found:
-        raise InputError(f"none of {', '.join(packages)} could be fetched; {ELSEWHERE}")
-    files: list[FontFile] = []
-    for name, place in found:
-        version = unquote(place.name.removeprefix(f"{name}_"))
-        fonts = [FontFile(path, name, version) for path in _font_paths(place)]
-        if not fonts:
-            console.say(f"warning: {name} {version} holds no {' '.join(FONT_SUFFIXES)} file")
-        files += fonts
-    return files
+        raise InputError(f"none of {', '.join(packages)} could be fetched; {elsewhere}")
+    return [Package(name, unquote(place.name.removeprefix(f"{name}_")), place) for name, place in found]
 
 
 def list_fonts(folder: Path) -> list[FontFile]:

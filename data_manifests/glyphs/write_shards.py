@@ -72,11 +72,11 @@ def choose_images(drawn: np.ndarray, pictures: tuple[Path, ...]) -> list[tuple[n
     return [(entries[row], packed[row].tobytes()) for row in first_of_alike(unpack(packed))]
 
 
-def encode_png(packed: bytes) -> bytes:
-    """A PNG of a packed picture (512 bytes): rows of 4-bit pixels are PNG's own form."""
-    row = SIDE * _DEPTH // 8
+def encode_png(packed: bytes, width: int = SIDE) -> bytes:
+    """A PNG of a packed picture (512 bytes, where it is 32 pixels wide): rows of 4-bit pixels are PNG's own form."""
+    row = width * _DEPTH // 8
     raw = b"".join(b"\0" + packed[start : start + row] for start in range(0, len(packed), row))
-    header = struct.pack(">IIBBBBB", SIDE, SIDE, _DEPTH, 0, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, len(packed) // row, _DEPTH, 0, 0, 0, 0)
     png = _SIGNATURE
     for body in (b"IHDR" + header, b"IDAT" + zlib.compress(raw, 9), b"IEND"):
         png += struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
