@@ -28,7 +28,7 @@ import typer
 from ablations import ABLATIONS, DEFAULT, SAME_LOSS, SET, Point
 from examination import embedded, test_pairs
 from glyph_sets import REPOSITORY, GlyphSet, wide_manifest
-from one_row import Row
+from one_row import VISITS, Row
 from PIL import Image
 from run_rows import make_rows
 
@@ -60,11 +60,14 @@ class Table:
     own_axis: str
     published: dict[float, float]
     """VAL in percent."""
-    measure: Callable[[bool], Measured]
+    measure: Callable[[bool, float], Measured]
 
 
-def _rows(ablation: str, lines: tuple[str, ...], x: Callable[[Point], float]) -> Callable[[bool], Measured]:
-    def measure(again: bool) -> Measured:
+def _rows(
+    ablation: str, lines: tuple[str, ...], x: Callable[[Point], float]
+) -> Callable[[bool, float], Measured]:
+    def measure(again: bool, visits: float) -> Measured:
+        del visits  # those of the ablation
         points = [point for point in ABLATIONS[ablation].points if point.line in lines]
         rows = [Row(point.arm, point.data, 0, "steps", point.visits, lr=point.lr) for point in points]
         if again:
@@ -82,12 +85,12 @@ def _images(point: Point) -> float:
     return len(Manifest.open(GlyphSet.named(point.data).manifest))
 
 
-def _tested(changes: dict[float, Callable[[Image.Image], bytes]]) -> Callable[[bool], Measured]:
-    def measure(again: bool) -> Measured:
+def _tested(changes: dict[float, Callable[[Image.Image], bytes]]) -> Callable[[bool, float], Measured]:
+    def measure(again: bool, visits: float) -> Measured:
         del again  # a test takes seconds, so it is always made
         found = []
         for line, arm in NETWORKS.items():
-            row = Row(arm, SET, 0, "steps")
+            row = Row(arm, SET, 0, "steps", visits)
             checkpoint = max(row.run.glob("round-*/checkpoint"), default=None)
             if checkpoint is None:
                 sys.exit(
@@ -179,6 +182,9 @@ def main(
     table: Annotated[list[str] | None, typer.Argument(help="default: all")] = None,
     again: Annotated[bool, typer.Option(help="train the points again that have a result")] = False,
     draw: Annotated[bool, typer.Option(help="only draw what is stored")] = False,
+    visits: Annotated[
+        float, typer.Option(help="of each identity while the networks that are only tested were trained")
+    ] = VISITS,
 ) -> None:
     """Make the tables, keep them in benchmarks/results/facenet.json, and draw them."""
     unknown = set(table or ()) - set(TABLES)
@@ -186,7 +192,7 @@ def main(
         sys.exit(f"no table {min(unknown)!r}; there are {', '.join(TABLES)}")
     for name in table or TABLES:
         if not draw:
-            _keep(name, TABLES[name].measure(again))
+            _keep(name, TABLES[name].measure(again, visits), visits)
         if (stored := _stored(name)) is not None:
             _draw(name, stored)
 
@@ -202,9 +208,10 @@ def markdown(name: str, measured: Measured) -> str:
     return "\n".join(lines)
 
 
-def _keep(name: str, measured: Measured) -> None:
+def _keep(name: str, measured: Measured, visits: float = VISITS) -> None:
+    length = "" if visits == VISITS else f" --visits {visits:g}"
     made = {
-        "command": f"python benchmarks/quality/facenet_tables.py {name}",
+        "command": f"python benchmarks/quality/facenet_tables.py {name}{length}",
         "date": date.today().isoformat(),
         "hardware": "one core of an AMD EPYC, no GPU; FaceNet's figures as published",
     }

@@ -16,9 +16,10 @@ import importlib.metadata
 import json
 import sys
 import zlib
+from collections import defaultdict
 from collections.abc import Iterator
 from importlib.resources import files
-from itertools import groupby
+from itertools import groupby, permutations
 
 import numpy as np
 import pyarrow as pa
@@ -47,7 +48,7 @@ _ROUNDING = 1e-4
 def lookalikes(wide: Manifest) -> pa.Table:
     """identity_id_a (a test identity), identity_id_b, rule; a pair that both rules find has two rows."""
     version = _list_version()
-    told = {"of": wide.fingerprint, "near": NEAR, LIST: version, "rules": RULES}
+    told = {"of": wide.fingerprint, "near": NEAR, LIST: version, "rules": RULES, "classes": "whole"}
     fingerprint = fingerprint_of(told).encode()
     if TABLE.exists() and (pq.read_schema(TABLE).metadata or {}).get(b"fingerprint") == fingerprint:
         return pq.read_table(TABLE)
@@ -123,15 +124,21 @@ def confusable(names: list[str]) -> list[tuple[int, int]]:
     """Places in a list of characters of all pairs that Unicode calls confusable, both ways."""
     path = files(LIST.replace("-", "_")) / "confusables.json"
     listed = json.loads(path.read_text(encoding="utf-8"))
-    place = {name: number for number, name in enumerate(names)}
-    return [
-        pair
-        for one, others in listed.items()
-        if (a := place.get(_bare(one))) is not None
-        for other in others
-        if (b := place.get(_bare(other["c"]))) is not None and a != b
-        for pair in ((a, b), (b, a))
-    ]
+    leader: dict[str, str] = {}  # of each class; the list joins a class only by its prototype
+
+    def lead(name: str) -> str:
+        while leader.setdefault(name, name) != name:
+            name = leader[name]
+        return name
+
+    for one, others in listed.items():
+        for other in others:
+            leader[lead(_bare(other["c"]))] = lead(_bare(one))
+    classes = defaultdict(list)
+    for number, name in enumerate(names):
+        if name in leader:
+            classes[lead(name)].append(number)
+    return [pair for members in classes.values() for pair in permutations(members, 2)]
 
 
 def _bare(listed: str) -> str:
