@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from ...mining.artifacts import remove, write_json
-from ...mining.errors import InputError
+from ...mining.errors import InputError, StaleArtifactError
 from ...mining.json_documents import known, read_document
+from ...mining.local_paths import in_shell
 from ...train.checkpoint import load_state, save_checkpoint
 from ...train.loss_search.curve import SEARCHED_PREFIX
 from ...train.loss_search.spaces import Space
@@ -20,6 +21,7 @@ from ...train.networks.backbone import Backbone
 from ...train.training_config import ReclusterConfig
 from ..configuration.config import RunConfig
 from ..learning_rate.trial_training import examine_on_validation, shortened, train_watched
+from ..stage_folder import CHECKPOINT
 from ..stages.context import Context
 from ..stages.graph import row
 from ..stages.round_training import build_round_training
@@ -45,7 +47,7 @@ class Candidacy:
     @property
     def checkpoint(self) -> Path:
         """Weights, class vectors and optimiser at its end."""
-        return self.folder / "checkpoint"
+        return self.folder / CHECKPOINT
 
     @property
     def result(self) -> Path:
@@ -63,6 +65,11 @@ class Candidacy:
         found = read_document(self.result, CandidateFile, "remove it, the candidate is trained again")
         done = known(Candidate, found)
         return done if done.theta == self.theta.tolist() else None
+
+
+def search_again(context: Context) -> str:
+    """The command that searches anew."""
+    return f"subspace search-loss {in_shell(context.run.path)} --force"
 
 
 def settings_of_search(config: RunConfig, steps: int, loss: str) -> RunConfig:
@@ -97,7 +104,10 @@ def train_candidate(context: Context, candidacy: Candidacy) -> Candidate:
     training.network.to(device)
     training.loss.to(device)
     if candidacy.begin_with is not None:
-        load_state(candidacy.begin_with, training.state)
+        try:
+            load_state(candidacy.begin_with, training.state)
+        except InputError as error:
+            raise StaleArtifactError(f"{error}; search again: `{search_again(context)}`") from error
     name = f"{candidacy.folder.parent.name}/{candidacy.folder.name}"
     ended = train_watched(training, context, candidacy.steps, name)
     reward = None

@@ -15,7 +15,7 @@ from ...mining.randomness import derived_seed
 from ...train.loss_search.distribution import draw, mean_after
 from ..child_processes import Child, run_children, threads_each
 from ..console import Progress
-from ..stage_folder import LOSS_SEARCH
+from ..stage_folder import CHECKPOINT, LOSS_SEARCH
 from ..stages.context import Context
 from .candidate import Candidacy, train_candidate
 from .record import Candidate, SearchRecord
@@ -56,7 +56,7 @@ class Search:
         """The candidates of the epoch that comes next: a function of the record."""
         epoch, request = len(self.record.epochs), self.request
         seed, mean = derived_seed(self.context.config.seed, "loss search"), np.array(self.mean())
-        begin = self.best_of(epoch - 1) / "checkpoint" if epoch else None
+        begin = self.best_of(epoch - 1) / CHECKPOINT if epoch else None
         return [
             Candidacy(
                 self._candidate(epoch, number),

@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 from ...mining.artifacts import remove, write_json, write_text
 from ...mining.fingerprints import CODE_VERSION
-from ...mining.local_paths import in_shell
 from ...train.loss_search.curve import SEARCHED_PREFIX
 from ..console import about, aligned, amount, counted, duration, percent
 from ..learning_rate.search import check_judges, prepare
-from ..stage_folder import LOSS_SEARCH
+from ..stage_folder import CHECKPOINT, LOSS_SEARCH
 from ..stages.context import Context
 from ..stages.evaluate import validate_fields
 from ..stages.graph import row
+from ..stages.stage import flat_fields
 from .record import Candidate, Epoch, SearchRecord
 from .request import Request
 
 if TYPE_CHECKING:
     from .epoch import Search
 
-OTHERS = ("train.loss", "train.optimizer.warmup_steps", "rounds", "plan.steps")
-"""Fields of a training that a search replaces; the loss itself and what a shorter run shortens."""
+OTHERS = ("train.loss", "train.loss_args", "train.optimizer", "recluster", "rounds", "plan.steps")
+"""Fields of a training that a search replaces, or takes its share of."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ def search_loss(
         context.say("then the search; what it costs is known once those are done")
         return None
     from ...train.data.plan_reader import Plan
+    from .candidate import search_again
     from .epoch import Search
 
     steps, run = request.steps_of(len(Plan(context.folder.plan))), context.run
@@ -89,10 +90,9 @@ def search_loss(
     folder = run.path / LOSS_SEARCH
     if options.force and not options.dry_run:
         remove(folder)
-    again = f"subspace search-loss {in_shell(run.path)} --force"
     file = folder / "search.json"
     stale = options.force and options.dry_run
-    record = SearchRecord(file, fields) if stale else SearchRecord.open(file, fields, again)
+    record = SearchRecord(file, fields) if stale else SearchRecord.open(file, fields, search_again(context))
     search = Search(context, request, steps, record)
     if shard is not None:
         search.train_shard(*shard)
@@ -107,17 +107,21 @@ def search_loss(
 
 def search_fields(context: Context, request: Request, steps: int) -> dict[str, Any]:
     """All that a search's results depend on."""
+    from ..learning_rate.trial_training import shortened
+
+    config = context.config
     trained = row("train").stage(context).fields
-    training = {
-        key: value
-        for key, value in trained.items()
-        if not any(f"{key}.".startswith((f"{other}.", f"{other}_args.")) for other in (*OTHERS, "recluster"))
-    }
+    optimizer = shortened(config.train.optimizer, request.epochs * steps, config.total_steps)
     return {
-        **training,
-        "warmup_share": context.config.train.optimizer.warmup_steps / context.config.total_steps,
+        **{
+            key: trained[key]
+            for key in trained
+            if not f"{key}.".startswith(tuple(f"{each}." for each in OTHERS))
+        },
+        **flat_fields("train.optimizer", optimizer.model_dump()),
+        **flat_fields("train.collapse", config.train.collapse.model_dump()),
         **validate_fields(context),
-        "metric": context.config.early_stop.metric,
+        "metric": config.early_stop.metric,
         **request.fields(steps),
         "code": CODE_VERSION,
     }
@@ -188,7 +192,7 @@ def _write(search: Search, new: list[Candidate]) -> Found:
     best = epochs[-1].candidates[epochs[-1].best]
     theta = means[-1] if request.learns else best.theta
     curve, where, plot = request.space.curve(theta), search.folder / "curve.json", search.folder / "curve.svg"
-    network = search.best_of(len(epochs) - 1) / "checkpoint"
+    network = search.best_of(len(epochs) - 1) / CHECKPOINT
     write_json(where, curve.to_json(theta=list(theta), search=dict(request.fields(search.steps))))
     title = f"{context.run.path.resolve().name}: {request.space.name}, {request.space.in_words(theta)}"
     write_text(plot, draw(curve, epochs, metric, title))

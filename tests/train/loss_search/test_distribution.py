@@ -20,7 +20,9 @@ def test_the_gradient_is_that_of_the_log_density() -> None:
     found = mean_gradient(Outcome(theta, rewards), mean, 0.2)
     for axis in range(3):
         step = 1e-5 * np.eye(3)[axis]
-        assert found[axis] == pytest.approx((surrogate(mean + step) - surrogate(mean - step)) / 2e-5, rel=1e-5)
+        assert found[axis] == pytest.approx(
+            (surrogate(mean + step) - surrogate(mean - step)) / 2e-5, rel=1e-5
+        )
 
 
 def test_it_climbs_to_what_is_rewarded() -> None:

@@ -98,8 +98,12 @@ def test_value_and_gradients_of_any_curve(seed: int) -> None:
     drawn = space.curve(theta)
     curve = LossCurve(drawn.scale, drawn.t, drawn.tau, a=-2.0 * seed)
     loss, images = SearchedLoss(4, 6, curve=curve).double(), embeddings(torch.float64)
-    assert loss(images, LABELS).item() == pytest.approx(slow(curve, images.detach(), loss.weight.detach()), rel=1e-9)
-    assert torch.autograd.gradcheck(lambda images, _: loss(images, LABELS), (images, loss.weight), eps=1e-7, atol=1e-4)
+    assert loss(images, LABELS).item() == pytest.approx(
+        slow(curve, images.detach(), loss.weight.detach()), rel=1e-9
+    )
+    assert torch.autograd.gradcheck(
+        lambda images, _: loss(images, LABELS), (images, loss.weight), eps=1e-7, atol=1e-4
+    )
 
 
 def test_bins_and_their_ends() -> None:
@@ -151,7 +155,9 @@ def test_a_file_is_a_loss_of_a_run(tmp_path: Path) -> None:
     ("searched:c.json", {"searched:c.json": {"scale": 3}}, None),
     ("softmax", {"searched:c.json": {"scale": 3}}, "does not use it"),
 ])  # fmt: skip
-def test_what_a_run_cannot_have_is_said(spec: str, arguments: dict[str, dict[str, int]], said: str | None) -> None:
+def test_what_a_run_cannot_have_is_said(
+    spec: str, arguments: dict[str, dict[str, int]], said: str | None
+) -> None:
     if said is not None:
         with pytest.raises(InputError, match=said):
             check_loss(spec, arguments)
