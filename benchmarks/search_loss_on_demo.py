@@ -1,9 +1,9 @@
 """Searched losses beside random draws from their spaces and beside the losses of the field, on the demo's glyphs.
 
-    python benchmarks/search_loss_on_demo.py OUT [--seeds 0 1 2] [--draws 3]
+    python benchmarks/search_loss_on_demo.py OUT [--seeds 0 1 2] [--draws 2]
 
-Every arm trains the same steps from the same start on the same random batches, a row an arm, the mean over the seeds. What
-is finished in OUT is read, not run again.
+Every arm trains the same steps from one start on the same random batches, a row an arm, the mean over the seeds, which draw
+batches, validation identities, losses and class vectors. What is finished in OUT is read, not run again.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ START = [
     "pretrain.optimizer.warmup_steps=50",
 ]
 TRAIN = [
-    "rounds=1", "plan.steps=160", "plan.P=32", "plan.K=3", "plan.strategy=custom", "cluster.ids_per_subspace=all",
-    "extract.max_images=null", "recluster.refresh=extract", "train.optimizer.warmup_steps=20",
+    "rounds=1", "plan.steps=120", "plan.P=24", "plan.K=3", "plan.strategy=custom", "cluster.ids_per_subspace=all",
+    "extract.max_images=null", "recluster.refresh=extract", "train.optimizer.warmup_steps=15",
     "eval.probes_per_identity=null", "eval.bootstrap=10", "eval.fars=[1e-2,1e-3]", "validation.bootstrap=10",
     "train.num_workers=0", "extract.num_workers=0", "pretrain.num_workers=0",
 ]  # fmt: skip
@@ -58,8 +58,8 @@ def made(run: Path, settings: list[str], model: str = "small") -> Context:
 
 def prepared(out: Path, seed: int) -> Path:
     """The run that every arm of a seed is a copy of: its start, its means, its plan."""
-    start, base = out / f"start-{seed}", out / f"base-{seed}"
-    row("pretrain").do(made(start, [*START, *TRAIN, f"seed={seed}"]).at_round(-1))
+    start, base = out / "start", out / f"base-{seed}"
+    row("pretrain").do(made(start, [*START, *TRAIN]).at_round(-1))
     context = made(base, [*TRAIN, f"seed={seed}"], f"checkpoint:{(start / 'start' / 'checkpoint').resolve()}")
     row("pretrain").do(context.at_round(-1))
     for name in ("extract", "cluster", "plan"):
@@ -147,6 +147,6 @@ if __name__ == "__main__":
     )
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--draws", type=int, default=3)
+    parser.add_argument("--draws", type=int, default=2)
     given = parser.parse_args()
     print(table([arms_of(given.out, seed, given.draws) for seed in given.seeds]), flush=True)
