@@ -1,6 +1,6 @@
 """Searched losses beside random draws from their spaces and beside the losses of the field, on the demo's glyphs.
 
-    python benchmarks/search_loss_on_demo.py OUT [--seeds 0 1 2] [--draws 2]
+    python benchmarks/search_loss_on_demo.py OUT [--seeds 0 1 2] [--draws 2] [--unlearned]
 
 Every arm trains the same steps from one start on the same random batches, a row an arm, the mean over the seeds, which draw
 batches, validation identities, losses and class vectors. What is finished in OUT is read, not run again.
@@ -103,7 +103,7 @@ def _values(path: Path) -> dict[str, float]:
     return {name: metrics[name]["value"] for name in METRICS}
 
 
-def arms_of(out: Path, seed: int, draws: int) -> dict[str, list[dict[str, float]]]:
+def arms_of(out: Path, seed: int, draws: int, *, unlearned: bool) -> dict[str, list[dict[str, float]]]:
     """The figures of every arm of a seed; of random draws several."""
     base = prepared(out, seed)
     found: dict[str, list[dict[str, float]]] = {}
@@ -121,8 +121,9 @@ def arms_of(out: Path, seed: int, draws: int) -> dict[str, list[dict[str, float]
             drawn.append(figures(base, run, [f"train.loss=searched:{file}"]))
         found[f"{title}, random draws"] = drawn
         found[f"{title}, the search's own network"] = [own]
-    _, own = searched(base, out / f"search-random-{seed}", "am-lfs", learns=False)
-    found["AM-LFS, the own network of a search that learns nothing"] = [own]
+    if unlearned:
+        _, own = searched(base, out / f"search-random-{seed}", "am-lfs", learns=False)
+        found["AM-LFS, the own network of a search that learns nothing"] = [own]
     return found
 
 
@@ -148,5 +149,9 @@ if __name__ == "__main__":
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--draws", type=int, default=2)
+    parser.add_argument(
+        "--unlearned", action="store_true", help="also a search whose Gaussian stays where it is"
+    )
     given = parser.parse_args()
-    print(table([arms_of(given.out, seed, given.draws) for seed in given.seeds]), flush=True)
+    rows = [arms_of(given.out, seed, given.draws, unlearned=given.unlearned) for seed in given.seeds]
+    print(table(rows), flush=True)

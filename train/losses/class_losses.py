@@ -272,8 +272,7 @@ class SearchedLoss(CosineClassLoss):
         super().__init__(num_classes, embedding_size, scale=curve.scale, seed=seed)
         self.curve = curve
         for name, numbers in (("t", curve.t), ("tau", curve.tau)):
-            table = torch.tensor([numbers.slopes, numbers.biases], dtype=torch.float64)
-            self.register_buffer(name, table, persistent=False)
+            self.register_buffer(name, torch.tensor([numbers.slopes, numbers.biases]), persistent=False)
 
     def margin(self, own_B1: Tensor, cosine_BC: Tensor) -> tuple[Tensor, Tensor]:
         slopes_M, biases_M = self.t.to(own_B1.dtype)

@@ -99,7 +99,7 @@ def test_value_and_gradients_of_any_curve(seed: int) -> None:
     curve = LossCurve(drawn.scale, drawn.t, drawn.tau, a=-2.0 * seed)
     loss, images = SearchedLoss(4, 6, curve=curve).double(), embeddings(torch.float64)
     assert loss(images, LABELS).item() == pytest.approx(
-        slow(curve, images.detach(), loss.weight.detach()), rel=1e-9
+        slow(curve, images.detach(), loss.weight.detach()), rel=1e-6
     )
     assert torch.autograd.gradcheck(
         lambda images, _: loss(images, LABELS), (images, loss.weight), eps=1e-7, atol=1e-4
