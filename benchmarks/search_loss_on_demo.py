@@ -1,6 +1,6 @@
 """Searched losses beside random draws from their spaces and beside the losses of the field, on the demo's glyphs.
 
-    python benchmarks/search_loss_on_demo.py OUT [--seeds 0 1 2] [--draws 2] [--unlearned]
+    python benchmarks/search_loss_on_demo.py OUT [--seeds 0 1 2] [--steps 120] [--draws 2] [--unlearned]
 
 Every arm trains the same steps from one start on the same random batches, a row an arm, the mean over the seeds, which draw
 batches, validation identities, losses and class vectors. What is finished in OUT is read, not run again.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import sys
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -36,7 +37,7 @@ START = [
     "pretrain.optimizer.warmup_steps=50",
 ]
 TRAIN = [
-    "rounds=1", "plan.steps=120", "plan.P=24", "plan.K=3", "plan.strategy=custom", "cluster.ids_per_subspace=all",
+    "rounds=1", "plan.P=24", "plan.K=3", "plan.strategy=custom", "cluster.ids_per_subspace=all",
     "extract.max_images=null", "recluster.refresh=extract", "train.optimizer.warmup_steps=15",
     "eval.probes_per_identity=null", "eval.bootstrap=10", "eval.fars=[1e-2,1e-3]", "validation.bootstrap=10",
     "train.num_workers=0", "extract.num_workers=0", "pretrain.num_workers=0",
@@ -56,11 +57,15 @@ def made(run: Path, settings: list[str], model: str = "small") -> Context:
     return Context.open(run, options=OPTIONS)
 
 
-def prepared(out: Path, seed: int) -> Path:
+def prepared(out: Path, seed: int, steps: int) -> Path:
     """The run that every arm of a seed is a copy of: its start, its means, its plan."""
     start, base = out / "start", out / f"base-{seed}"
     row("pretrain").do(made(start, [*START, *TRAIN]).at_round(-1))
-    context = made(base, [*TRAIN, f"seed={seed}"], f"checkpoint:{(start / 'start' / 'checkpoint').resolve()}")
+    context = made(
+        base,
+        [*TRAIN, f"plan.steps={steps}", f"seed={seed}"],
+        f"checkpoint:{(start / 'start' / 'checkpoint').resolve()}",
+    )
     row("pretrain").do(context.at_round(-1))
     for name in ("extract", "cluster", "plan"):
         row(name).do(context)
@@ -103,13 +108,22 @@ def _values(path: Path) -> dict[str, float]:
     return {name: metrics[name]["value"] for name in METRICS}
 
 
-def arms_of(out: Path, seed: int, draws: int, *, unlearned: bool) -> dict[str, list[dict[str, float]]]:
-    """The figures of every arm of a seed; of random draws several."""
-    base = prepared(out, seed)
-    found: dict[str, list[dict[str, float]]] = {}
+Arms = dict[str, list[dict[str, float]]]
+"""The figures of each arm of a seed; of random draws several."""
+
+
+def arms_of_the_field(out: Path, seed: int, base: Path) -> Arms:
+    """The losses of the field, each with its usual margin."""
+    found: Arms = {}
     for name in FIELD:
         scale = [f"train.loss_args.{name}.scale={SCALE:g}"] if name != "circle" else []
         found[name] = [figures(base, out / f"{name}-{seed}", [f"train.loss={name}", *scale])]
+    return found
+
+
+def searched_arms(out: Path, seed: int, base: Path, draws: int) -> Arms:
+    """Found losses, random draws from their spaces, and the networks that the searches themselves trained."""
+    found: Arms = {}
     for name, title in SPACES.items():
         curve, own = searched(base, out / f"search-{name}-{seed}", name, learns=True)
         found[f"{title}, found"] = [figures(base, out / f"{name}-{seed}", [f"train.loss=searched:{curve}"])]
@@ -121,13 +135,16 @@ def arms_of(out: Path, seed: int, draws: int, *, unlearned: bool) -> dict[str, l
             drawn.append(figures(base, run, [f"train.loss=searched:{file}"]))
         found[f"{title}, random draws"] = drawn
         found[f"{title}, the search's own network"] = [own]
-    if unlearned:
-        _, own = searched(base, out / f"search-random-{seed}", "am-lfs", learns=False)
-        found["AM-LFS, the own network of a search that learns nothing"] = [own]
     return found
 
 
-def table(seeds: list[dict[str, list[dict[str, float]]]]) -> str:
+def unlearned_arm(out: Path, seed: int, base: Path) -> Arms:
+    """The network of a search that draws without learning, and hands on the best candidate all the same."""
+    _, own = searched(base, out / f"search-random-{seed}", "am-lfs", learns=False)
+    return {"AM-LFS, the own network of a search that learns nothing": [own]}
+
+
+def table(seeds: list[Arms]) -> str:
     """The Markdown table: mean over seeds, and the deviation between them."""
     lines = [f"| loss | trainings | {' | '.join(METRICS)} |", "|---|---|---|---|---|"]
     for arm in seeds[0]:
@@ -148,10 +165,21 @@ if __name__ == "__main__":
     )
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--draws", type=int, default=2)
     parser.add_argument(
         "--unlearned", action="store_true", help="also a search whose Gaussian stays where it is"
     )
     given = parser.parse_args()
-    rows = [arms_of(given.out, seed, given.draws, unlearned=given.unlearned) for seed in given.seeds]
+    bases = {seed: prepared(given.out, seed, given.steps) for seed in given.seeds}
+    rows = [searched_arms(given.out, seed, base, given.draws) for seed, base in bases.items()]
+    print(table(rows), file=sys.stderr, flush=True)
+    rows = [
+        arms_of_the_field(given.out, seed, base) | arms
+        for (seed, base), arms in zip(bases.items(), rows, strict=True)
+    ]
+    if given.unlearned:
+        rows = [
+            arms | unlearned_arm(given.out, seed, bases[seed]) for seed, arms in zip(bases, rows, strict=True)
+        ]
     print(table(rows), flush=True)
