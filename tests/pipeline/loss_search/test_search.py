@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from conftest import subspace
-from running_processes import start, wait
 
 from subspace.mining.randomness import derived_seed
 from subspace.pipeline import Context
+from subspace.pipeline.console import Console
+from subspace.pipeline.loss_search import epoch
+from subspace.pipeline.loss_search.record import SearchRecord
 from subspace.pipeline.loss_search.request import Request
-from subspace.pipeline.loss_search.search import search_fields
+from subspace.pipeline.loss_search.search import Found, search_fields, search_loss
+from subspace.pipeline.options import Options
 from subspace.train.loss_search.curve import read_curve
 from subspace.train.loss_search.distribution import Outcome, draw, mean_after
 
@@ -57,13 +59,13 @@ def test_a_search_is_what_reinforce_says(searched: tuple[Path, dict[str, Any]]) 
         "am-lfs", bins=3, scale=16, epochs=2, candidates=2, steps=2, sigma=0.2, eta=0.05, learns=True
     ).space
     outcomes: list[Outcome] = []
-    for number, epoch in enumerate(epochs):
+    for number, done in enumerate(epochs):
         mean = mean_after(space.start, outcomes, 0.2, 0.05)
         assert said["means"][number] == mean.tolist()
         drawn = [draw(mean, 0.2, derived_seed(0, "loss search"), number, each).tolist() for each in range(2)]
-        assert [candidate["theta"] for candidate in epoch["candidates"]] == drawn
-        rewards = [candidate["reward"] for candidate in epoch["candidates"]]
-        assert epoch["best"] == int(np.argmax(rewards))
+        assert [candidate["theta"] for candidate in done["candidates"]] == drawn
+        rewards = [candidate["reward"] for candidate in done["candidates"]]
+        assert done["best"] == int(np.argmax(rewards))
         outcomes.append(Outcome(np.array(drawn), rewards))
     assert len(epochs) == 2
     found = read_curve(run / "search-loss" / "curve.json")
@@ -141,21 +143,58 @@ def test_the_curve_trains_a_run_and_a_changed_one_is_stale(copy: Path) -> None:
     assert "train.loss.curve=" in changed.stderr
 
 
-@pytest.mark.slow
-def test_a_killed_search_goes_on_and_ends_as_if_it_had_not_been(copy: Path) -> None:
-    whole, folder = epochs_of(copy), copy / "search-loss"
-    curve = (folder / "curve.json").read_bytes()
+class _KilledError(Exception):
+    """Nobody catches it, as nobody catches SIGKILL."""
+
+
+def test_a_killed_search_goes_on_and_ends_as_if_it_had_not_been(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends in the middle of every candidate in turn, and just before every epoch is kept."""
+    folder, real, trained = copy / "search-loss", epoch.train_candidate, 0
+    keep = SearchRecord.add
+    request = Request.checked(
+        "am-lfs", bins=3, scale=16, epochs=2, candidates=2, steps=2, sigma=0.2, eta=0.05, learns=True
+    )  # fmt: skip
+
+    def search() -> Found | None:
+        return search_loss(Context.open(copy, options=Options(Console(quiet=True))), request, [], None)
+
+    def results() -> dict[str, bytes]:
+        files = (*folder.glob("epoch-*/*/checkpoint/*.safetensors"), *folder.glob("curve.*"))
+        return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
     shutil.rmtree(folder)
-    for killed_at in ("epoch-001/candidate-1/result.json", "epoch-002/candidate-1/result.json"):
-        process = start("search-loss", copy, *OPTIONS)
-        wait(lambda at=killed_at: (folder / at).exists())
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    done = subspace("search-loss", copy, *OPTIONS)
-    assert done.returncode == 0, done.stderr
-    assert "cost: 1 candidate," in done.stdout
-    assert epochs_of(copy) == whole
-    assert (folder / "curve.json").read_bytes() == curve
+    search()
+    whole, epochs = results(), epochs_of(copy)
+    shutil.rmtree(folder)
+    killed: set[Any] = set()
+
+    def train(context: Context, candidacy: Any) -> Any:
+        nonlocal trained
+        if candidacy.folder not in killed:
+            killed.add(candidacy.folder)
+            (candidacy.folder / "checkpoint").mkdir(parents=True)
+            raise _KilledError
+        trained += 1
+        return real(context, candidacy)
+
+    def add(record: SearchRecord, candidates: list[Any]) -> Any:
+        if len(record.epochs) not in killed:
+            killed.add(len(record.epochs))
+            raise _KilledError
+        return keep(record, candidates)
+
+    monkeypatch.setattr(epoch, "train_candidate", train)
+    monkeypatch.setattr(SearchRecord, "add", add)
+    for _ in range(6):
+        with pytest.raises(_KilledError):
+            search()
+    found = search()
+    assert found is not None
+    assert trained == 4
+    assert results() == whole
+    assert epochs_of(copy) == epochs
 
 
 @pytest.mark.slow
