@@ -17,7 +17,7 @@ from conftest import subspace
 from subspace.mining.randomness import derived_seed
 from subspace.pipeline import Context
 from subspace.pipeline.console import Console
-from subspace.pipeline.loss_search import epoch
+from subspace.pipeline.loss_search import epoch as epoch_module
 from subspace.pipeline.loss_search.record import SearchRecord
 from subspace.pipeline.loss_search.request import Request
 from subspace.pipeline.loss_search.search import Found, search_fields, search_loss
@@ -151,7 +151,7 @@ def test_a_killed_search_goes_on_and_ends_as_if_it_had_not_been(
     copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It ends in the middle of every candidate in turn, and just before every epoch is kept."""
-    folder, real, trained = copy / "search-loss", epoch.train_candidate, 0
+    folder, real, trained = copy / "search-loss", epoch_module.train_candidate, 0
     keep = SearchRecord.add
     request = Request.checked(
         "am-lfs", bins=3, scale=16, epochs=2, candidates=2, steps=2, sigma=0.2, eta=0.05, learns=True
@@ -185,7 +185,7 @@ def test_a_killed_search_goes_on_and_ends_as_if_it_had_not_been(
             raise _KilledError
         return keep(record, candidates)
 
-    monkeypatch.setattr(epoch, "train_candidate", train)
+    monkeypatch.setattr(epoch_module, "train_candidate", train)
     monkeypatch.setattr(SearchRecord, "add", add)
     for _ in range(6):
         with pytest.raises(_KilledError):
