@@ -64,6 +64,24 @@ def test_epochs_share_the_plan() -> None:
         Request.checked("am-lfs", steps=41, **given).steps_of(405)
 
 
+@pytest.mark.parametrize(("options", "said"), [
+    ({"sigma": float("nan")}, "--sigma nan must be a number from 1e-06 to 10"), ({"scale": 0.0}, "--scale 0 must be"),
+    ({"candidates": 1}, "--candidates 1 teaches nothing"), ({"epochs": 4000}, "4000 epochs need a batch each"),
+])  # fmt: skip
+def test_options_out_of_range_are_said(options: dict[str, float], said: str) -> None:
+    given = {
+        "bins": 6,
+        "scale": 16.0,
+        "epochs": 10,
+        "candidates": 4,
+        "sigma": 0.2,
+        "eta": 0.05,
+        "learns": True,
+    }
+    with pytest.raises(InputError, match=said):
+        Request.checked("am-lfs", steps=None, **{**given, **options}).steps_of(405)
+
+
 @pytest.mark.parametrize("space", [Space("am-lfs", 6, 16.0), Space("search-softmax", 1, 64.0)])
 def test_the_plot_is_whole(space: Space) -> None:
     curve = space.curve(space.start + 0.1)

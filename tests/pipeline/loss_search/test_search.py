@@ -18,6 +18,7 @@ from subspace.mining.randomness import derived_seed
 from subspace.pipeline import Context
 from subspace.pipeline.console import Console
 from subspace.pipeline.loss_search import epoch as epoch_module
+from subspace.pipeline.loss_search import search as search_module
 from subspace.pipeline.loss_search.record import SearchRecord
 from subspace.pipeline.loss_search.request import Request
 from subspace.pipeline.loss_search.search import Found, search_fields, search_loss
@@ -85,14 +86,11 @@ def test_the_same_command_again_trains_nothing_and_other_options_are_refused(cop
     assert epochs_of(copy) == before
     other = subspace("search-loss", copy, *OPTIONS, "--sigma", "0.3")
     assert other.returncode == 3
-    assert "with sigma=0.2, now it is 0.3; set it back, or search again" in other.stderr
-    (copy / "search-loss" / "search.json").write_text('{"epochs": []}')
-    damaged = subspace("search-loss", copy, *OPTIONS)
-    assert damaged.returncode == 3
-    assert damaged.stderr.count("\n") == 1
-    assert f"search again: `subspace search-loss {copy} --force`" in damaged.stderr
+    assert "with sigma=0.2, now it is 0.3; set it back" in other.stderr
+    assert f"or search again: `subspace search-loss {copy} --force`" in other.stderr
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_the_cost_and_writes_nothing(copy: Path) -> None:
     shutil.rmtree(copy / "search-loss")
     before = sorted(copy.rglob("*"))
@@ -121,15 +119,13 @@ def test_what_a_search_depends_on(copy: Path) -> None:
     ours = fields()
     assert ours == fields("train.loss=softmax", "train.log_every=3", "eval.ks=[2]")
     for other in (
-        fields("train.optimizer.lr=0.5"),
-        fields("validation.probes_per_identity=1"),
-        fields("early_stop.metric=Rank-5"),
-        fields(bins=4),
+        fields("train.optimizer.lr=0.5", "early_stop.metric=Rank-5"),
         fields(learns=False),
     ):
         assert other != ours
 
 
+@pytest.mark.slow
 def test_the_curve_trains_a_run_and_a_changed_one_is_stale(copy: Path) -> None:
     loss = f"train.loss=searched:{copy}/search-loss/curve.json"
     done = subspace("train", copy, "--round", "0", "--force", loss, "train.loss_args={}")
@@ -164,6 +160,7 @@ def test_a_killed_search_goes_on_and_ends_as_if_it_had_not_been(
         files = (*folder.glob("epoch-*/*/checkpoint/*.safetensors"), *folder.glob("curve.*"))
         return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
+    monkeypatch.setattr(search_module, "_announce", lambda search: None)  # its timings take longest
     shutil.rmtree(folder)
     search()
     whole, epochs = results(), epochs_of(copy)
@@ -221,11 +218,7 @@ def test_draws_without_learning(copy: Path) -> None:
 
 @pytest.mark.parametrize(("words", "said"), [
     (["--space", "softmax"], "--space softmax is unknown; choose from am-lfs, search-softmax"),
-    (["--sigma", "nan"], "--sigma nan must be a number from 1e-06 to 10"),
-    (["--candidates", "1"], "--candidates 1 teaches nothing"),
-    (["--steps", "4000"], "but the plan has"), (["--epochs", "4000"], "epochs need a batch each"),
     (["--shard", "0"], "--shard is for the processes"),
-    (["early_stop.metric=Rank-7"], "early_stop.metric=Rank-7 is not measured"),
     (["data.val_splits=[nobody]"], "losses are judged by validation identities, and there are none"),
 ])  # fmt: skip
 def test_what_cannot_be_is_refused_in_one_line(
