@@ -23,6 +23,7 @@ from .commands import evaluation as evaluation_commands
 from .commands import inspection as inspection_commands
 from .commands import jobs as cluster_commands
 from .commands import learning_rate as learning_rate_commands
+from .commands import loss_search as loss_search_commands
 from .commands import machine as machine_commands
 from .commands import models as model_commands
 from .commands import reports as report_commands
@@ -41,6 +42,7 @@ MODULES = (
     evaluation_commands,
     cleaning_commands,
     learning_rate_commands,
+    loss_search_commands,
     run_commands,
     inspection_commands,
     report_commands,

@@ -10,6 +10,7 @@
     RUN/round-001/...
     RUN/best -> round-001/checkpoint, RUN/best.json     the network that validates best
     RUN/lr/{trials.json, lr.svg}                what `subspace lr` tried
+    RUN/search-loss/{search.json, curve.json, curve.svg, epoch-003/}    what `subspace search-loss` tried and found
     RUN/rounds/{tensorboard/, shown.json}       figures of every round, for trackers
     RUN/jobs/001/                               what one `subspace submit` wrote and started
 
@@ -33,7 +34,7 @@ from typing import Any, TextIO
 
 from ..mining.artifacts import remove, unwritable
 from ..mining.errors import InputError
-from .stage_folder import CLEANING, ROUND, START, StageFolder
+from .stage_folder import CLEANING, LOSS_SEARCH, ROUND, START, StageFolder
 
 _HELD: dict[tuple[int, int], dict[str, Any]] = {}
 """The notes in the lock files that this process holds, by device and inode: however their paths are written."""
@@ -207,8 +208,7 @@ class RunDirectory:
     def _sweep(self) -> None:
         """Remove what killed commands left half-written."""
         for folder in (
-            self.path,
-            self.rate_trials.parent,
+            *(self.path / name for name in (".", "lr", LOSS_SEARCH)),
             *(self.round(index).path for index in (-1, *self._round_folders)),
             *(self.round(index).file(CLEANING) for index in self._round_folders),
         ):

@@ -16,7 +16,7 @@ from house import FEWEST, LIGHT_COMMANDS, MOST, MOST_LINES, PACKAGES
 ALLOWED = {package: set(PACKAGES[: place + 1]) for place, package in enumerate(PACKAGES)}
 FILES = house.source_files()
 COMMANDS = (
-    "ingest", "overlap", "init", "pretrain", "extract", "cluster", "plan", "train", "eval", "run", "status", "inspect", "compare", "demo", "submit", "logs", "cancel", "doctor", "export", "lr", "embed", "clean", "index", "search", "report",
+    "ingest", "overlap", "init", "pretrain", "extract", "cluster", "plan", "train", "eval", "run", "status", "inspect", "compare", "demo", "submit", "logs", "cancel", "doctor", "export", "lr", "search-loss", "embed", "clean", "index", "search", "report",
 )  # fmt: skip
 
 

@@ -94,7 +94,7 @@ def test_sql_in_the_documents_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_commands_in_the_documents_exist(path: Path) -> None:
     commands = typer.main.get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]
     for code in _code(path):
-        for name, rest in re.findall(r"(?<![\w./-])subspace ([a-z]+)([^|;&#]*)", code):
+        for name, rest in re.findall(r"(?<![\w./-])subspace ([a-z]+(?:-[a-z]+)*)([^|;&#]*)", code):
             assert name in commands, f"no command `subspace {name}`"
             options = {option for parameter in commands[name].params for option in parameter.opts}
             options |= {option for parameter in commands[name].params for option in parameter.secondary_opts}

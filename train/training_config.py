@@ -129,7 +129,7 @@ class TrainConfig(LoaderConfig):
     loss: str = Field(
         default="multi_similarity",
         description="a loss, or a sum such as batch_ohnm + 0.5*arcface; docs/losses.md lists them; python:module:function or "
-        "pml:NAME for others",
+        "pml:NAME for others; searched:PATH for what `subspace search-loss` found",
     )
     loss_args: dict[str, dict[str, Any]] = Field(
         default=DEFAULT_ARGS,

@@ -1,4 +1,4 @@
-"""Fill the tables of README.md, docs/reliability.md and docs/benchmarks from the stored results, so that no figure of them is typed.
+"""Fill the tables of README.md, docs/reliability.md, docs/loss-search.md and docs/benchmarks from the stored results, so that no figure of them is typed.
 
 A table stands between two marks in a page; what is between them is replaced:
 
@@ -27,6 +27,7 @@ RESULTS = REPOSITORY / "benchmarks" / "results"
 PAGES = (
     REPOSITORY / "README.md",
     REPOSITORY / "docs" / "reliability.md",
+    REPOSITORY / "docs" / "loss-search.md",
     *sorted((REPOSITORY / "docs" / "benchmarks").glob("*.md")),
 )
 MARKED = re.compile(r"(<!-- table: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)

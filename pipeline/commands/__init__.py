@@ -7,6 +7,7 @@ stages      one command a stage, made from the table of stages
 evaluation  eval: networks on the test identities, or by a protocol of the field
 cleaning    clean: wrong names and near repeats among the training images
 learning_rate  lr: short trials of a run at several rates
+loss_search  search-loss: a loss found by candidates that train side by side
 runs        run, status, demo
 reports     report: a run as one HTML page
 inspection  inspect and compare: what is in files and runs

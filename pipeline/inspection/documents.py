@@ -9,11 +9,13 @@ from typing import Any
 from ...mining.errors import InputError
 from ...mining.json_documents import Document as Kind
 from ...mining.json_documents import checked, damaged, read_json
+from ...train.loss_search.curve import CurveFile
 from ...train.monitoring.open_trackers import TrackerIds
 from ..best import BestRecord
 from ..console import duration, percent
 from ..learning_rate.trials import TrialsFile
 from ..learning_rate.verdict import newest_in_words
+from ..loss_search.record import SearchFile
 from ..monitoring.round_figures import Shown
 from ..records.examination import Examination
 from ..records.marker import marker_kind
@@ -160,6 +162,35 @@ def _rate_trials(path: Path, document: Document) -> Summary:
     return summary
 
 
+def _loss_search(path: Path, document: Document) -> Summary:
+    summary = Summary(str(path), "loss_search", dict(document), title="search of `subspace search-loss`")
+    fields, epochs = document["fields"], document["epochs"]
+    summary.show("space", words=str(fields.get("space", "")))
+    summary.show("epochs", words=f"{len(epochs):,} of {fields.get('epochs', '?')}")
+    rows = [["epoch", *(f"c{number + 1}" for number in range(len(epochs[0]["candidates"]) if epochs else 0))]]
+    for number, epoch in enumerate(epochs, 1):
+        rewards = [
+            each["state"] if each["reward"] is None else percent(each["reward"], 1)
+            for each in epoch["candidates"]
+        ]
+        rows.append([str(number), *rewards])
+    if len({len(row) for row in rows}) == 1:
+        summary.show_table("rewards of its candidates", rows, at_most=MOST_ROWS)
+    return summary
+
+
+def _curve(path: Path, document: Document) -> Summary:
+    summary = Summary(str(path), "loss_curve", dict(document), title="loss that a search found")
+    for key in ("scale", "a"):
+        summary.show(key, words=f"{document[key]:g}")
+    for key in ("t", "tau"):
+        rows = [["bin", "slope", "bias"]]
+        pairs = zip(document[key]["slopes"], document[key]["biases"], strict=True)
+        rows += [[str(place), f"{slope:.4f}", f"{bias:.4f}"] for place, (slope, bias) in enumerate(pairs, 1)]
+        summary.show_table(key, rows, at_most=MOST_ROWS)
+    return summary
+
+
 def _meta(path: Path, document: Document) -> Summary:
     return summarize_meta(path)
 
@@ -174,6 +205,8 @@ DESCRIBERS: dict[
     ("shown",): (Shown, _tracked),
     ("scheduler", "tasks", "run"): (SubmissionFile, _submission),
     ("searches",): (TrialsFile, _rate_trials),
+    ("fingerprint", "fields", "epochs"): (SearchFile, _loss_search),
+    ("format", "scale", "tau"): (CurveFile, _curve),
     ("spec", "embedding_size", "step"): (Kind, _meta),
 }
 """What a document is checked against and described by, by the keys that it has at least; a marker's kind is its stage's."""

@@ -7,5 +7,6 @@ trials          RUN/lr/trials.json: what each trial came to, by all that it depe
 trial_training  one trial: the first batches of the plan, then the validation identities
 cost            what the trials will take, before they begin
 verdict         the best rate, and which others it cannot be told from
+svg_panel       frames, lines and words as SVG text
 plot            RUN/lr/lr.svg: figure and loss over the rate
 """

@@ -21,7 +21,7 @@ def estimate_trials(context: Context, trials: int, steps: int, *, start: bool) -
         start: whether the starting network is still to be examined, too.
     """
     work = round_work(context, steps)
-    examining = _examining_seconds(context)
+    examining = examining_seconds(context)
     seconds = trials * (work.loaded.seconds + examining) + start * examining
     return (
         f"{counted(trials, 'trial')} of {counted(steps, 'step')}: {trials * steps:,} steps, about "
@@ -38,7 +38,7 @@ def cost_in_words(trials: Sequence[Trial]) -> str:
     return f"{counted(len(trials), 'trial')}, {steps:,} steps, {images:,} images, {duration(seconds)}"
 
 
-def _examining_seconds(context: Context) -> float:
+def examining_seconds(context: Context) -> float:
     """Seconds of one validation: its images embedded, and all pairs compared."""
     network = open_checkpoint(context.before.checkpoint, context.config)
     held = HeldOut.validation(context.config)

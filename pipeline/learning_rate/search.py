@@ -84,7 +84,7 @@ def search_rates(context: Context, rates: Sequence[float] | None, steps: int | N
             the plan has, or no trial that came through.
     """
     check_search(context)
-    if not _prepare(context):
+    if not prepare(context, "lr"):
         context.say(
             f"then {_described(rates) if rates else 'a row of rates'}; what they cost is known once those are done"
         )
@@ -184,11 +184,23 @@ def check_search(context: Context) -> None:
         raise InputError(
             f"{given[0]}: `subspace lr` tries rates by itself; give those to try as --rates 1e-4,1e-3,1e-2"
         )
+    check_judges(context, "rates")
+
+
+def check_judges(context: Context, what: str) -> None:
+    """Refuse a run that could judge nothing, or train nothing.
+
+    Args:
+        what: is to be judged.
+
+    Raises:
+        InputError: no validation identities, an unknown metric, or too few identities for a batch.
+    """
     problem = HeldOut.validation(context.config).problem(context.manifest)
     if problem is not None:
         raise InputError(
-            f"rates are judged by validation identities, and there are none: {problem}; hold some out with `subspace ingest "
-            f"--val-fraction 0.05`"
+            f"{what} are judged by validation identities, and there are none: {problem}; hold some out with `subspace "
+            f"ingest --val-fraction 0.05`"
         )
     metric_is_known(context.config.early_stop, list(context.config.validation.metric_names))
     check_identities(context.config, context.training_identities())
@@ -235,7 +247,7 @@ def keep_rate(context: Context, rate: float) -> None:
         )
 
 
-def _prepare(context: Context) -> bool:
+def prepare(context: Context, command: str) -> bool:
     """Do the stages that come before the training of round 0; in a dry run say them. Returns whether all are done."""
     stages = [(stage, context.at_round(-1)) for stage in rows_of("start")]
     stages += [(stage, context) for stage in rows_of("round") if not stage.trains]
@@ -245,7 +257,7 @@ def _prepare(context: Context) -> bool:
         return True
     left = [f"{at.folder.name}/{stage.name}" for stage, at in stages if not at.folder.finished(stage.name)]
     if left:
-        context.say(f"lr: first {', '.join(left)}, as `subspace run` does, which then finds them done")
+        context.say(f"{command}: first {', '.join(left)}, as `subspace run` does, which then finds them done")
     return not left
 
 

@@ -69,7 +69,7 @@ def try_rate(context: Context, rate: float, steps: int) -> Trial:
         }
     )
     training = build_round_training(replace(context, config=of_trial), row("train").stage(context))
-    ended = _train(training, context, rate, steps)
+    ended = train_watched(training, context, range(steps), f"lr {rate:g}")
     metrics: dict[str, Any] = {}
     if ended.state == "done":
         network = training.network if training.state.ema is None else training.state.ema.module
@@ -98,31 +98,39 @@ def examine_on_validation(context: Context, network: Backbone) -> dict[str, Any]
 
 
 @dataclass
-class _Ended:
+class Ended:
+    """How a short training ended."""
+
     state: State
     steps: int
     images: int
     losses: list[list[float]]
 
 
-def _train(training: Training, context: Context, rate: float, steps: int) -> _Ended:
-    """Train; a loss or weights that are not finite end it, and so does a collapse."""
+def train_watched(training: Training, context: Context, steps: range, what: str) -> Ended:
+    """Train on these batches of the plan; a loss or weights that are not finite end it, and so does a collapse.
+
+    Args:
+        what: it is, before the progress bar.
+    """
     device = training_device(context.options.device)
     training.network.to(device)
     training.loss.to(device)
     watched = training.collapse is not None and training.collapse.action != "off"
-    window = min(context.config.train.collapse.window, max(1, steps // 2))
+    window = min(context.config.train.collapse.window, max(1, len(steps) // 2))
     guard = CollapseGuard(training.loss, CollapseConfig(action="warn" if watched else "off", window=window))
-    ended, losses, every = _Ended("done", 0, 0, []), [], max(1, steps // POINTS)
-    with context.options.console.progress(f"lr {rate:g}", steps, "steps") as progress:
+    ended, losses, every = Ended("done", 0, 0, []), [], max(1, len(steps) // POINTS)
+    with context.options.console.progress(what, len(steps), "steps") as progress:
         try:
-            batches, phases = training.batches(range(steps), device), Phases(device)
+            batches, phases = training.batches(steps, device), Phases(device)
             for record in training.records(batches, device, phases, training.missing.look):
-                ended.steps, ended.images = record.step + 1, ended.images + record.images
+                ended.steps, ended.images = record.step + 1 - steps.start, ended.images + record.images
                 losses += [record.loss] if record.loss is not None else []
                 if guard.add(ended.steps, record.loss, record.distance):
                     ended.state = "collapsed"
-                if losses and (ended.steps % every == 0 or ended.steps == steps or ended.state != "done"):
+                if losses and (
+                    ended.steps % every == 0 or ended.steps == len(steps) or ended.state != "done"
+                ):
                     numbers = numbers_of(losses)
                     ended.losses.append([ended.steps, sum(numbers) / len(numbers)])
                     losses = []

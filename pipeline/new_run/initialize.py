@@ -20,7 +20,7 @@ from ...train.networks.registry import CHECKPOINT_PREFIX, PRETRAINED, file_of, k
 from ...train.optimizer_config import OptimizerConfig
 from ..configuration.config import RunConfig
 from ..configuration.config_file import check_overrides, parse_config, write_config
-from ..configuration.overrides import FALLS_WITH
+from ..configuration.overrides import FALLS_WITH, with_whole_paths
 from ..console import counted
 from ..rounds import check_identities
 from ..run_directory import RunDirectory
@@ -146,6 +146,7 @@ def begin_run(
     method = load_recipe(recipe)
     manifest = Manifest.open(manifest_path)
     basis = {"manifest": manifest.address, "model": model, "weights": weights}
+    overrides = with_whole_paths(overrides)
     parse_config(basis, overrides, WHERE)  # says what is wrong with the overrides by themselves
     given = keys_of(_nested(overrides))
     by_recipe = _without(method.settings, {fallen for key in given for fallen in FALLS_WITH.get(key, ())})

@@ -12,6 +12,7 @@ from ...mining.fingerprints import fingerprint_of
 from ...mining.manifest import IdentityImages, Manifest
 from ...mining.randomness import derived_seed, generator
 from ...train.checkpoint_meta import CheckpointMeta
+from ...train.loss_search.curve import curve_fields
 from ...train.losses.registry import fingerprint_arguments
 from ...train.training_config import UNIMPORTANT
 from ..configuration.config import RunConfig
@@ -50,6 +51,7 @@ def pretrain_fields(context: Context) -> dict[str, Any]:
                 },
                 without=UNIMPORTANT,
             ),
+            **curve_fields("pretrain", config.pretrain.loss),
         }
     return fields
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from ...mining.errors import InputError
 from ...mining.local_paths import in_shell
+from ...train.loss_search.curve import curve_fields
 from ...train.losses.building import pair_losses_of
 from ...train.losses.registry import fingerprint_arguments
 from ...train.training_config import UNIMPORTANT
@@ -32,6 +33,7 @@ def train_fields(context: Context) -> dict[str, Any]:
             },
             without=(*UNIMPORTANT, "collapse"),
         ),
+        **curve_fields("train", config.train.loss),
     }
     if config.train.optimizer.schedule != "constant":
         # The schedule spans all rounds, so their number is part of every round's result.

@@ -3,7 +3,7 @@
     registry               every loss that a run can name, a row each with its settings as data; no torch
     setting_rules          which values a setting may have: a number in a range, a word, a flag; no torch
     building               an expression such as batch_ohnm + 0.5*arcface, checked without torch, then built
-    own_losses             losses from elsewhere: python:module:function and pml:NAME
+    own_losses             losses from elsewhere: python:module:function, pml:NAME and searched:PATH
     loss                   what every loss answers besides its value, a module of one's own as a loss, and a weighted sum
     batch_ohnm             every anchor-positive pair with the anchor's k nearest negatives, the paper's loss
     triplet_rules          batch all, batch hard, semi-hard
@@ -11,7 +11,7 @@
     offline_triplets       FaceNet's offline triplets, over identities that the plan has paired
     pair_losses            contrastive, multi-similarity, circle, pairwise CosFace
     verification           is this pair one identity: cross-entropy
-    class_losses           softmax, CosFace, ArcFace, MV-Softmax, CurricularFace, circle
+    class_losses           softmax, CosFace, ArcFace, MV-Softmax, CurricularFace, circle, and what `subspace search-loss` finds
     cosine_head            the head of the class losses: cross-entropy over scaled cosines, and the margins
     partial_fc             class losses over a part of the classes: Partial FC, subspace softmax
     oim                    online instance matching: a table of running means and a queue
@@ -45,6 +45,7 @@ if TYPE_CHECKING:  # the same names once more, for type checkers and editors
     from .class_losses import CosFaceLoss as CosFaceLoss
     from .class_losses import CurricularFaceLoss as CurricularFaceLoss
     from .class_losses import MVSoftmaxLoss as MVSoftmaxLoss
+    from .class_losses import SearchedLoss as SearchedLoss
     from .class_losses import SoftmaxLoss as SoftmaxLoss
     from .cross_batch_memory import CrossBatchMemory as CrossBatchMemory
     from .loss import EmbeddingLoss as EmbeddingLoss
@@ -84,6 +85,7 @@ _NAMES = {
         "CosFaceLoss",
         "CurricularFaceLoss",
         "MVSoftmaxLoss",
+        "SearchedLoss",
         "SoftmaxLoss",
     ],
     "cross_batch_memory": ["CrossBatchMemory"],

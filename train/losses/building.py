@@ -3,7 +3,7 @@
 batch_ohnm                          one loss
 batch_ohnm + 0.5*arcface            a weighted sum of any
 xbm:multi_similarity                a loss with a memory of past batches (cross-batch memory)
-python:module:function              the user's own; pml:NAME is pytorch-metric-learning's
+python:module:function              the user's own; pml:NAME is pytorch-metric-learning's; searched:PATH a curve's file
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...mining.errors import InputError
-from .own_losses import PML_PREFIX, build_own, check_own, is_own
+from ..loss_search.curve import SEARCHED_PREFIX
+from .own_losses import build_own, check_own, is_own, takes_references
 from .registry import LOSSES, LossRow, check_settings, renamed_arguments
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ _UNASKED = (
     ("batch_ohnm", {"margin": 0.3, "negatives": 3}),
 )
 """What `subspace.yaml` has, or had when it was written, whatever its loss."""
-_TERM = re.compile(r"^(?:(?P<weight>[0-9.eE+-]+)\*)?(?P<memory>xbm:)?(?P<name>[a-z_]+|pml:\w*|python:.*)$")
+_TERM = re.compile(
+    r"^(?:(?P<weight>[0-9.eE+-]+)\*)?(?P<memory>xbm:)?(?P<name>[a-z_]+|pml:\w*|python:.*|searched:.+)$"
+)
 _PRETRAINING = "pretrain.loss"
 CLASS_LOSSES = tuple(name for name, row in LOSSES.items() if row.needs_classes and not row.too_early)
 """Losses that can train a starting network by themselves."""
@@ -227,7 +230,8 @@ def build_pretraining_loss(
 def _parse(expression: str, setting: str) -> list[_Term]:
     terms = []
     for text in re.sub(r"\s*\+\s*(?=[0-9.]*[*a-z]|[0-9])", "|", expression.strip()).split("|"):
-        match = _TERM.match(text.replace(" ", ""))
+        before, path, after = text.partition(SEARCHED_PREFIX)
+        match = _TERM.match(f"{before.replace(' ', '')}{path}{after.strip() if path else ''}")
         if match is not None and is_own(match["name"]):
             check_own(match["name"], f"{setting}={expression}")
         elif match is None or match["name"] not in LOSSES or match["name"] == "xbm":
@@ -235,7 +239,7 @@ def _parse(expression: str, setting: str) -> list[_Term]:
             guess = f"did you mean {near[0]}? " if near else ""
             raise InputError(
                 f"unknown loss '{text.strip()}' in {setting}={expression}; {guess}use {', '.join(LOSSES)}, "
-                "python:module:function or pml:NAME"
+                "python:module:function, pml:NAME or searched:PATH"
             )
         try:
             weight = float(match["weight"] or 1)
@@ -249,9 +253,7 @@ def _check(
     terms: list[_Term], expression: str, arguments: Mapping[str, Mapping[str, Any]], setting: str
 ) -> None:
     for term in terms:
-        if term.memory and not (
-            term.row.takes_references if term.row else not term.name.startswith(PML_PREFIX)
-        ):
+        if term.memory and not (term.row.takes_references if term.row else takes_references(term.name)):
             raise InputError(
                 f"{setting}={expression}: a memory cannot serve '{term.name}', which takes no references (ref_emb, "
                 f"ref_labels)"

@@ -13,7 +13,10 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from ..loss_search.curve import LossCurve
+from ..loss_search.piecewise import log_piecewise, piecewise_linear
 from .cosine_head import (
     CosineClassLoss,
     adaptive_emphasis,
@@ -245,3 +248,40 @@ class CircleClassLoss(CosineClassLoss):
 
     def margin(self, own_B1: Tensor, cosine_BC: Tensor) -> tuple[Tensor, Tensor]:
         return circle_own(own_B1, self.m), circle_others(cosine_BC, self.m)
+
+
+class SearchedLoss(CosineClassLoss):
+    """A loss that a search found: -log tau(p) of a softmax over scaled cosines with t(c_y) for the true class.
+
+    AM-LFS (Li et al. 2019) and Search-Softmax (Wang et al. 2020); `LossCurve` has the formula. With curves that change
+    nothing it is `SoftmaxLoss`.
+
+    >>> loss = SearchedLoss(num_classes=4, embedding_size=4, curve=LossCurve(scale=4))
+    >>> loss.begin_at(torch.eye(4))
+    >>> print(f"{loss(embeddings=torch.eye(4), labels=torch.arange(4)):.4f}")
+    0.0535
+
+    Args:
+        curve: `read_curve(PATH)`, or of one's own. It is not saved with the loss.
+    """
+
+    t: Tensor
+    tau: Tensor
+
+    def __init__(self, num_classes: int, embedding_size: int, *, curve: LossCurve, seed: int = 0) -> None:
+        super().__init__(num_classes, embedding_size, scale=curve.scale, seed=seed)
+        self.curve = curve
+        for name, numbers in (("t", curve.t), ("tau", curve.tau)):
+            self.register_buffer(name, torch.tensor([numbers.slopes, numbers.biases]), persistent=False)
+
+    def margin(self, own_B1: Tensor, cosine_BC: Tensor) -> tuple[Tensor, Tensor]:
+        slopes_M, biases_M = self.t.to(own_B1.dtype)
+        return piecewise_linear(own_B1, slopes_M, biases_M, -1, 1) - self.curve.margin, cosine_BC
+
+    def cross_entropy(self, cosine_BC: Tensor, labels_B: Tensor) -> Tensor:
+        """Mean -log tau of the probability of the true class."""
+        labels_B1 = labels_B[:, None]
+        target_B1, others_BC = self.margin(cosine_BC.gather(1, labels_B1), cosine_BC)
+        log_p_BC = functional.log_softmax(self.scale * others_BC.scatter(1, labels_B1, target_B1), dim=1)
+        slopes_M, biases_M = self.tau.to(cosine_BC.dtype)
+        return -log_piecewise(log_p_BC.gather(1, labels_B1), slopes_M, biases_M).mean()

@@ -1,4 +1,5 @@
-"""Losses that are not of this folder: `python:module:function`, the user's own, and `pml:NAME`, pytorch-metric-learning's.
+"""Losses that are no row of the registry: `python:module:function`, the user's own, `pml:NAME`, pytorch-metric-learning's, and
+`searched:PATH`, a curve that `subspace search-loss` found.
 
 Imports no torch until a loss is built.
 """
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...mining.errors import InputError
+from ..loss_search.curve import SEARCHED_PREFIX, read_curve
 from ..user_functions import (
     PYTHON_PREFIX,
     blamed,
@@ -26,7 +28,7 @@ from ..user_functions import (
 )
 
 if TYPE_CHECKING:
-    from .loss import OwnLoss
+    from .loss import EmbeddingLoss
 
 PML_PREFIX = "pml:"
 _PACKAGE = "pytorch_metric_learning"
@@ -41,7 +43,12 @@ _NO_LOSSES = (
 
 def is_own(name: str) -> bool:
     """Whether a name in an expression is not one of the registry."""
-    return name.startswith((PYTHON_PREFIX, PML_PREFIX))
+    return name.startswith((PYTHON_PREFIX, PML_PREFIX, SEARCHED_PREFIX))
+
+
+def takes_references(name: str) -> bool:
+    """Whether a memory may serve it, as far as its name says."""
+    return not name.startswith((PML_PREFIX, SEARCHED_PREFIX))
 
 
 def check_own(name: str, setting: str) -> None:
@@ -52,6 +59,10 @@ def check_own(name: str, setting: str) -> None:
     """
     if name.startswith(PYTHON_PREFIX):
         module_and_function(name)
+        return
+    if name.startswith(
+        SEARCHED_PREFIX
+    ):  # the file is opened where a training begins: a run is read without it
         return
     known, wanted = pml_losses(), name.removeprefix(PML_PREFIX)
     if known and wanted not in known:
@@ -87,22 +98,29 @@ def find_own(name: str, setting: str = "train.loss") -> Callable[..., object]:
 
 def build_own(
     name: str, settings: Mapping[str, Any], given: Mapping[str, int], setting: str = "train.loss"
-) -> OwnLoss:
-    """Call the function or class with its settings, and with those of `given` that it names.
+) -> EmbeddingLoss:
+    """Call the function or class with its settings, and with those of `given` that it names; of a curve, its loss.
 
     Args:
         given: num_classes, embedding_size and seed.
 
     Raises:
-        InputError: no such function, arguments that it does not take, or what it returns is no module.
+        InputError: no such function or curve, arguments that it does not take, or what it returns is no module.
         OwnCodeError: the user's function raised an error.
     """
     from torch import nn
 
+    where = f"{setting}_args.{name}"
+    if name.startswith(SEARCHED_PREFIX):
+        from .class_losses import SearchedLoss
+
+        if settings:
+            raise InputError(f"{where} is given, but a curve's settings lie in its file")
+        return SearchedLoss(curve=read_curve(Path(name.removeprefix(SEARCHED_PREFIX))), **given)
     from .loss import OwnLoss
     from .step_generator import seeded_globally
 
-    function, where = find_own(name, setting), f"{setting}_args.{name}"
+    function = find_own(name, setting)
     taken = next((key for key in settings if key in given), None)
     if taken is not None:
         raise InputError(f"{where}.{taken} follows from the training set: leave it out")

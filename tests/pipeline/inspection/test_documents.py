@@ -11,6 +11,8 @@ import pytest
 from subspace.mining import InputError, StaleArtifactError
 from subspace.pipeline.inspection.documents import summarize_document
 from subspace.pipeline.learning_rate.trials import Trial, Trials
+from subspace.pipeline.loss_search.record import Candidate, SearchRecord
+from subspace.train.loss_search.curve import LossCurve
 
 
 def written(folder: Path, name: str, document: Any) -> Path:
@@ -124,3 +126,13 @@ def test_trials_of_learning_rates(tmp_path: Path) -> None:
     assert "1e+30 diverged 1 0.1 s" in shown
     search.keep_best("Rank-1", search.trials[0])
     assert "the newest 0.004 is the best of 2 rates, Rank-1 90.0 % on validation" in words(search.path)
+
+
+def test_a_search_for_a_loss(tmp_path: Path) -> None:
+    search = SearchRecord(tmp_path / "search.json", {"space": "am-lfs", "epochs": 3})
+    search.add([Candidate([0.1], "done", 0.5, 1.0), Candidate([0.2], "diverged", None, 1.0)])
+    shown = words(search.path)
+    assert "epochs 1 of 3" in shown
+    assert "1 50.0 % diverged" in shown
+    (tmp_path / "curve.json").write_text(json.dumps(LossCurve(16.0, a=-2.5).to_json()))
+    assert "a -2.5" in words(tmp_path / "curve.json")

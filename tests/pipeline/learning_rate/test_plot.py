@@ -1,4 +1,7 @@
-"""The plot of a search: whole XML, every rate and trial on it, whatever the figures."""
+"""The plot of a search: whole XML, every rate and trial on it, whatever the figures.
+
+Covers pipeline/learning_rate/svg_panel.py, too.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from subspace.pipeline.learning_rate.plot import _rounded, _ticks, draw
+from subspace.pipeline.learning_rate.plot import draw
+from subspace.pipeline.learning_rate.svg_panel import rounded, ticks_of
 from subspace.pipeline.learning_rate.trials import Trial
 from subspace.pipeline.learning_rate.verdict import judge
 
@@ -48,8 +52,8 @@ def test_all_rates_are_on_it_on_a_log_axis() -> None:
 @given(low=st.integers(0, 990), height=st.integers(1, 10), digits=st.integers(0, 3))
 def test_ticks_are_round_and_inside_and_neither_few_nor_many(low: int, height: int, digits: int) -> None:
     """Also where a span is a power of ten but for the last bit, as of 0.1 + 0.2."""
-    bottom, top = _rounded(low / 10**digits, (low + height) / 10**digits)
-    ticks = _ticks(bottom, top)
+    bottom, top = rounded(low / 10**digits, (low + height) / 10**digits)
+    ticks = ticks_of(bottom, top)
     assert 4 <= len(ticks) <= 13
     assert ticks[0] == pytest.approx(bottom)
     assert bottom <= ticks[-1] <= top + 1e-9

@@ -1,0 +1,84 @@
+"""What a search for a loss is asked for; without torch, so that a wrong option is refused at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...mining.errors import InputError
+from ...train.loss_search.spaces import Space, SpaceName
+
+SPACES: tuple[SpaceName, ...] = ("am-lfs", "search-softmax")
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of `subspace search-loss`, checked."""
+
+    space: Space
+    epochs: int
+    candidates: int
+    """B, in each epoch."""
+    steps: int | None
+    """Of an epoch; None: as many as the plan has for each."""
+    sigma: float
+    eta: float
+    learns: bool
+    """Whether the mean moves; otherwise every epoch draws from the same Gaussian."""
+
+    @classmethod
+    def checked(
+        cls, space: str, *, bins: int, scale: float, epochs: int, candidates: int, steps: int | None,
+        sigma: float, eta: float, learns: bool,
+    ) -> Request:  # fmt: skip
+        """Check the options.
+
+        Raises:
+            InputError: an unknown space, or a number that is out of range.
+        """
+        known = {name: name for name in SPACES}
+        if space not in known:
+            raise InputError(f"--space {space} is unknown; choose from {', '.join(SPACES)}")
+        for option, value, low, high in (
+            ("--scale", scale, 1e-3, 1e4),
+            ("--sigma", sigma, 1e-6, 10),
+            ("--eta", eta, 0, 10),
+        ):
+            if not (math.isfinite(value) and low <= value <= high):
+                raise InputError(f"{option} {value:g} must be a number from {low:g} to {high:g}")
+        if candidates < 2 and learns:
+            raise InputError(
+                "--candidates 1 teaches nothing: rewards are compared within an epoch; give 2 or more"
+            )
+        return cls(Space(known[space], bins, scale), epochs, candidates, steps, sigma, eta, learns)
+
+    def steps_of(self, plan: int) -> int:
+        """Steps of an epoch, where the plan has so many batches.
+
+        Raises:
+            InputError: the plan has too few.
+        """
+        steps = max(1, plan // self.epochs) if self.steps is None else self.steps
+        if steps * self.epochs > plan:
+            raise InputError(
+                f"{self.epochs} epochs of {steps:,} steps are {self.epochs * steps:,}, but the plan has {plan:,} batches: give "
+                f"--steps {plan // self.epochs} or fewer --epochs, or plan more (plan.steps)"
+                if plan >= self.epochs
+                else f"{self.epochs} epochs need a batch each, but the plan has {plan:,}: give fewer --epochs"
+            )
+        return steps
+
+    def fields(self, steps: int) -> Mapping[str, Any]:
+        """What a search's results depend on, of the options."""
+        return {
+            "space": self.space.name,
+            **({"bins": self.space.bins} if self.space.name == "am-lfs" else {}),
+            "scale": self.space.scale,
+            "epochs": self.epochs,
+            "candidates": self.candidates,
+            "steps": steps,
+            "sigma": self.sigma,
+            **({"eta": self.eta} if self.learns else {"random": True}),
+        }
