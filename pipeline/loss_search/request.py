@@ -38,7 +38,7 @@ class Request:
         Raises:
             InputError: an unknown space, or a number that is out of range.
         """
-        known = {name: name for name in SPACES}
+        known: dict[str, SpaceName] = {name: name for name in SPACES}
         if space not in known:
             raise InputError(f"--space {space} is unknown; choose from {', '.join(SPACES)}")
         for option, value, low, high in (
