@@ -22,7 +22,7 @@ class Request:
     candidates: int
     """B, in each epoch."""
     steps: int | None
-    """Of an epoch; None: as many as the plan has for each."""
+    """In an epoch; None: as many as the plan has for each."""
     sigma: float
     eta: float
     learns: bool
