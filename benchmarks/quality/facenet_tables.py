@@ -1,11 +1,11 @@
 """FaceNet's four tables on glyphs, each beside the paper's own figures: embedding size, JPEG quality, pixels, training images.
 
-    python benchmarks/quality/facenet_tables.py                      # makes what is missing, keeps it, draws
-    python benchmarks/quality/facenet_tables.py jpeg-quality --again
+    python benchmarks/quality/facenet_tables.py jpeg-quality pixels  # tests, keeps the tables, draws
+    python benchmarks/quality/facenet_tables.py --train              # all, and trains the points that have no result
     python benchmarks/quality/facenet_tables.py --draw               # only the plots, from the stored tables
 
 Needs `make glyphs`. The points of the first and the last table are rows of `run_rows.py` (ablations embedding-size and
-identities), trained where they are missing. Those of the other two are tests alone, as in the paper: a network that
+identities). Those of the other two are tests alone, as in the paper: a network that
 was trained on pictures as they are sees test pictures of less quality. Plots are docs/benchmarks/facenet-TABLE.png.
 
 The paper's figures are of Schroff, Kalenichenko, Philbin: FaceNet (CVPR 2015), tables 3 to 6: validation rate (VAL) at a false
@@ -65,28 +65,25 @@ class Table:
 def _rows(
     ablation: str, lines: tuple[str, ...], x: Callable[[Point], float]
 ) -> Callable[[bool, float], Measured]:
-    def measure(again: bool, visits: float) -> Measured:
+    def measure(train: bool, visits: float) -> Measured:
         del visits  # those of the ablation
         points = [point for point in ABLATIONS[ablation].points if point.line in lines]
         rows = [Row(point.arm, point.data, 0, "steps", point.visits, lr=point.lr) for point in points]
-        if again:
-            for row in rows:
-                row.result.unlink(missing_ok=True)
-        for row in rows:
-            GlyphSet.named(row.data).write()
-            make_rows([row], jobs=1)
-        return [(point.line, x(point), row.read()) for point, row in zip(points, rows, strict=True)]
+        if train:
+            make_rows(rows, jobs=1)
+        made = [(point, row) for point, row in zip(points, rows, strict=True) if row.result.exists()]
+        return [(point.line, x(point), row.read()) for point, row in made]
 
     return measure
 
 
 def _images(point: Point) -> float:
-    return len(Manifest.open(GlyphSet.named(point.data).manifest))
+    return len(Manifest.open(GlyphSet.named(point.data).write()))
 
 
 def _tested(changes: dict[float, Callable[[Image.Image], bytes]]) -> Callable[[bool, float], Measured]:
-    def measure(again: bool, visits: float) -> Measured:
-        del again  # a test takes seconds, so it is always made
+    def measure(train: bool, visits: float) -> Measured:
+        del train  # the network is one of the comparison's
         row = Row(DEFAULT, SET, 0, "steps", visits)
         checkpoint = max(row.run.glob("round-*/checkpoint"), default=None)
         if checkpoint is None:
@@ -161,7 +158,11 @@ TABLES = {
         "embedding size",
         "D",
         {64: 86.8, 128: 87.9, 256: 87.7, 512: 85.6},
-        _rows("embedding-size", ("the default plan, lr=0.016",), lambda point: point.x),
+        _rows(
+            "embedding-size",
+            ("the default plan, lr=0.016", "groups of 4, half random"),
+            lambda point: point.x,
+        ),
     ),
     "training-images": Table(
         "training images",
@@ -175,7 +176,7 @@ TABLES = {
 
 def main(
     table: Annotated[list[str] | None, typer.Argument(help="default: all")] = None,
-    again: Annotated[bool, typer.Option(help="train the points again that have a result")] = False,
+    train: Annotated[bool, typer.Option(help="train what has no result; else it is left out")] = False,
     draw: Annotated[bool, typer.Option(help="only draw what is stored")] = False,
     visits: Annotated[
         float, typer.Option(help="of each identity while the networks that are only tested were trained")
@@ -187,7 +188,7 @@ def main(
         sys.exit(f"no table {min(unknown)!r}; there are {', '.join(TABLES)}")
     for name in table or TABLES:
         if not draw:
-            _keep(name, TABLES[name].measure(again, visits), visits)
+            _keep(name, TABLES[name].measure(train, visits), visits)
         if (stored := _stored(name)) is not None:
             _draw(name, stored)
 
