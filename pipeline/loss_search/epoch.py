@@ -31,7 +31,7 @@ class Search:
     context: Context
     request: Request
     steps: int
-    """Of an epoch."""
+    """In an epoch."""
     record: SearchRecord
 
     @property

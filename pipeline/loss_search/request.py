@@ -22,7 +22,7 @@ class Request:
     candidates: int
     """B, in each epoch."""
     steps: int | None
-    """Of an epoch; None: as many as the plan has for each."""
+    """In an epoch; None: as many as the plan has for each."""
     sigma: float
     eta: float
     learns: bool
@@ -38,7 +38,7 @@ class Request:
         Raises:
             InputError: an unknown space, or a number that is out of range.
         """
-        known = {name: name for name in SPACES}
+        known: dict[str, SpaceName] = {name: name for name in SPACES}
         if space not in known:
             raise InputError(f"--space {space} is unknown; choose from {', '.join(SPACES)}")
         for option, value, low, high in (

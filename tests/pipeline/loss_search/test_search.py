@@ -197,12 +197,12 @@ def test_a_killed_search_goes_on_and_ends_as_if_it_had_not_been(
 @pytest.mark.slow
 def test_candidates_in_processes_come_to_the_same(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # sums depend on the number of threads
+    results = []
     for processes in ("1", "2"):
         done = subspace("search-loss", copy, *OPTIONS, "--force", "--device", "cpu", "--processes", processes)
         assert done.returncode == 0, done.stderr
-        if processes == "1":
-            alone = epochs_of(copy)
-    assert epochs_of(copy) == alone
+        results.append(epochs_of(copy))
+    assert results[0] == results[1]
 
 
 @pytest.mark.slow
