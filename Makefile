@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 # cpu or gpu: which FAISS.
 EXTRA ?= cpu
 
-.PHONY: install demo test test-slow slurm-test reliability gpu-check check audit format docs bench demo-data glyphs emoji report-pictures clean
+.PHONY: install demo test test-slow slurm-test reliability gpu-check check audit format docs bench demo-data glyphs words emoji report-pictures clean
 
 install: $(INSTALLED)
 
@@ -82,6 +82,11 @@ report-pictures: install
 
 glyphs: install
 	$(BIN)/python data_manifests/glyphs/make_glyphs.py $(SIZE) --out data/glyphs/$(SIZE)
+
+# 120 MB of Debian's word lists and fonts -> 548,000 images of 212,000 words; SIZE=tiny, 100k, 1m or 10m.
+words: SIZE = 100k
+words: install
+	$(BIN)/python data_manifests/words/make_words.py $(SIZE) --out data/words/$(SIZE)
 
 clean:
 	rm -rf .venv .audit runs build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
