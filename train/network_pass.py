@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from ..mining.randomness import derived_seed
+from ..mining.randomness import derived_seed, seed_torch
 from . import distributed
 from .batch_norm import running_statistics_move, synchronize
 from .devices import PLAIN, Arithmetic, autocast
@@ -111,7 +111,7 @@ class NetworkPass:
         self._cached = None
 
     def _embed(self, network: torch.nn.Module, chunk: int) -> Tensor:
-        torch.manual_seed(self._seeds[chunk])
+        seed_torch(self._seeds[chunk], self.device)
         images = self._chunks[chunk].to(self.device, non_blocking=True)
         with autocast(self.device, self.arithmetic.precision):
             return network(images.contiguous(memory_format=self.arithmetic.memory_format))

@@ -33,6 +33,18 @@ def assert_close(found: dict[str, Tensor], expected: dict[str, Tensor], toleranc
         assert float((found[name] - tensor).abs().max()) <= tolerance * scale, name
 
 
+def test_steps_seed_no_gpu_that_they_do_not_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step seeds dropout; `torch.manual_seed` also seeds all GPUs, and without any formats a stack for each kind of them."""
+    batch = torch.zeros((4, 3, 8, 8), dtype=torch.uint8)
+    state = new_state(*CASES["batch_ohnm"], OptimizerConfig(), Layers)
+    passes = NetworkPass(state.network, torch.device("cpu"))
+    seeded: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    passes.forward(batch, 4, 4, 7)
+    assert not seeded
+    assert torch.initial_seed() == 7
+
+
 @pytest.mark.parametrize("chunk_size", [4, 7, 26, 27, 100])
 def test_chunks_give_the_gradients_of_one_pass(chunk_size: int) -> None:
     settings = {"optimizer": GRADIENT, "body": WithoutBatchNorm}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ...mining.errors import InputError
-from ...mining.randomness import derived_seed
+from ...mining.randomness import derived_seed, seed_torch
 
 _32_BITS = 0xFFFFFFFF
 
@@ -85,14 +85,12 @@ def seeded_globally(seed: int, device: torch.device | None = None) -> Iterator[N
 
     Args:
         device: where it draws beside the CPU. Only a CUDA device has a generator of its own here, whose state lies on the host,
-            so nothing waits. `torch.manual_seed` would reseed those of every GPU, for good.
+            so nothing waits.
     """
     numpy_state = np.random.get_state()  # noqa: NPY002  the user's code has no other
     gpus = [device] if device is not None and device.type == "cuda" else []
     with torch.random.fork_rng(devices=gpus):
-        torch.default_generator.manual_seed(seed)
-        for gpu in gpus:
-            torch.cuda.default_generators[gpu.index].manual_seed(seed)
+        seed_torch(seed, *gpus)
         np.random.seed(seed % 2**32)  # noqa: NPY002
         try:
             yield

@@ -9,6 +9,7 @@ from importlib import import_module
 import torch
 
 from ...mining.errors import InputError
+from ...mining.randomness import seed_torch
 from ..data.preprocess_config import PreprocessConfig
 from .backbone import Backbone
 from .registry import CHECKPOINT_PREFIX, NETWORKS, PRETRAINED, check_network, kind_of
@@ -76,7 +77,6 @@ def _built(spec: str, embedding_size: int | None, preprocess: PreprocessConfig, 
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Only the CPU generator is seeded: `torch.manual_seed` would also reset those of every GPU."""
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+        seed_torch(seed)
         yield
