@@ -107,7 +107,7 @@ def measured(command: list[str], folder: Path, name: str) -> list[Taken]:
         clock, cpu, text = line.rstrip("\n").split(MARK, 2)
         print(text, file=sys.stderr, flush=True)
         found = ANNOUNCED.search(text)
-        if found and "left" not in text and not text.startswith("next"):
+        if found and "left" not in text and "may follow" not in text and not text.startswith("next"):
             said = 0.5 if found[3] else float(found[1].replace(",", "")) * SECONDS[found[2]]
             label = text.split(":")[0] if re.match(r"[\w-]+/\w+:", text) else command[0]
             came.append((label, said, float(clock), float(cpu)))
@@ -115,6 +115,7 @@ def measured(command: list[str], folder: Path, name: str) -> list[Taken]:
     if child.wait():
         print(f"exit {child.returncode}", file=sys.stderr)
     stops = [(clock, cpu) for _, _, clock, cpu in came[1:]] + ends[-1:]
+    stops = [ends[-1] if one[0] == "demo" else stop for one, stop in zip(came, stops, strict=True)]
     return [
         Taken(f"{name} {label}", said, end - clock, end_cpu - cpu)
         for (label, said, clock, cpu), (end, end_cpu) in zip(came, stops, strict=False)
