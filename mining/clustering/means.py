@@ -38,6 +38,26 @@ class IdentityMeans:
     def __len__(self) -> int:
         return len(self.identity_id)
 
+    @classmethod
+    def joined(cls, runs: Iterable[IdentityMeans], most: int, dimensions: int) -> IdentityMeans:
+        """Runs of `most` identities at most as one, in arrays that are there from the start.
+
+        Small arrays that were kept one by one would lie between the large ones of a network, whose room could then not be
+        used again: 4 GB in place of 0.4.
+
+        >>> runs = identity_means([(np.array([3, 5]), np.eye(2, dtype=np.float32))])
+        >>> IdentityMeans.joined(runs, most=20_000, dimensions=2).identity_id.tolist()
+        [3, 5]
+        """
+        identity_id, images = np.empty(most, np.int32), np.empty(most, np.int32)
+        mean, spread = np.empty((most, dimensions), np.float32), np.empty(most, np.float32)
+        end = 0
+        for run in runs:
+            start, end = end, end + len(run)
+            identity_id[start:end], images[start:end] = run.identity_id, run.images
+            mean[start:end], spread[start:end] = run.mean, run.spread
+        return cls(identity_id[:end], images[:end], mean[:end], spread[:end])
+
 
 def identity_means(blocks: Iterable[tuple[np.ndarray, np.ndarray]]) -> Iterator[IdentityMeans]:
     """Yield the means of the identities that each block completes.

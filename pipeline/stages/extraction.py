@@ -160,7 +160,9 @@ class Extraction:
                 progress.update(len(embedded.batch.image_id) + len(embedded.batch.bad))
                 yield self.manifest.identity_id[embedded.batch.image_id], embedded.embeddings
 
-        means = list(identity_means(blocks()))
+        means = IdentityMeans.joined(
+            identity_means(blocks()), extract.identities_per_part, self.network.embedding_size
+        )
         if extract.keep_embeddings:
             table = pa.concat_tables(embeddings)
             write_parquet(self.parts.path(part, "embeddings"), EMBEDDINGS, table, self.stage.fingerprint)
@@ -202,21 +204,17 @@ class Extraction:
             "channels_last": self.arithmetic.channels_last,
         }
 
-    def _identity_table(self, means: list[IdentityMeans]) -> pa.Table:
-        D = self.network.embedding_size
-        ids = np.concatenate([block.identity_id for block in means] or [np.empty(0, np.int32)])
-        flat = np.concatenate([block.mean.ravel() for block in means] or [np.empty(0, np.float32)])
+    def _identity_table(self, means: IdentityMeans) -> pa.Table:
+        mean = pa.FixedSizeListArray.from_arrays(
+            pa.array(means.mean.ravel()), type=vector(self.network.embedding_size)
+        )
         return pa.table(
             {
-                "identity_id": pa.array(ids, pa.int32()),
-                "identity": self.manifest.names_of(ids),
-                "images": pa.array(
-                    np.concatenate([b.images for b in means] or [np.empty(0, np.int32)]), pa.int32()
-                ),
-                "mean": pa.FixedSizeListArray.from_arrays(pa.array(flat), type=vector(D)),
-                "spread": pa.array(
-                    np.concatenate([b.spread for b in means] or [np.empty(0, np.float32)]), pa.float32()
-                ),
+                "identity_id": pa.array(means.identity_id, pa.int32()),
+                "identity": self.manifest.names_of(means.identity_id),
+                "images": pa.array(means.images, pa.int32()),
+                "mean": mean,
+                "spread": pa.array(means.spread, pa.float32()),
             }
         )
 
