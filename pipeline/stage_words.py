@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ..mining.clustering.duplicate_trust import MOST_WITH_PARTNER, DuplicateTrust
+from ..mining.clustering.duplicate_trust import MOST_WITH_PARTNER, DuplicateTrust, most_pairs
 from .console import counted, percent
 
 Values = Mapping[str, Any]
@@ -55,7 +55,8 @@ def duplicates_in_words(trust: DuplicateTrust, rank_1: float | None = None) -> s
         partner, and up to 10 % would be believed, by a network whose Rank-1 is 9.5 %'
     """
     pairs = counted(trust.pairs, "pair of suspected duplicates", "pairs of suspected duplicates")
-    words = f"{pairs} among {counted(trust.identities, 'identity', 'identities')}"
+    at_least = "at least " if trust.pairs == most_pairs(trust.identities) else ""  # no more are kept
+    words = f"{at_least}{pairs} among {counted(trust.identities, 'identity', 'identities')}"
     if trust.reliable:
         return words
     network = "" if rank_1 is None else f", by a network whose Rank-1 is {percent(rank_1, 1)}"

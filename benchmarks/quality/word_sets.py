@@ -29,7 +29,7 @@ class WordSet:
     only: ClassVar[None] = None
     """There is no cleaned one."""
     start: ClassVar[str] = "start-words"
-    preprocess: ClassVar[tuple[str, ...]] = ("preprocess.size=[32,128]",)
+    preprocess: ClassVar[tuple[str, ...]] = ("preprocess.size=[24,96]",)
     subspace: ClassVar[int] = 10_000
     """Identities in a subspace."""
 

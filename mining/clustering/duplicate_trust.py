@@ -25,6 +25,19 @@ LISTED = 100
 """Pairs that are shown at most, whatever shows them."""
 
 
+FEW_PAIRS = 100_000
+"""Pairs that are kept in any case."""
+
+
+def most_pairs(identities: int) -> int:
+    """How many pairs are kept of so many identities; more are of a network that cannot tell identities apart yet.
+
+    >>> most_pairs(2_000), most_pairs(1_000_000)
+    (100000, 1000000)
+    """
+    return max(FEW_PAIRS, identities)
+
+
 class DuplicateTrust(NamedTuple):
     """How much a list of suspected duplicates is worth.
 

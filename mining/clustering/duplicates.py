@@ -24,10 +24,12 @@ import numpy as np
 import torch
 
 from ..errors import InputError
+from .duplicate_trust import most_pairs
 from .neighbors import neighbors_by_subspace
 
 ROUNDING = 1e-6
 """Rounding of a cosine in float32: exact copies are found."""
+DTYPES = (np.int32, np.int32, np.float32, np.float32)
 NEIGHBORS = 10
 """Nearest identities that are looked at: more names than that for one person are found in the next round."""
 
@@ -72,7 +74,8 @@ def suspected_duplicates(
 
     An identity of one image says nothing of its scatter and takes the median of the others; one that scatters
     more than nine of ten is taken for the tenth, so that no identity is the duplicate of all others. Duplicates that a
-    border between subspaces divides are not seen; another round cuts elsewhere.
+    border between subspaces divides are not seen; another round cuts elsewhere. Of more than `most_pairs(I)` the most similar are
+    kept: so many are of a network that cannot tell identities apart yet.
 
     Args:
         means_ID: float32[I, D], unit length.
@@ -97,22 +100,30 @@ def suspected_duplicates(
     if not within > 0:
         raise InputError(f"within={within} must be above 0")
     closeness = _closeness(spread.astype(np.float64), images.astype(np.float64))
-    found: list[tuple[np.ndarray, ...]] = []
+    most, found, pairs = most_pairs(len(means_ID)), [], 0
     by_subspace = neighbors_by_subspace(means_ID, subspace_id, NEIGHBORS, device=device, progress=progress)
     for members, neighbor_nk, similarity_nk in by_subspace:
         a, b = np.broadcast_to(members[:, None], neighbor_nk.shape).ravel(), neighbor_nk.ravel()
         similarity, expected = similarity_nk.ravel(), closeness[a] * closeness[b]
         suspected = 1 - similarity <= within * (1 - expected) + ROUNDING
-        found.append((*(column[suspected] for column in (a, b, similarity, expected)),))
-    a, b, similarity, expected = (
-        (np.concatenate(column) for column in zip(*found, strict=True)) if found else [np.empty(0)] * 4
+        first, second = np.minimum(a, b)[suspected], np.maximum(a, b)[suspected]
+        _, once = np.unique(first.astype(np.int64) * len(means_ID) + second, return_index=True)
+        columns = first, second, similarity[suspected], expected[suspected]
+        found.append(tuple(column[once].astype(dtype) for column, dtype in zip(columns, DTYPES, strict=True)))
+        pairs += len(once)
+        if pairs > 2 * most:
+            found, pairs = [_surest(found, most)], most
+    return Duplicates(*_surest(found, most))
+
+
+def _surest(found: list[tuple[np.ndarray, ...]], most: int) -> tuple[np.ndarray, ...]:
+    """The most similar pairs of all, at most so many, in order."""
+    none = tuple(np.empty(0, dtype) for dtype in DTYPES)
+    first, second, similarity, expected = (
+        np.concatenate(column) for column in zip(none, *found, strict=True)
     )
-    first, second = np.minimum(a, b).astype(np.int32), np.maximum(a, b).astype(np.int32)
-    _, once = np.unique(first.astype(np.int64) * len(means_ID) + second, return_index=True)
-    order = once[np.lexsort((second[once], first[once], -similarity[once]))]
-    return Duplicates(
-        first[order], second[order], similarity[order].astype(np.float32), expected[order].astype(np.float32)
-    )
+    order = np.lexsort((second, first, -similarity))[:most]
+    return first[order], second[order], similarity[order], expected[order]
 
 
 def _closeness(spread: np.ndarray, images: np.ndarray) -> np.ndarray:

@@ -42,6 +42,8 @@ PASSES, LOOKS_FOR_PRICES, LOOKS_FOR_RECALL = 5, 1.5, 2.0
 """What the estimate counts: readings of all means, and what is done with a similarity (`compared_seconds`)."""
 LARGEST_SEARCHED = 200_000
 """Identities of a subspace up to which each is compared with all others for duplicates."""
+BYTES_OF_PAIRS, DISK_OF_PAIRS = 300, 32
+"""Memory and disk of suspected duplicates for each identity, where there are as many as are kept."""
 
 
 def cluster_fields(context: Context) -> dict[str, Any]:
@@ -73,13 +75,17 @@ def cluster_means(context: Context) -> dict[str, Any]:
         sample = 8 * D * min(N, SAMPLE_BYTES // (4 * D), SAMPLED_TIMES * settings.max_points_per_centroid * M)
         memory = memory_with(
             240 * N + 3 * table.group_bytes  # names, candidates and prices; a row group while it is read
-            + max(sample, 8 * settings.recall_queries * ROWS_PER_BLOCK, searched * min(table.nbytes, IN_MEMORY)),
+            + max(
+                sample,
+                8 * settings.recall_queries * ROWS_PER_BLOCK,
+                searched * (min(table.nbytes, IN_MEMORY) + BYTES_OF_PAIRS * N),
+            ),
             torch_comes=True,
         )  # fmt: skip
         return Estimate(
             f"{N:,} identity means into {counted(M, 'subspace')}",
             seconds,
-            f" on the CPU, {amount(memory)} of memory, {amount(N * 12 + M * D * 4)} of disk",
+            f" on the CPU, {amount(memory)} of memory, {amount(N * (12 + searched * DISK_OF_PAIRS) + M * D * 4)} of disk",
         )
 
     def work() -> dict[str, Any]:
