@@ -40,6 +40,7 @@ def round_work(context: Context, steps: int | None = None) -> TrainingWork:
     """What the first `steps` steps of the round take, or all of them."""
     refuse_training(read_meta(context.before.checkpoint).spec)
     plan, train, manifest = _plan(context), context.config.train, context.manifest
+    bytes_of_means, labels = _running_means(context)
     first = next(
         row_groups(manifest.path, MANIFEST, manifest.columns)
     )  # memory is not to grow with the images
@@ -55,16 +56,17 @@ def round_work(context: Context, steps: int | None = None) -> TrainingWork:
         images_per_batch=_images_per_batch(plan),
         store=ImageStore(Manifest(manifest.path, first, manifest.fingerprint), context.config.data.decoder),
         sample=np.arange(len(first)),
-        beside=_mean_bytes(context),
+        beside=3 * bytes_of_means + labels,
+        saved_beside=bytes_of_means,
     )
 
 
-def _mean_bytes(context: Context) -> float:
-    """Bytes of memory of running means while they are read, and of labels that are places; 0 where there are none."""
+def _running_means(context: Context) -> tuple[float, float]:
+    """Bytes of running means and of labels that are places; 0 where there are none. While they are read, memory has three."""
     if not context.config.recluster.needs_running_means:
-        return 0.0
+        return 0.0, 0.0
     means = MeanTable(context.folder.identities)
-    return 3 * means.nbytes + 40 * len(means)
+    return float(means.nbytes), 40.0 * len(means)
 
 
 def _plan(context: Context) -> Plan:

@@ -34,6 +34,8 @@ class TrainingWork(NamedTuple):
     """Bytes of the weights of network and loss."""
     memory: float
     """Bytes of this process and its loader processes; on a GPU without what lies there."""
+    disk: float
+    """Bytes of three states: that of the end, and while a newer one is written that and the one before."""
     steps: int
     images_per_batch: float
     """On average; repeats, which are embedded once, not counted."""
@@ -44,7 +46,7 @@ class TrainingWork(NamedTuple):
             f"{whose}{self.steps:,} steps of about {self.images_per_batch:,.0f} images",
             self.loaded.seconds,
             f"{self.loaded.slow_decoding}, {amount(self.memory)} of memory, of which {amount(4 * self.weights)} of weights, "
-            f"gradients and optimiser state, {amount(9 * self.weights)} of disk",
+            f"gradients and optimiser state, {amount(self.disk)} of disk",
         )
 
 
@@ -62,6 +64,7 @@ def training_work(
     store: ImageStore,
     sample: np.ndarray,
     beside: float = 0.0,
+    saved_beside: float = 0.0,
 ) -> TrainingWork:
     """What a training takes, from a few steps that are timed here and the decoding of some images.
 
@@ -72,6 +75,7 @@ def training_work(
         images_per_batch: as `TrainingWork` has it.
         sample: image ids, int64[n], of which some are decoded.
         beside: bytes of memory that the training takes beside network, loss, optimiser and batches.
+        saved_beside: bytes of a saved state beside those of network, loss and optimiser.
     """
     count, device = distributed.count(), pick_device(options.device)
     own = max(2, round(images_per_batch / count))
@@ -99,4 +103,5 @@ def training_work(
     # 4: weights and state once more as they are saved; and a step that does not fit where the timed ones had been
     beside += layers + loader_bytes(work.num_workers, own, network.input) + 4 * weights
     memory = memory_with(beside) + (RESERVE - 1) * peak_memory()
-    return TrainingWork(work, weights, memory, steps, images_per_batch)
+    disk = 3 * (3 * weights + saved_beside)  # the optimiser keeps two numbers for each
+    return TrainingWork(work, weights, memory, disk, steps, images_per_batch)

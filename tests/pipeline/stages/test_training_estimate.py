@@ -69,3 +69,17 @@ def test_memory_grows_with_what_a_step_holds(monkeypatch: pytest.MonkeyPatch) ->
     assert memory(num_workers=0, chunk_size=4) == pytest.approx(whole - 0.75 * layers)
     assert memory(num_workers=2) > whole + 2 * PROCESS_BYTES
     assert memory(1e9, num_workers=0) == pytest.approx(whole + 1e9)
+
+
+def test_disk_is_that_of_three_states_with_all_that_they_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Running means of a million words took 512 MB of disk, where 45 MB were announced."""
+    monkeypatch.setattr(training_estimate, "step_speed", lambda *_: StepSpeed(0.010, 0.100))
+    monkeypatch.setattr(training_estimate, "decode_seconds", lambda *_: 0.002)
+    work = training_estimate.training_work(
+        build_backbone("small"), nn.Identity, LoaderConfig(num_workers=0), OptimizerConfig(), AugmentConfig(),
+        Options(Console(), "cpu"), steps=1, P=8, images_per_batch=16, store=None, sample=np.arange(3),  # pyright: ignore[reportArgumentType]
+        saved_beside=512e6,
+    )  # fmt: skip
+    weights = sum(weight.numel() for weight in build_backbone("small").parameters())
+    assert work.disk == 3 * (512e6 + 3 * 4 * weights)
+    assert "1.6 GB of disk" in str(work.estimate())
