@@ -122,7 +122,11 @@ def test_every_stored_row_and_table_is_printed(capsys: pytest.CaptureFixture[str
     for path in store_table.RESULTS.glob("*.json"):
         for name in json.loads(path.read_text())["tables"]:
             assert f"{path.stem}, {name}" in titles
-    of_rows = [part for part in re.split(r"\n(?=\*\*)", printed) if part.lstrip().startswith("**glyph-")]
+    of_rows = [
+        part
+        for part in re.split(r"\n(?=\*\*)", printed)
+        if part.lstrip().startswith(("**glyph-", "**words-"))
+    ]
     seeds = [int(line.split("|")[2]) for part in of_rows for line in part.splitlines()[4:] if line]
     assert sum(seeds) == len(list(RESULTS.rglob("*.json")))
 
