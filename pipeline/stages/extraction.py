@@ -149,14 +149,18 @@ class Extraction:
     ) -> None:
         extract = self.config.extract
         bad: list[BadImage] = []
-        embeddings: list[pa.Table] = []
+        most = self.parts.images([part]) if extract.keep_embeddings else 0
+        kept, image_id = 0, np.empty(most, np.int64)  # not kept batch by batch: see `IdentityMeans.joined`
+        halves = np.empty((most, self.network.embedding_size), np.float16)
 
         def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            nonlocal kept
             for embedded in batches:
                 bad.extend(embedded.batch.bad)
                 read.add(len(embedded.batch.image_id) + len(embedded.batch.bad), embedded.batch.bad)
                 if extract.keep_embeddings:
-                    embeddings.append(self._embedding_table(embedded))
+                    start, kept = kept, kept + len(embedded.batch.image_id)
+                    image_id[start:kept], halves[start:kept] = embedded.batch.image_id, embedded.embeddings
                 progress.update(len(embedded.batch.image_id) + len(embedded.batch.bad))
                 yield self.manifest.identity_id[embedded.batch.image_id], embedded.embeddings
 
@@ -164,7 +168,7 @@ class Extraction:
             identity_means(blocks()), extract.identities_per_part, self.network.embedding_size
         )
         if extract.keep_embeddings:
-            table = pa.concat_tables(embeddings)
+            table = self._embedding_table(image_id[:kept], halves[:kept])
             write_parquet(self.parts.path(part, "embeddings"), EMBEDDINGS, table, self.stage.fingerprint)
         quarantine = self._quarantine_table(bad)
         write_parquet(self.parts.path(part, "quarantine"), QUARANTINE, quarantine, self.stage.fingerprint)
@@ -218,15 +222,13 @@ class Extraction:
             }
         )
 
-    def _embedding_table(self, embedded: EmbeddedBatch) -> pa.Table:
-        image_id = embedded.batch.image_id
-        half = pa.array(embedded.embeddings.astype(np.float16).ravel())
+    def _embedding_table(self, image_id: np.ndarray, halves: np.ndarray) -> pa.Table:
         return pa.table(
             {
                 "image_id": pa.array(image_id, pa.int64()),
                 "identity_id": pa.array(self.manifest.identity_id[image_id], pa.int32()),
                 "embedding": pa.FixedSizeListArray.from_arrays(
-                    half, type=vector(self.network.embedding_size, pa.float16())
+                    pa.array(halves.ravel()), type=vector(self.network.embedding_size, pa.float16())
                 ),
             }
         )
