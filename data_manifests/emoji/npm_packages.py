@@ -64,7 +64,7 @@ def _download(package: Package, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as aside:
         wanted = f"{package.name}@{package.version}"
-        command = ["npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", aside, wanted]
+        command = ["npm", "pack", "--silent", "--ignore-scripts", wanted]  # into the folder that it runs in
         done = subprocess.run(
             command, cwd=aside, capture_output=True, text=True, errors="replace", check=False
         )

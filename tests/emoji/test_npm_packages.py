@@ -13,7 +13,8 @@ from subspace.mining.errors import InputError
 
 NPM = """
 import os, sys
-wanted, folder = sys.argv[-1], sys.argv[sys.argv.index("--pack-destination") + 1]
+wanted, flag = sys.argv[-1], "--pack-destination"
+folder = sys.argv[sys.argv.index(flag) + 1] if flag in sys.argv else "."
 with open(os.environ["CALLS"], "a") as calls:
     print(wanted, file=calls)
 if wanted.startswith("gone"):
@@ -43,6 +44,14 @@ def test_a_package_is_fetched_once(calls: Path, tmp_path: Path) -> None:
     assert path == tmp_path / "packages" / "scope-faces-1.2.0.tgz"
     assert fetch(package, tmp_path / "packages") == path
     assert calls.read_text() == "@scope/faces@1.2.0\n"
+
+
+def test_the_folder_may_be_a_relative_one(
+    calls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`make emoji` fetches into data/emoji, and npm looked for that below the folder itself."""
+    monkeypatch.chdir(tmp_path)
+    assert fetch(Package("faces", "1.2.0", OF_ABC), Path("data/packages")).read_text() == "abc"
 
 
 def test_another_archive_than_the_pinned_one_is_refused(calls: Path, tmp_path: Path) -> None:
