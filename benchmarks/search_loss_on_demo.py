@@ -16,6 +16,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from losses_on_demo import START
+
 from subspace.mining.artifacts import write_json
 from subspace.pipeline import Context
 from subspace.pipeline.console import Console
@@ -30,12 +32,6 @@ from subspace.train.loss_search.spaces import Space, SpaceName
 
 MANIFEST = Path(__file__).resolve().parent.parent / "data_manifests" / "demo.parquet"
 METRICS = ("Rank-1", "TAR@FAR=1e-2", "TAR@FAR=1e-3")
-START = [
-    "pretrain.steps=400",
-    "pretrain.P=48",
-    "pretrain.optimizer.lr=2e-3",
-    "pretrain.optimizer.warmup_steps=50",
-]
 TRAIN = [
     "rounds=1", "plan.P=24", "plan.K=3", "plan.strategy=custom", "cluster.ids_per_subspace=all",
     "extract.max_images=null", "recluster.refresh=extract", "train.optimizer.warmup_steps=15",

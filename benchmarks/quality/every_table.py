@@ -13,18 +13,17 @@ import re
 
 from ablations import ABLATIONS
 from arms import ARMS
-from data_sets import title_of
 from make_pages import RESULTS as BENCHMARKS
 from make_pages import stored_table
 from one_row import RESULTS, VISITS
-from table import BUDGETS, read_results, table
+from table import print_set
 
 
 def main() -> None:
     """Print them, those of the comparison first."""
     for folder in sorted(RESULTS.iterdir()):
         for visits in _visits(folder.name):
-            _print_set(folder.name, visits)
+            print_set(folder.name, visits, _arms())
     for path in sorted(BENCHMARKS.glob("*.json")):
         result = json.loads(path.read_text())
         for name in result["tables"]:
@@ -36,17 +35,6 @@ def _visits(data: str) -> list[float]:
     names = [path.stem for path in (RESULTS / data).glob("*.json")]
     named = [re.search(r"-([\d.]+)-visits$", name) for name in names]
     return sorted({float(match[1]) if match else VISITS for match in named})
-
-
-def _print_set(data: str, visits: float) -> None:
-    found = read_results(data, visits)
-    arms = [arm for arm in _arms() if any((arm, budget) in found for budget in BUDGETS)]
-    for budget, title in BUDGETS.items():
-        rows = {arm: found[arm, budget] for arm in arms if found[arm, budget]}
-        if rows:
-            length = "" if visits == VISITS else f", {visits:g} visits"
-            print(f"\n**{title_of(data)}, {title}{length}**\n")
-            print("\n".join(table(rows)))
 
 
 def _arms() -> list[str]:

@@ -42,13 +42,18 @@ BUDGETS = {"steps": "equal steps", "wallclock": "equal wall-clock, mining counte
 def main(sets: Sequence[str], visits: float) -> None:
     """Print a table for each set and budget that has results."""
     for data in sets or sorted(path.name for path in RESULTS.iterdir()):
-        found = read_results(data, visits)
-        for budget, title in BUDGETS.items():
-            rows = {arm: found[arm, budget] for arm in ARMS if found[arm, budget]}
-            if rows:
-                length = "" if visits == VISITS else f", {visits:g} visits"
-                print(f"\n**{title_of(data)}, {title}{length}**\n")
-                print("\n".join(table(rows)))
+        print_set(data, visits, list(ARMS))
+
+
+def print_set(data: str, visits: float, arms: Sequence[str]) -> None:
+    """Print a set's table for each budget that has results of these arms, in their order."""
+    found = read_results(data, visits)
+    for budget, title in BUDGETS.items():
+        rows = {arm: found[arm, budget] for arm in arms if found[arm, budget]}
+        if rows:
+            length = "" if visits == VISITS else f", {visits:g} visits"
+            print(f"\n**{title_of(data)}, {title}{length}**\n")
+            print("\n".join(table(rows)))
 
 
 def read_results(data: str, visits: float) -> dict[tuple[str, str], list[dict[str, Any]]]:

@@ -47,21 +47,17 @@ def test_a_damaged_file_is_one_line(tmp_path: Path, epochs: object) -> None:
         SearchRecord.open(path, {}, "again")
 
 
+OPTIONS = {
+    "bins": 6, "scale": 16.0, "epochs": 10, "candidates": 4, "sigma": 0.2, "eta": 0.05, "learns": True,
+}  # fmt: skip
+
+
 def test_epochs_share_the_plan() -> None:
-    given = {
-        "bins": 6,
-        "scale": 16.0,
-        "epochs": 10,
-        "candidates": 4,
-        "sigma": 0.2,
-        "eta": 0.05,
-        "learns": True,
-    }
-    assert Request.checked("am-lfs", steps=None, **given).steps_of(405) == 40
+    assert Request.checked("am-lfs", steps=None, **OPTIONS).steps_of(405) == 40
     with pytest.raises(
         InputError, match="10 epochs of 41 steps are 410, but the plan has 405 batches: give --steps 40"
     ):
-        Request.checked("am-lfs", steps=41, **given).steps_of(405)
+        Request.checked("am-lfs", steps=41, **OPTIONS).steps_of(405)
 
 
 @pytest.mark.parametrize(("options", "said"), [
@@ -69,17 +65,8 @@ def test_epochs_share_the_plan() -> None:
     ({"candidates": 1}, "--candidates 1 teaches nothing"), ({"epochs": 4000}, "4000 epochs need a batch each"),
 ])  # fmt: skip
 def test_options_out_of_range_are_said(options: dict[str, float], said: str) -> None:
-    given = {
-        "bins": 6,
-        "scale": 16.0,
-        "epochs": 10,
-        "candidates": 4,
-        "sigma": 0.2,
-        "eta": 0.05,
-        "learns": True,
-    }
     with pytest.raises(InputError, match=said):
-        Request.checked("am-lfs", steps=None, **{**given, **options}).steps_of(405)
+        Request.checked("am-lfs", steps=None, **{**OPTIONS, **options}).steps_of(405)
 
 
 @pytest.mark.parametrize("space", [Space("am-lfs", 6, 16.0), Space("search-softmax", 1, 64.0)])
