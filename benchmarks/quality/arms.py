@@ -156,21 +156,31 @@ ARMS = {
             *MEMORY,
             "train.loss_args.xbm.memory_size=8192",
         ),
-        Arm(
-            "Partial FC CosFace, r=0.1",
-            "softmax",
-            (
-                "plan.strategy=random",
-                "cluster.ids_per_subspace=all",
-                "train.loss=partial_fc",
-                "train.loss_args.partial_fc.kind=cosface",
-                "train.loss_args.partial_fc.share=0.1",
-                "train.loss_args.partial_fc.scale=16",  # of 16, 32, 64: the best at this budget, with this margin
-                "train.loss_args.partial_fc.margin=0.2",
-            ),
+        *(
+            Arm(
+                f"Partial FC CosFace, r={share}",
+                "softmax",
+                (
+                    "plan.strategy=random",
+                    "cluster.ids_per_subspace=all",
+                    "train.loss=partial_fc",
+                    "train.loss_args.partial_fc.kind=cosface",
+                    f"train.loss_args.partial_fc.share={share}",
+                    "train.loss_args.partial_fc.scale=16",  # of 16, 32, 64: the best at this budget, with this margin
+                    "train.loss_args.partial_fc.margin=0.2",
+                ),
+            )
+            for share in (0.1, 0.001)
         ),
         _planned("subspaces, batch OHNM", "train.loss=batch_ohnm"),
         _planned("subspaces, batch OHNM, re-clustered", "train.loss=batch_ohnm", rounds=4),
+        _planned(
+            "the paper's recipe: k-means subspaces in sequence, batch OHNM",
+            "train.loss=batch_ohnm",
+            "cluster.balance=none",
+            "plan.strategy=subspace",
+            "plan.order=sequential",
+        ),
         *(_groups(g, 0.0, "batch OHNM", "train.loss=batch_ohnm") for g in (2, 4, 8)),
         _planned("graph (g=P), batch OHNM", "plan.strategy=graph", "train.loss=batch_ohnm"),
         *(_groups(4, share, "batch OHNM", "train.loss=batch_ohnm") for share in (0.25, 0.5)),
@@ -218,6 +228,17 @@ ARMS = {
             )
         ),
         *(
+            _planned(
+                f"groups of 8, 75% random, multi-similarity, λ=0.8, β=20, re-clustered on running means, n={n:,}",
+                *GROUPS,
+                *SLOPES["multi-similarity, λ=0.8, β=20"],
+                "recluster.refresh=running",
+                f"cluster.ids_per_subspace={n}",
+                rounds=2,
+            )
+            for n in (1_000, 100_000)
+        ),
+        *(
             _re_clustered(g, share, name, *SLOPES[name])
             for g, share, name in (
                 (16, 0.75, "multi-similarity, λ=0.8, β=10"),
@@ -225,6 +246,7 @@ ARMS = {
                 (8, 0.25, "multi-similarity, λ=0.8, β=10"),
                 (8, 0.5, "multi-similarity, λ=0.8, β=10"),
                 (8, 0.5, "multi-similarity, λ=0.8, β=20"),
+                (8, 0.25, "multi-similarity, λ=0.8, β=20"),
                 (8, 0.25, "multi-similarity, λ=0.8, β=6"),
             )
         ),
