@@ -24,7 +24,7 @@ from ..randomness import derived_seed
 from .candidates import Candidates
 from .on_device import IN_A_CORES_CACHE, counts_by_group, sums_by_group
 from .plain_kmeans import plain_centroids, unit
-from .prices import Bound, choose, find_prices
+from .prices import WHILE_LISTS_HOLD, Bound, choose, find_prices
 
 ROWS_PER_PRODUCT = 4096
 """Rows of one matrix product: its similarities to 1,000 centroids, 16 MB, stay in the last-level cache."""
@@ -252,7 +252,7 @@ def _settled(fitted: TwoLevel, sample_SD: torch.Tensor) -> TwoLevel:
         found = [fitted.candidates(rows, 8) for rows in sample_SD.split(16_384)]
         ids = torch.cat([part.id_nc for part in found])
         similarity = torch.cat([part.similarity_nc for part in found])
-        price = find_prices(ids, similarity, bound, fitted.price, steps=20)
+        price = find_prices(ids, similarity, bound, fitted.price, steps=20, within=WHILE_LISTS_HOLD)
         chosen = ids.gather(1, choose(ids, similarity, price)[:, None])[:, 0]
         fitted = fitted.moved(_moved(fitted.centroids, sums_by_group(sample_SD, chosen, M)), price)
     return fitted

@@ -22,6 +22,9 @@ ROWS_PER_STEP = 32_768
 """Identities that the host prices at a time: their candidates stay in the cache."""
 FIRST_STEP, WIDEST_STEP = 0.002, 0.1
 """Changes of a price, in cosine."""
+WHILE_LISTS_HOLD = 0.1
+"""So far may a price go, in cosine, before identities are asked again for their candidates. A subspace that is on fewer
+lists than it must have identities would else get cheaper without end, and all would want it when they are asked again."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ def find_prices(
     steps: int,
     settled_M: torch.Tensor | None = None,
     share: float = 1.0,
+    within: float = np.inf,
 ) -> torch.Tensor:
     """Return prices at which fewer identities are in the wrong place: float32[M], where the candidates are.
 
@@ -75,8 +79,10 @@ def find_prices(
         steps: at most so many; on the CPU it ends early when the bound is met.
         settled_M: int64[M], identities of each subspace that have no choice.
         share: the share of all identities with a choice that these rows are, when they are a sample.
+        within: no price goes farther than this from where it begins; `WHILE_LISTS_HOLD` where candidates will be asked
+            for again at the prices found.
     """
-    M = len(price_M)
+    M, lowest, highest = len(price_M), price_M - within, price_M + within
     settled = price_M.new_zeros(M) if settled_M is None else settled_M * share
     price, best = price_M, price_M
     fewest, before = price_M.new_full((), torch.inf), price_M.new_zeros(M)
@@ -93,6 +99,6 @@ def find_prices(
         sign = excess.sign()
         turn = sign * before
         step = (step * torch.where(turn > 0, 1.5, torch.where(turn < 0, 0.5, 1.0))).clamp(max=WIDEST_STEP)
-        price = price + sign * step
+        price = (price + sign * step).clamp(lowest, highest)
         before = torch.where(excess == 0, before, sign)
     return best

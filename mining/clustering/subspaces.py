@@ -22,7 +22,7 @@ from .candidates import Candidates
 from .centroids import Flat, TwoLevel, fit_flat, fit_plain, fit_two_level
 from .mean_blocks import ROWS_PER_BLOCK, MeanBlocks
 from .on_device import as_tensor, blocks_on, counts_by_group, on_host
-from .prices import Bound, choose, find_prices
+from .prices import WHILE_LISTS_HOLD, Bound, choose, find_prices
 from .settings import SAMPLE_BYTES, SAMPLED_TIMES, subspace_count
 
 CANDIDATES = 6
@@ -227,7 +227,8 @@ def _priced(
             for start, rows in enumerate(some_sD.split(ROWS_PER_BLOCK))
         ]
     )
-    price = find_prices(found.id_nc, found.similarity_nc, bound, fitted.price, steps=60, share=share)
+    how: dict[str, Any] = {"steps": 60, "share": share, "within": WHILE_LISTS_HOLD}
+    price = find_prices(found.id_nc, found.similarity_nc, bound, fitted.price, **how)
     bid_s2 = (found.similarity_nc - price[found.id_nc]).topk(2, dim=1).values
     lead = (bid_s2[:, 0] - bid_s2[:, 1]).sort().values
     return fitted.moved(fitted.centroids, price), float(lead[int(WITH_A_CHOICE * (len(lead) - 1))])

@@ -55,6 +55,19 @@ def test_mean_similarity_is_near_the_exact_optimum(seed: int) -> None:
     assert optimum - 0.01 < assigned.similarity.mean() <= optimum + 1e-6
 
 
+@pytest.mark.parametrize("within", [0.0, 0.05, np.inf])
+def test_no_price_goes_farther_than_it_may(within: float) -> None:
+    """The last two subspaces are on nobody's list, and would get cheaper without end."""
+    ids, similarity, _, _ = candidates(500, 10, 4, 0)
+    kept = ids < 8
+    lists = torch.from_numpy(np.where(kept, ids, 0)), torch.from_numpy(np.where(kept, similarity, -np.inf))
+    begun = torch.linspace(-0.1, 0.1, 10)
+    change = find_prices(*lists, Bound.around(500, 10, 0.02), begun, steps=60, within=within) - begun
+    assert change.abs().max() <= within + 1e-6
+    assert within == np.inf or change[8:].tolist() == pytest.approx([-within, -within], abs=1e-6)
+    assert within < np.inf or change[8:].max() < -0.3
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_prices_beat_repair_alone_and_repair_alone_beats_chance(seed: int) -> None:
     n, m = 2000, 20

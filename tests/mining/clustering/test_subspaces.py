@@ -265,6 +265,21 @@ def test_two_levels_keep_the_bound_and_most_of_the_recall() -> None:
     assert neighbor_recall(means, cells.subspace_id) > neighbor_recall(means, flat.subspace_id) - 0.05
 
 
+@pytest.mark.parametrize("seed", [4, 5, 9])
+def test_an_island_smaller_than_a_subspace_does_not_draw_everybody(seed: int) -> None:
+    """Of 81 groups one stands alone, with 90 identities where 98 must be: nobody else has it on a list."""
+    branches = units(8, 64, seed).repeat(10, axis=0)
+    groups = (branches + 0.8 * units(80, 64, seed + 10)).repeat(100, axis=0)
+    means = np.concatenate((groups, units(1, 64, seed + 20).repeat(90, axis=0))) + 0.3 * units(
+        8090, 64, seed + 30
+    )
+    means = np.random.default_rng(seed).permutation(means / np.linalg.norm(means, axis=1, keepdims=True))
+    plain = cluster_identities(means, ids_per_subspace=100, balance="none", seed=seed)
+    even = cluster_identities(means, ids_per_subspace=100, seed=seed)
+    assert_bound(even, 8090, 100, 0.02)
+    assert even.similarity.mean() > plain.similarity.mean()
+
+
 def test_overlap_gives_second_subspaces_at_the_borders() -> None:
     means = crowded(5000)
     found = cluster_identities(means, ids_per_subspace=500, overlap=0.1)
