@@ -25,6 +25,8 @@ SECONDS_BETWEEN_NOTES = 5.0
 """After which `subspace status` of another process sees how far the work is."""
 RECENT_SECONDS = 30.0
 """The rate of plain lines and of notes is that of so long, so that what is slow or fast only now shows."""
+FEWEST_ADVANCES = 4
+"""And of so many, where they come more rarely: one whole part each minute is not 80,000 images in 30 s, and then none."""
 ONE_LINE = 140
 """Columns that a bar and its note take; on a narrower terminal the note has a line of its own."""
 BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
@@ -139,8 +141,13 @@ class Progress:
     def _look(self, now: float) -> None:
         """Keep how far it is at this time, and forget what is long ago."""
         self._last_note = now
+        if len(self._marks) > 1 and self._marks[-2][1] == self._marks[-1][1]:
+            self._marks.pop()  # it had not come on: what is kept is when it does, and now
         self._marks.append((now, self._done))
-        while len(self._marks) > 2 and now - self._marks[1][0] >= RECENT_SECONDS:
+        while len(self._marks) > 2:
+            later = list(self._marks)[1:]
+            if now - later[0][0] < RECENT_SECONDS or len({done for _, done in later}) <= FEWEST_ADVANCES:
+                break
             self._marks.popleft()
 
     def _tell(self) -> None:

@@ -55,6 +55,40 @@ def rows(written: str) -> list[str]:
     return [row.rstrip() for row in re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", written))]
 
 
+class SetClock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_the_rate_of_whole_parts_is_neither_that_of_a_burst_nor_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two parts of 80 come together each minute: 2.7 a second."""
+    clock = SetClock()
+    monkeypatch.setattr(module, "time", clock)
+    with Console(quiet=True).progress("extract", 4000, "images") as progress:
+        for second in range(5, 905, 5):
+            clock.now += 5
+            progress.update(160 if second % 60 == 0 else 0)
+            if second > 240:
+                assert progress.rate is not None
+                assert 160 / 60 * 0.75 < progress.rate < 160 / 60 * 1.25
+        for _ in range(360):  # half an hour in which nothing comes
+            clock.now += 5
+            progress.update(0)
+        assert progress.rate is not None
+        assert progress.rate < 0.5
+        for _ in range(24):
+            clock.now += 5
+            progress.update(50)
+        assert progress.rate == pytest.approx(10)  # what is fast now shows within a minute or two
+
+
 @pytest.mark.parametrize("columns", [80, 100, 160])
 def test_nothing_of_the_note_is_cut_off(columns: int) -> None:
     seen = rows(on_terminal(columns, WORK))
