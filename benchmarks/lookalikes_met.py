@@ -16,19 +16,22 @@ import numpy as np
 import pyarrow.dataset
 import pyarrow.parquet as pq
 
-BATCHES, ANCHORS, NEAREST = 200, 8, 10
+BATCHES, ANCHORS, NEAREST = 800, 16, 10
 """Batches looked at, anchors of each, and look-alikes of an anchor."""
 
 
 def main(runs: list[Path]) -> None:
     """Print the table."""
-    print("| run | identities | of the ten nearest in the batch | anchors that meet one, % "
-          "| cosine of the nearest in the batch | of the nearest of all |")  # fmt: skip
+    print(
+        "| run | identities | of the ten nearest in the batch | anchors that meet one, % "
+        "| cosine of the nearest in the batch | of the nearest of all |"
+    )
     print(f"|{'---|' * 6}")
     for run in runs:
         means, ids, batches = read(run / "round-000")
         met, any_met, in_batch, of_all = looked_at(means, ids, batches)
-        print(f"| {run.name} | {len(means):,} | {met:.4f} | {100 * any_met:.2f} | {in_batch:.3f} | {of_all:.3f} |")  # fmt: skip
+        counts = f"{len(means):,} | {met:.4f} | {100 * any_met:.2f}"
+        print(f"| {run.name} | {counts} | {in_batch:.3f} | {of_all:.3f} |", flush=True)
 
 
 def read(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -45,7 +48,7 @@ def read(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def looked_at(means: np.ndarray, ids: np.ndarray, batches: np.ndarray) -> tuple[float, float, float, float]:
-    """Look-alikes in the batch an anchor, share of anchors that have one, and the two mean cosines."""
+    """Look-alikes in the batch of an anchor, the share of anchors that have one, and the two mean cosines."""
     order = np.argsort(ids)
     rows = order[np.searchsorted(ids, batches, sorter=order)]
     anchors = rows[:, np.linspace(0, rows.shape[1] - 1, ANCHORS).astype(int)]
