@@ -68,7 +68,8 @@ def softened(folder: Path, small_manifest: Path) -> subprocess.CompletedProcess[
 def test_the_collapse_is_real_and_softening_recovers_it(
     folder: Path, small_manifest: Path, softened: subprocess.CompletedProcess[str]
 ) -> None:
-    begin(folder, "warned", small_manifest, "train.collapse.action=warn")
+    begin(folder, "warned", small_manifest, "train.collapse.action=warn", "plan.steps=120")
+    # Left alone, it may get out by itself: from step 150 on one processor, later than 200 on another.
     warned = subspace("run", "warned", cwd=folder)
     assert warned.returncode == 4, warned.stderr
     assert len(said(warned)) >= 2
