@@ -16,6 +16,8 @@ import numpy as np
 import pyarrow.dataset
 import pyarrow.parquet as pq
 
+from subspace.mining.clustering.mean_table import MeanTable
+
 BATCHES, ANCHORS, NEAREST = 800, 16, 10
 """Batches looked at, anchors of each, and look-alikes of an anchor."""
 
@@ -36,15 +38,14 @@ def main(runs: list[Path]) -> None:
 
 def read(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Means of identities float32[I, D], their ids [I], and the ids in batches from all over the plan [b, P]."""
-    table = pq.read_table(folder / "identities.parquet", columns=["identity_id", "mean"])
-    column = table["mean"].combine_chunks()
-    means = column.values.to_numpy().reshape(len(column), -1)
+    identities = folder / "identities.parquet"
+    ids = pq.read_table(identities, columns=["identity_id"])["identity_id"].to_numpy()
     plan = pyarrow.dataset.dataset(folder / "plan", format="parquet").to_table(
         columns=["step", "identity_ids"]
     )
     plan = plan.sort_by("step")
     rows = np.unique(np.linspace(0, len(plan) - 1, BATCHES).astype(int))
-    return means, table["identity_id"].to_numpy(), np.stack(plan["identity_ids"].take(rows).to_pylist())
+    return MeanTable(identities)[:], ids, np.stack(plan["identity_ids"].take(rows).to_pylist())
 
 
 def looked_at(means: np.ndarray, ids: np.ndarray, batches: np.ndarray) -> tuple[float, float, float, float]:

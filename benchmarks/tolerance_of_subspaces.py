@@ -15,10 +15,10 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 from bench_clustering import identity_means
 
 from subspace.mining import cluster_identities
+from subspace.mining.clustering.mean_table import MeanTable
 from subspace.mining.clustering.neighbors import SampledNeighbors, sampled_neighbors
 
 TOLERANCES = (0.02, 0.1, 0.3, 1.0)
@@ -30,8 +30,7 @@ MADE = 200_000, 512, 400
 def main(path: Path | None, seeds: int) -> None:
     """Print one row for each size and tolerance, means over the seeds."""
     if path:
-        column = pq.read_table(path, columns=["mean"])["mean"].combine_chunks()
-        means, subspace_sizes = column.values.to_numpy().reshape(len(column), -1), (1_000, 10_000)
+        means, subspace_sizes = MeanTable(path)[:], (1_000, 10_000)
     else:
         means, subspace_sizes = np.concatenate(list(identity_means(*MADE[:2]))), MADE[2:]
     neighbors = sampled_neighbors(means, queries=QUERIES)

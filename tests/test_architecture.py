@@ -34,6 +34,20 @@ def test_imports_are_relative_and_run_downwards(path: Path) -> None:
         assert target.split(".")[0] in ALLOWED[package], f"{package} may not import {target}"
 
 
+def test_the_top_level_holds_what_is_meant_to_be_there() -> None:
+    """A note and a log were once committed there by accident."""
+    tracked = subprocess.run(
+        ["git", "-C", str(house.REPOSITORY), "ls-files"], capture_output=True, text=True, check=False
+    )
+    if tracked.returncode:
+        pytest.skip("no git checkout")
+    files = {name for name in tracked.stdout.splitlines() if "/" not in name}
+    assert files == {
+        ".dockerignore", ".gitignore", "BENCHMARKS.md", "CHANGELOG.md", "CONTRIBUTING.md", "Dockerfile", "LICENSE",
+        "Makefile", "README.md", "SECURITY.md", "constraints.txt", "pyproject.toml",
+    }  # fmt: skip
+
+
 def test_folders_are_one_level_deep_and_neither_crowded_nor_empty() -> None:
     for package in PACKAGES:
         folders = [folder for folder in (house.REPOSITORY / package).iterdir() if list(folder.glob("*.py"))]
