@@ -55,13 +55,14 @@ def rows(written: str) -> list[str]:
     return [row.rstrip() for row in re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", written))]
 
 
-class SetClock:
-    """Time that passes when it is told to."""
+class Clock:
+    """So many seconds pass at every look; more where a test says so."""
 
-    def __init__(self) -> None:
-        self.now = 100.0
+    def __init__(self, seconds: float) -> None:
+        self.now, self._seconds = 0.0, seconds
 
     def monotonic(self) -> float:
+        self.now += self._seconds
         return self.now
 
 
@@ -69,7 +70,7 @@ def test_the_rate_of_whole_parts_is_neither_that_of_a_burst_nor_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Two parts of 80 come together each minute: 2.7 a second."""
-    clock = SetClock()
+    clock = Clock(0)
     monkeypatch.setattr(module, "time", clock)
     with Console(quiet=True).progress("extract", 4000, "images") as progress:
         for second in range(5, 905, 5):
@@ -112,20 +113,9 @@ def test_a_word_in_between_has_a_row_of_its_own(columns: int) -> None:
     assert seen.count("done") == 1
 
 
-class Clock:
-    """Two seconds pass at every look."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        self.now += 2
-        return self.now
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+    clock = Clock(2)
     monkeypatch.setattr(module, "time", clock)
     return clock
 
