@@ -59,6 +59,17 @@ def _cuda_is_there() -> bool:
     return there
 
 
+def peak_memory(device: torch.device) -> dict[str, int]:
+    """What this process held of a GPU at its peak, as `peak_gpu_bytes`; of other devices nothing is known.
+
+    >>> peak_memory(torch.device("cpu"))
+    {}
+    """
+    if device.type != "cuda":
+        return {}
+    return {"peak_gpu_bytes": torch.cuda.max_memory_allocated(device)}
+
+
 def cpu_has_bf16() -> bool:
     """Whether bf16 has a quick way on this CPU; without one (x86 before AVX-512) every operation converts its numbers."""
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import torch
+
 from subspace.train.devices import cpu_has_bf16
 
 Kind = Literal["random", "softmax", "planned"]
@@ -14,7 +16,7 @@ VISITS = 10
 """Of each training identity in a run, on average."""
 LR = 16e-3
 """Peak learning rate of every arm: from here on more gains none of them anything, see the ablation."""
-PRECISION = "bf16-mixed" if cpu_has_bf16() else "32-true"
+PRECISION = "bf16-mixed" if torch.cuda.is_available() or cpu_has_bf16() else "32-true"
 """Every stored row has bf16 unless it says otherwise; a CPU without it would take ten times as long."""
 PRETRAIN = (
     "pretrain.steps=800",

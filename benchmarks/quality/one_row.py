@@ -7,7 +7,8 @@ Everything runs through the `subspace` commands, in folders under data/quality:
     runs/TABLE/ARM-S-BUDGET      the run of a row
     pilots/TABLE/ARM-S-BUDGET    a short one, for its pace
 
-A TABLE is a set, a network and a learning rate, those that are not the usual ones named: 100k, 20k-double, 20k-lr-0.002, words-1m.
+A TABLE is a set, a network, a learning rate and a batch, those that are not the usual ones named: 100k, 20k-double,
+20k-lr-0.002, words-1m, words-1m-batch-1024.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from arms import COMMON, LR, PRECISION, PRETRAIN, VISITS, Arm, K
+import torch
+from arms import COMMON, LR, PRECISION, PRETRAIN, VISITS, Arm, K, P
 from data_sets import set_named, title_of
 from examination import examine
 from glyph_sets import REPOSITORY, GlyphSet
@@ -58,6 +60,10 @@ class Row:
     out: Path = RESULTS
     pilot: bool = False
     """A short run that only tells the pace."""
+    batch: int = P * K
+    """Images of a batch of most arms; one that has more or fewer identities keeps its proportion."""
+    workers: int = 0
+    """Loader processes of a row that has a GPU; 0 as on a CPU, where a row is one process on one core."""
 
     @property
     def name(self) -> str:
@@ -76,7 +82,26 @@ class Row:
         """The rows that share set, network and learning rate."""
         network = "" if self.network == "small" else f"-{self.network}"
         lr = "" if self.lr == LR else f"-lr-{self.lr:g}"
-        return f"{self.data}{network}{lr}"
+        batch = "" if self.batch == P * K else f"-batch-{self.batch}"
+        return f"{self.data}{network}{lr}{batch}"
+
+    @property
+    def images(self) -> int:
+        """Of one of its own batches."""
+        return self.identities * self.arm.K
+
+    @property
+    def identities(self) -> int:
+        """Identities of one of its own batches."""
+        return self.arm.P * self.batch // (P * K)
+
+    @property
+    def on_its_machine(self) -> tuple[str, ...]:
+        """Settings that change no result: what feeds a GPU."""
+        if not self.workers:
+            return ()
+        count = f"num_workers={self.workers}"
+        return f"train.{count}", f"extract.{count}", "extract.batch_size=1024", "train.save_every=1000000"
 
     @property
     def run(self) -> Path:
@@ -106,7 +131,7 @@ class Row:
         if self.pilot:
             return PILOT_STEPS * self.arm.rounds
         shown = self.visits * K * set_named(self.data).uncleaned.training_identities
-        return round(shown / (self.arm.P * self.arm.K))
+        return round(shown / self.images)
 
     def pace(self) -> tuple[float, float]:
         """Seconds of mining, and of one step while nothing else delays it (the quickest quarter of the log's lines).
@@ -120,9 +145,7 @@ class Row:
             write_text(kept, json.dumps(_facts(pilot, peak), indent=1) + "\n")
         logs = [path.read_text().splitlines() for path in pilot.run.glob("round-*/metrics.jsonl")]
         rates = [json.loads(line)["images_per_second"] for log in logs for line in log]
-        return json.loads(kept.read_text())["mining_seconds"], self.arm.P * self.arm.K / np.quantile(
-            rates, 0.75
-        )
+        return json.loads(kept.read_text())["mining_seconds"], self.images / np.quantile(rates, 0.75)
 
     def steps_in_time_of(self, reference: Row) -> int:
         """How many steps it makes, its mining included, in the time of the reference's equal steps."""
@@ -133,10 +156,11 @@ class Row:
         return round((its_mining + its_step * reference.equal_steps - mining) / step)
 
 
-def make_row(row: Row, steps: int) -> None:
+def make_row(row: Row, steps: int, *, examined: bool = True) -> None:
     """Train and examine one row, and write its result."""
-    peak = _run(row, steps)
-    row.write({**_facts(row, peak), **examine(max(row.run.glob("round-*")) / "checkpoint", row.data)})
+    facts = _facts(row, _run(row, steps))
+    columns = examine(max(row.run.glob("round-*")) / "checkpoint", row.data) if examined else {}
+    row.write({**facts, **columns})
 
 
 def _run(row: Row, steps: int) -> int:
@@ -157,8 +181,9 @@ def _run(row: Row, steps: int) -> int:
             f"checkpoint:{_start(row)}",
             row.threads,
             *COMMON,
+            *row.on_its_machine,
             *_cleaned(row),
-            f"plan.P={row.arm.P}",
+            f"plan.P={row.identities}",
             f"plan.K={row.arm.K}",
             *settings,
         )
@@ -200,7 +225,7 @@ def share_inputs(row: Row) -> None:
         subspace("clean", _means(_uncleaned(row)), "--quiet", threads=row.threads)
     if not (means / "round-000" / "done" / "extract.json").exists():
         if not (means / "subspace.yaml").exists():
-            settings = (*COMMON, *_cleaned(row), f"seed={row.seed}")
+            settings = (*COMMON, *row.on_its_machine, *_cleaned(row), f"seed={row.seed}")
             _init(means, manifest, f"checkpoint:{_start(row)}", row.threads, *settings)
         subspace("pretrain", means, "--quiet", threads=row.threads)
         subspace("extract", means, "--quiet", threads=row.threads)
@@ -259,7 +284,12 @@ def _facts(row: Row, peak: int) -> dict[str, Any]:
         sum(marker["summary"]["steps"] for marker in trained),
     )
     active = [marker["summary"]["active_fraction"] for marker in trained]
+    on_gpu = [
+        marker["summary"]["peak_gpu_bytes"] for marker in trained if "peak_gpu_bytes" in marker["summary"]
+    ]
     bf16 = "" if PRECISION == "bf16-mixed" else ", no bf16"
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    cores = row.workers + 1 if row.workers else row.threads
     return {
         "data": title_of(row.data),
         "network": row.network,
@@ -273,18 +303,20 @@ def _facts(row: Row, peak: int) -> dict[str, Any]:
         "steps": steps,
         "seconds": round(mining + training, 1),
         "mining_seconds": round(mining, 1),
-        "images_per_second": round(steps * row.arm.P * row.arm.K / training, 1),
+        "images_per_second": round(steps * row.images / training, 1),
         "active_fraction": None if None in active else sum(active) / len(active),
         "peak_rss_bytes": peak,
+        **({"peak_gpu_bytes": max(on_gpu)} if on_gpu else {}),
         "commit": _commit(),
         "precision": PRECISION,
-        "hardware": f"{_processor()}, {row.threads} of {os.cpu_count()} cores, no GPU{bf16}",
+        "hardware": f"{_processor()}, {cores} of {os.cpu_count()} cores, {gpu}{bf16}",
     }
 
 
 def _commit() -> str:
     command = ["git", "-C", str(REPOSITORY), "describe", "--always", "--abbrev=12", "--dirty"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or "unknown"  # of a copy without its history
 
 
 def _processor() -> str:

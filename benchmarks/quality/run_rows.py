@@ -19,6 +19,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated
@@ -26,7 +27,7 @@ from typing import Annotated
 import torch
 import typer
 from ablations import ABLATIONS
-from arms import ARMS, LR, VISITS
+from arms import ARMS, LR, VISITS, K, P
 from data_sets import is_of_words
 from examination import examine as columns_of
 from glyph_sets import wide_manifest
@@ -52,6 +53,11 @@ def main(
     network: Annotated[str, typer.Option(help="small or double; see networks.py")] = "small",
     lr: Annotated[float, typer.Option(help="peak learning rate of training")] = LR,
     visits: Annotated[float, typer.Option(help="of each identity; fewer is no row of the table")] = VISITS,
+    batch: Annotated[int, typer.Option(help="images of a batch; another number is another table")] = P * K,
+    workers: Annotated[int, typer.Option(help="with a GPU, loader processes of each row")] = 0,
+    later: Annotated[
+        bool, typer.Option(help="train only; --examine adds the columns, elsewhere if need be")
+    ] = False,
     out: Annotated[Path, typer.Option(help="folder of the results")] = RESULTS,
     again: Annotated[bool, typer.Option(help="make rows again that have a result")] = False,
     row: Annotated[list[Path] | None, typer.Option(help="rows of these files of results instead")] = None,
@@ -71,7 +77,9 @@ def main(
         rows = _of_ablations(ablation, seed or [0], threads)
     else:
         rows = [
-            Row(ARMS[name], data, number, one, visits, threads, network, lr, out)
+            Row(
+                ARMS[name], data, number, one, visits, threads, network, lr, out, batch=batch, workers=workers
+            )
             for one in budgets
             for number in seed or (0,)
             for name in arm or ARMS
@@ -84,7 +92,7 @@ def main(
             one.result.unlink(missing_ok=True)
             shutil.rmtree(one.run, ignore_errors=True)
     for which in ("steps", "wallclock"):  # a row of equal steps may count as one of equal wall-clock
-        make_rows([one for one in rows if one.budget == which], jobs)
+        make_rows([one for one in rows if one.budget == which], jobs, examined=not later)
 
 
 def stored_row(path: Path) -> Row:
@@ -96,6 +104,7 @@ def stored_row(path: Path) -> Row:
     if result["arm"] not in known:
         sys.exit(f"{path}: no arm {result['arm']!r} in arms.py or ablations.py; it was renamed or dropped")
     named = re.search(r"-([\d.]+)-visits$", path.stem)
+    batch = re.search(r"-batch-(\d+)$", path.resolve().parent.name)
     return Row(
         known[result["arm"]],
         result["data"].removeprefix("glyph-"),
@@ -105,6 +114,7 @@ def stored_row(path: Path) -> Row:
         network=result.get("network", "small"),
         lr=result["lr"],
         out=path.resolve().parent.parent,
+        batch=int(batch[1]) if batch else P * K,
     )
 
 
@@ -127,16 +137,16 @@ def _budgets(budget: str) -> tuple[Budget, ...]:
     return ("steps", "wallclock") if budget == "both" else (budget,)  # pyright: ignore[reportReturnType]  # checked
 
 
-def _make(row: Row) -> None:
+def _make(row: Row, *, examined: bool = True) -> None:
     torch.set_num_threads(row.threads)
     if row.budget == "steps":
-        make_row(row, row.equal_steps)
+        make_row(row, row.equal_steps, examined=examined)
         return
     steps, equal_steps = row.steps_in_time_of(_reference(row)), row.of(row.arm, "steps")
     if abs(steps / row.equal_steps - 1) <= NEAR and equal_steps.result.exists():
         row.write({**equal_steps.read(), "budget": "wallclock", "same_run_as": "steps"})
     else:
-        make_row(row, steps)
+        make_row(row, steps, examined=examined)
 
 
 def _reference(row: Row) -> Row:
@@ -161,17 +171,17 @@ def _of_ablations(names: list[str], seeds: list[int], threads: int) -> list[Row]
     return list(rows)
 
 
-def make_rows(rows: list[Row], jobs: int) -> None:
+def make_rows(rows: list[Row], jobs: int, *, examined: bool = True) -> None:
     """Make the rows without a result, one process each; a row that fails is named, and the others go on."""
     missing = [row for row in rows if not row.result.exists()]
-    if not all(is_of_words(row.data) for row in missing):
+    if examined and not all(is_of_words(row.data) for row in missing):
         lookalikes(wide_manifest())  # for the exam: what hinders it is said before hours of training
     for row in {(row.data, row.seed, row.arm.embedding_size): row for row in missing}.values():
         share_inputs(row)
     timed = [row for row in missing if row.budget == "wallclock"]
     pilots = list({row.name: row for row in [*map(_reference, timed), *timed]}.values())
     _each(_make_pilot, pilots, jobs)
-    failed = _each(_make, missing, jobs)
+    failed = _each(partial(_make, examined=examined), missing, jobs)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
 
@@ -186,14 +196,15 @@ def _each(work: Callable[[Row], None], rows: list[Row], jobs: int) -> list[str]:
             if problem is not None:
                 failed.append(row.name)
                 print(f"{row.name}: {problem}", file=sys.stderr, flush=True)
-            elif work is _make:
+            elif row.result.exists():
                 print(_line(row), flush=True)
     return failed
 
 
 def _line(row: Row) -> str:
     result = row.read()
-    told = ", ".join(f"{key} {100 * result[key]:.1f}" for key in ("rank1_10k", "tar_1e-4", "tar_1e-6"))
+    keys = [key for key in ("rank1_10k", "tar_1e-4", "tar_1e-6") if key in result]
+    told = ", ".join(f"{key} {100 * result[key]:.1f}" for key in keys) or "not examined"
     return (
         f"{row.data} {row.arm.name}, seed {row.seed}, equal {row.budget}: {told}, {result['seconds']:.0f} s"
     )

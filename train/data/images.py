@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ MAX_PIXELS = 50_000_000
 ORIENTATION = 0x0112
 """EXIF tag; 1 is upright."""
 _ON_ITS_SIDE = (5, 6, 7, 8)
+_NETPBM = re.compile(rb"P([56])\s(\d+)\s(\d+)\s255\s")
+_CHANNELS = {b"5": 1, b"6": 3}
 BOX = ("x_1", "y_1", "x_2", "y_2")
 """Columns of the box of an image: left, top, right, bottom."""
 
@@ -188,11 +191,32 @@ def decode_pixels(
     """As `decode_image`, of the part inside `box`, the channels last: uint8[H, W, 3], which may not be written to."""
     if not data:
         raise ValueError("the file is empty")
-    plain = plain_jpeg(data, input, box, MAX_PIXELS, jpeg or jpeg_decoder())
+    plain = raw_netpbm(data, input) if box is None else None
+    if plain is None:
+        plain = plain_jpeg(data, input, box, MAX_PIXELS, jpeg or jpeg_decoder())
     if plain is not None:
         return plain
     with opened(data) as image:
         return picture_pixels(image, input, box)
+
+
+def raw_netpbm(data: bytes, input: ImageInput) -> np.ndarray | None:
+    """The pixels of a binary PGM or PPM that has the input's size already, uint8[H, W, 3], which may not be written to.
+
+    A set that was resized once and kept raw feeds a small network on a GPU, which decoding PNG or JPEG would not. None
+    where Pillow has to look: another format or size, a comment in the header, more than 8 bits, or bytes missing.
+
+    >>> raw_netpbm(b"P5 2 1 255 " + bytes([0, 255]), ImageInput((1, 2))).tolist()
+    [[[0, 0, 0], [255, 255, 255]]]
+    """
+    found = _NETPBM.match(data)
+    if found is None or input.crop < 1:
+        return None
+    width, height, channels = int(found[2]), int(found[3]), _CHANNELS[found[1]]
+    if (height, width) != input.height_and_width or len(data) != found.end() + height * width * channels:
+        return None
+    pixels = np.frombuffer(data, np.uint8, offset=found.end()).reshape(height, width, channels)
+    return pixels if channels == 3 else np.broadcast_to(pixels, (height, width, 3))
 
 
 def picture_pixels(image: Image.Image, input: ImageInput, box: Box | None = None) -> np.ndarray:

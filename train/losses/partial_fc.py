@@ -20,13 +20,13 @@ from torch.nn import functional
 
 from ...mining.device_copies import to_device
 from ...mining.errors import InputError
-from ...mining.randomness import generator
+from ...mining.randomness import derived_seed, generator
 from .. import distributed
 from .class_losses import ArcFaceLoss, CosFaceLoss, SoftmaxLoss
 from .cosine_head import CosineClassLoss, checked_labels, unit_rows
 from .loss import EmbeddingLoss
 from .registry import check_settings
-from .step_generator import HostCounts
+from .step_generator import HostCounts, random_numbers
 from .unit_length import unit_embeddings
 
 Kind = Literal["softmax", "cosface", "arcface"]
@@ -64,6 +64,18 @@ def sample_others(present_P: np.ndarray, classes: int, count: int, rng: np.rando
     rank = rng.choice(absent, count, replace=False, shuffle=False).astype(np.int64)
     # The absent class of rank r has r absent classes before it, and as many present ones as have at most r.
     return rank + np.searchsorted(present_P - np.arange(len(present_P)), rank, side="right")
+
+
+def sample_others_on(present_P: Tensor, classes: int, count: int, seed: int) -> Tensor:
+    """The same on the device of `present_P`, int64, from numbers made there: a GPU need not wait for a CPU to draw.
+
+    The same seed draws the same classes on every device, but others than `sample_others` does.
+    """
+    device = present_P.device
+    number = random_numbers((classes - len(present_P),), seed, device)
+    rank = number.sort(stable=True).indices[:count]
+    before_P = present_P - torch.arange(len(present_P), device=device)
+    return rank + torch.searchsorted(before_P, rank, right=True)
 
 
 class PartialClassLoss(EmbeddingLoss):
@@ -163,7 +175,8 @@ class PartialFCLoss(HostCounts, PartialClassLoss):
     gradient; with r = 1 the loss is the full one. In a dense gradient the rest is zero, and an optimiser
     with momentum or weight decay still moves those rows and touches all C; see `sparse_gradient`.
 
-    The draw is a function of `seed` and of the training steps taken so far; in eval mode it repeats.
+    The draw is a function of `seed` and of the training steps taken so far; in eval mode it repeats. A GPU draws other
+    classes than a CPU.
 
     >>> loss = PartialFCLoss(num_classes=4, embedding_size=4, kind="cosface", share=0.5, scale=4)
     >>> loss.begin_at(torch.eye(4))
@@ -209,15 +222,19 @@ class PartialFCLoss(HostCounts, PartialClassLoss):
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
     def rows(self, labels_B: Tensor) -> tuple[Tensor, Tensor]:
-        # Found and drawn on the CPU: a GPU would be waited for, and would draw other classes.
+        # Those of the batch are found on the CPU, since a GPU would be waited for.
         present_P, place_B = labels_B.cpu().unique(return_inverse=True)
-        rng = generator(self.seed, "partial fc", self.count("step"))
-        classes = self.head.num_classes
+        purpose = self.seed, "partial fc", self.count("step")
+        classes, device = self.head.num_classes, self.head.weight.device
         count = others_wanted(len(present_P), classes, self.share, self.share_of)
-        others = sample_others(present_P.numpy(), classes, count, rng)
+        if device.type == "cpu":
+            others = torch.from_numpy(sample_others(present_P.numpy(), classes, count, generator(*purpose)))
+        else:
+            present_P = to_device(present_P, device)
+            others = sample_others_on(present_P, classes, count, derived_seed(*purpose))
         if self.training:
             self.advance("step")
-        return torch.cat([present_P, torch.from_numpy(others)]), place_B
+        return torch.cat([present_P, others]), place_B
 
 
 class SubspaceSoftmaxLoss(PartialClassLoss):

@@ -26,6 +26,7 @@ from subspace.train.losses.partial_fc import (
     SubspaceSoftmaxLoss,
     others_wanted,
     sample_others,
+    sample_others_on,
 )
 
 every_kind = pytest.mark.parametrize("kind", ["softmax", "cosface", "arcface"])
@@ -82,18 +83,30 @@ def test_sampled_classes_are_distinct_absent_from_the_batch_and_as_many_as_asked
     present: set[int], share: float, share_of: ShareOf, seed: int
 ) -> None:
     count = others_wanted(len(present), 30, share, share_of)
-    others = sample_others(np.array(sorted(present)), 30, count, generator(seed)).tolist()
+    present_P = np.array(sorted(present))
     if share_of == "others":
         assert count == math.ceil(share * (30 - len(present)))
     else:  # InsightFace's num_sample = int(sample_rate * num_local), and positives alone where there are more
         assert len(present) + count == max(len(present), int(share * 30))
-    assert len(set(others)) == len(others) == count
-    assert set(others) <= set(range(30)) - present
+    for others in (
+        sample_others(present_P, 30, count, generator(seed)).tolist(),
+        sample_others_on(torch.from_numpy(present_P), 30, count, seed).tolist(),
+    ):
+        assert len(set(others)) == len(others) == count
+        assert set(others) <= set(range(30)) - present
 
 
-def test_every_absent_class_is_drawn_equally_often() -> None:
+@pytest.mark.parametrize("on_device", [False, True])
+def test_every_absent_class_is_drawn_equally_often(on_device: bool) -> None:
     rng, present = generator(0), np.array([0, 3, 4, 9])
-    draws = np.concatenate([sample_others(present, 10, 3, rng) for _ in range(4000)])
+    draws = np.concatenate(
+        [
+            sample_others_on(torch.from_numpy(present), 10, 3, seed).numpy()
+            if on_device
+            else sample_others(present, 10, 3, rng)
+            for seed in range(4000)
+        ]
+    )
     counts = np.bincount(draws, minlength=10)
     assert not counts[present].any()
     assert np.abs(np.delete(counts, present) - 2000).max() < 150  # 4.7 standard deviations
