@@ -101,7 +101,13 @@ class Row:
         if not self.workers:
             return ()
         count = f"num_workers={self.workers}"
-        return f"train.{count}", f"extract.{count}", "extract.batch_size=1024", "train.save_every=1000000"
+        return (
+            f"train.{count}",
+            f"extract.{count}",
+            "extract.batch_size=1024",
+            "train.save_every=1000000",
+            "train.pictures_every=0",
+        )
 
     @property
     def run(self) -> Path:

@@ -13,14 +13,13 @@ import math
 from abc import abstractmethod
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ...mining.device_copies import to_device
 from ...mining.errors import InputError
-from ...mining.randomness import derived_seed, generator
+from ...mining.randomness import derived_seed
 from .. import distributed
 from .class_losses import ArcFaceLoss, CosFaceLoss, SoftmaxLoss
 from .cosine_head import CosineClassLoss, checked_labels, unit_rows
@@ -50,30 +49,24 @@ def others_wanted(present: int, classes: int, share: float, share_of: ShareOf) -
     return math.ceil(share * (classes - present))
 
 
-def sample_others(present_P: np.ndarray, classes: int, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw so many different classes among those not in the batch, as int64, in no order.
+def sample_others(present_P: Tensor, classes: int, count: int, seed: int) -> Tensor:
+    """Draw so many different classes among those not in the batch, on its device: int64, the same on every one.
 
     Args:
         present_P: the classes of the batch, rising, each once. For a shard of the classes: its own, counted
             from its first.
         classes: C, or the classes of the shard.
 
-    Cost: O(C) at most, whatever the batch size.
-    """
-    absent = classes - len(present_P)
-    rank = rng.choice(absent, count, replace=False, shuffle=False).astype(np.int64)
-    # The absent class of rank r has r absent classes before it, and as many present ones as have at most r.
-    return rank + np.searchsorted(present_P - np.arange(len(present_P)), rank, side="right")
+    Cost: O(C), whatever the batch size, and a sort of what is drawn.
 
-
-def sample_others_on(present_P: Tensor, classes: int, count: int, seed: int) -> Tensor:
-    """The same on the device of `present_P`, int64, from numbers made there: a GPU need not wait for a CPU to draw.
-
-    The same seed draws the same classes on every device, but others than `sample_others` does.
+    >>> sample_others(torch.tensor([0, 2]), classes=5, count=3, seed=0).sort().values.tolist()
+    [1, 3, 4]
     """
     device = present_P.device
     number = random_numbers((classes - len(present_P),), seed, device)
-    rank = number.sort(stable=True).indices[:count]
+    place = torch.arange(len(number), device=device)
+    rank = (number << 32 | place).topk(count, largest=False).indices  # no two are equal
+    # The absent class of rank r has r absent classes before it, and as many present ones as have at most r.
     before_P = present_P - torch.arange(len(present_P), device=device)
     return rank + torch.searchsorted(before_P, rank, right=True)
 
@@ -175,8 +168,7 @@ class PartialFCLoss(HostCounts, PartialClassLoss):
     gradient; with r = 1 the loss is the full one. In a dense gradient the rest is zero, and an optimiser
     with momentum or weight decay still moves those rows and touches all C; see `sparse_gradient`.
 
-    The draw is a function of `seed` and of the training steps taken so far; in eval mode it repeats. A GPU draws other
-    classes than a CPU.
+    The draw is a function of `seed` and of the training steps taken so far; in eval mode it repeats.
 
     >>> loss = PartialFCLoss(num_classes=4, embedding_size=4, kind="cosface", share=0.5, scale=4)
     >>> loss.begin_at(torch.eye(4))
@@ -224,14 +216,10 @@ class PartialFCLoss(HostCounts, PartialClassLoss):
     def rows(self, labels_B: Tensor) -> tuple[Tensor, Tensor]:
         # Those of the batch are found on the CPU, since a GPU would be waited for.
         present_P, place_B = labels_B.cpu().unique(return_inverse=True)
-        purpose = self.seed, "partial fc", self.count("step")
-        classes, device = self.head.num_classes, self.head.weight.device
-        count = others_wanted(len(present_P), classes, self.share, self.share_of)
-        if device.type == "cpu":
-            others = torch.from_numpy(sample_others(present_P.numpy(), classes, count, generator(*purpose)))
-        else:
-            present_P = to_device(present_P, device)
-            others = sample_others_on(present_P, classes, count, derived_seed(*purpose))
+        count = others_wanted(len(present_P), self.head.num_classes, self.share, self.share_of)
+        seed = derived_seed(self.seed, "partial fc", self.count("step"))
+        present_P = to_device(present_P, self.head.weight.device)
+        others = sample_others(present_P, self.head.num_classes, count, seed)
         if self.training:
             self.advance("step")
         return torch.cat([present_P, others]), place_B

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from subspace.mining.errors import InputError
-from subspace.mining.randomness import generator
+from subspace.mining.randomness import derived_seed
 from subspace.train.losses.class_losses import ArcFaceLoss, CosFaceLoss, SoftmaxLoss
 from subspace.train.losses.partial_fc import (
     Kind,
@@ -26,7 +26,6 @@ from subspace.train.losses.partial_fc import (
     SubspaceSoftmaxLoss,
     others_wanted,
     sample_others,
-    sample_others_on,
 )
 
 every_kind = pytest.mark.parametrize("kind", ["softmax", "cosface", "arcface"])
@@ -83,30 +82,18 @@ def test_sampled_classes_are_distinct_absent_from_the_batch_and_as_many_as_asked
     present: set[int], share: float, share_of: ShareOf, seed: int
 ) -> None:
     count = others_wanted(len(present), 30, share, share_of)
-    present_P = np.array(sorted(present))
+    others = sample_others(torch.tensor(sorted(present)), 30, count, seed).tolist()
     if share_of == "others":
         assert count == math.ceil(share * (30 - len(present)))
     else:  # InsightFace's num_sample = int(sample_rate * num_local), and positives alone where there are more
         assert len(present) + count == max(len(present), int(share * 30))
-    for others in (
-        sample_others(present_P, 30, count, generator(seed)).tolist(),
-        sample_others_on(torch.from_numpy(present_P), 30, count, seed).tolist(),
-    ):
-        assert len(set(others)) == len(others) == count
-        assert set(others) <= set(range(30)) - present
+    assert len(set(others)) == len(others) == count
+    assert set(others) <= set(range(30)) - present
 
 
-@pytest.mark.parametrize("on_device", [False, True])
-def test_every_absent_class_is_drawn_equally_often(on_device: bool) -> None:
-    rng, present = generator(0), np.array([0, 3, 4, 9])
-    draws = np.concatenate(
-        [
-            sample_others_on(torch.from_numpy(present), 10, 3, seed).numpy()
-            if on_device
-            else sample_others(present, 10, 3, rng)
-            for seed in range(4000)
-        ]
-    )
+def test_every_absent_class_is_drawn_equally_often() -> None:
+    present = torch.tensor([0, 3, 4, 9])
+    draws = np.concatenate([sample_others(present, 10, 3, seed).numpy() for seed in range(4000)])
     counts = np.bincount(draws, minlength=10)
     assert not counts[present].any()
     assert np.abs(np.delete(counts, present) - 2000).max() < 150  # 4.7 standard deviations
@@ -147,7 +134,8 @@ def test_partial_fc_is_the_loss_over_the_drawn_classes(
     loss = PartialFCLoss(12, 6, kind=kind, share=share, share_of=share_of, seed=seed).double()
     present = sorted(set(labels))
     count = others_wanted(len(present), 12, share, share_of)
-    others = sample_others(np.array(present), 12, count, generator(seed, "partial fc", 0)).tolist()
+    drawn = derived_seed(seed, "partial fc", 0)
+    others = sample_others(torch.tensor(present), 12, count, drawn).tolist()
     assert_equal_on(loss, kind, labels, present + others, seed)
 
 
