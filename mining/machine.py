@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
@@ -91,9 +93,8 @@ def peak_memory(status: Path = STATUS) -> int:
 
     0 where the system does not say (Windows).
     """
-    for line in _lines(status):
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
+    if (found := _status_bytes(status, "VmHWM:")) is not None:
+        return found
     try:
         import resource
     except ImportError:
@@ -101,8 +102,16 @@ def peak_memory(status: Path = STATUS) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, which has no /proc
 
 
+def _status_bytes(status: Path, key: str) -> int | None:
+    """A size of this process, as Linux tells it."""
+    for line in _lines(status):
+        if line.startswith(key):
+            return int(line.split()[1]) * 1024
+    return None
+
+
 def memory_with(more: float, *, torch_comes: bool = False) -> float:
-    """Bytes of memory that this process will have had at its end, if it takes `more` beside what it had so far.
+    """Bytes of memory that this process will have had at most in the end, if it takes `more` beside what it has now.
 
     Args:
         torch_comes: it will work with torch; what that takes is added while it is not loaded.
@@ -111,4 +120,19 @@ def memory_with(more: float, *, torch_comes: bool = False) -> float:
     True
     """
     libraries = TORCH_MEMORY if torch_comes and "torch" not in sys.modules else 0
-    return peak_memory() + libraries + RESERVE * more
+    now = (
+        _status_bytes(STATUS, "VmRSS:") or peak_memory()
+    )  # less than the peak where a stage gave memory back
+    return max(peak_memory(), now + libraries + RESERVE * more)
+
+
+def give_back_memory() -> None:
+    """Hand back to the system what Arrow and the C library keep of memory that is free, for a later allocation.
+
+    They keep as much as the largest work has had, and what comes next would be that much larger.
+    """
+    # Without Arrow in the process there is nothing of it to give back.
+    if "pyarrow" in sys.modules:
+        sys.modules["pyarrow"].default_memory_pool().release_unused()
+    with suppress(OSError, AttributeError):  # of glibc alone
+        ctypes.CDLL(None).malloc_trim(0)

@@ -59,10 +59,10 @@ def _cuda_is_there() -> bool:
     return there
 
 
-def peak_memory(device: torch.device) -> dict[str, int]:
+def peak_gpu_memory(device: torch.device) -> dict[str, int]:
     """What this process held of a GPU at its peak, as `peak_gpu_bytes`; of other devices nothing is known.
 
-    >>> peak_memory(torch.device("cpu"))
+    >>> peak_gpu_memory(torch.device("cpu"))
     {}
     """
     if device.type != "cuda":

@@ -74,7 +74,18 @@ def table(rows: dict[str, list[dict[str, Any]]]) -> list[str]:
         for key in QUALITY
     }
     usual = statistics.mode(result["hardware"] for results in rows.values() for result in results)
-    titles = ["arm", "seeds", *QUALITY.values(), "active", "steps", "images/s", "s", "mining", "GiB"]
+    titles = [
+        "arm",
+        "seeds",
+        *QUALITY.values(),
+        "active",
+        "steps",
+        "images/s",
+        "s",
+        "mining",
+        "GiB",
+        "GPU GiB",
+    ]
     lines = [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
     for arm, results in rows.items():
         cells = [arm, f"{len(results)}"]
@@ -100,6 +111,9 @@ def table(rows: dict[str, list[dict[str, Any]]]) -> list[str]:
             taken,
             mining,
             f"{mean(results, 'peak_rss_bytes') / 2**30:.1f}",
+            f"{mean(results, 'peak_gpu_bytes') / 2**30:.1f}"
+            if all("peak_gpu_bytes" in result for result in results)
+            else LEFT_OUT,
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines

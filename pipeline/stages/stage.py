@@ -13,6 +13,7 @@ from ...mining.artifacts import remove, write_json
 from ...mining.errors import StaleArtifactError, StoppedEarly
 from ...mining.fingerprints import CODE_VERSION, fingerprint_of
 from ...mining.local_paths import in_shell
+from ...mining.machine import give_back_memory
 from ...train.losses.registry import current_name
 from ..estimates.estimate import Estimate
 from ..faults.sealed_files import Sealed, seal
@@ -126,6 +127,7 @@ def run_stage(
     )
     started = time.monotonic()
     summary = work()
+    give_back_memory()
     if summary is None:
         return {"stage": stage.name, "open": True}
     marker = {

@@ -20,7 +20,7 @@ from ...train.data.batches import DecodedBatches, ImageBatch, load_batches
 from ...train.data.device_copies import copied_ahead
 from ...train.data.loader_processes import PATIENCE, ImagesStayedAway, Patience
 from ...train.data.plan_reader import Plan
-from ...train.devices import Arithmetic, peak_memory, settled
+from ...train.devices import Arithmetic, peak_gpu_memory, settled
 from ...train.loop import train_steps
 from ...train.losses.loss import EmbeddingLoss
 from ...train.monitoring.metrics_log import MetricsLog, in_words
@@ -295,6 +295,6 @@ class Training:
             **self.guard.summary(),
             "device": self.device.type,
             **asdict(self.arithmetic),
-            **peak_memory(self.device),
+            **peak_gpu_memory(self.device),
             "num_workers": self.num_workers,
         }

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from subspace.mining import machine
-from subspace.mining.machine import memory_kills, memory_with, peak_memory, usable_cores
+from subspace.mining.machine import give_back_memory, memory_kills, memory_with, peak_memory, usable_cores
 
 
 def test_cores_that_a_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,12 +55,16 @@ def test_memory_at_the_peak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     status = tmp_path / "status"
     status.write_text("Name:\tpython\nVmHWM:\t  200000 kB\nVmRSS:\t  100000 kB\n")
     assert peak_memory(status) == 204_800_000
-    monkeypatch.setattr(machine, "peak_memory", lambda: 100e6)
+    monkeypatch.setattr(machine, "STATUS", status)
+    monkeypatch.setattr(machine, "peak_memory", lambda: 204_800_000)
     monkeypatch.delitem(sys.modules, "torch", raising=False)
-    assert memory_with(1e9) == pytest.approx(100e6 + 1.15e9)
-    assert memory_with(1e9, torch_comes=True) == pytest.approx(100e6 + 260e6 + 1.15e9)
+    assert memory_with(1e9) == pytest.approx(102_400_000 + 1.15e9)
+    assert memory_with(1e9, torch_comes=True) == pytest.approx(102_400_000 + 260e6 + 1.15e9)
     monkeypatch.setitem(sys.modules, "torch", machine)
-    assert memory_with(1e9, torch_comes=True) == pytest.approx(100e6 + 1.15e9)
+    assert memory_with(1e9, torch_comes=True) == pytest.approx(102_400_000 + 1.15e9)
+    assert memory_with(1e6) == 204_800_000  # it has had as much already
+    monkeypatch.setattr(machine, "STATUS", tmp_path / "none")
+    assert memory_with(1e9) == pytest.approx(204_800_000 + 1.15e9)
 
 
 def test_memory_that_was_free_again_counts() -> None:
@@ -68,3 +72,19 @@ def test_memory_that_was_free_again_counts() -> None:
     held = np.ones(50_000_000)
     del held
     assert peak_memory() - before > 300e6 or before > 1e9  # of a process that was large already
+
+
+def resident() -> int:
+    """Bytes of this process that are no file's."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.partition("RssAnon:")[2].split()[0])
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks /proc and glibc")
+def test_free_memory_is_given_back() -> None:
+    pieces = [os.urandom(100_000) for _ in range(2_000)]  # too small for a mapping of its own each
+    pieces = pieces[-1:]  # keeps the heap from shrinking
+    before = resident()
+    give_back_memory()
+    assert before - resident() > 150e6
+    assert pieces
