@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .networks.backbone import Backbone
 from .networks.head import head_parameters
@@ -36,7 +36,7 @@ def build_optimizer(modules: list[nn.Module], config: OptimizerConfig) -> torch.
         for (decay, factor), run in groupby([*decaying, *others], key=lambda rated: rated[1:])
     ]
     if config.name == "adamw":
-        optimizer = torch.optim.AdamW(groups, lr=config.lr)
+        optimizer = RowAdamW(groups, lr=config.lr)
     elif config.name == "adagrad":
         optimizer = torch.optim.Adagrad(groups, lr=config.lr)
         optimizer.register_step_pre_hook(_sums_follow_parameters)
@@ -45,6 +45,54 @@ def build_optimizer(modules: list[nn.Module], config: OptimizerConfig) -> torch.
         optimizer = torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov)
     set_learning_rates(optimizer, config.lr)
     return optimizer
+
+
+class RowAdamW(torch.optim.AdamW):
+    """AdamW that moves only the rows of a sparse gradient, and leaves all else of such a parameter as it is.
+
+    Weights and moments of the other rows rest, as in Partial FC (An et al. 2022); the bias correction counts the steps
+    of the whole parameter, as there. What has a dense gradient moves as in AdamW. Checkpoints are AdamW's.
+
+    >>> weight = nn.Parameter(torch.ones(3, 2))
+    >>> optimizer = RowAdamW([weight], lr=0.5, weight_decay=0)
+    >>> weight.grad = torch.sparse_coo_tensor([[1]], torch.ones(1, 2), (3, 2), check_invariants=True)
+    >>> optimizer.step()
+    >>> print(weight[:, 0].tolist())
+    [1.0, 0.5, 1.0]
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """Move all parameters that have a gradient."""
+        in_rows = [
+            (group, parameter, parameter.grad)
+            for group in self.param_groups
+            for parameter in group["params"]
+            if parameter.grad is not None and parameter.grad.is_sparse
+        ]
+        for _, parameter, _ in in_rows:
+            parameter.grad = None
+        value = super().step(closure)
+        for group, parameter, gradient in in_rows:
+            parameter.grad = gradient
+            self._move_rows(group, parameter, gradient.coalesce())
+        return value
+
+    def _move_rows(self, group: dict[str, Any], parameter: nn.Parameter, gradient: Tensor) -> None:
+        state = self.state[parameter]
+        if not state:
+            state["step"] = torch.zeros((), dtype=torch.float32)  # on the CPU, as AdamW has it
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        state["step"] += 1
+        steps, (first, second), lr = int(state["step"]), group["betas"], group["lr"]
+        rows, slope = gradient.indices()[0], gradient.values().to(parameter)
+        mean = state["exp_avg"][rows].lerp_(slope, 1 - first)
+        square = state["exp_avg_sq"][rows].mul_(second).addcmul_(slope, slope, value=1 - second)
+        width = (square / (1 - second**steps)).sqrt_().add_(group["eps"])
+        moved = parameter[rows].mul_(1 - lr * group["weight_decay"])
+        moved.addcdiv_(mean, width, value=-lr / (1 - first**steps))
+        for whole, own in ((state["exp_avg"], mean), (state["exp_avg_sq"], square), (parameter, moved)):
+            whole.index_copy_(0, rows, own)
 
 
 def set_learning_rates(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -20,7 +20,7 @@ from subspace.train.networks.backbone import Backbone
 from subspace.train.networks.building import build_backbone
 from subspace.train.networks.head import head_parameters
 from subspace.train.optimizer_config import OptimizerConfig
-from subspace.train.optimizers import build_optimizer, learning_rate, set_learning_rates
+from subspace.train.optimizers import RowAdamW, build_optimizer, learning_rate, set_learning_rates
 
 
 @given(st.integers(0, 50), st.integers(1, 200), st.sampled_from(["cosine", "constant"]), st.floats(1e-4, 1))
@@ -217,3 +217,59 @@ def test_a_wrong_head_is_refused() -> None:
     with pytest.raises(InputError, match=r"'neck'; it has conv1"):
         build_optimizer(list(two_modules()), OptimizerConfig(head=("neck",)))
     build_optimizer([nn.Conv2d(3, 4, 3)], OptimizerConfig(body_lr_factor=0.1))  # not a network: no head
+
+
+def rows_of_a_step(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows, and the gradient of each, of a weight of 6 rows."""
+    random = torch.Generator().manual_seed(step)
+    rows = torch.randperm(6, generator=random)[: 1 + step % 4].sort().values
+    return rows, torch.randn(len(rows), 3, generator=random)
+
+
+def test_rows_of_a_sparse_gradient_move_as_in_adamw_of_these_rows() -> None:
+    """As InsightFace does it: a parameter of the drawn rows, with their moments, and the steps of the whole."""
+    ours = nn.Parameter(torch.randn(6, 3, generator=torch.Generator().manual_seed(9)))
+    weight, mean, square = ours.detach().clone(), torch.zeros(6, 3), torch.zeros(6, 3)
+    given = {"lr": 0.1, "weight_decay": 0.2}
+    optimizer = RowAdamW([ours], **given)
+    for step in range(9):
+        rows, slope = rows_of_a_step(step)
+        ours.grad = torch.sparse_coo_tensor(rows[None], slope, (6, 3), check_invariants=True)
+        optimizer.step()
+        assert ours.grad.is_sparse
+        part = nn.Parameter(weight[rows])
+        part.grad = slope
+        peer = torch.optim.AdamW([part], **given)
+        peer.state[part] = {
+            "step": torch.tensor(float(step)),
+            "exp_avg": mean[rows],
+            "exp_avg_sq": square[rows],
+        }
+        peer.step()
+        weight[rows], mean[rows], square[rows] = (
+            part.detach(),
+            peer.state[part]["exp_avg"],
+            peer.state[part]["exp_avg_sq"],
+        )
+        torch.testing.assert_close(ours.detach(), weight)
+    torch.testing.assert_close(optimizer.state[ours]["exp_avg"], mean)
+    torch.testing.assert_close(optimizer.state[ours]["exp_avg_sq"], square)
+
+
+def test_a_dense_gradient_moves_all_as_in_adamw_and_sparse_ones_go_on_from_there() -> None:
+    start = torch.randn(6, 3, generator=torch.Generator().manual_seed(1))
+    ours, bias, peer = (nn.Parameter(x) for x in (start.clone(), torch.ones(2), start.clone()))
+    optimizers = RowAdamW([ours, bias], lr=0.1), torch.optim.AdamW([peer], lr=0.1)
+    for step in range(4):
+        slope = torch.randn(6, 3, generator=torch.Generator().manual_seed(step))
+        every = torch.arange(6)[None]
+        ours.grad = (
+            slope if step % 2 == 0 else torch.sparse_coo_tensor(every, slope, (6, 3), check_invariants=True)
+        )
+        bias.grad = torch.ones(2)
+        peer.grad = slope.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    torch.testing.assert_close(ours, peer)
+    assert (bias < 0.7).all()
+    assert optimizers[0].state[ours].keys() == optimizers[1].state[peer].keys()

@@ -166,7 +166,7 @@ class PartialFCLoss(HostCounts, PartialClassLoss):
 
     Cost: a [B, D] x [D, R] product, R = P + ceil(r·(C - P)) by default, and [B, R] tables. Only the R rows get a
     gradient; with r = 1 the loss is the full one. In a dense gradient the rest is zero, and an optimiser
-    with momentum or weight decay still moves those rows and touches all C; see `sparse_gradient`.
+    with momentum or weight decay still moves those rows and touches all C; with `sparse_gradient` it does not.
 
     The draw is a function of `seed` and of the training steps taken so far; in eval mode it repeats.
 
@@ -183,7 +183,8 @@ class PartialFCLoss(HostCounts, PartialClassLoss):
         margin: m; None is the default of `CosFaceLoss` or `ArcFaceLoss`.
         margin_gradient: of `ArcFaceLoss`; the other margins are constants anyway.
         scale: s; 64, or 32 for small networks.
-        sparse_gradient: give the weights a sparse gradient of R rows, for SGD without weight decay, or SparseAdam.
+        sparse_gradient: give the weights a gradient of R rows. With `train.optimizer.name=adamw` these alone move, with
+            their moments, as in the authors' code; a GPU is waited for once a step. Else for SGD without weight decay.
     """
 
     step: Tensor
@@ -246,7 +247,8 @@ class SubspaceSoftmaxLoss(PartialClassLoss):
         margin: m; None is the default of `CosFaceLoss` or `ArcFaceLoss`.
         margin_gradient: of `ArcFaceLoss`; the other margins are constants anyway.
         scale: s; 64, or 32 for small networks.
-        sparse_gradient: give the weights a sparse gradient of R rows, for SGD without weight decay, or SparseAdam.
+        sparse_gradient: give the weights a gradient of R rows. With `train.optimizer.name=adamw` these alone move, with
+            their moments, as in the authors' code; a GPU is waited for once a step. Else for SGD without weight decay.
     """
 
     subspace_of: Tensor

@@ -27,6 +27,8 @@ from subspace.train.losses.partial_fc import (
     others_wanted,
     sample_others,
 )
+from subspace.train.optimizer_config import OptimizerConfig
+from subspace.train.optimizers import build_optimizer
 
 every_kind = pytest.mark.parametrize("kind", ["softmax", "cosface", "arcface"])
 
@@ -200,6 +202,18 @@ def test_sparse_and_dense_gradients_are_the_same_steps() -> None:
             optimizer.step()
         weights.append(loss.head.weight.detach())
     torch.testing.assert_close(*weights)
+
+
+def test_adamw_moves_the_drawn_classes_alone() -> None:
+    loss = PartialFCLoss(50, 6, sparse_gradient=True)
+    optimizer = build_optimizer([loss], OptimizerConfig(lr=0.1))
+    labels = torch.arange(8) * 3
+    drawn = PartialFCLoss(50, 6).rows(labels)[0]
+    before = loss.head.weight.detach().clone()
+    loss(embeddings_of(8).float(), labels).backward()
+    optimizer.step()
+    moved = (loss.head.weight != before).any(dim=1)
+    assert moved.nonzero().flatten().tolist() == sorted(drawn.tolist())
 
 
 def test_one_identity_alone_in_its_subspace_has_nothing_to_learn() -> None:
