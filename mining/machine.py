@@ -93,8 +93,9 @@ def peak_memory(status: Path = STATUS) -> int:
 
     0 where the system does not say (Windows).
     """
-    if (found := _status_bytes(status, "VmHWM:")) is not None:
-        return found
+    for line in _lines(status):
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
     try:
         import resource
     except ImportError:
@@ -102,16 +103,8 @@ def peak_memory(status: Path = STATUS) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, which has no /proc
 
 
-def _status_bytes(status: Path, key: str) -> int | None:
-    """A size of this process, as Linux tells it."""
-    for line in _lines(status):
-        if line.startswith(key):
-            return int(line.split()[1]) * 1024
-    return None
-
-
 def memory_with(more: float, *, torch_comes: bool = False) -> float:
-    """Bytes of memory that this process will have had at most in the end, if it takes `more` beside what it has now.
+    """Bytes of memory that this process will have had at its end, if it takes `more` beside what it had so far.
 
     Args:
         torch_comes: it will work with torch; what that takes is added while it is not loaded.
@@ -120,10 +113,7 @@ def memory_with(more: float, *, torch_comes: bool = False) -> float:
     True
     """
     libraries = TORCH_MEMORY if torch_comes and "torch" not in sys.modules else 0
-    now = (
-        _status_bytes(STATUS, "VmRSS:") or peak_memory()
-    )  # less than the peak where a stage gave memory back
-    return max(peak_memory(), now + libraries + RESERVE * more)
+    return peak_memory() + libraries + RESERVE * more
 
 
 def give_back_memory() -> None:

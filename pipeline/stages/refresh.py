@@ -7,9 +7,10 @@ from typing import Any
 import pyarrow as pa
 
 from ...mining.machine import memory_with
-from ...mining.parquet_tables import read_parquet, write_parquet
+from ...mining.parquet_tables import parquet_writer, read_parquet, write_parquet
 from ...mining.schemas import IDENTITIES, QUARANTINE, vector
 from ...train.checkpoint import load_running_means, running_means_file
+from ...train.running_means import RunningMeans
 from ..console import amount
 from .context import Context
 from .stage import Stage, run_stage
@@ -25,7 +26,9 @@ def refresh_means(context: Context, stage: Stage) -> dict[str, Any]:
     def estimate() -> str:
         identities = read_parquet(before.identities, IDENTITIES, ["identity_id"]).num_rows
         size = running_means_file(before.checkpoint).stat().st_size
-        memory = memory_with(4 * size + 60 * identities)  # read, at unit length, squared for it, as a table
+        part = min(1, context.config.extract.identities_per_part / max(1, identities))
+        # They are read; a part is made of unit length, squared for it, and a table.
+        memory = memory_with((1 + 4 * part) * size + 60 * identities)
         return (
             f"running means of {identities:,} identities, {amount(memory)} of memory, {amount(size)} of disk"
         )
@@ -33,17 +36,23 @@ def refresh_means(context: Context, stage: Stage) -> dict[str, Any]:
     def work() -> dict[str, Any]:
         known = read_parquet(before.identities, IDENTITIES, ["identity_id", "identity", "images"])
         running = load_running_means(before.checkpoint)
-        means = running.means()
-        table = known.append_column(
-            "mean",
-            pa.FixedSizeListArray.from_arrays(pa.array(means.ravel()), type=vector(means.shape[1])),
-        ).append_column("spread", pa.array(running.spread(), pa.float32()))
+        vector_type, part = vector(running.vector.shape[1]), context.config.extract.identities_per_part
+
+        def table_of(rows: slice) -> pa.Table:
+            some = RunningMeans(running.vector[rows])
+            means = pa.FixedSizeListArray.from_arrays(pa.array(some.means().ravel()), type=vector_type)
+            spread = pa.array(some.spread(), pa.float32())
+            return known[rows].append_column("mean", means).append_column("spread", spread)
+
         quarantine = read_parquet(before.quarantine, QUARANTINE)
         write_parquet(stage.folder.quarantine, QUARANTINE, quarantine, stage.fingerprint)
-        write_parquet(stage.folder.identities, IDENTITIES, table, stage.fingerprint)
+        schema = table_of(slice(0, 0)).schema
+        with parquet_writer(stage.folder.identities, IDENTITIES, schema, stage.fingerprint) as writer:
+            for start in range(0, len(known), part):
+                writer.write_table(table_of(slice(start, start + part)))
         context.say(
-            f"{stage.label}: {len(table):,} identity means as they ran in training, no image embedded"
+            f"{stage.label}: {len(known):,} identity means as they ran in training, no image embedded"
         )
-        return {"identities": len(table), "quarantined": len(quarantine), "images_per_second": None}
+        return {"identities": len(known), "quarantined": len(quarantine), "images_per_second": None}
 
     return run_stage(stage, context.options, estimate, work)

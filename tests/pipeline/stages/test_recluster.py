@@ -88,10 +88,14 @@ def test_running_means_take_the_place_of_an_extraction(
     small_manifest: Path, finished_run: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    begin(run, small_manifest, "recluster.refresh=running")
+    begin(run, small_manifest, "recluster.refresh=running", "extract.identities_per_part=10")
     done = subspace("run", run)
     assert done.returncode == 0, done.stderr
     assert "no image embedded" in done.stdout
+    groups = [
+        pq.ParquetFile(run / f"round-00{index}" / "identities.parquet").num_row_groups for index in (0, 1)
+    ]
+    assert groups[0] == groups[1] > 1  # what reads means holds one group at a time
     first, second, fresh = table(run, 0, "identities"), table(run, 1, "identities"), tmp_path / "fresh"
     for name in ("identity_id", "identity", "images"):
         np.testing.assert_array_equal(first[name], second[name])
