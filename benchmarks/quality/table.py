@@ -74,18 +74,9 @@ def table(rows: dict[str, list[dict[str, Any]]]) -> list[str]:
         for key in QUALITY
     }
     usual = statistics.mode(result["hardware"] for results in rows.values() for result in results)
-    titles = [
-        "arm",
-        "seeds",
-        *QUALITY.values(),
-        "active",
-        "steps",
-        "images/s",
-        "s",
-        "mining",
-        "GiB",
-        "GPU GiB",
-    ]
+    titles = ["arm", "seeds", *QUALITY.values(), "active", "steps", "images/s", "s", "mining", "GiB"]
+    on_gpu = any("peak_gpu_bytes" in result for results in rows.values() for result in results)
+    titles += ["GPU GiB"] if on_gpu else []
     lines = [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
     for arm, results in rows.items():
         cells = [arm, f"{len(results)}"]
@@ -111,10 +102,10 @@ def table(rows: dict[str, list[dict[str, Any]]]) -> list[str]:
             taken,
             mining,
             f"{mean(results, 'peak_rss_bytes') / 2**30:.1f}",
-            f"{mean(results, 'peak_gpu_bytes') / 2**30:.1f}"
-            if all("peak_gpu_bytes" in result for result in results)
-            else LEFT_OUT,
         ]
+        if on_gpu:
+            known = _have(results, "peak_gpu_bytes")
+            cells.append(f"{mean(results, 'peak_gpu_bytes') / 2**30:.1f}" if known else LEFT_OUT)
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
