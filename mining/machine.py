@@ -124,5 +124,5 @@ def give_back_memory() -> None:
     # Without Arrow in the process there is nothing of it to give back.
     if "pyarrow" in sys.modules:
         sys.modules["pyarrow"].default_memory_pool().release_unused()
-    with suppress(OSError, AttributeError):  # of glibc alone
+    with suppress(OSError, AttributeError, TypeError):  # of glibc alone
         ctypes.CDLL(None).malloc_trim(0)

@@ -79,7 +79,7 @@ class Row:
 
     @property
     def table(self) -> str:
-        """The rows that share set, network and learning rate."""
+        """The rows that share set, network, learning rate and batch."""
         network = "" if self.network == "small" else f"-{self.network}"
         lr = "" if self.lr == LR else f"-lr-{self.lr:g}"
         batch = "" if self.batch == P * K else f"-batch-{self.batch}"

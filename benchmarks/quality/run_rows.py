@@ -196,7 +196,7 @@ def _each(work: Callable[[Row], None], rows: list[Row], jobs: int) -> list[str]:
             if problem is not None:
                 failed.append(row.name)
                 print(f"{row.name}: {problem}", file=sys.stderr, flush=True)
-            elif row.result.exists():
+            elif work is not _make_pilot:
                 print(_line(row), flush=True)
     return failed
 
