@@ -27,7 +27,7 @@ def refresh_means(context: Context, stage: Stage) -> dict[str, Any]:
         identities = read_parquet(before.identities, IDENTITIES, ["identity_id"]).num_rows
         size = running_means_file(before.checkpoint).stat().st_size
         part = min(1, context.config.extract.identities_per_part / max(1, identities))
-        # They are read from a file, whose pages count, too; a part is made of unit length, squared for it, and a table; names take the rest.
+        # Pages of the file count beside what is read of them; a part is made of unit length, squared for it, and a table.
         memory = memory_with((2 + 4 * part) * size + 200 * identities, torch_comes=True)
         return (
             f"running means of {identities:,} identities, {amount(memory)} of memory, {amount(size)} of disk"
