@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..mining.errors import InputError
 from .networks.backbone import Backbone
 from .networks.head import head_parameters
 from .optimizer_config import OptimizerConfig
@@ -26,8 +27,15 @@ def build_optimizer(modules: list[nn.Module], config: OptimizerConfig) -> torch.
     with the same weight decay and the same `lr_factor`, see `set_learning_rates`; settings move their borders only.
 
     Raises:
-        InputError: `body_lr_factor` or `head` is given, and a network has no such head.
+        InputError: `body_lr_factor` or `head` is given, and a network has no such head; or weight decay of another than adamw
+            meets a loss with `sparse_gradient`.
     """
+    sparse = any(getattr(own, "sparse_gradient", False) for module in modules for own in module.modules())
+    if sparse and config.name != "adamw" and config.weight_decay:
+        raise InputError(
+            f"optimizer.name={config.name} with sparse_gradient=true: weight decay would move all classes; set "
+            "optimizer.weight_decay=0, or take adamw"
+        )
     rated = [(p, factor) for module in modules for p, factor in _with_lr_factor(module, config)]
     decaying = [(p, config.weight_decay, factor) for p, factor in rated if p.ndim >= 2]
     others = [(p, 0.0, factor) for p, factor in rated if p.ndim < 2]

@@ -85,11 +85,15 @@ def averaged(network: Backbone, decay: float) -> AveragedModel:
 
 def _clip(parameters: list[nn.Parameter], clip_norm: float) -> None:
     """Scale all gradients so that their joint norm, over the shards of all processes, is at most `clip_norm`."""
-    if not any(map(distributed.is_shard, parameters)):
+    for p in parameters:
+        if p.grad is not None and p.grad.is_sparse:
+            p.grad = p.grad.coalesce()  # a row that is named twice has one gradient
+    apart = [p for p in parameters if distributed.is_shard(p) or (p.grad is not None and p.grad.is_sparse)]
+    if not apart:
         nn.utils.clip_grad_norm_(parameters, clip_norm)
         return
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    squares = [p.grad.float().square().sum() for p in parameters if p.grad is not None]
+    gradients = [p.grad.values() if p.grad.is_sparse else p.grad for p in parameters if p.grad is not None]
+    squares = [gradient.float().square().sum() for gradient in gradients]
     shards = [distributed.is_shard(p) for p in parameters if p.grad is not None]
     zero = squares[0].new_zeros(())
     in_shards = sum((s for s, shard in zip(squares, shards, strict=True) if shard), zero)

@@ -29,6 +29,7 @@ from subspace.train.losses.partial_fc import (
 )
 from subspace.train.optimizer_config import OptimizerConfig
 from subspace.train.optimizers import build_optimizer
+from subspace.train.training_state import TrainingState
 
 every_kind = pytest.mark.parametrize("kind", ["softmax", "cosface", "arcface"])
 
@@ -214,6 +215,32 @@ def test_adamw_moves_the_drawn_classes_alone() -> None:
     optimizer.step()
     moved = (loss.head.weight != before).any(dim=1)
     assert moved.nonzero().flatten().tolist() == sorted(drawn.tolist())
+
+
+def test_a_sparse_gradient_is_clipped_as_a_dense_one() -> None:
+    clipped = []
+    for sparse in (False, True):
+        loss = PartialFCLoss(50, 6, sparse_gradient=sparse)
+        network = nn.Linear(6, 6, bias=False)
+        torch.nn.init.eye_(network.weight)
+        optimizer = build_optimizer([network, loss], OptimizerConfig())
+        loss(network(embeddings_of(8).float()), torch.arange(8) * 3).backward()
+        TrainingState(network, loss, optimizer).update(clip_norm=0.01)  # pyright: ignore[reportArgumentType]
+        gradients = [network.weight.grad, loss.head.weight.grad]
+        clipped.append([g.to_dense() for g in gradients if g is not None])
+    for dense, sparse in zip(*clipped, strict=True):
+        torch.testing.assert_close(dense, sparse)
+    assert sum(float(g.square().sum()) for g in clipped[1]) ** 0.5 == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adagrad"])
+def test_weight_decay_of_all_classes_is_refused_beside_a_sparse_gradient(name: str) -> None:
+    loss = nn.ModuleList([PartialFCLoss(50, 6, sparse_gradient=True)])
+    with pytest.raises(InputError, match=r"set optimizer\.weight_decay=0, or take adamw"):
+        build_optimizer([loss], OptimizerConfig(name=name, weight_decay=1e-4))  # pyright: ignore[reportArgumentType]
+    optimizer = build_optimizer([loss], OptimizerConfig(name=name, weight_decay=0, momentum=0))  # pyright: ignore[reportArgumentType]
+    loss[0](embeddings_of(8).float(), torch.arange(8)).backward()
+    optimizer.step()
 
 
 def test_one_identity_alone_in_its_subspace_has_nothing_to_learn() -> None:
