@@ -47,6 +47,7 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@functools.cache
 def modules() -> dict[str, Path]:
     """All modules that are no __init__, by name."""
     return {module_name(path): path for path in source_files() if path.name != "__init__.py"}

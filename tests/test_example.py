@@ -65,7 +65,7 @@ def losses_of_a_plain_loop(manifest: Manifest, plan: Path) -> list[float]:
     return losses
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_frameworks_train_on_the_planned_batches(
     finished_run: Path, small_manifest: Path, processes: int
 ) -> None:

@@ -53,6 +53,12 @@ def test_its_files_are_as_they_were_written(stored: Path) -> None:
     assert ("nothing could be verified" in done.stdout) != sealed
 
 
+@pytest.mark.parametrize(
+    "stored",
+    [RUNS[0], *(pytest.param(path, marks=pytest.mark.slow) for path in RUNS[1:])],
+    indirect=True,
+    ids=lambda path: path.stem,
+)
 def test_every_file_of_it_is_shown(stored: Path) -> None:
     for path in [stored / "manifest.parquet", *sorted((stored / "run").rglob("*"))]:
         if path.name != ".lock":

@@ -83,6 +83,7 @@ def test_a_file_that_was_never_there_is_refused(small_manifest: Path, tmp_path: 
         assert done.stderr.rstrip().endswith("no such file")
 
 
+@pytest.mark.slow
 def test_a_frozen_network_goes_as_far_as_a_plan_and_an_evaluation(
     program: Path, small_manifest: Path, tmp_path: Path
 ) -> None:

@@ -130,6 +130,7 @@ def test_changed_settings_are_stale(finished_run: Path) -> None:
     assert [stage["state"] for stage in status if stage["stage"] == "plan"] == ["stale", "stale"]
 
 
+@pytest.mark.slow
 def test_force_remakes_and_what_follows_stays_valid(small_manifest: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     begin(run, small_manifest, "rounds=1")
@@ -141,6 +142,7 @@ def test_force_remakes_and_what_follows_stays_valid(small_manifest: Path, tmp_pa
     assert subspace("run", run).stdout.count("already done") == 9
 
 
+@pytest.mark.slow
 def test_stage_by_stage_equals_run(finished_run: Path, small_manifest: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     begin(run, small_manifest)
@@ -167,6 +169,7 @@ def test_shards_equal_one_extraction(finished_run: Path, small_manifest: Path, t
     assert made.read_bytes() == expected.read_bytes()
 
 
+@pytest.mark.slow
 def test_run_force_remakes_what_is_stale_and_nothing_else(small_manifest: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     begin(run, small_manifest, "rounds=1")
@@ -270,6 +273,7 @@ def interrupted(run: Path, number: signal.Signals, seconds: float) -> int:
     return process.returncode
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["subspace_softmax", "xbm:multi_similarity", "batch_ohnm + 0.5*oim"])
 def test_other_losses_train_and_go_on_in_the_next_round(
     small_manifest: Path, tmp_path: Path, loss: str

@@ -59,7 +59,7 @@ def assert_close(
         assert distance <= 20 * tolerance * max(1.0, length[name], 0.05 * whole), f"{what} {name}: {distance}"
 
 
-@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_gradients_are_those_of_one_process(tmp_path: Path, count: int) -> None:
     alone = gradients_of(CASES)
     found = run_in(count, tmp_path, gradients_of, CASES)[0]
@@ -69,7 +69,11 @@ def test_gradients_are_those_of_one_process(tmp_path: Path, count: int) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"unreadable": FIRST_SHARE}, {"engine": {"precision": "bf16-mixed"}}, {"body": WithoutBatchNorm}],
+    [
+        {"unreadable": FIRST_SHARE},
+        pytest.param({"engine": {"precision": "bf16-mixed"}}, marks=pytest.mark.slow),
+        pytest.param({"body": WithoutBatchNorm}, marks=pytest.mark.slow),
+    ],
 )
 def test_gradients_are_equal_with(tmp_path: Path, settings: dict[str, Any]) -> None:
     cases = {name: CASES[name] for name in ("batch_ohnm", "softmax", "partial_fc arcface")}

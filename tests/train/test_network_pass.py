@@ -63,6 +63,7 @@ def test_chunks_in_several_processes_give_the_gradients_of_one_pass(tmp_path: Pa
         assert_close(found[case], expected)
 
 
+@pytest.mark.slow
 def test_chunks_of_several_processes_are_normalised_like_those_of_one(tmp_path: Path) -> None:
     """27 images: 4 chunks in one process, and 4 in each of two, of the same images taken together."""
     found = run_in(2, tmp_path, moved_by_even_batches, 4)[0]

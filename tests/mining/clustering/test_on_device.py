@@ -240,7 +240,14 @@ def same_twice(work: Callable[[], Any]) -> Any:
     return first
 
 
-@pytest.mark.parametrize("how", [{}, {"overlap": 0.2}, {"balance": "none"}, {"flat_up_to": 4}])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"flat_up_to": 4},
+        *(pytest.param(how, marks=pytest.mark.slow) for how in ({"overlap": 0.2}, {"balance": "none"})),
+    ],
+)
 def test_subspaces_of_every_device_are_equal_good_and_the_same_twice(
     device: str, deterministic: None, how: Any
 ) -> None:

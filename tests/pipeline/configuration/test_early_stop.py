@@ -74,6 +74,7 @@ def results(run: Path) -> dict[str, bytes]:
     return {str(path.relative_to(run)): path.read_bytes() for path in wanted}
 
 
+@pytest.mark.slow
 def test_it_stops_does_nothing_more_and_continues_with_more_patience(
     whole: Path, small_manifest: Path, tmp_path: Path
 ) -> None:

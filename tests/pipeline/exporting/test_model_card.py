@@ -49,7 +49,7 @@ def expected(network: Backbone, folder: Path) -> np.ndarray:
     return network.eval()(torch.from_numpy(np.ascontiguousarray(images))).detach().numpy()
 
 
-@pytest.mark.parametrize("preprocessing", ["inside", "outside"])
+@pytest.mark.parametrize("preprocessing", ["inside", pytest.param("outside", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("rule", INPUTS)
 def test_the_code_of_the_card_gives_the_network_s_embeddings(
     rule: str, preprocessing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -26,7 +26,10 @@ IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 UNUSUAL = ImageInput((4, 6), **IMAGENET, channels="BGR")
 
 
-@pytest.mark.parametrize("spec", ["small", "iresnet18", "python:exported_networks:transformer"])
+@pytest.mark.parametrize(
+    "spec",
+    ["small", pytest.param("iresnet18", marks=pytest.mark.slow), "python:exported_networks:transformer"],
+)
 def test_a_network_is_the_same_in_onnxruntime_for_any_number_of_images(spec: str, tmp_path: Path) -> None:
     network = build_backbone(spec, seed=3).eval()
     path = tmp_path / "model.onnx"

@@ -162,6 +162,7 @@ def same(a: Path, b: Path, name: str) -> bool:
     return (a / name).read_bytes() == (b / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_every_stage_stops_and_goes_on_as_if_nothing_had_been(images: Path, tmp_path: Path) -> None:
     whole, torn, disk = tmp_path / "whole", tmp_path / "torn", images / "disk"
     settings = (*QUICK, "rounds=1", "validation.metrics=[Rank-1]", "train.collapse.action=off")

@@ -92,6 +92,7 @@ def test_a_sane_rate_wins_over_absurd_ones(searched: tuple[Path, dict[str, Any]]
     assert (run / "lr" / "lr.svg").read_text().startswith("<svg")
 
 
+@pytest.mark.slow
 def test_the_same_command_again_does_nothing_and_other_rates_join(copy: Path) -> None:
     before = trials_of(copy)
     again = subspace("lr", copy, *RATES)
@@ -109,6 +110,7 @@ def test_the_same_command_again_does_nothing_and_other_rates_join(copy: Path) ->
     assert re.fullmatch(r"subspace: no trial came through: .* give lower rates \(--rates\)\n", alone.stderr)
 
 
+@pytest.mark.slow
 def test_a_killed_search_goes_on_and_ends_as_if_it_had_not_been(copy: Path) -> None:
     whole = trials_of(copy)
     shutil.rmtree(copy / "lr")
@@ -146,6 +148,7 @@ def test_a_rate_that_does_not_surely_gain_is_not_kept(copy: Path) -> None:
     assert done.stdout.endswith(f"next: subspace lr {copy} --steps 4\n")
 
 
+@pytest.mark.slow
 def test_on_a_terminal_it_is_asked(copy: Path) -> None:
     for answer, kept in (("n", False), ("y", True)):
         ours, theirs = pty.openpty()

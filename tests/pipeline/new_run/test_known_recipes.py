@@ -58,7 +58,10 @@ def test_the_paper_to_the_letter() -> None:
     assert config.extract.max_images is None
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [name if name in ("default", "paper") else pytest.param(name, marks=pytest.mark.slow) for name in NAMES],
+)
 def test_ten_steps(name: str, small_manifest: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     done = subspace("init", run, "--manifest", small_manifest, "--recipe", name, *TEN_STEPS)

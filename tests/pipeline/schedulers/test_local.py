@@ -51,6 +51,7 @@ def test_submitting_locally_does_what_is_left_in_the_background(untrained: Path,
     assert "nothing is left to do" in subspace("submit", untrained, "--scheduler", "local").stdout
 
 
+@pytest.mark.slow
 def test_a_run_is_submitted_once_at_a_time_and_cancelled(small_manifest: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     long = ("pretrain.steps=100000", "schedule.scheduler=local")

@@ -251,6 +251,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.stop()
 
 
+@pytest.mark.slow
 def test_the_command_line_on_s3(bucket: str, small_source: Path, tmp_path: Path) -> None:
     import s3fs
 

@@ -80,6 +80,7 @@ def test_the_bytes_of_one_process(begun: Path, whole: dict[str, bytes], tmp_path
     assert "already done" in subspace("extract", run, "--processes", str(count)).stdout
 
 
+@pytest.mark.slow
 def test_small_parts_give_other_means_only_where_images_are_drawn(
     begun: Path, whole: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -145,6 +146,7 @@ def goes_on(run: Path, whole: Path) -> None:
     assert results(run) == results(whole)
 
 
+@pytest.mark.slow
 def test_a_killed_child(slow: Path, slow_begun: Path) -> None:
     process = start("extract", slow, "--processes", "2", cwd=slow.parent)
     wait(lambda: finished_parts(slow))
@@ -166,7 +168,11 @@ def test_a_killed_child(slow: Path, slow_begun: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM, signal.SIGKILL]
+    "number",
+    [
+        signal.SIGTERM,
+        *(pytest.param(number, marks=pytest.mark.slow) for number in (signal.SIGINT, signal.SIGKILL)),
+    ],
 )
 def test_a_signal_to_the_parent(slow: Path, slow_begun: Path, number: signal.Signals) -> None:
     process = start("extract", slow, "--processes", "2", cwd=slow.parent)

@@ -101,6 +101,7 @@ def with_census(packages: Path) -> set[str]:
     }
 
 
+@pytest.mark.slow
 def test_a_stage_is_added_in_three_files_and_removed(small_manifest: Path, tmp_path: Path) -> None:
     packages = tmp_path / "path" / "subspace"
     for package in house.PACKAGES:

@@ -50,6 +50,7 @@ def run(finished_run: Path, tmp_path: Path) -> Path:
     return run
 
 
+@pytest.mark.slow
 def test_a_training_is_the_same_bytes_again_and_after_a_stop(run: Path, tmp_path: Path) -> None:
     folder = run / "round-000"
     words = ("train", run, "--round", "0", *TOGETHER, "train.keep_last=5")

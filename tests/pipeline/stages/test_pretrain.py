@@ -97,8 +97,14 @@ def test_too_few_are_refused(uneven: Manifest) -> None:
 @pytest.mark.parametrize(
     ("settings", "classes"),
     [
-        (("pretrain.loss=cosface", "pretrain.loss_args.cosface.scale=16"), 16),
-        (("pretrain.loss=partial_fc", "pretrain.loss_args.partial_fc={kind: cosface, share: 0.5}"), 16),
+        pytest.param(
+            ("pretrain.loss=cosface", "pretrain.loss_args.cosface.scale=16"), 16, marks=pytest.mark.slow
+        ),
+        pytest.param(
+            ("pretrain.loss=partial_fc", "pretrain.loss_args.partial_fc={kind: cosface, share: 0.5}"),
+            16,
+            marks=pytest.mark.slow,
+        ),
         (("pretrain.loss=softmax + 0.5*batch_ohnm", "pretrain.identities=9"), 9),
     ],
 )

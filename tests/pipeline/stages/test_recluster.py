@@ -39,6 +39,7 @@ def steps_of(run: Path) -> list[int]:
     return [json.loads(marker.read_text())["summary"]["steps"] for marker in markers]
 
 
+@pytest.mark.slow
 def test_stale_subspaces_end_a_round_and_the_run_keeps_its_steps(
     small_manifest: Path, tmp_path: Path
 ) -> None:
@@ -74,6 +75,7 @@ def test_stale_subspaces_end_a_round_and_the_run_keeps_its_steps(
     ]
 
 
+@pytest.mark.slow
 def test_fresh_subspaces_do_not(small_manifest: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     begin(run, small_manifest, "recluster.stale_below=0.01", "recluster.check_every=3", "rounds=1")
@@ -112,6 +114,7 @@ def test_running_means_take_the_place_of_an_extraction(
     assert refused.returncode == 2
 
 
+@pytest.mark.slow
 def test_another_way_to_refresh_makes_the_round_stale(small_manifest: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     begin(run, small_manifest)

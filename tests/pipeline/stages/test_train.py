@@ -82,6 +82,7 @@ def first_loss(folder: Path) -> float:
     return json.loads((folder / "metrics.jsonl").read_text().partition("\n")[0])["loss"]
 
 
+@pytest.mark.slow
 def test_a_training_with_changed_images_ends_with_the_same_bytes_after_a_stop_and_with_workers(
     finished_run: Path, tmp_path: Path
 ) -> None:

@@ -65,6 +65,7 @@ def softened(folder: Path, small_manifest: Path) -> subprocess.CompletedProcess[
     return subspace("run", "softened", cwd=folder)
 
 
+@pytest.mark.slow
 def test_the_collapse_is_real_and_softening_recovers_it(
     folder: Path, small_manifest: Path, softened: subprocess.CompletedProcess[str]
 ) -> None:
@@ -93,6 +94,7 @@ def test_the_collapse_is_real_and_softening_recovers_it(
     assert recovered["loss"] < min(0.2, left_alone["loss"] - 0.05)
 
 
+@pytest.mark.slow
 def test_stopped_it_exits_4_and_goes_on_softened(folder: Path, small_manifest: Path) -> None:
     begin(folder, "stopped", small_manifest, "train.collapse.action=stop")
     for _ in range(2):  # the same command comes to the same end

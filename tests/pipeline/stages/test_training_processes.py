@@ -77,6 +77,7 @@ def weights(run: Path) -> dict[str, Tensor]:
     return load_file(run / "round-000" / "checkpoint" / "model.safetensors")
 
 
+@pytest.mark.slow
 def test_any_number_of_processes_goes_on_where_another_stopped(
     planned: Path, whole: Path, tmp_path: Path
 ) -> None:
@@ -152,6 +153,7 @@ def test_a_killed_parent_stops_its_children(planned: Path, tmp_path: Path) -> No
     assert saved(run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["at the start", "in training"])
 def test_a_scheduler_may_signal_all_processes_before_the_parent_passes_it_on(
     planned: Path, tmp_path: Path, moment: str
@@ -177,6 +179,7 @@ def test_a_scheduler_may_signal_all_processes_before_the_parent_passes_it_on(
 SHADOWS = ("train.py", "random.py", "mining.py", "torch.py")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["processes", "torchrun"])
 def test_a_folder_with_files_of_the_same_names_is_no_trap(
     planned: Path, whole: Path, tmp_path: Path, launcher: str

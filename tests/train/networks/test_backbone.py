@@ -78,7 +78,7 @@ def test_weights_are_a_function_of_the_seed_and_global_generator_is_untouched() 
     assert torch.equal(build_backbone("small", seed=3).body.fc.weight, first["body.fc.weight"])
 
 
-@pytest.mark.parametrize("spec", ["small", "iresnet18"])
+@pytest.mark.parametrize("spec", ["small", pytest.param("iresnet18", marks=pytest.mark.slow)])
 def test_bfloat16_autocast_gives_float32_unit_vectors(spec: str) -> None:
     network = build_backbone(spec).eval()
     images = random_images(network.input.size)

@@ -117,7 +117,10 @@ def test_block_is_its_definition(in_channels: int, stride: int) -> None:
     torch.testing.assert_close(block(x), expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("depth", IRESNET_DEPTHS)
+@pytest.mark.parametrize(
+    "depth",
+    [depth if depth < 100 else pytest.param(depth, marks=pytest.mark.slow) for depth in IRESNET_DEPTHS],
+)
 def test_a_published_state_dict_gives_the_outputs_of_its_architecture(depth: int) -> None:
     network = build_iresnet(f"iresnet{depth}").eval()
     weights = random_weights(network.state_dict())
