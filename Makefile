@@ -21,7 +21,7 @@ demo: install
 	@$(BIN)/subspace demo
 
 test: install
-	$(BIN)/python -m pytest -q -n 4 --dist worksteal
+	$(BIN)/python -m pytest -q -n 4 --dist loadfile
 
 test-slow: install
 	$(BIN)/python -m pytest -q -m slow

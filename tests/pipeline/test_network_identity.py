@@ -124,6 +124,7 @@ def test_paths_are_kept_absolute(weights: Path, program: Path, small_manifest: P
     assert f'model: "exported:{here.resolve()}/net.pt2"' in settings
 
 
+@pytest.mark.slow
 def test_what_images_become_is_settled_with_the_start(small_manifest: Path, tmp_path: Path) -> None:
     """A later stage that is asked for other preprocessing refuses, and does not keep the setting for others."""
     run = tmp_path / "run"

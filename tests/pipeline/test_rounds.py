@@ -155,6 +155,7 @@ def test_stage_by_stage_equals_run(finished_run: Path, small_manifest: Path, tmp
     assert digest(run) == digest(finished_run)
 
 
+@pytest.mark.slow
 def test_shards_equal_one_extraction(finished_run: Path, small_manifest: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     begin(run, small_manifest)
@@ -197,6 +198,7 @@ def test_another_manifest_is_noticed_by_every_stage(
         assert "manifest=" in done.stderr
 
 
+@pytest.mark.slow
 def test_without_test_identities_nothing_is_evaluated(small_source: Path, tmp_path: Path) -> None:
     table = pq.read_table(small_source).drop_columns(["split"])
     pq.write_table(table, tmp_path / "source.parquet")

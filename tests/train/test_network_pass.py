@@ -70,6 +70,7 @@ def test_chunks_of_several_processes_are_normalised_like_those_of_one(tmp_path: 
     assert_close(found, moved_by_even_batches(8))
 
 
+@pytest.mark.slow
 def test_a_batch_that_is_hardly_readable_leaves_no_chunk_without_images(tmp_path: Path) -> None:
     """Batch norm over no image would make its running statistics NaN."""
     settings = {"unreadable": tuple(range(3, 27)), "engine": {"chunk_size": 4}}

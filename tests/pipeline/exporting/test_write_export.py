@@ -154,6 +154,7 @@ def test_a_file_that_differs_is_not_written(
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
 
 
+@pytest.mark.slow
 def test_a_network_without_images_is_quantised_unmeasured(checkpoint: Path, tmp_path: Path) -> None:
     request = ExportRequest(("onnx",), quantize="int8")
     done = export_checkpoint(choose_checkpoint(checkpoint), request, tmp_path / "out", QUIET)
@@ -164,6 +165,7 @@ def test_a_network_without_images_is_quantised_unmeasured(checkpoint: Path, tmp_
     )
 
 
+@pytest.mark.slow
 def test_images_that_are_gone_leave_it_unmeasured_too(
     finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

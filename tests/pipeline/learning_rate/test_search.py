@@ -208,6 +208,7 @@ def test_what_a_trial_depends_on(copy: Path) -> None:
     assert fields() != ours
 
 
+@pytest.mark.slow
 def test_a_trial_trains_as_the_run_does(copy: Path) -> None:
     """A trial as long as the run has the weights of `subspace train`, hence its figures."""
     run = ["rounds=1", "plan.steps=20", "train.optimizer.lr=0.004", "train.augment.shift=2"]

@@ -72,6 +72,7 @@ def test_a_run_is_submitted_once_at_a_time_and_cancelled(small_manifest: Path, t
     assert "no job of it is queued or running" in subspace("cancel", run).stdout
 
 
+@pytest.mark.slow
 def test_a_process_that_failed_says_so(untrained: Path) -> None:
     weights = untrained / "round-000" / "checkpoint" / "model.safetensors"
     whole = weights.read_bytes()

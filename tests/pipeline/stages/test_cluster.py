@@ -44,6 +44,7 @@ def test_sizes_are_equal_and_the_summary_is_true(finished_run: Path) -> None:
     assert summary(finished_run, 1)["kept"] == pytest.approx(adjusted_rand_score(before, after))
 
 
+@pytest.mark.slow
 def test_plain_k_means_is_still_there(finished_run: Path, small_manifest: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     begin(run, small_manifest, "cluster.balance=none", "rounds=1")

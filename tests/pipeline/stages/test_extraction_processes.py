@@ -190,6 +190,7 @@ def test_a_signal_to_the_parent(slow: Path, slow_begun: Path, number: signal.Sig
     goes_on(slow, slow_begun.parent / "whole")
 
 
+@pytest.mark.slow
 def test_a_child_s_own_error_is_said_once(damaged: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     begin(run, damaged, "data.on_bad_image=fail")

@@ -130,6 +130,7 @@ def test_suspected_duplicates_are_kept_apart(run_on_files: Path) -> None:
     assert refused.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_an_identity_without_a_mean_is_in_no_batch(damaged: Path, tmp_path: Path) -> None:
     """Two of its six images were looked at, neither could be read, and the others are not quarantined."""
     run = tmp_path / "run"

@@ -69,6 +69,7 @@ def going_back_slowly_in_all_but_the_first(folder: Path) -> int:
     return step
 
 
+@pytest.mark.slow
 def test_a_state_stays_until_all_processes_have_read_it(tmp_path: Path) -> None:
     assert run_in(2, tmp_path, going_back_slowly_in_all_but_the_first, tmp_path / "run") == [10, 10]
 

@@ -37,6 +37,7 @@ def test_fields_keep_the_older_names_of_loss_settings(tmp_path: Path) -> None:
     assert pretrain_fields(context)["pretrain.loss_args.xbm.size"] == 9
 
 
+@pytest.mark.slow
 def test_another_device_goes_on_with_a_line_and_nothing_is_stale(finished_run: Path, tmp_path: Path) -> None:
     """As if the first six steps had been taken on a GPU."""
     run = tmp_path / "run"

@@ -141,6 +141,7 @@ def test_a_killed_process_ends_all_and_loses_nothing(
     assert steps(run)[-1] == STEPS - 1
 
 
+@pytest.mark.slow
 def test_a_killed_parent_stops_its_children(planned: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(planned, run)

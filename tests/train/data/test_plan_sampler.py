@@ -73,6 +73,7 @@ def test_a_plan_is_not_shared_by_more_processes_than_it_has_identities(repeated:
             PlanBatchSampler(repeated, rank=rank, world_size=2)
 
 
+@pytest.mark.slow
 def test_two_processes_read_each_batch_between_them(repeated: Path, tmp_path: Path) -> None:
     first, second = run_in(2, tmp_path / "processes", read_share, str(repeated))
     assert [a + b for a, b in zip(first, second, strict=True)] == list(PlanBatchSampler(repeated))
