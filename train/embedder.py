@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..mining.machine import keep_freed_memory
 from .data.batches import ImageBatch
 from .data.device_copies import copied_ahead
 from .devices import Arithmetic, autocast, settled
@@ -65,6 +66,8 @@ def embed(
         ([5, 6], (2, 128))
     """
     network.eval().to(device)
+    if device.type == "cpu":
+        keep_freed_memory()
     arithmetic = settled(device, precision)
     if arithmetic.channels_last:
         network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

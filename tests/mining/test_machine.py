@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +11,13 @@ import numpy as np
 import pytest
 
 from subspace.mining import machine
-from subspace.mining.machine import give_back_memory, memory_kills, memory_with, peak_memory, usable_cores
+from subspace.mining.machine import (
+    give_back_memory,
+    memory_kills,
+    memory_with,
+    peak_memory,
+    usable_cores,
+)
 
 
 def test_cores_that_a_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,3 +91,29 @@ def test_free_memory_is_given_back() -> None:
     give_back_memory()
     assert before - resident() > 150e6
     assert pieces
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks /proc and glibc")
+def test_freed_memory_is_taken_again_in_place_of_fresh_pages_until_it_is_given_back() -> None:
+    # In a process of its own: how malloc works is settled for the whole process.
+    script = """
+import resource
+from pathlib import Path
+import numpy as np
+from subspace.mining.machine import give_back_memory, keep_freed_memory
+def resident():
+    return 1024 * int(Path("/proc/self/status").read_text().partition("RssAnon:")[2].split()[0])
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        np.ones(100_000_000, np.int8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+fresh = faults()
+keep_freed_memory()
+np.ones(100_000_000, np.int8)
+again, held = faults(), resident()
+give_back_memory()
+print(fresh > 1000, again < 100, held - resident() > 90e6, faults() > 1000)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "True True True True\n"
