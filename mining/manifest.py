@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from .errors import DamagedFileError, InputError
-from .parquet_tables import fingerprint_in, open_parquet, read_parquet, row_groups
+from .parquet_tables import fingerprint_in, open_parquet, read_parquet, read_row_group, row_groups
 from .remote import url_of
 from .schemas import MANIFEST
 
@@ -171,23 +171,27 @@ class Manifest:
     @cached_property
     def identity_id(self) -> np.ndarray:
         """int32[n] per image."""
-        return self.table["identity_id"].to_numpy()
+        return self._column("identity_id").to_numpy()
 
     @cached_property
     def keep(self) -> np.ndarray:
         """bool[n] per image: not dropped by cleaning."""
-        return self.table["keep"].to_numpy(zero_copy_only=False)
+        return self._column("keep").to_numpy(zero_copy_only=False)
 
     @property
     def splits(self) -> list[str]:
         """The names in the split column, sorted."""
-        return sorted(str(name) for name in self.table["split"].unique().to_pylist())
+        return sorted(self._splits[0])
+
+    @cached_property
+    def _splits(self) -> tuple[list[str], np.ndarray]:
+        """Names of splits, and the number of each image's own."""
+        return _encoded(self._column("split"))
 
     def in_splits(self, splits: Sequence[str]) -> np.ndarray:
         """bool[n]: images whose split is one of `splits` and that are kept."""
-        split = self.table["split"].cast(pa.string()).combine_chunks().dictionary_encode()
-        wanted = np.isin(split.dictionary.to_pylist(), list(splits))
-        return wanted[split.indices.to_numpy()] & self.keep
+        names, code = self._splits
+        return np.append(np.isin(names, list(splits)), False)[code] & self.keep
 
     def identities_in(self, splits: Sequence[str], without: np.ndarray | None = None) -> IdentityImages:
         """Identities of `splits` with their kept images, except the image ids in `without`."""
@@ -203,24 +207,47 @@ class Manifest:
 
     def groups(self) -> np.ndarray | None:
         """int32[n] per image: the code of its group (camera, type family); None without the column."""
-        if "group" not in self.table.column_names:
-            return None
-        group = self.table["group"].cast(pa.string()).combine_chunks().dictionary_encode()
-        return group.indices.fill_null(-1).to_numpy()
+        return _encoded(self._column("group"))[1] if "group" in self.columns else None
 
     def files_of(self, image_id: np.ndarray) -> np.ndarray:
         """Numbers of the files, or of the ranges of files, that these images lie in: int64[n], equal where they are the same.
 
         Inline images are the same where their bytes are.
         """
-        rows = self.table.select(["uri", "offset", "length"]).take(pa.array(image_id))
+        rows = self._rows(image_id, ["uri", "offset", "length"])
         uri = rows["uri"].cast(pa.string()).combine_chunks().dictionary_encode().indices.fill_null(-1)
         number = uri.to_numpy()
         for name in ("offset", "length"):
             number = _numbered(number, rows[name].fill_null(-1).to_numpy())
-        if "image" in self.table.column_names:
+        if "image" in self.columns:
             number = _numbered(number * 0, self._hashes(image_id))
         return number
+
+    @property
+    def _is_read(self) -> bool:
+        return self._given is not None or "table" in self.__dict__
+
+    def _column(self, name: str) -> pa.ChunkedArray:
+        """A column, read alone unless all are in memory: of 20 million images all are 2 GB."""
+        return self.table[name] if self._is_read else read_parquet(self.path, MANIFEST, [name])[name]
+
+    def _rows(self, image_id: np.ndarray, columns: list[str]) -> pa.Table:
+        """Columns of some images, in their order; only the row groups that hold them are read."""
+        if self._is_read:
+            return self.table.select(columns).take(pa.array(image_id))
+        metadata = open_parquet(self.path, MANIFEST).metadata
+        sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        starts = np.concatenate(([0], np.cumsum(sizes)))
+        ascending = np.unique(image_id)
+        group_of = np.searchsorted(starts, ascending, side="right") - 1
+        pieces = [
+            read_row_group(self.path, MANIFEST, group, columns).take(
+                pa.array(ascending[group_of == group] - starts[group])
+            )
+            for group in np.unique(group_of).tolist()
+        ]
+        empty = open_parquet(self.path, MANIFEST).schema_arrow.empty_table().select(columns)
+        return pa.concat_tables([empty, *pieces]).take(pa.array(np.searchsorted(ascending, image_id)))
 
     def _hashes(self, image_id: np.ndarray) -> np.ndarray:
         """A hash of each inline image, int64[n], chunk by chunk, as all of them together may be more than Arrow can take."""
@@ -234,6 +261,20 @@ class Manifest:
                 ]
             start += len(chunk)
         return hashes
+
+
+def _encoded(column: pa.ChunkedArray) -> tuple[list[str], np.ndarray]:
+    """The values in the order in which they first come, and the number of each row's own, int64[n]; -1 where it has none."""
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    whole = column.unify_dictionaries().combine_chunks()
+    values, code = whole.dictionary.to_pylist(), whole.indices.fill_null(-1).to_numpy()
+    first = np.full(len(values) + 1, len(code))
+    first[code[::-1]] = np.arange(len(code))[::-1]  # the last one that is set stays: the first row
+    order = np.argsort(first[:-1], kind="stable")[: np.count_nonzero(first[:-1] < len(code))]
+    number = np.full(len(values) + 1, -1)
+    number[order] = np.arange(len(order))
+    return [str(values[place]) for place in order.tolist()], number[code]
 
 
 def _numbered(a: np.ndarray, b: np.ndarray) -> np.ndarray:

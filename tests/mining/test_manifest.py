@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from subspace.mining.errors import InputError, StaleArtifactError
 from subspace.mining.manifest import IdentityImages, Manifest, group_by_identity
-from subspace.mining.parquet_tables import write_parquet
+from subspace.mining.parquet_tables import parquet_writer, write_parquet
 from subspace.mining.schemas import MANIFEST, SCHEMA_VERSION
 
 Groups = list[tuple[int, list[int]]]
@@ -206,6 +206,28 @@ def test_a_manifest_comes_back_from_disk(path: Path) -> None:
         assert (len(manifest), manifest.path, manifest.fingerprint) == (4, path, "f" * 32)
         assert manifest.identity_id.tolist() == [0, 0, 1, 1]
         assert manifest.keep.tolist() == [True, True, False, True]
+
+
+@given(manifest_rows, st.integers(1, 5), st.data())
+def test_columns_are_read_alone_and_say_what_the_whole_does(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[Row], together: int, data: st.DataObject
+) -> None:
+    path, table = tmp_path_factory.mktemp("m") / "manifest.parquet", manifest_table(rows)
+    with parquet_writer(path, MANIFEST, table.schema, "f" * 32) as writer:
+        for start in range(0, len(rows), together):
+            writer.write_table(table.slice(start, together))
+    opened, whole = Manifest.open(path), in_memory(rows)
+    some = np.array(data.draw(st.lists(st.integers(0, len(rows) - 1))), np.int64)
+    assert opened.splits == whole.splits
+    np.testing.assert_array_equal(opened.in_splits(["test", "val"]), whole.in_splits(["test", "val"]))
+    np.testing.assert_array_equal(opened.groups(), whole.groups())
+    np.testing.assert_array_equal(opened.files_of(some), whole.files_of(some))
+    assert "table" not in vars(opened)
+
+
+def test_group_codes_are_numbered_as_they_come() -> None:
+    group = pa.DictionaryArray.from_arrays(pa.array([2, None, 0, 2]), ["cam 1", "unused", "cam 2"])
+    assert in_memory(ROWS, group=group).groups().tolist() == [0, -1, 1, 0]
 
 
 def test_unusable_manifests_are_told_in_one_line(path: Path) -> None:
