@@ -43,8 +43,8 @@ class RunningMeans:
 
     @classmethod
     def beginning(cls, means: Tensor, spread: Tensor, momentum: float = 0.5) -> RunningMeans:
-        """From float32[I, D] unit means and float32[I] mean cosine distances of the images to them."""
-        return cls(means * (1 - spread.clamp(0, 1))[:, None], momentum)
+        """From float32[I, D] unit means, which become these, and float32[I] mean cosine distances of the images to them."""
+        return cls(means.mul_((1 - spread.clamp(0, 1))[:, None]), momentum)
 
     @property
     def vector(self) -> Tensor:

@@ -56,13 +56,16 @@ def round_work(context: Context, steps: int | None = None) -> TrainingWork:
         images_per_batch=_images_per_batch(plan),
         store=ImageStore(Manifest(manifest.path, first, manifest.fingerprint), context.config.data.decoder),
         sample=np.arange(len(first)),
-        beside=3 * bytes_of_means + labels,
+        beside=(2.3 if context.config.recluster.stale_below is None else 3) * bytes_of_means + labels,
         saved_beside=bytes_of_means,
     )
 
 
 def _running_means(context: Context) -> tuple[float, float]:
-    """Bytes of running means and of labels that are places; 0 where there are none. While they are read, memory has three."""
+    """Bytes of running means and of labels that are places; 0 where there are none.
+
+    A training that goes on has them twice while it reads them and a mask beside them, a look at r@10 has three.
+    """
     if not context.config.recluster.needs_running_means:
         return 0.0, 0.0
     means = MeanTable(context.folder.identities)

@@ -30,7 +30,7 @@ def units(n: int, seed: int, D: int = 5) -> torch.Tensor:
 )
 def test_visits_follow_the_definition(batches: list[list[int]], momentum: float, seed: int) -> None:
     means, spread = units(6, seed), torch.linspace(0, 0.5, 6)
-    running = RunningMeans.beginning(means, spread, momentum)
+    running = RunningMeans.beginning(means.clone(), spread, momentum)
     slow = [(mean * (1 - s)).tolist() for mean, s in zip(means, spread, strict=True)]
     for number, labels in enumerate(batches):
         embeddings = 3 * rows(len(labels), seed + number)
@@ -98,7 +98,7 @@ def test_they_stay_where_there_is_no_room() -> None:
 
 def test_before_any_visit_they_are_what_was_extracted() -> None:
     means, spread = units(4, 0), torch.tensor([0.0, 0.1, 0.2, 0.9])
-    running = RunningMeans.beginning(means, spread)
+    running = RunningMeans.beginning(means.clone(), spread)
     np.testing.assert_allclose(running.means(), means, atol=1e-6)
     np.testing.assert_allclose(running.spread(), spread, atol=1e-6)
 
