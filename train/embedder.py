@@ -50,6 +50,8 @@ def embed(
 ) -> Iterator[EmbeddedBatch]:
     """Yield each batch with its embeddings; the network is put in evaluation mode and on `device`.
 
+    On a CPU the process keeps the memory that a batch frees, for the next one, until `mining.machine.give_back_memory`.
+
     Args:
         flip: embed the mirror image, too, and take the mean of both before it gets unit length, for twice the time: the flip
             test of face recognition (InsightFace's verification.py adds the two likewise).
