@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -203,7 +204,7 @@ class Manifest:
     def names_of(self, identity_id: np.ndarray) -> pa.Array:
         """The `identity` strings of ascending `identity_id`, as an Arrow array."""
         first_row = np.searchsorted(self.identity_id, identity_id)
-        return self.table["identity"].take(pa.array(first_row)).combine_chunks().cast(pa.string())
+        return self.rows_of(first_row, ["identity"])["identity"].combine_chunks().cast(pa.string())
 
     def groups(self) -> np.ndarray | None:
         """int32[n] per image: the code of its group (camera, type family); None without the column."""
@@ -214,7 +215,7 @@ class Manifest:
 
         Inline images are the same where their bytes are.
         """
-        rows = self._rows(image_id, ["uri", "offset", "length"])
+        rows = self.rows_of(image_id, ["uri", "offset", "length"])
         uri = rows["uri"].cast(pa.string()).combine_chunks().dictionary_encode().indices.fill_null(-1)
         number = uri.to_numpy()
         for name in ("offset", "length"):
@@ -231,7 +232,7 @@ class Manifest:
         """A column, read alone unless all are in memory: of 20 million images all are 2 GB."""
         return self.table[name] if self._is_read else read_parquet(self.path, MANIFEST, [name])[name]
 
-    def _rows(self, image_id: np.ndarray, columns: list[str]) -> pa.Table:
+    def rows_of(self, image_id: np.ndarray, columns: list[str]) -> pa.Table:
         """Columns of some images, in their order; only the row groups that hold them are read."""
         if self._is_read:
             return self.table.select(columns).take(pa.array(image_id))
@@ -239,12 +240,13 @@ class Manifest:
         sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
         starts = np.concatenate(([0], np.cumsum(sizes)))
         ascending = np.unique(image_id)
-        group_of = np.searchsorted(starts, ascending, side="right") - 1
+        cut = np.searchsorted(ascending, starts)  # where the rows of each group begin among them
         pieces = [
             read_row_group(self.path, MANIFEST, group, columns).take(
-                pa.array(ascending[group_of == group] - starts[group])
+                pa.array(ascending[begin:end] - starts[group])
             )
-            for group in np.unique(group_of).tolist()
+            for group, (begin, end) in enumerate(pairwise(cut.tolist()))
+            if begin < end
         ]
         empty = open_parquet(self.path, MANIFEST).schema_arrow.empty_table().select(columns)
         return pa.concat_tables([empty, *pieces]).take(pa.array(np.searchsorted(ascending, image_id)))
@@ -264,7 +266,7 @@ class Manifest:
 
 
 def _encoded(column: pa.ChunkedArray) -> tuple[list[str], np.ndarray]:
-    """The values in the order in which they first come, and the number of each row's own, int64[n]; -1 where it has none."""
+    """The values in the order in which they first come, and the number of each row's own, int32[n]; -1 where it has none."""
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     whole = column.unify_dictionaries().combine_chunks()
@@ -272,7 +274,7 @@ def _encoded(column: pa.ChunkedArray) -> tuple[list[str], np.ndarray]:
     first = np.full(len(values) + 1, len(code))
     first[code[::-1]] = np.arange(len(code))[::-1]  # the last one that is set stays: the first row
     order = np.argsort(first[:-1], kind="stable")[: np.count_nonzero(first[:-1] < len(code))]
-    number = np.full(len(values) + 1, -1)
+    number = np.full(len(values) + 1, -1, np.int32)
     number[order] = np.arange(len(order))
     return [str(values[place]) for place in order.tolist()], number[code]
 

@@ -234,7 +234,9 @@ class Extraction:
         )
 
     def _quarantine_table(self, bad: list[BadImage]) -> pa.Table:
-        rows = self.manifest.table.take(pa.array([image.image_id for image in bad], pa.int64()))
+        rows = self.manifest.rows_of(
+            np.array([image.image_id for image in bad], np.int64), ["identity", "uri"]
+        )
         return pa.table(
             {
                 "image_id": pa.array([image.image_id for image in bad], pa.int64()),

@@ -100,7 +100,7 @@ def plan_round(context: Context) -> dict[str, Any]:
         N, D = means.shape
         memory = (
             100 * len(identities)
-            + 40 * context.manifest.table.num_rows
+            + 40 * len(context.manifest)
             + 400 * BATCHES_PER_BLOCK * settings.P
             + 3 * means.group_bytes
             + 8 * min(N, 2 * HARDNESS_BATCHES * settings.P) * D
@@ -252,7 +252,7 @@ def list_shards(context: Context) -> list[dict[str, Any]]:
     Groups and seeds of a batch have their images there; what `plan.random_fraction` draws is anywhere.
     """
     manifest = context.manifest
-    if "image" in manifest.table.column_names:
+    if "image" in manifest.columns:
         context.say(f"{manifest.path} holds the images themselves: there are no shards")
         return []
     finished(context, "cluster", context.round_index)
