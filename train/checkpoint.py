@@ -13,6 +13,9 @@ how many they were, so any number of processes continues from it.
 
 from __future__ import annotations
 
+import tempfile
+import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ..mining.artifacts import unwritable, whole_folder
+from ..mining.artifacts import sync, unwritable, whole_folder
 from ..mining.errors import DamagedFileError, InputError
 from ..mining.fingerprints import sha256_of
 from ..mining.json_documents import damaged_file
@@ -39,6 +42,8 @@ from .user_functions import PYTHON_PREFIX
 
 UNREADABLE = (OSError, SafetensorError, RuntimeError, KeyError, IndexError, TypeError, ValueError)
 """What damaged tensors raise: on reading, or where they are put to use."""
+SAMPLED_BYTES = 2**26
+"""What is written to see how fast a disk is: a fifth of a second on one of 320 MB/s."""
 
 
 def save_checkpoint(folder: Path, state: TrainingState | Backbone, meta: CheckpointMeta) -> None:
@@ -78,6 +83,23 @@ def save_checkpoint(folder: Path, state: TrainingState | Backbone, meta: Checkpo
         digests = {path.name: sha256_of(path) for path in sorted(aside.iterdir())}
         meta = replace(meta, input=network.input.to_json(), files=digests)
         (aside / META).write_text(meta.to_json(), encoding="utf-8")
+
+
+def saving_seconds(folder: Path, state: float) -> float:
+    """Seconds in which a checkpoint of `state` bytes is written into a folder, as a small file there tells.
+
+    0 where such a checkpoint is no larger than that file, or where nothing can be written.
+    """
+    if state <= SAMPLED_BYTES:
+        return 0.0
+    sample = torch.zeros(SAMPLED_BYTES, dtype=torch.uint8)
+    with suppress(OSError, SafetensorError), tempfile.TemporaryDirectory(dir=folder) as aside:
+        began, path = time.perf_counter(), Path(aside, "sample.safetensors")
+        save_file({"sample": sample}, path)
+        sync(path)
+        sha256_of(path)
+        return (time.perf_counter() - began) * state / SAMPLED_BYTES
+    return 0.0
 
 
 def load_state(folder: Path, state: TrainingState | Backbone) -> CheckpointMeta:

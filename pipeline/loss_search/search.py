@@ -144,7 +144,7 @@ def _announce(search: Search) -> None:
     turns = -(-request.candidates // side_by_side)
     # On a CPU processes share the cores that one would have.
     together = turns if work.loaded.device.type == "cuda" else request.candidates
-    seconds = left * together * (work.loaded.seconds + examining)
+    seconds = left * together * (work.seconds + examining)
     disk = (request.candidates + 1) * 12 * work.weights
     space = request.space
     say(

@@ -128,6 +128,7 @@ def cost_of_pretraining(context: Context) -> str | Estimate:
         images_per_batch=P * len(some.image_id) / len(some),
         store=ImageStore(context.manifest, config.data.decoder),
         sample=some.image_id,
+        folder=context.run.path,
     )
     return takes.estimate(f"{pretrain.loss} on {' and '.join(config.data.pretrain_splits)}, ")
 

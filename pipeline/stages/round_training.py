@@ -56,6 +56,7 @@ def round_work(context: Context, steps: int | None = None) -> TrainingWork:
         images_per_batch=_images_per_batch(plan),
         store=ImageStore(Manifest(manifest.path, first, manifest.fingerprint), context.config.data.decoder),
         sample=np.arange(len(first)),
+        folder=context.run.path,
         beside=(2.3 if context.config.recluster.stale_below is None else 3) * bytes_of_means + labels,
         saved_beside=bytes_of_means,
     )

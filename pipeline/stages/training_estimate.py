@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import nn
 
 from ...mining.machine import RESERVE, memory_with, peak_memory
 from ...train import distributed
+from ...train.checkpoint import saving_seconds
 from ...train.data.images import ImageStore
 from ...train.data.settings import AugmentConfig
 from ...train.devices import pick_device, settled
@@ -30,6 +32,8 @@ class TrainingWork(NamedTuple):
     """What a training takes."""
 
     loaded: LoadedWork
+    saving: float
+    """Seconds in which its states are written and, at first, what they begin with is read."""
     weights: int
     """Bytes of the weights of network and loss."""
     memory: float
@@ -40,11 +44,16 @@ class TrainingWork(NamedTuple):
     images_per_batch: float
     """On average; repeats, which are embedded once, not counted."""
 
+    @property
+    def seconds(self) -> float:
+        """How long it takes."""
+        return self.loaded.seconds + self.saving
+
     def estimate(self, whose: str = "") -> Estimate:
         """In a line, `whose` before it."""
         return Estimate(
             f"{whose}{self.steps:,} steps of about {self.images_per_batch:,.0f} images",
-            self.loaded.seconds,
+            self.seconds,
             f"{self.loaded.slow_decoding}, {amount(self.memory)} of memory, of which {amount(4 * self.weights)} of weights, "
             f"gradients and optimiser state, {amount(self.disk)} of disk",
         )
@@ -63,6 +72,7 @@ def training_work(
     images_per_batch: float,
     store: ImageStore,
     sample: np.ndarray,
+    folder: Path,
     beside: float = 0.0,
     saved_beside: float = 0.0,
 ) -> TrainingWork:
@@ -74,6 +84,7 @@ def training_work(
             would have to meet in it.
         images_per_batch: as `TrainingWork` has it.
         sample: image ids, int64[n], of which some are decoded.
+        folder: an existing one, on the disk that states are written to.
         beside: bytes of memory that the training takes beside network, loss, optimiser and batches.
         saved_beside: bytes of a saved state beside those of network, loss and optimiser.
     """
@@ -103,5 +114,9 @@ def training_work(
     # 4: weights and state once more as they are saved; and a step that does not fit where the timed ones had been
     beside += layers + loader_bytes(work.num_workers, own, network.input) + 4 * weights
     memory = memory_with(beside) + (RESERVE - 1) * peak_memory()
-    disk = 3 * (3 * weights + saved_beside)  # the optimiser keeps two numbers for each
-    return TrainingWork(work, weights, memory, disk, steps, images_per_batch)
+    state = 3 * weights + saved_beside  # the optimiser keeps two numbers for each weight
+    passes = (
+        3 + steps // loader.save_every
+    )  # what it begins with is read, the first state and the last are written
+    saving = passes * saving_seconds(folder, state)
+    return TrainingWork(work, saving, weights, memory, 3 * state, steps, images_per_batch)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from subspace.mining.errors import DamagedFileError, InputError
 from subspace.train import checkpoint
-from subspace.train.checkpoint import load_network, load_state, save_checkpoint
+from subspace.train.checkpoint import SAMPLED_BYTES, load_network, load_state, save_checkpoint, saving_seconds
 from subspace.train.checkpoint_meta import CheckpointMeta, read_meta, read_meta_as_written
 from subspace.train.data.batches import ImageBatch
 from subspace.train.data.image_input import ImageInput
@@ -201,6 +201,13 @@ def test_others_read_the_weights_and_people_the_meta(tmp_path: Path) -> None:
     assert json.loads(text) == asdict(told)
     assert "zoë" in text
     assert read_meta(tmp_path / "c") == told
+
+
+def test_how_long_saving_takes_is_told_by_a_file_that_is_gone_again(tmp_path: Path) -> None:
+    assert saving_seconds(tmp_path, SAMPLED_BYTES) == 0
+    assert saving_seconds(tmp_path / "missing", 4 * SAMPLED_BYTES) == 0
+    assert 0 < saving_seconds(tmp_path, 4 * SAMPLED_BYTES) < 600
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_saving_does_not_change_what_is_saved_and_replaces_what_was_there(tmp_path: Path) -> None:
