@@ -20,6 +20,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: install
 	@$(BIN)/subspace demo
 
+# Modules are compiled once, whatever the environment says: the tests start hundreds of processes.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: install
 	$(BIN)/python -m pytest -q -n 4 --dist loadfile
 
