@@ -81,7 +81,7 @@ class EmbeddingWriter:
 
 @contextmanager
 def embedding_writer(
-    path: Path,
+    path: Path | str,
     dimensions: int,
     *,
     dtype: Literal["float32", "float16"] = "float32",
@@ -112,6 +112,7 @@ def embedding_writer(
         >>> np.load(path).shape, EmbeddingTable.open(path).column("image")[2].as_py()
         ((3, 2), 'c.jpg')
     """
+    path = Path(path)
     rows_only, number = path.suffix == ".npy", np.dtype(dtype)
     kind = EMBEDDING_ROWS if rows_only else IMAGE_EMBEDDINGS
     types = {f.name: f.type for f in (*kind.columns, *kind.optional)}

@@ -10,6 +10,7 @@ import doctest
 import tempfile
 from collections.abc import Iterator
 from importlib import import_module
+from inspect import isfunction, signature
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,15 @@ def test_a_public_name_has_an_example_that_runs(
     said: list[str] = []
     doctest.DocTestRunner().run(example, out=said.append)
     assert not said, "".join(said)
+
+
+@pytest.mark.parametrize(
+    ("package", "name"), [pair for pair in NAMES if isfunction(getattr(import_module(pair[0]), pair[1]))]
+)
+def test_a_path_may_be_a_string(package: str, name: str) -> None:
+    """A page wrote `write_plan("plan", ...)`, which ended in an AttributeError."""
+    hints = signature(getattr(import_module(package), name)).parameters.values()
+    assert not [one for one in hints if "Path" in str(one.annotation) and "str" not in str(one.annotation)]
 
 
 @pytest.mark.parametrize("package", ["mining", "train", "pipeline"])

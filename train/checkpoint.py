@@ -46,7 +46,7 @@ SAMPLED_BYTES = 2**26
 """What is written to see how fast a disk is: a fifth of a second on one of 320 MB/s."""
 
 
-def save_checkpoint(folder: Path, state: TrainingState | Backbone, meta: CheckpointMeta) -> None:
+def save_checkpoint(folder: Path | str, state: TrainingState | Backbone, meta: CheckpointMeta) -> None:
     """Write a whole checkpoint folder or none: of a training, or of a network alone. Called by all processes.
 
     Example:
@@ -59,6 +59,7 @@ def save_checkpoint(folder: Path, state: TrainingState | Backbone, meta: Checkpo
         >>> sorted(path.name for path in folder.iterdir())
         ['meta.json', 'model.safetensors']
     """
+    folder = Path(folder)
     if isinstance(state, Backbone):
         files = {"model": _tensors(state)}
     else:

@@ -44,7 +44,7 @@ SCENARIOS: dict[str, Callable[[TinyRun, bool], list[Accidents]]] = {
         killed_worker, images_gone, after_training,
     )
 }  # fmt: skip
-HEAD = ("accident", "tries", "equal afterwards", "how the command ended that met it")
+HEAD = ("accident", "tries", "went well", "how the command ended that met it")
 
 
 def main() -> int:

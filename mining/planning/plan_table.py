@@ -18,7 +18,7 @@ from .batch_plan import BATCHES_PER_BLOCK, PlanBlock
 
 
 def write_plan(
-    folder: Path,
+    folder: Path | str,
     blocks: Iterable[PlanBlock],
     images: IdentityImages,
     fingerprint: str | None = None,
@@ -51,7 +51,7 @@ def write_plan(
     """
     content = hashlib.blake2b(digest_size=16)
     with (
-        whole_folder(folder) as aside,
+        whole_folder(Path(folder)) as aside,
         # Ids hardly ever repeat within a page: dictionaries would cost twice the time and twice the size.
         parquet_writer(aside / "part-00000.parquet", PLAN, PLAN.columns, use_dictionary=False) as writer,
         ThreadPoolExecutor(1) as second_thread,

@@ -41,7 +41,7 @@ def index(
     weights: Weights = None,
     preprocess: Preprocess = None,
     kind: Annotated[
-        str, typer.Option(help="flat, ivf or hnsw; auto chooses by the number of rows, and says why.")
+        str, typer.Option(help="flat, ivf or hnsw; auto chooses by the number of identities, and says why.")
     ] = "auto",
     images: Annotated[
         bool, typer.Option("--images", help="An index over images, too, for search --stages images.")

@@ -37,7 +37,7 @@ MOST_KEY_CHARACTERS = 400
 _SETTING = re.compile(r"[^-=.\[\]\s][^=.\[\]\s]*(\.[^=.\[\]\s]+)*")
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+def load_config(path: Path | str, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a `subspace.yaml` and apply `section.key=value` overrides (OmegaConf's dot-list grammar).
 
     >>> import tempfile
@@ -49,7 +49,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         InputError: not a run, broken YAML, an unknown key, or a value of the wrong type or range.
     """
-    return parse_config(read_settings(path), overrides, where=str(path))
+    return parse_config(read_settings(Path(path)), overrides, where=str(path))
 
 
 def read_settings(path: Path) -> Any:

@@ -35,7 +35,7 @@ class Numbers(Dataset[int]):
 
 
 def test_the_rows_are_the_blocks(tmp_path: Path) -> None:
-    write_plan(tmp_path / "plan", blocks(), IMAGES, "made of this")
+    write_plan(str(tmp_path / "plan"), blocks(), IMAGES, "made of this")
     table = pq.read_table(tmp_path / "plan" / "part-00000.parquet")
     drawn = blocks()
     assert table["step"].to_pylist() == list(range(1500))
