@@ -21,6 +21,9 @@ BLOCK = 1024
 TIE = 1e-6
 """Similarities this close are ties; float32 products differ by a few 1e-7 with the shape of the tile."""
 
+FAULTS = ("hold NaN or infinity", "are not of unit length")
+"""What the network does to embeddings, in the words of `unit_rows`."""
+
 
 def unit_rows(name: str, rows: ArrayLike, like: np.ndarray | None = None) -> np.ndarray:
     """`rows` as float32[n, D], D that of `like`; an InputError if not finite or not of unit length (± 1 %)."""
@@ -31,7 +34,7 @@ def unit_rows(name: str, rows: ArrayLike, like: np.ndarray | None = None) -> np.
         raise InputError(f"{name} is {rows.shape[1]}-d but gallery {like.shape[1]}-d; embed with one network")
     squared = np.einsum("nd,nd->n", rows, rows)
     infinite, scaled = ~np.isfinite(squared), np.abs(squared - 1) > 0.02
-    for fault, bad in (("hold NaN or infinity", infinite), ("are not of unit length", scaled)):
+    for fault, bad in zip(FAULTS, (infinite, scaled), strict=True):
         if bad.any():
             count = f"{bad.sum()} of {len(rows)} {name} embeddings"
             raise InputError(f"{count} {fault}, the first in row {bad.argmax()}; extract them again")

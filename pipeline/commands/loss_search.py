@@ -59,6 +59,7 @@ def search_loss(
     import os
 
     from ...mining.errors import InputError
+    from ...train.losses.building import check_loss
     from ..child_processes import PARENT, end_with_parent
     from ..loss_search.request import Request
     from ..loss_search.search import search_loss as search
@@ -88,3 +89,7 @@ def search_loss(
             return
         context.options.console.result(found.to_json())
         context.say(f"next: subspace run {in_shell(run)} {in_shell(setting_of(found.curve))}")
+        try:
+            check_loss(setting_of(found.curve).partition("=")[2], context.config.train.loss_args)
+        except InputError as error:
+            context.say(f"before that: {error}")

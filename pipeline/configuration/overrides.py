@@ -6,7 +6,6 @@ counts, as the newer word. `~section.key` takes a setting back, as Hydra writes 
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from pydantic import model_validator
 from ...mining.artifacts import write_json
 from ...mining.errors import InputError, SubspaceWarning
 from ...mining.json_documents import Document, read_document
-from ...train.loss_search.curve import SEARCHED_PREFIX
+from ...train.loss_search.curve import SEARCHED_PREFIX, terms_of
 from ...train.losses.registry import current_name
 from ..run_directory import RunDirectory
 from .config_file import is_setting, read_settings, with_new_names
@@ -28,8 +27,8 @@ UNKEPT = "schedule"
 """No result depends on settings of this section, so they are not kept."""
 PATHS = ("data.cleaned",)
 """Settings that name a file."""
-CURVE = re.compile(rf"((?:pre)?train\.loss={SEARCHED_PREFIX})([^+]*?)(\s*(?:\+.*)?)")
-"""A loss that a file describes, alone or first in a sum."""
+LOSSES = ("train.loss", "pretrain.loss")
+"""Settings that may name one, behind `searched:`."""
 FALLS_WITH = {
     "train.loss": ("train.loss_args",),
     "pretrain.loss": ("pretrain.loss_args",),
@@ -123,11 +122,16 @@ def with_whole_paths(given: Sequence[str]) -> list[str]:
     whole = []
     for override in given:
         key, _, value = override.partition("=")
-        if found := CURVE.fullmatch(override):
-            override = f"{found[1]}{Path(found[2]).resolve()}{found[3]}"
+        if current_name(key) in LOSSES and SEARCHED_PREFIX in value and value[0] not in "'\"":
+            override = f"{key}={' + '.join(map(_with_whole_path, terms_of(value)))}"
         is_path = current_name(key) in PATHS and value and value != "null" and value[0] not in "'\"$~"
         whole.append(f"{key}={Path(value).resolve()}" if is_path else override)
     return whole
+
+
+def _with_whole_path(term: str) -> str:
+    before, prefix, path = term.partition(SEARCHED_PREFIX)
+    return f"{before}{prefix}{Path(path.strip()).resolve()}" if prefix else term
 
 
 def taken_back(given: Sequence[str]) -> list[str]:

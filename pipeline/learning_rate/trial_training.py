@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...mining.errors import InputError
+from ...mining.evaluation.mated_probes import FAULTS
 from ...train.collapse import CollapseGuard
 from ...train.devices import numbers_of
 from ...train.losses.unit_length import NOT_FINITE
@@ -70,15 +71,7 @@ def try_rate(context: Context, rate: float, steps: int) -> Trial:
     )
     training = build_round_training(replace(context, config=of_trial), row("train").stage(context))
     ended = train_watched(training, context, range(steps), f"lr {rate:g}")
-    metrics: dict[str, Any] = {}
-    if ended.state == "done":
-        network = training.network if training.state.ema is None else training.state.ema.module
-        assert isinstance(network, Backbone)
-        try:
-            metrics = examine_on_validation(context, network)
-        except InputError:
-            # The start was examined on these images: what is wrong is what the rate did to the network.
-            ended.state = "diverged"
+    metrics = examine_trained(context, training, ended)
     return Trial(
         rate,
         ended.state,
@@ -95,6 +88,25 @@ def examine_on_validation(context: Context, network: Backbone) -> dict[str, Any]
     """The metrics of a network on the validation identities, with their intervals."""
     held = HeldOut.validation(context.config)
     return examine(network, context.config, context.manifest, context.options, held)["metrics"]
+
+
+def examine_trained(context: Context, training: Training, ended: Ended) -> dict[str, Any]:
+    """The same of what a short training came to; {} where it failed, or where its network makes no unit vectors: that is `diverged`.
+
+    Raises:
+        InputError: an image that cannot be read, where the settings say fail.
+    """
+    if ended.state != "done":
+        return {}
+    network = training.network if training.state.ema is None else training.state.ema.module
+    assert isinstance(network, Backbone)
+    try:
+        return examine_on_validation(context, network)
+    except InputError as error:
+        if not any(fault in str(error) for fault in FAULTS):
+            raise
+        ended.state = "diverged"
+        return {}
 
 
 @dataclass

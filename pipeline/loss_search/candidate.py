@@ -13,14 +13,12 @@ import numpy as np
 from ...mining.artifacts import remove, write_json
 from ...mining.errors import InputError, StaleArtifactError
 from ...mining.json_documents import known, read_document
-from ...mining.local_paths import in_shell
 from ...train.checkpoint import load_state, save_checkpoint
 from ...train.loss_search.curve import SEARCHED_PREFIX
 from ...train.loss_search.spaces import Space
-from ...train.networks.backbone import Backbone
 from ...train.training_config import ReclusterConfig
 from ..configuration.config import RunConfig
-from ..learning_rate.trial_training import examine_on_validation, shortened, train_watched
+from ..learning_rate.trial_training import examine_trained, shortened, train_watched
 from ..stage_folder import CHECKPOINT
 from ..stages.context import Context
 from ..stages.graph import row
@@ -43,6 +41,10 @@ class Candidacy:
     """Batches of the plan."""
     of: int
     """Steps of the whole search, which the learning-rate schedule spans."""
+    search: str
+    """Fingerprint of all that the search depends on."""
+    again: str
+    """The command that searches anew."""
 
     @property
     def checkpoint(self) -> Path:
@@ -55,7 +57,7 @@ class Candidacy:
         return self.folder / "result.json"
 
     def read(self) -> Candidate | None:
-        """Its result; None where there is none yet, or one of other numbers.
+        """Its result; None where there is none yet, or one of other numbers or of another search.
 
         Raises:
             StaleArtifactError: the file is damaged.
@@ -64,12 +66,7 @@ class Candidacy:
             return None
         found = read_document(self.result, CandidateFile, "remove it, the candidate is trained again")
         done = known(Candidate, found)
-        return done if done.theta == self.theta.tolist() else None
-
-
-def search_again(context: Context) -> str:
-    """The command that searches anew."""
-    return f"subspace search-loss {in_shell(context.run.path)} --force"
+        return done if (done.theta, found.get("search")) == (self.theta.tolist(), self.search) else None
 
 
 def settings_of_search(config: RunConfig, steps: int, loss: str) -> RunConfig:
@@ -107,19 +104,11 @@ def train_candidate(context: Context, candidacy: Candidacy) -> Candidate:
         try:
             load_state(candidacy.begin_with, training.state)
         except InputError as error:
-            raise StaleArtifactError(f"{error}; search again: `{search_again(context)}`") from error
+            raise StaleArtifactError(f"{error}; search again: `{candidacy.again}`") from error
     name = f"{candidacy.folder.parent.name}/{candidacy.folder.name}"
     ended = train_watched(training, context, candidacy.steps, name)
-    reward = None
-    if ended.state == "done":
-        network = training.network if training.state.ema is None else training.state.ema.module
-        assert isinstance(network, Backbone)
-        try:
-            metrics = examine_on_validation(context, network)
-            reward = metrics[config.early_stop.metric]["value"]
-        except InputError:
-            # Earlier networks were examined on these images: what is wrong is what the loss did to this one.
-            ended.state = "diverged"
+    metrics = examine_trained(context, training, ended)
+    reward = metrics[config.early_stop.metric]["value"] if metrics else None
     if reward is not None:
         meta = replace(training.meta, step=candidacy.steps.stop)
         save_checkpoint(candidacy.checkpoint, training.state, meta)
@@ -129,5 +118,5 @@ def train_candidate(context: Context, candidacy: Candidacy) -> Candidate:
         )
     seconds = round(time.monotonic() - began, 3)
     done = Candidate(candidacy.theta.tolist(), ended.state, reward, seconds)
-    write_json(candidacy.result, asdict(done))
+    write_json(candidacy.result, {**asdict(done), "search": candidacy.search})
     return done

@@ -65,6 +65,8 @@ class Search:
                 begin,
                 range(epoch * self.steps, (epoch + 1) * self.steps),
                 request.epochs * self.steps,
+                self.record.fingerprint,
+                self.record.again,
             )
             for number in range(request.candidates)
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from ...train.loss_search.curve import LossCurve
+from ...train.loss_search.curve import LEAST_SHARE, LossCurve
 from ..learning_rate.svg_panel import GREY, Panel, document, left_of, line, path, rounded, text, ticks_of
 from .record import Epoch
 
@@ -20,8 +20,10 @@ def draw(curve: LossCurve, epochs: Sequence[Epoch], metric: str, title: str) -> 
         return curve.t.at(cosine, -1, 1) - curve.margin
 
     def probability(p: float) -> float:
-        left = p / (curve.a * p + 1 - curve.a)
-        return curve.tau.at(left, 0, 1)
+        left = p / (
+            p + (1 - curve.a) * (1 - p)
+        )  # p / (a·p + 1 - a), whose difference is 0 at p = 1 for a large a
+        return max(curve.tau.at(left, 0, 1), LEAST_SHARE * left)
 
     parts = [
         *_function(0, target, -1, 1, "what stands for the cosine to the own class", "cosine"),

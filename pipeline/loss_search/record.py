@@ -52,7 +52,14 @@ class SearchRecord:
     path: Path
     fields: Mapping[str, Any]
     """All that its results depend on."""
+    again: str = ""
+    """The command that searches anew."""
     epochs: list[Epoch] = field(default_factory=list)
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of the fields."""
+        return fingerprint_of(self.fields)
 
     @classmethod
     def open(cls, path: Path, fields: Mapping[str, Any], again: str) -> SearchRecord:
@@ -64,11 +71,11 @@ class SearchRecord:
         Raises:
             StaleArtifactError: there is a search with other fields, or the file is damaged.
         """
-        record = cls(path, fields)
+        record = cls(path, fields, again)
         if not path.exists():
             return record
         found = read_document(path, SearchFile, f"search again: `{again}`")
-        if found["fingerprint"] != fingerprint_of(fields):
+        if found["fingerprint"] != record.fingerprint:
             before = found["fields"]
             changed = next((key for key in (*fields, *before) if before.get(key) != fields.get(key)), "it")
             then, now = (str(side.get(changed, "not set"))[:40] for side in (before, fields))
@@ -97,18 +104,20 @@ class SearchRecord:
         epochs = [asdict(epoch) for epoch in self.epochs]
         write_json(
             self.path,
-            {"fingerprint": fingerprint_of(self.fields), "fields": dict(self.fields), "epochs": epochs},
+            {"fingerprint": self.fingerprint, "fields": dict(self.fields), "epochs": epochs},
         )
         return self.epochs[-1]
 
 
 class CandidateFile(Document):
-    """What result.json of a candidate holds."""
+    """What result.json of a candidate holds, and search.json of each."""
 
     theta: list[float] = Field(min_length=1)
     state: State
     reward: float | None
     seconds: NonNegativeFloat
+    search: str | None = None
+    """Fingerprint of the search that it is of; search.json, which has one, repeats it nowhere."""
 
     @model_validator(mode="after")
     def _is_rewarded_when_done(self) -> CandidateFile:

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...mining.errors import InputError
-from ...train.loss_search.spaces import Space, SpaceName
+from ...train.loss_search.spaces import MOST_EXPONENT, MOST_MARGIN, Space, SpaceName
 
 SPACES: tuple[SpaceName, ...] = ("am-lfs", "search-softmax")
+MOST_SCALE: Mapping[SpaceName, float] = {"am-lfs": 1e4, "search-softmax": MOST_EXPONENT / MOST_MARGIN}
+"""Beyond the second a float does not hold the a of every margin."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Request:
         if space not in known:
             raise InputError(f"--space {space} is unknown; choose from {', '.join(SPACES)}")
         for option, value, low, high in (
-            ("--scale", scale, 1e-3, 1e4),
+            ("--scale", scale, 1e-3, MOST_SCALE[known[space]]),
             ("--sigma", sigma, 1e-6, 10),
             ("--eta", eta, 0, 10),
         ):

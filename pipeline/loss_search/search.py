@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...mining.artifacts import remove, write_json, write_text
 from ...mining.fingerprints import CODE_VERSION
+from ...mining.local_paths import in_shell
 from ...train.loss_search.curve import SEARCHED_PREFIX
 from ..console import about, aligned, amount, counted, duration, percent
 from ..learning_rate.search import check_judges, prepare
@@ -82,7 +83,6 @@ def search_loss(
         context.say("then the search; what it costs is known once those are done")
         return None
     from ...train.data.plan_reader import Plan
-    from .candidate import search_again
     from .epoch import Search
 
     steps, run = request.steps_of(len(Plan(context.folder.plan))), context.run
@@ -92,7 +92,8 @@ def search_loss(
         remove(folder)
     file = folder / "search.json"
     stale = options.force and options.dry_run
-    record = SearchRecord(file, fields) if stale else SearchRecord.open(file, fields, search_again(context))
+    again = f"subspace {' '.join(map(in_shell, [*arguments, *options.overrides]))} --force"
+    record = SearchRecord(file, fields, again) if stale else SearchRecord.open(file, fields, again)
     search = Search(context, request, steps, record)
     if shard is not None:
         search.train_shard(*shard)

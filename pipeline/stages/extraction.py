@@ -47,7 +47,7 @@ class Extraction:
         if len(self.identities) < 2:
             raise InputError(
                 f"{manifest.path} has {len(self.identities)} identities in {' and '.join(config.data.train_splits)}; "
-                f"at least two are needed (its splits: {', '.join(manifest.splits)})"
+                f"at least two are needed (its splits: {', '.join(manifest.splits)}){context.left_out.words}"
             )
         self.store = ImageStore(manifest, config.data.decoder)
         self.network = open_checkpoint(context.before.checkpoint, config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +18,10 @@ from ...mining.json_documents import Document, checked, parse_json, read_bounded
 SEARCHED_PREFIX = "searched:"
 """Begins a loss that a file describes, as in `train.loss=searched:runs/photos/search-loss/curve.json`."""
 MOST_BINS = 1000
+LEAST_SHARE = 0.1
+"""tau(p) is at least this share of p: elsewhere the loss goes on as -log p does, and no image counts more than 1 / this
+times its slope."""
+_PLUS, _PLUS_BETWEEN_BLANKS = re.compile(r"\s*\+\s*(?=[0-9.]*[*a-z]|[0-9])"), re.compile(r"\s+\+\s+")
 Coefficients = Annotated[
     list[Annotated[float, Field(ge=-1000, le=1000)]], Field(min_length=1, max_length=MOST_BINS)
 ]
@@ -119,17 +124,31 @@ def read_curve(path: Path) -> LossCurve:
     return LossCurve(found["scale"], t, tau, found["a"])
 
 
+def terms_of(expression: str) -> list[str]:
+    """The terms of a sum of losses. A path may hold a +, so behind one only a + between blanks ends a term.
+
+    >>> terms_of("batch_ohnm+0.5*arcface"), terms_of("searched:runs/a+b/curve.json + softmax")
+    (['batch_ohnm', '0.5*arcface'], ['searched:runs/a+b/curve.json', 'softmax'])
+    """
+    terms, rest = [], expression.strip()
+    while end := _PLUS.search(rest):
+        path = rest.find(SEARCHED_PREFIX)
+        if 0 <= path < end.start() and not (end := _PLUS_BETWEEN_BLANKS.search(rest, path)):
+            break
+        terms.append(rest[: end.start()])
+        rest = rest[end.end() :]
+    return [*terms, rest]
+
+
 def curve_fields(section: str, expression: str) -> Mapping[str, str]:
     """What a stage's result depends on besides the expression: the content of each curve's file; {} without any.
 
     >>> curve_fields("train", "batch_ohnm"), curve_fields("train", "searched:nowhere.json")
     ({}, {'train.loss.curve': 'missing'})
     """
-    paths = [place.strip() for place in expression.split(SEARCHED_PREFIX)[1:]]
-    if not paths:
-        return {}
-    found = [_content(Path(path.split(" + ")[0].strip())) for path in paths]
-    return {f"{section}.loss.curve": ",".join(found)}
+    paths = [term.partition(SEARCHED_PREFIX)[2].strip() for term in terms_of(expression)]
+    found = [_content(Path(path)) for path in paths if path]
+    return {f"{section}.loss.curve": ",".join(found)} if found else {}
 
 
 def _content(path: Path) -> str:

@@ -36,15 +36,20 @@ def draw(mean_D: np.ndarray, sigma: float, seed: int, epoch: int, candidate: int
 
 
 def advantages(rewards: Sequence[float | None]) -> np.ndarray:
-    """Rewards of one epoch with mean 0 and deviation 1, float64[B]; zeros where all are equal. Failures count as the lowest.
+    """Rewards of one epoch with mean 0 and deviation 1, float64[B]; zeros where all are equal, or all failed.
+
+    Failures count as the lowest reward; where all others are equal, as less.
 
     >>> advantages([0.5, None, 0.7]).round(3)
     array([-0.707, -0.707,  1.414])
+    >>> advantages([None, 0.7])
+    array([-1.,  1.])
     """
     known = [reward for reward in rewards if reward is not None]
     if not known:
         return np.zeros(len(rewards))
-    values = np.array([min(known) if reward is None else reward for reward in rewards], np.float64)
+    failed = min(known) - (min(known) == max(known))
+    values = np.array([failed if reward is None else reward for reward in rewards], np.float64)
     apart = values - values.mean()
     deviation = np.sqrt((apart**2).mean())
     return apart / deviation if deviation > 1e-12 else np.zeros(len(values))

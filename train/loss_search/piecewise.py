@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-LEAST_SHARE = 0.1
-"""tau(p) is at least this share of p: elsewhere the loss goes on as -log p does, and no image counts more than 1 / this
-times its slope."""
+from .curve import LEAST_SHARE
+
 LEAST_LOG_P = -40.0
 """Log of the lowest probability that is divided by: the square of 1 / p, in the gradient, is still a float32."""
 

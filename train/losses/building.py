@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...mining.errors import InputError
-from ..loss_search.curve import SEARCHED_PREFIX
+from ..loss_search.curve import SEARCHED_PREFIX, terms_of
 from .own_losses import build_own, check_own, is_own, takes_references
 from .registry import LOSSES, LossRow, check_settings, renamed_arguments
 
@@ -229,7 +229,7 @@ def build_pretraining_loss(
 
 def _parse(expression: str, setting: str) -> list[_Term]:
     terms = []
-    for text in re.sub(r"\s*\+\s*(?=[0-9.]*[*a-z]|[0-9])", "|", expression.strip()).split("|"):
+    for text in terms_of(expression):
         before, path, after = text.partition(SEARCHED_PREFIX)
         match = _TERM.match(f"{before.replace(' ', '')}{path}{after.strip() if path else ''}")
         if match is not None and is_own(match["name"]):
@@ -273,7 +273,8 @@ def _check(
     unasked = {name for name, own in arguments.items() if (name, own) in _UNASKED}
     unused = arguments.keys() - used.keys() - unasked
     if unused:
-        raise InputError(f"{setting}_args.{min(unused)} is given, but {setting}={expression} does not use it")
+        problem = f"{setting}_args.{min(unused)} is given, but {setting}={expression} does not use it"
+        raise InputError(f"{problem}: remove it from subspace.yaml or the command")
 
 
 def _build(

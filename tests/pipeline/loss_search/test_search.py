@@ -19,6 +19,8 @@ from subspace.pipeline import Context
 from subspace.pipeline.console import Console
 from subspace.pipeline.loss_search import epoch as epoch_module
 from subspace.pipeline.loss_search import search as search_module
+from subspace.pipeline.loss_search.candidate import Candidacy
+from subspace.pipeline.loss_search.epoch import Search
 from subspace.pipeline.loss_search.record import SearchRecord
 from subspace.pipeline.loss_search.request import Request
 from subspace.pipeline.loss_search.search import Found, search_fields, search_loss
@@ -87,7 +89,31 @@ def test_the_same_command_again_trains_nothing_and_other_options_are_refused(cop
     other = subspace("search-loss", copy, *OPTIONS, "--sigma", "0.3")
     assert other.returncode == 3
     assert "with sigma=0.2, now it is 0.3; set it back" in other.stderr
-    assert f"or search again: `subspace search-loss {copy} --force`" in other.stderr
+    assert f"or search again: `subspace search-loss {copy} --space=am-lfs --bins=3 " in other.stderr
+    assert "--sigma=0.3 --eta=0.05 --steps=2 --force`" in other.stderr
+
+
+def test_a_candidate_of_other_settings_is_none(copy: Path) -> None:
+    """Killed in its first epoch, a search went on with candidates that had trained by another rate."""
+
+    def candidacy(rate: float) -> Candidacy:
+        context = Context.open(copy, [f"train.optimizer.lr={rate}"])
+        request = Request.checked(
+            "am-lfs", bins=3, scale=16, epochs=2, candidates=2, steps=2, sigma=0.2, eta=0.05, learns=True
+        )
+        record = SearchRecord(copy / "search-loss" / "search.json", search_fields(context, request, 2))
+        return Search(context, request, 2, record).candidacies()[0]
+
+    here = candidacy(0.1)
+    here.folder.mkdir(parents=True)
+    done = {"theta": here.theta.tolist(), "state": "done", "reward": 0.5, "seconds": 1.0}
+    here.result.write_text(json.dumps({**done, "search": here.search}))
+    found = here.read()
+    assert found is not None
+    assert found.reward == 0.5
+    assert candidacy(0.2).read() is None
+    here.result.write_text(json.dumps(done))  # before they said what they are of
+    assert here.read() is None
 
 
 @pytest.mark.slow

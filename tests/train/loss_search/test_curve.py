@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from subspace.mining.errors import InputError
-from subspace.train.loss_search.curve import LossCurve, Piecewise, curve_fields, read_curve
+from subspace.train.loss_search.curve import LossCurve, Piecewise, curve_fields, read_curve, terms_of
+from subspace.train.losses.building import check_loss
 
 CURVE = LossCurve(16.0, Piecewise((1.0, 0.5), (0.0, -0.1)), Piecewise((1.1,), (0.02,)), a=-3.5)
 JSON = st.recursive(
@@ -76,8 +77,9 @@ def test_no_file_and_a_folder_are_one_line(tmp_path: Path) -> None:
             read_curve(path)
 
 
-def test_a_training_depends_on_what_the_file_holds(tmp_path: Path) -> None:
-    path = tmp_path / "a curve.json"
+@pytest.mark.parametrize("name", ["a curve.json", "resnet+arcface.json", "1+2|3.json"])
+def test_a_training_depends_on_what_the_file_holds(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
     path.write_text(json.dumps(CURVE.to_json()))
     one = curve_fields("train", f"searched:{path} + 0.5*batch_ohnm")
     path.write_text(json.dumps(CURVE.to_json(theta=[1.0])))
@@ -85,3 +87,7 @@ def test_a_training_depends_on_what_the_file_holds(tmp_path: Path) -> None:
     path.write_text(json.dumps({**CURVE.to_json(), "a": -4.0}))
     assert curve_fields("train", f"searched:{path}") != one
     assert "missing" not in str(one)
+    assert terms_of(f"softmax+2*searched:{path} + xbm:batch_ohnm") == [
+        "softmax", f"2*searched:{path}", "xbm:batch_ohnm",
+    ]  # fmt: skip
+    check_loss(f"searched:{path} + 0.5*batch_ohnm", {})

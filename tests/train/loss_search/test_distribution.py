@@ -38,9 +38,11 @@ def test_it_climbs_to_what_is_rewarded() -> None:
 
 def test_failures_count_as_the_lowest_and_equal_rewards_teach_nothing() -> None:
     assert advantages([0.2, None, 0.8]).tolist() == advantages([0.2, 0.2, 0.8]).tolist()
-    for nothing in ([0.5, 0.5], [None, None], [None, 0.3]):
-        theta = np.array([[0.1], [0.7]])
+    theta = np.array([[-0.1], [0.7]])
+    for nothing in ([0.5, 0.5], [None, None]):
         assert mean_after(np.zeros(1), [Outcome(theta, nothing)], 0.2, 0.05).tolist() == [0.0]
+    one_came_through = mean_after(np.zeros(1), [Outcome(theta, [None, 0.3])], 0.2, 0.05)
+    assert one_came_through == pytest.approx([0.05])  # towards it: it was taken for nothing learnt
 
 
 def test_a_draw_is_a_function_of_its_place() -> None:
