@@ -54,7 +54,7 @@ class CleanConfig(Settings):
     )
     overfit_classes: int = Field(
         default=2048,
-        ge=2,
+        ge=3,
         description="method=overfit: identities that a classifier tells apart; each has one",
     )
     overfit_rounds: int = Field(

@@ -79,7 +79,13 @@ def clean_round(context: Context) -> dict[str, Any]:
     if "summary" in marker:
         for line in findings_in_words(marker["summary"], settings):
             context.say(f"{stage.label}: {line}")
-        _say_how_to_use(context)
+        if _identities_left(folder.file(files.KEEP)) > 1:
+            _say_how_to_use(context)
+        else:
+            context.say(
+                "fewer than two identities would be left: a network whose embeddings are all alike makes every image a suspect, so look "
+                "at it first; or give a lower clean.min_images"
+            )
     return marker
 
 
@@ -175,6 +181,11 @@ def _subspaces(context: Context, identity_id: np.ndarray) -> np.ndarray | None:
     place = np.searchsorted(known, identity_id).clip(max=len(known) - 1)
     found = read_subspaces(context.folder)[place]
     return np.where(known[place] == identity_id, found, 0)
+
+
+def _identities_left(keep: Path) -> int:
+    rows = read_parquet(keep, KEEP, ["identity_id", "keep"])
+    return len(np.unique(rows["identity_id"].to_numpy()[rows["keep"].to_numpy()]))
 
 
 def _say_how_to_use(context: Context) -> None:

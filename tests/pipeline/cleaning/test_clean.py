@@ -57,6 +57,25 @@ def edited(keep: Path, images: int) -> None:
     pq.write_table(rows.set_column(2, "keep", pa.array(kept)).set_column(3, "reason", reason), keep)
 
 
+def test_a_table_that_leaves_everything_out_is_not_recommended(cleaned: Path, tmp_path: Path) -> None:
+    """`next:` led to a run that refused the manifest for having no identities, without a word of the table."""
+    run = Path(shutil.copytree(cleaned, tmp_path / "run"))
+    done = subspace(
+        "clean",
+        run,
+        "--force",
+        "clean.min_images=1000",
+        "clean.drop=[repeat]",
+        "clean.repeat_similarity=1e-6",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "next: subspace" not in done.stdout
+    assert "fewer than two identities would be left" in done.stdout
+    nobody = subspace("extract", run, f"data.cleaned={run / 'round-000' / 'keep.parquet'}")
+    assert nobody.returncode == 2
+    assert "left out by keep.parquet" in nobody.stderr
+
+
 def test_both_tables_hold_the_training_images_and_the_manifest_is_as_it_was(
     cleaned: Path, small_manifest: Path
 ) -> None:
