@@ -8,10 +8,11 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from ..mining.artifacts import point_to, write_json
+from ..mining.artifacts import point_to, remove, write_json
 from ..mining.errors import InputError, StaleArtifactError
 from ..mining.json_documents import Document, read_document
 from ..mining.local_paths import in_shell
+from ..train.checkpoint_meta import META
 from .configuration.early_stop import EarlyStopConfig, best_of
 from .run_directory import RunDirectory
 from .stage_folder import CHECKPOINT, ROUND, START, StageFolder
@@ -98,6 +99,10 @@ class Standing:
         """Point `RUN/best` to the best, then write `RUN/best.json`; nothing is written that is there already."""
         target, record = Path(f"{self.best}/{CHECKPOINT}"), self.to_json()
         link = run.best
+        if (
+            not link.is_symlink() and (link / META).is_file()
+        ):  # a copy of the run has a copy of the checkpoint here
+            remove(link)
         if not link.is_symlink() or link.readlink() != target:
             point_to(link, target)
         try:

@@ -95,6 +95,8 @@ def main() -> None:
     from ..mining.errors import LostContact, OwnCodeError, StoppedEarly, SubspaceError
     from ..mining.local_paths import refuse_url
 
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  (closed by whoever started this: 2>&-)
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names that its encoding lacks are spelt out
             stream.reconfigure(errors="backslashreplace")

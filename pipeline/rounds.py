@@ -63,7 +63,7 @@ def run_rounds(context: Context) -> dict[str, Any]:
             stage.do(context.at_round(index))
         index += 1
         more = rounds.examine(index)
-        if more:
+        if more and not context.run.round(index).finished("train"):
             context.say(_left_in_words(context, index))
     rounds.end(index)
     older = [context.run.round(left).name for left in context.run.rounds[index:]]

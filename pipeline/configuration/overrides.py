@@ -17,16 +17,18 @@ from pydantic import model_validator
 from ...mining.artifacts import write_json
 from ...mining.errors import InputError, SubspaceWarning
 from ...mining.json_documents import Document, read_document
+from ...mining.remote import is_url
 from ...train.loss_search.curve import SEARCHED_PREFIX, terms_of
 from ...train.losses.registry import current_name
+from ...train.networks.registry import CHECKPOINT_PREFIX, PRETRAINED, file_of, path_and_part
 from ..run_directory import RunDirectory
 from .config_file import is_setting, read_settings, with_new_names
 
 TAKE_BACK = "~"
 UNKEPT = "schedule"
 """No result depends on settings of this section, so they are not kept."""
-PATHS = ("data.cleaned",)
-"""Settings that name a file."""
+FILES, NETWORKS = ("manifest", "weights", "data.cleaned"), ("model",)
+"""Settings that name a file, and those that may name one behind the kind of a network."""
 LOSSES = ("train.loss", "pretrain.loss")
 """Settings that may name one, behind `searched:`."""
 FALLS_WITH = {
@@ -116,6 +118,8 @@ def with_whole_paths(given: Sequence[str]) -> list[str]:
 
     >>> with_whole_paths(["rounds=3", "data.cleaned=null", "data.cleaned=/tmp/../keep.parquet"])
     ['rounds=3', 'data.cleaned=null', 'data.cleaned=/keep.parquet']
+    >>> with_whole_paths(["manifest=/tmp/../photos.parquet", "model=checkpoint:/tmp/../best", "model=iresnet50"])
+    ['manifest=/photos.parquet', 'model=checkpoint:/best', 'model=iresnet50']
     >>> with_whole_paths(["train.loss=searched:/tmp/../curve.json + batch_ohnm"])
     ['train.loss=searched:/curve.json + batch_ohnm']
     """
@@ -124,9 +128,31 @@ def with_whole_paths(given: Sequence[str]) -> list[str]:
         key, _, value = override.partition("=")
         if current_name(key) in LOSSES and SEARCHED_PREFIX in value and value[0] not in "'\"":
             override = f"{key}={' + '.join(map(_with_whole_path, terms_of(value)))}"
-        is_path = current_name(key) in PATHS and value and value != "null" and value[0] not in "'\"$~"
-        whole.append(f"{key}={Path(value).resolve()}" if is_path else override)
+        elif value and value != "null" and value[0] not in "'\"$~" and not is_url(value):
+            if current_name(key) in FILES:
+                override = f"{key}={file_from_root(value)}"
+            elif current_name(key) in NETWORKS:
+                override = f"{key}={network_from_root(value)}"
+        whole.append(override)
     return whole
+
+
+def file_from_root(file: str) -> str:
+    """A file by its absolute path, a part of it named behind `#`; `pretrained` as it is."""
+    if file == PRETRAINED:
+        return file
+    path, part = path_and_part(file)
+    return str(Path(path).resolve()) + (f"#{part}" if part else "")
+
+
+def network_from_root(spec: str) -> str:
+    """The spec of a network with its file or folder by its absolute path, so that the run works from anywhere."""
+    file = file_of(spec)
+    if file is not None:
+        return spec.replace(file, str(Path(file).resolve()), 1)
+    if not spec.startswith(CHECKPOINT_PREFIX):
+        return spec
+    return f"{CHECKPOINT_PREFIX}{Path(spec.removeprefix(CHECKPOINT_PREFIX)).resolve()}"
 
 
 def _with_whole_path(term: str) -> str:

@@ -16,11 +16,11 @@ from ...mining.errors import InputError
 from ...mining.local_paths import in_shell
 from ...mining.manifest import Manifest
 from ...train.checkpoint import load_network
-from ...train.networks.registry import CHECKPOINT_PREFIX, PRETRAINED, file_of, kept_as, path_and_part
+from ...train.networks.registry import CHECKPOINT_PREFIX, file_of, kept_as
 from ...train.optimizer_config import OptimizerConfig
 from ..configuration.config import RunConfig
 from ..configuration.config_file import check_overrides, parse_config, write_config
-from ..configuration.overrides import FALLS_WITH, with_whole_paths
+from ..configuration.overrides import FALLS_WITH, file_from_root, network_from_root, with_whole_paths
 from ..console import counted
 from ..rounds import check_identities
 from ..run_directory import RunDirectory
@@ -170,9 +170,11 @@ def begin_run(
     config = config.model_copy(
         update={
             "manifest": Manifest(Path(config.manifest), None, "").address,
-            "model": _resolved(config.model),
-            "weights": _resolved_file(config.weights),
-            "data": config.data.model_copy(update={"cleaned": _resolved_file(config.data.cleaned)}),
+            "model": network_from_root(config.model),
+            "weights": config.weights and file_from_root(config.weights),
+            "data": config.data.model_copy(
+                update={"cleaned": config.data.cleaned and file_from_root(config.data.cleaned)}
+            ),
         }
     )
     without = (
@@ -275,20 +277,3 @@ def _used_as_it_is(config: RunConfig) -> str | None:
     if config.weights is not None or file_of(config.model) is not None:
         return "the network begins with published weights"
     return None
-
-
-def _resolved(spec: str) -> str:
-    """Files and folders in a spec as absolute paths, so that the run works from anywhere."""
-    file = file_of(spec)
-    if file is not None:
-        return spec.replace(file, str(Path(file).resolve()), 1)
-    if not spec.startswith(CHECKPOINT_PREFIX):
-        return spec
-    return f"{CHECKPOINT_PREFIX}{Path(spec.removeprefix(CHECKPOINT_PREFIX)).resolve()}"
-
-
-def _resolved_file(weights: str | None) -> str | None:
-    if weights is None or weights == PRETRAINED:
-        return weights
-    path, part = path_and_part(weights)
-    return str(Path(path).resolve()) + (f"#{part}" if part else "")

@@ -80,7 +80,7 @@ def _tables_in(folder: Path, prefix: str) -> Tables:
     found: Tables = {}
     if not folder.is_dir():
         return found
-    for file in sorted(folder.glob("*.parquet")):
+    for file in sorted(folder.glob("[!.]*.parquet")):
         found[prefix + _as_name(file.stem)] = _table([file])
     if parts := _parts(folder / files.PLAN):
         found[prefix + files.PLAN] = _table(parts)
@@ -92,7 +92,7 @@ def _tables_in(folder: Path, prefix: str) -> Tables:
 
 def _parts(folder: Path) -> list[Path]:
     """The Parquet files of a folder, in order, not those that are still being written."""
-    return [file for file in sorted(folder.glob("*.parquet")) if not file.name.startswith(".")]
+    return sorted(folder.glob("[!.]*.parquet"))
 
 
 def _is_plan(path: Path) -> bool:

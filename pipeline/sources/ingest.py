@@ -35,7 +35,7 @@ from .options import IngestOptions
 from .readers import Reader, read_sources
 from .row_selection import RowSelection, paired_without
 from .shard_folder import all_shards_of
-from .splits import SPLITS, TRAINING, draw_splits
+from .splits import SPLITS, TRAINING, draw_splits, way_to_validate
 
 Bars = Callable[[str, int | None, str], AbstractContextManager[Progress]]
 """Shows one kind of work: what, how much of it (None: unknown), in which unit."""
@@ -137,7 +137,7 @@ def make_manifest(
             splits = _count(split_I, images_I - _of_each(aside, len(images_I)))
         images_I = images_I - _of_each(aside, len(images_I))
         if "val" not in {count.split for count in splits}:
-            hint = "add --val-fraction 0.05" if split_I is not None else "give some the split val"
+            hint = way_to_validate(len(images_I), drawn=split_I is not None)
             notes.append(f"nobody to validate on, so `subspace run` keeps no best round: {hint}")
         notes += _said_of_repeats(selection.repeats, shared, out)
         if lost:

@@ -91,6 +91,15 @@ def with_pairs(rows: pa.Table, identities: int) -> np.ndarray:
     return paired_I & (np.bincount(identity_id[apart], minlength=identities) > 0)
 
 
+def way_to_validate(identities: int, *, drawn: bool) -> str:
+    """What gives a manifest validation identities, two at least: one alone has nobody to be mistaken for.
+
+    >>> way_to_validate(1000, drawn=True), way_to_validate(10, drawn=True), way_to_validate(10, drawn=False)
+    ('add --val-fraction 0.05', 'add --val-fraction 0.2', 'give some the split val')
+    """
+    return f"add --val-fraction {max(5, -(-200 // identities)) / 100}" if drawn else "give some the split val"
+
+
 def draw_splits(paired_I: np.ndarray, *, test: float, val: float, pretrain: float, seed: int) -> np.ndarray:
     """Draw the split of each identity, as indices into SPLITS: int8[I]. `paired_I` says who has a pair, as `with_pairs`.
 

@@ -175,7 +175,7 @@ def plan_round(context: Context) -> dict[str, Any]:
             if not counted.paired:
                 raise InputError(f"{say}; give plan.singletons=drop or augment")
             context.say(say)
-        hardness = plan_hardness(sorted(folder.plan.glob("*.parquet")), folder.identities)
+        hardness = plan_hardness(sorted(folder.plan.glob("[!.]*.parquet")), folder.identities)
         assert hardness is not None  # the identities are those of the round
         planned, random = hardness
         context.say(

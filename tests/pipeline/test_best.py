@@ -71,6 +71,18 @@ def test_nothing_is_written_twice(tmp_path: Path) -> None:
     assert [path.lstat().st_ino for path in paths] == before
 
 
+def test_a_copy_of_a_run_has_a_folder_there(tmp_path: Path) -> None:
+    """`scp -r` follows links. The copy could not go on: "cannot write RUN/best: Is a directory"."""
+    run = RunDirectory(tmp_path)
+    standing = Standing.read(validated(run, {"start": 0.5, "round-000": 0.7}), EarlyStopConfig())
+    run.best.mkdir()
+    with pytest.raises(InputError, match="cannot write"):  # a folder of somebody's stays
+        standing.keep(run)
+    (run.best / "meta.json").write_text("{}")
+    standing.keep(run)
+    assert run.best.readlink() == Path("round-000/checkpoint")
+
+
 def test_too_few_pairs_are_told(tmp_path: Path) -> None:
     folders = validated(RunDirectory(tmp_path), {"start": None})
     with pytest.raises(InputError, match=r"9 validation identities.*choose from Rank-5"):

@@ -119,6 +119,14 @@ def test_the_command_that_is_asked_for_is_built_alone() -> None:
     assert "did you mean 'cluster'?" in refused("clustr", "run").lower()
 
 
+def test_closed_output_is_nobody_to_tell(small_source: Path, tmp_path: Path) -> None:
+    """It ended with 1 and without a word, having written nothing."""
+    words = [sys.executable, "-m", "subspace.pipeline.cli", "ingest", str(small_source), "--out", "m.parquet"]
+    done = subprocess.run(["sh", "-c", '"$@" >&- 2>&-', "sh", *words], cwd=tmp_path, check=False)
+    assert done.returncode == 0
+    assert (tmp_path / "m.parquet").is_file()
+
+
 def test_version() -> None:
     from importlib.metadata import version
 

@@ -47,7 +47,7 @@ class Plan:
         self.folder = Path(folder)
         self._below = {"image_ids": images, "identity_ids": identities}
         self._shape: tuple[int, int] | None = None
-        self.parts = sorted(self.folder.glob("*.parquet"))
+        self.parts = sorted(self.folder.glob("[!.]*.parquet"))
         if not self.parts:
             raise DamagedFileError(
                 f"{self.folder} holds no plan; run `subspace plan` first", str(self.folder)

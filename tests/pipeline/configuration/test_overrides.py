@@ -210,9 +210,20 @@ def test_a_setting_is_taken_back(new_run: Path) -> None:
 
 def test_a_file_is_kept_as_a_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    given = ["data.cleaned=keep.parquet", "~data.cleaned", "rounds=2"]
+    given = ["data.cleaned=keep.parquet", "~data.cleaned", "rounds=2", "manifest=../m.parquet"]
+    given += [
+        "model=checkpoint:best",
+        "weights=w.pth#model",
+        "weights=pretrained",
+        "manifest=s3://b/m.parquet",
+    ]
     assert with_whole_paths(given) == [
         f"data.cleaned={tmp_path / 'keep.parquet'}",
         "~data.cleaned",
         "rounds=2",
+        f"manifest={tmp_path.parent / 'm.parquet'}",
+        f"model=checkpoint:{tmp_path / 'best'}",
+        f"weights={tmp_path / 'w.pth'}#model",
+        "weights=pretrained",
+        "manifest=s3://b/m.parquet",
     ]

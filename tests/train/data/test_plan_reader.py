@@ -45,6 +45,7 @@ def test_steps_outside_the_plan_are_index_errors(tmp_path: Path) -> None:
 def test_a_kill_while_a_part_was_written_leaves_nothing_that_is_read(tmp_path: Path) -> None:
     write_plan(tmp_path, random_rows(5), [[5]])
     (tmp_path / ".part-00001.parquet.123.tmp").write_bytes(b"half")
+    (tmp_path / "._part-00000.parquet").write_bytes(b"what macOS lays beside a file on other disks")
     assert len(Plan(tmp_path)) == 5
 
 
