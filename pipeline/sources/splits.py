@@ -92,12 +92,13 @@ def with_pairs(rows: pa.Table, identities: int) -> np.ndarray:
 
 
 def way_to_validate(identities: int, *, drawn: bool) -> str:
-    """What gives a manifest validation identities, two at least: one alone has nobody to be mistaken for.
+    """What gives a manifest validation identities, two where there are five: one alone has nobody to be mistaken for.
 
     >>> way_to_validate(1000, drawn=True), way_to_validate(10, drawn=True), way_to_validate(10, drawn=False)
     ('add --val-fraction 0.05', 'add --val-fraction 0.2', 'give some the split val')
     """
-    return f"add --val-fraction {max(5, -(-200 // identities)) / 100}" if drawn else "give some the split val"
+    least = min(40, max(5, -(-200 // identities)))
+    return f"add --val-fraction {least / 100}" if drawn else "give some the split val"
 
 
 def draw_splits(paired_I: np.ndarray, *, test: float, val: float, pretrain: float, seed: int) -> np.ndarray:

@@ -656,7 +656,8 @@ def test_nobody_to_validate_on_is_said_with_what_to_do(photos: Path, tmp_path: P
         return " ".join(ingest_images(source, tmp_path / "m.parquet", IngestOptions(**options)).notes)
 
     assert "nobody to validate on" in notes(photos)
-    assert "--val-fraction 0.05" in notes(photos)
+    assert "--val-fraction 0.4" in notes(photos)  # of three; 0.05 rounded to nobody, and was advised again
+    assert "nobody to validate on" not in notes(photos, val_fraction=0.4)
     assert "nobody to validate on" not in notes(photos, val_fraction=0.3)
     for name in ("train/ann/1.jpg", "test/bob/1.jpg"):
         write(tmp_path / "split" / name)
