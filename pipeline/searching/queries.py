@@ -103,7 +103,7 @@ def gather_queries(
 
 
 def _images(path: Path) -> list[Path]:
-    """The image itself, or all images below a folder, in order."""
+    """The image itself, or all images below a folder and the folders that it links to, in order."""
     if not path.is_dir():
         if not path.exists():
             raise InputError(
@@ -111,8 +111,10 @@ def _images(path: Path) -> list[Path]:
             )
         return [path]
     suffixes, found = image_suffixes(), []
-    for folder, folders, names in os.walk(path):
-        folders[:] = sorted(name for name in folders if not is_aside(name))
+    for folder, folders, names in os.walk(path, onerror=_refuse, followlinks=True):
+        folders[:] = sorted(
+            name for name in folders if not is_aside(name) and not _leads_back(Path(folder, name))
+        )
         found += [
             Path(folder, name)
             for name in sorted(names)
@@ -121,3 +123,12 @@ def _images(path: Path) -> list[Path]:
     if not found:
         raise InputError(f"{path} holds no images (known are {', '.join(suffixes)}); name another folder")
     return found
+
+
+def _refuse(error: OSError) -> None:
+    raise InputError(f"cannot read {error.filename}: {error.strerror}") from error
+
+
+def _leads_back(folder: Path) -> bool:
+    """Whether a link leads to a folder around it."""
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())

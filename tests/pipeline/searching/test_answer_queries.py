@@ -1,6 +1,6 @@
 """`subspace search` from queries to answers.
 
-Covers pipeline/searching/answers.py, pipeline/searching/queries.py, pipeline/searching/write_answers.py,
+Covers pipeline/searching/answers.py, pipeline/searching/write_answers.py,
 pipeline/searching/answers_page.py, pipeline/searching/thumbnails.py, pipeline/searching/embedded_images.py,
 too.
 """
