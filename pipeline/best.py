@@ -99,9 +99,8 @@ class Standing:
         """Point `RUN/best` to the best, then write `RUN/best.json`; nothing is written that is there already."""
         target, record = Path(f"{self.best}/{CHECKPOINT}"), self.to_json()
         link = run.best
-        if (
-            not link.is_symlink() and (link / META).is_file()
-        ):  # a copy of the run has a copy of the checkpoint here
+        # A copy of the run that was made with links followed has a copy of the checkpoint here.
+        if not link.is_symlink() and (link / META).is_file():
             remove(link)
         if not link.is_symlink() or link.readlink() != target:
             point_to(link, target)
