@@ -29,9 +29,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield aside
-        sync(aside)
+        _sync(aside)
         os.replace(aside, path)
-        sync(path.parent)
+        _sync(path.parent)
     except OSError as error:
         raise unwritable(path, error) from error
     finally:
@@ -53,15 +53,15 @@ def whole_folder(path: Path) -> Iterator[Path]:
                 with suppress(OSError):  # some file systems have no modes
                     # as the umask has it: safetensors writes for the owner alone
                     file.chmod(aside.stat().st_mode & 0o666)
-            sync(file)
-        sync(aside)
+            _sync(file)
+        _sync(aside)
         before = path.with_name(f".{path.name}.{os.getpid()}.old")
         if path.is_dir():
             os.replace(path, before)
         else:
             remove(path)
         os.replace(aside, path)
-        sync(path.parent)
+        _sync(path.parent)
         shutil.rmtree(before, ignore_errors=True)
     except OSError as error:
         raise unwritable(path, error) from error
@@ -122,7 +122,7 @@ def point_to(path: Path, target: Path) -> None:
         aside.unlink(missing_ok=True)
         aside.symlink_to(target)
         os.replace(aside, path)
-        sync(path.parent)
+        _sync(path.parent)
     except OSError as error:
         raise unwritable(path, error) from error
     finally:
@@ -146,8 +146,7 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of files, is on disk."""
+def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -13,6 +13,8 @@ how many they were, so any number of processes continues from it.
 
 from __future__ import annotations
 
+import hashlib
+import os
 import tempfile
 import time
 from contextlib import suppress
@@ -25,7 +27,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ..mining.artifacts import sync, unwritable, whole_folder
+from ..mining.artifacts import unwritable, whole_folder
 from ..mining.errors import DamagedFileError, InputError
 from ..mining.fingerprints import sha256_of
 from ..mining.json_documents import damaged_file
@@ -87,18 +89,19 @@ def save_checkpoint(folder: Path | str, state: TrainingState | Backbone, meta: C
 
 
 def saving_seconds(folder: Path, state: float) -> float:
-    """Seconds in which a checkpoint of `state` bytes is written into a folder, as a small file there tells.
+    """Seconds in which a checkpoint of `state` bytes is written into a folder, as a small unnamed file there tells.
 
     0 where such a checkpoint is no larger than that file, or where nothing can be written.
     """
     if state <= SAMPLED_BYTES:
         return 0.0
-    sample = torch.zeros(SAMPLED_BYTES, dtype=torch.uint8)
-    with suppress(OSError, SafetensorError), tempfile.TemporaryDirectory(dir=folder) as aside:
-        began, path = time.perf_counter(), Path(aside, "sample.safetensors")
-        save_file({"sample": sample}, path)
-        sync(path)
-        sha256_of(path)
+    sample = bytes(SAMPLED_BYTES)
+    with suppress(OSError), tempfile.TemporaryFile(dir=folder) as file:
+        began = time.perf_counter()
+        file.write(sample)
+        file.flush()
+        os.fsync(file.fileno())
+        hashlib.sha256(sample)
         return (time.perf_counter() - began) * state / SAMPLED_BYTES
     return 0.0
 

@@ -17,6 +17,11 @@ from ..schemas import PLAN
 from .batch_plan import BATCHES_PER_BLOCK, PlanBlock
 
 
+def plan_parts(folder: Path) -> list[Path]:
+    """The files of a plan, in order: not one that is being written, nor what macOS lays beside each on other disks."""
+    return sorted(folder.glob("[!.]*.parquet"))
+
+
 def write_plan(
     folder: Path | str,
     blocks: Iterable[PlanBlock],

@@ -71,7 +71,7 @@ def _summarize_folder(path: Path, begun: Callable[[Summary], None] | None) -> Su
     """A checkpoint, the files of one table (a plan has several), or a list of what is there."""
     if (path / "meta.json").exists():
         return _read(("checkpoint", "summarize_checkpoint"), path)
-    files = sorted(path.iterdir())
+    files = sorted(file for file in path.iterdir() if not file.name.startswith("._"))  # laid there by macOS
     parts = [file for file in files if file.suffix == ".parquet"]
     if parts and len(parts) == len(files):
         if len(parts) == 1:

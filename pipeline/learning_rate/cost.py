@@ -22,7 +22,7 @@ def estimate_trials(context: Context, trials: int, steps: int, *, start: bool) -
     """
     work = round_work(context, steps)
     examining = examining_seconds(context)
-    seconds = trials * (work.seconds + examining) + start * examining
+    seconds = trials * (work.loaded.seconds + examining) + start * examining  # trials save no states
     return (
         f"{counted(trials, 'trial')} of {counted(steps, 'step')}: {trials * steps:,} steps, about "
         f"{trials * steps * work.images_per_batch:,.0f} images, {about(seconds)}{work.loaded.slow_decoding}, each examined on "

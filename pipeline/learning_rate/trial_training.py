@@ -91,7 +91,9 @@ def examine_on_validation(context: Context, network: Backbone) -> dict[str, Any]
 
 
 def examine_trained(context: Context, training: Training, ended: Ended) -> dict[str, Any]:
-    """The same of what a short training came to; {} where it failed, or where its network makes no unit vectors: that is `diverged`.
+    """The metrics of what a short training came to; {} where it failed.
+
+    A network that makes no unit vectors has `diverged`, too.
 
     Raises:
         InputError: an image that cannot be read, where the settings say fail.

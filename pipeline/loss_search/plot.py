@@ -20,9 +20,8 @@ def draw(curve: LossCurve, epochs: Sequence[Epoch], metric: str, title: str) -> 
         return curve.t.at(cosine, -1, 1) - curve.margin
 
     def probability(p: float) -> float:
-        left = p / (
-            p + (1 - curve.a) * (1 - p)
-        )  # p / (a·p + 1 - a), whose difference is 0 at p = 1 for a large a
+        # p / (a·p + 1 - a), written so that no difference of large numbers is 0 at p = 1
+        left = p / (p + (1 - curve.a) * (1 - p))
         return max(curve.tau.at(left, 0, 1), LEAST_SHARE * left)
 
     parts = [

@@ -13,6 +13,7 @@ from ...mining.artifacts import whole_file
 from ...mining.errors import InputError
 from ...mining.manifest import Manifest
 from ...mining.parquet_tables import open_parquet
+from ...mining.planning.plan_table import plan_parts
 from ...mining.schemas import kind_of
 from ...train.checkpoint_meta import META, read_meta
 from ...train.data.image_input import ImageInput
@@ -98,7 +99,7 @@ def _sheet(request: MontageRequest) -> tuple[Sheet, RunImages]:
         table = _made(folder.subspaces, "cluster")
         return subspace_sheet(context.manifest, table, request.subspace, request.most), images
     if request.batch is not None or kind == "plan":
-        parts = [path] if path.is_file() and kind == "plan" else sorted(folder.plan.glob("[!.]*.parquet"))
+        parts = [path] if path.is_file() and kind == "plan" else plan_parts(folder.plan)
         _made(parts[0] if parts else folder.plan, "plan")
         plan = context.config.plan
         return batch_sheet(folder, parts, request.batch or 0, request.most, context.manifest, plan), images
@@ -125,7 +126,7 @@ def _of_a_manifest(request: MontageRequest) -> tuple[Sheet, RunImages]:
 def _kind(path: Path) -> str | None:
     """The kind of table at a path; that of its files of a folder of them, of no other folder."""
     if path.is_dir():
-        parts = sorted(path.glob("[!.]*.parquet"))
+        parts = plan_parts(path)
         if path.name != "plan" or not parts:
             return None
         path = parts[0]

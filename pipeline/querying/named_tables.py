@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from ...mining.errors import InputError
 from ...mining.parquet_tables import open_parquet
+from ...mining.planning.plan_table import plan_parts
 from ...mining.schemas import kind_of
 from ...train.monitoring.metrics_file import read_metrics
 from .. import stage_folder as files
@@ -46,7 +47,7 @@ def tables_of(path: Path, manifest: Path | None = None) -> Tables:
         raise InputError(f"{path} does not exist")
     if path.is_file():
         return _tables_of_file(path)
-    if (parts := _parts(path)) and all(_is_plan(part) for part in parts):
+    if (parts := plan_parts(path)) and all(_is_plan(part) for part in parts):
         table = _table(parts)
         return {THIS: table, files.PLAN: table}
     run = RunDirectory(path)
@@ -82,17 +83,12 @@ def _tables_in(folder: Path, prefix: str) -> Tables:
         return found
     for file in sorted(folder.glob("[!.]*.parquet")):
         found[prefix + _as_name(file.stem)] = _table([file])
-    if parts := _parts(folder / files.PLAN):
+    if parts := plan_parts(folder / files.PLAN):
         found[prefix + files.PLAN] = _table(parts)
     for name, read in _READERS.items():
         if (folder / name).is_file():
             found[prefix + _as_name(Path(name).stem)] = read(folder / name)
     return found
-
-
-def _parts(folder: Path) -> list[Path]:
-    """The Parquet files of a folder, in order, not those that are still being written."""
-    return sorted(folder.glob("[!.]*.parquet"))
 
 
 def _is_plan(path: Path) -> bool:

@@ -19,7 +19,7 @@ from ...mining.local_paths import in_shell
 from ...mining.machine import memory_with
 from ...mining.manifest import IdentityImages
 from ...mining.planning.batch_plan import BATCHES_PER_BLOCK, PlanBlock, plan_batches
-from ...mining.planning.plan_table import write_plan
+from ...mining.planning.plan_table import plan_parts, write_plan
 from ...mining.planning.positive_pairs import PairedBatches, with_pairs
 from ...mining.planning.settings import PlanConfig
 from ...mining.planning.shards import shards_of
@@ -175,7 +175,7 @@ def plan_round(context: Context) -> dict[str, Any]:
             if not counted.paired:
                 raise InputError(f"{say}; give plan.singletons=drop or augment")
             context.say(say)
-        hardness = plan_hardness(sorted(folder.plan.glob("[!.]*.parquet")), folder.identities)
+        hardness = plan_hardness(plan_parts(folder.plan), folder.identities)
         assert hardness is not None  # the identities are those of the round
         planned, random = hardness
         context.say(

@@ -115,8 +115,7 @@ def training_work(
     beside += layers + loader_bytes(work.num_workers, own, network.input) + 4 * weights
     memory = memory_with(beside) + (RESERVE - 1) * peak_memory()
     state = 3 * weights + saved_beside  # the optimiser keeps two numbers for each weight
-    passes = (
-        3 + steps // loader.save_every
-    )  # what it begins with is read, the first state and the last are written
+    # What it begins with is read; the first state, those on the way and the last are written.
+    passes = 3 + steps // loader.save_every
     saving = passes * saving_seconds(folder, state)
     return TrainingWork(work, saving, weights, memory, 3 * state, steps, images_per_batch)

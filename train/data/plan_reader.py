@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from ...mining.errors import DamagedFileError
 from ...mining.parquet_tables import fingerprint_in, open_parquet, read_row_group
+from ...mining.planning.plan_table import plan_parts
 from ...mining.schemas import PLAN
 
 
@@ -47,7 +48,7 @@ class Plan:
         self.folder = Path(folder)
         self._below = {"image_ids": images, "identity_ids": identities}
         self._shape: tuple[int, int] | None = None
-        self.parts = sorted(self.folder.glob("[!.]*.parquet"))
+        self.parts = plan_parts(self.folder)
         if not self.parts:
             raise DamagedFileError(
                 f"{self.folder} holds no plan; run `subspace plan` first", str(self.folder)
