@@ -10,7 +10,7 @@ from ...mining.errors import InputError
 from ..console import Console, duration
 from ..inspection.on_terminal import say_table
 from ..inspection.settings_file import written
-from ..pictures.picture_file import check_picture_file
+from ..output_file import PLOT, check_output
 from .comparability import apart_and_overlapping, are_comparable, differing_bases, in_words
 from .compared_run import KINDS, ComparedRun, short_names
 from .differing_settings import NOT_SET, settings_that_differ
@@ -30,7 +30,7 @@ def show_comparison(paths: Sequence[Path], console: Console, out: Path | None = 
     if len({path.absolute() for path in paths}) < 2:
         raise InputError("compare takes two runs or more, e.g. `subspace compare runs/random runs/subspace`")
     if out is not None:
-        check_picture_file(out, (".png", ".svg"))
+        check_output(out, PLOT)
     unique = list(dict.fromkeys(paths))
     runs = dict(zip(short_names(unique), map(ComparedRun.read, unique), strict=True))
     settings = settings_that_differ([run.config for run in runs.values()])

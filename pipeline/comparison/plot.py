@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...mining.artifacts import whole_file
 from ...mining.errors import InputError
-from ..pictures.picture_file import MADE_BY
+from ..output_file import MADE_BY
 from ..terminal_text import printable_line
 from .compared_run import ComparedRun
 

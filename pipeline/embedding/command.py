@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from ...mining.artifacts import remove, remove_leftovers
+from ...mining.embedding_files import rows_beside
 from ...mining.errors import InputError
 from ...mining.local_paths import in_shell
-from ...mining.schemas import IMAGE_EMBEDDINGS
+from ...mining.schemas import EMBEDDING_ROWS, IMAGE_EMBEDDINGS, QUARANTINE
 from ..child_processes import PARENT, end_with_parent
 from ..memory_advice import shortages_in_words
 from ..options import Options
-from ..rows.output_table import check_output
+from ..output_file import FileKind, check_output, table_of
+from ..rows.manifest_writer import quarantine_path
 from ..run_directory import RunDirectory
 from ..stages.parts import Shard
+from .embedding_parts import BEGUN, LISTED
 from .listed_images import ListedImages, list_images
 from .opened_network import OpenedNetwork, choose_network, open_network
 from .request import EmbedRequest
@@ -46,8 +49,7 @@ def run_embedding(
     child = PARENT in os.environ
     if child:
         end_with_parent()
-    if request.out.suffix == ".parquet":
-        check_output(request.out, IMAGE_EMBEDDINGS.name, request.sources)
+    _check_places(request)
     opened = opened or open_asked(request, options)
     from .embed_images import ImageEmbedding
 
@@ -59,7 +61,7 @@ def run_embedding(
         folder = request.parts
         if options.dry_run:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="subspace-")))
-        table = folder / "images.parquet"
+        table = folder / LISTED
         if child:
             listed = ListedImages.open(table)
         else:
@@ -96,11 +98,27 @@ def open_asked(request: EmbedRequest, options: Options) -> OpenedNetwork:
     return opened
 
 
+def _check_places(request: EmbedRequest) -> None:
+    """Refuse to write over, or to remove, anything but earlier work of this command.
+
+    Raises:
+        InputError: other files are where the embeddings, or what lies beside them, should be.
+    """
+    rows, kind = rows_beside(request.out), table_of(IMAGE_EMBEDDINGS.name)
+    if request.out.suffix == ".npy":
+        check_output(rows, table_of(EMBEDDING_ROWS.name), request.sources)
+        kind = FileKind("file of embeddings with its rows beside it", (".npy",), lambda _: rows.exists())
+    check_output(request.out, kind, request.sources)
+    check_output(quarantine_path(request.out), table_of(QUARANTINE.name), request.sources)
+    if not request.parts.exists():
+        return
+    names = {entry.name for entry in request.parts.iterdir()} if request.parts.is_dir() else {""}
+    if names and not names & {RunDirectory(request.parts).lock.name, BEGUN, LISTED}:
+        raise InputError(f"{request.parts} holds no parts of embeddings; remove it, or give another --out")
+
+
 def _sweep(request: EmbedRequest, *, everything: bool) -> None:
     """Remove what killed commands left half-written, or all unfinished work; the lock stays."""
-    from ...mining.embedding_files import rows_beside
-    from ..rows.manifest_writer import quarantine_path
-
     if everything:
         for entry in request.parts.iterdir():
             if entry != RunDirectory(request.parts).lock:

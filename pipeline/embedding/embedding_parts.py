@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,8 +20,8 @@ from ...mining.schemas import IMAGE_EMBEDDINGS
 from ..stages.parts import BatchesOfParts, Parts
 from .listed_images import PART_IMAGES
 
-if TYPE_CHECKING:
-    pass
+BEGUN, LISTED = "begun.json", "images.parquet"
+"""What the parts depend on, and the list of their images: one of them is in every folder of parts."""
 
 
 class EmbeddingParts(Parts):
@@ -40,7 +40,7 @@ class EmbeddingParts(Parts):
     def __init__(self, folder: Path, rows: int, fields: Mapping[str, Any]) -> None:
         self.folder, self.rows, self.fields = folder, rows, dict(fields)
         self.fingerprint = fingerprint_of(self.fields)
-        self._begun = folder / "begun.json"
+        self._begun = folder / BEGUN
 
     def __len__(self) -> int:
         return -(-self.rows // PART_IMAGES)

@@ -18,7 +18,7 @@ from ...mining.randomness import generator
 from ...mining.remote import in_words
 from ...mining.schemas import QUARANTINE
 from ..console import aligned
-from ..rows.output_table import check_output
+from ..output_file import check_output, table_of
 from ..sources.ingest import NO_BARS, Bars
 
 SIZE = 112
@@ -97,7 +97,7 @@ def check_images(
     from ...train.data.images import ImageStore
 
     if out is not None:
-        check_output(out, QUARANTINE.name, [path])
+        check_output(out, table_of(QUARANTINE.name), [path])
     manifest = Manifest.open(path)
     image_id = np.arange(len(manifest))
     if sample is not None and sample < len(image_id):

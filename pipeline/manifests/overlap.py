@@ -21,8 +21,8 @@ from ...mining.manifest import Manifest
 from ...mining.remote import in_words
 from ..console import about, aligned, amount
 from ..estimates.row_speed import row_seconds, waited_seconds
+from ..output_file import check_output, table_of
 from ..rows.image_digests import Digests, digest_of, digests_of, in_blocks
-from ..rows.output_table import check_output
 from ..sources.bad_images import file_sizes
 from ..sources.ingest import NO_BARS, Bars
 from ..sources.places import placed_from
@@ -113,7 +113,7 @@ def find_overlap(
         InputError: no manifests, or `out` cannot be written or may not be replaced.
     """
     if out is not None:
-        check_output(out, KIND, [a, b])
+        check_output(out, table_of(KIND), [a, b])
     first, second = Manifest.open(a), Manifest.open(b)
     both = f"{len(first):,} and {len(second):,} images"
     seconds = (len(first) + len(second)) * row_seconds(lambda rows: _people(first.table[rows]), len(first))

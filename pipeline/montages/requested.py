@@ -18,7 +18,7 @@ from ...mining.schemas import kind_of
 from ...train.checkpoint_meta import META, read_meta
 from ...train.data.image_input import ImageInput
 from ...train.data.images import ImageStore
-from ..pictures.picture_file import MADE_BY, check_picture_file
+from ..output_file import MADE_BY, PICTURE, check_output
 from ..pictures.run_images import RunImages, network_input
 from ..stage_folder import StageFolder
 from ..stages.context import Context
@@ -52,7 +52,7 @@ def write_montage(request: MontageRequest) -> dict[str, Any]:
     Raises:
         InputError: it cannot be drawn from that path, or `out` is something else's place.
     """
-    check_picture_file(request.out)
+    check_output(request.out, PICTURE)
     if sum(option is not None for option in (request.batch, request.identity, request.subspace)) > 1:
         raise InputError("--batch, --identity and --subspace each ask for another picture; give one of them")
     sheet, images = _sheet(request)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from ..output_file import GENERATOR
 from .section import TEMPLATES, Section, environment
 
 VEGA = Path(__file__).parent / "vega"
@@ -41,6 +42,7 @@ def render_page(name: str, lines: Sequence[str], sections: Sequence[Section]) ->
             lines=lines,
             sections=sections,
             policy=policy,
+            generator=Markup(GENERATOR),
             style=Markup(style),
             library=Markup(library),
             script=Markup(script),

@@ -7,6 +7,7 @@ from pathlib import Path
 from ...mining.artifacts import remove_leftovers
 from ...mining.index.unknown_threshold import images_needed, threshold_for
 from ..console import Console, counted
+from ..output_file import PAGE
 from .answers import Answer, search_index
 from .index_folder import IndexFolder, open_folder
 from .network_of_index import network_of_queries
@@ -94,7 +95,7 @@ def answer_all(request: SearchRequest, console: Console) -> list[Answer]:
 
 def _write(answers: list[Answer], out: Path, notes: list[str], console: Console) -> None:
     remove_leftovers(out)
-    if out.suffix != ".html":
+    if out.suffix.lower() not in PAGE.suffixes:
         write_rows(answers, out)
         return
     from .answers_page import write_page

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...mining.artifacts import write_text
+from ..output_file import GENERATOR
 from ..terminal_text import printable_line
 from .answers import Answer
 
@@ -50,7 +51,9 @@ def write_page(
         matches = [(match, picture(match.image)) for match in answer.matches]
         rows.append((answer, picture(answer.query), matches))
         track(1)
-    text = environment().get_template(TEMPLATE).render(title=title, notes=notes, rows=rows)
+    text = (
+        environment().get_template(TEMPLATE).render(title=title, generator=GENERATOR, notes=notes, rows=rows)
+    )
     write_text(out, text)
 
 

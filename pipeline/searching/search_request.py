@@ -36,7 +36,8 @@ class SearchRequest:
     dry_run: bool = False
 
     def __post_init__(self) -> None:
-        check_out(self.out)
+        if self.out is not None:
+            check_out(self.out, self.queries)
         if self.stages not in get_args(Stages):
             raise InputError(f"--stages {self.stages}: give {', '.join(get_args(Stages))}")
         if self.far is not None and self.threshold is not None:

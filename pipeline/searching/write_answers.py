@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ...mining.artifacts import whole_file
 from ...mining.errors import InputError
 from ..console import aligned
+from ..output_file import PAGE, FileKind, check_output, table_of
 from .answers import Answer
 
-SUFFIXES = (".parquet", ".csv", ".html")
 UNKNOWN = "unknown"
+KIND = "answers"
+COLUMNS = ("query", "rank", "identity", "similarity", "image", "known")
 
 
-def check_out(out: Path | None) -> None:
-    """Refuse an --out of another kind before anything is searched.
+def _has_our_header(path: Path) -> bool:
+    wanted = ",".join(f'"{name}"' for name in COLUMNS).encode()
+    with open(path, "rb") as file:
+        return file.readline(len(wanted) + 2).strip() == wanted
+
+
+KINDS = {
+    ".parquet": table_of(KIND),
+    ".csv": FileKind("list of answers", (".csv",), _has_our_header),
+    **dict.fromkeys(PAGE.suffixes, PAGE),
+}
+
+
+def check_out(out: Path, queries: Iterable[Path] = ()) -> None:
+    """Refuse a file of another kind, or another's place, before anything is searched.
 
     Raises:
-        InputError: its suffix is not known, or it is a folder.
+        InputError: its suffix is not known, or something else would be lost.
     """
-    if out is not None and (out.suffix not in SUFFIXES or out.is_dir()):
-        raise InputError(f"--out {out}: name a file that ends in {', '.join(SUFFIXES)}")
+    kind = KINDS.get(out.suffix.lower())
+    if kind is None:
+        raise InputError(f"--out {out}: name a file that ends in {', '.join(KINDS)}")
+    check_output(out, kind, queries)
 
 
 def as_table(answers: Sequence[Answer]) -> str:
@@ -85,13 +102,14 @@ def write_rows(answers: Sequence[Answer], out: Path) -> None:
         for rank, match in enumerate(answer.matches, 1)
     ]
     types = (pa.string(), pa.int32(), pa.string(), pa.float32(), pa.string(), pa.bool_())
-    names = ("query", "rank", "identity", "similarity", "image", "known")
-    columns = list(zip(*rows, strict=True)) or [()] * len(names)
+    columns = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
     table = pa.table(
-        [pa.array(column, kind) for column, kind in zip(columns, types, strict=True)], list(names)
+        [pa.array(column, kind) for column, kind in zip(columns, types, strict=True)],
+        list(COLUMNS),
+        metadata={"kind": KIND},
     )
     with whole_file(out) as aside:
-        if out.suffix == ".csv":
+        if out.suffix.lower() == ".csv":
             pyarrow.csv.write_csv(table, aside)
         else:
             pq.write_table(table, aside, compression="zstd")

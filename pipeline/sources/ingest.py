@@ -20,11 +20,11 @@ from ...mining.artifacts import remove_leftovers
 from ...mining.errors import InputError
 from ...mining.schemas import MANIFEST, QUARANTINE
 from ..console import Console, Progress
+from ..output_file import check_output, table_of
 from ..rows.image_repeats import SharedImage, image_sizes, shared_images, shared_table
 from ..rows.image_spool import ImageSpool
 from ..rows.ingest_summary import IngestSummary, SplitCount
 from ..rows.manifest_writer import quarantine_path, write_manifest
-from ..rows.output_table import check_output
 from ..rows.row_order import MANY_ROWS, RowOrder, work_in_words
 from ..rows.row_scratch import RowScratch
 from ..tables.column_doubts import ColumnDoubts
@@ -70,8 +70,8 @@ def make_manifest(
 ) -> IngestSummary:
     """Write the manifest `out` of the rows that `reader` lists, as `ingest_images` does."""
     files = all_shards_of(sources).files
-    check_output(out, MANIFEST.name, files)
-    check_output(quarantine_path(out), QUARANTINE.name, files)
+    check_output(out, table_of(MANIFEST.name), files)
+    check_output(quarantine_path(out), table_of(QUARANTINE.name), files)
     remove_leftovers(out)
     remove_leftovers(quarantine_path(out))
     source = named(sources)
