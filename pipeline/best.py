@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from ..mining.artifacts import point_to, remove, write_json
-from ..mining.errors import InputError, StaleArtifactError
+from ..mining.errors import InputError, StaleArtifactError, SubspaceError
 from ..mining.json_documents import Document, read_document
 from ..mining.local_paths import in_shell
 from ..train.checkpoint_meta import META
@@ -79,8 +80,19 @@ class Standing:
 
     @property
     def best(self) -> str:
-        """The folder that validates best; of equal ones the first."""
+        """The folder that validates best; of equal ones the first that was trained."""
         return list(self.value)[best_of(list(self.value.values()))]
+
+    @property
+    def doubt(self) -> str:
+        """Why the best says little, in words: all networks are equal; empty where they are not."""
+        if len(self.value) < 2 or len(set(self.value.values())) > 1:
+            return ""
+        return (
+            f"all {len(self.value)} networks have {self.metric} {100 * self.value[self.best]:.1f}, so validation cannot tell "
+            f"them apart; {self.best} is kept as the first that was trained. Hold out more identities, or choose another "
+            "early_stop.metric"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """What `best.json` holds."""
@@ -140,6 +152,19 @@ def kept_best(run: RunDirectory) -> dict[str, Any] | None:
         BestRecord,
         f"`subspace run {in_shell(run.path)}` writes it anew from the validations",
     )
+
+
+def is_as_validated(run: RunDirectory, best: Mapping[str, Any]) -> bool:
+    """Whether the best network is the very one that was validated; False where it was made again since, or is gone.
+
+    Args:
+        best: what `kept_best` returns.
+    """
+    folder = StageFolder(run.path / best["network"], run.index_of(best["network"]))
+    try:
+        return folder.measured_as_it_is("validate")
+    except SubspaceError:
+        return False
 
 
 def metric_is_known(settings: EarlyStopConfig, names: list[str]) -> None:

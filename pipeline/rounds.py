@@ -218,6 +218,8 @@ class _Rounds:
             )
         values = ", ".join(f"{name} {100 * value:.1f}" for name, value in standing.value.items())
         say(f"best of {early.metric} on the validation identities: {best} ({values}); {self.run.best}")
+        if standing.doubt:
+            say(standing.doubt)
 
     def _standing(self, rounds: int) -> Standing:
         folders = [self.run.network(index) for index in range(rounds + 1)]

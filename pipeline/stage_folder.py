@@ -94,6 +94,18 @@ class StageFolder:
         file = self.validation if stage == "validate" else self.evaluation
         return read_examination(file, self.remedy(stage))
 
+    def measured_as_it_is(self, stage: str) -> bool:
+        """Whether `validate` or `eval` measured the network that lies here now, not an earlier one in its place.
+
+        Raises:
+            InputError: it has not ended, or there is no network.
+            StaleArtifactError: a file is damaged.
+        """
+        from ..train.checkpoint_meta import read_meta
+
+        measured = self.record(stage).get("fields", {}).get("network")
+        return measured == read_meta(self.checkpoint).fingerprint
+
     def remedy(self, stage: str) -> str:
         """The end of a message on a damaged file: the command that makes what a stage makes here."""
         examines = stage in ("validate", "eval")

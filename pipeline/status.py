@@ -35,7 +35,8 @@ class StageStatus:
     folder: str
     stage: str
     state: str
-    """done, stale, running, begun (stopped or killed), or to do; of what was submitted also queued or failed."""
+    """done, stale, unchecked (done, but an input is missing), running, begun (stopped or killed), or to do; of what was
+    submitted also queued or failed."""
     seconds: float | None
     note: str
     phases: dict[str, float] | None = None
@@ -71,7 +72,7 @@ def stage_statuses(context: Context) -> list[StageStatus]:
 
 def _applies(context: Context, stage: StageRow) -> bool:
     """Whether the run has a stage; one that was done is proof, where the whole manifest would have to be read to know."""
-    return context.run.start.finished(stage.name) or stage.applies(context)
+    return context.run.start.finished(stage.name) or (not context.lost and stage.applies(context))
 
 
 def _rounds_to_do(context: Context) -> int:
@@ -95,8 +96,12 @@ def _status(context: Context, stage: StageRow) -> StageStatus:
         done = stage.stage(context).is_done()
     except StaleArtifactError as error:
         return StageStatus(folder.name, stage.name, "stale", None, error.change, advice=str(error))
-    except InputError:  # a stage before it is not done
+    except InputError as error:  # a stage before it is not done, or what it made is gone
         done = False
+        if folder.finished(stage.name):
+            words = "ended, but what it was made from is not all there"
+            seconds = folder.record(stage.name)["seconds"]
+            return StageStatus(folder.name, stage.name, "unchecked", seconds, words, advice=str(error))
     phases = _phases(folder) if stage.phases else None
     if done:
         values = folder.record(stage.name)

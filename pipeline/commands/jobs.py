@@ -52,7 +52,7 @@ def logs_command(
     """The last lines of what the jobs of the last `subspace submit` said, and where all of it is."""
     from ..schedulers.submit import read_logs
 
-    with working(run, "logs", None, as_json=as_json, lock=False) as context:
+    with working(run, "logs", None, as_json=as_json, lock=False, needs_manifest=False) as context:
         found = read_logs(context, stage=stage, failed=failed, lines=lines)
         context.options.console.result(found)
         for path, text in found.items():

@@ -105,12 +105,13 @@ def working(
     lock: bool = True,
     processes: int = 1,
     announce: bool = True,
+    needs_manifest: bool = True,
 ) -> Iterator[Context]:
     """What a command needs: run, settings, manifest, options; the run locked, signals heard.
 
     Of several processes that torchrun started, the first holds the lock and speaks; of those that `--processes`
     started, the parent holds it. Settings that earlier commands were given are in force too, and said unless `announce` is
-    off, as for output that is data.
+    off, as for output that is data. Without `needs_manifest` a run is looked at whose manifest is gone.
     """
     import os
     from contextlib import nullcontext
@@ -161,7 +162,7 @@ def working(
     )
     # Runs that were submitted before settings were kept have them in their submission alone.
     submitted = [] if given or run.overrides.exists() else submitted_with(path)
-    context = Context.open(path, [*submitted, *given], options)
+    context = Context.open(path, [*submitted, *given], options, needs_manifest=needs_manifest)
     check_requests(context.config.schedule)
     earlier = [*context.kept, *submitted]
     if earlier and announce and not child:

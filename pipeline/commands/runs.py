@@ -97,7 +97,7 @@ def status(
     if watch is not None and as_json:
         raise InputError("--watch draws for a person and --json is for a program; leave one out")
     leave_pandas_out()
-    with working(run, "status", overrides, lock=False, as_json=as_json) as context:
+    with working(run, "status", overrides, lock=False, as_json=as_json, needs_manifest=False) as context:
         show_status(context, watch, json=as_json)
         if verify:
             from ..verification import verify_files

@@ -38,8 +38,12 @@ class EarlyStopConfig(Settings):
 
 
 def best_of(values: Sequence[float]) -> int:
-    """The index of the highest value; of equal ones the first."""
-    return max(range(len(values)), key=lambda index: (values[index], -index))
+    """The index of the highest value; of equal ones the first round's, and the start's (index 0) only if it is alone.
+
+    >>> best_of([1.0, 1.0, 1.0]), best_of([0.9, 0.8])
+    (1, 0)
+    """
+    return max(range(len(values)), key=lambda index: (values[index], index > 0, -index))
 
 
 def rounds_without_gain(values: Sequence[float], min_delta: float) -> int:

@@ -90,7 +90,7 @@ def evaluation_of(chosen: ChosenCheckpoint) -> dict[str, Any] | str:
         return "the checkpoint lies outside a run"
     if not folder.evaluation.is_file() or not folder.finished("eval"):
         return f"`subspace eval` has not been run on {folder.name}"
-    if folder.record("eval").get("fields", {}).get("network") != chosen.meta.fingerprint:
+    if not folder.measured_as_it_is("eval"):
         return f"the evaluation of {folder.name} is of an earlier network; `subspace eval` makes it anew"
     return folder.examined("eval")
 

@@ -20,21 +20,24 @@ class Look:
 
     statuses: list[StageStatus]
     now: AtWork | None
-    unknown: str | None
-    """Why it is not known what is queued or running, if it is not."""
+    doubts: list[str]
+    """What is not known, and why: what is queued or running, whether the manifest is that of the stages."""
 
     @classmethod
     def at(cls, context: Context) -> Look:
         """Look at the run of a command."""
-        statuses, unknown, now = stage_statuses(context), None, work_now(context)
+        statuses, now = stage_statuses(context), work_now(context)
+        doubts = (
+            [f"compared with the manifest that they were made of: {context.lost}"] if context.lost else []
+        )
         if (submission := Submission.latest(context.run)) is not None:
             try:
                 statuses = with_jobs(statuses, read_job_states(context, submission, statuses))
             except InputError as error:  # the markers say what is done, whether the scheduler answers or not
-                unknown = f"what is queued or running is not known: {error}"
+                doubts.append(f"what is queued or running is not known: {error}")
         if now is not None and now.stage is not None:
             statuses = [_running(one, now) for one in statuses]
-        return cls(with_expected(statuses), now, unknown)
+        return cls(with_expected(statuses), now, doubts)
 
     @property
     def is_over(self) -> bool:
@@ -45,7 +48,7 @@ class Look:
         """For a person."""
         width = columns_here()
         text = status_text(context.run, self.statuses, self.now, width)
-        return "\n".join([text, *(fitted([self.unknown], width) if self.unknown else [])])
+        return "\n".join([text, *fitted(self.doubts, width)])
 
     def line(self) -> str:
         """What runs now; or how many stages are done."""
@@ -69,8 +72,9 @@ def show_status(context: Context, every: float | None, *, json: bool) -> None:
     console.result(as_json(found.statuses, found.now.to_json() if found.now else None))
     if not json:
         console.say_lines(found.text(context))
-    elif found.unknown:
-        console.say(found.unknown)
+    else:
+        for doubt in found.doubts:
+            console.say(doubt)
     return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...mining.local_paths import in_shell
-from ..best import kept_best
+from ..best import is_as_validated, kept_best
 from ..configuration.overrides import kept_overrides
 from ..console import duration
 from ..report.run_report import RunReport
@@ -44,10 +44,11 @@ def make_provenance(report: RunReport) -> Section:
         ["code", f"subspace {', '.join(versions)}"],
     ]
     if best := kept_best(report.run):
+        since = "" if is_as_validated(report.run, best) else ", before it was made again"
         facts.append(
             [
                 "best network",
-                f"{best['network']}, {metric_in_words(best['metric'], best['value'])} on validation",
+                f"{best['network']}, {metric_in_words(best['metric'], best['value'])} on validation{since}",
             ]
         )
     return fill_section(

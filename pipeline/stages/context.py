@@ -12,6 +12,7 @@ import numpy as np
 from ...mining.cleaning.keep_table import NOTHING, LeftOut, read_left_out
 from ...mining.errors import InputError
 from ...mining.manifest import IdentityImages, Manifest
+from ...mining.remote import is_url
 from ..child_processes import orphaned
 from ..configuration.config import RunConfig
 from ..configuration.config_file import load_config
@@ -29,7 +30,7 @@ class Context:
     """One run, as one command sees it, in one of its folders.
 
     >>> [field for field in Context.__dataclass_fields__]
-    ['run', 'config', 'manifest', 'options', 'round_index', 'kept']
+    ['run', 'config', 'manifest', 'options', 'round_index', 'kept', 'lost']
 
     `Context.open("runs/photos", ["rounds=3"])` opens a run as the commands do.
     """
@@ -44,12 +45,23 @@ class Context:
     kept: tuple[str, ...] = ()
     """Settings that earlier commands were given and that are in force."""
 
+    lost: str = ""
+    """Where the manifest is not there: why, and what to do; then `manifest` has a fingerprint, and no rows."""
+
     @classmethod
-    def open(cls, path: Path | str, overrides: Sequence[str] = (), options: Options | None = None) -> Context:
+    def open(
+        cls,
+        path: Path | str,
+        overrides: Sequence[str] = (),
+        options: Options | None = None,
+        *,
+        needs_manifest: bool = True,
+    ) -> Context:
         """Open a run that `subspace init` made, with the settings that earlier commands were given.
 
         Args:
             overrides: settings over all of these, `section.key=value`.
+            needs_manifest: else a manifest that is gone is that of which the stages say that they were made (see `lost`).
 
         Raises:
             InputError: no run there, a wrong setting, or a manifest that cannot be read.
@@ -65,7 +77,15 @@ class Context:
                 raise
             raise InputError(f"{error}; in force too, from {run.overrides}: {' '.join(kept)}") from error
         options = options or Options(overrides=tuple(overrides))
-        return cls(run, config, Manifest.open(config.manifest), options, kept=tuple(kept))
+        path, lost = Path(config.manifest), ""
+        if is_url(path) or path.exists():
+            manifest = Manifest.open(path)
+        else:
+            lost = f"{path} does not exist; where it has moved, add manifest=NEW to the command"
+            if needs_manifest:
+                raise InputError(lost)
+            manifest = Manifest(path, None, _manifest_of_stages(run))
+        return cls(run, config, manifest, options, kept=tuple(kept), lost=lost)
 
     @property
     def folder(self) -> StageFolder:
@@ -105,6 +125,14 @@ class Context:
     def say(self, text: str = "") -> None:
         """Print a line for people."""
         self.options.console.say(text)
+
+
+def _manifest_of_stages(run: RunDirectory) -> str:
+    """The fingerprint of the manifest that the newest finished stage was made of; empty where none says so."""
+    markers = sorted(run.path.glob("*/done/*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    folders = ((StageFolder(marker.parents[1], 0), marker.stem) for marker in markers)
+    found = (folder.record(stage).get("fields", {}).get("manifest") for folder, stage in folders)
+    return next(filter(None, found), "")
 
 
 def patience_of(config: RunConfig, options: Options) -> Patience:

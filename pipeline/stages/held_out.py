@@ -132,7 +132,7 @@ class HeldOut:
         """Image ids of gallery, probes and distractors: a function of manifest, seed and settings.
 
         Raises:
-            InputError: no such identities, or none with two images (of different groups).
+            InputError: no such identities, none with two images (of different groups), or one alone.
         """
         chosen = self.choose(manifest)
         return chosen.gallery, chosen.probe, chosen.distractor
@@ -216,6 +216,11 @@ class HeldOut:
             gallery = gallery[np.sort(drawn)]
             probe = probe[np.isin(identity_id[probe], identity_id[gallery])]
         distractor = self._distractors(manifest, images[pairs.distractor], mated)
+        if len(gallery) + len(distractor) < 2:
+            raise InputError(
+                f"{manifest.path}, {named}: one identity alone, which every network ranks first; hold out more identities, or "
+                "name data.distractor_splits"
+            )
         return Chosen(gallery, probe, distractor, len(pairs.distractor))
 
     def _images(self, manifest: Manifest) -> np.ndarray:

@@ -43,7 +43,19 @@ def test_the_first_of_the_highest_is_kept(tmp_path: Path) -> None:
         told = json.loads((tmp_path / "best.json").read_text())
         assert (told["network"], told["value"]) == (best, {"start": 0.5, "round-000": 0.7}[best])
         assert len(told["validations"]) == count
-    assert Standing.read(folders, EarlyStopConfig(metric="Rank-5")).best == "start"
+
+
+def test_of_equal_networks_a_trained_one_is_kept_and_the_doubt_is_said(tmp_path: Path) -> None:
+    """A validation of two identities gave 100 % to the untrained start, which was exported as the best."""
+    run, rank_5 = RunDirectory(tmp_path), EarlyStopConfig(metric="Rank-5")
+    folders = validated(run, {"start": 0.5, "round-000": 0.7, "round-001": 0.7})
+    standing = Standing.read(folders, rank_5)
+    assert standing.best == "round-000"
+    assert standing.doubt.startswith(
+        "all 3 networks have Rank-5 100.0, so validation cannot tell them apart; round-000"
+    )
+    assert Standing.read(folders[:1], rank_5).best == "start"
+    assert Standing.read(folders[:1], rank_5).doubt == Standing.read(folders, EarlyStopConfig()).doubt == ""
 
 
 def test_passing_over_done_rounds_does_not_point_back(tmp_path: Path) -> None:
@@ -95,7 +107,7 @@ def test_the_best_of_a_run_is_a_model(finished_run: Path, small_manifest: Path, 
         for name in ("start", "round-000", "round-001")
     }
     ranks = {name: told["metrics"]["Rank-1"]["value"] for name, told in validations.items()}
-    best = next(name for name in ranks if ranks[name] == max(ranks.values()))
+    best = next(name for name in (*list(ranks)[1:], "start") if ranks[name] == max(ranks.values()))
     assert (finished_run / "best").resolve() == (finished_run / best / "checkpoint").resolve()
     assert not (finished_run / "best").readlink().is_absolute()
 

@@ -182,3 +182,39 @@ def test_an_export_of_an_earlier_training_is_said(tmp_path: Path) -> None:
         (folder.checkpoint / "meta.json").write_text(CheckpointMeta("small", 8, 3, fingerprint).to_json())
         expected = f"round-000/export is stale, as its round was trained again: `subspace export {folder.checkpoint} --force`"
         assert stale_exports(run) == [expected] * stale
+
+
+def test_a_run_whose_manifest_is_gone_is_looked_at(
+    finished_run: Path, small_manifest: Path, tmp_path: Path
+) -> None:
+    run, gone = shutil.copytree(finished_run, tmp_path / "run", symlinks=True), tmp_path / "gone.parquet"
+    settings = (run / "subspace.yaml").read_text()
+    (run / "subspace.yaml").write_text(settings.replace(str(small_manifest), str(gone)))
+    assert str(gone) in (run / "subspace.yaml").read_text()
+    way_on = f"{gone} does not exist; where it has moved, add manifest=NEW to the command"
+    for command in ("status", "inspect"):
+        done = subspace(command, run)
+        assert done.returncode == 0, done.stderr
+        assert way_on in " ".join(done.stdout.split())
+    done = subspace("status", run, "--json")
+    states = {one["stage"]: one["state"] for one in json.loads(done.stdout)}
+    assert {states.pop(stage) for stage in ("validate", "eval")} == {"unchecked"}  # they go by its columns
+    assert set(states.values()) == {"done"}
+    assert way_on in done.stderr
+    done = subspace("run", run)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert way_on in done.stderr
+    done = subspace("logs", run)
+    assert (done.returncode, str(gone) in done.stderr) == (2, False)  # nothing was submitted
+    done = subspace("status", run, f"manifest={small_manifest}")
+    assert (done.returncode, "does not exist" in done.stdout) == (0, False)
+
+
+def test_a_stage_whose_input_is_gone_is_unchecked_and_not_to_do(finished_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(finished_run, tmp_path / "run", symlinks=True)
+    (run / "round-001" / "done" / "cluster.json").unlink()
+    states = {f"{one.folder}/{one.stage}": one for one in stage_statuses(Context.open(run))}
+    assert states["round-001/cluster"].state == "to do"
+    assert states["round-001/plan"].state == "unchecked"
+    assert "cluster" in states["round-001/plan"].advice
+    assert states["round-001/extract"].state == "done"

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from conftest import subspace
 
 from subspace.mining import InputError
 from subspace.pipeline.exporting.chosen_checkpoint import choose_checkpoint
@@ -47,6 +48,17 @@ def test_a_best_network_that_is_gone_is_not_replaced_by_another(run: Path) -> No
     shutil.rmtree(run / best)
     with pytest.raises(InputError, match=rf"best\.json says {best}, which is gone"):
         choose_checkpoint(run)
+
+
+def test_a_best_network_that_was_made_again_is_said_to_be(run: Path) -> None:
+    best = json.loads((run / "best.json").read_text())["network"]
+    marker = run / best / "done" / "validate.json"
+    record = json.loads(marker.read_text())
+    record["fields"]["network"] = "another"
+    marker.write_text(json.dumps(record))
+    assert "before it was made again; `subspace eval" in choose_checkpoint(run).why
+    status = subspace("status", run).stdout
+    assert "on validation, before it was made again" in status
 
 
 def test_a_checkpoint_means_itself_in_a_run_or_out_of_it(run: Path, tmp_path: Path) -> None:

@@ -245,3 +245,22 @@ def test_retrieval_ranks_all_images_of_the_identities(small_manifest: Path) -> N
     assert drawn.ranked is not None
     assert set(identities(manifest, drawn.ranked.query)) == set(identities(manifest, drawn.pairs.gallery))
     assert held.fields["eval.metrics"] == ["MRR"]
+
+
+def test_one_identity_alone_says_nothing_of_a_network(small_manifest: Path, tmp_path: Path) -> None:
+    """Every network had a Rank-1 of 100 % on it, and the untrained start was the first of them."""
+    table = pq.read_table(small_manifest)
+    val = [row for row, split in enumerate(table["split"].to_pylist()) if split == "val"]
+    names = table["identity"].to_pylist()
+    for identities, known in ((1, False), (2, True)):
+        chosen = list(dict.fromkeys(names[row] for row in val))[:identities]
+        few = table.take([row for row in val if names[row] in chosen])
+        place, field = few.schema.get_field_index("identity_id"), few.schema.field("identity_id")
+        number = pa.array([chosen.index(name) for name in few["identity"].to_pylist()], field.type)
+        few = few.set_column(place, field, number)
+        path = tmp_path / f"{identities}.parquet"
+        write_parquet(path, MANIFEST, few, "f" * 32)
+        held = HeldOut.validation(config_of(path, data={"distractor_splits": []}))
+        problem = held.problem(Manifest.open(path))
+        assert (problem is None) == known
+        assert known or "data.val_splits=val: one identity alone" in str(problem)
