@@ -19,6 +19,7 @@ source_bytes     bytes of a local or remote file by slices
 remote_listing   folders and sizes of remote files
 split_names      what a source's names of splits mean here
 splits           who is trained on and who is held out
+alike_names      identities that a person would take for one by their names
 bad_images       images that cannot be there, found from sizes alone
 row_selection    which rows go into the manifest
 """

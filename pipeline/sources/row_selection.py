@@ -63,7 +63,7 @@ class RowSelection:
         self._bad = [refused_images(refused)]
         self._reasons = np.zeros(len(REASONS), np.int64)
         self._first_bad: dict[int, str] = {}
-        self._few = self._drawn_out = self._crowded = self._by_role = 0
+        self._few = self._drawn_out = self._crowded = self._by_role = self._not_kept = 0
         self.splits: dict[str, tuple[int, int]] = {}
         """Identities and images of each split that the source names."""
         self.optional: set[str] = set()
@@ -97,6 +97,7 @@ class RowSelection:
         for name in MANIFEST.optional.names:
             if name in rows.column_names and _says_anything(rows[name]):
                 self.optional.add(name)
+        self._not_kept += int(np.count_nonzero(~_true(rows, "keep", True)))
         identity_id = rows["identity_id"].to_numpy()
         first = sum(map(len, self._names))
         self._names.append(names)
@@ -134,6 +135,8 @@ class RowSelection:
             notes.append(
                 f"{self._by_role:,} query and gallery images all stay: --max-images draws among the others"
             )
+        if self._not_kept:
+            notes.append(f"{self._not_kept:,} images are not kept: the source's column keep is false")
         return names, np.concatenate(self._images), pa.concat_tables(self._bad), notes
 
     def _with_enough_images(self, rows: pa.Table, names: pa.Array) -> tuple[pa.Table, pa.Array]:

@@ -166,7 +166,9 @@ def flat_fields(section: str, values: Mapping[str, Any], without: tuple[str, ...
 
 
 def _way_on(changed: str, run: RunDirectory) -> str:
-    """What a user who asks a finished run for more rounds can do without training again."""
+    """What a user can do without training again: one who asks for more rounds, or whose images have moved."""
+    if changed == "manifest":
+        return ". If the same images only lie elsewhere now, keep the old manifest, with a link to them where they were"
     if changed != "rounds":
         return ""
     network = run.best if run.best.exists() else run.round(run.latest_round).checkpoint

@@ -29,7 +29,7 @@ SPLIT_NAMES = (
     "evaluation_status",
 )
 GROUP_NAMES = ("group", "camera", "camera_id", "camid", "family")
-FLAGS = ("is_query", "is_gallery")
+FLAGS = ("is_query", "is_gallery", "keep")
 _NUMBERS = ("offset", "length")
 
 
@@ -143,6 +143,8 @@ class Columns:
                 typed[role] = whole_numbers(column, called)
             elif role in FLAGS:
                 typed[role] = flag_column(column, called)
+                if role == "keep":
+                    typed[role] = typed[role].fill_null(True)
             elif role in ("split", "group"):
                 typed[role] = without_missing(text_column(column, called))
             else:
