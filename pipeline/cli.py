@@ -92,7 +92,7 @@ app = command_line()
 
 def main() -> None:
     """Run the command line; every error meant for the user is one line on standard error and its exit code."""
-    from ..mining.errors import LostContact, OwnCodeError, StoppedEarly, SubspaceError
+    from ..mining.errors import InputError, LostContact, OwnCodeError, StoppedEarly, SubspaceError
     from ..mining.local_paths import refuse_url
 
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  (closed by whoever started this: 2>&-)
@@ -104,6 +104,8 @@ def main() -> None:
     sys.excepthook = _say_traceback
     threading.excepthook = _say_failed_thread
     try:
+        if "" in sys.argv[1:]:  # as a path it would be the current folder
+            raise InputError("an argument is empty: perhaps a shell variable that is not set; leave it out")
         for before, word in pairwise(
             sys.argv
         ):  # before a Path of it loses a slash, and a folder "s3:" is made
@@ -139,7 +141,7 @@ def main() -> None:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM, errno.EIO):
             raise
         _fail(
-            f"{error.strerror}: {error.filename or 'a file of the run'}; free space or check permissions", 2
+            f"{error.strerror}: {error.filename or 'a file of the run, or what the output goes to'}; free space or check permissions", 2
         )
     except RuntimeError as error:
         if not str(error).startswith("Symlink loop"):  # of Path.resolve, before Python 3.13

@@ -8,10 +8,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from conftest import QUICK, subspace
 
 from subspace.mining.manifest import Manifest
+from subspace.mining.parquet_tables import write_parquet
+from subspace.mining.schemas import MANIFEST
 from subspace.pipeline.run_directory import RunDirectory
 from subspace.pipeline.stages.context import Context
 from subspace.pipeline.status import stage_statuses, stale_exports
@@ -218,3 +221,12 @@ def test_a_stage_whose_input_is_gone_is_unchecked_and_not_to_do(finished_run: Pa
     assert states["round-001/plan"].state == "unchecked"
     assert "cluster" in states["round-001/plan"].advice
     assert states["round-001/extract"].state == "done"
+
+
+def test_images_that_have_moved_are_thought_of(
+    finished_run: Path, small_manifest: Path, tmp_path: Path
+) -> None:
+    moved = tmp_path / "moved.parquet"
+    write_parquet(moved, MANIFEST, pq.read_table(small_manifest), "f" * 32)
+    done = subspace("status", finished_run, f"manifest={moved}")
+    assert "keep the old manifest, with a link to them where they were" in " ".join(done.stdout.split())
