@@ -141,7 +141,8 @@ def main() -> None:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM, errno.EIO):
             raise
         _fail(
-            f"{error.strerror}: {error.filename or 'a file of the run, or what the output goes to'}; free space or check permissions", 2
+            f"{error.strerror}: {error.filename or 'a file of the run, or what the output goes to'}; free space or check permissions",
+            2,
         )
     except RuntimeError as error:
         if not str(error).startswith("Symlink loop"):  # of Path.resolve, before Python 3.13

@@ -28,7 +28,9 @@ class Look:
         """Look at the run of a command."""
         statuses, now = stage_statuses(context), work_now(context)
         doubts = (
-            [f"compared with the manifest that they were made of: {context.lost}"] if context.lost else []
+            [f"stages are compared with the manifest that they were made of: {context.lost}"]
+            if context.lost
+            else []
         )
         if (submission := Submission.latest(context.run)) is not None:
             try:

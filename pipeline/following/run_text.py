@@ -47,7 +47,7 @@ def status_text(
         shares = ", ".join(f"{name} {percent(seconds / total)}" for name, seconds in largest_first if seconds)
         lines.append(f"time: {duration(total)} in all; {shares}")
     if best := kept_best(run):
-        since = "" if is_as_validated(run, best) else ", before it was made again"
+        since = "" if is_as_validated(run, best) else ", of a network that is not there any more"
         lines.append(
             f"best: {best['network']}, {metric_in_words(best['metric'], best['value'])} on validation{since}"
         )

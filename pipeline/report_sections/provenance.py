@@ -44,7 +44,7 @@ def make_provenance(report: RunReport) -> Section:
         ["code", f"subspace {', '.join(versions)}"],
     ]
     if best := kept_best(report.run):
-        since = "" if is_as_validated(report.run, best) else ", before it was made again"
+        since = "" if is_as_validated(report.run, best) else ", of a network that is not there any more"
         facts.append(
             [
                 "best network",

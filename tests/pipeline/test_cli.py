@@ -237,7 +237,9 @@ def test_a_warning_is_said_once_though_decoding_makes_python_forget(
     assert said == [f"subspace: warning: {text}" for text in ("no pairs", "other 0", "other 1")]
 
 
-def test_an_empty_argument_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+def test_an_empty_argument_is_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
     """`ingest "$PHOTOS"` without that variable read the current folder."""
     monkeypatch.chdir(folder)
     assert "an argument is empty" in refused("ingest", "", "--out", tmp_path / "m.parquet")
