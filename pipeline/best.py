@@ -154,15 +154,15 @@ def kept_best(run: RunDirectory) -> dict[str, Any] | None:
     )
 
 
-def is_as_validated(run: RunDirectory, best: Mapping[str, Any]) -> bool:
-    """Whether the best network is the very one that was validated; False where it was made again since, or is gone.
+def was_made_again(run: RunDirectory, best: Mapping[str, Any]) -> bool:
+    """Whether another network than the one that was validated lies in its place; False where that is not known.
 
     Args:
         best: what `kept_best` returns.
     """
     folder = StageFolder(run.path / best["network"], run.index_of(best["network"]))
     try:
-        return folder.measured_as_it_is("validate")
+        return not folder.measured_as_it_is("validate")
     except SubspaceError:
         return False
 

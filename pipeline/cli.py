@@ -104,7 +104,8 @@ def main() -> None:
     sys.excepthook = _say_traceback
     threading.excepthook = _say_failed_thread
     try:
-        if "" in sys.argv[1:]:  # as a path it would be the current folder
+        if any(word == "" and not before.startswith("--") for before, word in pairwise(sys.argv)):
+            # as a path it would be the current folder
             raise InputError("an argument is empty: perhaps a shell variable that is not set; leave it out")
         for before, word in pairwise(
             sys.argv

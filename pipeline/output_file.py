@@ -17,8 +17,6 @@ HEAD = 4096
 """Bytes of a file in which its mark stands."""
 MADE_BY = "drawn by subspace-mining"
 """Stands in the metadata of every picture that is drawn here."""
-GENERATOR = '<meta name="generator" content="subspace-mining">'
-"""Stands in the head of every page that is written here."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +54,20 @@ def _marked(mark: str, words: str, suffixes: tuple[str, ...]) -> FileKind:
     return FileKind(words, suffixes, holds)
 
 
+def mark_of_page(command: str) -> str:
+    """What stands in the head of every page that a command writes."""
+    return f'<meta name="generator" content="subspace {command}">'
+
+
+def page_of(command: str) -> FileKind:
+    """A page that a command wrote."""
+    return _marked(
+        mark_of_page(command), f"page that is marked as of `subspace {command}`", (".html", ".htm")
+    )
+
+
 PICTURE = _marked(MADE_BY, "picture that was drawn here", (".png",))
 PLOT = replace(PICTURE, suffixes=(".png", ".svg"))
-PAGE = _marked(GENERATOR, "page that was written here", (".html", ".htm"))
 
 
 def check_output(out: Path, kind: FileKind, inputs: Iterable[Path] = ()) -> None:

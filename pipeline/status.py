@@ -26,6 +26,7 @@ from .stages.graph import STAGES, StageRow, rows_of, steps_taken
 _OF_CARD = re.compile(r"^\| fingerprint \| (\w+) \|", re.MULTILINE)
 """The row of a model card that says which checkpoint it is of."""
 MOST_OF_CARD = 1 << 16
+UNCHECKED = "ended, but what it was made from is not all there"
 
 
 @dataclass(frozen=True)
@@ -96,18 +97,19 @@ def _status(context: Context, stage: StageRow) -> StageStatus:
         done = stage.stage(context).is_done()
     except StaleArtifactError as error:
         return StageStatus(folder.name, stage.name, "stale", None, error.change, advice=str(error))
-    except InputError as error:  # a stage before it is not done, or what it made is gone
-        done = False
-        if folder.finished(stage.name):
-            words = "ended, but what it was made from is not all there"
-            seconds = folder.record(stage.name)["seconds"]
-            return StageStatus(folder.name, stage.name, "unchecked", seconds, words, advice=str(error))
+    except InputError:  # a stage before it is not done, or what it made is gone
+        done = None if folder.finished(stage.name) else False
     phases = _phases(folder) if stage.phases else None
-    if done:
-        values = folder.record(stage.name)
-        summary = values["summary"]
-        words = summary_in_words(stage.name, summary)
-        return StageStatus(folder.name, stage.name, "done", values["seconds"], words, phases, summary=summary)
+    if done is not False:
+        try:
+            values = folder.record(stage.name)
+        except StaleArtifactError as error:
+            return StageStatus(
+                folder.name, stage.name, "stale", None, "its marker is damaged", advice=str(error)
+            )
+        summary, state = values["summary"], "done" if done else "unchecked"
+        words = summary_in_words(stage.name, summary) if done else UNCHECKED
+        return StageStatus(folder.name, stage.name, state, values["seconds"], words, phases, summary=summary)
     note = _partial(context, stage)
     return StageStatus(folder.name, stage.name, "begun" if note else "to do", None, note, phases)
 

@@ -44,6 +44,10 @@ def ingest(
     no_group_column: Annotated[
         bool, typer.Option("--no-group-column", help="No column says the group, whatever its name.")
     ] = False,
+    no_keep_column: Annotated[
+        bool,
+        typer.Option("--no-keep-column", help="A column keep, false where a row is set aside, says nothing."),
+    ] = False,
     box_columns: Annotated[
         str | None, typer.Option(help="Four columns of a box by commas, or one of lists of four numbers.")
     ] = None,
@@ -149,6 +153,7 @@ def ingest(
         no_split_column=no_split_column,
         group_column=group_column,
         no_group_column=no_group_column,
+        no_keep_column=no_keep_column,
         box_columns=box_columns,
         box_format=box_format,  # pyright: ignore[reportArgumentType]  # checked there
         no_box_columns=no_box_columns,

@@ -29,12 +29,13 @@ def report(
     """One self-contained HTML page of a run, as far as it is: did it help, what was mined, where the time went."""
     from ..console import Console
     from ..inspection.without_pandas import leave_pandas_out
-    from ..output_file import PAGE, check_output
+    from ..output_file import check_output
+    from ..report.page import REPORT_PAGE
     from ..report.run_report import RunReport
     from ..report_sections.all_sections import report_file, report_run
 
     if out is not None:
-        check_output(out, PAGE)
+        check_output(out, REPORT_PAGE)
     leave_pandas_out()
     console, opened = Console(quiet, as_json), RunReport.open(run, seed=seed, baseline=baseline)
     out = out or report_file(opened.run)

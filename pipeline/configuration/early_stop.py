@@ -38,7 +38,7 @@ class EarlyStopConfig(Settings):
 
 
 def best_of(values: Sequence[float]) -> int:
-    """The index of the highest value; of equal ones the first round's, and the start's (index 0) only if it is alone.
+    """The index of the highest value; of equal ones the first round's, before the start's (index 0).
 
     >>> best_of([1.0, 1.0, 1.0]), best_of([0.9, 0.8])
     (1, 0)

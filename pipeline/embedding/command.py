@@ -20,7 +20,7 @@ from ..output_file import FileKind, check_output, table_of
 from ..rows.manifest_writer import quarantine_path
 from ..run_directory import RunDirectory
 from ..stages.parts import Shard
-from .embedding_parts import BEGUN, LISTED
+from .embedding_parts import LISTED, OURS
 from .listed_images import ListedImages, list_images
 from .opened_network import OpenedNetwork, choose_network, open_network
 from .request import EmbedRequest
@@ -112,9 +112,11 @@ def _check_places(request: EmbedRequest) -> None:
     check_output(quarantine_path(request.out), table_of(QUARANTINE.name), request.sources)
     if not request.parts.exists():
         return
-    names = {entry.name for entry in request.parts.iterdir()} if request.parts.is_dir() else {""}
-    if names and not names & {RunDirectory(request.parts).lock.name, BEGUN, LISTED}:
-        raise InputError(f"{request.parts} holds no parts of embeddings; remove it, or give another --out")
+    if not request.parts.is_dir():
+        raise InputError(f"{request.parts} is a file, where parts of embeddings go; give another --out")
+    others = [entry.name for entry in request.parts.iterdir() if not entry.name.startswith(OURS)]
+    if others:
+        raise InputError(f"{request.parts} holds other files, such as {others[0]}; give another --out")
 
 
 def _sweep(request: EmbedRequest, *, everything: bool) -> None:

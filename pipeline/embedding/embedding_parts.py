@@ -21,7 +21,9 @@ from ..stages.parts import BatchesOfParts, Parts
 from .listed_images import PART_IMAGES
 
 BEGUN, LISTED = "begun.json", "images.parquet"
-"""What the parts depend on, and the list of their images: one of them is in every folder of parts."""
+"""What the parts depend on, and the list of their images."""
+OURS = (".", BEGUN, "images.", "embeddings-", "quarantine-")
+"""What the names in a folder of parts begin with; those with a dot are of unfinished files, or the lock."""
 
 
 class EmbeddingParts(Parts):

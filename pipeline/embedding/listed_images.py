@@ -110,7 +110,7 @@ def _found(sources: Sequence[Path], spool: KeptImages, progress: Track) -> tuple
         uris = [whole_uri(source) for source in sources]
         rows = pa.table({"identity": pa.array([""] * len(uris), _TEXT), "uri": pa.array(uris, _TEXT)})
         return Listing(rows, AS_GIVEN), ""
-    options = SourceOptions(junk=())
+    options = SourceOptions(junk=(), no_keep_column=True)
     try:
         return read_sources(sources, options, spool, progress), ""
     except InputError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from ...mining.errors import InputError
 from ...mining.local_paths import in_shell
 from ...train.checkpoint_meta import CheckpointMeta, read_meta
-from ..best import is_as_validated, kept_best
+from ..best import kept_best, was_made_again
 from ..run_directory import RunDirectory
 from ..stage_folder import CHECKPOINT, StageFolder
 
@@ -63,12 +63,11 @@ def choose_checkpoint(path: Path) -> ChosenCheckpoint:
                 f"{run.best_record} says {best['checkpoint']}, which is gone; name another checkpoint of {path}"
             )
         figure = f"{best['metric']} {best['value']:.4f}"
-        if is_as_validated(run, best):
-            return _chosen(folder, f"it validates best: {figure}")
-        return _chosen(
-            folder,
-            f"it validated best, {figure}, before it was made again; `subspace eval {in_shell(path)}` validates it anew",
-        )
+        why = f"it validates best: {figure}"
+        if was_made_again(run, best):
+            anew = f"`subspace eval {in_shell(path)}` validates it anew"
+            why = f"it validated best, {figure}, before it was made again; {anew}"
+        return _chosen(folder, why)
     for index in (*reversed(run.rounds), -1):
         folder = run.round(index)
         if folder.finished("train" if index >= 0 else "pretrain") and folder.checkpoint.is_dir():

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from ..output_file import GENERATOR
+from ..output_file import mark_of_page, page_of
 from .section import TEMPLATES, Section, environment
 
+REPORT_PAGE = page_of("report")
 VEGA = Path(__file__).parent / "vega"
 LIBRARIES = ("vega", "vega-lite", "vega-embed")
 """In the order in which they need each other."""
@@ -42,7 +43,7 @@ def render_page(name: str, lines: Sequence[str], sections: Sequence[Section]) ->
             lines=lines,
             sections=sections,
             policy=policy,
-            generator=Markup(GENERATOR),
+            generator=Markup(mark_of_page("report")),
             style=Markup(style),
             library=Markup(library),
             script=Markup(script),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...mining.local_paths import in_shell
-from ..best import is_as_validated, kept_best
+from ..best import kept_best, was_made_again
 from ..configuration.overrides import kept_overrides
 from ..console import duration
 from ..report.run_report import RunReport
@@ -44,7 +44,7 @@ def make_provenance(report: RunReport) -> Section:
         ["code", f"subspace {', '.join(versions)}"],
     ]
     if best := kept_best(report.run):
-        since = "" if is_as_validated(report.run, best) else ", of a network that is not there any more"
+        since = ", before it was made again" if was_made_again(report.run, best) else ""
         facts.append(
             [
                 "best network",

@@ -25,8 +25,12 @@ _ROW_GROUP, _INLINE_ROW_GROUP = 65_536, 1_024
 
 
 def quarantine_path(out: Path) -> Path:
-    """Where the bad images that are left out of the manifest `out` are listed."""
-    return out.with_name(f"{out.stem}.quarantine.parquet")
+    """Where the bad images that are left out of `out`, a manifest or embeddings, are listed.
+
+    >>> quarantine_path(Path("photos.parquet")).name, quarantine_path(Path("photos.npy")).name
+    ('photos.quarantine.parquet', 'photos.npy.quarantine.parquet')
+    """
+    return out.with_name(f"{out.stem if out.suffix == '.parquet' else out.name}.quarantine.parquet")
 
 
 def write_manifest(

@@ -117,7 +117,9 @@ class _Done:
     """Whether the work of a task is done."""
 
     def __init__(self, context: Context, statuses: list[StageStatus]) -> None:
-        self.done = {(status.folder, status.stage) for status in statuses if status.state == "done"}
+        ended = ("done", "unchecked")
+        self.done = {(status.folder, status.stage) for status in statuses if status.state in ended}
+        self.lost = bool(context.lost)
         self.all = len(self.done) == len(statuses)
         self.parts = cache(
             lambda stage, folder: row(stage).parts(context.at_round(context.run.index_of(folder)))
@@ -126,7 +128,7 @@ class _Done:
     def __call__(self, task: Task) -> bool:
         if self.all or (task.folder, task.stage) in self.done:
             return True
-        if not task.shards:
+        if not task.shards or self.lost:  # parts are counted by the manifest
             return False
         parts = self.parts(task.stage, task.folder)
         return parts is not None and not any(

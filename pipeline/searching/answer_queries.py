@@ -7,8 +7,8 @@ from pathlib import Path
 from ...mining.artifacts import remove_leftovers
 from ...mining.index.unknown_threshold import images_needed, threshold_for
 from ..console import Console, counted
-from ..output_file import PAGE
 from .answers import Answer, search_index
+from .answers_page import ANSWERS_PAGE, write_page
 from .index_folder import IndexFolder, open_folder
 from .network_of_index import network_of_queries
 from .queries import QueryFiles, gather_queries
@@ -95,11 +95,9 @@ def answer_all(request: SearchRequest, console: Console) -> list[Answer]:
 
 def _write(answers: list[Answer], out: Path, notes: list[str], console: Console) -> None:
     remove_leftovers(out)
-    if out.suffix.lower() not in PAGE.suffixes:
+    if out.suffix.lower() not in ANSWERS_PAGE.suffixes:
         write_rows(answers, out)
         return
-    from .answers_page import write_page
-
     with console.progress("pictures", len(answers), "queries") as progress:
         write_page(answers, out, title="subspace search", notes=notes, track=progress.update)
 

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...mining.artifacts import write_text
-from ..output_file import GENERATOR
+from ..output_file import mark_of_page, page_of
 from ..terminal_text import printable_line
 from .answers import Answer
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+ANSWERS_PAGE = page_of("search")
 TEMPLATE = "answers_page.html.j2"
 MOST_PICTURES = 20_000
 """In a page; about 60 MB."""
@@ -52,7 +53,9 @@ def write_page(
         rows.append((answer, picture(answer.query), matches))
         track(1)
     text = (
-        environment().get_template(TEMPLATE).render(title=title, generator=GENERATOR, notes=notes, rows=rows)
+        environment()
+        .get_template(TEMPLATE)
+        .render(title=title, generator=mark_of_page("search"), notes=notes, rows=rows)
     )
     write_text(out, text)
 

@@ -8,25 +8,32 @@ from typing import Any
 
 from ...mining.artifacts import whole_file
 from ...mining.errors import InputError
+from ...mining.parquet_tables import DAMAGE
 from ..console import aligned
-from ..output_file import PAGE, FileKind, check_output, table_of
+from ..output_file import FileKind, check_output
 from .answers import Answer
+from .answers_page import ANSWERS_PAGE
 
 UNKNOWN = "unknown"
-KIND = "answers"
 COLUMNS = ("query", "rank", "identity", "similarity", "image", "known")
 
 
-def _has_our_header(path: Path) -> bool:
-    wanted = ",".join(f'"{name}"' for name in COLUMNS).encode()
-    with open(path, "rb") as file:
-        return file.readline(len(wanted) + 2).strip() == wanted
+def _has_our_columns(path: Path) -> bool:
+    if path.suffix.lower() == ".csv":
+        wanted = ",".join(f'"{name}"' for name in COLUMNS).encode()
+        with open(path, "rb") as file:
+            return file.readline(len(wanted) + 2).strip() == wanted
+    import pyarrow.parquet as pq
+
+    try:
+        return tuple(pq.read_schema(path).names) == COLUMNS
+    except DAMAGE:
+        return False
 
 
 KINDS = {
-    ".parquet": table_of(KIND),
-    ".csv": FileKind("list of answers", (".csv",), _has_our_header),
-    **dict.fromkeys(PAGE.suffixes, PAGE),
+    **{suffix: FileKind("list of answers", (suffix,), _has_our_columns) for suffix in (".parquet", ".csv")},
+    **dict.fromkeys(ANSWERS_PAGE.suffixes, ANSWERS_PAGE),
 }
 
 
@@ -106,7 +113,6 @@ def write_rows(answers: Sequence[Answer], out: Path) -> None:
     table = pa.table(
         [pa.array(column, kind) for column, kind in zip(columns, types, strict=True)],
         list(COLUMNS),
-        metadata={"kind": KIND},
     )
     with whole_file(out) as aside:
         if out.suffix.lower() == ".csv":

@@ -13,13 +13,13 @@ import pyarrow.compute as pc
 
 
 def alike_names(names: pa.Array) -> list[str]:
-    """Say how many identities have another's name but for capitals, blanks, underscores or the way in which Unicode writes an accent.
+    """Say how many identities have another's name but for capitals, blanks, _ or the way in which Unicode writes an accent.
 
     Args:
         names: of the identities, each once. About 100 bytes each are held for a moment.
 
     >>> alike_names(pa.array(["Ann", "Bob", "bob ", "zoe"]))  # doctest: +NORMALIZE_WHITESPACE
-    ["2 identities have another's name but for capitals, blanks or Unicode's ways to write an accent, such as 'Bob' and 'bob ':
+    ["2 identities have another's name but for capitals, blanks, _ or Unicode's ways to write an accent, such as 'Bob' and 'bob ':
     each stays an identity of its own; give them one name if they are one"]
     """
     folded = pc.utf8_lower(pc.utf8_normalize(names, form="NFC"))
@@ -32,6 +32,7 @@ def alike_names(names: pa.Array) -> list[str]:
     one, other = (names[int(index)].as_py() for index in first)
     shown = ascii if normalize("NFC", one) == normalize("NFC", other) else repr  # or they would look the same
     return [
-        f"{np.count_nonzero(alike):,} identities have another's name but for capitals, blanks or Unicode's ways to write an "
-        f"accent, such as {shown(one)} and {shown(other)}: each stays an identity of its own; give them one name if they are one"
+        f"{np.count_nonzero(alike):,} identities have another's name but for capitals, blanks, _ or Unicode's ways to write "
+        f"an accent, such as {shown(one)} and {shown(other)}: each stays an identity of its own; give them one name if they "
+        "are one"
     ]

@@ -71,10 +71,9 @@ def make_manifest(
 ) -> IngestSummary:
     """Write the manifest `out` of the rows that `reader` lists, as `ingest_images` does."""
     files = all_shards_of(sources).files
-    check_output(out, table_of(MANIFEST.name), files)
-    check_output(quarantine_path(out), table_of(QUARANTINE.name), files)
-    remove_leftovers(out)
-    remove_leftovers(quarantine_path(out))
+    for place, kind in ((Path, MANIFEST), (quarantine_path, QUARANTINE)):
+        check_output(place(out), table_of(kind.name), files)
+        remove_leftovers(place(out))
     source = named(sources)
     with ImageSpool(beside=out) as spool, RowOrder(beside=out) as order, RowScratch(beside=out) as kept:
         with bars("read", None, "images") as bar:
@@ -147,7 +146,7 @@ def make_manifest(
                 "nothing is verified of them"
             )
         with bars("write", kept.rows, "images") as bar:
-            rows = _without(_with_splits(kept.tables(), split_I), set_aside := _places(aside)[0])
+            rows = _without(_with_splits(selection.rows(), split_I), set_aside := _places(aside)[0])
             bad_count = bad.num_rows
             bad = pa.concat_tables([bad, selection.repeats, shared_table(shared, names)])
             fingerprint = write_manifest(out, rows, selection.optional, names, images, bad, bar.update)

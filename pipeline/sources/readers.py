@@ -56,7 +56,7 @@ _COLUMNS = (*_WHO, "path_column", "box_columns", "box_format", "no_box_columns")
 _TABLE = Kind(
     "tables", list_csv, frozenset({"root", "delimiter", "newlines_in_values", "quoting", *_COLUMNS})
 )
-_ALWAYS = {"junk", "redraw_splits", "split_map", "unlabelled"}
+_ALWAYS = {"no_keep_column", "junk", "redraw_splits", "split_map", "unlabelled"}
 """Fields of SourceOptions that say something about every kind."""
 
 FOLDER = "folder"

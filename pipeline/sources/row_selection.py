@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -104,6 +104,11 @@ class RowSelection:
         self._paired.append(with_pairs(rows, len(names)))
         self._images.append(np.bincount(identity_id, minlength=len(names)))
         self._kept.add(rows.set_column(0, "identity_id", pa.array(identity_id + np.int32(first))))
+
+    def rows(self) -> Iterator[pa.Table]:
+        """All rows that were selected; with `keep` only where it is false for some."""
+        for rows in self._kept.tables():
+            yield rows.drop_columns(["keep"]) if "keep" in rows.column_names and not self._not_kept else rows
 
     @property
     def paired(self) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...mining.cleaning.keep_table import NOTHING, LeftOut, read_left_out
-from ...mining.errors import InputError
+from ...mining.errors import InputError, StaleArtifactError
 from ...mining.manifest import IdentityImages, Manifest
 from ...mining.remote import is_url
 from ..child_processes import orphaned
@@ -130,9 +131,12 @@ class Context:
 def _manifest_of_stages(run: RunDirectory) -> str:
     """The fingerprint of the manifest that the newest finished stage was made of; empty where none says so."""
     markers = sorted(run.path.glob("*/done/*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-    folders = ((StageFolder(marker.parents[1], 0), marker.stem) for marker in markers)
-    found = (folder.record(stage).get("fields", {}).get("manifest") for folder, stage in folders)
-    return next(filter(None, found), "")
+    for marker in markers:
+        with suppress(StaleArtifactError, ValueError):  # damaged, or in a folder of another name
+            folder = StageFolder(marker.parents[1], run.index_of(marker.parents[1].name))
+            if found := folder.record(marker.stem).get("fields", {}).get("manifest"):
+                return found
+    return ""
 
 
 def patience_of(config: RunConfig, options: Options) -> Patience:

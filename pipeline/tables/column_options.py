@@ -27,6 +27,8 @@ class ColumnOptions:
     """Column of what an evaluation pair must not share, such as a camera; empty where unknown."""
     no_group_column: bool = False
     """Whether no column says the group, whatever its name."""
+    no_keep_column: bool = False
+    """Whether a column `keep` says nothing."""
     box_columns: str | None = None
     """Four columns of a box, by commas, or one column of lists of four numbers."""
     box_format: BoxFormat | None = None

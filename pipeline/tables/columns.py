@@ -96,7 +96,7 @@ class Columns:
         if path_needed and not image and {"offset", "length"} <= set(names):
             found.update(offset="offset", length="length")
         for role in FLAGS:
-            find(role, None, [role])
+            find(role, None, () if role == "keep" and options.no_keep_column else [role])
         boxes = find_boxes([name for name in names if name not in used], options, str(source))
         taken = {*found.values(), image, *(boxes.names if boxes else ())}
         unused = tuple(name for name in names if name not in taken and not name.startswith(f"{image}."))
@@ -141,10 +141,13 @@ class Columns:
             called, column = f"{source}: column '{name}'", table[name]
             if role in _NUMBERS:
                 typed[role] = whole_numbers(column, called)
-            elif role in FLAGS:
+            elif role in FLAGS[:2]:
                 typed[role] = flag_column(column, called)
-                if role == "keep":
-                    typed[role] = typed[role].fill_null(True)
+            elif role == "keep":
+                try:
+                    typed[role] = flag_column(column, called).fill_null(True)
+                except InputError as error:
+                    raise InputError(f"{error}, or leave the column aside with --no-keep-column") from error
             elif role in ("split", "group"):
                 typed[role] = without_missing(text_column(column, called))
             else:

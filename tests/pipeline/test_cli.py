@@ -244,3 +244,5 @@ def test_an_empty_argument_is_no_folder(
     monkeypatch.chdir(folder)
     assert "an argument is empty" in refused("ingest", "", "--out", tmp_path / "m.parquet")
     assert not (tmp_path / "m.parquet").exists()
+    done = subspace("ingest", folder / "photos", "--out", tmp_path / "m.parquet", "--junk", "")
+    assert "an argument is empty" not in done.stderr

@@ -15,11 +15,11 @@ from subspace.mining.errors import InputError
 from subspace.pipeline.manifests.image_check import check_images
 from subspace.pipeline.manifests.merge import merge_manifests
 from subspace.pipeline.manifests.overlap import find_overlap
-from subspace.pipeline.output_file import MADE_BY, PAGE, PICTURE, PLOT, check_output
-from subspace.pipeline.report.page import render_page
+from subspace.pipeline.output_file import MADE_BY, PICTURE, PLOT, check_output
+from subspace.pipeline.report.page import REPORT_PAGE, render_page
 from subspace.pipeline.rows.manifest_writer import quarantine_path
 from subspace.pipeline.searching.answers import Answer, Match
-from subspace.pipeline.searching.answers_page import write_page
+from subspace.pipeline.searching.answers_page import ANSWERS_PAGE, write_page
 from subspace.pipeline.searching.write_answers import KINDS, check_out, write_rows
 from subspace.pipeline.sources.ingest import ingest_images
 from subspace.pipeline.sources.options import IngestOptions
@@ -127,6 +127,7 @@ PRECIOUS = {
     "subspace.yaml": b"rounds: 3\n",
     "w.npy": b"\x93NUMPY",
     "other.quarantine.parquet": b"PAR1",
+    "other.npy.quarantine.parquet": b"PAR1",
     "more.rows.parquet": b"PAR1",
 }
 """Files of others."""
@@ -171,11 +172,25 @@ def test_answers_and_pages_of_before_are_written_over(tmp_path: Path) -> None:
     answers = [Answer("a.jpg", True, [Match("ann", 0.9, "ann/1.jpg")])]
     for suffix in KINDS:
         out = tmp_path / f"answers{suffix}"
-        if suffix in PAGE.suffixes:
+        if suffix in ANSWERS_PAGE.suffixes:
             write_page(answers, out, title="t", notes=[])
         else:
             write_rows(answers, out)
         check_out(out)
     report = tmp_path / "report.html"
     report.write_text(render_page("run", [], []))
-    check_output(report, PAGE)
+    check_output(report, REPORT_PAGE)
+    with pytest.raises(InputError, match="no page that is marked as of `subspace search`"):
+        check_out(report)
+
+
+@pytest.mark.parametrize(
+    "name", [".images.parquet.1.tmp", "images.parquet", "embeddings-00000-of-00002.parquet"]
+)
+def test_what_a_killed_embedding_left_is_no_file_of_others(precious: Path, name: str) -> None:
+    """A shard that lists its images has only a file with a dot, and the next one said to remove the folder."""
+    (precious / "more.parquet.parts").mkdir()
+    (precious / "more.parquet.parts" / name).touch()
+    done = subspace("embed", "no-such-run", "one.parquet", "--out", "more.parquet")
+    assert "no-such-run" in done.stderr
+    assert "holds other files" not in done.stderr

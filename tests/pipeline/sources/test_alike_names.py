@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from subspace.mining.errors import InputError
 from subspace.pipeline.sources.alike_names import alike_names
 from subspace.pipeline.sources.ingest import ingest_images
 from subspace.pipeline.sources.options import IngestOptions
@@ -53,3 +54,29 @@ def test_a_column_keep_is_read_and_said(tmp_path: Path) -> None:
     table = pq.read_table(made.out)
     kept = dict(zip(table["image"].to_pylist(), table["keep"].to_pylist(), strict=True))
     assert kept == {b"1": True, b"2": False, b"3": True, b"4": True}
+
+
+def test_a_column_keep_that_sets_nothing_aside_changes_nothing(tmp_path: Path) -> None:
+    """Its runs would be stale for nothing."""
+    rows = {"label": ["a", "a", "b"], "image": [b"1", b"2", b"3"]}
+    made = []
+    for name, more in (("without", {}), ("with", {"keep": [True, None, True]})):
+        pq.write_table(pa.table(rows | more), tmp_path / f"{name}.parquet")
+        made.append(
+            ingest_images(
+                tmp_path / f"{name}.parquet", tmp_path / f"{name}.m.parquet", IngestOptions(test_fraction=0)
+            )
+        )
+    assert made[0].fingerprint == made[1].fingerprint
+
+
+def test_a_column_keep_of_something_else_can_be_left_aside(tmp_path: Path) -> None:
+    source = tmp_path / "t.parquet"
+    rows = {"label": ["a", "a", "b"], "image": [b"1", b"2", b"3"], "keep": ["maybe", "no", "yes"]}
+    pq.write_table(pa.table(rows), source)
+    with pytest.raises(InputError, match=r"'keep' holds maybe; .* --no-keep-column"):
+        ingest_images(source, tmp_path / "m.parquet", IngestOptions(test_fraction=0))
+    options = IngestOptions(test_fraction=0, no_keep_column=True)
+    made = ingest_images(source, tmp_path / "m.parquet", options)
+    assert "not used: keep" in made.reading
+    assert pq.read_table(made.out)["keep"].to_pylist() == [True, True, True]
