@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 
-def alike_names(names: pa.Array) -> list[str]:
+def said_of_alike(names: pa.Array) -> list[str]:
     """Say how many identities have another's name but for capitals, blanks, _ or the way in which Unicode writes an accent.
 
     Args:
         names: of the identities, each once. About 100 bytes each are held for a moment.
 
-    >>> alike_names(pa.array(["Ann", "Bob", "bob ", "zoe"]))  # doctest: +NORMALIZE_WHITESPACE
+    >>> said_of_alike(pa.array(["Ann", "Bob", "bob ", "zoe"]))  # doctest: +NORMALIZE_WHITESPACE
     ["2 identities have another's name but for capitals, blanks, _ or Unicode's ways to write an accent, such as 'Bob' and 'bob ':
     each stays an identity of its own; give them one name if they are one"]
     """

@@ -28,7 +28,7 @@ from ..rows.manifest_writer import quarantine_path, write_manifest
 from ..rows.row_order import MANY_ROWS, RowOrder, work_in_words
 from ..rows.row_scratch import RowScratch
 from ..tables.column_doubts import ColumnDoubts
-from .alike_names import alike_names
+from .alike_names import said_of_alike
 from .bad_images import file_sizes
 from .layout import SKIP
 from .listing import JunkCount, Listing, named, refusal, refuse_blank
@@ -106,7 +106,7 @@ def make_manifest(
             said.append(
                 f"{order.repeats:,} images left out: their rows repeat others in all that is known of them"
             )
-        notes = [*said, *more, *alike_names(names)]
+        notes = [*said, *more, *said_of_alike(names)]
         shared, paired_I = _shared(kept, images, options, bars), selection.paired
         if selection.splits:
             aside = [one for one in shared if one.split not in TRAINING]

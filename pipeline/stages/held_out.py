@@ -121,18 +121,21 @@ class HeldOut:
         return has_flags(manifest) and query_and_gallery(manifest, self._images(manifest)) is not None
 
     def problem(self, manifest: Manifest) -> str | None:
-        """Why there are no identities to examine a network on, in words; None where there are."""
+        """Why networks cannot be told apart on these identities, in words; None where they can."""
         try:
-            self.choose_images(manifest)
+            gallery, _, distractor = self.choose_images(manifest)
         except InputError as error:
             return str(error)
+        if len(gallery) + len(distractor) < 2:
+            named = f"{self.setting}={','.join(self.splits)}"
+            return f"{manifest.path}, {named}: one identity alone, which every network finds"
         return None
 
     def choose_images(self, manifest: Manifest) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Image ids of gallery, probes and distractors: a function of manifest, seed and settings.
 
         Raises:
-            InputError: no such identities, none with two images (of different groups), or one alone.
+            InputError: no such identities, or none with two images (of different groups).
         """
         chosen = self.choose(manifest)
         return chosen.gallery, chosen.probe, chosen.distractor
@@ -216,11 +219,6 @@ class HeldOut:
             gallery = gallery[np.sort(drawn)]
             probe = probe[np.isin(identity_id[probe], identity_id[gallery])]
         distractor = self._distractors(manifest, images[pairs.distractor], mated)
-        if len(gallery) + len(distractor) < 2:
-            raise InputError(
-                f"{manifest.path}, {named}: one identity alone, which every network ranks first; hold out more identities, or "
-                "name data.distractor_splits"
-            )
         return Chosen(gallery, probe, distractor, len(pairs.distractor))
 
     def _images(self, manifest: Manifest) -> np.ndarray:

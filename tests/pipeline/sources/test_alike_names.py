@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from subspace.mining.errors import InputError
-from subspace.pipeline.sources.alike_names import alike_names
+from subspace.pipeline.sources.alike_names import said_of_alike
 from subspace.pipeline.sources.ingest import ingest_images
 from subspace.pipeline.sources.options import IngestOptions
 
@@ -23,13 +23,13 @@ from subspace.pipeline.sources.options import IngestOptions
     ],
 )
 def test_names_that_are_alike_are_said(names: list[str], said: str) -> None:
-    (line,) = alike_names(pa.array(names))
+    (line,) = said_of_alike(pa.array(names))
     assert pa.compute.match_substring_regex(pa.scalar(line), said).as_py(), line
 
 
 def test_other_names_are_not() -> None:
-    assert alike_names(pa.array(["", "José", "Jose", "Jos", "1", "01"])) == []
-    assert alike_names(pa.array([], pa.large_string())) == []
+    assert said_of_alike(pa.array(["", "José", "Jose", "Jos", "1", "01"])) == []
+    assert said_of_alike(pa.array([], pa.large_string())) == []
 
 
 def test_ingest_says_so_and_merges_nothing(tmp_path: Path) -> None:
