@@ -110,18 +110,19 @@ def _summarize(what: str, settings: list[str], console: Console) -> None:
             from ..inspection.network import summarize_network
 
             return _show(summarize_network(what, settings), console)
-    if given := [setting for setting in settings if setting != ALLOW_CODE]:
+    given = [setting for setting in settings if setting != ALLOW_CODE]
+    if (path / "subspace.yaml").exists():
+        from .runs import status
+
+        return status(path, given, as_json=console.as_json)
+    if given:
         raise InputError(
-            f"{' '.join(given)}: settings go with a network, such as iresnet50, and {path} is none"
+            f"{' '.join(given)}: settings go with a network, such as iresnet50, or a run, and {path} is neither"
         )
     if is_url(path):
         raise InputError(
             f"{in_words(path)}: only --check reads a manifest from a URL; copy it to a disk to see what it holds"
         )
-    if (path / "subspace.yaml").exists():
-        from .runs import status
-
-        return status(path, as_json=console.as_json)
     from ..inspection.on_terminal import say_first_line
     from ..inspection.summarize import summarize_path
     from ..inspection.without_pandas import leave_pandas_out

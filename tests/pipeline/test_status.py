@@ -209,8 +209,9 @@ def test_a_run_whose_manifest_is_gone_is_looked_at(
     assert way_on in done.stderr
     done = subspace("logs", run)
     assert (done.returncode, str(gone) in done.stderr) == (2, False)  # nothing was submitted
-    done = subspace("status", run, f"manifest={small_manifest}")
-    assert (done.returncode, "does not exist" in done.stdout) == (0, False)
+    for command in ("status", "inspect"):  # both take what they advise
+        done = subspace(command, run, f"manifest={small_manifest}")
+        assert (done.returncode, "does not exist" in done.stdout) == (0, False), done.stderr
 
 
 def test_a_stage_whose_input_is_gone_is_unchecked_and_not_to_do(finished_run: Path, tmp_path: Path) -> None:
