@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass, replace
 
 from arms import ARMS, LR, VISITS, Arm
+from one_row import Row
 
 SET = "20k"
 EARLIER_LR = 2e-3
@@ -19,6 +20,7 @@ EARLIER_LR = 2e-3
 PLANNED = ARMS["groups of 4, 50% random, batch OHNM"]
 RANDOM = ARMS["random, batch OHNM"]
 DEFAULT = ARMS["groups of 8, 75% random, multi-similarity, λ=0.8, β=20, re-clustered on running means"]
+APART = ARMS[f"{DEFAULT.name}, suspected duplicates apart"]
 SAME_LOSS = ARMS["random, multi-similarity, λ=0.8, β=20"]
 REMEMBERING = ARMS["subspaces in sequence, 25% random, memory of 4,096, multi-similarity, λ=0.7"]
 RANDOM_REMEMBERING = ARMS["random, memory of 8,192, multi-similarity, λ=0.7"]
@@ -35,6 +37,10 @@ class Point:
     arm: Arm
     visits: float = VISITS
     lr: float = EARLIER_LR
+
+    def row(self, seed: int = 0, threads: int = 1) -> Row:
+        """Its row of the comparison."""
+        return Row(self.arm, self.data, seed, "steps", self.visits, threads, lr=self.lr)
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,8 @@ LINES = (
     ("its loss, random batches, lr=0.016", SAME_LOSS, LR),
     *EARLIER_LINES,
 )
+CLEANED_LINES = tuple((f"{line}, cleaned", arm, lr) for line, arm, lr in LINES[:2])
+APART_LINES = (("the default plan, suspected duplicates apart", APART, LR),)
 
 
 def _sets(
@@ -223,7 +231,11 @@ ABLATIONS = {
             "label-noise",
             "Training images that carry another name, percent",
             "%",
-            _sets({0: SET, 10: f"{SET}-noise10", 20: f"{SET}-noise20", 40: f"{SET}-noise40"}),
+            _sets({0: SET, 5: f"{SET}-noise5"}, lines=LINES[:2])
+            + _sets({10: f"{SET}-noise10", 20: f"{SET}-noise20", 40: f"{SET}-noise40"})
+            + _sets({0: SET}, lines=EARLIER_LINES)
+            + _sets({x: f"{SET}-noise{x}-cleaned" for x in (5, 10, 20)}, lines=CLEANED_LINES)
+            + _sets({10: f"{SET}-noise10", 20: f"{SET}-noise20"}, lines=APART_LINES),
         ),
         Ablation(
             "images",

@@ -5,7 +5,6 @@ python benchmarks/quality/draw.py [NAME ...]
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,7 +12,6 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 from ablations import ABLATIONS, Ablation, Point
 from glyph_sets import REPOSITORY
-from one_row import Row
 
 OUT = REPOSITORY / "docs" / "ablations"
 COLUMNS = {"rank1_10k": "Rank-1 among 10,000, %", "tar_1e-5": "TAR@FAR=1e-5, %"}
@@ -25,14 +23,9 @@ def main(names: Sequence[str]) -> None:
     if unknown:
         sys.exit(f"no ablation {min(unknown)!r}; there are {', '.join(ABLATIONS)}")
     for ablation in ABLATIONS.values():
-        measured = {point: result for point in ablation.points if (result := _result(point))}
+        measured = {point: point.row().read() for point in ablation.points if point.row().result.exists()}
         if (not names or ablation.name in names) and measured:
             _draw(ablation, measured)
-
-
-def _result(point: Point) -> dict[str, float] | None:
-    row = Row(point.arm, point.data, 0, "steps", point.visits, lr=point.lr)
-    return json.loads(row.result.read_text()) if row.result.exists() else None
 
 
 def _draw(ablation: Ablation, measured: dict[Point, dict[str, float]]) -> None:

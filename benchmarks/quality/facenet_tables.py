@@ -68,7 +68,7 @@ def _rows(
     def measure(train: bool, visits: float) -> Measured:
         del visits  # those of the ablation
         points = [point for point in ABLATIONS[ablation].points if point.line in lines]
-        rows = [Row(point.arm, point.data, 0, "steps", point.visits, lr=point.lr) for point in points]
+        rows = [point.row() for point in points]
         if train:
             make_rows(rows, jobs=1)
         made = [(point, row) for point, row in zip(points, rows, strict=True) if row.result.exists()]

@@ -4,6 +4,7 @@ A table stands between two marks in a page; what is between them is replaced:
 
     <!-- table: quality 100k steps -->     a set and budget of the comparison, from benchmarks/quality/results
     <!-- table: quality 20k steps 40 -->   the same with so many visits to an identity
+    <!-- table: ablation label-noise -->   the points of an ablation that have a row
     <!-- table: stored losses now -->         a table of benchmarks/results/losses.json
     <!-- table: lead -->                   three rows for the README
     <!-- end -->
@@ -17,11 +18,12 @@ import json
 import re
 from typing import Any
 
+from ablations import ABLATIONS, Ablation
 from arms import ARMS
 from data_sets import title_of
 from glyph_sets import REPOSITORY
 from one_row import VISITS
-from table import BUDGETS, LEFT_OUT, mean, read_results, table
+from table import BUDGETS, LEFT_OUT, QUALITY, mean, read_results, table
 
 RESULTS = REPOSITORY / "benchmarks" / "results"
 PAGES = (
@@ -44,6 +46,8 @@ LEAD = {
         "groups of 8, 75% random, multi-similarity, λ=0.8, β=20, re-clustered on running means"
     ),
 }
+OF_ABLATIONS = {key: title for key, title in QUALITY.items() if key.startswith(("rank1", "tar"))}
+"""Columns that rows of every age have."""
 LEAD_COLUMNS = {"rank1_10k": "Rank-1", "rank1_100k": "Rank-1 among 110,000", "tar_1e-6": "TAR@FAR=1e-6"}
 
 
@@ -68,12 +72,26 @@ def make_table(name: str) -> str:
         return "\n".join(_lead())
     if kind == "stored":
         return "\n".join(stored_table(json.loads((RESULTS / f"{words[0]}.json").read_text()), words[1]))
+    if kind == "ablation":
+        return "\n".join(ablation_table(ABLATIONS[words[0]]))
     data, budget, *visits = words
     found = read_results(data, float(visits[0]) if visits else VISITS)
     rows = {arm: found[arm, budget] for arm in ARMS if found[arm, budget]}
     title = f"**{title_of(data)}, {BUDGETS[budget]}{f', {visits[0]} visits' if visits else ''}**"
     lines = table(rows)
     return "\n".join([title, "", *without_empty_columns(lines), *_notes(lines)])
+
+
+def ablation_table(ablation: Ablation) -> list[str]:
+    """Markdown of the points of an ablation that have a row, in the order of what is varied."""
+    points = sorted(ablation.points, key=lambda point: point.x)
+    rows = [(point, point.row().read()) for point in points if point.row().result.exists()]
+    lines = [f"| {ablation.axis} | what | {' | '.join(OF_ABLATIONS.values())} |"]
+    lines.append(f"|{'---|' * (2 + len(OF_ABLATIONS))}")
+    for point, result in rows:
+        cells = [f"{100 * result[key]:.1f}" for key in OF_ABLATIONS]
+        lines.append(f"| {point.x:g} | {point.line} | {' | '.join(cells)} |")
+    return lines
 
 
 def _notes(lines: list[str]) -> list[str]:

@@ -163,12 +163,7 @@ def _of_ablations(names: list[str], seeds: list[int], threads: int) -> list[Row]
     if unknown:
         sys.exit(f"no ablation {min(unknown)!r}; there are {', '.join(ABLATIONS)}")
     points = [point for name in names for point in ABLATIONS[name].points]
-    rows = {
-        Row(point.arm, point.data, seed, "steps", point.visits, threads, lr=point.lr): None
-        for point in points
-        for seed in seeds
-    }
-    return list(rows)
+    return list({point.row(seed, threads): None for point in points for seed in seeds})
 
 
 def make_rows(rows: list[Row], jobs: int, *, examined: bool = True) -> None:

@@ -7,8 +7,18 @@ import re
 from pathlib import Path
 
 import pytest
+from ablations import ABLATIONS
 from glyph_sets import REPOSITORY
-from make_pages import MARKED, PAGES, RESULTS, filled, stored_table, without_empty_columns
+from make_pages import (
+    MARKED,
+    OF_ABLATIONS,
+    PAGES,
+    RESULTS,
+    ablation_table,
+    filled,
+    stored_table,
+    without_empty_columns,
+)
 
 BENCHMARKS = REPOSITORY / "BENCHMARKS.md"
 
@@ -82,3 +92,15 @@ def test_every_figure_of_the_claims_is_on_the_page_that_it_links_to() -> None:
             number for number in numbers if not re.search(rf"(?<![\d.]){re.escape(number)}(?![\d])", page)
         }
         assert not missing, f"{cells[0]}: {missing} not on its page"
+
+
+def test_an_ablation_is_a_table_of_the_points_that_have_a_row() -> None:
+    ablation = ABLATIONS["label-noise"]
+    made = [point for point in ablation.points if point.row().result.exists()]
+    _, _, *lines = ablation_table(ablation)
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert [float(x) for x, *_ in cells] == sorted(point.x for point in made)
+    found = {(float(x), line): figures for x, line, *figures in cells}
+    for point in made:
+        result = json.loads(point.row().result.read_text())
+        assert found[point.x, point.line] == [f"{100 * result[key]:.1f}" for key in OF_ABLATIONS]
