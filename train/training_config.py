@@ -23,8 +23,8 @@ class CollapseConfig(Settings):
 
     action: Literal["soften", "stop", "warn", "off"] = Field(
         default="soften",
-        description="go back to the last sound weights and go on with more negatives, then semi-hard ones, then a "
-        "lower lr; or stop (exit 4); or say so and go on, to stop at the end if nothing has changed; or off: look at nothing",
+        description="go back to the last sound weights and go on with a lower lr (batch_ohnm: first with more negatives, then "
+        "semi-hard ones); or stop (exit 4); or say so and go on, to stop at the end if nothing has changed; or off: look at nothing",
     )
     window: int = Field(default=50, ge=1, description="steps over which loss and distances are averaged")
 

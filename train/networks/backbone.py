@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.parameter import is_lazy
 
 from ...mining.errors import InputError
 from ..data.image_input import ImageInput
@@ -82,18 +83,37 @@ def check_embedding(network: Backbone) -> None:
     Raises:
         InputError: it does not.
     """
-    (height, width), D = network.input.height_and_width, network.embedding_size
-    network.eval()
-    try:
-        with torch.inference_mode():
-            shape = list(network(torch.zeros((1, 3, height, width), dtype=torch.uint8)).shape)
-    except (RuntimeError, ValueError, IndexError) as error:  # what torch raises for shapes that do not fit
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"{network.spec} cannot embed an image of {height} × {width} px: {reason}"
-        ) from error
+    shape, D = list(_embedding_of_black(network).shape), network.embedding_size
     if shape != [1, D]:
         raise InputError(
             f"{network.spec} makes {shape} of one image, not [1, {D}]; let it end in a layer that gives "
             f"embedding_size={D} numbers an image"
         )
+
+
+def fill_lazy_layers(network: Backbone) -> None:
+    """Give lazy layers, such as `nn.LazyLinear`, the sizes that an image of the network's own size needs, and their weights.
+
+    Until then a file of weights has nothing to compare with, and no seed counts. A network without such layers stays as it is.
+
+    Raises:
+        InputError: the network cannot embed such an image.
+    """
+    if any(map(is_lazy, (*network.parameters(), *network.buffers()))):
+        training = network.training
+        _embedding_of_black(network)
+        network.train(training)
+
+
+def _embedding_of_black(network: Backbone) -> Tensor:
+    """What the network, put in evaluation mode, makes of one black image."""
+    height, width = network.input.height_and_width
+    network.eval()
+    try:
+        with torch.no_grad():
+            return network(torch.zeros((1, 3, height, width), dtype=torch.uint8))
+    except (RuntimeError, ValueError, IndexError) as error:  # what torch raises for shapes that do not fit
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{network.spec} cannot embed an image of {height} × {width} px: {reason}"
+        ) from error

@@ -12,7 +12,7 @@ from ...mining.errors import InputError
 from ..data.image_input import ImageInput
 from ..data.preprocess_config import PreprocessConfig
 from ..user_functions import PYTHON_PREFIX, blamed, current_directory_first, find_function, with_article
-from .backbone import Backbone
+from .backbone import Backbone, fill_lazy_layers
 
 PREPARED_BY = ("mean", "std", "resize", "crop", "interpolation", "channels")
 """Attributes of a module that say how its images are prepared, as `ImageInput` names them."""
@@ -45,6 +45,7 @@ def build_user_network(name: str, *, embedding_size: int | None, preprocess: Pre
             f"{spec} made a network of embedding_size {backbone.embedding_size}, not {embedding_size}; "
             "let the function obey an embedding_size argument, or leave the setting out"
         )
+    fill_lazy_layers(backbone)
     return backbone
 
 

@@ -10,6 +10,7 @@ import pytest
 from conftest import QUICK, subspace
 
 from subspace.mining.errors import InputError
+from subspace.pipeline.configuration.config_file import load_config
 from subspace.pipeline.configuration.overrides import (
     keep_overrides,
     kept_overrides,
@@ -227,3 +228,11 @@ def test_a_file_is_kept_as_a_whole_path(tmp_path: Path, monkeypatch: pytest.Monk
         "weights=pretrained",
         "manifest=s3://b/m.parquet",
     ]
+
+
+def test_settings_of_a_dotted_module_are_given_whole(new_run: Path) -> None:
+    given = ["train.loss=python:my.losses:Loss", "train.loss_args={python:my.losses:Loss: {pull: 2}}"]
+    assert keep(new_run, *given) == given
+    assert load_config(new_run / "subspace.yaml", kept(new_run)).train.loss_args == {
+        "python:my.losses:Loss": {"pull": 2}
+    }

@@ -11,6 +11,7 @@ import torch
 from subspace.mining.errors import InputError, OwnCodeError
 from subspace.train.data.image_input import ImageInput
 from subspace.train.data.preprocess_config import PreprocessConfig
+from subspace.train.networks.backbone import check_embedding
 from subspace.train.networks.building import build_backbone
 
 USERS_MODULE = """
@@ -107,6 +108,22 @@ def test_python_spec_is_seeded(users_module: str) -> None:
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_lazy_layers_are_seeded_trainable_and_take_weights(users_module: str, tmp_path: Path) -> None:
+    spec = f"python:{users_module}:oblong"
+    first, again, other = (build_backbone(spec, seed=s) for s in (1, 1, 2))
+    weight = first.body.fc.weight
+    assert weight.shape == (6, 3 * 8 * 8)
+    assert weight.equal(again.body.fc.weight)
+    assert not weight.equal(other.body.fc.weight)
+    check_embedding(again)
+    again(random_images(8)).sum().backward()
+    assert again.body.fc.weight.grad is not None
+    torch.save(other.body.state_dict(), tmp_path / "trained.pth")
+    assert build_backbone(spec, weights=str(tmp_path / "trained.pth")).body.fc.weight.equal(
+        other.body.fc.weight
+    )
 
 
 @pytest.mark.parametrize(
