@@ -233,6 +233,5 @@ def test_a_file_is_kept_as_a_whole_path(tmp_path: Path, monkeypatch: pytest.Monk
 def test_settings_of_a_dotted_module_are_given_whole(new_run: Path) -> None:
     given = ["train.loss=python:my.losses:Loss", "train.loss_args={python:my.losses:Loss: {pull: 2}}"]
     assert keep(new_run, *given) == given
-    assert load_config(new_run / "subspace.yaml", kept(new_run)).train.loss_args == {
-        "python:my.losses:Loss": {"pull": 2}
-    }
+    loss_args = load_config(new_run / "subspace.yaml", kept(new_run)).train.loss_args
+    assert loss_args["python:my.losses:Loss"] == {"pull": 2}
