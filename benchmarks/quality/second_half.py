@@ -5,12 +5,13 @@
 For a row that was ended between its two rounds, and of which nothing but the network is left. Unlike the whole row it
 begins the optimiser anew, with a warm-up, and embeds the identities again (two images of each), as the running means
 are lost. It is a run of its own beside the row's, `ARM-...-second-half`, and goes on where it was killed. Prints the columns of
-the exam.
+the exam. With --random the second half has random batches instead: what the restart alone is worth.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +19,7 @@ from typing import Annotated
 import typer
 from examination import examine
 from omegaconf import OmegaConf
+from one_row import MEANS
 
 import subspace.train.loop as training_loop
 from subspace.pipeline.cli import main as subspace
@@ -37,6 +39,12 @@ OWN = {
     "train.save_every": 200,
 }
 """What differs from the settings of the row; the rest of it is kept, batches and loss above all."""
+RANDOM = {
+    "cluster.ids_per_subspace": "all",
+    "plan.strategy": "random",
+    "plan.group_size": None,
+    "plan.random_fraction": None,
+}
 
 
 def main(
@@ -45,18 +53,27 @@ def main(
     manifest: Annotated[Path, typer.Option(help="manifest of the set")] = Path(
         "data/words/1m/manifest.parquet"
     ),
+    random: Annotated[
+        bool, typer.Option("--random", help="random batches from the half-way network on")
+    ] = False,
 ) -> None:
     """Train, examine, and print the columns."""
     half = row.resolve() / "round-000" / "checkpoint"
     first = json.loads((half / "meta.json").read_text())["step"]
-    run = row.with_name(f"{row.name}-second-half").resolve()
+    planned = row.with_name(f"{row.name}-second-half").resolve()
+    run = planned.with_name(f"{planned.name}-random") if random else planned
     if not run.exists():
         settings = OmegaConf.load(row / "subspace.yaml")
         own = {"manifest": str(manifest.resolve()), "model": f"checkpoint:{half}", **OWN}
+        own |= RANDOM if random else {}
         for name, value in own.items():
             OmegaConf.update(settings, name, value)
         run.mkdir()
         OmegaConf.save(settings, run / "subspace.yaml")
+    for name in MEANS if random else ():  # those of the planned one are of the same network
+        if (planned / "round-000" / name).exists() and not (run / "round-000" / name).exists():
+            (run / "round-000" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(planned / "round-000" / name, run / "round-000" / name)
     whole = first + OmegaConf.load(run / "subspace.yaml").plan.steps
 
     def later(config: OptimizerConfig, step: int, total_steps: int) -> float:
