@@ -64,13 +64,16 @@ class DataConfig(Settings):
 
     @model_validator(mode="after")
     def _held_out_identities_are_unseen(self) -> DataConfig:
-        for splits, what in (
-            ({*self.test_splits, *self.distractor_splits}, "tested on"),
-            ({*self.val_splits}, "validated on"),
+        for name, what in (
+            ("test_splits", "tested on"),
+            ("distractor_splits", "tested on"),
+            ("val_splits", "validated on"),
         ):
-            seen = {*self.train_splits, *self.pretrain_splits} & splits
-            if seen:
-                raise ValueError(f"split '{min(seen)}' is both trained on and {what}")
+            for trained in ("train_splits", "pretrain_splits"):
+                if seen := {*getattr(self, trained)} & {*getattr(self, name)}:
+                    raise ValueError(
+                        f"split '{min(seen)}' is both trained on and {what}; take it out of data.{trained} or data.{name}"
+                    )
         return self
 
 

@@ -112,7 +112,10 @@ def test_without_pairs_it_says_so(small_manifest: Path, tmp_path: Path) -> None:
 
 
 def test_training_identities_validate_nobody(small_manifest: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="'train' is both trained on and validated on"):
+    with pytest.raises(
+        InputError,
+        match=r"'train' is both trained on and validated on; take it out of data\.train_splits or data\.val_splits",
+    ):
         config_of(small_manifest, data={"val_splits": ["train"]})
     refused = subspace("init", tmp_path / "run", "--manifest", small_manifest, "data.val_splits=[pretrain]")
     assert refused.returncode == 2
