@@ -22,6 +22,7 @@ from omegaconf import OmegaConf
 from one_row import MEANS
 
 import subspace.train.loop as training_loop
+from subspace.mining.artifacts import write_text
 from subspace.pipeline.cli import main as subspace
 from subspace.train.optimizer_config import OptimizerConfig
 from subspace.train.optimizers import learning_rate
@@ -59,17 +60,19 @@ def main(
 ) -> None:
     """Train, examine, and print the columns."""
     half = row.resolve() / "round-000" / "checkpoint"
+    if not (half / "meta.json").exists():
+        sys.exit(f"{half} is not there: {row} is no row whose first half is kept")
     first = json.loads((half / "meta.json").read_text())["step"]
     planned = row.with_name(f"{row.name}-second-half").resolve()
     run = planned.with_name(f"{planned.name}-random") if random else planned
-    if not run.exists():
+    if not (run / "subspace.yaml").exists():
         settings = OmegaConf.load(row / "subspace.yaml")
         own = {"manifest": str(manifest.resolve()), "model": f"checkpoint:{half}", **OWN}
         own |= RANDOM if random else {}
         for name, value in own.items():
             OmegaConf.update(settings, name, value)
-        run.mkdir()
-        OmegaConf.save(settings, run / "subspace.yaml")
+        run.mkdir(exist_ok=True)
+        write_text(run / "subspace.yaml", OmegaConf.to_yaml(settings))
     for name in MEANS if random else ():  # those of the planned one are of the same network
         if (planned / "round-000" / name).exists() and not (run / "round-000" / name).exists():
             (run / "round-000" / name).parent.mkdir(parents=True, exist_ok=True)

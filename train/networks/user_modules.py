@@ -45,7 +45,8 @@ def build_user_network(name: str, *, embedding_size: int | None, preprocess: Pre
             f"{spec} made a network of embedding_size {backbone.embedding_size}, not {embedding_size}; "
             "let the function obey an embedding_size argument, or leave the setting out"
         )
-    fill_lazy_layers(backbone)
+    with blamed(spec):
+        fill_lazy_layers(backbone)
     return backbone
 
 
