@@ -15,19 +15,37 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 
+from ..mining.errors import InputError
+
 
 def synchronize(network: nn.Module, device: torch.device) -> None:
     """Replace every batch norm of `network` by one that takes its moments over all processes, in place.
 
     The new modules hold the same parameters and buffers under the same names. On CUDA they are torch's own
-    (`nn.SyncBatchNorm`, not run on a GPU here); it has none for other devices, so there they are the one below.
+    (`nn.SyncBatchNorm`, not run on a GPU here); it has none for other devices, so there they are the one below. What
+    timm's batch norms do after it, they still do.
+
+    Raises:
+        InputError: a batch norm of another class, which may do more than one that could stand in for it.
     """
     for name, child in network.named_children():
         if isinstance(child, _BatchNorm) and not isinstance(child, nn.SyncBatchNorm | SynchronizedBatchNorm):
-            new = nn.SyncBatchNorm if device.type == "cuda" else SynchronizedBatchNorm
-            setattr(network, name, _like(child, new))
+            new = _like(child, nn.SyncBatchNorm if device.type == "cuda" else SynchronizedBatchNorm)
+            if type(child).__module__.startswith("timm.") and hasattr(child, "act"):  # BatchNormAct2d
+                new.drop, new.act = child.drop, child.act
+                new.register_forward_hook(_drop_and_activate)
+            elif type(child) not in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
+                raise InputError(
+                    f"the network's {name!r} is a {type(child).__name__}, a batch norm of its own kind, whose moments cannot be "
+                    "taken over several processes; set train.sync_batch_norm=false and pretrain.sync_batch_norm=false"
+                )
+            setattr(network, name, new)
         else:
             synchronize(child, device)
+
+
+def _drop_and_activate(norm: Any, _: Any, output: Tensor) -> Tensor:
+    return norm.act(norm.drop(output))
 
 
 def _like(norm: _BatchNorm, kind: type[_BatchNorm]) -> _BatchNorm:

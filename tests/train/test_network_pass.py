@@ -11,6 +11,8 @@ from several_processes import run_in
 from shared_training import GRADIENT, Layers, WithoutBatchNorm, batches, gradients_of, new_state, train
 from torch import Tensor, nn
 
+from subspace.mining.errors import InputError
+from subspace.train.batch_norm import synchronize
 from subspace.train.network_pass import NetworkPass
 from subspace.train.optimizer_config import OptimizerConfig
 
@@ -107,6 +109,19 @@ def test_batch_norm_sees_chunks_of_every_nth_image() -> None:
     torch.testing.assert_close(
         (means[0] - before).norm() / 0.1, (means[1] - before).norm() / far, rtol=0.02, atol=0
     )
+
+
+def test_a_batch_norm_of_its_own_kind_is_not_replaced_by_a_plain_one() -> None:
+    """It may do more, of which a state dict says nothing: several processes would train another network."""
+
+    class Activated(nn.BatchNorm2d):
+        def forward(self, input: Tensor) -> Tensor:
+            return super().forward(input).relu()
+
+    with pytest.raises(
+        InputError, match=r"'1' is a Activated, a batch norm of its own kind.*sync_batch_norm=false"
+    ):
+        synchronize(nn.Sequential(nn.Conv2d(3, 4, 1), Activated(4)), torch.device("cpu"))
 
 
 def test_dropout_is_the_same_in_both_passes() -> None:

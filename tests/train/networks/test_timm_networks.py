@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from subspace.mining.errors import InputError
 from subspace.train import CheckpointMeta, load_network, save_checkpoint
+from subspace.train.batch_norm import synchronize
 from subspace.train.data.image_input import ImageInput
 from subspace.train.data.preprocess_config import PreprocessConfig
 from subspace.train.networks.building import build_backbone
@@ -132,3 +133,17 @@ def test_without_timm_it_says_what_to_install() -> None:
             [sys.executable, "-c", script, package], capture_output=True, text=True, check=True
         )
         assert done.stdout == f"timm: {package} is missing: pip install 'subspace-mining[timm]'\n"
+
+
+@pytest.mark.parametrize("name", ["mobilenetv3_small_050", "regnetx_002"])
+def test_synchronised_batch_norms_still_activate(name: str) -> None:
+    """Those of timm hold the activation, which is in no state dict: without it nothing would be seen to be missing."""
+    network = build_backbone(f"timm:{name}").eval()
+    images = torch.randint(0, 256, (1, 3, network.input.height, network.input.width), dtype=torch.uint8)
+    names = list(network.state_dict())
+    with torch.no_grad():
+        before = network(images)
+        synchronize(network, torch.device("cpu"))
+        torch.testing.assert_close(network(images), before)
+    assert list(network.state_dict()) == names
+    assert not any(type(module).__name__ == "BatchNormAct2d" for module in network.modules())
