@@ -72,7 +72,7 @@ def build_script_network(file: str, *, embedding_size: int | None, preprocess: P
         module, said = _script(contents)
     takes = Signature(torch.uint8 if said.get("preprocessing") == "inside" else torch.float32, None)
     return frozen_backbone(
-        ScriptNetwork(contents, module.eval(), takes), path, said, prefix="torchscript:",
+        ScriptNetwork(contents, module, takes), path, said, prefix="torchscript:",
         embedding_size=embedding_size, preprocess=preprocess,
     )  # fmt: skip
 
@@ -100,7 +100,7 @@ def _script(contents: bytes) -> tuple[torch.jit.ScriptModule, dict[str, str]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         module = torch.jit.load(io.BytesIO(contents), map_location="cpu", _extra_files=extra)
-    return module, _said(extra[DESCRIPTION])
+    return module.eval(), _said(extra[DESCRIPTION])
 
 
 def _program(contents: bytes) -> tuple[torch.export.ExportedProgram, dict[str, str]]:

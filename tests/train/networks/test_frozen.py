@@ -26,6 +26,7 @@ from subspace.train.data.preprocess_config import PreprocessConfig
 from subspace.train.networks.backbone import Backbone
 from subspace.train.networks.building import build_backbone
 from subspace.train.networks.frozen import FrozenNetwork
+from subspace.train.networks.torch_file import ScriptNetwork
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -308,3 +309,17 @@ def test_images_on_a_gpu(
     out = network(IMAGES.cuda())
     assert out.is_cuda
     torch.testing.assert_close(out.cpu(), expected, rtol=0, atol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_script_that_was_saved_in_training_mode_is_opened_for_use_on_every_device(tmp_path: Path) -> None:
+    """`eval()` does not reach the copy that a GPU has: it would drop out, and normalise by the batch."""
+    body = nn.Sequential(
+        nn.Flatten(), nn.Linear(3 * SIZE[0] * SIZE[1], D), nn.BatchNorm1d(D), nn.Dropout(0.5)
+    )
+    torch.jit.script(body.train()).save(str(tmp_path / "body.pt"))
+    sized = GIVEN.model_copy(update={"size": SIZE})
+    network = build_backbone(f"torchscript:{tmp_path / 'body.pt'}", preprocess=sized).body
+    assert isinstance(network, ScriptNetwork)
+    images = torch.rand(4, 3, *SIZE)
+    torch.testing.assert_close(network._opened(torch.device("cpu"))(images), network.run(images))  # pyright: ignore[reportPrivateUsage]
