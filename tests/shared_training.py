@@ -18,7 +18,7 @@ from subspace.train.networks.backbone import Backbone, ImageInput
 from subspace.train.optimizer_config import OptimizerConfig
 from subspace.train.optimizers import build_optimizer
 from subspace.train.training_config import LoaderConfig
-from subspace.train.training_state import TrainingState, averaged
+from subspace.train.training_state import ExponentialAverage, TrainingState
 
 IDENTITIES, IMAGES = 9, 3
 """In a batch; 27 images, so that the shares of 2 and of 4 processes are unequal."""
@@ -103,7 +103,7 @@ def train(
     )
     state = new_state(loss, arguments, optimizer_config, body)
     if ema is not None:
-        state.ema = averaged(state.network, ema)
+        state.ema = ExponentialAverage(state.network, ema)
     records = train_steps(
         state,
         batches(range(first, first + steps), unreadable, images),

@@ -27,14 +27,14 @@ def build_optimizer(modules: list[nn.Module], config: OptimizerConfig) -> torch.
     with the same weight decay and the same `lr_factor`, see `set_learning_rates`; settings move their borders only.
 
     Raises:
-        InputError: `body_lr_factor` or `head` is given, and a network has no such head; or weight decay of another than adamw
-            meets a loss with `sparse_gradient`.
+        InputError: `body_lr_factor` or `head` is given, and a network has no such head; or weight decay of adagrad meets a
+            loss with `sparse_gradient`.
     """
     sparse = any(getattr(own, "sparse_gradient", False) for module in modules for own in module.modules())
-    if sparse and config.name != "adamw" and config.weight_decay:
+    if sparse and config.name == "adagrad" and config.weight_decay:
         raise InputError(
-            f"optimizer.name={config.name} with sparse_gradient=true: weight decay would move all classes; set "
-            "optimizer.weight_decay=0, or take adamw"
+            "optimizer.name=adagrad with sparse_gradient=true: weight decay would move all classes; set "
+            "optimizer.weight_decay=0, or take adamw or sgd"
         )
     rated = [(p, factor) for module in modules for p, factor in _with_lr_factor(module, config)]
     decaying = [(p, config.weight_decay, factor) for p, factor in rated if p.ndim >= 2]
@@ -50,24 +50,13 @@ def build_optimizer(modules: list[nn.Module], config: OptimizerConfig) -> torch.
         optimizer.register_step_pre_hook(_sums_follow_parameters)
     else:
         nesterov = config.momentum > 0
-        optimizer = torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov)
+        optimizer = RowSGD(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov)
     set_learning_rates(optimizer, config.lr)
     return optimizer
 
 
-class RowAdamW(torch.optim.AdamW):
-    """AdamW that moves only the rows of a sparse gradient, and leaves all else of such a parameter as it is.
-
-    Weights and moments of the other rows rest, as in Partial FC (An et al. 2022); the bias correction counts the steps
-    of the whole parameter, as there. What has a dense gradient moves as in AdamW. Checkpoints are AdamW's.
-
-    >>> weight = nn.Parameter(torch.ones(3, 2))
-    >>> optimizer = RowAdamW([weight], lr=0.5, weight_decay=0)
-    >>> weight.grad = torch.sparse_coo_tensor([[1]], torch.ones(1, 2), (3, 2), check_invariants=True)
-    >>> optimizer.step()
-    >>> print(weight[:, 0].tolist())
-    [1.0, 0.5, 1.0]
-    """
+class _MovesRows(torch.optim.Optimizer):
+    """Moves the rows of sparse gradients by `_move_rows`, and what has a dense gradient as the optimiser beside it does."""
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
@@ -85,6 +74,51 @@ class RowAdamW(torch.optim.AdamW):
             parameter.grad = gradient
             self._move_rows(group, parameter, gradient.coalesce())
         return value
+
+    def _move_rows(self, group: dict[str, Any], parameter: nn.Parameter, gradient: Tensor) -> None:
+        raise NotImplementedError
+
+
+class RowSGD(_MovesRows, torch.optim.SGD):
+    """SGD that moves only the rows of a sparse gradient, and leaves all else of such a parameter as it is.
+
+    Weights and momentum of the other rows rest, as in Partial FC (An et al. 2022). Torch's own SGD moves every row that
+    ever had a gradient, and keeps a momentum that grows with each step.
+
+    >>> weight = nn.Parameter(torch.ones(3, 2))
+    >>> optimizer = RowSGD([weight], lr=0.5)
+    >>> weight.grad = torch.sparse_coo_tensor([[1]], torch.ones(1, 2), (3, 2), check_invariants=True)
+    >>> optimizer.step()
+    >>> print(weight[:, 0].tolist())
+    [1.0, 0.5, 1.0]
+    """
+
+    def _move_rows(self, group: dict[str, Any], parameter: nn.Parameter, gradient: Tensor) -> None:
+        rows = gradient.indices()[0]
+        slope = gradient.values().to(parameter) + group["weight_decay"] * parameter[rows]
+        if momentum := group["momentum"]:
+            state = self.state[parameter]
+            if "momentum_buffer" not in state:
+                state["momentum_buffer"] = torch.zeros_like(parameter)
+            mean = state["momentum_buffer"][rows].mul_(momentum).add_(slope)
+            state["momentum_buffer"].index_copy_(0, rows, mean)
+            slope = slope.add_(mean, alpha=momentum) if group["nesterov"] else mean
+        parameter.index_copy_(0, rows, parameter[rows].add_(slope, alpha=-group["lr"]))
+
+
+class RowAdamW(_MovesRows, torch.optim.AdamW):
+    """AdamW that moves only the rows of a sparse gradient, and leaves all else of such a parameter as it is.
+
+    Weights and moments of the other rows rest, as in Partial FC (An et al. 2022); the bias correction counts the steps
+    of the whole parameter, as there. What has a dense gradient moves as in AdamW. Checkpoints are AdamW's.
+
+    >>> weight = nn.Parameter(torch.ones(3, 2))
+    >>> optimizer = RowAdamW([weight], lr=0.5, weight_decay=0)
+    >>> weight.grad = torch.sparse_coo_tensor([[1]], torch.ones(1, 2), (3, 2), check_invariants=True)
+    >>> optimizer.step()
+    >>> print(weight[:, 0].tolist())
+    [1.0, 0.5, 1.0]
+    """
 
     def _move_rows(self, group: dict[str, Any], parameter: nn.Parameter, gradient: Tensor) -> None:
         state = self.state[parameter]

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from . import distributed
 from .networks.backbone import Backbone
 from .running_means import RunningMeans
 
 SPARSE = ".sparse"
-"""Ends the name of a tensor that is sparse in memory, such as momentum of sparse gradients; files hold it dense."""
+"""Ended the name of a momentum that torch's SGD kept sparse, in files of earlier versions, which hold it dense."""
 LOST = "the weights hold NaN or infinity: lower the learning rate or lengthen its warm-up"
 
 
@@ -25,8 +25,8 @@ class TrainingState:
     loss: nn.Module
     optimizer: torch.optim.Optimizer
     """Over the parameters of both."""
-    ema: AveragedModel | None = None
-    """Averaged weights and buffers (Polyak averaging by an exponential mean); see `averaged`."""
+    ema: ExponentialAverage | None = None
+    """Averaged weights and buffers (Polyak averaging by an exponential mean)."""
     scaler: torch.amp.GradScaler | None = None
     """Scales the loss of fp16 training, so that small gradients do not vanish."""
     running: RunningMeans | None = None
@@ -76,11 +76,29 @@ class TrainingState:
             self.ema.update_parameters(self.network)
 
 
-def averaged(network: Backbone, decay: float) -> AveragedModel:
-    """An average of the weights and of batch norm's statistics that begins at those of `network`."""
-    ema = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
-    ema.n_averaged.fill_(1)  # at 0 the first update would throw the beginning away
-    return ema
+class ExponentialAverage(AveragedModel):
+    """An average of the weights and of batch norm's statistics that begins at those of `network`.
+
+    Torch's own update copies its count to the GPU at every step, and waits for it.
+    """
+
+    def __init__(self, network: Backbone, decay: float) -> None:
+        super().__init__(network, use_buffers=True)
+        self.decay = decay
+        self.n_averaged.fill_(1)  # the beginning is one of those averaged
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Go towards the weights as they are: decay · average + (1 - decay) · weights; numbers of batches are taken over."""
+        averages, weights = ([*one.parameters(), *one.buffers()] for one in (self.module, model))
+        floats = [place for place, own in enumerate(averages) if own.is_floating_point()]
+        torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
+            [averages[place] for place in floats], [weights[place] for place in floats], 1 - self.decay
+        )
+        for own, other in zip(averages, weights, strict=True):
+            if not own.is_floating_point():
+                own.copy_(other)
+        self.n_averaged += 1
 
 
 def _clip(parameters: list[nn.Parameter], clip_norm: float) -> None:
@@ -104,8 +122,7 @@ def _clip(parameters: list[nn.Parameter], clip_norm: float) -> None:
 
 
 def on_cpu(tensor: Tensor, like: Tensor) -> Tensor:
-    """A dense copy, whole where `like` is a shard (and meaningless then in all processes but 0)."""
-    tensor = tensor.to_dense() if tensor.is_sparse else tensor
+    """A copy, whole where `like` is a shard (and meaningless then in all processes but 0)."""
     if distributed.is_shard(like):
         tensor = distributed.whole_shard(tensor, like)
     # clone: safetensors refuses tensors that share memory (tied weights)
@@ -126,9 +143,7 @@ def flat_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The optimiser's tensors as files hold them: `PARAMETER.NAME`, on the CPU, shards put together."""
     parameters = _parameters(optimizer)
     return {
-        f"{index}.{name}{SPARSE if value.is_sparse else ''}": on_cpu(
-            value, parameters[index] if value.ndim else value
-        )
+        f"{index}.{name}": on_cpu(value, parameters[index] if value.ndim else value)
         for index, values in optimizer.state_dict()["state"].items()
         for name, value in values.items()
         if isinstance(value, Tensor)
@@ -150,9 +165,7 @@ def load_flat_state(optimizer: torch.optim.Optimizer, flat: dict[str, Tensor]) -
         own = own_rows(value, parameters[int(index)]) if value.ndim else value
         if own.ndim and own.shape != parameters[int(index)].shape:
             raise ValueError(f"{key} of optimizer.safetensors is {list(value.shape)}")
-        if name.endswith(SPARSE):
-            name, own = name.removesuffix(SPARSE), own.to_sparse(1)
-        state.setdefault(int(index), {})[name] = own
+        state.setdefault(int(index), {})[name.removesuffix(SPARSE)] = own
     if len({frozenset(values) for values in state.values()}) > 1:
         raise ValueError("optimizer.safetensors does not hold the same for every parameter")
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

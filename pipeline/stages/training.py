@@ -30,7 +30,7 @@ from ...train.optimizer_config import OptimizerConfig
 from ...train.running_means import Staleness
 from ...train.step_record import StepImages, StepRecord
 from ...train.training_config import CollapseConfig, LoaderConfig
-from ...train.training_state import TrainingState, averaged
+from ...train.training_state import ExponentialAverage, TrainingState
 from ...train.unfreezing import Unfreezing
 from ...train.workers import worker_count
 from ..child_processes import orphaned
@@ -109,7 +109,7 @@ class Training:
             self.network,
             self.loss,
             self.optimizer,
-            averaged(self.network, config.ema) if config.ema is not None else None,
+            ExponentialAverage(self.network, config.ema) if config.ema is not None else None,
             torch.amp.GradScaler(device.type) if self.arithmetic.precision == "16-mixed" else None,
             self.staleness.running if self.staleness else None,
         )

@@ -35,7 +35,7 @@ from subspace.train.networks.building import build_backbone
 from subspace.train.optimizer_config import OptimizerConfig
 from subspace.train.optimizers import build_optimizer
 from subspace.train.training_config import LoaderConfig
-from subspace.train.training_state import TrainingState, averaged
+from subspace.train.training_state import ExponentialAverage, TrainingState
 
 META = CheckpointMeta("small", 8, 3, "f" * 32, parent="p", plan="q", config={"zoë": [1, None, 2.5]})
 STEPS = 6
@@ -135,7 +135,7 @@ def test_averaged_weights_and_the_loss_scale_go_on_bit_for_bit(tmp_path: Path, p
         network, loss = small(seed), SoftmaxLoss(3, 8)
         scaler = torch.amp.GradScaler("cpu", growth_interval=2) if precision == "16-mixed" else None
         optimizer = build_optimizer([network, loss], config)
-        return TrainingState(network, loss, optimizer, averaged(network, 0.9), scaler)
+        return TrainingState(network, loss, optimizer, ExponentialAverage(network, 0.9), scaler)
 
     def go_on(state: TrainingState, steps: range) -> None:
         engine = LoaderConfig.model_validate({"precision": precision})
@@ -172,8 +172,7 @@ def test_momentum_of_sparse_gradients_is_saved_and_goes_on(tmp_path: Path) -> No
     load_state(tmp_path / "c", again)
     for state in states:
         train(state.network, state.loss, state.optimizer, config, range(3, STEPS))
-    for name, tensor in whole.loss.state_dict().items():
-        torch.testing.assert_close(again.loss.state_dict()[name], tensor)
+    assert_same(whole.loss.state_dict(), again.loss.state_dict())
 
 
 def test_equal_trainings_give_equal_bytes(tmp_path: Path) -> None:

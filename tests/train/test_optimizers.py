@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ from subspace.train.networks.backbone import Backbone
 from subspace.train.networks.building import build_backbone
 from subspace.train.networks.head import head_parameters
 from subspace.train.optimizer_config import OptimizerConfig
-from subspace.train.optimizers import RowAdamW, build_optimizer, learning_rate, set_learning_rates
+from subspace.train.optimizers import RowAdamW, RowSGD, build_optimizer, learning_rate, set_learning_rates
 
 
 @given(st.integers(0, 50), st.integers(1, 200), st.sampled_from(["cosine", "constant"]), st.floats(1e-4, 1))
@@ -254,6 +255,32 @@ def test_rows_of_a_sparse_gradient_move_as_in_adamw_of_these_rows() -> None:
         torch.testing.assert_close(ours.detach(), weight)
     torch.testing.assert_close(optimizer.state[ours]["exp_avg"], mean)
     torch.testing.assert_close(optimizer.state[ours]["exp_avg_sq"], square)
+
+
+@pytest.mark.parametrize("settings", [{}, {"momentum": 0.9, "nesterov": True}, {"momentum": 0.5}])
+def test_rows_of_a_sparse_gradient_move_as_in_sgd_of_these_rows(settings: dict[str, Any]) -> None:
+    """Torch's own SGD keeps a sparse momentum that grows with every step; ours stays as large as the parameter."""
+    ours = nn.Parameter(torch.randn(6, 3, generator=torch.Generator().manual_seed(9)))
+    weight, momentum = ours.detach().clone(), torch.zeros(6, 3)
+    settings = {"lr": 0.1, "weight_decay": 0.2, **settings}
+    optimizer = RowSGD([ours], **settings)
+    for step in range(9):
+        rows, slope = rows_of_a_step(step)
+        twice = torch.cat((rows, rows[:1])), torch.cat((slope, slope[:1]))  # a row that is named twice
+        ours.grad = torch.sparse_coo_tensor(twice[0][None], twice[1], (6, 3), check_invariants=True)
+        optimizer.step()
+        slope[0] *= 2
+        part = nn.Parameter(weight[rows])
+        part.grad = slope
+        peer = torch.optim.SGD([part], **settings)
+        peer.state[part] = {"momentum_buffer": momentum[rows]} if "momentum" in settings else {}
+        peer.step()
+        weight[rows] = part.detach()
+        if "momentum" in settings:
+            momentum[rows] = peer.state[part]["momentum_buffer"]
+        torch.testing.assert_close(ours.detach(), weight)
+    if "momentum" in settings:
+        torch.testing.assert_close(optimizer.state[ours]["momentum_buffer"], momentum)
 
 
 def test_a_dense_gradient_moves_all_as_in_adamw_and_sparse_ones_go_on_from_there() -> None:

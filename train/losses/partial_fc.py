@@ -53,9 +53,8 @@ def sample_others(present_P: Tensor, classes: int, count: int, seed: int) -> Ten
     """Draw so many different classes among those not in the batch, on its device: int64, the same on every one.
 
     Args:
-        present_P: the classes of the batch, rising, each once. For a shard of the classes: its own, counted
-            from its first.
-        classes: C, or the classes of the shard.
+        present_P: the classes of the batch, rising, each once.
+        classes: C; of several processes each draws among all of them.
 
     Cost: O(C), whatever the batch size, and a sort of what is drawn.
 
@@ -183,8 +182,8 @@ class PartialFCLoss(HostCounts, PartialClassLoss):
         margin: m; None is the default of `CosFaceLoss` or `ArcFaceLoss`.
         margin_gradient: of `ArcFaceLoss`; the other margins are constants anyway.
         scale: s; 64, or 32 for small networks.
-        sparse_gradient: give the weights a gradient of R rows. With `train.optimizer.name=adamw` these alone move, with
-            their moments, as in the authors' code; a GPU is waited for once a step. Else for SGD without weight decay.
+        sparse_gradient: give the weights a gradient of R rows. With `train.optimizer.name=adamw` or `sgd` these alone
+            move, with their moments, as in the authors' code; a GPU is waited for once a step.
     """
 
     step: Tensor
@@ -247,8 +246,8 @@ class SubspaceSoftmaxLoss(PartialClassLoss):
         margin: m; None is the default of `CosFaceLoss` or `ArcFaceLoss`.
         margin_gradient: of `ArcFaceLoss`; the other margins are constants anyway.
         scale: s; 64, or 32 for small networks.
-        sparse_gradient: give the weights a gradient of R rows. With `train.optimizer.name=adamw` these alone move, with
-            their moments, as in the authors' code; a GPU is waited for once a step. Else for SGD without weight decay.
+        sparse_gradient: give the weights a gradient of R rows. With `train.optimizer.name=adamw` or `sgd` these alone
+            move, with their moments, as in the authors' code; a GPU is waited for once a step.
     """
 
     subspace_of: Tensor
