@@ -24,6 +24,19 @@ def in_shell(path: Path | str) -> str:
     return shlex.quote(str(path))
 
 
+def in_utf8(path: Path | str) -> str:
+    """`path` as text for a table, whose texts are UTF-8.
+
+    Raises:
+        InputError: it is none, as an old archive may have it.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"the path {str(path)!r} is not UTF-8; rename the file or folder") from error
+    return str(path)
+
+
 def refuse_url(path: Path | str) -> None:
     """Raise InputError where a path is a URL, such as s3://bucket/run; a Path has lost one of its slashes."""
     url = url_of(path)

@@ -14,7 +14,7 @@ import pyarrow as pa
 from .errors import DamagedFileError, InputError
 from .parquet_tables import fingerprint_in, open_parquet, read_parquet, read_row_group, row_groups
 from .remote import url_of
-from .schemas import MANIFEST
+from .schemas import BOX, MANIFEST
 
 CHECKED = ["identity", "identity_id", "offset", "length", "split", "keep"]
 """Columns that are looked through when a manifest is opened."""
@@ -211,17 +211,21 @@ class Manifest:
         return _encoded(self._column("group"))[1] if "group" in self.columns else None
 
     def files_of(self, image_id: np.ndarray) -> np.ndarray:
-        """Numbers of the files, or of the ranges of files, that these images lie in: int64[n], equal where they are the same.
+        """Numbers of the pictures that these images are: int64[n], equal where file, range and box are the same.
 
-        Inline images are the same where their bytes are.
+        Inline images are the same where their bytes and boxes are.
         """
-        rows = self.rows_of(image_id, ["uri", "offset", "length"])
+        box = [name for name in BOX if name in self.columns]
+        rows = self.rows_of(image_id, ["uri", "offset", "length", *box])
         uri = rows["uri"].cast(pa.string()).combine_chunks().dictionary_encode().indices.fill_null(-1)
         number = uri.to_numpy()
         for name in ("offset", "length"):
             number = _numbered(number, rows[name].fill_null(-1).to_numpy())
         if "image" in self.columns:
-            number = _numbered(number * 0, self._hashes(image_id))
+            hashes = self._hashes(image_id)
+            number = _numbered(np.where(hashes == 0, number, -1), hashes)
+        for name in box:
+            number = _numbered(number, rows[name].fill_null(-1).to_numpy())
         return number
 
     @property
@@ -252,14 +256,14 @@ class Manifest:
         return pa.concat_tables([empty, *pieces]).take(pa.array(np.searchsorted(ascending, image_id)))
 
     def _hashes(self, image_id: np.ndarray) -> np.ndarray:
-        """A hash of each inline image, int64[n], chunk by chunk, as all of them together may be more than Arrow can take."""
+        """A hash of each inline image, int64[n], 0 where there is none; chunk by chunk, as all together may be more than Arrow can take."""
         hashes, start = np.empty(len(image_id), np.int64), 0
         for chunk in self.table["image"].chunks:
             here = np.flatnonzero((image_id >= start) & (image_id < start + len(chunk)))
             for first in range(0, len(here), 1000):
                 some = here[first : first + 1000]
                 hashes[some] = [
-                    hash(data) for data in chunk.take(pa.array(image_id[some] - start)).to_pylist()
+                    hash(data or b"") for data in chunk.take(pa.array(image_id[some] - start)).to_pylist()
                 ]
             start += len(chunk)
         return hashes

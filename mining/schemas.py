@@ -62,6 +62,8 @@ _TEXT = pa.dictionary(pa.int32(), pa.string())
 _WHO = (("identity_id", pa.int32()), ("identity", pa.string()), ("images", pa.int32()))
 _VECTOR = pa.list_(pa.float32(), 0)
 
+BOX = ("x_1", "y_1", "x_2", "y_2")
+"""Columns of the part of an image that counts, as OML names them: left, top, right, bottom, the last two exclusive."""
 MANIFEST = TableKind(
     "manifest",
     pa.schema(
@@ -82,7 +84,7 @@ MANIFEST = TableKind(
         [
             ("image", pa.binary()),
             ("group", _TEXT),
-            *((name, pa.int32()) for name in ("x_1", "y_1", "x_2", "y_2")),
+            *((name, pa.int32()) for name in BOX),
             ("is_query", pa.bool_()),
             ("is_gallery", pa.bool_()),
         ]

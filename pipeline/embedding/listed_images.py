@@ -18,9 +18,10 @@ import pyarrow.compute as pc
 
 from ...mining.errors import InputError
 from ...mining.fingerprints import fingerprint_of
+from ...mining.local_paths import in_utf8
 from ...mining.manifest import Manifest
 from ...mining.parquet_tables import metadata_of, open_parquet, parquet_writer, row_groups
-from ...mining.schemas import MANIFEST
+from ...mining.schemas import BOX, MANIFEST
 from ..rows.content_hash import ContentHash
 from ..rows.row_order import RowOrder
 from ..rows.row_scratch import regrouped
@@ -39,7 +40,6 @@ NAME = "name"
 """The column of the list that says what an image is called."""
 AS_GIVEN = "images as given; identity: none"
 LABELS = ("identity", "split", "group", "is_query", "is_gallery")
-_BOX = ("x_1", "y_1", "x_2", "y_2")
 _TEXT = pa.large_string()
 
 
@@ -107,7 +107,7 @@ def _found(sources: Sequence[Path], spool: KeptImages, progress: Track) -> tuple
         missing = next((one for one in sources if "://" not in whole_uri(one) and not one.is_file()), None)
         if missing is not None:
             raise InputError(f"{missing} does not exist; give images, a folder, a manifest or another source")
-        uris = [whole_uri(source) for source in sources]
+        uris = [in_utf8(whole_uri(source)) for source in sources]
         rows = pa.table({"identity": pa.array([""] * len(uris), _TEXT), "uri": pa.array(uris, _TEXT)})
         return Listing(rows, AS_GIVEN), ""
     options = SourceOptions(junk=(), no_keep_column=True)
@@ -130,7 +130,7 @@ def _is_manifest(source: Path) -> bool:
 
 def _of_manifests(manifests: Sequence[Manifest], spool: KeptImages) -> Listing:
     """The rows of manifests, their images put into the spool on the way."""
-    there = [name for name in (*LABELS, "keep", *_BOX) if any(name in one.columns for one in manifests)]
+    there = [name for name in (*LABELS, "keep", *BOX) if any(name in one.columns for one in manifests)]
     types = {f.name: _plain(f.type) for f in (*MANIFEST.columns, *MANIFEST.optional)}
     schema = pa.schema([(name, types[name]) for name in (*there, "uri", "offset", "length")])
 
@@ -212,8 +212,8 @@ def _names(rows: pa.Table) -> pa.ChunkedArray:
             called, pa.scalar("#", _TEXT), text("offset"), pa.scalar("+", _TEXT), length, nothing
         )
         called = pc.coalesce(inside, called)
-    if "x_1" in rows.column_names:
-        sides = [piece for name in _BOX for piece in (text(name), pa.scalar(",", _TEXT))][:-1]
+    if BOX[0] in rows.column_names:
+        sides = [piece for name in BOX for piece in (text(name), pa.scalar(",", _TEXT))][:-1]
         boxed = pc.binary_join_element_wise(called, pa.scalar("#xyxy=", _TEXT), *sides, nothing)
         called = pc.coalesce(boxed, called)
     return called
@@ -268,7 +268,7 @@ def _write(
 ) -> tuple[int, str, tuple[str, ...]]:
     """Write the list; return its rows, its fingerprint and the labels that any image has."""
     fields = {f.name: f for f in (*MANIFEST.columns, *MANIFEST.optional)}
-    optional = [name for name in ("group", "is_query", "is_gallery", *_BOX) if name in schema.names]
+    optional = [name for name in ("group", "is_query", "is_gallery", *BOX) if name in schema.names]
     kinds = pa.schema([*MANIFEST.columns, *(fields[name] for name in optional), (NAME, pa.string())])
     content, rows, identified = ContentHash(), 0, False
     with parquet_writer(out, MANIFEST, kinds) as writer:

@@ -19,6 +19,7 @@ from ...mining.artifacts import whole_file
 from ...mining.machine import memory_with
 from ...mining.manifest import Manifest
 from ...mining.remote import in_words
+from ...mining.schemas import BOX
 from ..console import about, aligned, amount
 from ..estimates.row_speed import row_seconds, waited_seconds
 from ..output_file import check_output, table_of
@@ -27,7 +28,6 @@ from ..sources.bad_images import file_sizes
 from ..sources.ingest import NO_BARS, Bars
 from ..sources.places import placed_from
 from ..sources.splits import TRAINING
-from ..tables.boxes import BOX
 
 KIND = "overlap"
 """What the table of pairs says that it is."""

@@ -17,10 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...mining.remote import is_url
-from ...mining.schemas import QUARANTINE
+from ...mining.schemas import BOX, QUARANTINE
 from .image_digests import Digests, digest_of, digests_of, in_blocks
 
-BOX = ("x_1", "y_1", "x_2", "y_2")
 _TAIL = 4_096
 """Bytes at the end of an image that are compared first. A JPEG or PNG begins as all others do, and hardly two end alike."""
 

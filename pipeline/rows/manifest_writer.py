@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 import pyarrow.types as kinds
 
 from ...mining.parquet_tables import parquet_writer, write_parquet
-from ...mining.schemas import MANIFEST, QUARANTINE
+from ...mining.schemas import BOX, MANIFEST, QUARANTINE
 from .content_hash import ContentHash
 from .row_scratch import regrouped
 
 _COLUMNS = ("identity", "identity_id", "uri", "offset", "length", "image", "split", "keep", "group")
-_COLUMNS += ("is_query", "is_gallery", "x_1", "y_1", "x_2", "y_2")
+_COLUMNS += ("is_query", "is_gallery", *BOX)
 
 # A reader decompresses a whole row group to get one image out of it.
 _ROW_GROUP, _INLINE_ROW_GROUP = 65_536, 1_024

@@ -13,6 +13,7 @@ import pyarrow as pa
 import torch
 
 from ...mining.errors import InputError
+from ...mining.local_paths import in_utf8
 from ...mining.manifest import Manifest
 from ...train.data.batches import DecodedBatches, ImageChunks, load_batches
 from ...train.data.images import BadImage, ImageStore
@@ -55,7 +56,7 @@ def embed_files(
 
 def store_of(paths: Sequence[Path]) -> ImageStore:
     """The files as images that are numbered in this order."""
-    uri = [str(path.absolute()) for path in paths]
+    uri = [in_utf8(path.absolute()) for path in paths]
     nothing = pa.nulls(len(uri), pa.int64())
     table = pa.table({"uri": uri, "offset": nothing, "length": nothing})
     return ImageStore(Manifest(Path("."), table, fingerprint=""))

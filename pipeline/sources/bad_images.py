@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...mining.errors import InputError
-from ...mining.schemas import QUARANTINE
+from ...mining.schemas import BOX, QUARANTINE
 from .remote_listing import remote_sizes
 
 GOOD, MISSING, EMPTY, CUT_OFF, NO_BOX = range(5)
@@ -86,8 +86,8 @@ def reasons_against(rows: pa.Table) -> np.ndarray:
     """
     size = rows["size"].to_numpy()
     reason = np.full(len(size), GOOD, np.int8)
-    if "x_1" in rows.column_names:
-        box = [rows[name] for name in ("x_1", "y_1", "x_2", "y_2")]
+    if BOX[0] in rows.column_names:
+        box = [rows[name] for name in BOX]
         given = np.stack([side.is_valid().to_numpy() for side in box])
         x_1, y_1, x_2, y_2 = (side.fill_null(0).to_numpy() for side in box)
         wrong = (x_1 < 0) | (y_1 < 0) | (x_2 <= x_1) | (y_2 <= y_1) | (np.maximum(x_2, y_2) >= 2**31)

@@ -14,11 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.types as kinds
 
 from ...mining.errors import InputError
+from ...mining.schemas import BOX
 from .column_options import BoxFormat, ColumnOptions
-from .label_text import is_text, whole_numbers
-
-BOX = ("x_1", "y_1", "x_2", "y_2")
-"""The columns of a box in a manifest, as OML names them: pixels of the upright image, the last two not included."""
+from .label_text import is_text, names_in_words, whole_numbers
 
 _FORMS: tuple[tuple[BoxFormat, tuple[str, str, str, str]], ...] = (
     ("xyxy", ("x1", "y1", "x2", "y2")),
@@ -89,7 +87,7 @@ def find_boxes(names: Sequence[str], options: ColumnOptions, called: str) -> Box
         given = tuple(name.strip() for name in options.box_columns.split(","))
         if missing := [name for name in given if name not in names]:
             raise InputError(
-                f"{called} has no column named '{missing[0]}'; its columns are {', '.join(names)}"
+                f"{called} has no column named '{missing[0]}'; its columns are {names_in_words(names)}"
             )
         if len(given) not in (1, 4):
             raise InputError(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from subspace.mining.errors import InputError, StaleArtifactError
 from subspace.mining.manifest import IdentityImages, Manifest, group_by_identity
 from subspace.mining.parquet_tables import parquet_writer, write_parquet
-from subspace.mining.schemas import MANIFEST, SCHEMA_VERSION
+from subspace.mining.schemas import BOX, MANIFEST, SCHEMA_VERSION
 
 Groups = list[tuple[int, list[int]]]
 """Identity and its images, in order."""
@@ -293,6 +293,36 @@ def test_images_are_one_file_where_uri_offset_and_length_are() -> None:
     for i in range(7):
         for j in range(7):
             assert (number[i] == number[j]) == (places[some[i]] == places[some[j]])
+
+
+@pytest.mark.parametrize("inline", [False, True])
+def test_boxes_of_one_photograph_are_two_images(inline: bool) -> None:
+    sides = [(0, 0, 4, 4), (4, 0, 8, 4), (0, 0, 4, 4), None]
+    columns = {
+        name: pa.array([side and side[place] for side in sides], pa.int32()) for place, name in enumerate(BOX)
+    }
+    nothing = pa.nulls(4, pa.int64())
+    uri = pa.array([None if inline else "p.jpg"] * 4, pa.string()).dictionary_encode()
+    table = pa.table({"uri": uri, "offset": nothing, "length": nothing, **columns})
+    if inline:
+        table = table.append_column("image", pa.array([b"x"] * 4))
+    number = Manifest(Path("m.parquet"), table, "0").files_of(np.arange(4))
+    assert number[0] == number[2]
+    assert len(set(number.tolist())) == 3
+
+
+def test_of_inline_and_other_images_each_is_told_by_its_own() -> None:
+    table = pa.table(
+        {
+            "uri": pa.array(["a", "b", None, "c", "a"]).dictionary_encode(),
+            "offset": pa.nulls(5, pa.int64()),
+            "length": pa.nulls(5, pa.int64()),
+            "image": pa.array([None, None, b"x", b"x", None]),
+        }
+    )
+    number = Manifest(Path("m.parquet"), table, "0").files_of(np.arange(5))
+    assert (number[0] == number[4], number[2] == number[3]) == (True, True)
+    assert len(set(number.tolist())) == 3
 
 
 def test_inline_images_are_one_file_where_their_bytes_are() -> None:

@@ -22,8 +22,9 @@ def read_pieces(pieces: Sequence[Piece]) -> Iterator[tuple[int, bytes | OSError]
     for path, own in groupby(sorted(local, key=lambda piece: piece[:2]), lambda piece: piece.path):
         try:
             file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            yield from ((piece.place, error) for piece in own)
+        except (OSError, ValueError) as error:  # a path with a NUL is a ValueError
+            bad = error if isinstance(error, OSError) else OSError(f"{error}: {path!r}")
+            yield from ((piece.place, bad) for piece in own)
             continue
         try:
             for run in runs_of(own):

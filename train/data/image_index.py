@@ -27,9 +27,9 @@ import pyarrow.compute as pc
 from ...mining.artifacts import whole_file
 from ...mining.manifest import Manifest
 from ...mining.parquet_tables import row_groups
-from ...mining.schemas import MANIFEST
+from ...mining.schemas import BOX, MANIFEST
 from .framing import Box
-from .images import BOX, ImageStore
+from .images import ImageStore
 from .jpeg import jpeg_decoder
 from .settings import DecoderSetting
 

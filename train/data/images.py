@@ -20,6 +20,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from ...mining.errors import InputError
 from ...mining.manifest import Manifest
 from ...mining.remote import is_url, joined_url
+from ...mining.schemas import BOX
 from .deep_pixels import Samples, grey_of, refuse_dark, samples_of
 from .framing import Box, clipped, detail_wanted, framed, scaled_box
 from .image_files import Piece, read_pieces
@@ -35,8 +36,6 @@ ORIENTATION = 0x0112
 _ON_ITS_SIDE = (5, 6, 7, 8)
 _NETPBM = re.compile(rb"P([56])\s(\d+)\s(\d+)\s255\s")
 _CHANNELS = {b"5": 1, b"6": 3}
-BOX = ("x_1", "y_1", "x_2", "y_2")
-"""Columns of the box of an image: left, top, right, bottom."""
 
 
 @dataclass(frozen=True)
@@ -99,16 +98,17 @@ class ImageStore:
         for place, number in enumerate(image_id.tolist()):
             try:
                 image, uri, offset, length, box = self._row(number)
+                path = self._path(uri) if image is None and uri else ""
             except OSError as error:
                 yield place, error, None
                 continue
             if image is not None:
                 yield place, image, box
-            elif not uri:
+            elif not path:
                 yield place, OSError("the manifest gives neither bytes nor a uri"), None
             else:
                 boxes[place] = box
-                pieces.append(Piece(self._path(uri), offset or 0, length, place))
+                pieces.append(Piece(path, offset or 0, length, place))
         for place, data in read_pieces(pieces):
             yield place, data, boxes[place]
 
@@ -116,14 +116,17 @@ class ImageStore:
         """The path or URL of the file that an image lies in; None of an inline one."""
         try:
             image, uri, *_ = self._row(image_id)
+            return self._path(uri) if image is None and uri else None
         except OSError:
             return None
-        return self._path(uri) if image is None and uri else None
 
     def _path(self, uri: str) -> str:
-        """The absolute path of an image's file, or its URL."""
+        """The absolute path of an image's file, or its URL; raises an OSError where it is no URL."""
         if uri.startswith("file://"):
-            return unquote(urlsplit(uri).path)
+            try:
+                return unquote(urlsplit(uri).path)
+            except ValueError as error:
+                raise OSError(f"{error}: {uri}") from error
         if is_url(uri):
             return uri
         return joined_url(self.folder, uri) if is_url(self.folder) else os.path.join(self.folder, uri)
@@ -224,7 +227,7 @@ def picture_pixels(image: Image.Image, input: ImageInput, box: Box | None = None
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
     samples = samples_of(image)
-    turn = image.getexif().get(ORIENTATION, 1)
+    turn = _turn(image)
     side = turn in _ON_ITS_SIDE
     width, height = upright_size(image)
     part = None if box is None else clipped(box, width, height)
@@ -237,8 +240,14 @@ def picture_pixels(image: Image.Image, input: ImageInput, box: Box | None = None
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
     """Width and height of a picture that Pillow has opened, turned as its EXIF tag says."""
-    side = image.getexif().get(ORIENTATION, 1) in _ON_ITS_SIDE
-    return (image.height, image.width) if side else image.size
+    return (image.height, image.width) if _turn(image) in _ON_ITS_SIDE else image.size
+
+
+def _turn(image: Image.Image) -> int:
+    """How the picture is still to be turned, as an EXIF orientation: Pillow turns a TIFF when it loads it."""
+    if image.format == "TIFF":
+        image.load()
+    return image.getexif().get(ORIENTATION, 1)
 
 
 def opened(data: bytes) -> Image.Image:

@@ -19,6 +19,7 @@ from subspace.mining import InputError, Manifest
 from subspace.mining.parquet_tables import write_parquet
 from subspace.mining.schemas import MANIFEST
 from subspace.pipeline.embedding.listed_images import ListedImages, list_images
+from subspace.pipeline.searching.embedded_images import store_of
 from subspace.train import ImageStore
 
 
@@ -115,3 +116,11 @@ def test_the_fingerprint_follows_the_images(photos: Path, tmp_path: Path) -> Non
     assert one.fingerprint == again.fingerprint == ListedImages.open(out).fingerprint
     (photos / "a" / "0.png").write_bytes(png(2) + b"more")
     assert list_images([photos], out).fingerprint != one.fingerprint
+
+
+def test_a_name_that_is_not_utf_8_is_refused_in_a_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is not UTF-8; rename the file or folder"):
+        store_of([tmp_path / "\udcff.png"])
+    (tmp_path / "\udcff.png").write_bytes(png(1))
+    with pytest.raises(InputError, match="is not UTF-8; rename the file or folder"):
+        list_images([tmp_path / "\udcff.png"], tmp_path / "list.parquet")

@@ -164,7 +164,7 @@ def test_a_box_outside_its_image_is_a_bad_image(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("format", ["PNG", "JPEG"])
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF"])
 def test_boxes_count_in_the_upright_image_however_it_is_stored(
     orientation: int, format: str, tmp_path: Path
 ) -> None:

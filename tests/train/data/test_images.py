@@ -365,6 +365,13 @@ def test_files_that_are_missing_or_too_short_are_bad(tmp_path: Path) -> None:
         assert message in bad.reason
 
 
+@pytest.mark.parametrize("uri", ["a\0.png", "file://[a/b.png"])
+def test_a_uri_that_can_be_no_file_is_a_bad_image(uri: str, tmp_path: Path) -> None:
+    bad = store_of(tmp_path, uri=[uri]).decode(0, 8)
+    assert isinstance(bad, BadImage)
+    assert uri.replace("\0", "\\x00") in bad.reason
+
+
 @pytest.mark.parametrize("uri", ["ftp://bucket/a.png", "github://org/a.png"])
 def test_remote_files_are_refused_as_wrong_input(uri: str, tmp_path: Path) -> None:
     store = store_of(tmp_path, uri=[uri])
