@@ -59,9 +59,15 @@ def parquet_writer(
         writer.add_key_value_metadata({**(metadata or {}), **ours})
 
 
-def write_parquet(path: Path, kind: TableKind, table: pa.Table, fingerprint: str) -> None:
-    """Write one whole table of `kind`."""
-    with parquet_writer(path, kind, table.schema, fingerprint) as writer:
+def write_parquet(
+    path: Path,
+    kind: TableKind,
+    table: pa.Table,
+    fingerprint: str,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write one whole table of `kind`; `metadata` stands beside ours."""
+    with parquet_writer(path, kind, table.schema, fingerprint, metadata=metadata) as writer:
         writer.write_table(table)
 
 

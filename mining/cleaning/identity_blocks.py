@@ -47,7 +47,7 @@ class IdentityBlocks:
     """Unit embeddings sorted by identity, to be gone through again and again.
 
     Args:
-        embeddings: anything with `shape` (n, D) and slices of rows: an array, a memory map, `EmbeddedImages`.
+        embeddings: anything with `shape` (n, D) and slices of rows: an array, a memory map, a `MeanTable`.
         identity_id: int[n], ascending.
         device: where the blocks lie.
         images: at most so many in a block, but for a larger identity.

@@ -14,12 +14,14 @@ import pyarrow.compute as pc
 
 from ..errors import InputError
 from ..manifest import Manifest
-from ..parquet_tables import check_rows, in_one_line, open_parquet, refuse_false_sizes
+from ..parquet_tables import check_rows, in_one_line, metadata_of, open_parquet, refuse_false_sizes
 from ..schemas import KEEP
 from ..table_checks import TableCheck
 from .settings import REASONS
 
 NO_REASON = "no reason given"
+MANIFEST_READ = "manifest"
+"""Key in the metadata of a keep table: the fingerprint of the manifest that it numbers the images of."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ def read_left_out(path: Path, manifest: Manifest) -> LeftOut:
     """What a keep table leaves out of a manifest.
 
     Raises:
-        InputError: no such table, damaged, or of another manifest: an image in it has another identity there.
+        InputError: no such table, damaged, or of another manifest. It says itself of which it is; one that another tool
+            wrote anew says nothing, and is of another where an image in it has another identity there.
     """
     try:
         at = path.stat()
@@ -89,13 +92,7 @@ def read_left_out(path: Path, manifest: Manifest) -> LeftOut:
         raise InputError(
             f"data.cleaned={path}: {error.strerror}; name a keep table that `subspace clean RUN` wrote, or set it to null"
         ) from error
-    left_out, last, identities = _read(path, at.st_mtime_ns, at.st_size)
-    if last >= len(manifest) or not np.array_equal(manifest.identity_id[left_out.image_id], identities):
-        raise InputError(
-            f"data.cleaned={path} is of another manifest than {manifest.path}: its images have other identities there; "
-            "clean a run of this one, or set it to null"
-        )
-    return left_out
+    return _read(path, at.st_mtime_ns, at.st_size, manifest)
 
 
 def _as_written(path: Path) -> pa.Table:
@@ -120,20 +117,32 @@ def _as_written(path: Path) -> pa.Table:
 
 
 @lru_cache(maxsize=4)
-def _read(path: Path, changed_ns: int, size: int) -> tuple[LeftOut, int, np.ndarray]:
-    """What is left out, the last image of the table, and the identities of those that are left out."""
+def _read(path: Path, changed_ns: int, size: int, manifest: Manifest) -> LeftOut:
+    """What is left out, read once for all stages of a command."""
     table = _as_written(path)
+    image_id, identity_id = (table[name].to_numpy() for name in ("image_id", "identity_id"))
+    if metadata_of(open_parquet(path)).get(MANIFEST_READ, manifest.fingerprint) != manifest.fingerprint:
+        why = "it was ingested anew since, and its rows may be other images"
+    elif image_id.max(initial=-1) >= len(manifest) or not np.array_equal(
+        manifest.identity_id[image_id], identity_id
+    ):
+        why = "its images have other identities there"
+    else:
+        why = ""
+    if why:
+        raise InputError(
+            f"data.cleaned={path} is of another manifest than {manifest.path}: {why}; "
+            "clean a run of this one, or set it to null"
+        )
     gone = table.filter(pc.call_function("invert", [table["keep"]]))
     image_id = gone["image_id"].to_numpy()
     said = gone["reason"].cast(pa.string()).fill_null(NO_REASON).value_counts().to_pylist()
     known = [*REASONS, "too_few"]
     counts = {one["values"]: one["counts"] for one in said}
     ordered = sorted(counts, key=lambda name: (known.index(name) if name in known else len(known), name))
-    left_out = LeftOut(
+    return LeftOut(
         path,
         image_id,
         {name: counts[name] for name in ordered},
         hashlib.blake2b(image_id.tobytes(), digest_size=16).hexdigest(),
     )
-    last = int(table["image_id"][-1].as_py()) if len(table) else -1
-    return left_out, last, gone["identity_id"].to_numpy()

@@ -10,6 +10,7 @@ Shapes: n images, b images of a block, D numbers in an embedding.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -22,6 +23,10 @@ from .identity_blocks import IdentityBlock, IdentityBlocks
 SETS, SIGNS = 8, 24
 NEIGHBORS = 8
 """Images of equal signs that each is compared with."""
+PAIRS = 1 << 18
+"""Pairs whose signs are compared at once."""
+_ONES = np.array([number.bit_count() for number in range(1 << 12)], np.uint8)
+"""Bits that are set in 12."""
 PADDED, PRODUCTS, ROWS = 16_384, 1 << 23, 4096
 """Images of identities that are compared at once, cosines of them, and images of a larger identity."""
 
@@ -63,8 +68,9 @@ def _first_alike(block: IdentityBlock, size: np.ndarray, similarity: float) -> T
         rows_gl = start[some, None] + place
         own_gl = place < count[some, None]
         images_glD = block.embeddings[rows_gl.clamp(max=b - 1)]
-        for low in range(0, most, ROWS):
-            rows = slice(low, min(most, low + ROWS))
+        step = max(1, min(ROWS, PRODUCTS // most))
+        for low in range(0, most, step):
+            rows = slice(low, min(most, low + step))
             before = slice(0, rows.stop)
             cosine = images_glD[:, rows] @ images_glD[:, before].mT
             alike = (cosine >= similarity) & (place[before] < place[rows, None])
@@ -97,30 +103,38 @@ def repeats_across(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of images of two identities that are nearly the same: int64[p, 2], rows in order; float32[p] cosines.
 
-    Memory: 32 bytes an image, and the pairs.
+    Fetched are those alone whose signs, of all sets together, differ hardly more often than those of such a pair do.
+    Memory: 48 bytes an image, and the pairs.
 
     Example:
         >>> images = np.array([[1, 0], [0, 1], [1, 0]], np.float32)
         >>> repeats_across(IdentityBlocks(images, np.array([0, 0, 1])), 0.999)[0].tolist()
         [[0, 2]]
     """
-    signs_n8 = _signs(blocks, seed)
+    signs_n8, length = _signs(blocks, seed)
+    most = _signs_that_differ(similarity, length)
     owner = np.repeat(np.arange(len(blocks.identity_id)), blocks.count)
-    found: list[np.ndarray] = []
+    found = [np.empty(0, np.int64)]
     for signs in signs_n8.T:
         order = np.argsort(signs, kind="stable")
         for step in range(1, NEIGHBORS + 1):
             a, b = order[:-step], order[step:]
-            alike = (signs[a] == signs[b]) & (owner[a] != owner[b])
-            found.append(np.minimum(a, b)[alike] * blocks.images + np.maximum(a, b)[alike])
-    pairs = np.stack(np.divmod(np.unique(np.concatenate(found)), blocks.images), axis=1)
+            alike = np.flatnonzero((signs[a] == signs[b]) & (owner[a] != owner[b]))
+            for start in range(0, len(alike), PAIRS):
+                some = alike[start : start + PAIRS]
+                one, other = a[some], b[some]
+                near = _differing(signs_n8[one], signs_n8[other]) <= most
+                one, other = one[near], other[near]
+                found.append(np.minimum(one, other) * blocks.images + np.maximum(one, other))
+        found = [np.unique(np.concatenate(found))]
+    pairs = np.stack(np.divmod(found[0], blocks.images), axis=1)
     cosine = pair_cosines(blocks, pairs)
     near = cosine >= similarity
     return pairs[near], cosine[near]
 
 
-def _signs(blocks: IdentityBlocks, seed: int) -> np.ndarray:
-    """int32[n, SETS]: on which side of random planes through the mean image each lies."""
+def _signs(blocks: IdentityBlocks, seed: int) -> tuple[np.ndarray, float]:
+    """On which side of random planes through the mean image each lies, int32[n, SETS]; and how far from it they are."""
     centre = sum((block.embeddings.double().sum(0) for block in blocks), torch.zeros(())) / blocks.images
     planes = generator(seed, "clean signs").standard_normal((blocks.dimensions, SETS * SIGNS))
     planes = torch.from_numpy(planes.astype(np.float32)).to(blocks.device)
@@ -129,7 +143,28 @@ def _signs(blocks: IdentityBlocks, seed: int) -> np.ndarray:
     for block in blocks:
         sides = ((block.embeddings - centre.float()) @ planes > 0).view(-1, SETS, SIGNS)
         signs[block.images] = (sides * bits).sum(2, dtype=torch.int32).cpu().numpy()
-    return signs
+    return signs, math.sqrt(max(1e-6, 1 - float(centre.square().sum())))
+
+
+def _signs_that_differ(similarity: float, length: float) -> int:
+    """How many signs of a pair of so high a cosine differ at most, six standard deviations above the mean.
+
+    A random plane parts two directions with the probability angle / π (Charikar 2002, SimHash), seen from the mean image,
+    from which an image is `length` away.
+
+    >>> _signs_that_differ(0.999, 1.0), _signs_that_differ(0.999, 0.5)
+    (13, 20)
+    """
+    half_chord = math.sqrt(max(0.0, 1 - similarity) / 2) / length
+    share = min(0.5, 2 * math.asin(min(1.0, half_chord)) / math.pi)
+    signs = SETS * SIGNS
+    return math.ceil(signs * share + 6 * math.sqrt(signs * share * (1 - share)))
+
+
+def _differing(a_p8: np.ndarray, b_p8: np.ndarray) -> np.ndarray:
+    """How many signs differ, int[p]."""
+    parted = a_p8 ^ b_p8
+    return (_ONES[parted & 0xFFF] + _ONES[parted >> 12]).sum(axis=1, dtype=np.int64)
 
 
 def pair_cosines(blocks: IdentityBlocks, pairs: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ Each image is compared with the mean of the *other* images of its identity, as w
 
 where c0 is the mean cosine of two images of different identities: one that is no nearer than a stranger weighs
 nothing. A few rounds of this find the direction where most images lie, as a mean shift does, so 40 % of wrong names
-hardly move it. One pass over the embeddings; no threshold.
+hardly move it. Two passes over the embeddings; no threshold.
 
 Shapes: n images, I identities, D numbers in an embedding.
 """

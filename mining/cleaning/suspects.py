@@ -192,12 +192,16 @@ class _Search:
     def duplicates(
         self, means_ID: np.ndarray, wrong_n: np.ndarray, subspace_id: np.ndarray | None
     ) -> Suspects:
-        """Pairs of identities that may be one, by the means of what is not suspected; the smaller of each is listed."""
+        """Pairs of identities that may be one, by the means of what is not suspected; the smaller of each is listed.
+
+        `means_ID` is written over.
+        """
         spread, images = _means_without(self.blocks, wrong_n, means_ID, self.progress)
         some = np.flatnonzero(images)
+        _move_to_front(means_ID, some)
         of = np.zeros(len(some), np.int64) if subspace_id is None else subspace_id[some]
         pairs = suspected_duplicates(
-            means_ID[some] if len(some) < len(images) else means_ID,
+            means_ID[: len(some)],
             spread[some],
             images[some],
             of,
@@ -234,6 +238,14 @@ def _by_gain(gain_n: np.ndarray, images_n: np.ndarray, sure_m: np.ndarray, image
     looked_up = np.isfinite(gain_n)
     least = min(float(sure_m.min(initial=0)), float(gain_n[looked_up].min(initial=0)))
     return stranger_probability(-np.where(np.isneginf(gain_n), least, gain_n), images_n, -sure_m, images_m)
+
+
+def _move_to_front(means_ID: np.ndarray, rows: np.ndarray) -> None:
+    """Let some rows, ascending, be the first ones, in place: the means may be a map larger than memory."""
+    for start in range(0, len(rows), 65_536):
+        some = rows[start : start + 65_536]
+        if some[-1] != start + len(some) - 1:
+            means_ID[start : start + len(some)] = means_ID[some]
 
 
 def _means_without(

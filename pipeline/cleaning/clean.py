@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...mining.artifacts import take_room, unwritable
+from ...mining.cleaning.keep_table import MANIFEST_READ
 from ...mining.cleaning.settings import CleanConfig
 from ...mining.clustering.mean_table import IN_MEMORY, MeanTable
 from ...mining.clustering.product_speed import compared_seconds, nearest_seconds, product_rate
@@ -144,7 +145,8 @@ def _work(context: Context, stage: Stage, path: Path, settings: CleanConfig) -> 
         stage.fingerprint,
     )
     keep, dropped = table_of_kept(found, blocks, image_id, settings)
-    write_parquet(stage.folder.file(files.KEEP), KEEP, keep, stage.fingerprint)
+    of = {MANIFEST_READ: context.manifest.fingerprint}
+    write_parquet(stage.folder.file(files.KEEP), KEEP, keep, stage.fingerprint, of)
     return {
         "images": len(image_id),
         "identities": len(blocks.identity_id),

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from subspace.mining import InputError
-from subspace.mining.cleaning.keep_table import read_left_out, table_to_keep
+from subspace.mining.cleaning.keep_table import MANIFEST_READ, read_left_out, table_to_keep
 from subspace.mining.manifest import Manifest
 from subspace.mining.parquet_tables import write_parquet
 from subspace.mining.schemas import KEEP
@@ -81,4 +81,23 @@ def test_another_table_is_refused_in_a_line(table: tuple[Manifest, Path]) -> Non
     manifest, path = table
     pq.write_table(pq.read_table(path).drop_columns(["keep"]), path)
     with pytest.raises(InputError, match="is not a keep table: it has no column 'keep'"):
+        read_left_out(path, manifest)
+
+
+def test_a_table_of_the_manifest_before_it_was_ingested_anew_is_refused(
+    table: tuple[Manifest, Path], small_manifest: Path
+) -> None:
+    """A corrected label moves the rows behind it by one: the images left out are others, of the same identities."""
+    manifest, path = table
+    rows = pq.read_table(path)
+    write_parquet(path, KEEP, rows, "f", {MANIFEST_READ: "of before"})
+    with pytest.raises(InputError, match=r"another manifest .* it was ingested anew since"):
+        read_left_out(path, manifest)
+    write_parquet(path, KEEP, rows, "f", {MANIFEST_READ: manifest.fingerprint})
+    assert len(read_left_out(path, manifest).image_id) == 3
+    moved = rows["identity_id"].to_numpy().copy()
+    kept = np.flatnonzero(rows["keep"].to_numpy(zero_copy_only=False))
+    moved[kept[-1]] += 1  # of an image that stays, and no tool has kept the metadata
+    pq.write_table(rows.set_column(1, "identity_id", [moved]).replace_schema_metadata(None), path)
+    with pytest.raises(InputError, match="other identities there"):
         read_left_out(path, manifest)

@@ -90,3 +90,30 @@ def test_exact_copies_are_all_found_and_clean_images_are_not() -> None:
     assert (repeats_within(IdentityBlocks(embeddings, identity), NEAR) == -1).all()
     embeddings[2000] = embeddings[17]
     assert repeats_across(IdentityBlocks(embeddings, identity), NEAR)[0].tolist() == [[17, 2000]]
+
+
+def test_candidates_that_cannot_be_near_are_not_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their number grows with the square of the images, and each of them reads two rows of the file."""
+    embeddings, identity = with_copies(2)
+    asked = list[int]()
+    monkeypatch.setattr(near_repeats, "SIGNS", 12)  # so few that many differing images agree in them
+    monkeypatch.setattr(
+        near_repeats,
+        "pair_cosines",
+        lambda blocks, pairs: asked.append(len(pairs)) or pair_cosines(blocks, pairs),
+    )
+    pairs, _ = repeats_across(IdentityBlocks(embeddings, identity), NEAR)
+    assert len(pairs) > 150
+    assert asked[0] < 1.2 * len(pairs)
+
+
+def test_the_images_of_one_large_identity_are_compared_in_small_pieces(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(near_repeats, "PRODUCTS", 1000)
+    largest = list[int]()
+    where = torch.where
+    monkeypatch.setattr(torch, "where", lambda *given: largest.append(given[0].numel()) or where(*given))
+    embeddings, _ = people(3, 10, 30)
+    assert (repeats_within(IdentityBlocks(embeddings, np.zeros(len(embeddings), int)), NEAR) == -1).all()
+    assert max(largest) <= 1000

@@ -13,9 +13,10 @@ from made_up_embeddings import unit
 from made_up_people import people, sorted_by_name
 from pydantic import ValidationError
 
+from subspace.mining.cleaning import suspects
 from subspace.mining.cleaning.identity_blocks import IdentityBlocks
 from subspace.mining.cleaning.settings import REASONS, CleanConfig
-from subspace.mining.cleaning.suspects import Findings, find_suspects
+from subspace.mining.cleaning.suspects import Findings, _move_to_front, find_suspects  # pyright: ignore[reportPrivateUsage]
 
 
 def images_of(found: Findings) -> dict[str, list[int]]:
@@ -126,3 +127,27 @@ def test_the_method_of_the_paper_and_a_single_identity() -> None:
 def test_settings_are_checked() -> None:
     with pytest.raises(ValidationError, match="drop"):
         CleanConfig(drop=("ugly",))  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("rows", [[0, 1, 2], [2], [0, 3, 5, 9], []])
+def test_means_are_moved_to_the_front_in_their_place(
+    rows: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    means = np.arange(20.0).reshape(10, 2)
+    wanted = means[rows].copy()
+    _move_to_front(means, np.array(rows, np.int64))
+    np.testing.assert_array_equal(means[: len(rows)], wanted)
+
+
+def test_an_identity_of_which_nothing_is_left_is_nobodys_duplicate() -> None:
+    """Its means are passed over where they lie: as a copy they were 20 GB of 10,000,000 identities."""
+    embeddings, identity = people(4, 40, 6)
+    embeddings[identity == 7] = people(9, 6, 1)[0]  # six strangers
+    embeddings[identity == 30] = embeddings[identity == 12] + 1e-3 * people(9, 6, 1)[0]
+    embeddings = unit(embeddings)
+    room = np.empty((40, embeddings.shape[1]), np.float32)
+    blocks = IdentityBlocks(embeddings, identity)
+    wrong = identity == 7
+    search = suspects._Search(blocks, CleanConfig(), 0, lambda images: None)  # pyright: ignore[reportPrivateUsage]
+    found = search.duplicates(room, wrong, None)
+    assert set(found.identity.tolist()) | set(found.other_identity.tolist()) == {12, 30}
