@@ -21,6 +21,7 @@ from .best import Standing, metric_is_known
 from .configuration.config import RunConfig
 from .console import about, counted, duration
 from .network_identity import refuse_frozen
+from .round_chain import current_rounds, left_over, left_over_in_words
 from .stages.context import Context
 from .stages.evaluate import evaluation_table, evaluations
 from .stages.graph import row, rows_of, steps_taken
@@ -68,7 +69,7 @@ def run_rounds(context: Context) -> dict[str, Any]:
     rounds.end(index)
     older = [context.run.round(left).name for left in context.run.rounds[index:]]
     if older:
-        context.say(f"{', '.join(older)}: of an earlier, longer run; not counted here")
+        context.say(left_over_in_words(older))
     results = evaluations(context.run, index)
     if results:
         context.options.console.say_lines("\n" + evaluation_table(results))
@@ -147,13 +148,15 @@ def evaluate_rounds(context: Context) -> dict[str, Any]:
     validated, tested = (row(name) in examined for name in ("validate", "eval"))
     if tested or not validated:
         HeldOut.test(config).choose_images(context.manifest)
-    trained = [index for index in run.rounds if run.round(index).finished("train")]
+    trained = [index for index in current_rounds(run) if run.round(index).finished("train")]
     for index in (-1, *trained):
         for stage in examined:
             stage.do(context.at_round(index))
     if validated and not context.options.dry_run:
         counted = [index for index in trained if steps_taken(run, index) < config.total_steps]
         Standing.read([run.round(index) for index in (-1, *counted)], config.early_stop).keep(run)
+    if older := left_over(run):
+        context.say(left_over_in_words(older))
     return evaluations(run)
 
 

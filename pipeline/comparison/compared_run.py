@@ -11,6 +11,7 @@ from ..best import kept_best
 from ..configuration.config import RunConfig
 from ..configuration.config_file import load_config
 from ..configuration.overrides import kept_overrides
+from ..round_chain import current_rounds, is_measured
 from ..run_directory import RunDirectory
 from ..stage_folder import StageFolder
 from ..stages.graph import STAGES
@@ -61,7 +62,7 @@ class ComparedRun:
         networks: list[Network] = []
         steps = images = 0
         seconds = 0.0
-        for index in (-1, *run.rounds):
+        for index in (-1, *current_rounds(run)):
             folder = run.round(index)
             seconds += sum(
                 folder.record(stage.name)["seconds"] for stage in STAGES if folder.finished(stage.name)
@@ -91,10 +92,10 @@ def _images_of_a_step(folder: StageFolder, config: RunConfig) -> int:
 
 
 def _measured(folder: StageFolder) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
-    """Figures by kind, and what they depend on."""
+    """Figures of the network as it is by kind, and what they depend on."""
     figures, fields = {}, {}
     for kind, stage in KINDS.items():
-        if folder.finished(stage):
+        if is_measured(folder, stage):
             figures[kind] = folder.examined(stage)
             fields[kind] = folder.record(stage)["fields"]
     return figures, fields

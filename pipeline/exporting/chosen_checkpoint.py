@@ -9,6 +9,7 @@ from ...mining.errors import InputError
 from ...mining.local_paths import in_shell
 from ...train.checkpoint_meta import CheckpointMeta, read_meta
 from ..best import kept_best, was_made_again
+from ..round_chain import current_rounds, left_over, left_over_in_words
 from ..run_directory import RunDirectory
 from ..stage_folder import CHECKPOINT, StageFolder
 
@@ -55,7 +56,7 @@ def choose_checkpoint(path: Path) -> ChosenCheckpoint:
         raise InputError(
             f"{path} is neither a checkpoint (no meta.json) nor a run (no {run.config.name}); name one of them"
         )
-    best = kept_best(run)
+    best, older = kept_best(run), left_over(run)
     if best is not None:
         folder = path / best["checkpoint"]
         if not folder.is_dir():
@@ -67,11 +68,14 @@ def choose_checkpoint(path: Path) -> ChosenCheckpoint:
         if was_made_again(run, best):
             anew = f"`subspace eval {in_shell(path)}` validates it anew"
             why = f"it validated best, {figure}, before it was made again; {anew}"
+        elif best["network"] in older:
+            why = f"it validated best, {figure}, in an earlier run here; `subspace run {in_shell(path)}` ends the new one"
         return _chosen(folder, why)
-    for index in (*reversed(run.rounds), -1):
+    for index in (*reversed(current_rounds(run)), -1):
         folder = run.round(index)
         if folder.finished("train" if index >= 0 else "pretrain") and folder.checkpoint.is_dir():
-            return _chosen(folder.checkpoint, "the latest finished one, as no round is kept as the best")
+            why = "the latest finished one, as no round is kept as the best"
+            return _chosen(folder.checkpoint, why + (f"; {left_over_in_words(older)}" if older else ""))
     raise InputError(f"{path} has no finished network yet; make one with: subspace run {in_shell(path)}")
 
 

@@ -12,6 +12,7 @@ from ..report.chart import Chart
 from ..report.chart_kinds import PERCENT, dots_over_rounds
 from ..report.run_report import RunReport
 from ..report.section import Section, fill_section
+from ..round_chain import current_rounds, is_measured
 from ..run_directory import RunDirectory
 from ..stage_folder import StageFolder
 from ..stages.evaluate import basis, in_percent
@@ -55,8 +56,8 @@ def network_words(folder: StageFolder) -> str:
 def measured(run: RunDirectory) -> Measured | None:
     """The evaluations of a run, or its validations where nothing was evaluated; None where neither was."""
     for stage, on in (("eval", "test"), ("validate", "validation")):
-        folders = [run.round(index) for index in (-1, *run.rounds)]
-        done = [folder for folder in folders if folder.finished(stage)]
+        folders = [run.round(index) for index in (-1, *current_rounds(run))]
+        done = [folder for folder in folders if is_measured(folder, stage)]
         if done:
             images = fields_of_images(done[-1].record(stage)["fields"])
             images.pop(DRAWN, None)
@@ -153,7 +154,10 @@ def _notes(report: RunReport, own: Measured, beside: Measured | None) -> list[st
             "No test evaluation is done, so these are the validation figures, by which the best round is chosen."
         )
     if beside is not None and report.baseline is not None:
-        steps = [steps_taken(run, max(run.rounds, default=-1) + 1) for run in (report.run, report.baseline)]
+        steps = [
+            steps_taken(run, max(current_rounds(run), default=-1) + 1)
+            for run in (report.run, report.baseline)
+        ]
         found.append(
             f"The baseline is {report.baseline.path.name}: {counted(steps[1], 'training step')}, this run {steps[0]:,}."
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...train.monitoring.metrics_file import read_metrics
+from ..round_chain import current_rounds
 from ..run_directory import RunDirectory
 from ..stages.graph import steps_taken
 
@@ -47,7 +48,7 @@ def logged_steps(run: RunDirectory) -> TrainingSteps:
     lines: list[dict[str, float | None]] = []
     begins: list[tuple[int, str]] = []
     ends = {"start": 0}
-    for index in run.rounds:
+    for index in current_rounds(run):
         folder, before = run.round(index), steps_taken(run, index)
         here = read_metrics(folder.metrics)
         lines += [{**line, "step": before + int(line["step"] or 0) + 1} for line in here]

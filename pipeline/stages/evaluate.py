@@ -18,6 +18,7 @@ from .. import stage_folder as files
 from ..console import aligned, counted
 from ..estimates.estimate import Estimate
 from ..network_identity import open_checkpoint
+from ..round_chain import current_rounds
 from ..run_directory import RunDirectory
 from ..stage_folder import TENSORBOARD
 from .context import Context
@@ -140,8 +141,8 @@ def _projected(context: Context, stage: str) -> Callable[[np.ndarray, np.ndarray
 
 
 def evaluations(run: RunDirectory, rounds: int | None = None) -> dict[str, dict[str, Any]]:
-    """The evaluation of the start and of each round (of the first `rounds`) that has one, by folder name."""
-    folders = [run.round(index) for index in (-1, *run.rounds[:rounds])]
+    """The evaluation of the start and of each current round (of the first `rounds`) that has one, by folder name."""
+    folders = [run.round(index) for index in (-1, *current_rounds(run)[:rounds])]
     return {folder.name: folder.examined("eval") for folder in folders if folder.evaluation.exists()}
 
 

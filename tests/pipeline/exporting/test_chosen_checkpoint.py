@@ -75,3 +75,28 @@ def test_a_checkpoint_means_itself_in_a_run_or_out_of_it(run: Path, tmp_path: Pa
         InputError, match=r"neither a checkpoint \(no meta\.json\) nor a run \(no subspace\.yaml\)"
     ):
         choose_checkpoint(tmp_path / "elsewhere")
+
+
+def test_a_round_of_an_earlier_run_is_not_the_latest_one(run: Path) -> None:
+    """As `run rounds=1 --force` leaves it behind, which was trained from a network that is gone."""
+    (run / "best.json").unlink()
+    trained_from(run, "another")
+    chosen = choose_checkpoint(run)
+    assert chosen.folder == run / "round-000" / "checkpoint"
+    assert chosen.why.endswith("; round-001: of an earlier, longer run; not counted here")
+
+
+def test_a_best_network_of_an_earlier_run_is_said_to_be(run: Path) -> None:
+    record = json.loads((run / "best.json").read_text())
+    record.update(network="round-001", checkpoint="round-001/checkpoint", value=0.5)
+    (run / "best.json").write_text(json.dumps(record))
+    assert choose_checkpoint(run).why == "it validates best: Rank-1 0.5000"
+    trained_from(run, "another")
+    assert "in an earlier run here; `subspace run" in choose_checkpoint(run).why
+
+
+def trained_from(run: Path, network: str) -> None:
+    marker = run / "round-001" / "done" / "train.json"
+    record = json.loads(marker.read_text())
+    record["fields"]["network"] = network
+    marker.write_text(json.dumps(record))
