@@ -106,6 +106,15 @@ class StageFolder:
         measured = self.record(stage).get("fields", {}).get("network")
         return measured == read_meta(self.checkpoint).fingerprint
 
+    def is_of(self, manifest_fingerprint: str, stage: str) -> bool:
+        """Whether a stage here read that manifest, whose row numbers its files hold; True where nothing says otherwise.
+
+        Raises:
+            StaleArtifactError: its marker is damaged.
+        """
+        fields = self.record(stage)["fields"] if self.finished(stage) else {}
+        return fields.get("manifest") in (None, manifest_fingerprint)
+
     def remedy(self, stage: str) -> str:
         """The end of a message on a damaged file: the command that makes what a stage makes here."""
         examines = stage in ("validate", "eval")

@@ -11,6 +11,7 @@ from PIL import Image, PngImagePlugin
 
 from ...mining.artifacts import whole_file
 from ...mining.errors import InputError
+from ...mining.local_paths import in_shell
 from ...mining.manifest import Manifest
 from ...mining.parquet_tables import open_parquet
 from ...mining.planning.plan_table import plan_parts
@@ -20,6 +21,7 @@ from ...train.data.image_input import ImageInput
 from ...train.data.images import ImageStore
 from ..output_file import MADE_BY, PICTURE, check_output
 from ..pictures.run_images import RunImages, network_input
+from ..round_chain import current_rounds
 from ..stage_folder import StageFolder
 from ..stages.context import Context
 from .batch import batch_sheet
@@ -30,6 +32,9 @@ from .partial_image import readable_part
 from .sheet import Sheet
 
 SHOWS = "a run or a round with --batch, --identity or --subspace, a plan, subspaces.parquet, duplicates.parquet, quarantine.parquet or suspects.parquet of a run, or a manifest with --identity"
+
+READ_BY = {"plan": "plan", "suspects": "clean"}
+"""The stage that read the manifest whose rows a kind of table numbers; of others it is `extract`."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,7 @@ def _sheet(request: MontageRequest) -> tuple[Sheet, RunImages]:
     if request.identity is not None:
         return identity_sheet(context.manifest, request.identity, request.most), images
     kind = _kind(path)
+    _refuse_changed(context, folder, READ_BY.get(kind or "", "extract"))
     if request.subspace is not None or kind in ("subspaces", "centroids"):
         if request.subspace is None:
             raise InputError(f"{path} has many subspaces; say which with --subspace")
@@ -107,6 +113,15 @@ def _sheet(request: MontageRequest) -> tuple[Sheet, RunImages]:
     if kind not in findings:
         raise InputError(f"{path}: --images draws {SHOWS}")
     return findings[kind](context.manifest, path, request.most), images
+
+
+def _refuse_changed(context: Context, folder: StageFolder, stage: str) -> None:
+    """Refuse to draw images of another manifest than the stage read whose file numbers them."""
+    if not folder.is_of(context.manifest.fingerprint, stage):
+        raise InputError(
+            f"{context.manifest.path} has changed since `subspace {stage}` read it for {folder.name}, so the images would "
+            f"be others; `subspace {stage} {in_shell(context.run.path)} --force` reads it anew"
+        )
 
 
 def _of_a_manifest(request: MontageRequest) -> tuple[Sheet, RunImages]:
@@ -153,7 +168,7 @@ def _made(path: Path, stage: str) -> Path:
 
 def _input_of(context: Context) -> ImageInput | None:
     """What the network of the run expects of its images, as the latest of its checkpoints says."""
-    for index in reversed((-1, *context.run.rounds)):
+    for index in reversed((-1, *current_rounds(context.run))):
         checkpoint = context.run.round(index).checkpoint
         if (checkpoint / META).exists():
             return network_input(read_meta(checkpoint).input)

@@ -18,6 +18,7 @@ from ..configuration.overrides import kept_overrides
 from ..pictures.picture_book import PictureBook
 from ..pictures.round_sample import RoundSample
 from ..pictures.run_images import RunImages, network_input
+from ..round_chain import current_rounds
 from ..run_directory import RunDirectory
 from ..stage_folder import StageFolder
 from ..stages.graph import STAGES
@@ -62,8 +63,8 @@ class RunReport:
 
     @cached_property
     def rounds(self) -> list[StageFolder]:
-        """The rounds that have begun, in order."""
-        return [self.run.round(index) for index in self.run.rounds]
+        """The current rounds, in order: what an earlier run has left behind is none of the report's."""
+        return [self.run.round(index) for index in current_rounds(self.run)]
 
     @cached_property
     def folders(self) -> list[StageFolder]:
@@ -90,11 +91,13 @@ class RunReport:
 
     @cached_property
     def pictures(self) -> PictureBook | None:
-        """Pictures of images and identities, as the run's network has them; None without the manifest."""
-        if self.manifest is None:
+        """Pictures of images and identities, as the run's network has them; None without the manifest that it read."""
+        done = self.latest("extract")
+        if self.manifest is None or (
+            done is not None and not done.is_of(self.manifest.fingerprint, "extract")
+        ):
             return None
         decoded = RunImages(self.manifest, self.settings.data.decoder, self._input)
-        done = self.latest("extract")
         without = None if done is None else read_quarantine(done, len(self.manifest))
         return PictureBook(decoded, self.settings.data.train_splits, without, self.seed)
 

@@ -40,9 +40,11 @@ def make_mistakes(report: RunReport) -> Section:
             f"`subspace eval {in_shell(report.run.path)} --force` keeps them."
         )
         return fill_section("mistakes", TITLE, answer=words, mistakes=[], notes=[])
-    if report.pictures is None:
-        return fill_section("mistakes", TITLE, answer=no_pictures(report), mistakes=[], notes=[])
-    mistakes = _mistakes(report.pictures, folder)
+    book = report.pictures
+    if book is None or not folder.is_of(book.manifest.fingerprint, "eval"):
+        why = no_pictures(report) if book is None else no_pictures(report, folder, "eval")
+        return fill_section("mistakes", TITLE, answer=why, mistakes=[], notes=[])
+    mistakes = _mistakes(book, folder)
     notes = unreadable_note(picture for one in mistakes for picture in (one.probe, one.wrong, one.right))
     return fill_section(
         "mistakes", TITLE, answer=_answer(folder, len(mistakes)), mistakes=mistakes, notes=notes

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ..pictures.picture_book import Picture, PictureBook
 from ..report.run_report import RunReport
+from ..stage_folder import StageFolder
 
 
 class Shown(NamedTuple):
@@ -28,10 +29,20 @@ def shown_identity(
     return Shown(name, [book.picture(row, f"{name}, {role}", pixels) for row in rows])
 
 
-def no_pictures(report: RunReport) -> str:
-    """Why a section has no pictures, in a sentence."""
+def no_pictures(report: RunReport, folder: StageFolder | None = None, stage: str = "extract") -> str:
+    """Why a section has no pictures, in a sentence.
+
+    Args:
+        folder: where `stage` made what it would show; default: the latest round with means.
+    """
+    folder = folder or report.latest(stage)
     if report.manifest is None:
         return f"{report.manifest_name} cannot be read, so there are no pictures to show."
+    if folder is not None and not folder.is_of(report.manifest.fingerprint, stage):
+        return (
+            f"{report.manifest_name} has changed since `subspace {stage}` read it for {folder.name}, so there are no "
+            "pictures to show."
+        )
     return "No round has subspaces yet; `subspace run` makes them."
 
 

@@ -131,6 +131,8 @@ def _reasons(report: RunReport, book: PictureBook) -> tuple[str, list[Reason]]:
             f"`subspace clean {in_shell(report.run.path)}` looks for wrong names and near repeats; it has not run.",
             [],
         )
+    if not folder.is_of(book.manifest.fingerprint, "clean"):
+        return no_pictures(report, folder, "clean"), []
     table = read_parquet(folder.file(SUSPECTS_FILE), SUSPECTS)
     found: list[Reason] = []
     for reason in dict.fromkeys(table["reason"].cast("string").to_pylist()):

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from conftest import subspace
 from PIL import Image
 
 from subspace.mining.errors import InputError
+from subspace.mining.manifest import Manifest
+from subspace.pipeline.configuration.config_file import load_config
 from subspace.pipeline.montages.requested import MontageRequest, write_montage
+from subspace.pipeline.report.run_report import RunReport
+from subspace.pipeline.report.section import Section
+from subspace.pipeline.report_sections.mistakes import make_mistakes
+from subspace.pipeline.report_sections.shown import no_pictures
+from subspace.pipeline.report_sections.suspects import make_suspects
 
 
 def drawn(path: Path, out: Path, **options: Any) -> dict[str, Any]:
@@ -47,3 +58,40 @@ def test_what_cannot_be_drawn_is_refused(finished_run: Path, small_manifest: Pat
         with pytest.raises(InputError, match=why):
             drawn(path, out, **options)
     assert not out.exists()
+
+
+def test_a_manifest_that_was_ingested_anew_is_not_drawn_by_the_numbers_of_before(
+    finished_run: Path, tmp_path: Path
+) -> None:
+    """Its rows are other images, and the names below them would be wrong."""
+    run = shutil.copytree(finished_run, tmp_path / "run", symlinks=True)
+    marker = run / "round-001" / "done" / "extract.json"
+    record = json.loads(marker.read_text())
+    record["fields"]["manifest"] = "of before"
+    marker.write_text(json.dumps(record))
+    with pytest.raises(InputError, match="has changed since `subspace extract` read it for round-001"):
+        drawn(run, tmp_path / "x.png", subspace=0)
+    assert drawn(run / "round-000", tmp_path / "x.png", subspace=0)["images"]
+    report = RunReport.open(run)
+    assert report.pictures is None
+    assert "has changed since `subspace extract` read it for round-001" in no_pictures(report)
+
+
+@pytest.mark.parametrize(("stage", "make"), [("eval", make_mistakes), ("clean", make_suspects)])
+def test_sections_of_a_report_show_no_images_of_another_manifest(
+    finished_run: Path, tmp_path: Path, stage: str, make: Callable[[RunReport], Section]
+) -> None:
+    run = shutil.copytree(finished_run, tmp_path / "run", symlinks=True)
+    if stage == "clean":
+        done = subspace("clean", run, "--round", 1)
+        assert done.returncode == 0, done.stderr
+    marker = run / "round-001" / "done" / f"{stage}.json"
+    record = json.loads(marker.read_text())
+    assert (
+        record["fields"]["manifest"] == Manifest.open(load_config(run / "subspace.yaml").manifest).fingerprint
+    )
+    why = f"has changed since <code>subspace {stage}</code> read it for round-001"
+    assert why not in str(make(RunReport.open(run)).html)
+    record["fields"]["manifest"] = "of before"
+    marker.write_text(json.dumps(record))
+    assert why in str(make(RunReport.open(run)).html)
