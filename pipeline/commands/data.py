@@ -20,7 +20,7 @@ def ingest(
         list[Path],
         typer.Argument(
             metavar="SOURCE",
-            help="Folder of images, CSV/TSV/Parquet, .tar (WebDataset), .rec (InsightFace), .npy/.npz, or a folder of "
+            help="Folder of images, CSV/TSV/Parquet, .tar (WebDataset), .rec (InsightFace), .lst (MXNet), .npy/.npz, or a folder of "
             "such shards; several of one kind.",
         ),
     ],
@@ -78,8 +78,8 @@ def ingest(
     split_map: Annotated[
         str | None,
         typer.Option(
-            help="What the source's names of splits mean: 0=train,1=val,2=test; of folders also skip or identity, "
-            "as in eval=test,extras=skip."
+            help="What the source's names of splits mean: 0=train,1=val,2=test; skip leaves one out, and of folders "
+            "identity makes it one, as in eval=test,extras=skip."
         ),
     ] = None,
     identity_level: Annotated[
@@ -101,7 +101,10 @@ def ingest(
     ] = None,
     junk: Annotated[
         list[str] | None,
-        typer.Option(help="Identity to leave out, any number of times; -1, nan, None and null by default."),
+        typer.Option(
+            help="Identity to leave out, any number of times, in place of -1, nan, None and null; '' alone: rows without "
+            "one, beside these."
+        ),
     ] = None,
     merge: Annotated[
         bool, typer.Option("--merge", help="The sources are manifests: join them; splits are kept.")
@@ -166,7 +169,7 @@ def ingest(
         label_key=label_key,
         image_key=image_key,
         labels=labels,
-        junk=tuple(junk or JUNK),
+        junk=tuple(junk or JUNK) if junk != [""] else ("", *JUNK),
         redraw_splits=redraw_splits,
         test_fraction=test_fraction,
         val_fraction=val_fraction,

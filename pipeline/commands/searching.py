@@ -54,7 +54,7 @@ def index(
         list[str] | None,
         typer.Option(metavar="IDENTITY", help="Remove from INDEX with all images, before anything is added."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the training of an index.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 2, help="Of the training of an index.")] = 0,
     max_bad_fraction: Annotated[
         float,
         typer.Option(

@@ -105,13 +105,13 @@ def named(sources: Sequence[Path]) -> str:
     return in_words(sources[0]) + (f" and {more} more" if more else "")
 
 
-def joined(sources: Sequence[Path], listings: Sequence[Listing]) -> Listing:
-    """Listings of several sources of one kind as one.
+def joined(sources: Sequence[Path], listings: Sequence[Listing], *, redraw: bool = False) -> Listing:
+    """Listings of several sources of one kind as one; with `redraw` splits are drawn, whatever their names say.
 
     Raises:
         InputError: they have different columns, such as a split in one of them only.
     """
-    listings = _with_splits_by_name(sources, listings)
+    listings = _with_splits_by_name(sources, listings, redraw)
     first = listings[0]
     columns = first.rows.schema.names
     if len(listings) == 1:
@@ -182,20 +182,27 @@ def refuse_blank(source: str, rows: pa.Table, before: int, options: SourceOption
         )
 
 
-_SPLIT_NAME = re.compile(
-    rf"({'|'.join(REID_SPLITS)}|train|training|val|valid|validation|dev|test|pretrain)(?=$|[-_.])",
-    re.IGNORECASE,
-)
+_NAMES_OF_SPLITS = "train|training|val|valid|validation|dev|test|testing|pretrain"
+_SPLIT_NAME = re.compile(rf"({'|'.join(REID_SPLITS)}|{_NAMES_OF_SPLITS})(?=$|[-_.])", re.IGNORECASE)
+_SPLIT_IN_NAME = re.compile(rf"(?<=[-_.])({_NAMES_OF_SPLITS})(?=$|[-_.])", re.IGNORECASE)
 
 
-def _with_splits_by_name(sources: Sequence[Path], listings: Sequence[Listing]) -> Sequence[Listing]:
+def _with_splits_by_name(
+    sources: Sequence[Path], listings: Sequence[Listing], redraw: bool
+) -> Sequence[Listing]:
     """Splits by the names of shards (`train-00000-of-00004.parquet`), where these name several and their rows none.
 
     Folders may be those of re-identification sets (`bounding_box_train`, `query`).
+
+    Raises:
+        InputError: some names say splits, as `faces_train.csv` and `faces_test.csv` do, but not all begin with one: whether
+            they are is not guessed, and test images would be trained on.
     """
     found = [_SPLIT_NAME.match(source.name) for source in sources]
     names = [split_and_role(match[1]) for match in found if match]
     any_own = any("split" in listing.rows.schema.names for listing in listings)
+    if not any_own and not redraw and len(names) < len(sources):
+        _refuse_half_named(sources)
     if any_own or len(names) < len(sources) or len(set(names)) < 2:
         return listings
     any_role = any(role for _, role in names)
@@ -207,6 +214,18 @@ def _with_splits_by_name(sources: Sequence[Path], listings: Sequence[Listing]) -
         )
         for (split, role), listing in zip(names, listings, strict=True)
     ]
+
+
+def _refuse_half_named(sources: Sequence[Path]) -> None:
+    matches = [_SPLIT_NAME.match(source.name) or _SPLIT_IN_NAME.search(source.name) for source in sources]
+    said = {
+        split_and_role(match[1]): source.name for match, source in zip(matches, sources, strict=True) if match
+    }
+    if len(said) > 1:
+        raise InputError(
+            f"the names of the sources seem to say splits ({', '.join(said.values())}), but not all of them begin with "
+            "one, as in train.csv and test.csv; name them so, or give --redraw-splits, which draws the splits from all"
+        )
 
 
 def _in_split(listing: Listing, name: str, role: str | None) -> pa.RecordBatchReader:

@@ -46,7 +46,8 @@ def kind(name: str, read: OneReader, *options: str) -> Kind:
     def read_each(
         sources: Sequence[Path], options: SourceOptions, spool: ImageSpool, progress: Track
     ) -> Listing:
-        return joined(sources, [read(source, options, spool, progress) for source in sources])
+        listings = [read(source, options, spool, progress) for source in sources]
+        return joined(sources, listings, redraw=options.redraw_splits)
 
     return Kind(name, read_each, frozenset(options))
 

@@ -63,7 +63,7 @@ def list_csv(sources: Sequence[Path], options: SourceOptions, spool: ImageSpool,
         columns, stream = file.columns, streamed(next(rows).schema, rows)
         listing = Listing(stream, columns.reading(), notes, guessed=columns.guessed, unused=columns.unused)
         listings.append(replace(listing, later=(file.said,)))
-    return joined(sources, listings)
+    return joined(sources, listings, redraw=options.redraw_splits)
 
 
 class _Csv:

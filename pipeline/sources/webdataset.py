@@ -108,7 +108,7 @@ def list_webdataset(
     with _shards_at_once(sources) as mapped:
         for _ in progress(each_row(mapped(read, sources))):
             pass
-    return joined(sources, listings)
+    return joined(sources, listings, redraw=options.redraw_splits)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import pyarrow as pa
 from ...mining.errors import InputError
 from .boxes import BoxColumns, find_boxes
 from .column_options import ColumnOptions
-from .label_text import flag_column, text_column, whole_numbers, without_missing
+from .label_text import flag_column, names_in_words, text_column, whole_numbers, without_missing
 
 # Customary names of columns, tried in this order; capitals do not matter.
 IDENTITY_NAMES = ("identity", "label", "person_id", "person", "subject_id", "subject", "celeb_id", "pid")
@@ -59,7 +59,7 @@ class Columns:
         """
         by_option = (options.identity_column, options.path_column, options.split_column, options.group_column)
         by_custom = {
-            name.lower(): name for name in reversed(names) if name != image and name not in by_option
+            name.strip().lower(): name for name in reversed(names) if name != image and name not in by_option
         }
 
         def find(role: str, given: str | None, customary: Sequence[str]) -> None:
@@ -68,7 +68,9 @@ class Columns:
                 return
             if names.count(name) != 1:
                 problem = "several columns" if name in names else "no column"
-                raise InputError(f"{source} has {problem} named '{name}'; its columns are {', '.join(names)}")
+                raise InputError(
+                    f"{source} has {problem} named '{name}'; its columns are {names_in_words(names)}"
+                )
             found[role] = name
             if given is None:
                 custom.add(role)

@@ -21,6 +21,15 @@ _MISSING = r"^(?i:nan|na|<na>)?$"
 _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
 
 
+def names_in_words(names: Iterable[str]) -> str:
+    """Names of columns for a message; one with blanks around it is quoted, which would else not be seen.
+
+    >>> print(names_in_words(["path", " label"]))
+    path, ' label'
+    """
+    return ", ".join(name if name == name.strip() else repr(name) for name in names)
+
+
 def is_text(kind: pa.DataType) -> bool:
     """Whether values of `kind` are strings, of any of Arrow's layouts."""
     return kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_string_view(kind)

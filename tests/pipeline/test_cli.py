@@ -11,6 +11,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from conftest import QUICK, subspace
 from PIL import Image
@@ -246,3 +247,15 @@ def test_an_empty_argument_is_no_folder(
     assert not (tmp_path / "m.parquet").exists()
     done = subspace("ingest", folder / "photos", "--out", tmp_path / "m.parquet", "--junk", "")
     assert "an argument is empty" not in done.stderr
+
+
+def test_leaving_out_rows_without_an_identity_leaves_out_nobody_else_than_before(
+    tmp_path: Path, folder: Path
+) -> None:
+    """The message of an empty identity says `--junk ''`: followed, it made people of -1 and None."""
+    images = sorted(folder.rglob("*.png"))[:5]
+    rows = zip(images, ("ann", "bob", "", "-1", "None"), strict=True)
+    (tmp_path / "a.csv").write_text("path,label\n" + "".join(f"{path},{name}\n" for path, name in rows))
+    done = subspace("ingest", tmp_path / "a.csv", "--out", tmp_path / "m.parquet", "--junk", "")
+    assert done.returncode == 0, done.stderr
+    assert pq.read_table(tmp_path / "m.parquet")["identity"].to_pylist() == ["ann", "bob"]

@@ -201,6 +201,36 @@ def test_several_files_write_their_numbers_alike(tmp_path: Path) -> None:
     assert any("numbers with .0" in note for note in summary.notes)
 
 
+@pytest.mark.parametrize("names", [("train.csv", "testing.csv"), ("training_1.csv", "valid.csv")])
+def test_files_that_are_called_as_splits_are_splits(tmp_path: Path, names: tuple[str, str]) -> None:
+    sources = [
+        csv_of(tmp_path / name, labels) for name, labels in zip(names, (["a", "a"], ["b", "b"]), strict=True)
+    ]
+    summary = ingested(sources, tmp_path / "m.parquet")
+    assert "split: the sources' names" in summary.reading
+    assert {count.split: count.images for count in summary.splits}["train"] == 2
+
+
+@pytest.mark.parametrize(
+    "names", [("lfw_train.csv", "lfw_test.csv"), ("train.csv", "lfw-test.csv", "more.csv")]
+)
+def test_names_that_half_say_splits_are_not_guessed_at(tmp_path: Path, names: tuple[str, ...]) -> None:
+    """Test images were mixed into training, with exit 0."""
+    sources = [csv_of(tmp_path / name, ["a", "b"]) for name in names]
+    with pytest.raises(
+        InputError, match=r"seem to say splits \(.*\), but not all of them begin with one.*--redraw-splits"
+    ):
+        ingested(sources, tmp_path / "m.parquet")
+    assert "split: none" in ingested(sources, tmp_path / "m.parquet", redraw_splits=True).reading
+
+
+def test_blanks_around_the_name_of_a_column_do_not_hide_it(tmp_path: Path) -> None:
+    source = csv_of(tmp_path / "a.csv", ["x", "y"], "path, label")
+    assert "identity:  label" in ingested(source, tmp_path / "m.parquet").reading
+    with pytest.raises(InputError, match="no column named 'label'; its columns are path, ' label'"):
+        ingested(source, tmp_path / "m.parquet", identity_column="label")
+
+
 def test_a_column_that_is_named_has_one_purpose(tmp_path: Path) -> None:
     source = csv_of(tmp_path / "a.csv", ["x", "y", "x"], "path,family")
     summary = ingested(source, tmp_path / "m.parquet", identity_column="family")
