@@ -147,6 +147,7 @@ def embedding_writer(
             _write_header(
                 file, number, (writer.rows, dimensions)
             )  # as long as before: it has room for the digits
+            path.unlink(missing_ok=True)  # else a kill could leave an earlier one beside the new rows
 
 
 def rows_beside(path: Path) -> Path:

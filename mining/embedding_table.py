@@ -184,6 +184,10 @@ def _mapped(path: Path) -> np.ndarray:
         raise InputError(
             f"{path} holds {held}, not embeddings: float32 or float16 [images, numbers] are needed"
         )
+    if not rows.dtype.isnative:
+        raise InputError(
+            f"{path} holds numbers of the other byte order ({rows.dtype.str}); save it as float32 of this one"
+        )
     return rows
 
 

@@ -149,9 +149,8 @@ class TableCheck:
         values = column.to_numpy().astype(np.int64)
         before = self._last.get(name)
         if before is None:
-            first_may = -1 if rule.order == "consecutive" else 0
             begins = rule.order in BEGINS_AT_0 and self.whole
-            before = first_may if begins else int(values[0]) - (rule.order != "dense")
+            before = -1 if begins else int(values[0]) - (rule.order != "dense")
         self._last[name] = int(values[-1])
         steps = np.diff(values, prepend=before)
         most = {"ascending": np.inf, "dense": 1, "consecutive": 1}[rule.order]

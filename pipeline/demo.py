@@ -231,7 +231,7 @@ def _results(random: RunDirectory, subspace: RunDirectory) -> dict[str, Any]:
         active = [marker["summary"]["active_fraction"] for marker in trained]
         results[name] = {
             "metrics": evaluations(run)[run.round(run.latest_round).name]["metrics"],
-            "active_fraction": sum(active) / len(active),
+            "active_fraction": None if None in active else sum(active) / len(active),
             "train_seconds": sum(marker["summary"]["seconds"] for marker in trained),
             "mining_seconds": sum(mined),
         }
@@ -244,12 +244,12 @@ def result_table(results: dict[str, Any]) -> str:
     rows = [["batches", *metrics, "active triplets", "training", "mining"]]
     for name, result in results.items():
         cells = [in_percent(result["metrics"][metric]) for metric in metrics]
-        trained = "active_fraction" in result
+        trained, active = "active_fraction" in result, result.get("active_fraction")
         rows.append(
             [
                 name,
                 *cells,
-                f"{result['active_fraction']:.1%}" if trained else "",
+                f"{active:.1%}" if active is not None else "",
                 f"{result['train_seconds']:.0f} s" if trained else "",
                 f"{result['mining_seconds']:.0f} s" if trained else "",
             ]
@@ -259,8 +259,10 @@ def result_table(results: dict[str, Any]) -> str:
 
 def _reading(results: dict[str, Any]) -> str:
     """One sentence on the outcome, whichever it is."""
-    values = {name: 100 * result["metrics"]["Rank-1"]["value"] for name, result in results.items()}
+    measured = results["start"]["metrics"]
+    metric = "Rank-1" if "Rank-1" in measured else next(iter(measured))
+    values = {name: 100 * result["metrics"][metric]["value"] for name, result in results.items()}
     return (
-        f"Rank-1 on unseen identities, in percent with 95 % intervals: {values['start']:.1f} at the start, "
+        f"{metric} on unseen identities, in percent with 95 % intervals: {values['start']:.1f} at the start, "
         f"{values['random']:.1f} after random batches, {values['subspace']:.1f} after subspaces."
     )

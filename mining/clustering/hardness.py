@@ -48,4 +48,4 @@ def nearest_in_batches(means_ID: np.ndarray, batches_bP: np.ndarray) -> np.ndarr
 def random_batches(identities: int, count: int, P: int, *, seed: int = 0) -> np.ndarray:
     """Draw `count` batches of P distinct identities each, to compare planned ones with: int[count, P]."""
     random = generator(seed, "random batches")
-    return np.stack([random.permutation(identities)[:P] for _ in range(count)])
+    return np.stack([random.choice(identities, P, replace=False) for _ in range(count)])

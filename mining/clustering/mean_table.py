@@ -21,8 +21,9 @@ IN_MEMORY = 2**31
 class MeanTable:
     """Column `mean` of a table, as something with `shape` (N, D) and slices of rows, float32[n, D].
 
-    Or the embeddings of images: `MeanTable(path, EMBEDDINGS, "embedding")`, whose slices are float16[n, D]. Holds one decoded row group. The file is read, not mapped: pages of a mapped file would count as
-    this process's memory, all of them in a pass.
+    Or the embeddings of images: `MeanTable(path, EMBEDDINGS, "embedding")`, whose slices are float16[n, D] within a row
+    group. Holds one decoded row group. The file is read, not mapped: pages of a mapped file would count as this process's
+    memory, all of them in a pass.
 
     Raises:
         DamagedFileError: missing, damaged, or without a column `mean` of fixed-size lists.
@@ -75,22 +76,26 @@ class MeanTable:
             start, group = end, group + 1
         return found[::step]
 
-    def as_array(self, folder: Path) -> np.ndarray:
+    def as_array(self, folder: Path, only: np.ndarray | None = None) -> np.ndarray:
         """All means, to be read in any order: in memory up to 2 GiB, else as a map of an unnamed file in `folder`.
+
+        Args:
+            only: bool[N], which of them; default: all.
 
         Raises:
             InputError: no room for that file.
         """
+        only = np.ones(len(self), bool) if only is None else only
         if self.nbytes <= IN_MEMORY:
-            return self[:]
+            return self[:] if only.all() else self[:][only]
         try:
             file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (lives as long as the map)
             for group in range(len(self._start) - 1):
-                self._group(group).tofile(file)
+                self._group(group)[only[self._start[group] : self._start[group + 1]]].tofile(file)
             file.flush()
         except OSError as error:
             raise unwritable(folder, error) from error
-        return np.memmap(file, np.float32, "r", shape=self.shape)
+        return np.memmap(file, np.float32, "r", shape=(int(only.sum()), self.shape[1]))
 
     def _group(self, group: int) -> np.ndarray:
         if self._held[0] != group:

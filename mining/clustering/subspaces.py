@@ -223,8 +223,8 @@ def _priced(
     M, share = len(fitted.price), len(some_sD) / N
     found = Candidates.joined(
         [
-            (start, fitted.candidates(rows, min(M, CANDIDATES)))
-            for start, rows in enumerate(some_sD.split(ROWS_PER_BLOCK))
+            (place * ROWS_PER_BLOCK, fitted.candidates(rows, min(M, CANDIDATES)))
+            for place, rows in enumerate(some_sD.split(ROWS_PER_BLOCK))
         ]
     )
     how: dict[str, Any] = {"steps": 60, "share": share, "within": WHILE_LISTS_HOLD}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 
@@ -59,6 +60,8 @@ def coverage_at_precision(
         InputError: a precision that is no share, or fewer than one replicate.
     """
     names, weights = coverage_names(precisions), mated.identity_weights(bootstrap, seed)
+    # As they are written: 0.55 as a float is above 55 of 100. So coarse that products fit into 64 bits.
+    exact = [Fraction(repr(float(precision))).limit_denominator(10**9) for precision in precisions]
     other = np.full(len(mated.probe), -np.inf, np.float32)
     for rows, _, similarity_BB in mated.impostor_tiles(block):
         np.maximum(other[rows], similarity_BB.max(axis=1), out=other[rows])
@@ -72,7 +75,7 @@ def coverage_at_precision(
         """The coverage at each precision if probe p, by descending similarity, counts `weight_P[p]` times."""
         named = np.cumsum(weight_P)
         correct = np.cumsum(weight_P * right)
-        enough = (end & (correct >= precision * named) for precision in precisions)
+        enough = (end & (correct * share.denominator >= named * share.numerator) for share in exact)
         return [float(named[reached].max(initial=0) / named[-1]) for reached in enough]
 
     values = shares(np.ones(len(right), np.int64))

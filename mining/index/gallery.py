@@ -152,7 +152,8 @@ class Gallery:
         if not list_images:
             first = np.unique(identity_k, return_index=True)[1]  # they come best first
             kept &= np.isin(np.arange(len(image_k)), first)
-        return _best(similarity_k[kept], identity_k[kept], image_k[kept], top), int(kept.sum()) >= top
+        wanted = top if list_images else min(top, len(self) - (own is not None))
+        return _best(similarity_k[kept], identity_k[kept], image_k[kept], top), int(kept.sum()) >= wanted
 
     def _images_of(self, query_D: np.ndarray, identity_w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Similarity and row of all images of some identities, side by side."""

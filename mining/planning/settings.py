@@ -115,7 +115,7 @@ class PlanConfig(Settings):
     max_images: int | None = Field(
         default=None,
         ge=1,
-        description="at most this many images of an identity serve in a round, others in the next; null: all",
+        description="at most this many images of an identity serve in a round; each round draws anew; null: all",
     )
     max_appearances: int | None = Field(
         default=None,
@@ -140,7 +140,7 @@ class PlanConfig(Settings):
         if self.seeds_per_batch == 0 and share < 1:
             raise ValueError(
                 f"plan.group_size={g} does not fit into the {1 - share:.0%} of plan.P={self.P} "
-                f"that plan.random_fraction={share} leaves"
+                f"that plan.random_fraction={share} leaves; set a larger plan.P, or a lower plan.random_fraction"
             )
         return self
 

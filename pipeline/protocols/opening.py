@@ -7,8 +7,10 @@ from pathlib import Path
 
 from ...mining.errors import InputError
 from ..configuration.config import RunConfig
-from ..configuration.config_file import parse_config
+from ..configuration.config_file import load_config, parse_config
+from ..configuration.overrides import kept_overrides
 from ..options import Options
+from ..run_directory import RunDirectory
 from .evaluated_images import EvaluatedImages
 
 TABLES = (".parquet", ".npy")
@@ -34,8 +36,12 @@ def open_images(
 
     chosen = choose_checkpoint(path)
     given = [*overrides, *(["eval.flip=true"] if flip else [])]
-    settings = chosen.meta.config or {"manifest": str(manifest or "")}
-    config = parse_config(settings, given, where=f"{chosen.folder}/meta.json")
+    run = RunDirectory(path)
+    if run.config.is_file():
+        config = load_config(run.config, [*kept_overrides(run), *given])
+    else:
+        settings = chosen.meta.config or {"manifest": str(manifest or "")}
+        config = parse_config(settings, given, where=f"{chosen.folder}/meta.json")
     if manifest is not None:
         config = config.model_copy(update={"manifest": str(manifest)})
     options.console.say(f"evaluating {chosen.folder} ({chosen.why})")

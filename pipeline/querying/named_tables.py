@@ -82,7 +82,12 @@ def _tables_in(folder: Path, prefix: str) -> Tables:
     if not folder.is_dir():
         return found
     for file in sorted(folder.glob("[!.]*.parquet")):
-        found[prefix + _as_name(file.stem)] = _table([file])
+        name = prefix + _as_name(file.stem)
+        if name in found:
+            raise InputError(
+                f"{folder} has two files that a query would call {name}, {file.name} among them; rename one"
+            )
+        found[name] = _table([file])
     if parts := plan_parts(folder / files.PLAN):
         found[prefix + files.PLAN] = _table(parts)
     for name, read in _READERS.items():

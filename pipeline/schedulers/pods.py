@@ -16,7 +16,6 @@ from .pod_scripts import pod_script
 
 WORK = "work"
 """The name of the container."""
-"""Commands that read images in processes of their own."""
 FOR_TORCHRUN = 10
 """Seconds of the grace period that torchrun itself takes to end."""
 LONGEST = 2**31 - 1

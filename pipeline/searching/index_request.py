@@ -55,6 +55,17 @@ class IndexRequest:
         if (self.weights or self.preprocess) and self.network is None:
             option = "--weights" if self.weights else "--preprocess"
             raise InputError(f"{option} says how --network is opened; give that, too")
+        made_with = {
+            "--kind": self.kind != "auto",
+            "--images": self.images,
+            "--dtype": self.dtype != "float32",
+        }
+        made_with["--seed"] = self.seed != 0
+        if self.changes and any(made_with.values()):
+            raise InputError(
+                f"{' and '.join(option for option, given in made_with.items() if given)} counts when an index is made; "
+                f"{self.source} stays as it was made, so leave it out, or make another with --out"
+            )
         if self.out is not None:
             refuse_url(self.out)
             if self.changes:

@@ -147,8 +147,7 @@ def plan_round(context: Context) -> dict[str, Any]:
 
             device = clustering_device(context.options)
             context.say(f"{stage.label}: searching for neighbours on {device}")
-            means = MeanTable(folder.identities).as_array(folder.path)
-            means = means if used.all() else means[used]
+            means = MeanTable(folder.identities).as_array(folder.path, used)
             spare = 0 if apart is None else SPARE_NEIGHBORS
             wanted = settings.draw.group_size - 1 + spare
             with context.options.console.progress("plan: neighbours", len(means), "identities") as progress:

@@ -5,6 +5,7 @@ Covers mining/embedding_files.py, too.
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -245,3 +246,28 @@ def test_an_empty_name_is_nobodys(tmp_path: Path) -> None:
         writer.write(np.eye(4), rows)
     code, names = EmbeddingTable.open(tmp_path / "rows.parquet").identity_id()
     assert (code.tolist(), names) == ([0, -1, 1, -1], ["x", "y"])
+
+
+def test_a_kill_as_a_file_is_made_again_leaves_no_old_embeddings_beside_new_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows go into place first, so that they would have been taken for those of the old .npy."""
+    path = tmp_path / "e.npy"
+    written(path, UNIT, network="old", fingerprint="f1")
+    replace = os.replace
+
+    def killed(source: Any, target: Any, **how: Any) -> None:
+        if str(target) == str(path):
+            raise KeyboardInterrupt
+        replace(source, target, **how)
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        written(path, UNIT[::-1].copy(), network="new", fingerprint="f2")
+    assert not path.exists()
+
+
+def test_numbers_of_the_other_byte_order_are_refused_in_a_line(tmp_path: Path) -> None:
+    np.save(tmp_path / "e.npy", UNIT.astype(UNIT.dtype.newbyteorder()))
+    with pytest.raises(InputError, match="the other byte order"):
+        EmbeddingTable.open(tmp_path / "e.npy")

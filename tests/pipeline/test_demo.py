@@ -69,6 +69,17 @@ def test_demo(quick: None, small_manifest: Path, tmp_path: Path, capsys: pytest.
     )
 
 
+def test_a_loss_without_triplets_and_other_metrics_have_a_table_too() -> None:
+    figure = {"value": 0.5, "low": 0.4, "high": 0.6}
+    trained = {"active_fraction": None, "train_seconds": 3.0, "mining_seconds": 1.0}
+    results = {
+        name: {"metrics": {"mAP": figure}, **(trained if name != "start" else {})}
+        for name in ("start", "random", "subspace")
+    }
+    assert "50.0 [40.0, 60.0]" in demo.result_table(results)
+    assert demo._reading(results).startswith("mAP on unseen identities")  # pyright: ignore[reportPrivateUsage]
+
+
 def test_without_the_shipped_data(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="clone"):
         demo.run_demo(tmp_path, 0, tmp_path / "nothing.parquet", Options(Console(quiet=True)))

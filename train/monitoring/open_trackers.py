@@ -72,8 +72,6 @@ class Trackers:
                 continue
             try:
                 call(tracker, self._before + (step or 0))
-            except RuntimeError:  # torch's: the death of a loader process is raised wherever this one is
-                raise
             except Exception as error:  # whatever its client raises: no network, no disk, a bug
                 del self._trackers[name]
                 self._say(f"{name} failed ({_one_line(error)}); training goes on without it")

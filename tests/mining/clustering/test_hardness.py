@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -29,6 +30,16 @@ def test_random_batches_hold_distinct_identities_and_repeat_themselves() -> None
     assert all(len(set(batch.tolist())) == 8 for batch in batches)
     assert len({tuple(batch) for batch in batches.tolist()}) == 5
     assert np.array_equal(batches, random_batches(20, 5, 8))
+
+
+def test_random_batches_take_no_room_for_those_that_are_not_drawn() -> None:
+    """64 orders of 10,000,000 identities were 5 GB."""
+    tracemalloc.start()
+    try:
+        random_batches(200_000, 16, 96)
+        assert tracemalloc.get_traced_memory()[1] < 16 * 200_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_it_imports_no_faiss() -> None:

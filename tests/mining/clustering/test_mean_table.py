@@ -67,10 +67,15 @@ def test_an_array_too_large_for_memory_is_a_map_of_a_file(
     write(tmp_path / "identities.parquet", means, 300)
     table = MeanTable(tmp_path / "identities.parquet")
     assert not isinstance(table.as_array(tmp_path), np.memmap)
+    np.testing.assert_array_equal(table.as_array(tmp_path, np.arange(1000) > 500), means[501:])
     monkeypatch.setattr(mean_table, "IN_MEMORY", 100)
     mapped = table.as_array(tmp_path)
     assert isinstance(mapped, np.memmap)
     np.testing.assert_array_equal(mapped, means)
+    only = np.arange(1000) % 7 != 3
+    some = table.as_array(tmp_path, only)
+    assert isinstance(some, np.memmap)
+    np.testing.assert_array_equal(some, means[only])
     assert [path.name for path in tmp_path.iterdir()] == ["identities.parquet"]  # nothing is left behind
     with pytest.raises(InputError, match="cannot write"):
         table.as_array(tmp_path / "nowhere")

@@ -92,3 +92,13 @@ def test_refuses_a_precision_that_is_no_share(precisions: tuple[float, ...]) -> 
     rows = np.eye(3, dtype=np.float32)
     with pytest.raises(InputError, match="precisions is"):
         coverage_at_precision(MatedProbes.match(rows, np.arange(3), rows, np.arange(3)), precisions)
+
+
+@pytest.mark.parametrize("precision", [0.54, 0.55, 0.56, 0.67, 0.81, 0.95])
+def test_a_precision_that_is_just_reached_is_reached(precision: float) -> None:
+    """0.55 * 100 is 55.00000000000001 as a float."""
+    rows, named = np.eye(100, dtype=np.float32), round(100 * precision)
+    probe = np.concatenate((rows[:named], np.roll(rows, 1, axis=0)[named:]))
+    mated = MatedProbes.match(rows, np.arange(100), probe, np.arange(100))
+    [metric] = coverage_at_precision(mated, (precision,), bootstrap=1)
+    assert metric.value == 1

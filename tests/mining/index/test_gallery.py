@@ -170,3 +170,18 @@ def test_a_threshold_lets_the_wanted_share_of_strangers_pass(images, means, offs
 def test_too_few_identities_are_refused(images, means, offset, queries) -> None:
     with pytest.raises(InputError, match="-T 5"):
         Gallery(NearRows(means), NearRows(images), offset).search(queries, 10, T=5)
+
+
+def test_fewer_identities_than_wanted_are_no_reason_to_look_at_all_images(
+    images, queries, monkeypatch
+) -> None:
+    rows = NearRows(images)
+    asked = list[int]()
+    nearest = NearRows.nearest
+    monkeypatch.setattr(
+        NearRows, "nearest", lambda self, q, k, **how: asked.append(k) or nearest(self, q, k, **how)
+    )
+    gallery = Gallery(NearRows(images[:3]), rows, np.array([0, 5, 9, len(images)]))
+    found = gallery.search(queries[:1], 10, stages="images", without_q=np.array([1]))
+    assert set(found.identity[0].tolist()) == {0, 2, -1}
+    assert max(asked) < len(images)

@@ -49,6 +49,7 @@ def test_a_mixed_batch_has_smaller_groups_where_eight_do_not_fit() -> None:
     ("given", "message"),
     [
         ({"group_size": 16, "P": 16}, "plan.group_size=16 does not fit into the 25%"),
+        ({"P": 2}, "set a larger plan.P, or a lower plan.random_fraction"),
         ({"random_fraction": 1}, "contradicts plan.strategy=mixed, which has less than 1"),
         ({"strategy": "random", "group_size": 4}, "plan.group_size=4 contradicts plan.strategy=random"),
         ({"strategy": "random", "random_fraction": 0.5}, "plan.random_fraction=0.5 contradicts"),

@@ -7,6 +7,7 @@ pipeline/protocols/network_images.py, too."""
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import subspace
 from made_up_embeddings import tied_rows, unit
+from omegaconf import OmegaConf
 
 from subspace.mining import InputError
 from subspace.mining.embedding_files import embedding_writer
@@ -24,6 +26,7 @@ from subspace.pipeline.configuration.config import RunConfig
 from subspace.pipeline.console import Console
 from subspace.pipeline.options import Options
 from subspace.pipeline.protocols.identification import identify
+from subspace.pipeline.protocols.opening import open_images
 from subspace.pipeline.protocols.outcome import Outcome
 from subspace.pipeline.protocols.request import ProtocolRequest
 from subspace.pipeline.protocols.retrieval import retrieve_images
@@ -292,3 +295,17 @@ def test_a_network_gives_the_figures_of_the_plain_command(finished_run: Path, tm
     assert found["identification"]["metrics"]["Rank-1"] == plain["Rank-1"]
     assert found["verification"]["metrics"]["TAR@FAR=1e-2"]["value"] == plain["TAR@FAR=1e-2"]["value"]
     assert found["identification"]["checkpoint"] == str(checkpoint.resolve())
+
+
+def test_a_run_is_examined_by_its_settings_as_they_are_and_a_checkpoint_by_its_own(
+    finished_run: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(finished_run, tmp_path / "run", symlinks=True)
+    settings = OmegaConf.load(run / "subspace.yaml")
+    OmegaConf.update(settings, "eval.flip", True, force_add=True)
+    OmegaConf.save(settings, run / "subspace.yaml")
+    options = Options(Console(quiet=True))
+    given = {"manifest": None, "flip": False, "allow_code": False}
+    assert open_images(run, [], options, **given).config.eval.flip
+    assert not open_images(run, ["eval.flip=false"], options, **given).config.eval.flip
+    assert not open_images(run / "round-001" / "checkpoint", [], options, **given).config.eval.flip

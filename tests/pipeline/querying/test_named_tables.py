@@ -77,3 +77,10 @@ def test_what_holds_no_table_is_refused(tmp_path: Path) -> None:
     (tmp_path / "y.parquet").write_text("no")
     with pytest.raises(InputError, match=r"y\.parquet"):
         tables_of(tmp_path / "y.parquet")
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    for name in ("my-faces", "my_faces"):
+        pq.write_table(pa.table({"x": [1]}), tmp_path / f"{name}.parquet")
+    with pytest.raises(InputError, match=r"would call my_faces, my_faces\.parquet among them"):
+        tables_of(tmp_path)

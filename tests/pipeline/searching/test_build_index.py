@@ -190,6 +190,13 @@ def test_wrong_requests_are_refused(index: Path, tmp_path: Path) -> None:
         IndexRequest(tmp_path / "rows.parquet")
     with pytest.raises(InputError, match="leave out --out"):
         IndexRequest(index, tmp_path / "other", delete=("a",))
+    for made, option in (
+        ({"kind": "flat"}, "--kind"),
+        ({"images": True}, "--images"),
+        ({"seed": 7}, "--seed"),
+    ):
+        with pytest.raises(InputError, match=f"{option} counts when an index is made"):
+            IndexRequest(index, delete=("a",), **made)
     with pytest.raises(InputError, match=r"it has no index\.json"):
         change_index(tmp_path, [], ["a"], QUIET)
     assert not (tmp_path / ".lock").exists()
