@@ -15,6 +15,7 @@ from ..mining.json_documents import Document, read_document
 from ..mining.local_paths import in_shell
 from ..train.checkpoint_meta import META
 from .configuration.early_stop import EarlyStopConfig, best_of
+from .round_chain import is_measured, left_over
 from .run_directory import RunDirectory
 from .stage_folder import CHECKPOINT, ROUND, START, StageFolder
 
@@ -162,9 +163,20 @@ def was_made_again(run: RunDirectory, best: Mapping[str, Any]) -> bool:
     """
     folder = StageFolder(run.path / best["network"], run.index_of(best["network"]))
     try:
-        return not folder.measured_as_it_is("validate")
+        return folder.finished("validate") and not is_measured(folder, "validate")
     except SubspaceError:
         return False
+
+
+def since_it_was_best(run: RunDirectory, best: Mapping[str, Any]) -> str:
+    """What has become of the best network since, to follow its figure; empty where nothing has.
+
+    Args:
+        best: what `kept_best` returns.
+    """
+    if was_made_again(run, best):
+        return ", before it was made again"
+    return ", of an earlier training" if best["network"] in left_over(run) else ""
 
 
 def metric_is_known(settings: EarlyStopConfig, names: list[str]) -> None:

@@ -7,10 +7,10 @@ from .stage_folder import StageFolder
 
 
 def current_rounds(run: RunDirectory) -> list[int]:
-    """Indices of the rounds that follow one from the other, ascending, the one under way among them.
+    """Indices of the rounds that follow one from the other, ascending, one under way among them.
 
-    A round is left over where it was trained from another network than the one before has now, as after a longer run
-    that was begun anew with fewer rounds, and so are all rounds after it.
+    A round is left over where it was made from another network than the one before has now, as after a longer run that was
+    begun anew with fewer rounds, and so are all rounds after it. One that is made anew counts again when its training begins.
 
     Raises:
         StaleArtifactError: a marker is damaged.
@@ -44,9 +44,9 @@ def left_over_in_words(folders: list[str]) -> str:
     """The end of a line that names them.
 
     >>> left_over_in_words(["round-001", "round-002"])
-    'round-001, round-002: of an earlier, longer run; not counted here'
+    'round-001, round-002: made from another network than lies before it now; not counted'
     """
-    return f"{', '.join(folders)}: of an earlier, longer run; not counted here"
+    return f"{', '.join(folders)}: made from another network than lies before it now; not counted"
 
 
 def _follows(run: RunDirectory, index: int) -> bool:

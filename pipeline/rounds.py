@@ -69,7 +69,7 @@ def run_rounds(context: Context) -> dict[str, Any]:
     rounds.end(index)
     older = [context.run.round(left).name for left in context.run.rounds[index:]]
     if older:
-        context.say(left_over_in_words(older))
+        context.say(f"{', '.join(older)}: of an earlier, longer run; not counted here")
     results = evaluations(context.run, index)
     if results:
         context.options.console.say_lines("\n" + evaluation_table(results))

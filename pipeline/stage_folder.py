@@ -94,25 +94,22 @@ class StageFolder:
         file = self.validation if stage == "validate" else self.evaluation
         return read_examination(file, self.remedy(stage))
 
-    def measured_as_it_is(self, stage: str) -> bool:
-        """Whether `validate` or `eval` measured the network that lies here now, not an earlier one in its place.
-
-        Raises:
-            InputError: it has not ended, or there is no network.
-            StaleArtifactError: a file is damaged.
-        """
-        from ..train.checkpoint_meta import read_meta
-
-        measured = self.record(stage).get("fields", {}).get("network")
-        return measured == read_meta(self.checkpoint).fingerprint
-
     def is_of(self, manifest_fingerprint: str, stage: str) -> bool:
         """Whether a stage here read that manifest, whose row numbers its files hold; True where nothing says otherwise.
+
+        `cluster` reads it by the means, which must be those that lie here.
 
         Raises:
             StaleArtifactError: its marker is damaged.
         """
         fields = self.record(stage)["fields"] if self.finished(stage) else {}
+        if means := fields.get("identities"):
+            is_made = self.finished("extract")
+            return (
+                is_made
+                and means == self.record("extract")["fingerprint"]
+                and self.is_of(manifest_fingerprint, "extract")
+            )
         return fields.get("manifest") in (None, manifest_fingerprint)
 
     def remedy(self, stage: str) -> str:

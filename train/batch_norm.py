@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPriva
 from ..mining.errors import InputError
 
 
-def synchronize(network: nn.Module, device: torch.device) -> None:
+def synchronize(network: nn.Module, device: torch.device, prefix: str = "") -> None:
     """Replace every batch norm of `network` by one that takes its moments over all processes, in place.
 
     The new modules hold the same parameters and buffers under the same names. On CUDA they are torch's own
@@ -36,12 +36,12 @@ def synchronize(network: nn.Module, device: torch.device) -> None:
                 new.register_forward_hook(_drop_and_activate)
             elif type(child) not in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
                 raise InputError(
-                    f"the network's {name!r} is a {type(child).__name__}, a batch norm of its own kind, whose moments cannot be "
+                    f"the network's {prefix + name!r} is a {type(child).__name__}, a batch norm of its own kind, whose moments cannot be "
                     "taken over several processes; set train.sync_batch_norm=false and pretrain.sync_batch_norm=false"
                 )
             setattr(network, name, new)
         else:
-            synchronize(child, device)
+            synchronize(child, device, f"{prefix}{name}.")
 
 
 def _drop_and_activate(norm: Any, _: Any, output: Tensor) -> Tensor:

@@ -116,7 +116,7 @@ def _as_written(path: Path) -> pa.Table:
     return table
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=1)
 def _read(path: Path, changed_ns: int, size: int, manifest: Manifest) -> LeftOut:
     """What is left out, read once for all stages of a command."""
     table = _as_written(path)

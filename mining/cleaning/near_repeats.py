@@ -113,7 +113,7 @@ def repeats_across(
     """
     signs_n8, length = _signs(blocks, seed)
     most = _signs_that_differ(similarity, length)
-    owner = np.repeat(np.arange(len(blocks.identity_id)), blocks.count)
+    owner = np.repeat(np.arange(len(blocks.identity_id), dtype=np.int32), blocks.count)
     found = [np.empty(0, np.int64)]
     for signs in signs_n8.T:
         order = np.argsort(signs, kind="stable")

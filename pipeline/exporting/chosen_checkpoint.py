@@ -69,7 +69,7 @@ def choose_checkpoint(path: Path) -> ChosenCheckpoint:
             anew = f"`subspace eval {in_shell(path)}` validates it anew"
             why = f"it validated best, {figure}, before it was made again; {anew}"
         elif best["network"] in older:
-            why = f"it validated best, {figure}, in an earlier run here; `subspace run {in_shell(path)}` ends the new one"
+            why = f"it validated best, {figure}, of an earlier training; `subspace run {in_shell(path)}` ends the new one"
         return _chosen(folder, why)
     for index in (*reversed(current_rounds(run)), -1):
         folder = run.round(index)

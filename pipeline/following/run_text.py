@@ -8,7 +8,7 @@ import textwrap
 import time
 from collections.abc import Sequence
 
-from ..best import kept_best, was_made_again
+from ..best import kept_best, since_it_was_best
 from ..console import aligned, counted, duration, percent
 from ..learning_rate.verdict import newest_in_words
 from ..run_directory import RunDirectory
@@ -47,9 +47,8 @@ def status_text(
         shares = ", ".join(f"{name} {percent(seconds / total)}" for name, seconds in largest_first if seconds)
         lines.append(f"time: {duration(total)} in all; {shares}")
     if best := kept_best(run):
-        since = ", before it was made again" if was_made_again(run, best) else ""
         lines.append(
-            f"best: {best['network']}, {metric_in_words(best['metric'], best['value'])} on validation{since}"
+            f"best: {best['network']}, {metric_in_words(best['metric'], best['value'])} on validation{since_it_was_best(run, best)}"
         )
     if tried := newest_in_words(run.rate_trials):
         lines.append(f"learning rate: {tried} ({run.rate_trials})")

@@ -11,7 +11,6 @@ from PIL import Image, PngImagePlugin
 
 from ...mining.artifacts import whole_file
 from ...mining.errors import InputError
-from ...mining.local_paths import in_shell
 from ...mining.manifest import Manifest
 from ...mining.parquet_tables import open_parquet
 from ...mining.planning.plan_table import plan_parts
@@ -33,7 +32,13 @@ from .sheet import Sheet
 
 SHOWS = "a run or a round with --batch, --identity or --subspace, a plan, subspaces.parquet, duplicates.parquet, quarantine.parquet or suspects.parquet of a run, or a manifest with --identity"
 
-READ_BY = {"plan": "plan", "suspects": "clean"}
+READ_BY = {
+    "plan": "plan",
+    "suspects": "clean",
+    "subspaces": "cluster",
+    "centroids": "cluster",
+    "duplicates": "cluster",
+}
 """The stage that read the manifest whose rows a kind of table numbers; of others it is `extract`."""
 
 
@@ -98,7 +103,10 @@ def _sheet(request: MontageRequest) -> tuple[Sheet, RunImages]:
     if request.identity is not None:
         return identity_sheet(context.manifest, request.identity, request.most), images
     kind = _kind(path)
-    _refuse_changed(context, folder, READ_BY.get(kind or "", "extract"))
+    kind_drawn = (
+        "plan" if request.batch is not None else "subspaces" if request.subspace is not None else kind
+    )
+    _refuse_changed(context, folder, READ_BY.get(kind_drawn or "", "extract"))
     if request.subspace is not None or kind in ("subspaces", "centroids"):
         if request.subspace is None:
             raise InputError(f"{path} has many subspaces; say which with --subspace")
@@ -119,8 +127,8 @@ def _refuse_changed(context: Context, folder: StageFolder, stage: str) -> None:
     """Refuse to draw images of another manifest than the stage read whose file numbers them."""
     if not folder.is_of(context.manifest.fingerprint, stage):
         raise InputError(
-            f"{context.manifest.path} has changed since `subspace {stage}` read it for {folder.name}, so the images would "
-            f"be others; `subspace {stage} {in_shell(context.run.path)} --force` reads it anew"
+            f"{context.manifest.path} has changed since `subspace {stage}` of {folder.name}, so the images would be others; "
+            f"{folder.remedy('clean' if stage == 'clean' else 'extract')}{'' if stage == 'clean' else ', then what follows'}"
         )
 
 
@@ -157,7 +165,7 @@ def _round_of(context: Context, path: Path) -> StageFolder:
         for index in (*context.run.rounds, -1):
             if above == context.run.round(index).path.absolute():
                 return context.run.round(index)
-    return context.run.round(context.run.latest_round)
+    return context.run.round(max(current_rounds(context.run), default=0))
 
 
 def _made(path: Path, stage: str) -> Path:

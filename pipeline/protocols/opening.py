@@ -8,7 +8,7 @@ from pathlib import Path
 from ...mining.errors import InputError
 from ..configuration.config import RunConfig
 from ..configuration.config_file import load_config, parse_config
-from ..configuration.overrides import kept_overrides
+from ..configuration.overrides import kept_overrides, taken_back
 from ..options import Options
 from ..run_directory import RunDirectory
 from .evaluated_images import EvaluatedImages
@@ -38,7 +38,9 @@ def open_images(
     given = [*overrides, *(["eval.flip=true"] if flip else [])]
     run = RunDirectory(path)
     if run.config.is_file():
-        config = load_config(run.config, [*kept_overrides(run), *given])
+        back = taken_back(given)
+        own = [word for word in given if word not in back]
+        config = load_config(run.config, [*kept_overrides(run, given), *own])
     else:
         settings = chosen.meta.config or {"manifest": str(manifest or "")}
         config = parse_config(settings, given, where=f"{chosen.folder}/meta.json")

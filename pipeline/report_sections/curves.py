@@ -6,6 +6,7 @@ from ..report.chart import Chart
 from ..report.chart_kinds import PERCENT, lines_over_steps
 from ..report.run_report import RunReport
 from ..report.section import Section, fill_section
+from ..round_chain import is_measured
 from .outcome import network_words
 from .training_steps import TrainingSteps, ends_of, logged_start, logged_steps, table_rows
 
@@ -79,7 +80,7 @@ def _validation(report: RunReport, steps: TrainingSteps) -> list[Chart]:
     found = {
         network_words(folder): values
         for folder in report.folders
-        if folder.finished("validate")
+        if is_measured(folder, "validate")
         and network_words(folder) in steps.ends
         and (values := folder.examined("validate")["metrics"].get(metric)) is not None
         and values["value"] is not None

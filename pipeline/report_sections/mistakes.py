@@ -10,6 +10,7 @@ from ...mining.schemas import MISTAKES
 from ..pictures.picture_book import Picture, PictureBook
 from ..report.run_report import RunReport
 from ..report.section import Section, fill_section
+from ..round_chain import is_measured
 from ..stage_folder import StageFolder
 from .shown import no_pictures, unreadable_note
 
@@ -31,7 +32,7 @@ class Mistake(NamedTuple):
 
 def make_mistakes(report: RunReport) -> Section:
     """The worst mistakes of the latest network that was evaluated, one of each identity."""
-    folder = next((found for found in reversed(report.folders) if found.finished("eval")), None)
+    folder = next((found for found in reversed(report.folders) if is_measured(found, "eval")), None)
     if folder is None or not folder.mistakes.exists():
         words = (
             "No network has been evaluated yet."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...mining.local_paths import in_shell
-from ..best import kept_best, was_made_again
+from ..best import kept_best, since_it_was_best
 from ..configuration.overrides import kept_overrides
 from ..console import duration
 from ..report.run_report import RunReport
@@ -44,11 +44,10 @@ def make_provenance(report: RunReport) -> Section:
         ["code", f"subspace {', '.join(versions)}"],
     ]
     if best := kept_best(report.run):
-        since = ", before it was made again" if was_made_again(report.run, best) else ""
         facts.append(
             [
                 "best network",
-                f"{best['network']}, {metric_in_words(best['metric'], best['value'])} on validation{since}",
+                f"{best['network']}, {metric_in_words(best['metric'], best['value'])} on validation{since_it_was_best(report.run, best)}",
             ]
         )
     return fill_section(

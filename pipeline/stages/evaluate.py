@@ -13,7 +13,7 @@ from ...mining.artifacts import write_json
 from ...mining.evaluation.pairs import FEW_IDENTITIES
 from ...mining.evaluation.registry import is_retrieval
 from ...mining.parquet_tables import write_parquet
-from ...mining.schemas import MISTAKES
+from ...mining.schemas import BOX, MISTAKES
 from .. import stage_folder as files
 from ..console import aligned, counted
 from ..estimates.estimate import Estimate
@@ -49,6 +49,7 @@ def _fields(context: Context, held: HeldOut) -> dict[str, Any]:
     return {
         **held.fields,
         **({"manifest flags": FLAGS} if held.has_flags_in(context.manifest) else {}),
+        **({"manifest boxes": "images"} if BOX[0] in context.manifest.columns else {}),
         "extract.batch_size": extract.batch_size,
         "extract.precision": extract.precision,
     }

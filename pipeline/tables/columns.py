@@ -87,7 +87,7 @@ class Columns:
             if role not in found and not given[role]:
                 what = "image path" if role == "uri" else role
                 raise InputError(
-                    f"{source} has no {what} column among {', '.join(names)}; name it with --{option}-column"
+                    f"{source} has no {what} column among {names_in_words(names)}; name it with --{option}-column"
                 )
         used = list(found.values())
         if len(set(used)) < len(used):
@@ -95,8 +95,8 @@ class Columns:
             raise InputError(
                 f"column '{twice}' of {source} cannot serve for two purposes; name the others by option"
             )
-        if path_needed and not image and {"offset", "length"} <= set(names):
-            found.update(offset="offset", length="length")
+        if path_needed and not image and {"offset", "length"} <= set(by_custom):
+            found.update(offset=by_custom["offset"], length=by_custom["length"])
         for role in FLAGS:
             find(role, None, () if role == "keep" and options.no_keep_column else [role])
         boxes = find_boxes([name for name in names if name not in used], options, str(source))

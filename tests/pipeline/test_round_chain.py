@@ -68,7 +68,7 @@ def test_report_comparison_and_evaluation_count_current_rounds_alone(run: RunDir
     assert list(found.networks) == ["start", "round 0"]
     done = subspace("eval", run.path)
     assert done.returncode == 0, done.stderr
-    assert "round-001: of an earlier, longer run; not counted here" in done.stdout
+    assert "round-001: made from another network than lies before it now; not counted" in done.stdout
     assert not re.search(r"^round-001 +\d", done.stdout, re.MULTILINE)
 
 

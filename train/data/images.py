@@ -245,7 +245,7 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
 
 def _turn(image: Image.Image) -> int:
     """How the picture is still to be turned, as an EXIF orientation: Pillow turns a TIFF when it loads it."""
-    if image.format == "TIFF":
+    if image.format == "TIFF" and image.width * image.height <= MAX_PIXELS:
         image.load()
     return image.getexif().get(ORIENTATION, 1)
 

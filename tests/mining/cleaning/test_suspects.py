@@ -130,16 +130,15 @@ def test_settings_are_checked() -> None:
 
 
 @pytest.mark.parametrize("rows", [[0, 1, 2], [2], [0, 3, 5, 9], []])
-def test_means_are_moved_to_the_front_in_their_place(
-    rows: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    means = np.arange(20.0).reshape(10, 2)
+def test_means_are_moved_to_the_front_in_their_place(rows: list[int]) -> None:
+    rows = [10 * block + row for block in range(20_000) for row in rows]  # over several blocks
+    means = np.arange(400_000.0).reshape(200_000, 2)
     wanted = means[rows].copy()
     _move_to_front(means, np.array(rows, np.int64))
     np.testing.assert_array_equal(means[: len(rows)], wanted)
 
 
-def test_an_identity_of_which_nothing_is_left_is_nobodys_duplicate() -> None:
+def test_an_identity_of_which_nothing_is_left_is_nobodys_duplicate(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its means are passed over where they lie: as a copy they were 20 GB of 10,000,000 identities."""
     embeddings, identity = people(4, 40, 6)
     embeddings[identity == 7] = people(9, 6, 1)[0]  # six strangers
@@ -148,6 +147,13 @@ def test_an_identity_of_which_nothing_is_left_is_nobodys_duplicate() -> None:
     room = np.empty((40, embeddings.shape[1]), np.float32)
     blocks = IdentityBlocks(embeddings, identity)
     wrong = identity == 7
+    compared, searched = suspects.suspected_duplicates, list[np.ndarray]()
+    monkeypatch.setattr(
+        suspects,
+        "suspected_duplicates",
+        lambda means, *rest, **how: searched.append(means) or compared(means, *rest, **how),
+    )
     search = suspects._Search(blocks, CleanConfig(), 0, lambda images: None)  # pyright: ignore[reportPrivateUsage]
     found = search.duplicates(room, wrong, None)
     assert set(found.identity.tolist()) | set(found.other_identity.tolist()) == {12, 30}
+    assert np.shares_memory(searched[0], room)

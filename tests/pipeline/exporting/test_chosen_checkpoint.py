@@ -83,7 +83,7 @@ def test_a_round_of_an_earlier_run_is_not_the_latest_one(run: Path) -> None:
     trained_from(run, "another")
     chosen = choose_checkpoint(run)
     assert chosen.folder == run / "round-000" / "checkpoint"
-    assert chosen.why.endswith("; round-001: of an earlier, longer run; not counted here")
+    assert chosen.why.endswith("; round-001: made from another network than lies before it now; not counted")
 
 
 def test_a_best_network_of_an_earlier_run_is_said_to_be(run: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_best_network_of_an_earlier_run_is_said_to_be(run: Path) -> None:
     (run / "best.json").write_text(json.dumps(record))
     assert choose_checkpoint(run).why == "it validates best: Rank-1 0.5000"
     trained_from(run, "another")
-    assert "in an earlier run here; `subspace run" in choose_checkpoint(run).why
+    assert "of an earlier training; `subspace run" in choose_checkpoint(run).why
 
 
 def trained_from(run: Path, network: str) -> None:

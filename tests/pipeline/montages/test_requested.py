@@ -69,9 +69,18 @@ def test_a_manifest_that_was_ingested_anew_is_not_drawn_by_the_numbers_of_before
     record = json.loads(marker.read_text())
     record["fields"]["manifest"] = "of before"
     marker.write_text(json.dumps(record))
-    with pytest.raises(InputError, match="has changed since `subspace extract` read it for round-001"):
+    with pytest.raises(
+        InputError,
+        match=r"changed since `subspace cluster` of round-001.* extract .* --round 1 --force`, then what follows",
+    ):
         drawn(run, tmp_path / "x.png", subspace=0)
     assert drawn(run / "round-000", tmp_path / "x.png", subspace=0)["images"]
+    assert drawn(run, tmp_path / "x.png", batch=0)["images"]
+    plan = run / "round-001" / "done" / "plan.json"
+    plan.write_text(json.dumps({**json.loads(plan.read_text()), "fields": {"manifest": "of before"}}))
+    for path in (run, run / "round-001", run / "round-001" / "plan"):
+        with pytest.raises(InputError, match="changed since `subspace plan` of round-001"):
+            drawn(path, tmp_path / "x.png", batch=0)
     report = RunReport.open(run)
     assert report.pictures is None
     assert "has changed since `subspace extract` read it for round-001" in no_pictures(report)
