@@ -104,7 +104,7 @@ def repeats_across(
     """Pairs of images of two identities that are nearly the same: int64[p, 2], rows in order; float32[p] cosines.
 
     Fetched are those alone whose signs, of all sets together, differ hardly more often than those of such a pair do.
-    Memory: 48 bytes an image, and the pairs.
+    Memory: some 70 bytes an image, and the pairs.
 
     Example:
         >>> images = np.array([[1, 0], [0, 1], [1, 0]], np.float32)
