@@ -11,7 +11,6 @@ from ...mining.errors import SubspaceError
 from ...mining.manifest import Manifest
 from ..configuration.config import DataConfig, RunConfig
 from ..configuration.config_file import parse_config
-from ..round_chain import is_measured
 from ..stages.evaluate import in_percent
 from .chosen_checkpoint import ChosenCheckpoint
 
@@ -91,7 +90,7 @@ def evaluation_of(chosen: ChosenCheckpoint) -> dict[str, Any] | str:
         return "the checkpoint lies outside a run"
     if not folder.evaluation.is_file() or not folder.finished("eval"):
         return f"`subspace eval` has not been run on {folder.name}"
-    if not is_measured(folder, "eval"):
+    if folder.record("eval")["fields"].get("network") != chosen.meta.fingerprint:
         return f"the evaluation of {folder.name} is of an earlier network; `subspace eval` makes it anew"
     return folder.examined("eval")
 
