@@ -114,12 +114,15 @@ def _found(sources: Sequence[Path], spool: KeptImages, progress: Track) -> tuple
     try:
         return read_sources(sources, options, spool, progress), ""
     except InputError as error:
-        spool.begin_again()
-        try:
-            found = read_sources(sources, replace(options, unlabelled=True), spool, iter)
-        except InputError:
-            raise error from None
-        return replace(found, notes=(*found.notes, f"embedded without identities: {error}")), ""
+        without = {"splits": {"redraw_splits": True}, "identities": {"unlabelled": True}}
+        for what, left_aside in without.items():
+            spool.begin_again()
+            try:
+                found = read_sources(sources, replace(options, **left_aside), spool, iter)
+            except InputError:
+                continue
+            return replace(found, notes=(*found.notes, f"embedded without {what}: {error}")), ""
+        raise
 
 
 def _is_manifest(source: Path) -> bool:

@@ -124,3 +124,15 @@ def test_a_name_that_is_not_utf_8_is_refused_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "\udcff.png").write_bytes(png(1))
     with pytest.raises(InputError, match="is not UTF-8; rename the file or folder"):
         list_images([tmp_path / "\udcff.png"], tmp_path / "list.parquet")
+
+
+def test_files_whose_names_half_say_splits_are_embedded_with_their_identities(
+    photos: Path, tmp_path: Path
+) -> None:
+    """`ingest` refuses them with an option that `embed` does not have."""
+    for name, image in (("lfw_train.csv", "a/0.png"), ("lfw_test.csv", "b/2.png")):
+        (tmp_path / name).write_text(f"path,label\n{photos / image},ann\n")
+    listed = list_images([tmp_path / "lfw_train.csv", tmp_path / "lfw_test.csv"], tmp_path / "list.parquet")
+    assert reds(listed) == [2, 0]  # in the order of their names
+    assert pq.read_table(listed.path)["identity"].to_pylist() == ["ann", "ann"]
+    assert any("embedded without splits: the names of the sources" in note for note in listed.notes)
