@@ -106,7 +106,7 @@ def main() -> None:
         for _ in range(5):
             began = time.perf_counter()
             opened = open_folder(Path(folder))
-            opened.identity_names(np.array([given.identities - 1]))
+            opened.identity_names.at(np.array([given.identities - 1]))
             opening.append(time.perf_counter() - began)
         print(f"opened and one name read in {statistics.median(opening):.3f} s", flush=True)
         of = faces.random.integers(0, given.identities, given.queries)

@@ -136,7 +136,13 @@ def read_parquet(path: Path, kind: TableKind, columns: list[str] | None = None) 
 
 def read_row_group(path: Path, kind: TableKind, group: int, columns: list[str] | None = None) -> pa.Table:
     """Read one row group (only `columns`, when given), and check what it holds."""
-    file = open_parquet(path, kind)
+    return read_group_of(open_parquet(path, kind), path, kind, group, columns)
+
+
+def read_group_of(
+    file: pq.ParquetFile, path: Path, kind: TableKind, group: int, columns: list[str] | None = None
+) -> pa.Table:
+    """The same of a file that is open: its footer, which grows with its row groups, is not read again."""
     with in_one_line(path):
         refuse_false_sizes(path, file, group)
         table = file.read_row_group(group, columns=columns)

@@ -161,6 +161,8 @@ def settle_effort(
 ) -> Effort:
     """The least breadth by which an index finds the nearest row of nearly all queries; it is doubled until it does.
 
+    Where it never does, as in a graph of which many equal rows are an island, the least that finds as many as any.
+
     Args:
         queries_qD: images of the gallery.
         own_q: int64[q], the row of each query's own identity, which does not count: a mean is nearer to its own images than
@@ -168,16 +170,27 @@ def settle_effort(
     """
     if index is None or len(rows_nD) < 2:
         return EXACT
-    near_q2 = exact_nearest(queries_qD, rows_nD, 2)[1]
-    nearest_q = np.where(near_q2[:, 0] == own_q, near_q2[:, 1], near_q2[:, 0])
+    nearest_q = _nearest_other(exact_nearest(queries_qD, rows_nD, 2), own_q)
     most = index.nlist if isinstance(index, faiss.IndexIVF) else len(rows_nD)
     breadth = 1 if isinstance(index, faiss.IndexIVF) else 16
+    best = Effort(breadth, -1.0)
     while True:
-        found = _candidates(index, queries_qD, 2, breadth)
-        recall = float((found == nearest_q[:, None]).any(axis=1).mean())
+        candidates = _candidates(index, queries_qD, 2, breadth)
+        found_q = _nearest_other(scored_again(queries_qD, rows_nD, candidates, 2), own_q)
+        recall = float((found_q >= nearest_q).mean())
+        best = max(best, Effort(breadth, recall), key=lambda effort: effort.recall)
         if recall >= WANTED or breadth == most:
-            return Effort(breadth, recall)
+            return best
         breadth = min(2 * breadth, most)
+
+
+def _nearest_other(two: Nearest, own_q: np.ndarray) -> np.ndarray:
+    """Similarity of each query to the nearer of two rows that is not its own, float[q].
+
+    Not the row: of a hundred that are the same to the bit, an index finds any.
+    """
+    similarity_q2, row_q2 = two
+    return np.where(row_q2[:, 0] == own_q, similarity_q2[:, 1], similarity_q2[:, 0])
 
 
 def write_index(index: faiss.Index, path: Path) -> None:

@@ -69,6 +69,7 @@ def threshold_for(
     *,
     T: int = 100,
     stages: Stages = "two",
+    exact: bool = False,
     seed: int = 0,
     track: Callable[[int], None] = lambda images: None,
 ) -> UnknownThreshold:
@@ -94,7 +95,9 @@ def threshold_for(
     for start in range(0, wanted, SEARCHED_AT_A_TIME):
         image = drawn[start : start + SEARCHED_AT_A_TIME]
         queries = images_n[image].astype(np.float32)
-        found = gallery.search(queries, 1, T=T, stages=stages, without_q=gallery.identity_of(image))
+        found = gallery.search(
+            queries, 1, T=T, stages=stages, exact=exact, without_q=gallery.identity_of(image)
+        )
         nearest[start : start + len(image)] = found.similarity[:, 0]
         track(len(image))
     nearest[::-1].sort()

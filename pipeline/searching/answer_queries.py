@@ -52,7 +52,12 @@ def answer_all(request: SearchRequest, console: Console) -> list[Answer]:
         wanted = images_needed(request.far, record.images)
         with console.progress("threshold", wanted, "images") as progress, folder.whole():
             estimated = threshold_for(
-                folder.gallery, request.far, T=request.T, stages=request.stages, track=progress.update
+                folder.gallery,
+                request.far,
+                T=request.T,
+                stages=request.stages,
+                exact=request.exact,
+                track=progress.update,
             )
         threshold = estimated.threshold
         notes.append(estimated.in_words())

@@ -72,8 +72,8 @@ def search_index(
 
 def _named(folder: IndexFolder, names: list[str], found: Matches, threshold: float | None) -> list[Answer]:
     there = found.identity >= 0
-    identities = iter(folder.identity_names(found.identity[there]))
-    images = iter(folder.image_names(found.image[there]))
+    identities = iter(folder.identity_names.at(found.identity[there]))
+    images = iter(folder.image_names.at(found.image[there]))
     answers = []
     for name, similarity_k, there_k in zip(names, found.similarity, there, strict=True):
         matches = [

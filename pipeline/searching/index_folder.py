@@ -23,10 +23,42 @@ from ...mining.errors import InputError, StaleArtifactError
 from ...mining.index.gallery import Gallery
 from ...mining.index.near_rows import EXACT, Effort, NearRows, open_index
 from ...mining.json_documents import damaged
-from ...mining.parquet_tables import in_one_line, open_parquet, read_row_group
+from ...mining.parquet_tables import in_one_line, open_parquet, read_group_of
 from ...mining.schemas import INDEXED_IDENTITIES, INDEXED_IMAGES, TableKind
 from . import index_record as files
 from .index_record import IndexRecord, KindRecord, check_files, read_record, remedy
+
+
+class NameTable:
+    """A column of names of an index, open for as long as the index is: a change may remove the file meanwhile."""
+
+    def __init__(self, path: Path, record: IndexRecord, name: str, kind: TableKind, column: str) -> None:
+        self.index, self.path, self.kind, self.column = path, path / record.rows / name, kind, column
+        if not self.path.exists():
+            raise FileNotFoundError(2, "it is gone", str(self.path))
+        with self._whole():
+            self.file = open_parquet(self.path, kind)
+            groups = range(self.file.num_row_groups)
+            self.begins = np.append(0, np.cumsum([self.file.metadata.row_group(g).num_rows for g in groups]))
+
+    def at(self, row_n: np.ndarray) -> list[str]:
+        """Names at some rows, int64[n]; only their row groups are read."""
+        group_n = np.searchsorted(self.begins, row_n, side="right") - 1
+        found = np.empty(len(row_n), object)
+        with self._whole():
+            for group in np.unique(group_n).tolist():
+                here = np.flatnonzero(group_n == group)
+                table = read_group_of(self.file, self.path, self.kind, group, [self.column])
+                found[here] = table[self.column].take(row_n[here] - self.begins[group]).to_pylist()
+        return found.tolist()
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        try:
+            with in_one_line(self.path):
+                yield
+        except InputError as error:
+            raise StaleArtifactError(f"{error}; {remedy(self.index)}") from error
 
 
 @dataclass(frozen=True)
@@ -36,14 +68,9 @@ class IndexFolder:
     path: Path
     record: IndexRecord
     gallery: Gallery
-
-    def identity_names(self, identity_n: np.ndarray) -> list[str]:
-        """Names of identities by their numbers, int64[n]."""
-        return self._values(files.IDENTITY_TABLE, INDEXED_IDENTITIES, "identity", identity_n)
-
-    def image_names(self, image_n: np.ndarray) -> list[str]:
-        """Paths or URLs of images by their rows, int64[n]."""
-        return self._values(files.IMAGE_TABLE, INDEXED_IMAGES, "image", image_n)
+    identity_names: NameTable
+    image_names: NameTable
+    """Paths or URLs."""
 
     @contextmanager
     def whole(self) -> Iterator[None]:
@@ -54,21 +81,6 @@ class IndexFolder:
             if isinstance(error, InputError):
                 raise
             raise damaged(self.path, str(error), remedy(self.path)) from error
-
-    def _values(self, name: str, kind: TableKind, column: str, row_n: np.ndarray) -> list[str]:
-        """Values of a column at some rows; only their row groups are read."""
-        path = self.path / self.record.rows / name
-        with _as_damaged_index(self.path), in_one_line(path):
-            file = open_parquet(path, kind)
-            sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-            begins = np.append(0, np.cumsum(sizes))
-            group_n = np.searchsorted(begins, row_n, side="right") - 1
-            found = np.empty(len(row_n), object)
-            for group in np.unique(group_n).tolist():
-                here = np.flatnonzero(group_n == group)
-                values = read_row_group(path, kind, group, [column])[column]
-                found[here] = values.take(row_n[here] - begins[group]).to_pylist()
-        return found.tolist()
 
 
 def open_folder(path: Path) -> IndexFolder:
@@ -82,7 +94,13 @@ def open_folder(path: Path) -> IndexFolder:
         record = read_record(path)
         try:
             check_files(path, record)
-            return IndexFolder(path, record, _mapped(path, record))
+            return IndexFolder(
+                path,
+                record,
+                _mapped(path, record),
+                NameTable(path, record, files.IDENTITY_TABLE, INDEXED_IDENTITIES, "identity"),
+                NameTable(path, record, files.IMAGE_TABLE, INDEXED_IMAGES, "image"),
+            )
         except FileNotFoundError as error:  # a change took the place of these rows after index.json was read
             if attempt == 2:
                 raise damaged(str(error.filename), "it is gone", remedy(path)) from error
@@ -123,11 +141,3 @@ def _array(path: Path, file: Path, dtype: str, shape: tuple[int, ...]) -> np.nda
     if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape:
         raise damaged(file, "its shape or type is not that of index.json", remedy(path))
     return np.asarray(array)  # mapped as before; rows of a np.memmap are slower to take
-
-
-@contextmanager
-def _as_damaged_index(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except InputError as error:
-        raise StaleArtifactError(f"{error}; {remedy(path)}") from error

@@ -18,6 +18,7 @@ RECORD = "index.json"
 IMAGES, MEANS, OFFSET = "images.npy", "means.npy", "offset.npy"
 IMAGE_TABLE, IDENTITY_TABLE = "images.parquet", IDENTITIES
 MEANS_INDEX, IMAGES_INDEX = "means.faiss", "images.faiss"
+OF_ROWS = (IMAGES, MEANS, OFFSET, IMAGE_TABLE, IDENTITY_TABLE, MEANS_INDEX, IMAGES_INDEX)
 HEAD = 8 << 20
 """Bytes of a file whose hash is compared whenever an index is opened; a table of centroids is no longer."""
 VERSION = 1

@@ -9,6 +9,7 @@ Shapes: n images, I identities, D numbers in an embedding.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,9 @@ from .row_sources import RowSource
 
 NAMES_AT_A_TIME = 16_384
 """Names in a row group: what is read for one of them."""
+_ROWS = re.compile(r"[0-9]{6}|\.[0-9]{6}\.[0-9]+\.(tmp|old)")
+_FILE_OF_ROWS = re.compile(rf"\.?({'|'.join(map(re.escape, files.OF_ROWS))})(\.[0-9]+\.tmp)?")
+"""The folder of an index's rows and the files in it, also while they are written."""
 
 
 @dataclass(frozen=True)
@@ -149,10 +153,10 @@ def _rows_to_build(chosen: ChosenKind, rows: int, trained: faiss.Index | None) -
 
 
 def sweep(path: Path) -> None:
-    """Remove what changes that were killed, or are over, left beside the rows that count."""
+    """Remove what changes that were killed, or are over, left beside the rows that count; nothing else that lies there."""
     current = _current(path)
     for entry in path.iterdir():
-        if entry.is_dir() and entry.name != current and (entry.name.isdecimal() or entry.name[0] == "."):
+        if entry.name != current and _is_rows(entry):
             remove(entry)
 
 
@@ -168,14 +172,17 @@ def check_target(path: Path, force: bool) -> None:
                 f"{path} is an index already; give --force to replace it, or add to it: "
                 f"`subspace index {in_shell(path)} --append EMBEDDINGS`"
             )
-    elif path.exists() and (not path.is_dir() or any(not _ours(entry) for entry in path.iterdir())):
+    elif path.exists() and (
+        not path.is_dir() or not all(entry.name == ".lock" or _is_rows(entry) for entry in path.iterdir())
+    ):
         raise InputError(f"{path} is there and is no index; name another --out")
 
 
-def _ours(entry: Path) -> bool:
-    """Whether an index that was killed before it was whole left that."""
-    name = entry.name.split(".")[1] if entry.name[0] == "." and "." in entry.name[1:] else entry.name
-    return entry.name == ".lock" or (len(name) == 6 and name.isdecimal())
+def _is_rows(entry: Path) -> bool:
+    """Whether that is a folder of rows, whole or not: by its name, and by the name of every file in it."""
+    if not _ROWS.fullmatch(entry.name) or not entry.is_dir() or entry.is_symlink():
+        return False
+    return all(_FILE_OF_ROWS.fullmatch(file.name) for file in entry.iterdir())
 
 
 def _current(path: Path) -> str | None:

@@ -185,3 +185,21 @@ def test_fewer_identities_than_wanted_are_no_reason_to_look_at_all_images(
     found = gallery.search(queries[:1], 10, stages="images", without_q=np.array([1]))
     assert set(found.identity[0].tolist()) == {0, 2, -1}
     assert max(asked) < len(images)
+
+
+@pytest.mark.parametrize(
+    ("kind", "equal", "found", "broad"),
+    [("ivf", 60, 0.99, 32), ("hnsw", 60, 0.99, 128), ("ivf", 300, 0.99, 32), ("hnsw", 300, 0.9, 1024)],
+)
+def test_rows_that_are_the_same_do_not_widen_the_search(
+    kind: str, equal: int, found: float, broad: int
+) -> None:
+    """An index finds any of a hundred equal rows, which of them is no matter."""
+    drawn = np.random.default_rng(0).standard_normal((2_000, 16))
+    drawn[:equal] = drawn[0]
+    rows = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
+    chosen = choose_kind(len(rows), kind)
+    own = np.arange(0, 2_000, 10)
+    effort = settle_effort(rows, build_index(rows, chosen, 0), rows[own], own)
+    assert effort.recall >= found
+    assert effort.breadth <= broad

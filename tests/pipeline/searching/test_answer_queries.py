@@ -240,6 +240,6 @@ def test_parts_of_one_image_have_names_of_their_own(tmp_path: Path) -> None:
         IndexRequest(tmp_path / "a.parquet", tmp_path / "index", network=str(tmp_path / "net")),
         Options(QUIET),
     )
-    names = open_folder(tmp_path / "index").image_names(np.arange(2))
+    names = open_folder(tmp_path / "index").image_names.at(np.arange(2))
     ends = ("a.png#xyxy=0,0,32,64", "a.png#xyxy=32,0,64,64")
     assert all(name.endswith(end) for name, end in zip(names, ends, strict=True))

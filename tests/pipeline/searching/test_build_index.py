@@ -282,3 +282,34 @@ def test_an_index_that_another_command_has_just_made_is_not_replaced(
     monkeypatch.setattr(index_request, "check_target", look)
     with pytest.raises(InputError, match="is an index already"):
         index_rows(request, Options(QUIET))
+
+
+def test_folders_that_no_index_wrote_stay_where_they_are(index: Path, tmp_path: Path) -> None:
+    """Identities or months in folders of six digits look like the rows of an index by their names alone."""
+    faces = tmp_path / "faces"
+    for name in ("000000", "000001", "202401"):
+        (faces / name).mkdir(parents=True)
+        (faces / name / "1.jpg").write_bytes(b"a photo")
+    (kept := index / ".git").mkdir()
+    (index / "2024").mkdir()
+    shutil.copytree(index / "000001", index / ".000002.4194305.tmp")  # of a change that was killed
+    source = table(tmp_path / "new.parquet", [("c", 9)])
+    with pytest.raises(InputError, match="is there and is no index; name another --out"):
+        index_rows(IndexRequest(tmp_path / "new.parquet", faces), Options(QUIET))
+    assert len(list(faces.glob("*/1.jpg"))) == 3
+    change_index(index, [source], [], QUIET)
+    assert sorted(path.name for path in index.iterdir() if path.name != ".lock") == [
+        ".git",
+        "000002",
+        "2024",
+        "index.json",
+    ]
+    assert kept.is_dir()
+
+
+def test_names_are_read_after_a_change_took_the_rows_away(index: Path, tmp_path: Path) -> None:
+    opened = open_folder(index)
+    before = opened.image_names.at(np.arange(6)), opened.identity_names.at(np.array([2, 0]))
+    change_index(index, [table(tmp_path / "new.parquet", [("a", 9)])], [], QUIET)
+    assert not (index / "000001").exists()
+    assert (opened.image_names.at(np.arange(6)), opened.identity_names.at(np.array([2, 0]))) == before
