@@ -6,6 +6,8 @@ counts, as the newer word. `~section.key` takes a setting back, as Hydra writes 
 
 from __future__ import annotations
 
+import json
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -69,20 +71,25 @@ def kept_overrides(run: RunDirectory, given: Sequence[str] = ()) -> list[str]:
     entries = _entries(run)
     if not entries:
         return []
-    settings = _settings(run)
-    replaced = [_key(override) for override in given]
-    replaced += [key for given_key in replaced for key in FALLS_WITH.get(given_key, ())]
-    return [
-        f"{key}={entry['value']}"
+    settings, given = _settings(run), one_by_one(given)
+    kept = {
+        key: f"{key}={entry['value']}"
         for key, entry in entries.items()
-        if _in_file(settings, key) == entry["instead_of"] and not _overlaps(key, replaced)
-    ]
+        if _in_file(settings, key) == entry["instead_of"]
+    }
+    replaced = [_key(override) for override in given]
+    for override in given:
+        key = _key(override)
+        before = value_of(kept[key]) if key in kept else _in_file(settings, key)
+        if override.startswith(TAKE_BACK) or value_of(override) != before:
+            replaced += FALLS_WITH.get(key, ())
+    return [override for key, override in kept.items() if not _overlaps(key, replaced)]
 
 
 def keep_overrides(run: RunDirectory, given: Sequence[str]) -> list[str]:
     """Keep settings for the next commands, and forget those that are taken back; return what is new in that."""
     back = taken_back(given)
-    values = [word for word in given if word not in back]
+    values = one_by_one(word for word in given if word not in back)
     pairs = ((_key(override), override.split("=", 1)[1]) for override in values)
     newest = {key: f"{key}={value}" for key, value in pairs if key.split(".")[0] != UNKEPT}
     before = kept_overrides(run)
@@ -95,6 +102,44 @@ def keep_overrides(run: RunDirectory, given: Sequence[str]) -> list[str]:
         entries = {key: {"value": value, "instead_of": _in_file(settings, key)} for key, value in pairs}
         write_json(run.overrides, entries)
     return [*new, *gone]
+
+
+def one_by_one(given: Iterable[str]) -> list[str]:
+    """The same with a mapping written as its settings, which it is merged as; so each is replaced by itself.
+
+    >>> one_by_one(["train.optimizer={name: sgd, lr: 0.2}", "plan={}", "~rounds"])
+    ['train.optimizer.name=sgd', 'train.optimizer.lr=0.2', 'plan={}', '~rounds']
+    """
+    leaves: list[str] = []
+    for override in given:
+        value = None if override.startswith(TAKE_BACK) else value_of(override)
+        keys = [f"{_key(override)}.{name}" for name in value] if isinstance(value, dict) else []
+        if not keys or not all(map(is_setting, keys)) or any("." in str(name) for name in value or ()):
+            leaves.append(override)
+        else:
+            texts = (as_text(one) for one in (value or {}).values())
+            leaves += one_by_one(f"{key}={text}" for key, text in zip(keys, texts, strict=True))
+    return leaves
+
+
+def value_of(override: str) -> Any:
+    """What `section.key=value` sets, as YAML reads it.
+
+    >>> value_of("plan.K=4"), value_of("train.loss=oim"), value_of("plan={K: 4}")
+    (4, 'oim', {'K': 4})
+    """
+    plain = OmegaConf.to_container(OmegaConf.from_dotlist(["it=" + override.partition("=")[2]]))
+    return plain["it"] if isinstance(plain, dict) else None
+
+
+def as_text(value: Any) -> str:
+    """A value as it is written behind `=`: as it is where YAML reads it so, else as JSON.
+
+    >>> as_text("sgd"), as_text("no"), as_text("007"), as_text([1, 2])
+    ('sgd', '"no"', '"007"', '[1, 2]')
+    """
+    plain = isinstance(value, str) and re.fullmatch(r"[A-Za-z_][\w./+-]*", value)
+    return value if plain and value_of(f"it={value}") == value else json.dumps(value, ensure_ascii=False)
 
 
 def _entries(run: RunDirectory) -> dict[str, dict[str, Any]]:

@@ -105,14 +105,44 @@ def keep(run: Path, *given: str) -> list[str]:
 
 
 def test_a_setting_replaces_those_above_and_below_it(new_run: Path) -> None:
-    arguments = "train.loss_args={multi_similarity: {base: 0.5}}"
-    for given in (arguments, "train.loss_args.multi_similarity.base=0.6", arguments):
-        assert keep(new_run, given) == [given]
-        assert kept(new_run) == [given]
+    mapping, base = (
+        "train.loss_args={multi_similarity: {base: 0.5}}",
+        "train.loss_args.multi_similarity.base=0.5",
+    )
+    other = "train.loss_args.multi_similarity.base=0.6"
+    for given, as_kept in ((mapping, base), (other, other), (mapping, base)):
+        assert keep(new_run, given) == [as_kept]
+        assert kept(new_run) == [as_kept]
     assert keep(new_run, "plan.steps=5", "plan.steps=7") == ["plan.steps=7"]
-    assert kept(new_run) == [arguments, "plan.steps=7"]
-    assert kept(new_run, "plan={steps: 3}") == [arguments]
+    assert kept(new_run) == [base, "plan.steps=7"]
+    assert kept(new_run, "plan={steps: 3}") == [base]
+    assert kept(new_run, "train.loss_args=null") == ["plan.steps=7"]
     assert keep(new_run, "schedule={max_running: 3}", "schedule.shards=2") == []
+
+
+def test_a_mapping_is_kept_setting_by_setting(new_run: Path) -> None:
+    """One of them that is given anew, as `lr --write` does it, leaves the others."""
+    assert keep(new_run, "train.optimizer={name: sgd}", "plan={P: 16, K: 4}")
+    keep(new_run, "train.optimizer.lr=0.2")
+    keep(new_run, "train.optimizer={name: sgd}")  # as at the end of the command that it was given to
+    keep(new_run, "plan.K=2")
+    assert sorted(kept(new_run)) == [
+        "plan.K=2",
+        "plan.P=16",
+        "train.optimizer.lr=0.2",
+        "train.optimizer.name=sgd",
+    ]
+
+
+def test_a_setting_given_again_as_it_is_changes_nothing(new_run: Path) -> None:
+    names = ["train.optimizer.name=sgd", "train.loss=arcface", "plan.strategy=doppelganger"]
+    keep(new_run, *names)
+    keep(new_run, "train.optimizer.lr=0.2", "train.loss_args.arcface.margin=0.3", "plan.group_size=4")
+    before = kept(new_run)
+    assert kept(new_run, *names) == [word for word in before if word not in names]
+    assert keep(new_run, *names) == []
+    assert kept(new_run) == before
+    assert kept(new_run, "train.optimizer.name=adamw", "train.loss=softmax", "plan.strategy=random") == []
 
 
 def test_an_older_name_is_the_same_setting(new_run: Path) -> None:
