@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 
 class Settings(BaseModel):
@@ -13,3 +15,13 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_word_is_a_number(cls, value: Any, field: ValidationInfo) -> Any:
+        """YAML reads yes, on and true as one word, which would pass for 1."""
+        if isinstance(value, bool) and field.field_name is not None:
+            kind = str(cls.model_fields[field.field_name].annotation)
+            if "bool" not in kind and ("int" in kind or "float" in kind):
+                raise ValueError(f"a number is wanted, not {'yes' if value else 'no'}")
+        return value

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from ..mining.errors import InputError
 from ..mining.settings import Settings
 from .data.settings import AugmentConfig
 from .losses.building import DEFAULT_ARGS
@@ -144,3 +145,16 @@ UNIMPORTANT = (
     "num_workers", "log_every", "save_every", "save_minutes", "keep_last", "trackers", "pictures_every",
 )  # fmt: skip
 """Settings of a training that do not change what is trained."""
+
+
+def check_whole_updates(steps: int, accumulate: int) -> None:
+    """Refuse a short training that ends between two updates of the network, or before the first.
+
+    Raises:
+        InputError: `--steps` is no multiple of `train.accumulate`.
+    """
+    if steps % accumulate:
+        raise InputError(
+            f"--steps {steps:,}: the network is updated every {accumulate:,} batches (train.accumulate={accumulate}); give "
+            f"a multiple of that, such as {-(-steps // accumulate) * accumulate}"
+        )

@@ -205,6 +205,8 @@ def _explain(error: ValidationError, where: str) -> str:
     if problem["type"] == "extra_forbidden":
         meant = _meant(key)
         hint = f"; did you mean '{meant}'?" if meant else "; `subspace init --help` names the sections"
+        if meant == key and (section := key.rpartition(".")[0]):  # in a file, where dots stand for nothing
+            hint = f"; write it as {section.replace('.', ': {')}: {{{key.rpartition('.')[2]}: ...}}{'}' * section.count('.')}"
         return f"unknown setting '{key}' ({where}){hint}"
     if problem["type"] == "missing":
         return f"setting '{key}' is missing ({where})"
@@ -212,6 +214,8 @@ def _explain(error: ValidationError, where: str) -> str:
         place = f"{key}, {where}" if "." in key else where
         return f"{problem['msg'].removeprefix('Value error, ')} ({place})"
     hint = "; write a list as [a,b]" if "tuple" in problem["msg"] else ""
+    if problem["type"] == "string_type" and isinstance(problem["input"], bool | int | float):
+        hint = '; what YAML reads as a number, or as yes or no, needs quotes to be a text: "0"'
     return f"setting '{key}={problem['input']}' ({where}): {problem['msg'].lower()}{hint}"
 
 

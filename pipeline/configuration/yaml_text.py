@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,15 @@ MOST_NODES = 20_000
 """With what every alias stands for counted each time."""
 MOST_DIGITS = 300
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+_OTHER_BASES = (
+    (re.compile(r"[-+]?0[0-7_]+"), "as a number to the base 8; write it without the 0 before it"),
+    (
+        re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?"),
+        "as a number to the base 60; write it as one number",
+    ),
+)
+"""What nobody means who writes it."""
 
 
 def read_yaml_text(path: Path) -> str:
@@ -90,3 +100,7 @@ def _check_scalar(event: yaml.ScalarEvent) -> None:
         raise ValueError(f"{event.value[:40]!r} holds a null character")
     if len(event.value) > MOST_DIGITS and not event.style and event.value.lstrip("+-")[:1].isdigit():
         raise ValueError(f"{event.value[:20]}... is a number of {len(event.value):,} characters")
+    if not event.style and (
+        other := next((base for base in _OTHER_BASES if base[0].fullmatch(event.value)), None)
+    ):
+        raise ValueError(f"YAML reads {event.value} {other[1]}; as a text it needs quotes")

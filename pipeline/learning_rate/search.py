@@ -16,6 +16,7 @@ from ...mining.artifacts import write_text
 from ...mining.errors import InputError
 from ...mining.fingerprints import CODE_VERSION
 from ...mining.local_paths import in_shell
+from ...train.training_config import check_whole_updates
 from ..best import metric_is_known
 from ..configuration.overrides import keep_overrides
 from ..console import counted
@@ -100,6 +101,7 @@ def search_rates(context: Context, rates: Sequence[float] | None, steps: int | N
         raise InputError(
             f"--steps {steps}: a trial takes {FEWEST_STEPS} to {len(plan):,}, the batches of {context.folder.plan}"
         )
+    check_whole_updates(steps, context.config.train.accumulate)
     say, metric = context.say, context.config.early_stop.metric
     network = open_checkpoint(context.before.checkpoint, context.config)
     centre = centre_of(context, network.spec)
@@ -108,15 +110,16 @@ def search_rates(context: Context, rates: Sequence[float] | None, steps: int | N
     _announce(context, search, wanted, steps, goes_on=rates is None)
     if context.options.dry_run:
         return None
+    start = examine_on_validation(context, network) if search.start is None else search.start
+    _check_figure(context, start)
     context.options.on_work()
     if search.start is None:
-        search.start = examine_on_validation(context, network)
-        _check_figure(context, search.start)
+        search.start = start
         search.save()
-    _check_room(metric, search.start)
-    say(f"lr: start: {metric} {figure_in_words(search.start, metric)}")
+    _check_room(metric, start)
+    say(f"lr: start: {metric} {figure_in_words(start, metric)}")
     new = _make_trials(context, search, wanted, steps, centre if rates is None else None)
-    verdict = judge(search.trials, metric, search.start)
+    verdict = judge(search.trials, metric, start)
     search.keep_best(metric, verdict.best)
     title = f"{context.run.path.resolve().name}: {counted(len(search.trials), 'rate')}, {steps:,} steps each"
     write_text(context.run.rate_plot, draw(verdict, title))

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...mining.errors import InputError
 from ...train.loss_search.spaces import MOST_EXPONENT, MOST_MARGIN, Space, SpaceName
+from ...train.training_config import check_whole_updates
 
 SPACES: tuple[SpaceName, ...] = ("am-lfs", "search-softmax")
 MOST_SCALE: Mapping[SpaceName, float] = {"am-lfs": 1e4, "search-softmax": MOST_EXPONENT / MOST_MARGIN}
@@ -56,19 +57,25 @@ class Request:
             )
         return cls(Space(known[space], bins, scale), epochs, candidates, steps, sigma, eta, learns)
 
-    def steps_of(self, plan: int) -> int:
+    def steps_of(self, plan: int, accumulate: int = 1) -> int:
         """Steps of an epoch, where the plan has so many batches.
 
+        Args:
+            accumulate: batches of one update of the network, `train.accumulate`; an epoch ends with an update.
+
         Raises:
-            InputError: the plan has too few.
+            InputError: the plan has too few, or `--steps` are no whole updates.
         """
-        steps = max(1, plan // self.epochs) if self.steps is None else self.steps
+        fitting = plan // self.epochs // accumulate * accumulate
+        steps = max(accumulate, fitting) if self.steps is None else self.steps
+        check_whole_updates(steps, accumulate)
         if steps * self.epochs > plan:
+            few = "a batch" if accumulate == 1 else f"{accumulate:,} batches (train.accumulate)"
             raise InputError(
                 f"{self.epochs} epochs of {steps:,} steps are {self.epochs * steps:,}, but the plan has {plan:,} batches: give "
-                f"--steps {plan // self.epochs} or fewer --epochs, or plan more (plan.steps)"
-                if plan >= self.epochs
-                else f"{self.epochs} epochs need a batch each, but the plan has {plan:,}: give fewer --epochs"
+                f"--steps {fitting} or fewer --epochs, or plan more (plan.steps)"
+                if fitting
+                else f"{self.epochs} epochs need {few} each, but the plan has {plan:,}: give fewer --epochs"
             )
         return steps
 

@@ -85,7 +85,8 @@ def search_loss(
     from ...train.data.plan_reader import Plan
     from .epoch import Search
 
-    steps, run = request.steps_of(len(Plan(context.folder.plan))), context.run
+    plan, run = Plan(context.folder.plan), context.run
+    steps = request.steps_of(len(plan), context.config.train.accumulate)
     fields, options = search_fields(context, request, steps), context.options
     folder = run.path / LOSS_SEARCH
     if options.force and not options.dry_run:

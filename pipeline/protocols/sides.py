@@ -8,7 +8,9 @@ import numpy as np
 
 from ...mining.errors import InputError
 from ...mining.evaluation.mated_probes import MatedProbes
+from ...mining.local_paths import in_shell
 from ...mining.manifest import Manifest
+from ..configuration.overrides import as_text
 from ..console import counted
 from ..stages.held_out import FLAGS, HeldOut, has_flags, refuse_one_sided
 from .evaluated_images import EvaluatedImages
@@ -70,7 +72,7 @@ def test_splits(images: EvaluatedImages) -> tuple[str, ...]:
         return (there[0],)
     raise InputError(
         f"{images.manifest.path} has the splits {', '.join(there)} and none of data.test_splits={','.join(wanted)}; say "
-        f"which to evaluate, such as data.test_splits=[{there[0]}] data.distractor_splits=[]"
+        f"which to evaluate, such as {in_shell(f'data.test_splits=[{as_text(there[0])}]')} data.distractor_splits=[]"
     )
 
 

@@ -96,6 +96,15 @@ def test_older_names_of_loss_settings_are_read_in_files_and_overrides(
         ("nothing_like_it=1", "`subspace init --help`"),
         ("plan.steps=many", "plan.steps=many"),
         ("plan.steps=0", "greater than or equal to 1"),
+        ("plan.steps=0100", "YAML reads 0100 as a number to the base 8"),
+        (
+            "schedule.job.hours=8:00:00",
+            "YAML reads 8:00:00 as a number to the base 60; write it as one number",
+        ),
+        ("rounds=yes", "a number is wanted, not yes"),
+        ("train.optimizer.lr=off", "a number is wanted, not no"),
+        ("data.train_splits=[0]", 'needs quotes to be a text: "0"'),
+        ("data.train_splits=[no]", 'needs quotes to be a text: "0"'),
         ("plan.order=shuffled", "plan.order=shuffled"),
         ("train.optimizer.lr=-1", "train.optimizer.lr=-1"),
         ("plan", "section.key=value"),
@@ -112,6 +121,24 @@ def test_mistakes_are_named_in_one_line(tmp_path: Path, override: str, named: st
         load_config(path, [override])
     assert named in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("plan.P: 16", "unknown setting 'plan.P' .*; write it as plan: {P: ...}"),
+        ("train.optimizer.lr: 1", "; write it as train: {optimizer: {lr: ...}}"),
+    ],
+)
+def test_dots_in_a_file_are_said_to_be_sections(tmp_path: Path, line: str, said: str) -> None:
+    path = tmp_path / "subspace.yaml"
+    path.write_text(f"manifest: m\n{line}\n")
+    with pytest.raises(InputError, match=said):
+        load_config(path)
+    path.write_text(
+        "manifest: m\nplan: {P: 16}\nseed: 0\nrounds: 10\ndata: {train_splits: ['007', '8:00']}\n"
+    )
+    assert load_config(path).data.train_splits == ("007", "8:00")
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1\n- 2\n", "\x00", "just words", ""])

@@ -274,10 +274,26 @@ def test_a_start_that_has_all_of_the_metric_is_refused_before_any_trial(copy: Pa
     assert len(trials_of(copy)) == 3
 
 
+def test_another_metric_that_is_not_known_is_refused_before_any_trial(copy: Path) -> None:
+    """The start was examined by an earlier search, and all its trials stand."""
+    trials = copy / "lr" / "trials.json"
+    document = json.loads(trials.read_text())
+    start = document["searches"][-1]["start"]
+    unknown = next(name for name in start if name != "Rank-1")
+    start[unknown].update(value=None, low=None, high=None)
+    trials.write_text(json.dumps(document))
+    done = subspace("lr", copy, "--steps", "40", f"early_stop.metric={unknown}")
+    assert done.returncode == 2
+    assert f"early_stop.metric={unknown} is not known for so few validation identities" in done.stderr
+    assert len(trials_of(copy)) == 3
+    assert not (copy / "overrides.json").exists()
+
+
 @pytest.mark.parametrize(("words", "said"), [
     (["train.optimizer.lr=0.1"], r"train\.optimizer\.lr=0\.1: `subspace lr` tries rates by itself; .*--rates.*"),
     (["--rates", "1e-3,fast"], r"--rates 1e-3,fast: 'fast' is no learning rate; .*"),
     (["--steps", "61"], r"--steps 61: a trial takes 2 to 60, the batches of .*plan"),
+    (["--steps", "12", "train.accumulate=8"], r"--steps 12: the network is updated every 8 batches .*, such as 16"),
     (["early_stop.metric=Rank-7"], r"early_stop\.metric=Rank-7 is not measured; .*"),
     (["data.val_splits=[nobody]"], r"rates are judged by validation identities, and there are none: .*--val-fraction 0\.05`"),
 ])  # fmt: skip

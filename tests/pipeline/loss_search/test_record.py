@@ -60,6 +60,18 @@ def test_epochs_share_the_plan() -> None:
         Request.checked("am-lfs", steps=41, **OPTIONS).steps_of(405)
 
 
+def test_an_epoch_ends_with_an_update_of_the_network() -> None:
+    whole, given = (Request.checked("am-lfs", steps=steps, **OPTIONS) for steps in (None, 12))
+    assert [whole.steps_of(405, accumulate) for accumulate in (1, 8, 16, 40)] == [40, 40, 32, 40]
+    assert given.steps_of(405, 4) == 12
+    with pytest.raises(InputError, match="--steps 12: the network is updated every 8 batches .* such as 16"):
+        given.steps_of(405, 8)
+    with pytest.raises(
+        InputError, match=r"10 epochs need 41 batches \(train.accumulate\) each, but the plan has 405"
+    ):
+        whole.steps_of(405, 41)
+
+
 @pytest.mark.parametrize(("options", "said"), [
     ({"sigma": float("nan")}, "--sigma nan must be a number from 1e-06 to 10"), ({"scale": 0.0}, "--scale 0 must be"),
     ({"candidates": 1}, "--candidates 1 teaches nothing"), ({"epochs": 4000}, "4000 epochs need a batch each"),
