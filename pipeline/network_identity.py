@@ -48,8 +48,9 @@ def network_fields(config: RunConfig, run: RunDirectory) -> dict[str, Any]:
             str(before["model"]) if gone else f"{CHECKPOINT_PREFIX}{read_meta(folder).fingerprint}"
         )
     elif file is not None:
-        rest = spec.partition(file)
-        fields["model"] = _by_content(rest[0], file, rest[2], before.get("model"), known)
+        kind = spec.partition(":")[0] + ":"
+        part = spec.removeprefix(kind + file)
+        fields["model"] = _by_content(kind, file, part, before.get("model"), known)
     if config.weights is not None:
         path, part = path_and_part(config.weights)
         part = f"#{part}" if part else ""

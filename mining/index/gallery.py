@@ -57,6 +57,19 @@ class Gallery:
     def __len__(self) -> int:
         return len(self.offset) - 1
 
+    def check(self, top: int, *, T: int, stages: Stages, list_images: bool) -> None:
+        """Refuse a search of which `search` could not find so many.
+
+        Raises:
+            InputError: fewer candidates than `top`, or a list of images where none is looked at.
+        """
+        if stages == "two" and not list_images and min(top, len(self)) > T:
+            raise InputError(
+                f"-T {T} looks at {T} identities, fewer than --top {top} asks for; give a larger -T"
+            )
+        if stages == "means" and list_images:
+            raise InputError("--images lists images, but --stages means looks at none; leave one of them out")
+
     def search(
         self,
         queries_qD: np.ndarray,
@@ -80,12 +93,7 @@ class Gallery:
         Raises:
             InputError: fewer candidates than `top`.
         """
-        if stages == "two" and not list_images and min(top, len(self)) > T:
-            raise InputError(
-                f"-T {T} looks at {T} identities, fewer than --top {top} asks for; give a larger -T"
-            )
-        if stages == "means" and list_images:
-            raise InputError("--images lists images, but --stages means looks at none; leave one of them out")
+        self.check(top, T=T, stages=stages, list_images=list_images)
         if stages == "images":
             found = self._among_all_images(queries_qD, top, list_images, exact, without_q)
         else:

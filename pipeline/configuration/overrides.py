@@ -192,9 +192,9 @@ def file_from_root(file: str) -> str:
 
 def network_from_root(spec: str) -> str:
     """The spec of a network with its file or folder by its absolute path, so that the run works from anywhere."""
-    file = file_of(spec)
-    if file is not None:
-        return spec.replace(file, str(Path(file).resolve()), 1)
+    if file_of(spec) is not None:
+        kind, _, file = spec.partition(":")
+        return f"{kind}:{file_from_root(file)}"
     if not spec.startswith(CHECKPOINT_PREFIX):
         return spec
     return f"{CHECKPOINT_PREFIX}{Path(spec.removeprefix(CHECKPOINT_PREFIX)).resolve()}"

@@ -17,6 +17,7 @@ from ...train.networks.registry import (
     check_network,
     kind_of,
 )
+from ..configuration.overrides import file_from_root, network_from_root
 from ..exporting.chosen_checkpoint import choose_checkpoint
 
 if TYPE_CHECKING:
@@ -99,13 +100,5 @@ def open_network(
     from ...train.checkpoint import load_network
 
     network = load_network(chosen.spec, preprocess=preprocess, weights=chosen.weights, allow_code=allow_code)
-    weights = chosen.weights
-    if weights is not None and Path(weights).exists():
-        weights = str(Path(weights).absolute())
-    return OpenedNetwork(network, chosen.words, _anywhere(chosen.spec), weights)
-
-
-def _anywhere(spec: str) -> str:
-    """A spec with its path made absolute."""
-    prefix, colon, path = spec.partition(":")
-    return f"{prefix}{colon}{Path(path).absolute()}" if path and Path(path).exists() else spec
+    weights = chosen.weights and file_from_root(chosen.weights)
+    return OpenedNetwork(network, chosen.words, network_from_root(chosen.spec), weights)

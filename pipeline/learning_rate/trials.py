@@ -91,7 +91,8 @@ class Trials:
         return next((trial for trial in self.trials if trial.rate == rate), None)
 
     def add(self, trial: Trial) -> None:
-        """Keep a trial, by rising rate, at once on disk."""
+        """Keep a trial, by rising rate, at once on disk; who won before it is the winner of fewer."""
+        self.best = None
         self.trials = sorted([*self.trials, trial], key=lambda trial: trial.rate)
         self.save()
 

@@ -31,6 +31,7 @@ def answer_all(request: SearchRequest, console: Console) -> list[Answer]:
     """
     folder = open_folder(request.index)
     record = folder.record
+    folder.gallery.check(request.top, T=request.T, stages=request.stages, list_images=request.list_images)
     if request.far is not None:
         images_needed(request.far, record.images)
     notes = [

@@ -10,13 +10,16 @@ import pytest
 from conftest import QUICK, subspace
 
 from subspace.mining.errors import InputError
+from subspace.pipeline.configuration.config import RunConfig
 from subspace.pipeline.configuration.config_file import load_config
 from subspace.pipeline.configuration.overrides import (
     keep_overrides,
     kept_overrides,
+    network_from_root,
     not_kept,
     with_whole_paths,
 )
+from subspace.pipeline.network_identity import network_fields
 from subspace.pipeline.run_directory import RunDirectory
 from subspace.pipeline.stages.context import Context
 
@@ -143,6 +146,20 @@ def test_a_setting_given_again_as_it_is_changes_nothing(new_run: Path) -> None:
     assert keep(new_run, *names) == []
     assert kept(new_run) == before
     assert kept(new_run, "train.optimizer.name=adamw", "train.loss=softmax", "plan.strategy=random") == []
+
+
+def test_a_file_may_be_called_as_its_kind_of_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").write_bytes(b"a network")
+    assert network_from_root("onnx:x") == f"onnx:{tmp_path / 'x'}"
+    assert network_from_root("onnx:x#x") == f"onnx:{tmp_path / 'x'}#x"
+    assert network_from_root("python:x:x") == "python:x:x"
+    run = RunDirectory(tmp_path / "run")
+    identity = network_fields(RunConfig(manifest="m", model=f"onnx:{tmp_path / 'x'}#x"), run)["model"]
+    named = network_fields(RunConfig(manifest="m", model="onnx:x#x"), run)["model"]
+    assert named == identity
+    assert named.startswith("onnx:")
+    assert named.endswith("#x")
 
 
 def test_an_older_name_is_the_same_setting(new_run: Path) -> None:

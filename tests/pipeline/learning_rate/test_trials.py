@@ -45,6 +45,10 @@ def test_the_newest_search_in_words(tmp_path: Path) -> None:
     before = path.stat().st_mtime_ns
     search.keep_best("Rank-1", trial(0.1))
     assert path.stat().st_mtime_ns == before
+    search.add(trial(0.2))  # of a search that goes on: the best of one is not the best of two
+    assert newest_in_words(path) == "2 rates tried so far"
+    search.trials.pop()
+    search.keep_best("Rank-1", trial(0.1))
     search.start = {"Rank-1": {"value": 0.87, "low": 0.8, "high": 0.92}}  # within the interval of the best
     search.save()
     assert newest_in_words(path) == (

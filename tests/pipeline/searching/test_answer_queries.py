@@ -110,6 +110,9 @@ def test_wrong_requests_are_refused(index: Path, queries: Path, tmp_path: Path) 
         answer_all(SearchRequest(index, (queries,), far=1e-3), QUIET)
     with pytest.raises(InputError, match="does not exist"):
         answer_all(SearchRequest(index, (tmp_path / "nowhere.jpg",)), QUIET)
+    for wrong in ({"top": 2, "T": 1}, {"stages": "means", "list_images": True}):  # before any query is read
+        with pytest.raises(InputError, match=r"larger -T|--stages means looks at none"):
+            answer_all(SearchRequest(index, (tmp_path / "nowhere.jpg",), **wrong), QUIET)
 
 
 def test_images_are_embedded_by_the_network_of_the_index(
