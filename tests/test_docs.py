@@ -33,7 +33,7 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INDENTED = re.compile(r"^ {4,}\S.*$", re.MULTILINE)
 SPAN = re.compile(r"`([^`]+)`")
 KEY = re.compile(r"(?<![\w./-])([a-z_]+(?:\.[A-Za-z_]+)+)(?=(=?))")
-FILES = ("json", "jsonl", "parquet", "py", "md", "yaml", "safetensors")
+FILES = ("csv", "json", "jsonl", "parquet", "py", "md", "yaml", "safetensors")
 
 each_document = pytest.mark.parametrize(
     "path", DOCUMENTS, ids=lambda path: path.relative_to(REPOSITORY).as_posix()

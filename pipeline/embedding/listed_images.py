@@ -136,7 +136,6 @@ def _of_manifests(manifests: Sequence[Manifest], spool: KeptImages) -> Listing:
     there = [name for name in (*LABELS, "keep", *BOX) if any(name in one.columns for one in manifests)]
     types = {f.name: _plain(f.type) for f in (*MANIFEST.columns, *MANIFEST.optional)}
     schema = pa.schema([(name, types[name]) for name in (*there, "uri", "offset", "length")])
-
     inline = any("image" in manifest.columns for manifest in manifests)
 
     def tables() -> Iterator[pa.Table]:
@@ -157,9 +156,7 @@ def _of_manifests(manifests: Sequence[Manifest], spool: KeptImages) -> Listing:
                 yield pa.table([columns[name] for name in schema.names], schema=schema)
 
     stream = pa.RecordBatchReader.from_batches(schema, (b for table in tables() for b in table.to_batches()))
-    return Listing(
-        stream, "as the manifest has them" if len(manifests) == 1 else "as the manifests have them"
-    )
+    return Listing(stream, f"as the {'manifest has' if len(manifests) == 1 else 'manifests have'} them")
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
