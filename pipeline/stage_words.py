@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..mining.clustering.duplicate_trust import MOST_WITH_PARTNER, DuplicateTrust, most_pairs
 from .console import counted, percent
+
+if TYPE_CHECKING:
+    from ..mining.planning.settings import PlanConfig
 
 Values = Mapping[str, Any]
 
@@ -66,6 +69,19 @@ def duplicates_in_words(trust: DuplicateTrust, rank_1: float | None = None) -> s
     )
 
 
+def one_subspace_in_words(plan: PlanConfig) -> str:
+    """What the batches of a plan are where one subspace holds all identities.
+
+    Example:
+        >>> from subspace.mining import PlanConfig
+        >>> one_subspace_in_words(PlanConfig()), one_subspace_in_words(PlanConfig(strategy="subspace"))
+        ('look-alikes are sought among all identities', 'batches are random')
+    """
+    if plan.draw.group_size == 1 or plan.seeds_per_batch == 0:
+        return "batches are random"
+    return "look-alikes are sought among all identities"
+
+
 def span(smallest: int, largest: int) -> str:
     """Numbers from the smallest to the largest; one number where they are equal.
 
@@ -106,7 +122,7 @@ def _cluster(summary: Values) -> Iterator[str]:
     smallest, largest = summary.get("smallest"), summary.get("largest")
     if summary.get("subspaces") == 1:
         everybody = f" of {largest:,} identities" if largest is not None else ""
-        yield f"one subspace{everybody}: batches are random"
+        yield f"one subspace{everybody}"
     elif "subspaces" in summary:
         sizes = "" if smallest is None or largest is None else f" of {span(smallest, largest)} identities"
         yield counted(summary["subspaces"], "subspace") + sizes

@@ -25,7 +25,7 @@ class SubspaceConfig(Settings):
 
     ids_per_subspace: int | Literal["all"] = Field(
         default=10_000,
-        description="identities in a subspace, on average; 'all' for one subspace (random batches)",
+        description="identities in a subspace, on average; 'all' for one subspace",
     )
     tolerance: float = Field(
         default=0.02, ge=0, description="a subspace may be this share larger or smaller than the average"

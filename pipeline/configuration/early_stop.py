@@ -8,6 +8,9 @@ from pydantic import Field, field_validator
 
 from ...mining.settings import Settings
 
+LESS_IS_BETTER = ("EER",)
+"""Metrics of which less is better; of all others more is."""
+
 
 class EarlyStopConfig(Settings):
     """Which round is the best, and when to stop for want of a better one: by the validation identities alone."""
@@ -26,9 +29,9 @@ class EarlyStopConfig(Settings):
     @field_validator("metric")
     @classmethod
     def _more_is_better(cls, name: str) -> str:
-        if name == "EER":
+        if name in LESS_IS_BETTER:
             raise ValueError(
-                "less EER is better, and this wants a metric of which more is; give TAR@FAR=1e-3"
+                f"less {name} is better, and this wants a metric of which more is; give TAR@FAR=1e-3"
             )
         return name
 

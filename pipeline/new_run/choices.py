@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...mining.errors import InputError
+from ...mining.local_paths import in_shell
 from ...mining.manifest import Manifest
 from ..configuration.config import RunConfig
+from ..configuration.overrides import as_text
 from ..learning_rate.families import SEARCHED_RATES, family_of
 
 
@@ -97,9 +99,10 @@ def _choices_of_splits(config: RunConfig, given: Set[str], manifest: Manifest) -
     if "data.train_splits" in given:
         train = data.train_splits
     elif not train:
+        setting = in_shell(f"data.train_splits=[{as_text(there[0]) if there else 'NAME'}]")
         raise InputError(
             f"{manifest.path} has no image in data.train_splits ({', '.join(data.train_splits)}): {splits_in_words(manifest, there)}; "
-            f"name those to train on, as in data.train_splits=[{there[0] if there else 'NAME'}], or ingest with --split-map"
+            f"name those to train on, as in {setting}, or ingest with --split-map"
         )
     pretrain = tuple(name for name in data.pretrain_splits if name in there) or train
     distractors = tuple(name for name in data.distractor_splits if name in there)

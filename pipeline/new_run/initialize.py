@@ -25,6 +25,7 @@ from ..console import counted
 from ..rounds import check_identities
 from ..run_directory import RunDirectory
 from ..schedulers.job_requests import check_requests
+from ..stage_words import one_subspace_in_words
 from ..stages.held_out import HeldOut
 from .choices import Choice, choices_for, keys_of, settings_of, splits_in_words, unused_splits
 from .known_recipes import Recipe, load_recipe
@@ -141,15 +142,16 @@ def begin_run(
     Raises:
         InputError: the run has settings already (and no `force`), or manifest, model, recipe or overrides are wrong.
     """
-    if run.config.exists() and not force:
-        raise InputError(f"{run.config} exists; change it with an editor, or write it anew with --force")
+    _check_target(run, force)
     method = load_recipe(recipe)
     manifest = Manifest.open(manifest_path)
     basis = {"manifest": manifest.address, "model": model, "weights": weights}
     overrides = with_whole_paths(overrides)
     parse_config(basis, overrides, WHERE)  # says what is wrong with the overrides by themselves
-    given = keys_of(_nested(overrides))
-    by_recipe = _without(method.settings, {fallen for key in given for fallen in FALLS_WITH.get(key, ())})
+    own = _nested(overrides)
+    given = keys_of(own)
+    changed = {key for key in given & {*FALLS_WITH} if _at(own, key) != _at(method.settings, key)}
+    by_recipe = _without(method.settings, {fallen for key in changed for fallen in FALLS_WITH[key]})
     config = parse_config(_merged(basis, by_recipe), overrides, WHERE)
 
     check_requests(config.schedule)
@@ -184,8 +186,9 @@ def begin_run(
     check_identities(config, images)
     facts = examine_network(network, config)
     with run.locked("init"):
-        run.overrides.unlink(missing_ok=True)  # they were given to the settings before
+        _check_target(run, force)  # again: another command may just have made one
         write_config(run.config, config, method.lines())
+        run.overrides.unlink(missing_ok=True)  # they were given to the settings before
     return Initialized(
         run.config,
         config,
@@ -203,6 +206,11 @@ def begin_run(
             *_one_subspace(config, len(images)),
         ],
     )
+
+
+def _check_target(run: RunDirectory, force: bool) -> None:
+    if run.config.exists() and not force:
+        raise InputError(f"{run.config} exists; change it with an editor, or write it anew with --force")
 
 
 def _unused(config: RunConfig, manifest: Manifest) -> list[str]:
@@ -228,11 +236,11 @@ def _short_runs(config: RunConfig) -> list[str]:
 
 
 def _one_subspace(config: RunConfig, identities: int) -> list[str]:
-    """What a set as small as a batch comes to."""
+    """What the batches of a set as small as a subspace are."""
     n = config.cluster.ids_per_subspace
     if n == "all" or subspace_count(identities, n) > 1:
         return []
-    return [f"one subspace holds all {identities:,} identities, so batches are random: too few to mine"]
+    return [f"one subspace holds all {identities:,} identities: {one_subspace_in_words(config.plan)}"]
 
 
 def _examined(held: HeldOut, manifest: Manifest) -> str:
@@ -248,6 +256,10 @@ def _examined(held: HeldOut, manifest: Manifest) -> str:
 def _nested(overrides: Sequence[str]) -> dict[str, Any]:
     check_overrides(overrides)
     return _container(OmegaConf.from_dotlist(list(overrides)))
+
+
+def _at(nested: dict[str, Any], key: str) -> Any:
+    return OmegaConf.select(OmegaConf.create(nested), key)
 
 
 def _merged(*nested: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
+from ...mining.cleaning.keep_table import read_left_out
 from ...mining.errors import InputError
 from ...mining.local_paths import in_shell
 from ...mining.manifest import Manifest
@@ -98,8 +101,16 @@ class RunReport:
         ):
             return None
         decoded = RunImages(self.manifest, self.settings.data.decoder, self._input)
-        without = None if done is None else read_quarantine(done, len(self.manifest))
+        quarantined = np.empty(0, np.int64) if done is None else read_quarantine(done, len(self.manifest))
+        without = np.union1d(quarantined, self._cleaned_away(self.manifest))
         return PictureBook(decoded, self.settings.data.train_splits, without, self.seed)
+
+    def _cleaned_away(self, manifest: Manifest) -> np.ndarray:
+        """What `data.cleaned` leaves out, int64[n]; nothing where the table is not there any more."""
+        if self.settings.data.cleaned is not None:
+            with suppress(InputError):
+                return read_left_out(Path(self.settings.data.cleaned), manifest).image_id
+        return np.empty(0, np.int64)
 
     @property
     def _input(self) -> ImageInput | None:
@@ -110,7 +121,18 @@ class RunReport:
         return None
 
     @cached_property
+    def clustered(self) -> StageFolder | None:
+        """The last round whose subspaces are of the means that lie there, and these of the manifest as it is.
+
+        A round whose means are being made anew is none; None where no round is one, or without the manifest.
+        """
+        if self.manifest is None:
+            return None
+        known = self.manifest.fingerprint
+        done = (folder for folder in reversed(self.rounds) if folder.finished("cluster"))
+        return next((folder for folder in done if folder.is_of(known, "cluster")), None)
+
+    @cached_property
     def sample(self) -> RoundSample | None:
-        """Subspaces of the latest round that has any, drawn by seed; None where none has, or without the manifest."""
-        done = self.latest("cluster")
-        return None if done is None or self.manifest is None else RoundSample.draw(done, self.seed)
+        """Subspaces of the round that is `clustered`, drawn by seed; None where there is none."""
+        return None if self.clustered is None else RoundSample.draw(self.clustered, self.seed)

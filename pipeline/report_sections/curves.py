@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
+from ..configuration.early_stop import best_of
 from ..report.chart import Chart
 from ..report.chart_kinds import PERCENT, lines_over_steps
 from ..report.run_report import RunReport
 from ..report.section import Section, fill_section
 from ..round_chain import is_measured
-from .outcome import network_words
+from .outcome import elsewhere_in_words, network_words, on_same_images
 from .training_steps import TrainingSteps, ends_of, logged_start, logged_steps, table_rows
 
 TITLE = "Learning curves"
@@ -77,22 +80,26 @@ def _rate(steps: TrainingSteps) -> list[Chart]:
 
 def _validation(report: RunReport, steps: TrainingSteps) -> list[Chart]:
     metric = report.settings.early_stop.metric
+    done = [folder for folder in report.folders if is_measured(folder, "validate")]
+    same, elsewhere = on_same_images(done, "validate")
     found = {
         network_words(folder): values
-        for folder in report.folders
-        if is_measured(folder, "validate")
-        and network_words(folder) in steps.ends
+        for folder in same
+        if network_words(folder) in steps.ends
         and (values := folder.examined("validate")["metrics"].get(metric)) is not None
         and values["value"] is not None
     }
     points = [(steps.ends[name], 100 * values["value"]) for name, values in found.items()]
     if len(points) < 2:
         return []
-    best = max(found, key=lambda name: found[name]["value"])
+    names = list(dict.fromkeys((network_words(report.run.start), *found)))
+    best = names[best_of([found[name]["value"] if name in found else -math.inf for name in names])]
     sentence = (
         f"{metric} on the validation identities went from {points[0][1]:.1f} % to {points[-1][1]:.1f} %; "
         f"the best network is that of {best}, {100 * found[best]['value']:.1f} %."
     )
+    if elsewhere:
+        sentence += f" {elsewhere_in_words(elsewhere)}"
     rows = [{"step": step, "series": metric, "value": round(value, 3)} for step, value in points]
     spec = lines_over_steps(rows, [metric], boundaries=steps.rounds, axis=PERCENT, number=".1f")
     spec["layer"].append(

@@ -9,8 +9,11 @@ import numpy as np
 from ...mining.clustering.lookalikes import hardest_pairs, nearest_of_some
 from ...mining.clustering.mean_blocks import MeanBlocks
 from ...mining.clustering.mean_table import MeanTable
+from ...mining.parquet_tables import read_parquet
 from ...mining.randomness import generator
+from ...mining.schemas import PLAN
 from ...train.data.plan_reader import Plan
+from ..montages.batch import settings_of
 from ..pictures.picture_book import PictureBook
 from ..pictures.round_sample import RoundSample
 from ..report.run_report import RunReport
@@ -134,29 +137,33 @@ def _batches(report: RunReport, book: PictureBook, sample: RoundSample) -> list[
     plan = Plan(sample.folder.plan, images=len(book.manifest))
     (P, K), seed = plan.batch_shape, report.seed
     steps = np.sort(generator(seed, "report batches").permutation(len(plan))[:BATCHES]).tolist()
+    subspace_of_step = np.concatenate(
+        [read_parquet(part, PLAN, ["subspace_id"])["subspace_id"].to_numpy() for part in plan.parts]
+    )
     rows_bP, images = [], []
     for step in steps:
         of_step = plan[step]
         identity_id = plan.identities_of(step, of_step)[::K]
+        if not np.isin(identity_id, sample.identity_id).all():  # of other means than the round has now
+            return []
         rows_bP.append(np.searchsorted(sample.identity_id, identity_id))
         images.append(of_step.reshape(P, K))
     total = len(sample.identity_id)
-    if not rows_bP or max(int(rows.max()) for rows in rows_bP) >= total:
-        return []
     random_bP = [
         generator(seed, "report random batch", step).choice(total, min(P, total), replace=False)
         for step in steps
     ]
     wanted = np.unique(np.concatenate([*rows_bP, *random_bP]))
     means = MeanBlocks(MeanTable(sample.folder.identities)).rows(wanted)
-    config = report.settings.plan
+    config = settings_of(sample.folder, report.settings.plan)
     grouped = config.seeds_per_batch * config.draw.group_size
     made: list[tuple[Batch, Batch]] = []
     for step, planned, taken, random in zip(steps, rows_bP, images, random_bP, strict=True):
         groups = _cut(planned, grouped, config.draw.group_size)
         of_row = dict(zip(planned.tolist(), taken.tolist(), strict=True))
         at_random = {row: book.rows_of(int(sample.identity_id[row]), K) for row in random.tolist()}
-        home = f", subspace {sample.subspace_id[planned[0]]}" if grouped else ""
+        subspace = subspace_of_step[step]
+        home = f", subspace {subspace}" if subspace >= 0 else ""
         sides = (
             (f"Step {step:,} of the plan{home}", groups, of_row),
             ("As many, drawn from everybody", [(EVERYBODY, random)], at_random),

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..comparison.comparability import DRAWN, are_apart, fields_of_images
+from ..comparison.comparability import DRAWN, DRAWN_IDENTITIES, are_apart, are_drawn, fields_of_images
+from ..configuration.early_stop import LESS_IS_BETTER
 from ..console import counted, percent
 from ..report.chart import Chart
 from ..report.chart_kinds import PERCENT, dots_over_rounds
@@ -35,7 +36,11 @@ class Measured:
     networks: dict[str, dict[str, Any]]
     """Values by the name of the network in words: start, round 0, ..."""
     images: dict[str, Any]
-    """What the choice of the images rests on: manifest, splits and numbers; not the seed, which only draws among equals."""
+    """What the choice of the identities rests on: manifest, splits and numbers; the seed only where it draws them."""
+    seed: int | None
+    """Draws images of the identities; None where nothing says it."""
+    elsewhere: list[str]
+    """Networks that were examined on other images, in words."""
 
     @property
     def metrics(self) -> list[str]:
@@ -53,15 +58,38 @@ def network_words(folder: StageFolder) -> str:
     return "start" if folder.index < 0 else f"round {folder.index}"
 
 
+def on_same_images(folders: list[StageFolder], stage: str) -> tuple[list[StageFolder], list[str]]:
+    """The folders that were examined on the same images as the last of them, and the others in words."""
+    images = [fields_of_images(folder.record(stage)["fields"]) for folder in folders]
+    are_same = [of_one == images[-1] for of_one in images]
+    same = [folder for folder, is_same in zip(folders, are_same, strict=True) if is_same]
+    return same, [network_words(folder) for folder in folders if folder not in same]
+
+
+def elsewhere_in_words(networks: list[str]) -> str:
+    """A sentence on the networks, at least one, that were examined on other images.
+
+    >>> elsewhere_in_words(["start", "round 0"])
+    'Not shown, since they were examined on other images: start, round 0.'
+    """
+    they = "it was" if len(networks) == 1 else "they were"
+    return f"Not shown, since {they} examined on other images: {', '.join(networks)}."
+
+
 def measured(run: RunDirectory) -> Measured | None:
     """The evaluations of a run, or its validations where nothing was evaluated; None where neither was."""
     for stage, on in (("eval", "test"), ("validate", "validation")):
         folders = [run.round(index) for index in (-1, *current_rounds(run))]
         done = [folder for folder in folders if is_measured(folder, stage)]
         if done:
-            images = fields_of_images(done[-1].record(stage)["fields"])
-            images.pop(DRAWN, None)
-            return Measured(on, {network_words(folder): folder.examined(stage) for folder in done}, images)
+            same, elsewhere = on_same_images(done, stage)
+            networks = {network_words(folder): folder.examined(stage) for folder in same}
+            fields = done[-1].record(stage)["fields"]
+            images = fields_of_images(fields)
+            seed = images.pop(DRAWN, None)
+            if are_drawn(networks[network_words(done[-1])], fields):
+                images[DRAWN_IDENTITIES] = seed
+            return Measured(on, networks, images, seed, elsewhere)
     return None
 
 
@@ -94,8 +122,12 @@ def _nothing(report: RunReport) -> str:
 
 
 def _headline(report: RunReport, own: Measured) -> str:
-    chosen = report.settings.early_stop.metric
-    return chosen if chosen in own.metrics else own.metrics[0]
+    """The metric of the answer: that by which the run chooses; else the first, of which more is better if there is one."""
+    wanted = [
+        report.settings.early_stop.metric,
+        *(name for name in own.metrics if name not in LESS_IS_BETTER),
+    ]
+    return next((name for name in wanted if name in own.metrics), own.metrics[0])
 
 
 def _baseline(report: RunReport, own: Measured) -> tuple[Measured | None, str]:
@@ -131,19 +163,25 @@ def _answer(own: Measured, beside: Measured | None, name: str) -> str:
         return f"{name} is not known: there were too few pairs."
     value = percent(last[name]["value"], 1)
     if label == "start" or _value(first, name) is None:
-        answer = (
-            f"{name} of the network of {label} is {value}; no other network of this run is evaluated yet."
-        )
+        other = "no other network of this run is evaluated"
+        if len(own.networks) > 1:
+            other = "the starting network is not evaluated by it"
+        there = "on the same images" if own.elsewhere else "yet"
+        answer = f"{name} of the network of {label} is {value}; {other} {there}."
     else:
-        better = last[name]["value"] > first[name]["value"]
+        better = (last[name]["value"] > first[name]["value"]) != (name in LESS_IS_BETTER)
         verdict = ("Yes" if better else "No") if are_apart(last[name], first[name]) else "It cannot be told"
         answer = f"{verdict}: {name} is {value} after {label}, {percent(first[name]['value'], 1)} at the start: {_moved(last[name], first[name])}."
-    if beside is not None and _value(beside.last()[1], name) is not None:
-        other = beside.last()[1][name]
-        answer += (
-            f" The baseline came to {percent(other['value'], 1)}. This run has {_moved(last[name], other)}."
-        )
+    if beside is not None:
+        its_label, its = beside.last()
+        if _value(its, name) is not None:
+            came_to = f"{percent(its[name]['value'], 1)} {_when(its_label, 'its')}"
+            answer += f" The baseline came to {came_to}. This run has {_moved(last[name], its[name])}."
     return answer
+
+
+def _when(label: str, whose: str = "the") -> str:
+    return f"at {whose} start" if label == "start" else f"after {label}"
 
 
 def _notes(report: RunReport, own: Measured, beside: Measured | None) -> list[str]:
@@ -153,6 +191,8 @@ def _notes(report: RunReport, own: Measured, beside: Measured | None) -> list[st
         found.append(
             "No test evaluation is done, so these are the validation figures, by which the best round is chosen."
         )
+    if own.elsewhere:
+        found.append(elsewhere_in_words(own.elsewhere))
     if beside is not None and report.baseline is not None:
         steps = [
             steps_taken(run, max(current_rounds(run), default=-1) + 1)
@@ -161,6 +201,12 @@ def _notes(report: RunReport, own: Measured, beside: Measured | None) -> list[st
         found.append(
             f"The baseline is {report.baseline.path.name}: {counted(steps[1], 'training step')}, this run {steps[0]:,}."
         )
+        if beside.elsewhere:
+            found.append(f"Of the baseline: {elsewhere_in_words(beside.elsewhere)}")
+        if beside.seed != own.seed:
+            found.append(
+                "The seeds of the two runs draw other images of the same identities: figures differ by that, too."
+            )
     return found
 
 
@@ -173,7 +219,8 @@ def _tiles(own: Measured, beside: Measured | None, name: str) -> list[tuple[str,
     if label == "start":
         found = found[1:]
     if beside is not None:
-        found.append((f"{name}, baseline", beside.last()[1]))
+        its_label, its = beside.last()
+        found.append((f"{name}, baseline, {its_label}", its))
     return [
         (title, percent(metrics[name]["value"], 1), _interval(metrics[name]))
         for title, metrics in found
@@ -232,9 +279,10 @@ def _sentence(own: Measured, beside: Measured | None, name: str) -> str:
     label, last = own.last()
     first = own.networks.get("start", {}).get("metrics", {})
     words = [f"{in_percent(first[name])} % at the start"] if name in first and label != "start" else []
-    words.append(f"{in_percent(last.get(name))} % {'at the start' if label == 'start' else f'after {label}'}")
+    words.append(f"{in_percent(last.get(name))} % {_when(label)}")
     if beside is not None:
-        words.append(f"{in_percent(beside.last()[1].get(name))} % for the baseline")
+        its_label, its = beside.last()
+        words.append(f"{in_percent(its.get(name))} % for the baseline {_when(its_label, 'its')}")
     return f"{'; '.join(words)}."
 
 

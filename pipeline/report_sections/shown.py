@@ -43,6 +43,8 @@ def no_pictures(report: RunReport, folder: StageFolder | None = None, stage: str
             f"{report.manifest_name} has changed since `subspace {stage}` read it for {folder.name}, so there are no "
             "pictures to show."
         )
+    if (made := report.latest("cluster")) is not None and report.clustered is None:
+        return f"The subspaces of {made.name} are of other means than it has now; `subspace run` makes them anew."
     return "No round has subspaces yet; `subspace run` makes them."
 
 

@@ -7,11 +7,12 @@ import numpy as np
 from ...mining.parquet_tables import read_parquet
 from ...mining.schemas import CENTROIDS
 from ..console import percent
+from ..montages.batch import settings_of
 from ..report.chart import Chart
 from ..report.chart_kinds import PERCENT, dots_over_rounds, histogram_bars
 from ..report.run_report import RunReport
 from ..report.section import Section, fill_section
-from ..stage_words import span
+from ..stage_words import one_subspace_in_words, span
 
 TITLE = "The subspaces"
 MOST_BARS = 30
@@ -19,26 +20,27 @@ RECALL = "recall@10"
 
 
 def make_subspaces(report: RunReport) -> Section:
-    """Sizes, r@10 and churn."""
+    """Sizes, r@10 and churn; these two of the rounds that have several subspaces."""
     rounds = {
-        f"round {folder.index}": folder.record("cluster")["summary"]
+        f"round {folder.index}": summary
         for folder in report.rounds
         if folder.finished("cluster")
+        and (summary := folder.record("cluster")["summary"]).get("subspaces") != 1
     }
     latest = report.latest("cluster")
     if latest is None:
         return fill_section(
             "subspaces", TITLE, answer="The identities have not been clustered yet.", charts=[]
         )
-    summary = latest.record("cluster")["summary"]
+    summary, over_rounds = latest.record("cluster")["summary"], [*_recall(rounds), *_churn(rounds)]
     if summary.get("subspaces") == 1:
         everybody = summary.get("largest")
         size = f" of {everybody:,} identities" if everybody else ""
-        return fill_section(
-            "subspaces", TITLE, answer=f"There is one subspace{size}: its batches are random.", charts=[]
-        )
+        batches = one_subspace_in_words(settings_of(latest, report.settings.plan))
+        answer = f"In round {latest.index} there is one subspace{size}: {batches}."
+        return fill_section("subspaces", TITLE, answer=answer, charts=over_rounds)
     sizes = read_parquet(latest.centroids, CENTROIDS, ["size"])["size"].to_numpy()
-    charts = [_sizes(sizes, f"round {latest.index}"), *_recall(rounds), *_churn(rounds)]
+    charts = [_sizes(sizes, f"round {latest.index}"), *over_rounds]
     return fill_section("subspaces", TITLE, answer=_answer(sizes, summary, latest.index), charts=charts)
 
 

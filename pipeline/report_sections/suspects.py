@@ -86,7 +86,7 @@ def make_suspects(report: RunReport) -> Section:
 
 
 def _duplicates(report: RunReport, book: PictureBook) -> tuple[str, list[Duplicate]]:
-    folder = report.latest("cluster")
+    folder = report.clustered
     trust = None if folder is None else read_duplicate_trust(folder)
     if folder is None or trust is None:
         return "No round has looked for duplicates (cluster.duplicates_within).", []
@@ -125,7 +125,7 @@ def _duplicates(report: RunReport, book: PictureBook) -> tuple[str, list[Duplica
 
 
 def _reasons(report: RunReport, book: PictureBook) -> tuple[str, list[Reason]]:
-    folder = next((found for found in reversed(report.rounds) if found.file(SUSPECTS_FILE).exists()), None)
+    folder = _with_suspects(report)
     if folder is None:
         return (
             f"`subspace clean {in_shell(report.run.path)}` looks for wrong names and near repeats; it has not run.",
@@ -146,6 +146,13 @@ def _reasons(report: RunReport, book: PictureBook) -> tuple[str, list[Reason]]:
         f"What `subspace clean` found with the network before {folder.name}, the surest of each reason first.",
         found,
     )
+
+
+def _with_suspects(report: RunReport) -> StageFolder | None:
+    """The last folder that was cleaned: a round's, or the one after all rounds where the last network only cleaned."""
+    after = report.run.round(max((folder.index for folder in report.rounds), default=-1) + 1)
+    cleaned = [found for found in (*report.rounds, after) if found.file(SUSPECTS_FILE).exists()]
+    return next((found for found in reversed(cleaned) if found != after or found.only_cleaned), None)
 
 
 def _suspect(book: PictureBook, row: dict[str, Any]) -> Suspect:

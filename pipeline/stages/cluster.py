@@ -22,7 +22,7 @@ from ..console import amount, counted
 from ..estimates.estimate import Estimate
 from ..estimates.imports import torch_seconds
 from ..estimates.row_speed import row_seconds
-from ..stage_words import duplicates_in_words, span
+from ..stage_words import duplicates_in_words, one_subspace_in_words, span
 from .context import Context
 from .graph import row
 from .round_tables import read_identities, validated_rank_1
@@ -144,7 +144,7 @@ def cluster_means(context: Context) -> dict[str, Any]:
             "duplicates": None if duplicates is None else len(duplicates),
             "in_duplicates": None if trust is None else trust.involved,
         }
-        for words in (f"clustered on {device}", *_in_words(summary, sizes, settings)):
+        for words in (f"clustered on {device}", *_in_words(summary, sizes, context.config)):
             context.say(f"{stage.label}: {words}")
         if trust is not None and trust.pairs:
             words = duplicates_in_words(trust, validated_rank_1(context.before))
@@ -235,20 +235,20 @@ def recall_seed(config: RunConfig, round_index: int) -> int:
     return derived_seed(config.seed, "recall", round_index)
 
 
-def _in_words(summary: dict[str, Any], sizes: np.ndarray, settings: SubspaceConfig) -> list[str]:
-    lines = ["one subspace holds all identities: batches are random"]
+def _in_words(summary: dict[str, Any], sizes: np.ndarray, config: RunConfig) -> list[str]:
+    lines = [f"one subspace holds all identities: {one_subspace_in_words(config.plan)}"]
     if len(sizes) > 1:
         recall, own, plain = (
             summary[key] for key in (f"recall@{RECALL_AT}", "similarity", "plain_similarity")
         )
-        overlapping = f", {summary['overlapping_recall']:.3f} with the overlap" if settings.overlap else ""
+        second = f", {summary['overlapping_recall']:.3f} with the overlap" if config.cluster.overlap else ""
         lines = [
             f"{len(sizes):,} subspaces of {span(sizes.min(), sizes.max())} identities (median "
-            f"{np.median(sizes):,.0f}), r@{RECALL_AT} = {recall:.3f}{overlapping}: an anchor's look-alikes are in its "
+            f"{np.median(sizes):,.0f}), r@{RECALL_AT} = {recall:.3f}{second}: an anchor's look-alikes are in its "
             f"batch {summary['gain']:,.1f} times as often as in a random one"
         ]
         quality = [f"distortion {1 - own:.4f}"]
-        if settings.balance != "none":
+        if config.cluster.balance != "none":
             quality[0] += f" ({1 - plain:.4f} by the nearest centroid)"
         if summary["inside"] is not None:
             quality.append(

@@ -31,7 +31,7 @@ CLUSTER = {
          "12 subspaces of 98 to 1,102 identities, 61 % of nearest neighbours kept"),
         ("cluster", {"subspaces": 2, "smallest": 8, "largest": 8}, "2 subspaces of 8 identities"),
         ("cluster", CLUSTER | {"subspaces": 1, "kept": 1.0, "duplicates": None},
-         "one subspace of 1,102 identities: batches are random"),
+         "one subspace of 1,102 identities"),
         ("plan", {"batches": 400, "singletons": 0, "hardness": 0.4123, "random_hardness": 0.2178},
          "400 batches, nearest other identity at cosine 0.41 (random 0.22)"),
         ("plan", {"batches": 1, "singletons": 12}, "1 batch, 12 identities with one image"),

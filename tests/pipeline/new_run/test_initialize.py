@@ -21,7 +21,9 @@ from subspace.mining.schemas import MANIFEST
 from subspace.pipeline.configuration.config import RunConfig
 from subspace.pipeline.configuration.config_file import load_config
 from subspace.pipeline.learning_rate.families import SEARCHED_RATES
+from subspace.pipeline.new_run import initialize
 from subspace.pipeline.new_run.initialize import Initialized, begin_run
+from subspace.pipeline.new_run.network_facts import examine_network
 from subspace.pipeline.run_directory import RunDirectory
 from subspace.train import build_backbone
 from subspace.train.checkpoint import save_checkpoint
@@ -109,9 +111,9 @@ def test_splits_of_other_names_are_not_trained_on_unless_told(tmp_path: Path) ->
         begin(tmp_path, manifest)
     assert str(error.value) == (
         f"{manifest} has no image in data.train_splits (train, pretrain): 0 has 80 images, 1 has 80 images; name those to train "
-        "on, as in data.train_splits=[0], or ingest with --split-map"
+        "on, as in 'data.train_splits=[\"0\"]', or ingest with --split-map"
     )
-    done = begin(tmp_path, manifest, "data.train_splits=['0']")
+    done = begin(tmp_path, manifest, 'data.train_splits=["0"]')
     said = "splits that no setting uses: 1 has 80 images (data.train_splits and its neighbours name them)"
     assert said in done.warnings
 
@@ -173,6 +175,39 @@ def test_a_recipe_wins_over_choices_and_overrides_win_over_it(tmp_path: Path, sm
     other = begin(tmp_path, small_manifest, "train.loss=batch_ohnm", "plan.K=2", recipe="facenet").config
     assert (other.train.loss, other.plan.K) == ("batch_ohnm", 2)
     assert "semi_hard" not in other.train.loss_args
+    repeated = begin(tmp_path, small_manifest, "train.optimizer.name=adagrad", recipe="facenet").config
+    assert repeated.train.optimizer.lr == 0.05
+
+
+def test_settings_that_another_command_has_just_written_are_not_replaced(
+    tmp_path: Path, small_manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunDirectory(tmp_path / "run")
+
+    def meanwhile(*_: object) -> object:
+        run.config.parent.mkdir(parents=True, exist_ok=True)
+        run.config.write_text("rounds: 7\n")
+        return examine_network(*_)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(initialize, "examine_network", meanwhile)
+    with pytest.raises(InputError, match=r"subspace\.yaml exists; change it with an editor"):
+        begin_run(run, small_manifest, "small", ["pretrain.steps=0"], force=False)
+    assert run.config.read_text() == "rounds: 7\n"
+
+
+def test_a_full_disk_leaves_the_kept_settings_with_the_old_ones(
+    tmp_path: Path, small_manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(tmp_path, small_manifest)
+    (kept := tmp_path / "run" / "overrides.json").write_text("{}")
+
+    def full(*_: object) -> None:
+        raise InputError("the disk is full")
+
+    monkeypatch.setattr(initialize, "write_config", full)
+    with pytest.raises(InputError, match="the disk is full"):
+        begin(tmp_path, small_manifest)
+    assert kept.exists()
 
 
 @pytest.mark.parametrize(("settings", "warned"), [
@@ -280,12 +315,19 @@ def test_the_head_is_printed_and_one_inside_a_block_is_warned_of(
     assert (small.network.head, small.warnings) == (["fc", "features"], [])
 
 
-def test_a_set_as_small_as_a_batch_is_said_to_make_random_batches(
-    tmp_path: Path, small_manifest: Path
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ([], "look-alikes are sought among all identities"),
+        (["plan.strategy=subspace"], "batches are random"),
+    ],
+)
+def test_a_set_as_small_as_a_batch_is_said_to_be_one_subspace(
+    tmp_path: Path, small_manifest: Path, settings: list[str], words: str
 ) -> None:
-    made = begin(tmp_path, small_manifest)
+    made = begin(tmp_path, small_manifest, *settings)
     assert (made.config.plan.P, made.config.cluster.ids_per_subspace) == (48, 48)
-    assert made.warnings == ["one subspace holds all 48 identities, so batches are random: too few to mine"]
+    assert made.warnings == [f"one subspace holds all 48 identities: {words}"]
 
 
 def test_more_identities_in_a_batch_than_there_are_is_refused(tmp_path: Path, small_manifest: Path) -> None:

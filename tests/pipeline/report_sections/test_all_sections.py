@@ -24,6 +24,8 @@ from subspace.pipeline.report import page as page_module
 from subspace.pipeline.report.run_report import RunReport
 from subspace.pipeline.report.write_report import MOST_BYTES
 from subspace.pipeline.report_sections.all_sections import SECTIONS
+from subspace.pipeline.report_sections.curves import make_curves
+from subspace.pipeline.report_sections.subspaces import make_subspaces
 from subspace.pipeline.run_directory import RunDirectory
 
 NAMES = ["outcome", "hardness", "activity", "curves", "subspaces", "time_spent", "settings", "provenance"]
@@ -100,10 +102,54 @@ def test_a_half_done_run_has_a_report(tmp_path: Path, without_vega: None) -> Non
     finish(run.round(0), "plan", batches=5, hardness=None, random_hardness=None)
     log(run.round(0), [{"step": 9, "loss": 1.0, "active_fraction": None, "seconds": 1.0}])
     text = html(run)
-    assert "There is one subspace of 30 identities: its batches are random." in text
+    assert (
+        "In round 0 there is one subspace of 30 identities: look-alikes are sought among all identities."
+        in text
+    )
     assert "The plans of this run do not say how hard they are" in text
     assert "The log of this run has no active share: its loss, multi_similarity, did not report one." in text
     assert "The loss went from 1.000 to 1.000" in text
+
+
+def test_batches_of_one_subspace_are_random_where_its_plan_has_no_groups(tmp_path: Path) -> None:
+    run = whole_run(tmp_path / "run")
+    finish(run.round(1), "cluster", subspaces=1, smallest=30, largest=30, kept=0.0, **{"recall@10": 1.0})
+    for strategy, words in (
+        ("mixed", "look-alikes are sought among all identities"),
+        ("graph", "look-alikes are sought among all identities"),
+        ("random", "batches are random"),
+        ("subspace", "batches are random"),
+    ):
+        finish(run.round(1), "plan", fields={"plan.strategy": strategy}, batches=40)
+        text = str(make_subspaces(RunReport.open(run.path)).html).replace("\xa0", " ")
+        assert f"In round 1 there is one subspace of 30 identities: {words}." in text
+    assert "75.0 % of the 10 nearest neighbours share the subspace." in text, "of the round before"
+    assert "The subspaces of round 0 are like those of the round before to 0.40" in text
+
+
+def said_of_curves(run: RunDirectory) -> str:
+    return str(make_curves(RunReport.open(run.path)).html).replace("\xa0", " ")
+
+
+def test_of_equal_validations_the_first_trained_one_is_the_best(tmp_path: Path) -> None:
+    run = whole_run(tmp_path / "run")
+    for folder in (run.start, run.round(0), run.round(1)):
+        examine(folder, "validate", 0.7)
+    assert "the best network is that of round 0, 70.0 %." in said_of_curves(run)
+    run.start.marker("validate").unlink()
+    examine(run.round(1), "validate", 0.8)
+    assert "went from 70.0 % to 80.0 %; the best network is that of round 1, 80.0 %." in said_of_curves(run)
+
+
+def test_validations_on_other_images_are_named_and_not_drawn(tmp_path: Path) -> None:
+    run = whole_run(tmp_path / "run")
+    examine(run.start, "validate", 0.9, **{"validation.distractors": 900})
+    text = said_of_curves(run)
+    assert (
+        "went from 70.0 % to 80.0 %; the best network is that of round 1, 80.0 %. Not shown, since it was"
+        in text
+    )
+    assert "examined on other images: start." in text
 
 
 def test_pretraining_has_its_curve(tmp_path: Path, without_vega: None) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from subspace.mining.parquet_tables import write_parquet
+from subspace.mining.schemas import PLAN
 from subspace.pipeline.pictures.picture_book import Picture
 from subspace.pipeline.report.run_report import RunReport
 from subspace.pipeline.report.section import fill_section
@@ -69,6 +74,42 @@ def test_batches_stand_beside_random_ones(page: Page) -> None:
     groups = [found.get("aria-label") for found in page.all("div") if found.get("role") == "group"]
     assert groups.count("from one subspace") == 2
     assert groups.count("from everybody") == 2
+
+
+def with_other_column(finished_run: Path, path: Path, name: str, value: Callable[[Any], Any]) -> Path:
+    """A copy of the run whose last plan has other values in a column."""
+    run = shutil.copytree(finished_run, path, symlinks=True)
+    for part in (run / "round-001" / "plan").glob("*.parquet"):
+        rows = pq.read_table(part)
+        values = pa.array([value(old) for old in rows[name].to_pylist()], PLAN.columns.field(name).type)
+        table = rows.set_column(rows.schema.get_field_index(name), name, values)
+        write_parquet(part, PLAN, table, "0")
+    return run
+
+
+def test_batches_are_as_their_plan_says_whatever_the_settings_are_now(
+    finished_run: Path, tmp_path: Path
+) -> None:
+    # another subspace than the first identity's own, as that of one which is in two of them
+    run = with_other_column(finished_run, tmp_path / "run", "subspace_id", lambda _: 77)
+    settings = (run / "subspace.yaml").read_text()
+    assert 'strategy: "custom"' in settings
+    (run / "subspace.yaml").write_text(settings.replace('strategy: "custom"', "strategy: random"))
+    html = str(make_lookalikes(RunReport.open(run)).html)
+    groups = [found.get("aria-label") for found in Page(html).all("div") if found.get("role") == "group"]
+    assert (groups.count("from one subspace"), groups.count("from everybody")) == (2, 2)
+    assert html.count("of the plan, subspace 77") == 2
+
+
+def test_batches_of_identities_that_the_round_has_not_are_left_out(
+    finished_run: Path, tmp_path: Path
+) -> None:
+    known = pq.read_table(finished_run / "round-001" / "identities.parquet")["identity_id"].to_pylist()
+    outside = sorted(set(range(max(known))) - set(known))
+    run = with_other_column(finished_run, tmp_path / "run", "identity_ids", lambda ids: outside[: len(ids)])
+    html = str(make_lookalikes(RunReport.open(run)).html)
+    assert "looks like" in html
+    assert "of the plan" not in html
 
 
 def test_the_same_seed_gives_the_same_bytes(finished_run: Path) -> None:

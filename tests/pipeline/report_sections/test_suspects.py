@@ -82,6 +82,27 @@ def test_suspects_and_unread_files_are_shown_and_never_obeyed(finished_run: Path
     assert "\x1b" not in html
 
 
+def test_what_the_last_network_cleaned_is_shown_though_no_round_began_there(
+    finished_run: Path, tmp_path: Path
+) -> None:
+    folder, _ = changed(finished_run, tmp_path)
+    run, nothing = folder.parent, SUSPECTS.columns.empty_table()
+    for name, gone in (("round-002", ()), ("round-000", ("round-000", "round-001", "round-002"))):
+        for old in gone:
+            shutil.rmtree(run / old)
+        (run / name / "cleaning").mkdir(parents=True)
+        write_parquet(run / name / "suspects.parquet", SUSPECTS, nothing, "0")
+        html = str(make_suspects(RunReport.open(run)).html)
+        assert f"found nothing suspicious with the network before {name}." in html
+
+
+def test_what_a_round_cleaned_that_is_left_over_is_not_shown(finished_run: Path, tmp_path: Path) -> None:
+    folder, _ = changed(finished_run, tmp_path)
+    (folder.parent / "round-000" / "done" / "train.json").unlink()
+    write_parquet(folder / "suspects.parquet", SUSPECTS, SUSPECTS.columns.empty_table(), "0")
+    assert "it has not run." in str(make_suspects(RunReport.open(folder.parent)).html)
+
+
 def test_what_is_not_there_is_said(finished_run: Path) -> None:
     html = str(make_suspects(RunReport.open(finished_run)).html)
     assert "looks for wrong names and near repeats; it has not run." in html

@@ -13,7 +13,9 @@ import pytest
 from conftest import QUICK, subspace
 from sklearn.metrics import adjusted_rand_score
 
+from subspace.pipeline.configuration.config import RunConfig
 from subspace.pipeline.run_directory import RunDirectory
+from subspace.pipeline.stages.cluster import _in_words
 from subspace.pipeline.stages.round_tables import read_duplicate_trust, read_likely_duplicates
 
 
@@ -79,6 +81,15 @@ def test_overlapping_identities_are_planned_in_both_subspaces(small_manifest: Pa
     assert all(len(homes) == 2 for _, _, homes in rows)
     said = summary(run, 0)
     assert said["overlapping_recall"] > said["recall@10"]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "words"),
+    [("mixed", "look-alikes are sought among all identities"), ("random", "batches are random")],
+)
+def test_one_subspace_is_said_with_what_its_batches_will_be(strategy: str, words: str) -> None:
+    config = RunConfig.model_validate({"manifest": "m.parquet", "plan": {"strategy": strategy}})
+    assert _in_words({}, np.array([30]), config) == [f"one subspace holds all identities: {words}"]
 
 
 def test_identities_under_two_names_are_listed(small_source: Path, tmp_path: Path) -> None:
