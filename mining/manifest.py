@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from .errors import DamagedFileError, InputError
-from .parquet_tables import fingerprint_in, open_parquet, read_parquet, read_row_group, row_groups
+from .parquet_tables import fingerprint_in, open_parquet, read_group_of, read_parquet, row_groups
 from .remote import url_of
 from .schemas import BOX, MANIFEST
 
@@ -240,19 +240,19 @@ class Manifest:
         """Columns of some images, in their order; only the row groups that hold them are read."""
         if self._is_read:
             return self.table.select(columns).take(pa.array(image_id))
-        metadata = open_parquet(self.path, MANIFEST).metadata
-        sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        file = open_parquet(self.path, MANIFEST)
+        sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
         starts = np.concatenate(([0], np.cumsum(sizes)))
         ascending = np.unique(image_id)
         cut = np.searchsorted(ascending, starts)  # where the rows of each group begin among them
         pieces = [
-            read_row_group(self.path, MANIFEST, group, columns).take(
+            read_group_of(file, self.path, MANIFEST, group, columns).take(
                 pa.array(ascending[begin:end] - starts[group])
             )
             for group, (begin, end) in enumerate(pairwise(cut.tolist()))
             if begin < end
         ]
-        empty = open_parquet(self.path, MANIFEST).schema_arrow.empty_table().select(columns)
+        empty = file.schema_arrow.empty_table().select(columns)
         return pa.concat_tables([empty, *pieces]).take(pa.array(np.searchsorted(ascending, image_id)))
 
     def _hashes(self, image_id: np.ndarray) -> np.ndarray:

@@ -47,11 +47,14 @@ def _quota(cgroup: Path) -> float | None:
 
 
 def memory(cgroup: Path = CGROUP, free: int | None = None) -> Finding:
-    """Memory that programs may still take, and less where the container has a limit."""
+    """Memory that programs may still take, and less where the container has a limit.
+
+    Files that the system keeps in memory count as taken there, and are given up for any program: they are free.
+    """
     free = free_memory() if free is None else free
     try:
         limit = int((cgroup / "memory.max").read_text())
-        within = limit - int((cgroup / "memory.current").read_text())
+        within = limit - int((cgroup / "memory.current").read_text()) + _kept_files(cgroup)
     except (OSError, ValueError):  # "max", or no cgroup
         within = None
     if free is None and within is None:
@@ -59,6 +62,11 @@ def memory(cgroup: Path = CGROUP, free: int | None = None) -> Finding:
     least = min(size for size in (free, within) if size is not None)
     limited = ", the limit of the container" if least == within else ""
     return Finding("memory", f"{amount(least)} free{limited}", facts={"free": least})
+
+
+def _kept_files(cgroup: Path) -> int:
+    sizes = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
+    return sum(int(sizes.get(name, 0)) for name in ("inactive_file", "active_file"))
 
 
 def disk(folder: Path | None = None, free: int | None = None) -> Finding:
@@ -88,8 +96,8 @@ def shared_memory(folder: Path = SHARED, size: int | None = None, gpus: int | No
     return Finding("shared memory", amount(size), advice, {"size": size})
 
 
-def decoder(seconds: float = 0.5, turbo: bool | None = None) -> Finding:
-    """Images of 112 px that one core decodes a second, from JPEGs in memory."""
+def decoder(seconds: float = 0.5, turbo: bool | None = None, cgroup: Path = CGROUP) -> Finding:
+    """Images of 112 px that a core decodes a second, from JPEGs in memory, and all that this process may use."""
     from PIL import features
 
     from ...train.data.images import decode_image
@@ -101,13 +109,15 @@ def decoder(seconds: float = 0.5, turbo: bool | None = None) -> Finding:
     while (took := time.thread_time() - began) < seconds:
         decode_image(data, SIZE)
         decoded += 1
-    rate, usable = decoded / took, usable_cores()
+    rate, usable, quota = decoded / took, usable_cores(), _quota(cgroup)
+    used = usable if quota is None else min(usable, quota)
+    who = counted(usable, "core") if used == usable else f"the {used:.1f} of the container"
     by = "libjpeg-turbo" if turbo else "libjpeg"
     return Finding(
         "decoder",
-        f"{rate:,.0f} images/s a core (JPEG, {SIZE} px, {by}), {rate * usable:,.0f} by {counted(usable, 'core')}",
+        f"{rate:,.0f} images/s a core (JPEG, {SIZE} px, {by}), {rate * used:,.0f} by {who}",
         None if turbo else "this Pillow is without libjpeg-turbo: pip install --force-reinstall pillow",
-        {"images_per_second": rate, "cores": usable},
+        {"images_per_second": rate, "cores": used},
     )
 
 

@@ -97,8 +97,8 @@ def show_round(
         figures, step = figures_of_stage(stage, record["summary"]), steps[stage in AT_END]
         if figures and "tensorboard" in trackers:
             _to_tensorboard(run.tracked, f"{folder.name}.{stage}", step, figures)
-    if others:
-        _to_others(run, others, steps, new, settings, say)
+    if others and not _to_others(run, others, steps, new, settings, say):
+        return  # the next command tells them again; an event file of TensorBoard takes the place of the one before
     now = {f"{folder.name}/{stage}": record["fingerprint"] for stage, record in new.items()}
     write_json(told, {"shown": {**shown, **now}})
 
@@ -122,7 +122,8 @@ def _to_others(
     new: Mapping[str, Mapping[str, Any]],
     settings: Mapping[str, Any],
     say: Callable[[str], None],
-) -> None:
+) -> bool:
+    """Tell W&B and MLflow, and return whether they have all of it."""
     from ...train.monitoring.open_trackers import begin_trackers
     from ...train.monitoring.trackers import TrackedRun
 
@@ -130,9 +131,10 @@ def _to_others(
     try:
         opened = begin_trackers(names, TrackedRun(run.tracked, start, settings), say)
     except (InputError, StaleArtifactError) as error:
-        say(f"figures of the round are not shown: {error}")
-        return
+        say(f"figures of the round are not shown yet: {error}")
+        return False
     for stage, record in new.items():
         if figures := figures_of_stage(stage, record["summary"]):
             opened.scalars(steps[stage in AT_END], figures)
     opened.close()
+    return opened.all_told

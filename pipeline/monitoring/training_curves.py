@@ -9,11 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from ...mining.manifest import Manifest
-from ...mining.parquet_tables import open_parquet, read_row_group
-from ...mining.schemas import MANIFEST
 from ...train.monitoring.metrics_file import read_metrics
 from ...train.monitoring.open_trackers import begin_trackers
 from ...train.monitoring.trackers import TrackedRun
@@ -73,7 +70,7 @@ def open_log(
         settings,
         step,
         0 if folder.index < 0 else steps_of_start(settings) + rounds_before,
-        int(written[-1]["step"] or 0) if written and step else -1,
+        int(written[-1]["step"] or 0) if written else -1,
     )
     return MetricsLog(
         folder.path,
@@ -94,14 +91,5 @@ def identity_names(manifest: Manifest, image_id: np.ndarray) -> list[str]:
     Args:
         image_id: int64[n], in any order.
     """
-    metadata = open_parquet(manifest.path, MANIFEST).metadata
-    ends = np.cumsum([metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)])
-    names = [""] * len(image_id)
-    group_of = np.searchsorted(ends, image_id, side="right")
-    for group in np.unique(group_of):  # a training has no other column of the manifest in memory
-        places = np.flatnonzero(group_of == group)
-        rows = image_id[places] - (ends[group - 1] if group else 0)
-        identity = read_row_group(manifest.path, MANIFEST, int(group), ["identity"])["identity"]
-        for place, name in zip(places, identity.take(pa.array(rows)).to_pylist(), strict=True):
-            names[place] = printable_line(str(name))
-    return names
+    names = manifest.rows_of(image_id, ["identity"])["identity"].to_pylist()
+    return [printable_line(str(name)) for name in names]

@@ -225,6 +225,20 @@ def test_columns_are_read_alone_and_say_what_the_whole_does(
     assert "table" not in vars(opened)
 
 
+def test_a_file_is_opened_once_for_rows_of_many_row_groups(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = manifest_table([(letter, "train", True, None) for letter in "abcdefghijkl"])
+    with parquet_writer(path, MANIFEST, table.schema, "f" * 32) as writer:
+        for start in range(0, 12, 3):
+            writer.write_table(table.slice(start, 3))
+    manifest, opened, really = Manifest.open(path), [], pq.ParquetFile
+    monkeypatch.setattr(pq, "ParquetFile", lambda *of, **how: opened.append(of) or really(*of, **how))
+    rows = manifest.rows_of(np.array([11, 1, 0, 1, 9]), ["identity"])
+    assert rows["identity"].to_pylist() == ["l", "b", "a", "b", "j"]
+    assert len(opened) == 1
+
+
 def test_group_codes_are_numbered_as_they_come() -> None:
     group = pa.DictionaryArray.from_arrays(pa.array([2, None, 0, 2]), ["cam 1", "unused", "cam 2"])
     assert in_memory(ROWS, group=group).groups().tolist() == [0, -1, 1, 0]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ...mining.artifacts import write_text
@@ -130,8 +131,10 @@ class MetricsLog:
         n = len(record.batch.images)
         triplets = hardest_triplets(record.embeddings[:n], record.labels[:n], TRIPLETS_SHOWN)
         if len(triplets.d_ap):
-            image_id = record.batch.image_id
-            names = None if self._names_of is None else self._names_of(image_id)
+            image_id, names = record.batch.image_id, None
+            if self._names_of is not None:
+                drawn = torch.cat(triplets.rows).unique().numpy()
+                names = dict(zip(drawn.tolist(), self._names_of(image_id[drawn]), strict=True))
             picture = triplet_picture(record.batch.images.cpu().numpy(), image_id, triplets, names)
             self._tracker.image(record.step, "hardest_triplets", picture)
 

@@ -1,7 +1,8 @@
 """All trackers of a training, opened by name and used as one.
 
 A resumed training continues its runs of W&B and MLflow: their ids are in `trackers.json` of its folder, valid
-for one fingerprint.
+for one fingerprint, and beside them the last step that each had been shown. A training that is killed twice before
+it saves goes back behind the first end, which metrics.jsonl has no more.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
 from ...mining.artifacts import write_json
 from ...mining.errors import InputError
@@ -46,6 +48,8 @@ class Trackers:
     ) -> None:
         self._trackers, self._say = dict(trackers), say
         self._before, self._shown = steps_before, dict(shown or {})
+        self.all_told = True
+        """Whether none has failed so far."""
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Show numbers in all of them."""
@@ -74,6 +78,7 @@ class Trackers:
                 call(tracker, self._before + (step or 0))
             except Exception as error:  # whatever its client raises: no network, no disk, a bug
                 del self._trackers[name]
+                self.all_told = False
                 self._say(f"{name} failed ({_one_line(error)}); training goes on without it")
 
 
@@ -97,26 +102,34 @@ def begin_trackers(names: Sequence[TrackerName], run: TrackedRun, say: Callable[
     check_trackers(names)
     path = run.folder / IDS
     kept = read_tracker_ids(path) if path.exists() else {}
-    ids: dict[str, str] = kept["ids"] if kept.get("fingerprint") == run.fingerprint else {}
+    if kept.get("fingerprint") != run.fingerprint:
+        kept = {}
+    ids: dict[str, str] = kept.get("ids", {})
+    before: dict[str, int] = kept.get("last_shown", {})
+    # TensorBoard drops what comes again
+    shown = {name: max(run.last_shown, before.get(name, -1)) for name in ids}
     opened: dict[str, Tracker] = {}
-    shown = {name: run.last_shown for name in names if name in ids}  # TensorBoard drops what comes again
-    for name in names:
-        try:
-            if name == "tensorboard":
-                opened[name] = TensorBoard(run)
-            else:
-                tracker = (WeightsAndBiases if name == "wandb" else MLflow)(run, ids.get(name))
-                opened[name], ids[name] = tracker, tracker.run_id
-        except Exception as error:  # their clients raise what they like
-            Trackers(opened, say).close()
-            ways = ["`wandb login`, WANDB_MODE=offline" if name == "wandb" else "check MLFLOW_TRACKING_URI"]
-            if name in ids:
-                ways.append(f"remove {path} to begin a new run there")
-            raise InputError(
-                f"tracker {name} cannot begin: {_one_line(error)}; {', '.join(ways)}, or leave it out of `trackers`"
-            ) from error
-    if ids:
-        write_json(path, {"fingerprint": run.fingerprint, "ids": ids})
+    try:
+        for name in names:
+            try:
+                if name == "tensorboard":
+                    opened[name] = TensorBoard(run)
+                else:
+                    tracker = (WeightsAndBiases if name == "wandb" else MLflow)(run, ids.get(name))
+                    opened[name], ids[name] = tracker, tracker.run_id
+            except Exception as error:  # their clients raise what they like
+                Trackers(opened, say).close()
+                ways = [
+                    "`wandb login`, WANDB_MODE=offline" if name == "wandb" else "check MLFLOW_TRACKING_URI"
+                ]
+                if name in ids:
+                    ways.append(f"remove {path} to begin a new run there")
+                raise InputError(
+                    f"tracker {name} cannot begin: {_one_line(error)}; {', '.join(ways)}, or leave it out of `trackers`"
+                ) from error
+    finally:
+        if ids:  # the next try goes on with the runs that have begun, though another could not
+            write_json(path, {"fingerprint": run.fingerprint, "ids": ids, "last_shown": shown})
     return Trackers(opened, say, run.steps_before, shown)
 
 
@@ -125,6 +138,8 @@ class TrackerIds(Document):
 
     fingerprint: str
     ids: dict[str, str]
+    last_shown: dict[str, int] = Field(default={})
+    """The last step that each had when the training last began, -1 for none; earlier versions wrote none."""
 
 
 def read_tracker_ids(path: Path) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """What a batch looks like: similarities of its pairs, and its hardest triplets as one picture.
 
 Shapes: B images in a batch, n images whose pixels are at hand, D numbers in an embedding, T triplets,
-S pixels a side, p and q pairs.
+h × w pixels an image, p and q pairs.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from ..losses.unit_length import normalized
 
 PAIRS_AT_MOST = 1_000_000
 TILE = 96
-"""Smaller images are enlarged to about so many pixels a side."""
+"""Narrower images are enlarged to about so many pixels of width."""
 GAP = 4
 LINE = 12
 """Height of a line of text in the built-in font."""
@@ -100,20 +100,20 @@ def triplet_picture(
     images_n: np.ndarray,
     image_id_n: np.ndarray,
     triplets: HardestTriplets,
-    names: Sequence[str] | None = None,
+    names: Mapping[int, str] | None = None,
 ) -> np.ndarray:
     """A row of tiles a triplet, anchor | positive | negative, with names, ids and distances below: uint8[H, W, 3].
 
     Args:
-        images_n: uint8[n, 3, S, S].
+        images_n: uint8[n, 3, h, w].
         image_id_n: int64[n].
         triplets: rows below n.
-        names: of the identity of each image, n of them.
+        names: of the identities, by the rows of `triplets`.
     """
     scale = max(1, round(TILE / images_n.shape[-1]))
-    side = images_n.shape[-1] * scale
+    tall, wide = (side * scale for side in images_n.shape[-2:])
     lines = 2 if names is None else 3
-    height, width = side + lines * LINE + GAP, side + GAP
+    height, width = tall + lines * LINE + GAP, wide + GAP
     picture = Image.new("RGB", (3 * width + GAP, len(triplets.d_ap) * height + GAP), "white")
     draw = ImageDraw.Draw(picture)
     for line, (d_ap, d_an) in enumerate(zip(triplets.d_ap, triplets.d_an, strict=True)):
@@ -126,8 +126,8 @@ def triplet_picture(
             picture.paste(Image.fromarray(pixels), (left, top))
             text = f"image {image_id_n[row]}\n{caption}"
             if names is not None:
-                text = f"{drawable(names[row], side // LETTER)}\n{text}"
-            draw.multiline_text((left, top + side), text, fill="black", spacing=1)
+                text = f"{drawable(names[row], wide // LETTER)}\n{text}"
+            draw.multiline_text((left, top + tall), text, fill="black", spacing=1)
     return np.asarray(picture)
 
 

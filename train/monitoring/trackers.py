@@ -58,7 +58,7 @@ class TrackedRun:
     steps_before: int = 0
     """Steps of the run before this training: its step 0 is there on the axis of all of them."""
     last_shown: int = -1
-    """The last step that an interrupted training has shown; W&B and MLflow, which keep all, are not told it again."""
+    """The last step that an interrupted training has written; W&B and MLflow, which keep all, are not told it again."""
 
     @property
     def project(self) -> str:

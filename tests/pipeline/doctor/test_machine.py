@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,11 @@ def test_a_quota_of_the_container_is_said(tmp_path: Path) -> None:
 def test_the_limit_of_the_container_counts_where_it_is_less(tmp_path: Path) -> None:
     assert machine.memory(tmp_path, free=10**10).value == "10.0 GB free"
     (tmp_path / "memory.max").write_text("4000000000\n")
-    (tmp_path / "memory.current").write_text("1000000000\n")
+    (tmp_path / "memory.current").write_text("3500000000\n")
+    stat = (
+        "anon 900000000\nfile 2600000000\nshmem 100000000\ninactive_file 2000000000\nactive_file 500000000\n"
+    )
+    (tmp_path / "memory.stat").write_text(stat)  # what the system keeps of files is free
     assert machine.memory(tmp_path, free=10**10).value == "3.0 GB free, the limit of the container"
     assert machine.memory(tmp_path, free=10**9).value == "1.0 GB free"
     (tmp_path / "memory.max").write_text("max\n")
@@ -56,6 +61,21 @@ def test_the_decoder_decodes_an_image_like_a_face() -> None:
     found = machine.decoder(seconds=0.01)
     assert found.facts["images_per_second"] > 10
     assert machine.decoder(seconds=0.01, turbo=False).advice
+
+
+@pytest.mark.parametrize(("most", "used"), [("250000", 2.5), ("max", 8), ("900000", 8)])
+def test_the_decoder_counts_the_cores_of_the_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: str, used: float
+) -> None:
+    monkeypatch.setattr(machine, "usable_cores", lambda: 8)
+    (tmp_path / "cpu.max").write_text(f"{most} 100000\n")
+    found = machine.decoder(seconds=0.01, turbo=True, cgroup=tmp_path)
+    assert found.facts["cores"] == used
+    a_core, all_of_them = (
+        int(number.replace(",", "")) for number in re.findall(r"([\d,]+) (?:images/s|by)", found.value)
+    )
+    assert all_of_them == pytest.approx(a_core * used, rel=0.01)
+    assert found.value.endswith("by the 2.5 of the container" if used == 2.5 else "by 8 cores")
 
 
 def test_all_of_this_machine() -> None:

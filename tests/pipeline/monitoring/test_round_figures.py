@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -19,9 +23,14 @@ from subspace.mining.parquet_tables import parquet_writer
 from subspace.mining.schemas import MANIFEST
 from subspace.pipeline.monitoring.mean_projector import SPRITE, write_projector
 from subspace.pipeline.monitoring.round_figures import show_round
-from subspace.pipeline.monitoring.training_curves import identity_names
+from subspace.pipeline.monitoring.training_curves import identity_names, open_log
 from subspace.pipeline.run_directory import RunDirectory
+from subspace.train.monitoring import open_trackers
 from subspace.train.monitoring.metrics_file import read_metrics
+from subspace.train.monitoring.phase_clock import Phases
+from subspace.train.monitoring.trackers import TrackedRun
+from subspace.train.step_record import StepRecord
+from subspace.train.training_config import LoaderConfig
 
 
 def events_of(folder: Path) -> EventAccumulator:
@@ -98,6 +107,74 @@ def test_figures_are_shown_once_and_replaced_where_a_stage_was_made_again(
     again = show()
     assert sorted(step for step, _ in again) == sorted(step for step, _ in before)
     assert (begins, 0.125) in again
+
+
+class AwayForAMoment:
+    """W&B, which does not take the first figures that it is told."""
+
+    def __init__(self) -> None:
+        self.begun, self.told, self.fails = 0, [], 0
+
+    def begin(self, run: TrackedRun, run_id: str | None) -> Any:
+        self.begun += 1
+        if self.begun == 1:
+            raise ConnectionError("no network")
+        self.fails = self.begun == 2
+        return SimpleNamespace(run_id="7f", scalars=self.scalars, close=lambda: None)
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        if self.fails:
+            raise ConnectionError("no network")
+        self.told.append((step, dict(values)))
+
+
+def test_figures_are_told_again_where_a_tracker_was_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, said = AwayForAMoment(), []
+    monkeypatch.setattr(open_trackers, "check_trackers", lambda names: None)
+    monkeypatch.setattr(open_trackers, "WeightsAndBiases", service.begin)
+    run = RunDirectory(tmp_path / "run")
+    marker = {
+        "stage": "plan",
+        "fingerprint": "f",
+        "fields": {},
+        "seconds": 1.0,
+        "finished": "now",
+        "files": {},
+    }
+    run.round(0).marker("plan").parent.mkdir(parents=True)
+    run.round(0).marker("plan").write_text(json.dumps({**marker, "summary": {"batches": 4, "hardness": 0.5}}))
+    for _ in range(4):
+        show_round(run, run.round(0), (10, 20), ("tensorboard", "wandb"), {}, said.append)
+    assert len(said) == 2
+    assert said[0].startswith("figures of the round are not shown yet: tracker wandb cannot begin")
+    assert said[1].startswith("wandb failed (no network)")
+    assert (service.begun, service.told) == (3, [(10, {"batches/hardness": 0.5})])
+    events = events_of(run.tracked / "tensorboard").Scalars("batches/hardness")
+    assert [(event.step, event.value) for event in events] == [(10, 0.5)]
+
+
+def test_a_training_that_is_killed_before_it_saves_tells_no_line_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+    tracker = SimpleNamespace(run_id="7f", scalars=lambda step, values: told.append(step), close=lambda: None)
+    monkeypatch.setattr(open_trackers, "check_trackers", lambda names: None)
+    monkeypatch.setattr(open_trackers, "MLflow", lambda run, run_id: tracker)
+    folder = RunDirectory(tmp_path).round(0)
+    folder.path.mkdir()
+    loss: Any = SimpleNamespace(class_vectors=None)
+    for step, end in ((0, 5), (0, 9), (4, 6), (4, 12)):  # two are killed before the first save, two after it
+        log = open_log(
+            folder, "f", {"pretrain": {"steps": 100}}, LoaderConfig(trackers=("mlflow",)), loss, step=step, steps=12,
+            rounds_before=0, phases=Phases(), names_of=None, say=pytest.fail,
+        )  # fmt: skip
+        for at in range(step, end):
+            log.add(StepRecord(at, lr=0.1, images=8, bad=[], loss=torch.tensor(1.0), statistics=None))
+            log.write()
+        log.close()
+    assert told == list(range(100, 112))
 
 
 def test_names_that_would_move_the_cursor_are_spelt_out(small_manifest: Path, tmp_path: Path) -> None:

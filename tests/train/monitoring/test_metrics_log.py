@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from subspace.train.monitoring.metrics_file import mean_over_steps, read_metrics
 from subspace.train.monitoring.metrics_log import MetricsLog, curve_of, in_words
 from subspace.train.monitoring.open_trackers import begin_trackers
 from subspace.train.monitoring.phase_clock import Phases
+from subspace.train.monitoring.pictures import HardestTriplets
 from subspace.train.monitoring.trackers import TrackedRun
 from subspace.train.step_record import StepRecord
 
@@ -198,7 +200,35 @@ def test_a_short_training_shows_its_first_middle_and_last_step_with_names(tmp_pa
         log.add(with_batch(step, [0, 0, 1, 1, 1]))
     log.close()
     assert [step for step, name in notebook.told if name.startswith("hardest")] == [0, 3, 6]
-    assert asked == [[0, 1, 2, 3, 4]] * 3
+    assert len(asked) == 3
+
+
+def test_only_the_images_that_are_drawn_are_named_each_by_its_own_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[list[int], Mapping[int, str]]] = []
+
+    def picture(
+        images: Any, image_id: Any, triplets: HardestTriplets, names: Mapping[int, str]
+    ) -> np.ndarray:
+        drawn.append((torch.cat(triplets.rows).tolist(), names))
+        return np.zeros((1, 1, 3), np.uint8)
+
+    monkeypatch.setattr("subspace.train.monitoring.metrics_log.triplet_picture", picture)
+    log = MetricsLog(
+        tmp_path,
+        0,
+        Notebook(),
+        Phases(),
+        1,
+        names_of=lambda image_id: [f"of image {one}" for one in image_id],
+    )
+    one = with_batch(0, [0, 1, 2, 3, 4, 4, 5, 6])
+    log.add(replace(one, batch=replace(one.batch, image_id=np.arange(8) * 11)))
+    log.close()
+    [(rows, names)] = drawn
+    assert len(rows) == 3  # one identity has a pair
+    assert names == {row: f"of image {row * 11}" for row in rows}
 
 
 def test_a_line_has_the_cosines_of_its_last_batch(tmp_path: Path) -> None:

@@ -10,7 +10,10 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from subspace.mining.errors import InputError
+from subspace.train.monitoring import open_trackers
 from subspace.train.monitoring.open_trackers import Trackers, begin_trackers, check_trackers
 from subspace.train.monitoring.trackers import TrackedRun, Tracker
 
@@ -122,6 +126,59 @@ def test_no_trackers_are_silent(tmp_path: Path) -> None:
     tell(trackers, range(3))
     trackers.close()
     assert list((tmp_path / "photos" / "round-000").iterdir()) == []
+
+
+class Service:
+    """W&B or MLflow without either: runs by their ids, each with the steps that it was told."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+        self.runs: dict[str, list[int]] = {}
+        self.away: set[str] = set()
+        monkeypatch.setattr(open_trackers, "check_trackers", lambda names: None)
+        for name in names:
+            monkeypatch.setattr(open_trackers, name, partial(self.begin, name))
+
+    def begin(self, name: str, run: TrackedRun, run_id: str | None) -> Any:
+        if name in self.away:
+            raise ConnectionError(f"{name} is away")
+        run_id = run_id or f"{name} {len(self.runs)}"
+        told = self.runs.setdefault(run_id, [])
+        return SimpleNamespace(
+            run_id=run_id, scalars=lambda step, values: told.append(step), close=lambda: None
+        )
+
+
+def test_a_training_that_is_killed_twice_before_it_saves_tells_no_step_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Service(monkeypatch, "WeightsAndBiases", "MLflow")
+    # saved at 5 alone; metrics.jsonl is cut to where each begins
+    for names, first_step, last_shown, end in (
+        (("wandb",), 0, -1, 9),
+        (("wandb",), 5, 8, 6),
+        ((), 5, 5, 7),
+        (("wandb", "mlflow"), 5, 6, 8),
+        (("wandb", "mlflow"), 5, 7, 12),
+    ):
+        run = replace(run_in(tmp_path, first_step), last_shown=last_shown)
+        trackers = begin_trackers(names, run, pytest.fail)
+        for step in range(first_step, end):
+            trackers.scalars(step, {"train/loss": 1.0})
+        trackers.close()
+    assert service.runs == {"WeightsAndBiases 0": list(range(12)), "MLflow 1": list(range(5, 12))}
+
+
+def test_a_run_that_began_goes_on_though_another_tracker_could_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Service(monkeypatch, "WeightsAndBiases", "MLflow")
+    service.away.add("MLflow")
+    for _ in range(2):
+        with pytest.raises(InputError, match="mlflow cannot begin"):
+            begin_trackers(("wandb", "mlflow"), run_in(tmp_path), pytest.fail)
+    service.away.clear()
+    begin_trackers(("wandb", "mlflow"), run_in(tmp_path), pytest.fail).close()
+    assert list(service.runs) == ["WeightsAndBiases 0", "MLflow 1"]
 
 
 @pytest.mark.parametrize("name", ["wandb", "mlflow"])

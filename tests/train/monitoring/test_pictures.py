@@ -118,9 +118,9 @@ def test_hardest_triplets(labels: list[int], count: int, seed: int) -> None:
         assert d_ap == pytest.approx(2 - 2 * cosine(embeddings_BD[a], embeddings_BD[p]), abs=1e-5)
 
 
-@pytest.mark.parametrize("size", [7, 32, 112])
-def test_the_picture_shows_the_images_where_they_belong(size: int) -> None:
-    images_n = generator(0, "images").integers(0, 256, (6, 3, size, size), dtype=np.uint8)
+@pytest.mark.parametrize(("tall", "wide"), [(7, 7), (32, 32), (112, 112), (256, 128), (40, 96)])
+def test_the_picture_shows_the_images_where_they_belong(tall: int, wide: int) -> None:
+    images_n = generator(0, "images").integers(0, 256, (6, 3, tall, wide), dtype=np.uint8)
     rows = [(0, 1, 2), (5, 4, 3)]
     triplets = HardestTriplets(
         Triplets(*(torch.tensor(column) for column in zip(*rows, strict=True))),
@@ -128,17 +128,17 @@ def test_the_picture_shows_the_images_where_they_belong(size: int) -> None:
         np.array([0.125, 1.5], np.float32),
     )
     picture = triplet_picture(images_n, np.arange(6) + 1000, triplets)
-    scale = max(1, round(TILE / size))
-    tile = size * scale
-    assert picture.shape == (2 * (tile + 2 * LINE + GAP) + GAP, 3 * (tile + GAP) + GAP, 3)
+    scale = max(1, round(TILE / wide))
+    high, broad = tall * scale, wide * scale
+    assert picture.shape == (2 * (high + 2 * LINE + GAP) + GAP, 3 * (broad + GAP) + GAP, 3)
     assert picture.dtype == np.uint8
     for line, triplet in enumerate(rows):
         for column, row in enumerate(triplet):
-            top, left = GAP + line * (tile + 2 * LINE + GAP), GAP + column * (tile + GAP)
-            for y, x in itertools.product(range(0, tile, 5), range(0, tile, 5)):
+            top, left = GAP + line * (high + 2 * LINE + GAP), GAP + column * (broad + GAP)
+            for y, x in itertools.product(range(0, high, 5), range(0, broad, 5)):
                 shown = picture[top + y, left + x].tolist()
                 assert shown == images_n[row, :, y // scale, x // scale].tolist()
-            below = picture[top + tile : top + tile + 2 * LINE, left : left + tile]
+            below = picture[top + high : top + high + 2 * LINE, left : left + broad]
             assert below.min() < 128 < below.max()  # dark letters on white
 
 
