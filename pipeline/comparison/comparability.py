@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from .compared_run import ComparedRun
+from .compared_run import ComparedRun, Network
 
 OF_THE_NETWORK = ("network", "code", "extract.batch_size", "extract.precision")
 """Fields of an examination that say nothing of its images."""
@@ -14,12 +14,17 @@ OF_THE_METRICS = ("bootstrap", "ks", "fars", "metrics")
 """Last words of fields that only choose which metrics there are, and how their intervals are drawn."""
 DRAWN = "seed"
 """Draws gallery images, and probes and distractors where they are limited: figures are of other images then."""
+DRAWN_IDENTITIES = "drawn identities"
+"""What the seed draws where `validation.identities` limits them: figures are of other identities then."""
 COUNTS = ("identities", "probes", "gallery", "distractors", "genuine_pairs", "impostor_pairs")
 
 
 def differing_bases(runs: Sequence[ComparedRun], kind: str) -> list[str]:
-    """What the figures of some kind of these runs rest on that is not the same: fields and counts; empty: all is."""
-    bases = [basis for run in runs if (basis := _basis(run, kind)) is not None]
+    """What the figures of some kind of these runs rest on that is not the same: fields and counts; empty: all is.
+
+    Those of all networks of a run count: an evaluation that was made anew may have stopped after some.
+    """
+    bases = [_basis(network, kind) for run in runs for network in run.networks if kind in network.figures]
     keys = dict.fromkeys(key for basis in bases for key in basis)
     missing = object()
     differing = [
@@ -29,13 +34,18 @@ def differing_bases(runs: Sequence[ComparedRun], kind: str) -> list[str]:
     return [key for key in differing if key not in counts] or differing  # counts follow from the rest
 
 
-def _basis(run: ComparedRun, kind: str) -> dict[str, Any] | None:
-    """What the figures of the latest network of a run rest on, without what does not change the images."""
-    network = run.network("last", kind) or run.network("start", kind)
-    if network is None:
-        return None
-    counts = {f"number of {name.replace('_', ' ')}": network.figures[kind].get(name) for name in COUNTS}
-    return fields_of_images(network.fields[kind]) | counts
+def _basis(network: Network, kind: str) -> dict[str, Any]:
+    """What the figures of a network rest on, without what does not change the images."""
+    figures, fields = network.figures[kind], network.fields[kind]
+    counts = {f"number of {name.replace('_', ' ')}": figures.get(name) for name in COUNTS}
+    drawn = {DRAWN_IDENTITIES: fields.get(DRAWN)} if are_drawn(figures, fields) else {}
+    return fields_of_images(fields) | drawn | counts
+
+
+def are_drawn(figures: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
+    """Whether there are as many identities as `validation.identities` allows, those counted that none could read."""
+    limit = fields.get("validation.identities")
+    return limit is not None and figures["identities"] + (figures.get("unreadable_images") or 0) >= limit
 
 
 def fields_of_images(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,7 +71,7 @@ def in_words(kind: str, differing: Sequence[str]) -> str:
         return f"{kind}: the same identities and images in all runs"
     if list(differing) == [DRAWN]:
         return f"{kind}: the same identities, but the seeds draw other images of them: figures differ by that, too"
-    return f"{kind}: figures are not comparable, runs differ in {', '.join(differing)}"
+    return f"{kind}: figures are not comparable, measurements differ in {', '.join(differing)}"
 
 
 def are_comparable(differing: Sequence[str]) -> bool:

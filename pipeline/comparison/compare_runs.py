@@ -34,7 +34,8 @@ def show_comparison(paths: Sequence[Path], console: Console, out: Path | None = 
     unique = list(dict.fromkeys(paths))
     runs = dict(zip(short_names(unique), map(ComparedRun.read, unique), strict=True))
     settings = settings_that_differ([run.config for run in runs.values()])
-    bases = {kind: differing_bases(list(runs.values()), kind) for kind in KINDS if metrics_of(runs, kind)}
+    known = {kind for run in runs.values() for one in run.networks for kind in one.figures}
+    bases = {kind: differing_bases(list(runs.values()), kind) for kind in KINDS if kind in known}
     result = _as_json(runs, settings, bases)
     console.result(result)
     if not console.as_json:

@@ -77,13 +77,10 @@ class ComparedRun:
         return cls(path, config, networks, record["network"] if record else None, seconds)
 
     def network(self, which: str, kind: str) -> Network | None:
-        """The start, the best or the last network that figures of a kind are known of; None where there is none."""
-        measured = [one for one in self.networks if kind in one.figures]
-        if which == "best":
-            return next((one for one in measured if one.name == self.best), None)
-        if which == "start":
-            return next((one for one in measured if one.name == self.networks[0].name), None)
-        return measured[-1] if measured and measured[-1] is not self.networks[0] else None
+        """The start, the best or the last network; None where there is none yet, or figures of a kind are not known of it."""
+        start, *trained = (one.name for one in self.networks)
+        name = {"start": start, "best": self.best, "last": trained[-1] if trained else None}[which]
+        return next((one for one in self.networks if one.name == name and kind in one.figures), None)
 
 
 def _images_of_a_step(folder: StageFolder, config: RunConfig) -> int:

@@ -26,14 +26,17 @@ MISSING = "a plot needs matplotlib: pip install 'subspace-mining[plots]'"
 def chosen_figure(runs: Mapping[str, ComparedRun]) -> tuple[str, str] | None:
     """Which kind of figures and which metric a plot shows: of the test where all runs have it, by which the first decides.
 
-    None where there are no figures.
+    Where some have it, of validation if any has that. None where there are no figures.
     """
-    for kind in ("test", "validation"):
-        with_any = [run for run in runs.values() if any(kind in one.figures for one in run.networks)]
-        if with_any and (len(with_any) == len(runs) or kind == "validation"):
-            metrics = next(one for one in with_any[0].networks if kind in one.figures).figures[kind][
-                "metrics"
-            ]
+    having = {
+        kind: [run for run in runs.values() if any(kind in one.figures for one in run.networks)]
+        for kind in ("test", "validation")
+    }
+    order = ("test", "validation") if len(having["test"]) == len(runs) else ("validation", "test")
+    for kind in order:
+        if having[kind]:
+            measured = next(one for one in having[kind][0].networks if kind in one.figures)
+            metrics = measured.figures[kind]["metrics"]
             wanted = next(iter(runs.values())).config.early_stop.metric
             return kind, wanted if wanted in metrics else next(iter(metrics))
     return None
@@ -65,7 +68,7 @@ def draw_comparison(
         _draw(figure, runs, kind, metric)
         if not comparable:
             figure.axes[0].set_title(
-                f"{metric}: not comparable, each run has other {kind} identities or images", fontsize=11
+                f"{metric}: not comparable, not all are of the same {kind} identities or images", fontsize=11
             )
         with whole_file(out) as aside:
             figure.savefig(aside, format=suffix, metadata=said)

@@ -144,11 +144,12 @@ def _rate_trials(path: Path, document: Document) -> Summary:
     summary.show("searches", words=f"{len(document['searches']):,}, by the settings that they depend on")
     summary.show("the newest", words=newest_in_words(path))
     for search in document["searches"][-1:]:
-        metric = search["best"]["metric"] if search["best"] else next(iter(search["start"] or {}), "")
+        known = (name for name, found in (search["start"] or {}).items() if found["value"] is not None)
+        metric = search["best"]["metric"] if search["best"] else next(known, "")
         rows = [["lr", metric, "result", "steps", "took"]]
         for trial in search["trials"]:
             found = trial["metrics"].get(metric)
-            value = percent(found["value"], 1) if found else ""
+            value = percent(found["value"], 1) if found and found["value"] is not None else ""
             rows.append(
                 [
                     f"{trial['rate']:g}",

@@ -9,10 +9,10 @@ import pyarrow as pa
 
 from ...mining.clustering.duplicate_trust import mutual_pairs
 from ...mining.errors import InputError
-from ...mining.manifest import Manifest
+from ...mining.manifest import IdentityImages, Manifest
 from ...mining.parquet_tables import read_parquet
 from ...mining.schemas import DUPLICATES, QUARANTINE, SUSPECTS
-from .identities import first_rows
+from .identities import images_of
 from .sheet import Cell, Sheet, SheetRow
 
 OF_A_SIDE = 3
@@ -20,8 +20,11 @@ OF_A_SIDE = 3
 NOTHING = Cell(None)
 
 
-def pairs_sheet(manifest: Manifest, duplicates: Path, most: int) -> Sheet:
+def pairs_sheet(manifest: Manifest, duplicates: Path, most: int, seen: IdentityImages) -> Sheet:
     """A sheet of suspected duplicates, a pair a row: each the other's nearest, most similar first, images on either side.
+
+    Args:
+        seen: images that show the identities; others only of one that has none there.
 
     Raises:
         InputError: there is no pair, or the manifest is another one.
@@ -36,19 +39,21 @@ def pairs_sheet(manifest: Manifest, duplicates: Path, most: int) -> Sheet:
         "nearest, with the cosine of two halves of one identity"
     )
     for pair in pairs:
-        sides = [_side(manifest, pair[f"identity_id_{side}"], pair[f"identity_{side}"]) for side in "ab"]
+        sides = [
+            _side(images_of(manifest, seen, pair[f"identity_id_{side}"]), pair[f"identity_{side}"])
+            for side in "ab"
+        ]
         label = (f"cosine {pair['similarity']:.3f}", f"of halves {pair['expected']:.3f}")
         sheet.rows.append(SheetRow([*sides[0], NOTHING, *sides[1]], label))
     return sheet
 
 
-def _side(manifest: Manifest, identity_id: int, name: str) -> list[Cell]:
+def _side(image_id: np.ndarray, name: str) -> list[Cell]:
     """Images of an identity from its first to its last, below them its name and how many there are."""
-    first = int(first_rows(manifest, np.array([identity_id]))[0])
-    count = int(np.searchsorted(manifest.identity_id, identity_id, side="right")) - first
-    rows = np.unique(np.linspace(first, first + count - 1, min(OF_A_SIDE, count)).round().astype(np.int64))
+    count = len(image_id)
+    places = np.unique(np.linspace(0, count - 1, min(OF_A_SIDE, count)).round().astype(np.int64))
     images = "1 image" if count == 1 else f"{count:,} images"
-    cells = [Cell(row) for row in rows.tolist()]
+    cells = [Cell(row) for row in image_id[places].tolist()]
     cells[0] = Cell(cells[0].row, (str(name), images), OF_A_SIDE)
     return cells + [NOTHING] * (OF_A_SIDE - len(cells))
 
@@ -74,8 +79,11 @@ def quarantine_sheet(manifest: Manifest, quarantine: Path, most: int) -> Sheet:
     return sheet
 
 
-def suspects_sheet(manifest: Manifest, suspects: Path, most: int) -> Sheet:
+def suspects_sheet(manifest: Manifest, suspects: Path, most: int, seen: IdentityImages) -> Sheet:
     """A sheet of what cleaning suspects, as the table has it: the image, and the other one that it resembles.
+
+    Args:
+        seen: images that show an identity as a whole; another only of one that has none there.
 
     Raises:
         InputError: nothing is suspected.
@@ -90,7 +98,7 @@ def suspects_sheet(manifest: Manifest, suspects: Path, most: int) -> Sheet:
             (row["other_image_id"], row["other_identity"], row["other_identity_id"]),
         ):
             if image is None and own is not None:  # an identity as a whole
-                image = int(first_rows(manifest, np.array([own]))[0])
+                image = int(images_of(manifest, seen, own)[0])
             if image is not None:
                 _check_is_in(manifest, image)
                 cells += [Cell(image, (str(name), f"{image:,}"), spans=2), NOTHING]

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from ...mining.errors import InputError
-from ...mining.manifest import Manifest
+from ...mining.manifest import IdentityImages, Manifest
 from ...mining.parquet_tables import read_parquet
 from ...mining.schemas import SUBSPACES
 from .sheet import Cell, Sheet
@@ -39,8 +39,13 @@ def identity_sheet(manifest: Manifest, name: str, most: int) -> Sheet:
     return sheet
 
 
-def subspace_sheet(manifest: Manifest, subspaces: Path, number: int, most: int) -> Sheet:
+def subspace_sheet(
+    manifest: Manifest, subspaces: Path, number: int, most: int, seen: IdentityImages
+) -> Sheet:
     """A sheet of the identities of a subspace that are nearest to its centroid, one image each, with their cosines to it.
+
+    Args:
+        seen: images that show them; another only of an identity that has none there.
 
     Raises:
         InputError: there is no such subspace.
@@ -54,7 +59,7 @@ def subspace_sheet(manifest: Manifest, subspaces: Path, number: int, most: int) 
     similarity = table["similarity"].to_numpy()[members]
     order = np.argsort(-similarity, kind="stable")[:most]
     identity_id = table["identity_id"].to_numpy()[members[order]]
-    rows = first_rows(manifest, identity_id)
+    rows = [int(images_of(manifest, seen, identity)[0]) for identity in identity_id.tolist()]
     names = manifest.table["identity"].take(rows).to_pylist()
     which = f"{len(rows)} of {len(members):,}" if most < len(members) else f"all {len(members):,}"
     sheet = Sheet(
@@ -63,22 +68,24 @@ def subspace_sheet(manifest: Manifest, subspaces: Path, number: int, most: int) 
     sheet.add_grid(
         [
             Cell(row, (str(name), f"{similarity[place]:.3f}"))
-            for row, name, place in zip(rows.tolist(), names, order.tolist(), strict=True)
+            for row, name, place in zip(rows, names, order.tolist(), strict=True)
         ]
     )
     return sheet
 
 
-def first_rows(manifest: Manifest, identity_id: np.ndarray) -> np.ndarray:
-    """The first row of each identity in the manifest, which is sorted by identity.
+def images_of(manifest: Manifest, seen: IdentityImages, identity_id: int) -> np.ndarray:
+    """Rows of the images of an identity that are in `seen`; all that the manifest has of it where none is.
 
     Raises:
-        InputError: one of them is not in it.
+        InputError: it is not in the manifest.
     """
-    own = manifest.identity_id
-    rows = np.searchsorted(own, identity_id)
-    if len(own) == 0 or not np.array_equal(own[np.minimum(rows, len(own) - 1)], identity_id):
+    place = int(np.searchsorted(seen.identity_id, identity_id))
+    if place < len(seen) and seen.identity_id[place] == identity_id:
+        return seen.image_id[seen.offset[place] : seen.offset[place + 1]]
+    first, end = np.searchsorted(manifest.identity_id, [identity_id, identity_id + 1]).tolist()
+    if first == end:
         raise InputError(
             f"{manifest.path} lacks identities of this table: it is another manifest than the run's"
         )
-    return rows
+    return np.arange(first, end)

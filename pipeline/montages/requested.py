@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from PIL import Image, PngImagePlugin
 
 from ...mining.artifacts import whole_file
 from ...mining.errors import InputError
-from ...mining.manifest import Manifest
+from ...mining.manifest import IdentityImages, Manifest
 from ...mining.parquet_tables import open_parquet
 from ...mining.planning.plan_table import plan_parts
 from ...mining.schemas import kind_of
@@ -21,8 +22,9 @@ from ...train.data.images import ImageStore
 from ..output_file import MADE_BY, PICTURE, check_output
 from ..pictures.run_images import RunImages, network_input
 from ..round_chain import current_rounds
-from ..stage_folder import StageFolder
+from ..stage_folder import CLEANING, StageFolder
 from ..stages.context import Context
+from ..stages.round_tables import read_quarantine
 from .batch import batch_sheet
 from .draw_sheet import SIDE, draw_montage
 from .findings import pairs_sheet, quarantine_sheet, suspects_sheet
@@ -111,16 +113,32 @@ def _sheet(request: MontageRequest) -> tuple[Sheet, RunImages]:
         if request.subspace is None:
             raise InputError(f"{path} has many subspaces; say which with --subspace")
         table = _made(folder.subspaces, "cluster")
-        return subspace_sheet(context.manifest, table, request.subspace, request.most), images
+        seen = _seen(context, folder, "cluster")
+        return subspace_sheet(context.manifest, table, request.subspace, request.most, seen), images
     if request.batch is not None or kind == "plan":
         parts = [path] if path.is_file() and kind == "plan" else plan_parts(folder.plan)
         _made(parts[0] if parts else folder.plan, "plan")
         plan = context.config.plan
         return batch_sheet(folder, parts, request.batch or 0, request.most, context.manifest, plan), images
-    findings = {"duplicates": pairs_sheet, "quarantine": quarantine_sheet, "suspects": suspects_sheet}
+    if kind == "quarantine":
+        return quarantine_sheet(context.manifest, path, request.most), images
+    findings = {"duplicates": pairs_sheet, "suspects": suspects_sheet}
     if kind not in findings:
         raise InputError(f"{path}: --images draws {SHOWS}")
-    return findings[kind](context.manifest, path, request.most), images
+    return findings[kind](context.manifest, path, request.most, _seen(context, folder, READ_BY[kind])), images
+
+
+def _seen(context: Context, folder: StageFolder, stage: str) -> IdentityImages:
+    """The readable images of a round that show its identities: of `clean` all that it looked at, else those it trains on."""
+    embedded = StageFolder(folder.file(CLEANING), folder.index)  # by `clean`, where extract has not kept them
+    unreadable = None
+    for made, maker in ((folder, "extract"), (embedded, "embed")):
+        if made.quarantine.exists() and made.is_of(context.manifest.fingerprint, maker):
+            unreadable = read_quarantine(made, len(context.manifest))
+            break
+    if stage == "clean":  # which looks at what `data.cleaned` leaves out, too
+        return context.manifest.identities_in(context.config.data.train_splits, unreadable)
+    return context.training_identities(unreadable)
 
 
 def _refuse_changed(context: Context, folder: StageFolder, stage: str) -> None:
@@ -160,11 +178,12 @@ def _kind(path: Path) -> str | None:
 
 
 def _round_of(context: Context, path: Path) -> StageFolder:
-    """The round that a path lies in; the latest of a run."""
+    """The round that a path lies in, be it one that only cleaned; the latest of a run."""
     for above in (path.absolute(), *path.absolute().parents):
-        for index in (*context.run.rounds, -1):
-            if above == context.run.round(index).path.absolute():
-                return context.run.round(index)
+        with suppress(ValueError):  # the name of no round
+            folder = context.run.round(context.run.index_of(above.name))
+            if above == folder.path.absolute():
+                return folder
     return context.run.round(max(current_rounds(context.run), default=0))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_up_runs import examine, made_up_run, train
 
 from subspace.mining.errors import InputError
 from subspace.pipeline.comparison.comparability import are_comparable, differing_bases, in_words
@@ -20,6 +21,7 @@ from subspace.pipeline.comparison.figures_table import figures_rows
 from subspace.pipeline.comparison.plot import MISSING, chosen_figure, draw_comparison
 from subspace.pipeline.configuration.config import RunConfig
 from subspace.pipeline.console import Console
+from subspace.pipeline.run_directory import RunDirectory
 
 
 def made_up(values: list[float], fields: dict[str, Any], best: str = "round-000") -> ComparedRun:
@@ -68,6 +70,76 @@ def test_figures_of_other_images_are_not_comparable(
     assert differing_bases(runs, "test") == differing
     assert are_comparable(differing) == comparable
     assert ("not comparable" in in_words("test", differing)) != comparable
+
+
+@pytest.mark.parametrize("anew", [0, 1])
+def test_an_evaluation_anew_that_stopped_on_the_way_is_not_comparable(anew: int) -> None:
+    """Its first networks were measured with other distractors than its last."""
+    runs = [made_up([0.5, 0.9, 0.8], FIELDS), made_up([0.5, 0.9, 0.8], FIELDS)]
+    runs[1].networks[anew].fields["test"] = FIELDS | {"eval.distractors": 6}
+    assert differing_bases(runs, "test") == ["eval.distractors"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "unreadable", "differing"),
+    [
+        (9, 0, ["seed", "drawn identities"]),  # made_up has nine
+        (10, 0, ["seed"]),
+        (10, 1, ["seed", "drawn identities"]),  # ten were drawn, and one cannot be read
+        (None, 0, ["seed"]),
+    ],
+)
+def test_seeds_that_draw_other_validation_identities_are_not_comparable(
+    limit: int | None, unreadable: int, differing: list[str]
+) -> None:
+    runs = [made_up([0.5, 0.9], FIELDS | {"validation.identities": limit, "seed": seed}) for seed in (0, 1)]
+    for run in runs:
+        for network in run.networks:
+            network.figures["test"]["unreadable_images"] = unreadable
+    assert differing_bases(runs, "test") == differing
+    assert are_comparable(differing) == (differing == ["seed"])
+    assert differing_bases([runs[0], runs[0]], "test") == []
+
+
+def test_the_last_network_has_no_figures_of_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Round 1 of a is trained and not examined yet: what round 0 came to is not its last."""
+    for name in ("a", "b"):
+        run = made_up_run(tmp_path / name)
+        examine(run.start, "eval", 0.5)
+        for index in (0, 1):
+            train(run.round(index), 40)
+            if (name, index) != ("a", 1):
+                examine(run.round(index), "eval", 0.7 + 0.1 * index)
+    found = show_comparison([tmp_path / "a", tmp_path / "b"], Console())
+    said = capsys.readouterr().out
+    assert ["last", "network", "round-001", "round-001"] in [line.split() for line in said.splitlines()]
+    assert "last not yet 80.0 [78.0, 82.0]" in [" ".join(line.split()) for line in said.splitlines()]
+    assert found["intervals"]["test"]["Rank-1"]["last"] == {"apart": [], "overlap": []}
+
+
+def test_figures_of_a_round_on_the_way_alone_are_no_crash(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        run = made_up_run(tmp_path / name)
+        for index in (0, 1):
+            train(run.round(index), 40)
+        examine(run.round(0), "eval", 0.7)
+    show_comparison([tmp_path / "a", tmp_path / "b"], Console(), tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").exists()
+
+
+def test_a_plot_has_the_test_figures_of_some_where_none_validated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    examine(made_up_run(tmp_path / "a").start, "eval", 0.5)
+    made_up_run(tmp_path / "b")
+    show_comparison([tmp_path / "a", tmp_path / "b"], Console(), tmp_path / "plot.png")
+    assert "Rank-1 on the test identities is drawn in" in capsys.readouterr().out
+    assert (tmp_path / "plot.png").exists()
+    examine(RunDirectory(tmp_path / "b").start, "validate", 0.5)
+    runs = {name: ComparedRun.read(tmp_path / name) for name in ("a", "b")}
+    assert chosen_figure(runs) == ("validation", "Rank-1")
 
 
 def test_a_plot_of_any_name(tmp_path: Path) -> None:

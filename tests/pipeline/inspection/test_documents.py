@@ -128,6 +128,22 @@ def test_trials_of_learning_rates(tmp_path: Path) -> None:
     assert "the newest 0.004 is the best of 2 rates, Rank-1 90.0 % on validation" in words(search.path)
 
 
+def test_trials_whose_first_metric_is_unknown_are_shown_by_the_first_that_is_known(tmp_path: Path) -> None:
+    unknown = {"TAR@FAR=1e-6": {"value": None, "low": None, "high": None}}
+    figures = unknown | {"Rank-1": {"value": 0.9, "low": 0.85, "high": 0.95}}
+    search = Trials(tmp_path / "trials.json", {"steps": 40}, figures)
+    search.add(Trial(0.004, "done", 40, 1920, 12.0, "cpu", figures, [[40, 0.5]]))
+    search.add(Trial(0.008, "done", 40, 1920, 12.0, "cpu", unknown, [[40, 0.5]]))
+    assert [line for line in words(search.path) if line[:1].isdigit() or line.startswith("lr")] == [
+        "lr Rank-1 result steps took",
+        "0.004 90.0 % done 40 12 s",
+        "0.008 done 40 12 s",
+    ]
+    search.start = unknown
+    search.save()
+    assert "0.004 done 40 12 s" in words(search.path)
+
+
 def test_a_search_for_a_loss(tmp_path: Path) -> None:
     search = SearchRecord(tmp_path / "search.json", {"space": "am-lfs", "epochs": 3})
     search.add([Candidate([0.1], "done", 0.5, 1.0), Candidate([0.2], "diverged", None, 1.0)])

@@ -15,9 +15,9 @@ from PIL import Image
 
 from subspace.mining import Manifest, PlanConfig
 from subspace.mining.errors import InputError
-from subspace.mining.schemas import DUPLICATES, PLAN, QUARANTINE, SUBSPACES
+from subspace.mining.schemas import DUPLICATES, PLAN, QUARANTINE, SUBSPACES, SUSPECTS
 from subspace.pipeline.montages.batch import batch_sheet
-from subspace.pipeline.montages.findings import pairs_sheet, quarantine_sheet
+from subspace.pipeline.montages.findings import pairs_sheet, quarantine_sheet, suspects_sheet
 from subspace.pipeline.montages.identities import identity_sheet, subspace_sheet
 from subspace.pipeline.montages.partial_image import readable_part
 from subspace.pipeline.stage_folder import StageFolder
@@ -53,13 +53,39 @@ def test_a_subspace_begins_with_the_nearest_to_its_centroid(manifest: Manifest, 
     path = tmp_path / "subspaces.parquet"
     rows = {"identity_id": [0, 1, 2], "subspace_id": [1, 0, 1], "similarity": [0.5, 0.9, 0.75]}
     pq.write_table(pa.table(rows, schema=SUBSPACES.columns), path)
-    sheet = subspace_sheet(manifest, path, 1, 5)
+    seen = manifest.identities_in(["train"])
+    sheet = subspace_sheet(manifest, path, 1, 5, seen)
     assert [(cell.row, cell.captions) for cell in sheet.rows[0].cells] == [
         (4, ("c", "0.750")),
         (0, ("a", "0.500")),
     ]
     with pytest.raises(InputError, match=r"subspaces 0 to 1; --subspace 2"):
-        subspace_sheet(manifest, path, 2, 5)
+        subspace_sheet(manifest, path, 2, 5, seen)
+
+
+def test_identities_are_shown_by_the_images_that_are_seen(manifest: Manifest, tmp_path: Path) -> None:
+    """Not by one that is not kept, of another split, unreadable or cleaned out; by any where there is no other."""
+    seen = manifest.identities_in(["train"], np.array([0, 3, 5]))  # of a the last, of b none, of c the first
+    path = tmp_path / "subspaces.parquet"
+    rows = {"identity_id": [0, 1, 2], "subspace_id": [0, 0, 0], "similarity": [0.9, 0.8, 0.7]}
+    pq.write_table(pa.table(rows, schema=SUBSPACES.columns), path)
+    assert subspace_sheet(manifest, path, 0, 5, seen).images == [2, 3, 4]
+    rows = {
+        "identity_id_a": [0], "identity_a": ["a"], "images_a": [1], "identity_id_b": [2],
+        "identity_b": ["c"], "images_b": [1], "similarity": [0.8], "expected": [0.7],
+    }  # fmt: skip
+    pq.write_table(pa.table(rows, schema=DUPLICATES.columns), path)
+    (row,) = pairs_sheet(manifest, path, 5, seen).rows
+    assert [(cell.row, cell.captions) for cell in row.cells if cell.row is not None] == [
+        (2, ("a", "1 image")),
+        (4, ("c", "1 image")),
+    ]
+    rows = {
+        "reason": ["duplicate"], "score": [0.9], "identity_id": [0], "identity": ["a"], "image_id": [None],
+        "other_identity_id": [2], "other_identity": ["c"], "other_image_id": [None],
+    }  # fmt: skip
+    pq.write_table(pa.table(rows, schema=SUSPECTS.columns), path)
+    assert suspects_sheet(manifest, path, 5, seen).images == [2, 4]
 
 
 def test_pairs_stand_in_two_columns_each_the_others_nearest(manifest: Manifest, tmp_path: Path) -> None:
@@ -69,14 +95,15 @@ def test_pairs_stand_in_two_columns_each_the_others_nearest(manifest: Manifest, 
         "identity_b": ["b", "c"], "images_b": [1, 2], "similarity": [0.8, 0.9], "expected": [0.7, 0.7],
     }  # fmt: skip
     pq.write_table(pa.table(rows, schema=DUPLICATES.columns), path)
-    sheet = pairs_sheet(manifest, path, 5)  # a is the nearest of b, but c is the nearest of a
+    seen = manifest.identities_in(["train"])
+    sheet = pairs_sheet(manifest, path, 5, seen)  # a is the nearest of b, but c is the nearest of a
     (row,) = sheet.rows
-    assert [cell.row for cell in row.cells] == [0, 1, 2, None, 4, 5, None]
-    assert row.cells[0].captions == ("a", "3 images")
+    assert [cell.row for cell in row.cells] == [0, 2, None, None, 4, 5, None]
+    assert row.cells[0].captions == ("a", "2 images")
     assert row.label == ("cosine 0.900", "of halves 0.700")
     other = Manifest(Path("m"), manifest.table.slice(0, 3), fingerprint="0")
     with pytest.raises(InputError, match="another manifest"):
-        pairs_sheet(other, path, 1)
+        pairs_sheet(other, path, 1, other.identities_in(["train"]))
 
 
 def test_a_batch_has_its_groups_apart(manifest: Manifest, tmp_path: Path) -> None:

@@ -8,13 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import subspace
+from made_up_runs import finish
 from PIL import Image
 
+from subspace.mining.cleaning.keep_table import table_to_keep
 from subspace.mining.errors import InputError
 from subspace.mining.manifest import Manifest
+from subspace.mining.parquet_tables import write_parquet
+from subspace.mining.schemas import KEEP, QUARANTINE, SUSPECTS
 from subspace.pipeline.configuration.config_file import load_config
 from subspace.pipeline.montages.requested import MontageRequest, write_montage
 from subspace.pipeline.report.run_report import RunReport
@@ -22,6 +28,8 @@ from subspace.pipeline.report.section import Section
 from subspace.pipeline.report_sections.mistakes import make_mistakes
 from subspace.pipeline.report_sections.shown import no_pictures
 from subspace.pipeline.report_sections.suspects import make_suspects
+from subspace.pipeline.run_directory import RunDirectory
+from subspace.pipeline.stages.round_tables import read_identities, read_subspaces
 
 
 def drawn(path: Path, out: Path, **options: Any) -> dict[str, Any]:
@@ -84,6 +92,54 @@ def test_a_manifest_that_was_ingested_anew_is_not_drawn_by_the_numbers_of_before
     report = RunReport.open(run)
     assert report.pictures is None
     assert "has changed since `subspace extract` read it for round-001" in no_pictures(report)
+
+
+def test_suspects_of_a_network_that_only_cleaned_are_drawn_by_the_manifest_that_it_read(
+    finished_run: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(finished_run, tmp_path / "run", symlinks=True)
+    folder = RunDirectory(run).round(2)  # there is none in the run: clean --round 2 works on the last network
+    (folder.path / "cleaning").mkdir(parents=True)
+    rows = {
+        "reason": ["outlier"], "score": [0.9], "identity_id": [0], "identity": ["a"], "image_id": [0],
+        "other_identity_id": [None], "other_identity": [None], "other_image_id": [None],
+    }  # fmt: skip
+    path = folder.file("suspects.parquet")
+    write_parquet(path, SUSPECTS, pa.table(rows, schema=SUSPECTS.columns), "f")
+    known = Manifest.open(load_config(run / "subspace.yaml").manifest).fingerprint
+    finish(folder, "clean", fields={"manifest": known})
+    assert drawn(path, tmp_path / "x.png")["images"] == [0]
+    finish(folder, "clean", fields={"manifest": "of before"})
+    with pytest.raises(
+        InputError, match=r"changed since `subspace clean` of round-002.* clean .* --round 2 --force`"
+    ):
+        drawn(path, tmp_path / "x.png")
+
+
+def test_identities_of_a_subspace_are_shown_by_images_that_are_trained_on(
+    finished_run: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(finished_run, tmp_path / "run", symlinks=True)
+    folder, config = RunDirectory(run).round(1), load_config(run / "subspace.yaml")
+    manifest = Manifest.open(config.manifest)
+    images = manifest.identities_in(config.data.train_splits)
+    first = images.offset[:-1]
+    assert images.count.min() > 2
+    owner = np.repeat(images.identity_id, images.count)
+    kept = np.ones(len(owner), bool)
+    kept[first] = False
+    keep = tmp_path / "keep.parquet"
+    write_parquet(
+        keep, KEEP, table_to_keep(images.image_id, owner, kept, np.full(len(owner), "outlier")), "f"
+    )
+    unreadable = images.image_id[first + 1]
+    bad = {"image_id": unreadable, "identity": ["a"] * len(first), "uri": [None] * len(first),
+           "reason": ["cut short"] * len(first)}  # fmt: skip
+    write_parquet(folder.quarantine, QUARANTINE, pa.table(bad, schema=QUARANTINE.columns), "f")
+    found = drawn(run, tmp_path / "x.png", subspace=0, overrides=[f"data.cleaned={keep}"])["images"]
+    members = read_identities(folder)["identity_id"].to_numpy()[read_subspaces(folder) == 0]
+    third = images.image_id[first + 2][np.isin(images.identity_id, members)]
+    assert sorted(found) == third.tolist()
 
 
 @pytest.mark.parametrize(("stage", "make"), [("eval", make_mistakes), ("clean", make_suspects)])
