@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,9 @@ from typing import Any
 from ..mining.errors import InputError, StaleArtifactError
 from ..mining.local_paths import in_shell
 from ..train.checkpoint_meta import read_meta
-from ..train.monitoring.metrics_file import read_metrics
+from ..train.monitoring.metrics_file import Line, read_metrics
 from ..train.monitoring.phase_seconds import sum_phases
 from .best import kept_best
-from .configuration.config import RunConfig
 from .console import duration
 from .exporting.request import CARD
 from .run_directory import RunDirectory
@@ -26,6 +26,8 @@ from .stages.graph import STAGES, StageRow, rows_of, steps_taken
 _OF_CARD = re.compile(r"^\| fingerprint \| (\w+) \|", re.MULTILINE)
 """The row of a model card that says which checkpoint it is of."""
 MOST_OF_CARD = 1 << 16
+PACE_LINES = 5
+"""Lines of a log that its pace goes by."""
 UNCHECKED = "ended, but what it was made from is not all there"
 
 
@@ -130,7 +132,7 @@ def _partial(context: Context, stage: StageRow) -> str:
         saved = sorted(folder.resume.glob("step-*"))
         if not lines and not saved:
             return ""
-        at = _steps_left(lines[-1], stage.name, context.config) if lines else ""
+        at = _steps_left(lines, context, stage) if lines else ""
         return " ".join([at, f"(saved: {int(saved[-1].name[5:])})" if saved else "(not saved yet)"]).strip()
     return ""
 
@@ -145,15 +147,36 @@ def _parts_left(parts: list[Path]) -> str:
     return f"{total} parts, {60 * pace:.1f} a minute, {duration((total - len(parts)) / pace)} left"
 
 
-def _steps_left(line: dict[str, float | None], stage_name: str, config: RunConfig) -> str:
-    """The step that a training has come to, and the time that the rest takes at the pace of its last line."""
-    section = config.pretrain if stage_name == "pretrain" else config.plan
-    step, rate = int((line["step"] or 0) + 1), line.get("images_per_second")
-    at = f"at step {step:,} of {section.steps:,}"
-    if not rate or step >= section.steps:
+def _steps_left(lines: Sequence[Line], context: Context, stage: StageRow) -> str:
+    """The step that a training has come to, and the time that the rest takes at the pace of its last lines."""
+    step, total = int((lines[-1]["step"] or 0) + 1), steps_of(context, stage)
+    images, rate = lines[-1].get("images_per_second"), steps_a_second(lines)
+    at = f"at step {step:,} of {total:,}"
+    if not images or not rate or step >= total:
         return at
-    left = (section.steps - step) * section.P * section.K / rate
-    return f"{at}, {rate:,.0f} images/s, {duration(left)} left"
+    return f"{at}, {images:,.0f} images/s, {duration((total - step) / rate)} left"
+
+
+def steps_of(context: Context, stage: StageRow) -> int:
+    """How many steps a training has; in the last round those that are left, where rounds before it ended early."""
+    config = context.config
+    if stage.name == "pretrain":
+        return config.pretrain.steps
+    left = config.total_steps - steps_taken(context.run, context.round_index)
+    return min(config.plan.steps, left) if left > 0 else config.plan.steps
+
+
+def steps_a_second(lines: Sequence[Line]) -> float | None:
+    """The pace of a training by the last lines of its log; None where they do not have the time.
+
+    Images would not tell: a batch takes each once, so that it may have fewer than P * K.
+
+    >>> steps_a_second([{"step": 9, "seconds": 30.0}, {"step": 19, "seconds": 32.0}, {"step": 29, "seconds": 34.0}])
+    5.0
+    """
+    marks = [((line["step"] or 0) + 1, line.get("seconds") or 0.0) for line in lines[-PACE_LINES:]]
+    (before, then), (step, now) = marks[0] if len(marks) > 1 else (0, 0.0), marks[-1]
+    return (step - before) / (now - then) if now > then else None
 
 
 def stale_exports(run: RunDirectory) -> list[str]:

@@ -8,11 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ...train.monitoring.metrics_file import read_metrics
-from ..configuration.config import RunConfig
+from ...train.monitoring.metrics_file import Line, read_metrics
 from ..stages.context import Context
 from ..stages.graph import STAGES, StageRow
-from ..status import StageStatus
+from ..status import StageStatus, steps_a_second, steps_of
 
 MOST_NOTE_AGE = 120.0
 """Seconds after which a note of progress says nothing more of how far the work is: a bar writes one every few seconds."""
@@ -71,13 +70,15 @@ def work_now(context: Context) -> AtWork | None:
     if note is None or not alive:
         return None
     own = AtWork(note["command"], note["pid"], note["host"], note["since"], note.get("stage"))
-    if own.stage is None:
-        return own
-    now, folder, _, name = time.time(), *own.stage.partition("/")
+    now = time.time()
+    said, announced = _noted(note.get("progress"), now), note.get("announced")
+    if own.stage is None:  # none yet, or `lr` and the like; a bar of another name is that of a part, such as a trial
+        left = said.left if said and said.what == own.command else None
+        return replace(own, how_far=said, left=left or None)
+    folder, _, name = own.stage.partition("/")
     since = note.get("stage_since") or note["since"]
     row = next((row for row in STAGES if row.name == name), None)
     at = context.at_round(context.run.index_of(folder))
-    said, announced = _noted(note.get("progress"), now), note.get("announced")
     # what is on disk may be of before: of a stage that was made again
     how_far = said or (_on_disk(at, row, since, now) if row else None)
     left = how_far.left if how_far else None
@@ -101,18 +102,14 @@ def _on_disk(at: Context, row: StageRow, since: float, now: float) -> HowFar | N
     if row.trains and at.folder.metrics.exists():
         written = at.folder.metrics.stat().st_mtime
         lines = read_metrics(at.folder.metrics) if written >= since else []
-        return of_training(lines[-1], row.name, at.config, now - written) if lines else None
+        return of_training(lines, at, row, now - written) if lines else None
     return None
 
 
-def of_training(
-    line: dict[str, float | None], stage_name: str, config: RunConfig, age: float = 0.0
-) -> HowFar:
-    """How far a training is by a line of its log, so many seconds old."""
-    section = config.pretrain if stage_name == "pretrain" else config.plan
-    images = line.get("images_per_second")
-    rate = images / (section.P * section.K) if images else None
-    return HowFar(stage_name, int((line["step"] or 0) + 1), section.steps, "steps", rate, age)
+def of_training(lines: Sequence[Line], at: Context, row: StageRow, age: float = 0.0) -> HowFar:
+    """How far a training is by the lines of its log, the last so many seconds old."""
+    step, total = int((lines[-1]["step"] or 0) + 1), steps_of(at, row)
+    return HowFar(row.name, step, total, "steps", steps_a_second(lines), age)
 
 
 def of_parts(parts: Sequence[Path], now: float) -> HowFar | None:

@@ -22,6 +22,8 @@ class Look:
     now: AtWork | None
     doubts: list[str]
     """What is not known, and why: what is queued or running, whether the manifest is that of the stages."""
+    jobs_live: bool | None
+    """Whether jobs are queued or running; None where their scheduler does not say, which is the last doubt."""
 
     @classmethod
     def at(cls, context: Context) -> Look:
@@ -32,19 +34,24 @@ class Look:
             if context.lost
             else []
         )
+        jobs_live: bool | None = False
         if (submission := Submission.latest(context.run)) is not None:
             try:
-                statuses = with_jobs(statuses, read_job_states(context, submission, statuses))
+                states = read_job_states(context, submission, statuses)
+                statuses, jobs_live = with_jobs(statuses, states), states.are_live
             except InputError as error:  # the markers say what is done, whether the scheduler answers or not
+                jobs_live = None
                 doubts.append(f"what is queued or running is not known: {error}")
         if now is not None and now.stage is not None:
             statuses = [_running(one, now) for one in statuses]
-        return cls(with_expected(statuses), now, doubts)
+        return cls(with_expected(statuses), now, doubts, jobs_live)
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is at work, and nothing queued."""
-        return self.now is None and not any(one.state in ("running", "queued") for one in self.statuses)
+        """Whether nothing is at work, and nothing queued; where that is not known, whether no stage is left."""
+        if self.now is not None or self.jobs_live or any(one.state == "running" for one in self.statuses):
+            return False
+        return self.jobs_live is False or all(one.state in ("done", "unchecked") for one in self.statuses)
 
     def text(self, context: Context) -> str:
         """For a person."""
@@ -57,7 +64,8 @@ class Look:
         if self.now is not None:
             return fitted([now_in_words(self.statuses, self.now)], 1000)[0]
         done = sum(one.state == "done" for one in self.statuses)
-        return f"{done} of {len(self.statuses)} stages are done; waiting"
+        unknown = f"; {self.doubts[-1]}" if self.jobs_live is None else ""
+        return fitted([f"{done} of {len(self.statuses)} stages are done; waiting{unknown}"], 1000)[0]
 
 
 def show_status(context: Context, every: float | None, *, json: bool) -> None:

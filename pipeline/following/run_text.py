@@ -91,7 +91,7 @@ def now_in_words(statuses: Sequence[StageStatus], now: AtWork) -> str:
     done = any(one.state == "done" and f"{one.folder}/{one.stage}" == now.stage for one in statuses)
     if now.how_far is None and done:
         return f"{now.stage} is done: it is measured how long the next stage will take"
-    parts = [how_far_in_words(now.how_far, now.stage)] if now.how_far else []
+    parts = [how_far_in_words(now.how_far, now.stage or now.command)] if now.how_far else []
     if now.left is not None:
         parts.append(f"until {clock_time(now.left)} ({duration(now.left)} left)")
     elif now.stage_since is not None and not parts:
@@ -100,9 +100,9 @@ def now_in_words(statuses: Sequence[StageStatus], now: AtWork) -> str:
     return f"{now.stage or now.command}{': ' if parts else ''}{', '.join([*parts, *notes])}"
 
 
-def how_far_in_words(how_far: HowFar, stage: str | None) -> str:
-    """Steps or images done of all, and how many a second of late."""
-    of_stage = stage is None or stage.rpartition("/")[2] == how_far.what
+def how_far_in_words(how_far: HowFar, stage: str) -> str:
+    """Steps or images done of all, and how many a second of late; of what, where that is a part of the stage or command."""
+    of_stage = stage.rpartition("/")[2] == how_far.what
     words = "" if of_stage else f"{how_far.what} "
     words += f"{how_far.done:,}"
     if how_far.total:

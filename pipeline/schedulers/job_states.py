@@ -6,7 +6,7 @@ and otherwise was never begun, since one before it failed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -31,11 +31,21 @@ class JobStates:
 
     def for_stage(self, folder: str, stage: str) -> JobStates:
         """The states of the tasks that do a stage of a folder."""
-        wanted = set(self.submission.tasks_for(folder, stage))
+        return self._of(self.submission.tasks_for(folder, stage))
+
+    def for_no_stage(self) -> JobStates:
+        """The states of the tasks that are not of one stage: that do the whole run, or submit what is still to come."""
+        return self._of(task for task in self.submission.tasks if task.is_whole_run or task.is_more)
+
+    def _of(self, tasks: Iterable[Task]) -> JobStates:
+        wanted = set(tasks)
         kinds = (self.running, self.queued, self.failed)
-        return JobStates(
-            self.submission, *(tuple(task for task in tasks if task in wanted) for tasks in kinds)
-        )
+        return JobStates(self.submission, *(tuple(task for task in kind if task in wanted) for kind in kinds))
+
+    @property
+    def are_live(self) -> bool:
+        """Whether any is running or queued, beside what has failed."""
+        return bool(self.running or self.queued)
 
     @property
     def state(self) -> str | None:
@@ -96,14 +106,17 @@ def read_job_states(context: Context, submission: Submission, statuses: list[Sta
 
 
 def with_jobs(statuses: list[StageStatus], states: JobStates) -> list[StageStatus]:
-    """The statuses of the stages that have jobs say so: queued, running or failed, with their numbers."""
+    """The statuses of the stages that have jobs say so: queued, running or failed, with their numbers.
+
+    A job that is not of one stage stands at the first that is left and has none.
+    """
     result: list[StageStatus] = []
-    whole_run = states.state is not None and any(task.is_whole_run for task in states.submission.tasks)
+    other: JobStates | None = states.for_no_stage()
     for status in statuses:
         found = states.for_stage(status.folder, status.stage)
         settled = status.state in ("done", "stale")
-        if whole_run and not settled:  # one process for all is at the first that is left
-            found, whole_run = states, False
+        if other and not settled and not any(states.submission.tasks_for(status.folder, status.stage)):
+            found, other = other, None
         if settled or found.state is None:
             result.append(status)
             continue
@@ -117,16 +130,19 @@ class _Done:
     """Whether the work of a task is done."""
 
     def __init__(self, context: Context, statuses: list[StageStatus]) -> None:
-        ended = ("done", "unchecked")
-        self.done = {(status.folder, status.stage) for status in statuses if status.state in ended}
+        ended: dict[tuple[str, str], list[bool]] = {}  # of the stages of each command, which are one job
+        for status in statuses:
+            job = status.folder, row(status.stage).command_name
+            ended.setdefault(job, []).append(status.state in ("done", "unchecked"))
+        self.done = {job for job, stages in ended.items() if all(stages)}
         self.lost = bool(context.lost)
-        self.all = len(self.done) == len(statuses)
+        self.all = len(self.done) == len(ended)
         self.parts = cache(
             lambda stage, folder: row(stage).parts(context.at_round(context.run.index_of(folder)))
         )
 
     def __call__(self, task: Task) -> bool:
-        if self.all or (task.folder, task.stage) in self.done:
+        if self.all or ((task.folder, task.stage) in self.done and not task.is_more):
             return True
         if not task.shards or self.lost:  # parts are counted by the manifest
             return False

@@ -16,6 +16,7 @@ from ..due import over_before
 from ..stages.context import Context
 from ..stages.graph import STAGES, StageRow
 from ..status import stage_statuses
+from .submission import MORE
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def jobs_left(context: Context, scheduler: str) -> list[Job]:
     if left and config.recluster.stale_below is not None:
         # Stale subspaces end rounds early, so that there may be more rounds than were submitted.
         again = ("submit", str(run.path.resolve()), *overrides, f"schedule.scheduler={scheduler}")
-        left.append(Job("plan", left[-1].folder, (again,), purpose="more"))
+        left.append(Job("plan", left[-1].folder, (again,), purpose=MORE))
     return left
 
 

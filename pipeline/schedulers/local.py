@@ -42,7 +42,7 @@ class Local:
         return f"{shlex.join(['subspace', *_command(context)])} &\n{NOTHING_WRITTEN}"
 
     def start(self, jobs: list[Job], context: Context, unlock: Callable[[], None]) -> Submission:
-        """Start the whole run, and keep the number of its process.
+        """Start the whole run, and keep the number of its process; an error or a signal before that stops it.
 
         Raises:
             InputError: it ended with an error before it could begin, such as that another command works in the run.
@@ -59,15 +59,19 @@ class Local:
                 stderr=log,
                 start_new_session=True,
             )
-        while process.poll() is None and not _at_work(run, process.pid):
-            time.sleep(0.02)
-        if process.returncode:
-            last = unnamed.read_text(errors="replace").strip().rpartition("\n")[2]
-            raise InputError(f"the run ended at once: {last.removeprefix('subspace: ')} ({unnamed})")
-        task = Task("run", "run", "", str(process.pid))
-        submission = submission.with_tasks([task])
-        unnamed.rename(submission.logs / task.log)
-        submission.keep()
+        try:
+            while process.poll() is None and not _at_work(run, process.pid):
+                time.sleep(0.02)
+            if process.returncode:
+                last = unnamed.read_text(errors="replace").strip().rpartition("\n")[2]
+                raise InputError(f"the run ended at once: {last.removeprefix('subspace: ')} ({unnamed})")
+            task = Task("run", "run", "", str(process.pid))
+            submission = submission.with_tasks([task])
+            unnamed.rename(submission.logs / task.log)
+            submission.keep()
+        except BaseException:  # a process that is not kept is one that nobody can cancel
+            process.terminate()
+            raise
         context.say(f"{run.path}: process {task.id} does all that is left, in {submission.folder}")
         context.say(how_to_follow(run))
         return submission

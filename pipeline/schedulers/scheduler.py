@@ -50,7 +50,7 @@ class Scheduler(Protocol):
         """Hand the jobs over, each behind the one before; keep their numbers, and say how to follow them.
 
         Args:
-            unlock: gives the run's lock back early, for a scheduler that waits until a job holds it.
+            unlock: gives the run's lock back early, before a job may want it.
 
         Raises:
             InputError: the scheduler refuses one; then none of them is left with it.

@@ -27,7 +27,10 @@ USUAL_ARRAY = 1001
 
 @dataclass(frozen=True)
 class Slurm:
-    """Every job is a script for sbatch, or an array of them, and waits for the one before (`afterok`)."""
+    """Every job is a script for sbatch, or an array of them, and waits for the one before (`afterok`).
+
+    The first is held until all are submitted: it would want the run's lock, which `subspace submit` has until then.
+    """
 
     name: str
 
@@ -56,7 +59,7 @@ class Slurm:
     def start(self, jobs: list[Job], context: Context, unlock: Callable[[], None]) -> Submission:
         """Hand the jobs to sbatch, each behind the one before; what has a number is kept at once.
 
-        If it ends by an error or a signal on the way, the jobs before are taken back.
+        None begins before all are submitted: if that ends by an error or a signal on the way, they are taken back.
 
         Raises:
             InputError: sbatch refuses one.
@@ -66,6 +69,7 @@ class Slurm:
         if "\n" in f"{run.path.resolve()}{Path.cwd()}":
             raise InputError(f"{str(run.path)!r}: a path with a line break cannot be in a script; rename it")
         submission, previous = Submission.new(run, self.name, context.options.overrides), ""
+        held: list[str] = []
         try:
             for job in jobs:
                 path = submission.folder / f"{job.name}.sh"
@@ -76,7 +80,10 @@ class Slurm:
                     ids.append(number)
                     submission = submission.with_tasks(array_tasks(job, number, groups, config, size))
                     submission.keep()
-                previous = ":".join(ids)
+                held, previous = held or ids, ":".join(ids)
+            unlock()  # another `subspace submit` sees these jobs
+            for number in held:
+                _call(["scontrol", "release", number])
         except BaseException:
             self.cancel(run, submission, [task.id for task in submission.tasks])
             raise
@@ -112,9 +119,9 @@ def max_array_size() -> int:
 
 
 def _sbatch(path: Path, array: tuple[str, ...], previous: str) -> str:
-    """Submit a script in its own folder; return its number."""
-    dependency = [f"--dependency=afterok:{previous}"] if previous else []
-    answer = _call(["sbatch", "--parsable", *dependency, *array[:1], path.name, *array[1:]], path.parent)
+    """Submit a script in its own folder, held where there is none before it; return its number."""
+    begins = f"--dependency=afterok:{previous}" if previous else "--hold"
+    answer = _call(["sbatch", "--parsable", begins, *array[:1], path.name, *array[1:]], path.parent)
     return answer.strip().partition(";")[0]  # NUMBER;CLUSTER where there are several clusters
 
 

@@ -9,6 +9,7 @@ RUN/jobs/001/submission.json             the numbers that the scheduler gave the
 from __future__ import annotations
 
 import getpass
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,6 +22,9 @@ from ..run_directory import RunDirectory
 from ..stage_folder import ROUND, START
 from ..stages.graph import STAGES, row
 from .job_requests import job_names
+
+MORE = "more"
+"""What the job is for that submits what is still to come: it does no stage."""
 
 
 class _Task(Document):
@@ -72,6 +76,11 @@ class Task:
         """Whether it does all that is left of the run, and not one stage of one folder."""
         return not self.folder
 
+    @property
+    def is_more(self) -> bool:
+        """Whether it submits what is still to come; it is among the jobs of `plan`, and does not do it."""
+        return self.job.endswith(f"-{MORE}")
+
 
 @dataclass(frozen=True)
 class Submission:
@@ -88,9 +97,9 @@ class Submission:
     @classmethod
     def new(cls, run: RunDirectory, scheduler: str, overrides: tuple[str, ...] = ()) -> Submission:
         """The next submission of a run, in a new folder."""
-        folder = cls.next_folder(run)
+        folder, user = cls.next_folder(run), _user()
         (folder / "logs").mkdir(parents=True)
-        return cls(folder, scheduler, (), overrides, getpass.getuser())
+        return cls(folder, scheduler, (), overrides, user)
 
     @staticmethod
     def next_folder(run: RunDirectory) -> Path:
@@ -144,7 +153,17 @@ class Submission:
     def tasks_for(self, folder: str, stage: str) -> Iterator[Task]:
         """The tasks that do a stage of a folder: `cluster` merges an extraction too, `eval` validates too."""
         wanted = jobs_of(stage)
-        return (task for task in self.tasks if task.folder == folder and task.stage in wanted)
+        return (
+            task for task in self.tasks if task.folder == folder and task.stage in wanted and not task.is_more
+        )
+
+
+def _user() -> str:
+    """The user by name; by number, which squeue takes too, where the machine has no name for it, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # the latter from Python 3.13 on
+        return str(os.getuid())
 
 
 def submitted_with(path: Path) -> list[str]:

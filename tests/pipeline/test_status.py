@@ -6,18 +6,22 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow.parquet as pq
 import pytest
 from conftest import QUICK, subspace
+from made_up_runs import finish, log
 
 from subspace.mining.manifest import Manifest
 from subspace.mining.parquet_tables import write_parquet
 from subspace.mining.schemas import MANIFEST
+from subspace.pipeline.configuration.config import RunConfig
+from subspace.pipeline.options import Options
 from subspace.pipeline.run_directory import RunDirectory
 from subspace.pipeline.stages.context import Context
-from subspace.pipeline.status import stage_statuses, stale_exports
+from subspace.pipeline.stages.graph import row
+from subspace.pipeline.status import _partial, stage_statuses, stale_exports, steps_a_second, steps_of
 from subspace.train.checkpoint_meta import CheckpointMeta
 
 PHASES = ("data", "forward", "loss", "backward", "update")
@@ -77,6 +81,28 @@ def test_logs_of_before_phases_were_timed_show_none(finished_run: Path, tmp_path
     (run / "round-000" / "metrics.jsonl").write_text('{"step": 1, "seconds": 4.0, "active_fraction": 0.5}\n')
     assert phases_of(run)["round-000/train"] is None
     assert "round-000/train" not in subspace("status", run).stdout.partition("time of")[2]
+
+
+def test_the_time_left_of_a_training_goes_by_its_steps(tmp_path: Path) -> None:
+    """By images it was up to K times too long: a batch takes each image once, and P may be more than there are."""
+    run = RunDirectory(tmp_path)
+    config = RunConfig.model_validate(
+        {"manifest": "m", "rounds": 2, "pretrain": {"steps": 1000}, "plan": {"steps": 200}}
+    )
+    context = Context(run, config, cast("Manifest", None), Options())
+    lines: list[dict[str, float | None]] = [
+        {"step": step, "images_per_second": 60.0, "seconds": 40.0 + (step + 1) / 2}
+        for step in range(9, 100, 10)
+    ]
+    for index, left in ((-1, "1,000, 60 images/s, 7 min 30 s"), (0, "200, 60 images/s, 50 s")):
+        log(run.round(index), lines)
+        note = _partial(context.at_round(index), row("pretrain" if index < 0 else "train"))
+        assert note == f"at step 100 of {left} left (not saved yet)"
+    finish(run.round(0), "train", steps=250)
+    assert steps_of(context.at_round(1), row("train")) == 150  # the last round is a shorter one
+    assert steps_a_second(lines) == pytest.approx(2)
+    assert steps_a_second([{"step": 9, "seconds": 5.0}]) == pytest.approx(2)
+    assert steps_a_second([{"step": 9}]) is None
 
 
 def test_stages_speak_in_words_and_units(finished_run: Path) -> None:

@@ -13,7 +13,7 @@ from conftest import subspace
 from subspace.pipeline import console
 from subspace.pipeline.following.at_work import of_parts, seconds_left, with_expected, work_now
 from subspace.pipeline.options import Options
-from subspace.pipeline.run_directory import RunDirectory
+from subspace.pipeline.run_directory import RunDirectory, note_progress
 from subspace.pipeline.stages.context import Context
 from subspace.pipeline.status import StageStatus
 
@@ -61,6 +61,22 @@ def test_a_bar_is_seen_in_the_lock_and_gone_with_it(
     assert run.lock.read_bytes() == b""
 
 
+@pytest.mark.parametrize(
+    ("command", "what", "left"), [("search-loss", "search-loss", 30.0), ("lr", "lr 0.1", None)]
+)
+def test_a_command_without_a_stage_has_a_bar_all_the_same(
+    context: Context, command: str, what: str, left: float | None
+) -> None:
+    """When a trial of several ends says nothing of the command."""
+    with context.run.locked(command):
+        note_progress({"what": what, "done": 4, "total": 10, "unit": "steps", "rate": 0.2})
+        now = work_now(context)
+    assert now is not None
+    assert now.how_far is not None
+    assert (now.stage, now.how_far.what, now.how_far.done) == (None, what, 4)
+    assert now.left == (left if left is None else pytest.approx(left, abs=1))
+
+
 def test_a_killed_command_is_not_at_work(context: Context) -> None:
     note = {"command": "run", "pid": 1, "host": "h", "since": 1.0, "stage": "round-000/train"}
     context.run.lock.write_text(json.dumps(note))
@@ -69,16 +85,17 @@ def test_a_killed_command_is_not_at_work(context: Context) -> None:
 
 def test_a_training_of_other_processes_is_seen_in_its_log(context: Context) -> None:
     """Those that `--processes` starts do not hold the lock."""
-    folder, line = context.folder, {"step": 99, "images_per_second": 64.0 * context.config.plan.K}
+    folder = context.folder
+    lines = [{"step": step, "images_per_second": 64.0, "seconds": (step + 1) / 4} for step in (49, 99)]
     folder.path.mkdir()
     with context.run.locked("run"):
         context.run.note_stage("round-000/train")
-        folder.metrics.write_text(json.dumps(line) + "\n")
+        folder.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
         now = work_now(context)
         assert now is not None
         assert now.how_far is not None
         assert (now.how_far.done, now.how_far.total) == (100, context.config.plan.steps)
-        assert now.how_far.rate == pytest.approx(64 / context.config.plan.P)
+        assert now.how_far.rate == pytest.approx(4)  # whatever images a batch has: it takes each once
         context.run.note_stage("round-000/train")
         os.utime(folder.metrics, (1, 1))  # of the training before this one
         now = work_now(context)

@@ -73,8 +73,12 @@ def test_what_is_waited_for_before_a_stage_works_is_said() -> None:
     assert now_in_words([done], now) == (
         "start/eval is done: it is measured how long the next stage will take"
     )
-    assert now_in_words([], AtWork("lr", 17, "here", 0.0, how_far=HowFar("trial", 2, 5, "steps"))) == (
-        "lr: 2 of 5 steps (40 %)"
+    assert now_in_words([], AtWork("lr", 17, "here", 0.0, how_far=HowFar("lr 0.1", 2, 5, "steps"))) == (
+        "lr: lr 0.1 2 of 5 steps (40 %)"
+    )
+    whole = HowFar("search-loss", 2, 5, "candidates")
+    assert now_in_words([], AtWork("search-loss", 17, "here", 0.0, how_far=whole)) == (
+        "search-loss: 2 of 5 candidates (40 %)"
     )
 
 

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import cast
 
 import pytest
 from conftest import subspace
 
-from subspace.mining.errors import StoppedEarly
+from subspace.mining.errors import InputError, StoppedEarly
+from subspace.mining.manifest import Manifest
+from subspace.pipeline.configuration.config import RunConfig
+from subspace.pipeline.following import look
 from subspace.pipeline.following.watch import Seen, watch_run
+from subspace.pipeline.options import Options
+from subspace.pipeline.run_directory import RunDirectory
+from subspace.pipeline.schedulers import slurm
+from subspace.pipeline.schedulers.submission import Submission, Task
+from subspace.pipeline.stages.context import Context
+from subspace.pipeline.status import StageStatus
 
 
 def test_a_line_for_each_change_and_all_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,3 +52,66 @@ def test_it_ends_with_the_run_and_takes_a_number_or_none(finished_run: Path) -> 
     assert re.search(r"^no command is at work here", plain.stdout)
     done = subspace("status", finished_run, "--watch", "--json")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+SHARDS = [Task("round-000-extract", "extract", "round-000", f"7_{shard}", (shard,), 2) for shard in (0, 1)]
+MORE = Task("round-000-more", "plan", "round-000", "9")
+POD = Task("round-000-extract", "extract", "round-000", "faces/run-001-round-000-extract", (0,), 1)
+
+
+def looked_at(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, state: str, scheduler: str, tasks: list[Task]
+) -> look.Look:
+    """A look at a run of one stage in a state, nothing of which is at work here, with tasks that have all begun."""
+    config = RunConfig.model_validate({"manifest": "m"})
+    context = Context(RunDirectory(folder), config, cast("Manifest", None), Options())
+    submission = Submission.new(context.run, scheduler).with_tasks(tasks)
+    submission.keep()
+    for task in tasks:
+        (submission.logs / Path(task.log).name).touch()
+    statuses = [StageStatus("round-000", "extract", state, None, "")]
+    monkeypatch.setattr(look, "stage_statuses", lambda context: statuses)
+    monkeypatch.setattr("subspace.pipeline.schedulers.job_states._Done", lambda *_: lambda task: False)
+    return look.Look.at(context)
+
+
+@pytest.mark.parametrize(("state", "over"), [("to do", False), ("begun", False), ("done", True)])
+@pytest.mark.parametrize(
+    ("scheduler", "task", "why"),
+    [("slurm", SHARDS[0], "squeue gave no answer"), ("kubernetes", POD, "which is not asked: `kubectl get")],
+)
+def test_a_scheduler_that_does_not_say_is_no_end(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    state: str,
+    over: bool,
+    scheduler: str,
+    task: Task,
+    why: str,
+) -> None:
+    """Jobs in the queue hold no lock, and shards at work none either."""
+
+    def silent(command: list[str]) -> str:
+        raise InputError(f"{command[0]} gave no answer")
+
+    monkeypatch.setattr(slurm, "_call", silent)
+    found = looked_at(tmp_path, monkeypatch, state, scheduler, [task])
+    assert found.is_over == over
+    assert "waiting; what is queued or running is not known: " in found.line()
+    assert why in found.line()
+
+
+@pytest.mark.parametrize(
+    ("state", "tasks", "squeue", "over"),
+    [
+        ("to do", SHARDS, "", True),  # both have failed
+        ("to do", SHARDS, "7_1|PENDING", False),  # the row says that the other has failed
+        ("done", [MORE], "9|PENDING", False),
+        ("done", [MORE], "", True),
+    ],
+)
+def test_it_ends_when_no_job_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, tasks: list[Task], squeue: str, over: bool
+) -> None:
+    monkeypatch.setattr(slurm, "_call", lambda command: squeue)
+    assert looked_at(tmp_path, monkeypatch, state, "slurm", tasks).is_over == over

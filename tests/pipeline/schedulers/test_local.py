@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +14,11 @@ import pytest
 from conftest import QUICK, subspace
 from running_processes import wait
 
-from subspace.mining.errors import InputError
+from subspace.mining.errors import InputError, StoppedEarly
 from subspace.pipeline.console import Console
 from subspace.pipeline.options import Options
 from subspace.pipeline.run_directory import RunDirectory
+from subspace.pipeline.schedulers import local
 from subspace.pipeline.schedulers.scheduler import scheduler_named
 from subspace.pipeline.schedulers.submission import Submission
 from subspace.pipeline.stages.context import Context
@@ -94,4 +98,33 @@ def test_a_process_that_cannot_begin_is_no_submission(untrained: Path) -> None:
     context = Context.open(untrained, options=Options(Console(quiet=True), overrides=("plan.P=none",)))
     with pytest.raises(InputError, match=r"the run ended at once: .*plan\.P.*run\.log"):
         scheduler_named("local").start([], context, lambda: None)
+    assert Submission.latest(context.run) is None
+
+
+def test_a_signal_before_the_process_is_kept_stops_it(
+    small_manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in a session of its own, where no Ctrl-C reaches it, and nobody would know its number."""
+    started: list[subprocess.Popen[Any]] = []
+
+    def start(*arguments: Any, **settings: Any) -> subprocess.Popen[Any]:
+        started.append(Popen(*arguments, **settings))
+        return started[0]
+
+    def stop(*_: object) -> bool:
+        raise StoppedEarly("stopped by SIGINT")
+
+    Popen = subprocess.Popen
+    assert subspace("init", tmp_path / "run", "--manifest", small_manifest, *QUICK).returncode == 0
+    context = Context.open(tmp_path / "run", options=Options(Console(quiet=True)))
+    asleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    monkeypatch.setattr(local, "python_calling", lambda module: asleep)
+    monkeypatch.setattr(local, "_at_work", stop)
+    monkeypatch.setattr(subprocess, "Popen", start)
+    with pytest.raises(StoppedEarly):
+        scheduler_named("local").start([], context, lambda: None)
+    try:
+        assert started[0].wait(10) == -signal.SIGTERM
+    finally:
+        started[0].kill()
     assert Submission.latest(context.run) is None

@@ -67,22 +67,39 @@ def run(tmp_path: Path) -> RunDirectory:
     return RunDirectory(tmp_path / "run")
 
 
-def start(run: RunDirectory) -> Submission:
+def start(run: RunDirectory, unlock: Callable[[], None] = lambda: None) -> Submission:
     config = RunConfig.model_validate({"manifest": "m"})
     context = Context(run, config, cast("Manifest", None), Options(Console(quiet=True)))
-    return scheduler_named("slurm").start(JOBS, context, lambda: None)
+    return scheduler_named("slurm").start(JOBS, context, unlock)
 
 
 def test_each_job_waits_for_all_arrays_of_the_one_before(run: RunDirectory, commands: Commands) -> None:
     submission = start(run)
     assert commands.of("sbatch") == [
-        ["--parsable", "--array=0-1", "round-000-extract.sh", "0"],
-        ["--parsable", "--array=0", "round-000-extract.sh", "2"],
+        ["--parsable", "--hold", "--array=0-1", "round-000-extract.sh", "0"],
+        ["--parsable", "--hold", "--array=0", "round-000-extract.sh", "2"],
         ["--parsable", "--dependency=afterok:1:2", "round-000-cluster.sh"],
         ["--parsable", "--dependency=afterok:3", "round-000-plan.sh"],
     ]
     assert [task.id for task in submission.tasks] == ["1_0", "1_1", "2_0", "3", "4"]
     assert Submission.latest(run) == submission
+
+
+def test_the_first_job_is_held_until_it_can_have_the_lock(run: RunDirectory, commands: Commands) -> None:
+    """On an idle node it would begin, find the run in use by `subspace submit`, and end the whole chain."""
+    start(run, unlock=lambda: commands.calls.append(["unlock"]))
+    *_, last, unlocked, first, second = commands.calls
+    assert last[-1] == "round-000-plan.sh"
+    assert unlocked == ["unlock"]
+    assert [first, second] == [["scontrol", "release", "1"], ["scontrol", "release", "2"]]
+
+
+def test_jobs_that_cannot_be_released_are_taken_back(run: RunDirectory, commands: Commands) -> None:
+    commands.refuses = "1"
+    with pytest.raises(StoppedEarly):
+        start(run)
+    assert commands.calls[-2] == ["scontrol", "release", "1"]
+    assert commands.of("scancel") == [["1_0", "1_1", "2_0", "3", "4"]]
 
 
 def test_a_signal_between_two_jobs_takes_back_the_first(run: RunDirectory, commands: Commands) -> None:
@@ -91,6 +108,7 @@ def test_a_signal_between_two_jobs_takes_back_the_first(run: RunDirectory, comma
     with pytest.raises(StoppedEarly):
         start(run)
     assert commands.of("scancel") == [["1_0", "1_1", "2_0", "3"]]
+    assert ["scontrol", "release", "1"] not in commands.calls
 
 
 def test_live_and_cancel_speak_of_the_users_jobs(run: RunDirectory, commands: Commands) -> None:

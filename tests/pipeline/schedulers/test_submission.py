@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import os
 import shutil
 from pathlib import Path
+
+import pytest
 
 from subspace.pipeline.run_directory import RunDirectory
 from subspace.pipeline.schedulers.submission import Submission, Task, submitted_with
@@ -25,6 +29,19 @@ def test_a_submission_is_read_as_it_was_kept(tmp_path: Path) -> None:
     assert submitted_with(tmp_path) == ["plan.steps=9"]
     shutil.copytree(tmp_path / "jobs", tmp_path / "copy" / "jobs")
     assert Submission.latest(RunDirectory(tmp_path / "copy")) is None  # these jobs are not of the copy
+
+
+@pytest.mark.parametrize("error", [KeyError("getpwuid(): uid not found: 1234"), OSError("No username set")])
+def test_a_user_without_a_name_is_a_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """As in a container that is started with --user; the latter from Python 3.13 on."""
+
+    def nameless() -> str:
+        raise error
+
+    monkeypatch.setattr(getpass, "getuser", nameless)
+    assert Submission.new(RunDirectory(tmp_path), "slurm").user == str(os.getuid())
 
 
 def test_keys_of_a_later_version_pass(tmp_path: Path) -> None:
