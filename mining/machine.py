@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import signal
 import sys
@@ -24,9 +25,40 @@ up to 128 MiB, and 7.5 with all.
 
 
 def usable_cores() -> int:
-    """The cores that this process may use; of macOS and Windows, which know no such limit, all.
+    """The cores that this process may use: those that it is bound to, or fewer where a container has a quota.
 
-    >>> usable_cores() >= 1
+    >>> 1 <= usable_cores() <= allowed_cores()
+    True
+    """
+    allowed, quota = allowed_cores(), cpu_quota()
+    return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
+
+
+def cpu_quota(cgroup: Path = CGROUP, own_groups: Path = OWN_GROUPS) -> float | None:
+    """The cores' worth of time that this process and those beside it get, as of `docker run --cpus`; None without a limit.
+
+    The least of its cgroups and those above them, v2 and v1.
+    """
+    quotas: list[float] = []
+    for path in _lines(own_groups):
+        _, controllers, own = path.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top, place = cgroup / "cpu" if controllers else cgroup, Path(own.lstrip("/"))
+        for folder in (top / part for part in (place, *place.parents)):
+            if controllers:
+                numbers = [*_lines(folder / "cpu.cfs_quota_us"), *_lines(folder / "cpu.cfs_period_us")]
+            else:
+                numbers = " ".join(_lines(folder / "cpu.max")).split()
+            if len(numbers) == 2 and all(map(str.isdecimal, numbers)):  # "max" and -1 are no limit
+                quotas.append(int(numbers[0]) / int(numbers[1]))
+    return min(quotas, default=None)
+
+
+def allowed_cores() -> int:
+    """The cores that this process is bound to; of macOS and Windows, which know no such limit, all.
+
+    >>> allowed_cores() >= 1
     True
     """
     if hasattr(os, "process_cpu_count"):  # Python 3.13 and later; -X cpu_count counts for it

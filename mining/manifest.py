@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from .errors import DamagedFileError, InputError
-from .parquet_tables import fingerprint_in, open_parquet, read_group_of, read_parquet, row_groups
+from .parquet_tables import fingerprint_in, open_parquet, read_parquet, row_groups, rows_at
 from .remote import url_of
 from .schemas import BOX, MANIFEST
 
@@ -240,20 +239,7 @@ class Manifest:
         """Columns of some images, in their order; only the row groups that hold them are read."""
         if self._is_read:
             return self.table.select(columns).take(pa.array(image_id))
-        file = open_parquet(self.path, MANIFEST)
-        sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-        starts = np.concatenate(([0], np.cumsum(sizes)))
-        ascending = np.unique(image_id)
-        cut = np.searchsorted(ascending, starts)  # where the rows of each group begin among them
-        pieces = [
-            read_group_of(file, self.path, MANIFEST, group, columns).take(
-                pa.array(ascending[begin:end] - starts[group])
-            )
-            for group, (begin, end) in enumerate(pairwise(cut.tolist()))
-            if begin < end
-        ]
-        empty = file.schema_arrow.empty_table().select(columns)
-        return pa.concat_tables([empty, *pieces]).take(pa.array(np.searchsorted(ascending, image_id)))
+        return rows_at(open_parquet(self.path, MANIFEST), self.path, MANIFEST, image_id, columns)
 
     def _hashes(self, image_id: np.ndarray) -> np.ndarray:
         """A hash of each inline image, int64[n], 0 where there is none; chunk by chunk, as all together may be more than Arrow can take."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -148,6 +150,23 @@ def read_group_of(
         table = file.read_row_group(group, columns=columns)
         check_rows(path, TableCheck(kind, whole=False), table)
     return table
+
+
+def rows_at(
+    file: pq.ParquetFile, path: Path, kind: TableKind, row_n: np.ndarray, columns: list[str]
+) -> pa.Table:
+    """Columns of some rows of an open file, in the order of `row_n`; only the row groups that hold them are read."""
+    sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+    starts = np.concatenate(([0], np.cumsum(sizes)))
+    ascending = np.unique(row_n)
+    cut = np.searchsorted(ascending, starts)  # where the rows of each group begin among them
+    pieces = [
+        read_group_of(file, path, kind, group, columns).take(pa.array(ascending[begin:end] - starts[group]))
+        for group, (begin, end) in enumerate(pairwise(cut.tolist()))
+        if begin < end
+    ]
+    empty = file.schema_arrow.empty_table().select(columns)
+    return pa.concat_tables([empty, *pieces]).take(pa.array(np.searchsorted(ascending, row_n)))
 
 
 def row_groups(path: Path, kind: TableKind, columns: list[str]) -> Iterator[pa.Table]:

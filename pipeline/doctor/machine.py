@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...mining.machine import CGROUP, usable_cores
+from ...mining.machine import CGROUP, allowed_cores, cpu_quota
 from ..console import amount, counted
 from ..memory_advice import free_memory
 from .finding import Finding
@@ -22,28 +23,19 @@ SIZE = 112
 """Pixels a side of the image that is decoded."""
 
 
-def cores(cgroup: Path = CGROUP, usable: int | None = None) -> Finding:
+def cores(allowed: int | None = None, quota: float | None = None) -> Finding:
     """Cores that this process may use, and fewer where its container has a quota."""
-    usable = usable or usable_cores()
-    quota = _quota(cgroup)
-    value = f"{usable} of {os.cpu_count()}"
-    if quota is None or quota >= usable:
-        return Finding("cores", value, facts={"cores": usable})
+    allowed, quota = allowed or allowed_cores(), cpu_quota() if quota is None else quota
+    value = f"{allowed} of {os.cpu_count()}"
+    if quota is None or quota >= allowed:
+        return Finding("cores", value, facts={"cores": allowed})
     return Finding(
         "cores",
         f"{value}, of which the container may use {quota:.1f}",
-        f"more than {max(1, int(quota))} loader processes or threads wait for each other: set train.num_workers and "
-        "OMP_NUM_THREADS accordingly",
+        f"more than {math.ceil(quota)} threads wait for each other: export OMP_NUM_THREADS={math.ceil(quota)}; "
+        "num_workers=auto knows it",
         {"cores": quota},
     )
-
-
-def _quota(cgroup: Path) -> float | None:
-    try:
-        most, period = (cgroup / "cpu.max").read_text().split()
-    except (OSError, ValueError):
-        return None
-    return None if most == "max" else int(most) / int(period)
 
 
 def memory(cgroup: Path = CGROUP, free: int | None = None) -> Finding:
@@ -96,7 +88,7 @@ def shared_memory(folder: Path = SHARED, size: int | None = None, gpus: int | No
     return Finding("shared memory", amount(size), advice, {"size": size})
 
 
-def decoder(seconds: float = 0.5, turbo: bool | None = None, cgroup: Path = CGROUP) -> Finding:
+def decoder(seconds: float = 0.5, turbo: bool | None = None, quota: float | None = None) -> Finding:
     """Images of 112 px that a core decodes a second, from JPEGs in memory, and all that this process may use."""
     from PIL import features
 
@@ -109,9 +101,9 @@ def decoder(seconds: float = 0.5, turbo: bool | None = None, cgroup: Path = CGRO
     while (took := time.thread_time() - began) < seconds:
         decode_image(data, SIZE)
         decoded += 1
-    rate, usable, quota = decoded / took, usable_cores(), _quota(cgroup)
-    used = usable if quota is None else min(usable, quota)
-    who = counted(usable, "core") if used == usable else f"the {used:.1f} of the container"
+    rate, allowed, quota = decoded / took, allowed_cores(), cpu_quota() if quota is None else quota
+    used = allowed if quota is None else min(allowed, quota)
+    who = counted(allowed, "core") if used == allowed else f"the {used:.1f} of the container"
     by = "libjpeg-turbo" if turbo else "libjpeg"
     return Finding(
         "decoder",

@@ -72,7 +72,7 @@ def work_now(context: Context) -> AtWork | None:
     own = AtWork(note["command"], note["pid"], note["host"], note["since"], note.get("stage"))
     now = time.time()
     said, announced = _noted(note.get("progress"), now), note.get("announced")
-    if own.stage is None:  # none yet, or `lr` and the like; a bar of another name is that of a part, such as a trial
+    if own.stage is None:  # none yet, or `lr` and the like; a bar of another name is that of a part
         left = said.left if said and said.what == own.command else None
         return replace(own, how_far=said, left=left or None)
     folder, _, name = own.stage.partition("/")

@@ -23,7 +23,7 @@ from ...mining.errors import InputError, StaleArtifactError
 from ...mining.index.gallery import Gallery
 from ...mining.index.near_rows import EXACT, Effort, NearRows, open_index
 from ...mining.json_documents import damaged
-from ...mining.parquet_tables import in_one_line, open_parquet, read_group_of
+from ...mining.parquet_tables import in_one_line, open_parquet, rows_at
 from ...mining.schemas import INDEXED_IDENTITIES, INDEXED_IMAGES, TableKind
 from . import index_record as files
 from .index_record import IndexRecord, KindRecord, check_files, read_record, remedy
@@ -38,19 +38,12 @@ class NameTable:
             raise FileNotFoundError(2, "it is gone", str(self.path))
         with self._whole():
             self.file = open_parquet(self.path, kind)
-            groups = range(self.file.num_row_groups)
-            self.begins = np.append(0, np.cumsum([self.file.metadata.row_group(g).num_rows for g in groups]))
 
     def at(self, row_n: np.ndarray) -> list[str]:
         """Names at some rows, int64[n]; only their row groups are read."""
-        group_n = np.searchsorted(self.begins, row_n, side="right") - 1
-        found = np.empty(len(row_n), object)
         with self._whole():
-            for group in np.unique(group_n).tolist():
-                here = np.flatnonzero(group_n == group)
-                table = read_group_of(self.file, self.path, self.kind, group, [self.column])
-                found[here] = table[self.column].take(row_n[here] - self.begins[group]).to_pylist()
-        return found.tolist()
+            table = rows_at(self.file, self.path, self.kind, row_n, [self.column])
+        return table[self.column].to_pylist()
 
     @contextmanager
     def _whole(self) -> Iterator[None]:

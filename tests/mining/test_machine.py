@@ -12,6 +12,8 @@ import pytest
 
 from subspace.mining import machine
 from subspace.mining.machine import (
+    allowed_cores,
+    cpu_quota,
     give_back_memory,
     memory_kills,
     memory_with,
@@ -23,14 +25,46 @@ from subspace.mining.machine import (
 def test_cores_that_a_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "process_cpu_count", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {1, 5}, raising=False)
-    assert usable_cores() == 2
+    assert allowed_cores() == 2
     monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    assert usable_cores() == 8
+    assert allowed_cores() == 8
     monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert usable_cores() == 1
+    assert allowed_cores() == 1
     monkeypatch.setattr(os, "process_cpu_count", lambda: 3, raising=False)
-    assert usable_cores() == 3
+    assert allowed_cores() == 3
+
+
+@pytest.mark.parametrize(("quota", "usable"), [(None, 8), (0.5, 1), (2.0, 2), (2.5, 3), (64.0, 8)])
+def test_a_container_may_use_fewer(monkeypatch: pytest.MonkeyPatch, quota: float | None, usable: int) -> None:
+    monkeypatch.setattr(machine, "allowed_cores", lambda: 8)
+    monkeypatch.setattr(machine, "cpu_quota", lambda: quota)
+    assert usable_cores() == usable
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "quota"),
+    [
+        ("0::/\n", {}, None),
+        ("0::/\n", {"cpu.max": "max 100000\n"}, None),
+        ("0::/\n", {"cpu.max": "250000 100000\n"}, 2.5),
+        ("0::/pod/box\n", {"pod/cpu.max": "400000 100000\n", "pod/box/cpu.max": "max 100000\n"}, 4.0),
+        ("0::/pod/box\n", {"pod/cpu.max": "400000 100000\n", "pod/box/cpu.max": "50000 100000\n"}, 0.5),
+        ("0::/\n", {"cpu.max": "damaged\n"}, None),
+        (
+            "4:memory:/box\n5:cpu,cpuacct:/box\n",
+            {"cpu/box/cpu.cfs_quota_us": "150000\n", "cpu/box/cpu.cfs_period_us": "100000\n"},
+            1.5,
+        ),
+        ("5:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+    ],
+)
+def test_quotas_of_a_cgroup(tmp_path: Path, groups: str, files: dict[str, str], quota: float | None) -> None:
+    (own := tmp_path / "own").write_text(groups)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert cpu_quota(tmp_path, own) == quota
 
 
 @pytest.mark.parametrize(

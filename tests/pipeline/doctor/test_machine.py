@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from pathlib import Path
 
@@ -12,15 +13,12 @@ from PIL import Image
 from subspace.pipeline.doctor import machine
 
 
-def test_a_quota_of_the_container_is_said(tmp_path: Path) -> None:
-    assert machine.cores(tmp_path, usable=8).advice is None
-    (tmp_path / "cpu.max").write_text("max 100000\n")
-    assert machine.cores(tmp_path, usable=8).advice is None
-    (tmp_path / "cpu.max").write_text("250000 100000\n")
-    limited = machine.cores(tmp_path, usable=8)
+def test_a_quota_of_the_container_is_said() -> None:
+    assert machine.cores(allowed=8, quota=math.inf).advice is None
+    limited = machine.cores(allowed=8, quota=2.5)
     assert "may use 2.5" in limited.value
-    assert "more than 2 loader processes" in (limited.advice or "")
-    assert machine.cores(tmp_path, usable=2).advice is None
+    assert "export OMP_NUM_THREADS=3" in (limited.advice or "")
+    assert machine.cores(allowed=2, quota=2.5).advice is None
 
 
 def test_the_limit_of_the_container_counts_where_it_is_less(tmp_path: Path) -> None:
@@ -63,13 +61,12 @@ def test_the_decoder_decodes_an_image_like_a_face() -> None:
     assert machine.decoder(seconds=0.01, turbo=False).advice
 
 
-@pytest.mark.parametrize(("most", "used"), [("250000", 2.5), ("max", 8), ("900000", 8)])
+@pytest.mark.parametrize(("quota", "used"), [(2.5, 2.5), (math.inf, 8), (9.0, 8)])
 def test_the_decoder_counts_the_cores_of_the_container(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: str, used: float
+    monkeypatch: pytest.MonkeyPatch, quota: float, used: float
 ) -> None:
-    monkeypatch.setattr(machine, "usable_cores", lambda: 8)
-    (tmp_path / "cpu.max").write_text(f"{most} 100000\n")
-    found = machine.decoder(seconds=0.01, turbo=True, cgroup=tmp_path)
+    monkeypatch.setattr(machine, "allowed_cores", lambda: 8)
+    found = machine.decoder(seconds=0.01, turbo=True, quota=quota)
     assert found.facts["cores"] == used
     a_core, all_of_them = (
         int(number.replace(",", "")) for number in re.findall(r"([\d,]+) (?:images/s|by)", found.value)
