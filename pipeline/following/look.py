@@ -38,6 +38,11 @@ class Look:
         if (submission := Submission.latest(context.run)) is not None:
             try:
                 states = read_job_states(context, submission, statuses)
+                if (
+                    states.failed
+                ):  # or ended well after the markers were read, and before the scheduler was asked
+                    statuses = stage_statuses(context)
+                    states = read_job_states(context, submission, statuses)
                 statuses, jobs_live = with_jobs(statuses, states), states.are_live
             except InputError as error:  # the markers say what is done, whether the scheduler answers or not
                 jobs_live = None

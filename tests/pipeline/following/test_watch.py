@@ -115,3 +115,26 @@ def test_it_ends_when_no_job_is_left(
 ) -> None:
     monkeypatch.setattr(slurm, "_call", lambda command: squeue)
     assert looked_at(tmp_path, monkeypatch, state, "slurm", tasks).is_over == over
+
+
+def test_a_job_that_ends_well_while_it_is_looked_at_has_not_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its marker was not there yet when the markers were read, and Slurm does not know it any more."""
+    config = RunConfig.model_validate({"manifest": "m"})
+    context = Context(RunDirectory(tmp_path), config, cast("Manifest", None), Options())
+    submission = Submission.new(context.run, "slurm").with_tasks(SHARDS[:1])
+    submission.keep()
+    (submission.logs / SHARDS[0].log).touch()
+    states = iter(["to do", "done"])
+    monkeypatch.setattr(
+        look,
+        "stage_statuses",
+        lambda context: [StageStatus("round-000", "extract", next(states), None, "")],
+    )
+    monkeypatch.setattr(
+        "subspace.pipeline.schedulers.job_states._Done",
+        lambda context, statuses: lambda task: statuses[0].state == "done",
+    )
+    monkeypatch.setattr(slurm, "_call", lambda command: "")
+    assert [one.state for one in look.Look.at(context).statuses] == ["done"]
