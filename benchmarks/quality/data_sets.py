@@ -17,5 +17,11 @@ def set_named(name: str) -> GlyphSet | WordSet:
 
 
 def title_of(name: str) -> str:
-    """What a set, or a table that begins with its name, is called in results and above tables."""
-    return name if is_of_words(name) else f"glyph-{name}"
+    """What a set, or a table that begins with its name, is called in results and above tables.
+
+    >>> title_of("100k"), title_of("both-exams/100k"), title_of("words-1m")
+    ('glyph-100k', 'glyph-100k, both exams', 'words-1m')
+    """
+    campaign, _, own = name.rpartition("/")
+    title = own if is_of_words(own) else f"glyph-{own}"
+    return f"{title}, {campaign.replace('-', ' ')}" if campaign else title

@@ -16,14 +16,14 @@ from arms import ARMS
 from make_pages import RESULTS as BENCHMARKS
 from make_pages import stored_table
 from one_row import RESULTS, VISITS
-from table import print_set
+from table import print_set, stored_sets
 
 
 def main() -> None:
     """Print them, those of the comparison first."""
-    for folder in sorted(RESULTS.iterdir()):
-        for visits in _visits(folder.name):
-            print_set(folder.name, visits, _arms())
+    for data in stored_sets():
+        for visits in _visits(data):
+            print_set(data, visits, _arms())
     for path in sorted(BENCHMARKS.glob("*.json")):
         result = json.loads(path.read_text())
         for name in result["tables"]:

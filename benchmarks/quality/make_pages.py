@@ -4,6 +4,7 @@ A table stands between two marks in a page; what is between them is replaced:
 
     <!-- table: quality 100k steps -->     a set and budget of the comparison, from benchmarks/quality/results
     <!-- table: quality 20k steps 40 -->   the same with so many visits to an identity
+    <!-- table: quality both-exams/100k steps -->   rows that `run_rows.py --out results/both-exams` made
     <!-- table: ablation label-noise -->   the points of an ablation that have a row
     <!-- table: stored losses now -->         a table of benchmarks/results/losses.json
     <!-- table: lead -->                   three rows for the README

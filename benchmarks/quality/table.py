@@ -41,8 +41,13 @@ BUDGETS = {"steps": "equal steps", "wallclock": "equal wall-clock, mining counte
 
 def main(sets: Sequence[str], visits: float) -> None:
     """Print a table for each set and budget that has results."""
-    for data in sets or sorted(path.name for path in RESULTS.iterdir()):
+    for data in sets or stored_sets():
         print_set(data, visits, list(ARMS))
+
+
+def stored_sets() -> list[str]:
+    """The folders below results that hold rows: of a set, or of a set in a campaign of its own (`run_rows.py --out`)."""
+    return sorted({path.parent.relative_to(RESULTS).as_posix() for path in RESULTS.rglob("*.json")})
 
 
 def print_set(data: str, visits: float, arms: Sequence[str]) -> None:
