@@ -118,12 +118,12 @@ def load_state(folder: Path, state: TrainingState | Backbone) -> CheckpointMeta:
     meta = read_meta(folder)
     try:
         if isinstance(state, Backbone):
-            _load_into(state, _load(folder / "model.safetensors"))
+            _load_into(state, _load(folder / "model.safetensors", state))
             return meta
-        _load_into(state.network, _load(folder / "model.safetensors"))
+        _load_into(state.network, _load(folder / "model.safetensors", state.network))
         load_flat_state(state.optimizer, _load(folder / "optimizer.safetensors"))
         if own := state.loss.state_dict(keep_vars=True):
-            saved = _load(folder / "loss.safetensors")
+            saved = _load(folder / "loss.safetensors", state.loss)
             _load_into(
                 state.loss,
                 {
@@ -133,9 +133,8 @@ def load_state(folder: Path, state: TrainingState | Backbone) -> CheckpointMeta:
             )
         if state.ema is not None:
             averaged = folder / "ema.safetensors"
-            _load_into(
-                state.ema.module, _load(averaged if averaged.exists() else folder / "model.safetensors")
-            )
+            file = averaged if averaged.exists() else folder / "model.safetensors"
+            _load_into(state.ema.module, _load(file, state.ema.module))
         if state.scaler is not None and meta.scaler:
             state.scaler.load_state_dict(meta.scaler)
     except UNREADABLE as error:
@@ -170,16 +169,21 @@ def _save(tensors: dict[str, Tensor], path: Path, folder: Path) -> None:
         raise unwritable(folder, OSError(" ".join(why.split()))) from error
 
 
-def _load(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file, which is as meta.json beside it has it; raises one of `UNREADABLE`."""
+def _load(path: Path, module: nn.Module | None = None) -> dict[str, Tensor]:
+    """The tensors of a file, which is as meta.json beside it has it; raises one of `UNREADABLE`.
+
+    All are finite but those of a `module` that is built so, such as an attention mask.
+    """
     if not path.is_file():
         raise ValueError(f"{path.name} is missing")
     written = read_meta(path.parent).files.get(path.name)  # None: a checkpoint from before they were kept
     if written is not None and sha256_of(path) != written:
         raise ValueError(f"{path.name} is not as it was written: its checksum differs")
-    tensors = load_file(path)
+    tensors, built = load_file(path), {} if module is None else module.state_dict()
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
+            if name in built and torch.equal(built[name].to(tensor), tensor):
+                continue
             raise ValueError(f"{name} of {path.name} holds NaN or infinity")
     return tensors
 
@@ -279,7 +283,8 @@ def load_network(
     network.spec, network.remarks = meta.spec, ()
     averaged = folder / "ema.safetensors"
     try:
-        _load_into(network, _load(averaged if averaged.exists() else folder / "model.safetensors"))
+        file = averaged if averaged.exists() else folder / "model.safetensors"
+        _load_into(network, _load(file, network))
     except UNREADABLE as error:
         raise _unreadable(folder, error) from error
     return network

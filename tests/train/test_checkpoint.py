@@ -395,6 +395,32 @@ def test_a_meta_is_checked_in_full(tmp_path: Path, change: dict[str, Any]) -> No
         read_meta(tmp_path / "c")
 
 
+class _Masked(nn.Module):
+    """Attention masks are often buffers with -inf."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        self.register_buffer("mask", torch.full((4, 4), -torch.inf).triu(1))
+
+
+def test_a_buffer_that_is_built_infinite_is_loaded(tmp_path: Path) -> None:
+    network, other = (
+        Backbone(_Masked(), spec="small", input=ImageInput(32), embedding_size=4) for _ in range(2)
+    )
+    save_checkpoint(tmp_path / "c", network, CheckpointMeta("small", 4, step=0, fingerprint="0"))
+    load_state(tmp_path / "c", other)
+    assert torch.equal(other.body.layer.weight, network.body.layer.weight)
+    file = tmp_path / "c" / "model.safetensors"
+    whole = load_file(file)
+    for last, wrong in (("mask", torch.inf), ("mask", torch.nan), ("bias", torch.inf)):
+        name = next(name for name in whole if name.endswith(last))
+        save_file({**whole, name: torch.full_like(whole[name], wrong)}, file)
+        _without_checksums(tmp_path / "c")
+        with pytest.raises(DamagedFileError, match=f"{name} of model.safetensors holds NaN or infinity"):
+            load_state(tmp_path / "c", other)
+
+
 def test_weights_of_another_type_or_not_finite_are_refused(tmp_path: Path) -> None:
     trained_checkpoint(tmp_path / "c")
     path = tmp_path / "c" / "model.safetensors"
