@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
@@ -20,8 +20,16 @@ class Settings(BaseModel):
     @classmethod
     def _no_word_is_a_number(cls, value: Any, field: ValidationInfo) -> Any:
         """YAML reads yes, on and true as one word, which would pass for 1."""
-        if isinstance(value, bool) and field.field_name is not None:
-            kind = str(cls.model_fields[field.field_name].annotation)
-            if "bool" not in kind and ("int" in kind or "float" in kind):
-                raise ValueError(f"a number is wanted, not {'yes' if value else 'no'}")
+        words = [
+            one for one in (value if isinstance(value, list | tuple) else [value]) if isinstance(one, bool)
+        ]
+        if words and field.field_name is not None:
+            kinds = _kinds(cls.model_fields[field.field_name].annotation)
+            if kinds & {int, float} and not kinds & {bool, str}:
+                raise ValueError(f"a number is wanted, not {'yes' if words[0] else 'no'}")
         return value
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The types that an annotation is made of: those of a union, and of what a tuple holds."""
+    return {annotation}.union(*map(_kinds, get_args(annotation)))

@@ -26,7 +26,7 @@ from ...train.losses.building import check_loss, check_pretraining_loss
 from ...train.losses.registry import renamed_arguments
 from ...train.networks.registry import check_network
 from .config import RunConfig
-from .yaml_text import check_yaml, read_yaml_text
+from .yaml_text import check_numbers, check_yaml, read_yaml_text
 
 GONE = {"overlap": "no extraction runs ahead of an evaluation; remove the line"}
 """Settings of older versions that changed no result, and what has become of them."""
@@ -67,7 +67,9 @@ def read_settings(path: Path) -> Any:
             f"{path.parent} is not a run (no {path.name}); make one with `subspace init {in_shell(path.parent)}`"
         )
     try:
-        values = OmegaConf.load(io.StringIO(read_yaml_text(path)))
+        text = read_yaml_text(path)
+        check_numbers(text)
+        values = OmegaConf.load(io.StringIO(text))
     except (YAMLError, OmegaConfBaseException, OSError, ValueError, RecursionError, TypeError) as error:
         raise InputError(f"cannot read {path}: {_one_line(error)}") from error
     if not OmegaConf.is_dict(values):
@@ -121,6 +123,7 @@ def check_overrides(overrides: Sequence[str]) -> None:
             )
         try:
             check_yaml(value)
+            check_numbers(value)
         except ValueError as error:
             raise InputError(f"override '{override[:100]}': {error}") from error
 

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from pydantic import model_validator
+from yaml import YAMLError
 
 from ...mining.artifacts import write_json
 from ...mining.errors import InputError, SubspaceWarning
@@ -24,7 +26,7 @@ from ...train.loss_search.curve import SEARCHED_PREFIX, terms_of
 from ...train.losses.registry import current_name
 from ...train.networks.registry import CHECKPOINT_PREFIX, PRETRAINED, file_of, path_and_part
 from ..run_directory import RunDirectory
-from .config_file import is_setting, read_settings, with_new_names
+from .config_file import check_overrides, is_setting, read_settings, with_new_names
 
 TAKE_BACK = "~"
 UNKEPT = "schedule"
@@ -66,11 +68,13 @@ def kept_overrides(run: RunDirectory, given: Sequence[str] = ()) -> list[str]:
     Left out are those that `subspace.yaml` has changed since, and those that a given one replaces.
 
     Raises:
+        InputError: a given one is no setting, or no YAML.
         StaleArtifactError: the file is not as this program writes it.
     """
     entries = _entries(run)
     if not entries:
         return []
+    check_overrides([word for word in given if not word.startswith(TAKE_BACK)])
     settings, given = _settings(run), one_by_one(given)
     kept = {
         key: f"{key}={entry['value']}"
@@ -125,10 +129,16 @@ def one_by_one(given: Iterable[str]) -> list[str]:
 def value_of(override: str) -> Any:
     """What `section.key=value` sets, as YAML reads it.
 
+    Raises:
+        InputError: it is no YAML.
+
     >>> value_of("plan.K=4"), value_of("train.loss=oim"), value_of("plan={K: 4}")
     (4, 'oim', {'K': 4})
     """
-    plain = OmegaConf.to_container(OmegaConf.from_dotlist(["it=" + override.partition("=")[2]]))
+    try:
+        plain = OmegaConf.to_container(OmegaConf.from_dotlist(["it=" + override.partition("=")[2]]))
+    except (OmegaConfBaseException, YAMLError) as error:
+        raise InputError(f"override '{override[:100]}': {' '.join(str(error).split())[:200]}") from error
     return plain["it"] if isinstance(plain, dict) else None
 
 
@@ -145,7 +155,16 @@ def as_text(value: Any) -> str:
 def _entries(run: RunDirectory) -> dict[str, dict[str, Any]]:
     if not run.overrides.exists():
         return {}
-    return {current_name(key): entry for key, entry in read_overrides(run.overrides).items()}
+    found: dict[str, dict[str, Any]] = {}
+    for name, entry in read_overrides(run.overrides).items():
+        key = current_name(name)
+        for leaf in one_by_one([f"{key}={entry['value']}"]):  # earlier versions kept mappings whole
+            below = _key(leaf).removeprefix(key).split(".")[1:]
+            found[_key(leaf)] = {
+                "value": leaf.partition("=")[2],
+                "instead_of": _below(entry["instead_of"], below),
+            }
+    return found
 
 
 def read_overrides(path: Path) -> dict[str, dict[str, Any]]:
@@ -246,7 +265,11 @@ def _settings(run: RunDirectory) -> Any:
 
 
 def _in_file(settings: Any, key: str) -> Any:
-    value = OmegaConf.to_container(settings)  # as it is written: nothing is looked up for a comparison
-    for part in key.split("."):
+    # as it is written: nothing is looked up for a comparison
+    return _below(OmegaConf.to_container(settings), key.split("."))
+
+
+def _below(value: Any, parts: Sequence[str]) -> Any:
+    for part in parts:
         value = value.get(part) if isinstance(value, dict) else None
     return value

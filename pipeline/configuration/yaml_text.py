@@ -22,11 +22,11 @@ LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _OTHER_BASES = (
     (re.compile(r"[-+]?0[0-7_]+"), "as a number to the base 8; write it without the 0 before it"),
     (
-        re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?"),
+        re.compile(r"[-+]?([1-9][0-9_]*(:[0-5]?[0-9])+|[0-9][0-9_]*(:[0-5]?[0-9])+\.[0-9_]*)"),
         "as a number to the base 60; write it as one number",
     ),
 )
-"""What nobody means who writes it."""
+"""What YAML 1.1 has, and nobody means who writes a setting."""
 
 
 def read_yaml_text(path: Path) -> str:
@@ -100,7 +100,16 @@ def _check_scalar(event: yaml.ScalarEvent) -> None:
         raise ValueError(f"{event.value[:40]!r} holds a null character")
     if len(event.value) > MOST_DIGITS and not event.style and event.value.lstrip("+-")[:1].isdigit():
         raise ValueError(f"{event.value[:20]}... is a number of {len(event.value):,} characters")
-    if not event.style and (
-        other := next((base for base in _OTHER_BASES if base[0].fullmatch(event.value)), None)
-    ):
-        raise ValueError(f"YAML reads {event.value} {other[1]}; as a text it needs quotes")
+
+
+def check_numbers(text: str) -> None:
+    """Refuse numbers of settings that YAML reads to another base than they are meant; the text has passed `check_yaml`.
+
+    Raises:
+        ValueError: one is so.
+    """
+    for event in yaml.parse(text, Loader=LOADER):
+        if isinstance(event, yaml.ScalarEvent) and not event.style:
+            for pattern, how in _OTHER_BASES:
+                if pattern.fullmatch(event.value):
+                    raise ValueError(f"YAML reads {event.value} {how}; as a text it needs quotes")

@@ -28,25 +28,23 @@ class Look:
     @classmethod
     def at(cls, context: Context) -> Look:
         """Look at the run of a command."""
-        statuses, now = stage_statuses(context), work_now(context)
+        now, submission = work_now(context), Submission.latest(context.run)
         doubts = (
             [f"stages are compared with the manifest that they were made of: {context.lost}"]
             if context.lost
             else []
         )
+        statuses: list[StageStatus] | None = None
         jobs_live: bool | None = False
-        if (submission := Submission.latest(context.run)) is not None:
+        if submission is not None:
             try:
-                states = read_job_states(context, submission, statuses)
-                if (
-                    states.failed
-                ):  # or ended well after the markers were read, and before the scheduler was asked
-                    statuses = stage_statuses(context)
-                    states = read_job_states(context, submission, statuses)
-                statuses, jobs_live = with_jobs(statuses, states), states.are_live
+                found, states = read_job_states(context, submission)
+                statuses, jobs_live = with_jobs(found, states), states.are_live
             except InputError as error:  # the markers say what is done, whether the scheduler answers or not
                 jobs_live = None
                 doubts.append(f"what is queued or running is not known: {error}")
+        if statuses is None:
+            statuses = stage_statuses(context)
         if now is not None and now.stage is not None:
             statuses = [_running(one, now) for one in statuses]
         return cls(with_expected(statuses), now, doubts, jobs_live)

@@ -136,9 +136,10 @@ def _seen(context: Context, folder: StageFolder, stage: str) -> IdentityImages:
         if made.quarantine.exists() and made.is_of(context.manifest.fingerprint, maker):
             unreadable = read_quarantine(made, len(context.manifest))
             break
-    if stage == "clean":  # which looks at what `data.cleaned` leaves out, too
-        return context.manifest.identities_in(context.config.data.train_splits, unreadable)
-    return context.training_identities(unreadable)
+    if stage != "clean":  # which looks at what `data.cleaned` leaves out, too
+        with suppress(InputError):  # its table is gone, and leaves nothing out
+            return context.training_identities(unreadable)
+    return context.manifest.identities_in(context.config.data.train_splits, unreadable)
 
 
 def _refuse_changed(context: Context, folder: StageFolder, stage: str) -> None:

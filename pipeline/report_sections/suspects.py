@@ -87,6 +87,8 @@ def make_suspects(report: RunReport) -> Section:
 
 def _duplicates(report: RunReport, book: PictureBook) -> tuple[str, list[Duplicate]]:
     folder = report.clustered
+    if folder is None and report.latest("cluster") is not None:
+        return no_pictures(report), []
     trust = None if folder is None else read_duplicate_trust(folder)
     if folder is None or trust is None:
         return "No round has looked for duplicates (cluster.duplicates_within).", []

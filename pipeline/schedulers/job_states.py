@@ -15,7 +15,7 @@ from ..run_directory import RunDirectory
 from ..stages.context import Context
 from ..stages.graph import row
 from ..stages.parts import Shard
-from ..status import StageStatus
+from ..status import StageStatus, stage_statuses
 from .scheduler import WAITING, scheduler_named
 from .submission import Submission, Task
 
@@ -83,17 +83,16 @@ def live_tasks(run: RunDirectory, submission: Submission) -> dict[str, str]:
     return {task.id: known[task.id] for task in submission.tasks if task.id in known}
 
 
-def read_job_states(context: Context, submission: Submission, statuses: list[StageStatus]) -> JobStates:
-    """The states of the tasks of a submission.
+def read_job_states(context: Context, submission: Submission) -> tuple[list[StageStatus], JobStates]:
+    """The stages of a run by their markers, and the states of the tasks of a submission.
 
-    Args:
-        statuses: of all stages of the run, by their markers.
+    The markers are read after the scheduler is asked: a job that ends in between has not failed.
 
     Raises:
         NotAskedError: only the user asks this scheduler.
         InputError: the scheduler does not answer.
     """
-    known = live_tasks(context.run, submission)
+    known, statuses = live_tasks(context.run, submission), stage_statuses(context)
     logs = scheduler_named(submission.scheduler).logs(context.run, submission)
     kinds: dict[str, list[Task]] = {"running": [], "queued": [], "failed": []}
     is_done = _Done(context, statuses)
@@ -102,7 +101,7 @@ def read_job_states(context: Context, submission: Submission, statuses: list[Sta
             kinds["queued" if known[task.id] in WAITING else "running"].append(task)
         elif (logs / task.log).exists() and not is_done(task):
             kinds["failed"].append(task)
-    return JobStates(submission, *(tuple(tasks) for tasks in kinds.values()))
+    return statuses, JobStates(submission, *(tuple(tasks) for tasks in kinds.values()))
 
 
 def with_jobs(statuses: list[StageStatus], states: JobStates) -> list[StageStatus]:

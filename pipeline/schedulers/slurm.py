@@ -40,7 +40,7 @@ class Slurm:
         return os.environ.get("SLURM_JOB_ID")
 
     def show(self, jobs: list[Job], context: Context) -> str:
-        """Every script, under the call of sbatch that would submit it."""
+        """Every script, under the call of sbatch that would submit it; typed by hand, the first needs no `--hold`."""
         run, config = context.run, context.config.schedule
         lines, previous = [], ""
         try:

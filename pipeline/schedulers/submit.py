@@ -14,7 +14,6 @@ from ..rounds import check_run
 from ..run_directory import RunDirectory
 from ..scheduler_registry import resolve_name
 from ..stages.context import Context
-from ..status import stage_statuses
 from .job_states import live_tasks, read_job_states
 from .jobs import jobs_left
 from .scheduler import NotAskedError, scheduler_named
@@ -64,7 +63,7 @@ def read_logs(context: Context, *, stage: str | None, failed: bool, lines: int) 
     folder = scheduler_named(submission.scheduler).logs(run, submission)
     tasks = submission.tasks
     if failed:
-        tasks = read_job_states(context, submission, stage_statuses(context)).failed
+        tasks = read_job_states(context, submission)[1].failed
     paths = [folder / task.log for task in tasks if stage in (None, task.stage, task.job)]
     if not paths and not failed:
         jobs = ", ".join(dict.fromkeys(task.job for task in submission.tasks))

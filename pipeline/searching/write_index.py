@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -85,7 +87,8 @@ def write_folder(
     size = IndexSize(n, identities, settings.dimensions, names_size)
     console.say(cost_of_index(size, settings.kind, settings.dtype, over_images=settings.over_images))
     before = _current(path)
-    folder = path / f"{int(before or '000000') + 1:06d}"
+    numbers = (path / f"{number:06d}" for number in count(int(before or "0") + 1))
+    folder = next(folder for folder in numbers if not folder.exists())
     with whole_folder(folder) as aside:
         total = 2 * n + _rows_to_build(chosen, identities, trained[0])
         if over_images is not None:
@@ -156,8 +159,22 @@ def sweep(path: Path) -> None:
     """Remove what changes that were killed, or are over, left beside the rows that count; nothing else that lies there."""
     current = _current(path)
     for entry in path.iterdir():
-        if entry.name != current and _is_rows(entry):
+        if (
+            entry.name == current
+            or not _ROWS.fullmatch(entry.name)
+            or not entry.is_dir()
+            or entry.is_symlink()
+        ):
+            continue
+        if entry.name[0] == ".":  # nobody else calls a folder so
             remove(entry)
+            continue
+        own = [file for file in entry.iterdir() if _FILE_OF_ROWS.fullmatch(file.name)]
+        for file in own:
+            remove(file)
+        if own:
+            with suppress(OSError):  # not empty: something else lies there, such as what a file manager wrote
+                entry.rmdir()
 
 
 def check_target(path: Path, force: bool) -> None:

@@ -102,6 +102,8 @@ def test_older_names_of_loss_settings_are_read_in_files_and_overrides(
             "YAML reads 8:00:00 as a number to the base 60; write it as one number",
         ),
         ("rounds=yes", "a number is wanted, not yes"),
+        ("eval.fars=[1e-3,yes]", "a number is wanted, not yes"),
+        ("plan.order=yes", "interleaved"),
         ("train.optimizer.lr=off", "a number is wanted, not no"),
         ("data.train_splits=[0]", 'needs quotes to be a text: "0"'),
         ("data.train_splits=[no]", 'needs quotes to be a text: "0"'),

@@ -137,6 +137,27 @@ def test_a_mapping_is_kept_setting_by_setting(new_run: Path) -> None:
     ]
 
 
+def test_a_mapping_that_an_earlier_version_kept_whole_is_read_setting_by_setting(new_run: Path) -> None:
+    keep(new_run, "plan.steps=5")
+    path = new_run / "overrides.json"
+    before = load_config(new_run / "subspace.yaml").train.optimizer
+    instead = {"name": before.name, "lr": before.lr}
+    document = {"train.optimizer": {"value": "{name: sgd}", "instead_of": instead}}
+    path.write_text(json.dumps(document))
+    assert kept(new_run) == ["train.optimizer.name=sgd"]
+    keep(new_run, "train.optimizer.lr=0.2")
+    assert sorted(kept(new_run)) == ["train.optimizer.lr=0.2", "train.optimizer.name=sgd"]
+
+
+@pytest.mark.parametrize("wrong", ["plan.steps=[", "data.train_splits=${x", "plan.steps=0100"])
+def test_what_is_no_yaml_is_one_line_beside_kept_settings(new_run: Path, wrong: str) -> None:
+    keep(new_run, "plan.steps=5")
+    with pytest.raises(InputError, match="override"):
+        kept_overrides(RunDirectory(new_run), [wrong])
+    with pytest.raises(InputError, match="override"):
+        Context.open(new_run, [wrong])
+
+
 def test_a_setting_given_again_as_it_is_changes_nothing(new_run: Path) -> None:
     names = ["train.optimizer.name=sgd", "train.loss=arcface", "plan.strategy=doppelganger"]
     keep(new_run, *names)

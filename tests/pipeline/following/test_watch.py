@@ -16,8 +16,9 @@ from subspace.pipeline.following import look
 from subspace.pipeline.following.watch import Seen, watch_run
 from subspace.pipeline.options import Options
 from subspace.pipeline.run_directory import RunDirectory
-from subspace.pipeline.schedulers import slurm
+from subspace.pipeline.schedulers import job_states, slurm
 from subspace.pipeline.schedulers.submission import Submission, Task
+from subspace.pipeline.schedulers.submit import read_logs
 from subspace.pipeline.stages.context import Context
 from subspace.pipeline.status import StageStatus
 
@@ -70,8 +71,9 @@ def looked_at(
     for task in tasks:
         (submission.logs / Path(task.log).name).touch()
     statuses = [StageStatus("round-000", "extract", state, None, "")]
-    monkeypatch.setattr(look, "stage_statuses", lambda context: statuses)
-    monkeypatch.setattr("subspace.pipeline.schedulers.job_states._Done", lambda *_: lambda task: False)
+    for module in (look, job_states):
+        monkeypatch.setattr(module, "stage_statuses", lambda context: statuses)
+    monkeypatch.setattr(job_states, "_Done", lambda *_: lambda task: False)
     return look.Look.at(context)
 
 
@@ -120,21 +122,26 @@ def test_it_ends_when_no_job_is_left(
 def test_a_job_that_ends_well_while_it_is_looked_at_has_not_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its marker was not there yet when the markers were read, and Slurm does not know it any more."""
+    """Its marker comes as Slurm is asked, which does not know it any more."""
     config = RunConfig.model_validate({"manifest": "m"})
     context = Context(RunDirectory(tmp_path), config, cast("Manifest", None), Options())
     submission = Submission.new(context.run, "slurm").with_tasks(SHARDS[:1])
     submission.keep()
     (submission.logs / SHARDS[0].log).touch()
-    states = iter(["to do", "done"])
+    markers = {"extract": "to do"}
+
+    def it_ends(command: list[str]) -> str:
+        markers["extract"] = "done"
+        return ""
+
     monkeypatch.setattr(
-        look,
+        job_states,
         "stage_statuses",
-        lambda context: [StageStatus("round-000", "extract", next(states), None, "")],
+        lambda context: [StageStatus("round-000", "extract", markers["extract"], None, "")],
     )
     monkeypatch.setattr(
-        "subspace.pipeline.schedulers.job_states._Done",
-        lambda context, statuses: lambda task: statuses[0].state == "done",
+        job_states, "_Done", lambda context, statuses: lambda task: statuses[0].state == "done"
     )
-    monkeypatch.setattr(slurm, "_call", lambda command: "")
+    monkeypatch.setattr(slurm, "_call", it_ends)
     assert [one.state for one in look.Look.at(context).statuses] == ["done"]
+    assert not read_logs(context, stage=None, failed=True, lines=1)

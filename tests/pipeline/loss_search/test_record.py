@@ -64,7 +64,7 @@ def test_an_epoch_ends_with_an_update_of_the_network() -> None:
     whole, given = (Request.checked("am-lfs", steps=steps, **OPTIONS) for steps in (None, 12))
     assert [whole.steps_of(405, accumulate) for accumulate in (1, 8, 16, 40)] == [40, 40, 32, 40]
     assert given.steps_of(405, 4) == 12
-    with pytest.raises(InputError, match="--steps 12: the network is updated every 8 batches .* such as 16"):
+    with pytest.raises(InputError, match=r"--steps 12: the network is updated every 8 batches .* such as 16"):
         given.steps_of(405, 8)
     with pytest.raises(
         InputError, match=r"10 epochs need 41 batches \(train.accumulate\) each, but the plan has 405"

@@ -12,7 +12,7 @@ from subspace.mining.manifest import Manifest
 from subspace.pipeline.configuration.config import RunConfig
 from subspace.pipeline.options import Options
 from subspace.pipeline.run_directory import RunDirectory
-from subspace.pipeline.schedulers import slurm
+from subspace.pipeline.schedulers import job_states, slurm
 from subspace.pipeline.schedulers.job_states import _Done, read_job_states, with_jobs
 from subspace.pipeline.schedulers.submission import Submission, Task
 from subspace.pipeline.stages.context import Context
@@ -82,7 +82,9 @@ def test_a_job_that_submits_the_rest_stands_at_what_is_left(
         (submission.logs / task.log).touch()
     left = [StageStatus("round-001", stage, "to do", None, "") for stage in ("extract", "cluster")]
     statuses = [*rows(plan="done", validate="done"), *left]
-    states = read_job_states(context, submission, statuses)
+    monkeypatch.setattr(job_states, "stage_statuses", lambda context: statuses)
+    read, states = read_job_states(context, submission)
+    assert read == statuses
     assert getattr(states, state) == (MORE,)
     assert states.are_live == bool(squeue)
     *ended, extract, cluster = with_jobs(statuses, states)

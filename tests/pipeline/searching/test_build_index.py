@@ -291,7 +291,11 @@ def test_folders_that_no_index_wrote_stay_where_they_are(index: Path, tmp_path: 
         (faces / name).mkdir(parents=True)
         (faces / name / "1.jpg").write_bytes(b"a photo")
     (kept := index / ".git").mkdir()
-    (index / "2024").mkdir()
+    for name in ("2024", "000005"):
+        (index / name).mkdir()
+    (index / "000002").mkdir()
+    (index / "000002" / "photo.jpg").write_bytes(b"a photo")  # where the next rows would lie
+    (index / "000001" / ".DS_Store").write_bytes(b"of a file manager")
     shutil.copytree(index / "000001", index / ".000002.4194305.tmp")  # of a change that was killed
     source = table(tmp_path / "new.parquet", [("c", 9)])
     with pytest.raises(InputError, match="is there and is no index; name another --out"):
@@ -300,10 +304,15 @@ def test_folders_that_no_index_wrote_stay_where_they_are(index: Path, tmp_path: 
     change_index(index, [source], [], QUIET)
     assert sorted(path.name for path in index.iterdir() if path.name != ".lock") == [
         ".git",
+        "000001",
         "000002",
+        "000003",
+        "000005",
         "2024",
         "index.json",
     ]
+    assert [path.name for path in (index / "000001").iterdir()] == [".DS_Store"]  # no rows are left there
+    assert [path.name for path in (index / "000002").iterdir()] == ["photo.jpg"]
     assert kept.is_dir()
 
 
