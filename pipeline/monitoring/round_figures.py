@@ -83,24 +83,26 @@ def show_round(
         return
     told = run.tracked / SHOWN
     shown: dict[str, str] = read_document(told, Shown, f"remove {told}")["shown"] if told.exists() else {}
-    new = {}
-    for stage in (*FIGURES, *GROUPS):
-        if folder.finished(stage):
-            record = folder.record(stage)
-            if shown.get(f"{folder.name}/{stage}") != record["fingerprint"]:
-                new[stage] = record
-    if not new:
-        return
-    run.tracked.mkdir(exist_ok=True)
-    others: list[TrackerName] = [name for name in trackers if name != "tensorboard"]
-    for stage, record in new.items():
-        figures, step = figures_of_stage(stage, record["summary"]), steps[stage in AT_END]
-        if figures and "tensorboard" in trackers:
-            _to_tensorboard(run.tracked, f"{folder.name}.{stage}", step, figures)
-    if others and not _to_others(run, others, steps, new, settings, say):
-        return  # the next command tells them again; an event file of TensorBoard takes the place of the one before
-    now = {f"{folder.name}/{stage}": record["fingerprint"] for stage, record in new.items()}
-    write_json(told, {"shown": {**shown, **now}})
+    records = {stage: folder.record(stage) for stage in (*FIGURES, *GROUPS) if folder.finished(stage)}
+    for name in trackers:
+        places = {stage: f"{folder.name}/{stage}" for stage in records}
+        new = {
+            stage: record
+            for stage, record in records.items()
+            # earlier versions kept one place for all trackers
+            if record["fingerprint"] not in (shown.get(f"{name}: {places[stage]}"), shown.get(places[stage]))
+        }
+        if not new:
+            continue
+        run.tracked.mkdir(exist_ok=True)
+        if name == "tensorboard":
+            for stage, record in new.items():
+                if figures := figures_of_stage(stage, record["summary"]):
+                    _to_tensorboard(run.tracked, f"{folder.name}.{stage}", steps[stage in AT_END], figures)
+        elif not _to_other(run, name, steps, new, settings, say):
+            continue  # the next command tells it again
+        shown |= {f"{name}: {places[stage]}": record["fingerprint"] for stage, record in new.items()}
+        write_json(told, {"shown": shown})
 
 
 def _to_tensorboard(folder: Path, of: str, step: int, figures: Mapping[str, float]) -> None:
@@ -115,21 +117,21 @@ def _to_tensorboard(folder: Path, of: str, step: int, figures: Mapping[str, floa
             writer.add_scalar(name, value, step)
 
 
-def _to_others(
+def _to_other(
     run: RunDirectory,
-    names: Sequence[TrackerName],
+    name: TrackerName,
     steps: tuple[int, int],
     new: Mapping[str, Mapping[str, Any]],
     settings: Mapping[str, Any],
     say: Callable[[str], None],
 ) -> bool:
-    """Tell W&B and MLflow, and return whether they have all of it."""
+    """Tell W&B or MLflow, and return whether it has all of it."""
     from ...train.monitoring.open_trackers import begin_trackers
     from ...train.monitoring.trackers import TrackedRun
 
     start = run.start.record("pretrain")["fingerprint"] if run.start.finished("pretrain") else ""
     try:
-        opened = begin_trackers(names, TrackedRun(run.tracked, start, settings), say)
+        opened = begin_trackers([name], TrackedRun(run.tracked, start, settings), say)
     except (InputError, StaleArtifactError) as error:
         say(f"figures of the round are not shown yet: {error}")
         return False

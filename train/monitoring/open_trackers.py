@@ -139,7 +139,7 @@ class TrackerIds(Document):
     fingerprint: str
     ids: dict[str, str]
     last_shown: dict[str, int] = Field(default={})
-    """The last step that each had when the training last began, -1 for none; earlier versions wrote none."""
+    """The last step that each may have had when the training last began, -1 for none; earlier versions wrote none."""
 
 
 def read_tracker_ids(path: Path) -> dict[str, Any]:
