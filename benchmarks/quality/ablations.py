@@ -131,7 +131,7 @@ ABLATIONS = {
                 for line, arm, lrs in (
                     ("the default plan", DEFAULT, (8e-3, 16e-3, 32e-3)),
                     ("its loss, random batches", SAME_LOSS, (8e-3, 16e-3, 32e-3)),
-                    ("Partial FC", ARMS["Partial FC CosFace, r=0.1"], (EARLIER_LR, 4e-3, 8e-3, 16e-3)),
+                    ("Partial FC", ARMS["Partial FC CosFace, r=0.1"], (4e-3, 8e-3, 16e-3, 32e-3)),
                 )
                 for lr in lrs
             ),

@@ -160,7 +160,7 @@ ARMS = {
         ),
         *(
             Arm(
-                f"Partial FC CosFace, r={share}",
+                f"Partial FC CosFace, r={share}{'' if scale == 16 else f', s={scale}'}",
                 "softmax",
                 (
                     "plan.strategy=random",
@@ -168,11 +168,12 @@ ARMS = {
                     "train.loss=partial_fc",
                     "train.loss_args.partial_fc.kind=cosface",
                     f"train.loss_args.partial_fc.share={share}",
-                    "train.loss_args.partial_fc.scale=16",  # of 16, 32, 64: the best at this budget, with this margin
+                    # of 16, 32, 64 the best on glyphs at this budget, with this margin
+                    f"train.loss_args.partial_fc.scale={scale}",
                     "train.loss_args.partial_fc.margin=0.2",
                 ),
             )
-            for share in (0.1, 0.001)
+            for share, scale in ((0.1, 16), (0.001, 16), (0.1, 32))
         ),
         _planned("subspaces, batch OHNM", "train.loss=batch_ohnm"),
         _planned("subspaces, batch OHNM, re-clustered", "train.loss=batch_ohnm", rounds=4),
