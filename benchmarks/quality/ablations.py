@@ -129,8 +129,8 @@ ABLATIONS = {
             tuple(
                 Point(line, lr, "words-100k", arm, 3, lr)
                 for line, arm, lrs in (
-                    ("the default plan", DEFAULT, (8e-3, 16e-3, 32e-3)),
-                    ("its loss, random batches", SAME_LOSS, (8e-3, 16e-3, 32e-3)),
+                    ("the default plan", DEFAULT, (8e-3, 16e-3, 32e-3, 64e-3, 128e-3)),
+                    ("its loss, random batches", SAME_LOSS, (8e-3, 16e-3, 32e-3, 64e-3)),
                     ("Partial FC", ARMS["Partial FC CosFace, r=0.1"], (4e-3, 8e-3, 16e-3, 32e-3)),
                 )
                 for lr in lrs
