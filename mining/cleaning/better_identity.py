@@ -12,7 +12,7 @@ import torch
 
 from ..block_sizes import similarities_at_a_time
 from ..clustering.mean_blocks import MeanBlocks
-from ..clustering.on_device import as_tensor
+from ..clustering.on_device import blocks_on
 from ..randomness import generator
 from .identity_blocks import IdentityBlocks
 
@@ -86,8 +86,7 @@ def find_better_identities(
         owner = torch.from_numpy(owner_c[some]).to(blocks.device)
         best = torch.full((len(queries),), -torch.inf, device=blocks.device)
         place = torch.full((len(queries),), -1, device=blocks.device)
-        for first, block in means:
-            rows = as_tensor(block).to(blocks.device)
+        for first, rows in blocks_on(means, blocks.device):
             _keep_nearest(queries, owner - first, rows, first, best, place)
         found = place.cpu().numpy()
         there = found >= 0

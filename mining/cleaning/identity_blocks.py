@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ class IdentityBlock:
 
     def sums(self, values: Tensor) -> Tensor:
         """Sums over the images of each identity: float[i] or float[i, D] of float[b] or float[b, D]."""
-        return torch.segment_reduce(values, "sum", lengths=self.count, axis=0)
+        return reduced(values, "sum", self.count)
 
     def spread_out(self, values: Tensor) -> Tensor:
         """What is said of each identity, for each of its images: [b, ...] of [i, ...]."""
@@ -120,6 +120,12 @@ class IdentityBlocks:
             if begin < end:
                 found[begin:end] = np.asarray(self._embeddings[start:stop])[numbers[begin:end] - start]
         return torch.from_numpy(found).to(self.device)
+
+
+def reduced(values: Tensor, how: Literal["sum", "max"], count: Tensor) -> Tensor:
+    """Sums or maxima over the images of each identity, of which `count` images are; nothing waits for a GPU."""
+    # Unchecked: the check of the lengths would wait for the device each time.
+    return torch.segment_reduce(values, how, lengths=count, axis=0, unsafe=True)
 
 
 def _cuts(offset: np.ndarray, images: int) -> list[tuple[int, int]]:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ..randomness import generator
-from .identity_blocks import IdentityBlock, IdentityBlocks
+from .identity_blocks import IdentityBlock, IdentityBlocks, reduced
 from .strangers import stranger_probability
 
 ROUNDS = 8
@@ -121,7 +121,7 @@ def _widest(block: IdentityBlock) -> Tensor:
     mean = block.sums(block.embeddings) / block.count[:, None]
     centred = block.embeddings - block.spread_out(mean)
     length = centred.square().sum(1)
-    farthest = block.spread_out(torch.segment_reduce(length, "max", lengths=block.count, axis=0))
+    farthest = block.spread_out(reduced(length, "max", block.count))
     direction = block.sums(centred * (length >= farthest)[:, None])
     place = (centred * block.spread_out(_unit(direction))).sum(1)
     for _ in range(ROUNDS):

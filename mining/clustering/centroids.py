@@ -25,6 +25,7 @@ from .candidates import Candidates
 from .on_device import IN_A_CORES_CACHE, counts_by_group, sums_by_group
 from .plain_kmeans import plain_centroids, unit
 from .prices import WHILE_LISTS_HOLD, Bound, choose, find_prices
+from .settings import MOVES_PER_ITERATION, unpriced_iterations
 
 ROWS_PER_PRODUCT = 4096
 """Rows of one matrix product: its similarities to 1,000 centroids, 16 MB, stay in the last-level cache."""
@@ -34,8 +35,6 @@ LEAST_ROWS_PER_BID = 128
 """And after no fewer than so many, or a few centroids would need thousands of small steps."""
 FIRST_BID, LAST_BID = 0.08, 0.01
 """Change of price, in cosine, of a subspace that gets nothing or twice its share; shrinks over the iterations."""
-MOVES_PER_ITERATION = 2
-"""Times that the centroids move in an iteration."""
 CELLS_ASKED = 8
 """Nearest cells whose centroids are candidates."""
 SETTLING_MOVES = 5
@@ -143,7 +142,7 @@ class TwoLevel:
 
 
 Track = Callable[[int], object]
-"""Told how many rows were compared with the centroids, `niter` times `points` · M in all; nothing waits for a GPU."""
+"""Told how many rows were compared with the centroids, `settings.rows_of_fit` in all; nothing waits for a GPU."""
 
 
 def fit_flat(
@@ -158,7 +157,7 @@ def fit_flat(
     Args:
         sample_SD: float32[S, D], S >= M, in random order, on the device that fits.
     """
-    unpriced = -(-niter // 4)
+    unpriced = unpriced_iterations(niter)
     centroids = plain_centroids(sample_SD, M, niter=unpriced, points=points, seed=seed)
     track(unpriced * min(points * M, len(sample_SD)))
     price, turns = centroids.new_zeros(M), 0

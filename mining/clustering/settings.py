@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -12,6 +12,8 @@ SAMPLE_BYTES = 2**30
 """Memory that a sample of identity means takes at most."""
 SAMPLED_TIMES = 4
 """The sample is so many times what an iteration sees, cut to `SAMPLE_BYTES`; fresh rows cost nothing."""
+MOVES_PER_ITERATION = 2
+"""Times that the centroids move in an iteration with prices, each time by half of what it sees."""
 
 
 class SubspaceConfig(Settings):
@@ -23,7 +25,7 @@ class SubspaceConfig(Settings):
         0.02
     """
 
-    ids_per_subspace: int | Literal["all"] = Field(
+    ids_per_subspace: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
         default=10_000,
         description="identities in a subspace, on average; 'all' for one subspace",
     )
@@ -65,3 +67,32 @@ class SubspaceConfig(Settings):
 def subspace_count(N: int, ids_per_subspace: int | Literal["all"]) -> int:
     """M, for N identities."""
     return 1 if ids_per_subspace == "all" else max(1, round(N / ids_per_subspace))
+
+
+def sample_size(N: int, M: int, D: int, max_points_per_centroid: int) -> int:
+    """S, the identities that M centroids of D numbers are fitted on: at least M of N."""
+    return min(N, max(M, min(SAMPLED_TIMES * max_points_per_centroid * M, SAMPLE_BYTES // (4 * D))))
+
+
+def unpriced_iterations(niter: int) -> int:
+    """Iterations of plain k-means that a fit with prices begins with: a quarter of all."""
+    return -(-niter // 4)
+
+
+def rows_of_fit(settings: SubspaceConfig, N: int, D: int) -> int:
+    """How many identities the fit compares with the centroids, each as often as it is; about so many in two levels.
+
+    A move of the centroids has half of what an iteration sees, or all of a sample that is smaller than that: twice in an
+    iteration then.
+
+    >>> config = SubspaceConfig(ids_per_subspace=100, niter=4)
+    >>> rows_of_fit(config, N=1500, D=8), rows_of_fit(config.model_copy(update={"balance": "none"}), N=1500, D=8)
+    (10500, 6000)
+    """
+    M = subspace_count(N, settings.ids_per_subspace)
+    if M == 1:
+        return 0
+    seen, S = settings.max_points_per_centroid * M, sample_size(N, M, D, settings.max_points_per_centroid)
+    unpriced = settings.niter if settings.balance == "none" else unpriced_iterations(settings.niter)
+    moves = MOVES_PER_ITERATION * (settings.niter - unpriced) * (S > M)
+    return unpriced * min(seen, S) + moves * min(-(-seen // MOVES_PER_ITERATION), S)

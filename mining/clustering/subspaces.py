@@ -23,7 +23,7 @@ from .centroids import Flat, TwoLevel, fit_flat, fit_plain, fit_two_level
 from .mean_blocks import ROWS_PER_BLOCK, MeanBlocks
 from .on_device import as_tensor, blocks_on, counts_by_group, on_host
 from .prices import WHILE_LISTS_HOLD, Bound, choose, find_prices
-from .settings import SAMPLE_BYTES, SAMPLED_TIMES, subspace_count
+from .settings import sample_size, subspace_count
 
 CANDIDATES = 6
 """Subspaces that an identity may be sent to."""
@@ -97,8 +97,8 @@ def cluster_identities(
         seed: same means, seed and threads, same result.
         device: such as 'cpu' or 'cuda:1'; None: 'cuda' where torch sees a GPU. Another device, other rounding.
         gpu: the older way to say so: True for 'cuda', False for 'cpu'.
-        progress: called with how many identities were compared with the centroids: niter times max_points_per_centroid · M
-            or N, whichever is less, in the fit, then each as it is assigned.
+        progress: called with how many identities were compared with the centroids: `settings.rows_of_fit` in the fit,
+            then each as it is assigned.
 
     Raises:
         InputError: no identities, NaN in the means, or a setting out of its range.
@@ -121,7 +121,7 @@ def cluster_identities(
     if M == 1:
         fitted: Flat | TwoLevel = _one_centroid(blocks, where)
     else:
-        most = max(M, min(SAMPLED_TIMES * max_points_per_centroid * M, SAMPLE_BYTES // (4 * D)))
+        most = sample_size(N, M, D, max_points_per_centroid)
         sample, fit = as_tensor(_sample(blocks, most, seed)).to(where), fit_flat if priced else fit_plain
         how: dict[str, Any] = {"niter": niter, "points": max_points_per_centroid, "seed": seed}
         how["track"] = progress or (lambda identities: None)

@@ -44,6 +44,18 @@ class EvalConfig(Settings):
     def _names_are_known(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
         return names and tuple(dict.fromkeys(str(parse_metric(name)) for name in names))
 
+    @field_validator("ks")
+    @classmethod
+    def _ranks_are_ranks(cls, ks: tuple[int, ...]) -> tuple[int, ...]:
+        rank_names(ks)
+        return ks
+
+    @field_validator("fars")
+    @classmethod
+    def _rates_are_rates(cls, fars: tuple[float, ...]) -> tuple[float, ...]:
+        tar_names(fars)
+        return fars
+
     @property
     def metric_names(self) -> tuple[str, ...]:
         """What an examination with these settings measures."""

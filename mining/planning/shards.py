@@ -9,7 +9,12 @@ import pyarrow.compute as pc
 from ..manifest import IdentityImages, Manifest
 
 
-def shards_of(manifest: Manifest, images: IdentityImages, subspace_id: np.ndarray) -> pa.Table:
+def shards_of(
+    manifest: Manifest,
+    images: IdentityImages,
+    subspace_id: np.ndarray,
+    second_subspace: np.ndarray | None = None,
+) -> pa.Table:
     """Return `subspace_id int32, uri string, images int64, bytes int64`, sorted by subspace, then by place.
 
     One row for every file or archive that holds an image of one of the subspace's identities; its place is that of
@@ -19,15 +24,23 @@ def shards_of(manifest: Manifest, images: IdentityImages, subspace_id: np.ndarra
     Args:
         images: the I identities that are planned.
         subspace_id: int32[I].
+        second_subspace: int32[I], another subspace that an identity is a member of as well, -1 for none: its images
+            count in both.
     """
+    subspace_n, image_n = np.repeat(subspace_id, images.count), images.image_id
+    if second_subspace is not None:
+        twice = (second_subspace >= 0) & (second_subspace != subspace_id)
+        of_both = images.where(twice)
+        subspace_n = np.concatenate((subspace_n, np.repeat(second_subspace[twice], of_both.count)))
+        image_n = np.concatenate((image_n, of_both.image_id))
     uri = manifest.table["uri"]
     if not pa.types.is_dictionary(uri.type):
         uri = uri.dictionary_encode()
     uri = uri.unify_dictionaries().combine_chunks()
-    image_id = pa.array(images.image_id)
+    image_id = pa.array(image_n)
     owned = pa.table(
         {
-            "subspace": pa.array(np.repeat(subspace_id, images.count).astype(np.int32)),
+            "subspace": pa.array(subspace_n.astype(np.int32)),
             "shard": uri.indices.take(image_id),
             "image": image_id,
             "length": manifest.table["length"].take(image_id),

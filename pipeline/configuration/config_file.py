@@ -35,6 +35,8 @@ _OTHER_SETTING = re.compile(r"\$\{[\w.\[\]-]+\}")
 
 MOST_KEY_CHARACTERS = 400
 _SETTING = re.compile(r"[^-=.\[\]\s][^=.\[\]\s]*(\.[^=.\[\]\s]+)*")
+_BRANCH = re.compile(r"\.(constrained-int|int|float|bool)$")
+"""What pydantic puts behind the name of a setting that may be a number or a word."""
 
 
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> RunConfig:
@@ -216,6 +218,7 @@ def _explain(error: ValidationError, where: str) -> str:
     if problem["type"] == "value_error":  # a check of our own, of one setting (section.key) or over several
         place = f"{key}, {where}" if "." in key else where
         return f"{problem['msg'].removeprefix('Value error, ')} ({place})"
+    key = _BRANCH.sub("", key)
     hint = "; write a list as [a,b]" if "tuple" in problem["msg"] else ""
     if problem["type"] == "string_type" and isinstance(problem["input"], bool | int | float):
         hint = '; what YAML reads as a number, or as yes or no, needs quotes to be a text: "0"'

@@ -12,7 +12,7 @@ from ...mining.clustering.duplicate_trust import judge_duplicates
 from ...mining.clustering.mean_blocks import ROWS_PER_BLOCK, MeanBlocks
 from ...mining.clustering.mean_table import IN_MEMORY, MeanTable
 from ...mining.clustering.product_speed import compared_seconds, nearest_seconds
-from ...mining.clustering.settings import SAMPLE_BYTES, SAMPLED_TIMES, SubspaceConfig, subspace_count
+from ...mining.clustering.settings import rows_of_fit, sample_size, subspace_count
 from ...mining.machine import memory_with
 from ...mining.parquet_tables import read_parquet, write_parquet
 from ...mining.randomness import derived_seed
@@ -65,14 +65,14 @@ def cluster_means(context: Context) -> dict[str, Any]:
         N, D = table.shape
         M = subspace_count(N, settings.ids_per_subspace)
         seconds = compared_seconds(
-            (_fitted(settings, N) + N) * min(M, settings.flat_up_to), D, LOOKS_FOR_PRICES
+            (rows_of_fit(settings, N, D) + N) * min(M, settings.flat_up_to), D, LOOKS_FOR_PRICES
         )
         seconds += compared_seconds(settings.recall_queries * N, D, LOOKS_FOR_RECALL)
         searched = settings.duplicates_within is not None and N // M <= LARGEST_SEARCHED
         if searched:
             seconds += nearest_seconds(N, N / M, D, NEIGHBORS)
         seconds += torch_seconds() + PASSES * N * row_seconds(lambda rows: table[rows], N)
-        sample = 8 * D * min(N, SAMPLE_BYTES // (4 * D), SAMPLED_TIMES * settings.max_points_per_centroid * M)
+        sample = 8 * D * sample_size(N, M, D, settings.max_points_per_centroid)
         memory = memory_with(
             240 * N + 3 * table.group_bytes  # names, candidates and prices; a row group while it is read
             + max(
@@ -96,7 +96,7 @@ def cluster_means(context: Context) -> dict[str, Any]:
         device = clustering_device(options)
         identities = read_identities(folder, ["identity_id", "identity", "images", "spread"])
         means = MeanTable(folder.identities)
-        passes = 3 * len(means) + _fitted(settings, len(means))
+        passes = 3 * len(means) + rows_of_fit(settings, *means.shape)
         with options.console.progress("cluster", passes, "means") as progress:
             found = cluster_identities(
                 means,
@@ -154,12 +154,6 @@ def cluster_means(context: Context) -> dict[str, Any]:
         return summary
 
     return run_stage(stage, options, estimate, work)
-
-
-def _fitted(settings: SubspaceConfig, identities: int) -> int:
-    """Comparisons of an identity with all centroids in the fit."""
-    M = subspace_count(identities, settings.ids_per_subspace)
-    return settings.niter * min(identities, settings.max_points_per_centroid * M) * (M > 1)
 
 
 def clustering_device(options: Options) -> torch.device:
@@ -270,7 +264,9 @@ def _write(stage: Stage, identities: pa.Table, found: Subspaces, duplicates: Dup
         }
     )
     write_parquet(stage.folder.centroids, CENTROIDS, centroids, stage.fingerprint)
-    if duplicates is not None:
+    if duplicates is None:  # those of a command that was killed before its end are of other settings
+        stage.folder.duplicates.unlink(missing_ok=True)
+    else:
         write_parquet(stage.folder.duplicates, DUPLICATES, _pairs(identities, duplicates), stage.fingerprint)
     members = pa.table(
         {

@@ -81,7 +81,7 @@ def extract_means(context: Context, *, shard: Shard | None = None) -> dict[str, 
 
         return Extraction(context, stage)
 
-    marker = run_stage(stage, options, lambda: extraction().estimate(), lambda: extraction().work(shard))
+    marker = run_stage(stage, options, lambda: extraction().estimate(shard), lambda: extraction().work(shard))
     if stage.marker.exists() and shard is None and not options.dry_run:
         shutil.rmtree(context.folder.identity_parts, ignore_errors=True)
     return marker

@@ -57,32 +57,37 @@ class Extraction:
         self.processes = min(self.options.processes, len(self.parts))
         self.num_workers = worker_count(config.extract.num_workers, self.device, self.processes)
 
-    def estimate(self) -> Estimate:
-        """Images, time, memory and disk, in a line."""
-        images, D = self.parts.images(range(len(self.parts))), self.network.embedding_size
-        processes = self.processes
+    def estimate(self, shard: Shard | None = None) -> Estimate:
+        """Images, time, memory and disk of what is left to make, of all or of a shard, in a line."""
+        mine, extract, D = self.parts.of(shard or Shard()), self.config.extract, self.network.embedding_size
+        todo = mine if self.stage.begins_anew(self.options) else self.parts.missing(shard)
+        images, identities = self.parts.images(todo), sum(len(self.parts[part]) for part in todo)
+        processes = max(1, min(self.processes, len(todo)))
         devices = sorted({*devices_of(self.options.device, processes)})
         work = embedding_work(
             self.network,
             self.store,
             self.identities.image_id,
-            images,
+            max(1, images),  # of none nothing can be timed
             self.device,
-            self.config.extract.precision,
-            batch_size=self.config.extract.batch_size,
+            extract.precision,
+            batch_size=extract.batch_size,
             num_workers=self.num_workers,
-            flip=self.config.extract.flip,
+            flip=extract.flip,
         )
-        means, kept = len(self.identities) * D * 4, images * D * 2 * self.config.extract.keep_embeddings
+        disk = identities * D * 4 + images * D * 2 * extract.keep_embeddings
+        if shard is None:  # the parts are there until they are merged
+            kept = self.parts.images(mine) * extract.keep_embeddings
+            disk += len(self.identities) * D * 4 + kept * D * 2
         memory = processes * memory_with(self._bytes() + work.memory) + (processes > 1) * memory_with(0)
         return Estimate(
-            f"{images:,} images of {len(self.identities):,} identities on {', '.join(devices)} "
+            f"{images:,} images of {identities:,} identities on {', '.join(devices)} "
             f"({self.arithmetic}, {counted(self.num_workers, 'loader process', 'loader processes')}, "
             f"JPEGs by {self.store.jpeg}) "
-            f"in {counted(len(self.parts), 'part')}"
+            f"in {f'{len(todo):,} of ' if len(todo) < len(self.parts) else ''}{counted(len(self.parts), 'part')}"
             + (f" by {processes} processes" if processes > 1 else ""),
             work.seconds / len(devices),
-            f"{work.slow_decoding}, {amount(memory)} of memory, {amount(2 * means + kept)} of disk{self.context.left_out.words}",
+            f"{work.slow_decoding}, {amount(memory)} of memory, {amount(disk)} of disk{self.context.left_out.words}",
         )
 
     def _bytes(self) -> float:
@@ -183,6 +188,8 @@ class Extraction:
         ]
         if self.config.extract.keep_embeddings:
             kinds.append(("embeddings", EMBEDDINGS, folder.file(files.EMBEDDINGS)))
+        else:  # those of a command that was killed before its end are of other settings
+            folder.file(files.EMBEDDINGS).unlink(missing_ok=True)
         count = {what: self.parts.merge(what, kind, path) for what, kind, path in kinds}
         lost = len(self.identities) - count["means"]
         if count["means"] < 2:

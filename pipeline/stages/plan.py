@@ -248,7 +248,8 @@ def planned_identities(context: Context) -> tuple[IdentityImages, np.ndarray]:
 def list_shards(context: Context) -> list[dict[str, Any]]:
     """Print the shards of every subspace, `subspace_id<TAB>uri<TAB>images` a line, and return them with bytes.
 
-    Groups and seeds of a batch have their images there; what `plan.random_fraction` draws is anywhere.
+    Seeds of a batch and their groups have their images there; what `plan.random_fraction` draws is anywhere, and the
+    group of a seed that is here by `cluster.overlap` lies in its own subspace.
     """
     manifest = context.manifest
     if "image" in manifest.columns:
@@ -256,7 +257,10 @@ def list_shards(context: Context) -> list[dict[str, Any]]:
         return []
     finished(context, "cluster", context.round_index)
     images, used = planned_identities(context)
-    shards: pa.Table = shards_of(manifest, images.where(used), read_subspaces(context.folder)[used])
+    first, second = read_subspaces(context.folder), read_second_subspaces(context.folder)
+    shards: pa.Table = shards_of(
+        manifest, images.where(used), first[used], None if second is None else second[used]
+    )
     rows = shards.to_pylist()
     if not context.options.console.as_json:
         shown = printable_line if sys.stdout.isatty() else str  # a program gets names as they are

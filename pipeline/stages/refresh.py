@@ -12,6 +12,7 @@ from ...mining.schemas import IDENTITIES, QUARANTINE, vector
 from ...train.checkpoint import load_running_means, running_means_file
 from ...train.running_means import RunningMeans
 from ..console import amount
+from ..stage_folder import EMBEDDINGS
 from .context import Context
 from .stage import Stage, run_stage
 
@@ -44,6 +45,8 @@ def refresh_means(context: Context, stage: Stage) -> dict[str, Any]:
             spread = pa.array(some.spread(), pa.float32())
             return known[rows].append_column("mean", means).append_column("spread", spread)
 
+        # An extraction that was killed before its end may have left some.
+        stage.folder.file(EMBEDDINGS).unlink(missing_ok=True)
         quarantine = read_parquet(before.quarantine, QUARANTINE)
         write_parquet(stage.folder.quarantine, QUARANTINE, quarantine, stage.fingerprint)
         schema = table_of(slice(0, 0)).schema

@@ -80,6 +80,10 @@ class Stage:
             change=f"{current_name(changed)}: {then}, now {is_now}",
         )
 
+    def begins_anew(self, options: Options) -> bool:
+        """Whether what is there of its work is dropped first: a marker of a stage that is not done is a stale one."""
+        return options.force or not options.resume or self.marker.exists()
+
     def forget(self) -> None:
         """Remove the marker, then the outputs."""
         self.marker.unlink(missing_ok=True)
@@ -119,7 +123,7 @@ def run_stage(
     console.say(f"{stage.label}: {announced}")
     if options.dry_run:
         return {"stage": stage.name, "dry_run": True}
-    if options.force or not options.resume or stage.marker.exists():  # a marker here is a stale one
+    if stage.begins_anew(options):
         stage.forget()
     options.on_work()
     RunDirectory(stage.folder.path.parent).note_stage(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from subspace.mining import InputError
-from subspace.mining.cleaning.identity_blocks import IdentityBlocks
+from subspace.mining.cleaning.identity_blocks import IdentityBlocks, reduced
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.integers(1, 20), st.integers(1, 13))
@@ -28,6 +30,30 @@ def test_every_image_once_and_no_identity_cut(counts: list[int], images: int, id
             assert (
                 block.sums(block.embeddings)[place].tolist() == rows[identity == identity_id].sum(0).tolist()
             )
+
+
+@pytest.mark.parametrize("how", ["sum", "max"])
+def test_values_are_reduced_by_identity_without_a_wait_for_the_device(
+    how: Literal["sum", "max"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A check of the lengths would wait for a GPU at every sum."""
+    random, count, unchecked = np.random.default_rng(0), np.array([3, 1, 4, 2]), []
+    real = torch.segment_reduce
+
+    def spied(*args: Any, unsafe: bool = False, **named: Any) -> torch.Tensor:
+        unchecked.append(unsafe)
+        return real(*args, unsafe=unsafe, **named)
+
+    monkeypatch.setattr(torch, "segment_reduce", spied)
+    values = random.standard_normal(10).astype(np.float32)
+    found = reduced(torch.from_numpy(values), how, torch.from_numpy(count)).tolist()
+    assert found == real(torch.from_numpy(values), how, lengths=torch.from_numpy(count), axis=0).tolist()
+    ends = np.cumsum(count)
+    expected = [getattr(values[end - n : end], how)() for end, n in zip(ends, count, strict=True)]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    [block] = IdentityBlocks(random.standard_normal((10, 3)), np.repeat(np.arange(4), count))
+    block.sums(block.embeddings)
+    assert unchecked == [True, True]
 
 
 def test_rows_are_fetched_from_several_blocks() -> None:

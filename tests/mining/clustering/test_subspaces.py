@@ -15,11 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, homogeneity_score
 
 from subspace.mining.clustering.mean_table import MeanTable
 from subspace.mining.clustering.neighbors import neighbor_recall
+from subspace.mining.clustering.settings import SubspaceConfig, rows_of_fit
 from subspace.mining.clustering.subspaces import Subspaces, cluster_identities
 from subspace.mining.errors import InputError
 
@@ -336,6 +338,19 @@ def test_the_fit_is_followed_as_the_pass_is(balance: Any) -> None:
     assert 0.8 < sum(seen) / (8 * 30 * 30 + 1200) <= 1.01
 
 
+@pytest.mark.parametrize("balance", ["prices", "none"])
+@pytest.mark.parametrize(
+    ("n", "size"), [(1500, 100), (1500, 150), (1200, 60), (3000, 30), (4000, 400), (40, 1), (40, "all")]
+)
+def test_as_many_rows_are_told_as_are_announced(n: int, size: Any, balance: Any) -> None:
+    """The bar ran past its end where a subspace has fewer identities than an iteration sees of it."""
+    config = SubspaceConfig(ids_per_subspace=size, balance=balance, niter=3, max_points_per_centroid=255)
+    how = {"balance": balance, "niter": 3, "max_points_per_centroid": 255}
+    seen: list[int] = []
+    cluster_identities(units(n), ids_per_subspace=size, **how, progress=seen.append)
+    assert sum(seen) == rows_of_fit(config, n, 8) + n
+
+
 def test_clustering_is_a_function_of_means_and_seed() -> None:
     means = units(300)
     first = cluster_identities(means, ids_per_subspace=30, seed=1)
@@ -399,3 +414,9 @@ def test_nan_outside_the_sample_is_found_in_the_pass() -> None:
 def test_settings_out_of_range_are_refused(setting: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         cluster_identities(units(10), ids_per_subspace=5, **setting)
+
+
+@pytest.mark.parametrize("size", [0, -5])
+def test_a_subspace_without_identities_is_refused_where_it_is_set(size: int) -> None:
+    with pytest.raises(ValidationError, match="greater than or equal to 1"):
+        SubspaceConfig(ids_per_subspace=size)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from subspace.mining.errors import InputError
 from subspace.mining.evaluation.registry import FAMILIES
@@ -36,6 +38,15 @@ def test_a_wrong_name_is_refused_with_its_setting(section: str) -> None:
     )
     with pytest.raises(InputError, match=f"{section}.metrics=.*at least 1 item"):
         parse_config({"manifest": "m.parquet"}, [f"{section}.metrics=[]"], "run.yaml")
+
+
+@pytest.mark.parametrize("model", [EvalConfig, ValidationConfig])
+@pytest.mark.parametrize(
+    "wrong", [{"ks": [0]}, {"ks": [1, -1]}, {"fars": [2]}, {"fars": [0]}, {"fars": [0.1, 1]}]
+)
+def test_ranks_and_rates_out_of_range_are_refused(model: type[EvalConfig], wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=r"give ranks of 1 or more|give rates between 0 and 1"):
+        model.model_validate(wrong)
 
 
 def test_settings_load_neither_torch_nor_faiss() -> None:

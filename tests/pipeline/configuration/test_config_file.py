@@ -96,6 +96,10 @@ def test_older_names_of_loss_settings_are_read_in_files_and_overrides(
         ("nothing_like_it=1", "`subspace init --help`"),
         ("plan.steps=many", "plan.steps=many"),
         ("plan.steps=0", "greater than or equal to 1"),
+        ("cluster.ids_per_subspace=0", "setting 'cluster.ids_per_subspace=0'"),
+        ("train.num_workers=-1", "setting 'train.num_workers=-1'"),
+        ("preprocess.std=wide", "setting 'preprocess.std=wide'"),
+        ("validation.ks=[0]", "give ranks of 1 or more (validation.ks, "),
         ("plan.steps=0100", "YAML reads 0100 as a number to the base 8"),
         (
             "schedule.job.hours=8:00:00",

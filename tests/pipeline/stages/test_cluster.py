@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -14,8 +15,11 @@ from conftest import QUICK, subspace
 from sklearn.metrics import adjusted_rand_score
 
 from subspace.pipeline.configuration.config import RunConfig
+from subspace.pipeline.console import Console
+from subspace.pipeline.options import Options
 from subspace.pipeline.run_directory import RunDirectory
-from subspace.pipeline.stages.cluster import _in_words
+from subspace.pipeline.stages.cluster import _in_words, cluster_means
+from subspace.pipeline.stages.context import Context
 from subspace.pipeline.stages.round_tables import read_duplicate_trust, read_likely_duplicates
 
 
@@ -90,6 +94,19 @@ def test_overlapping_identities_are_planned_in_both_subspaces(small_manifest: Pa
 def test_one_subspace_is_said_with_what_its_batches_will_be(strategy: str, words: str) -> None:
     config = RunConfig.model_validate({"manifest": "m.parquet", "plan": {"strategy": strategy}})
     assert _in_words({}, np.array([30]), config) == [f"one subspace holds all identities: {words}"]
+
+
+def test_duplicates_of_a_killed_command_are_not_taken_for_those_of_the_next(
+    finished_run: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(finished_run, tmp_path / "run")
+    folder = run / "round-000"
+    assert (folder / "duplicates.parquet").exists()
+    (folder / "done" / "cluster.json").unlink()  # written last, so a killed command leaves none
+    cluster_means(Context.open(run, ["cluster.duplicates_within=null"], Options(Console(quiet=True))))
+    assert (folder / "done" / "cluster.json").exists()
+    assert not (folder / "duplicates.parquet").exists()
+    assert read_duplicate_trust(RunDirectory(run).round(0)) is None
 
 
 def test_identities_under_two_names_are_listed(small_source: Path, tmp_path: Path) -> None:

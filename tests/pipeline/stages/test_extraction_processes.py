@@ -18,12 +18,15 @@ from running_processes import SLOW_NETWORK, children, errors_of, is_alive, start
 
 from subspace.mining import InputError
 from subspace.pipeline.child_processes import Child, threads_each
-from subspace.pipeline.console import Console
+from subspace.pipeline.console import Console, amount
 from subspace.pipeline.options import Options
 from subspace.pipeline.stages import extraction_processes
 from subspace.pipeline.stages.context import Context
 from subspace.pipeline.stages.extract import extract_means
+from subspace.pipeline.stages.extraction import Extraction
+from subspace.pipeline.stages.graph import row
 from subspace.pipeline.stages.parts import Shard
+from subspace.train import load_network
 
 PARTS, IMAGES = 6, 288
 SETTINGS = (*QUICK, "pretrain.steps=0", "extract.identities_per_part=8", "extract.keep_embeddings=true")
@@ -78,6 +81,40 @@ def test_the_bytes_of_one_process(begun: Path, whole: dict[str, bytes], tmp_path
     assert done.stdout.count("\n") == 2
     assert results(run) == whole
     assert "already done" in subspace("extract", run, "--processes", str(count)).stdout
+
+
+def test_what_is_left_is_announced_of_a_shard_or_of_all(begun: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(begun, tmp_path / "run")
+
+    def said(shard: Shard | None = None, **options: Any) -> str:
+        context = Context.open(run, options=Options(Console(quiet=True), **options))
+        return str(Extraction(context, row("extract").stage(context)).estimate(shard))
+
+    def disk(identities: int, images: int) -> str:
+        return f", {amount(identities * D * 4 + images * D * 2)} of disk"
+
+    D = load_network(f"checkpoint:{run / 'start' / 'checkpoint'}").embedding_size
+    assert said().startswith(f"{IMAGES} images of 48 identities on")
+    assert disk(2 * 48, 2 * IMAGES) in said()  # the parts, and all of them merged
+    assert said(Shard(0, 2)).startswith("144 images of 24 identities on")
+    assert "in 3 of 6 parts" in said(Shard(0, 2))
+    assert disk(24, 144) in said(Shard(0, 2))
+    extract_here(run, shard=Shard(1, 6))
+    assert said().startswith("240 images of 40 identities on")
+    assert "in 5 of 6 parts" in said()
+    assert disk(48 + 40, IMAGES + 240) in said()
+    assert said(Shard(1, 6)).startswith("0 images of 0 identities on")
+    assert said(force=True).startswith(f"{IMAGES} images of 48 identities on")
+
+
+def test_embeddings_of_a_killed_command_are_not_left_beside_other_means(begun: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(begun, tmp_path / "run")
+    left = run / "round-000" / "embeddings.parquet"
+    left.parent.mkdir(exist_ok=True)
+    left.write_bytes(b"of other settings")
+    context = Context.open(run, ["extract.keep_embeddings=false"], Options(Console(quiet=True)))
+    assert "embeddings.parquet" not in extract_means(context)["files"]
+    assert not left.exists()
 
 
 @pytest.mark.slow

@@ -21,7 +21,11 @@ from conftest import QUICK, subspace
 from subspace.mining.errors import InputError
 from subspace.mining.planning.settings import PlanConfig
 from subspace.pipeline.configuration.config_file import parse_config
-from subspace.pipeline.stages.plan import refuse_unpaired, refuse_unpaired_plan
+from subspace.pipeline.console import Console
+from subspace.pipeline.options import Options
+from subspace.pipeline.stages.cluster import cluster_means
+from subspace.pipeline.stages.context import Context
+from subspace.pipeline.stages.plan import list_shards, plan_round, refuse_unpaired, refuse_unpaired_plan
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +63,22 @@ def test_shards_are_listed_for_staging(run_on_files: Path) -> None:
     rows = json.loads(subspace("plan", run_on_files, "--list-shards", "--json").stdout)
     assert [[str(row["subspace_id"]), row["uri"], str(row["images"])] for row in rows] == lines
     assert not (run_on_files / "round-000" / "plan").exists()
+
+
+def test_where_subspaces_overlap_the_shards_of_every_batch_are_listed(
+    run_on_files: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(run_on_files, tmp_path / "run")
+    settings = ["cluster.overlap=0.3", "cluster.tolerance=0.1", "plan.strategy=subspace", "plan.steps=30"]
+    context = Context.open(run, settings, Options(Console(quiet=True), force=True))
+    cluster_means(context)
+    plan_round(context)
+    shards = list_shards(context)
+    listed = {(row["subspace_id"], row["uri"]) for row in shards}
+    assert len(listed) == len(shards) > 288
+    uris = context.manifest.table["uri"].to_pylist()
+    for batch in pq.read_table(run / "round-000" / "plan").to_pylist():
+        assert {(batch["subspace_id"], uris[image]) for image in batch["image_ids"]} <= listed
 
 
 def test_images_inside_the_manifest_have_no_shards(finished_run: Path) -> None:
