@@ -277,6 +277,8 @@ def load_network(
     except ValidationError as error:
         raise damaged_file(folder / META, f"its input describes no images: {meta.input}") from error
     over = (preprocess or PreprocessConfig()).given
+    if over.get("resize", own.resize) != "crop":  # with which alone the checkpoint's own crop counts
+        over = {"crop": None, **over}
     network = build_backbone(
         spec_in(folder, meta.spec), embedding_size=meta.embedding_size, preprocess=own.model_copy(update=over)
     )
@@ -286,6 +288,9 @@ def load_network(
         file = averaged if averaged.exists() else folder / "model.safetensors"
         _load_into(network, _load(file, network))
     except UNREADABLE as error:
+        if "size" in over and "size mismatch" in str(error):
+            why = f"{folder} has weights for {own.size} alone; leave it out"
+            raise InputError(f"preprocess.size={over['size']}: {why}") from error
         raise _unreadable(folder, error) from error
     return network
 

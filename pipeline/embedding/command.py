@@ -44,6 +44,8 @@ def run_embedding(
         StoppedEarly: stopped; what is finished is kept.
     """
     console, force = options.console, "the same command with --force"
+    if shard is not None:
+        force += " in place of --shard and --num-shards"
     if shard is not None and (options.force or options.processes > 1):
         raise InputError("--shard makes some parts of many: leave --force and --processes out")
     child = PARENT in os.environ
@@ -69,7 +71,8 @@ def run_embedding(
         for note in listed.notes:
             console.say(f"  {note}")
         work = ImageEmbedding(request, opened, listed, options)
-        if not options.force and work.is_done(force):
+        # A child makes parts of what its parent has found to be missing, by --force too.
+        if not child and not options.force and work.is_done(force):
             console.say(f"{in_shell(request.out)} is there already, from the same network and images")
             if not options.dry_run:
                 remove(request.parts)

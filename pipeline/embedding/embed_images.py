@@ -248,7 +248,8 @@ class ImageEmbedding:
             for part in range(len(self.parts)):
                 add_part(writer, self.parts, part)
                 progress.update(len(self.parts[part]))
-        bad = write_unreadable(out, self.parts, self.listed.refused)
+            # Before the file appears, which says that all is done.
+            bad = write_unreadable(out, self.parts, self.listed.refused)
         shutil.rmtree(self.request.parts, ignore_errors=True)
         listed = f"; {counted(bad, 'unreadable image')} in {quarantine_path(out)}" if bad else ""
         self.options.console.say(

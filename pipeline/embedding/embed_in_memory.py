@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
 Picture = Any
 """A path, a PIL image, or an array: uint8[H, W, 3] or uint8[H, W]."""
+MOST_CHANNELS = 4
+"""A longer last side of an array is a width."""
 
 
 def embed(
     network: Backbone | str | PathLike[str],
-    images: Manifest | str | PathLike[str] | Sequence[Picture] | np.ndarray,
+    images: Manifest | Picture | Sequence[Picture],
     *,
     flip: bool = False,
     normalize: bool = True,
@@ -36,10 +38,13 @@ def embed(
 ) -> np.ndarray:
     """The embeddings of images, float32[n, D], in their order; in memory, so for as many as fit there.
 
+    A `Backbone` is left on the device, and in training mode where it was.
+
     Args:
         network: a `Backbone`; or the path of a run or checkpoint; or a spec such as "onnx:face.onnx".
-        images: a list of paths, PIL images or arrays (uint8 RGB [H, W, 3] or grey [H, W]); an array uint8[n, H, W, 3]; a
-            `Manifest`, or the path of one; or the path of one image, which gives float32[1, D].
+        images: a list of paths, PIL images or arrays (uint8 RGB [H, W, 3] or grey [H, W]); an array uint8[n, H, W, 3] or
+            [n, H, W]; a `Manifest`, or the path of one; or one path, PIL image or array [H, W, 3], for float32[1, D].
+        batch_size: images that pass through the network at once.
         flip: the mean with the mirror image, for twice the time.
         normalize: unit length; else as the network makes them.
         device: cpu, cuda, cuda:1 or mps; the fastest there is by default.
@@ -49,7 +54,7 @@ def embed(
         allow_code: the checkpoint may call the `python:` function that it names.
 
     Raises:
-        InputError: an image cannot be read (which, and why), or something is no image; no such network.
+        InputError: an image cannot be read (which, and why), or something is no image; no such network; no batch size.
 
     Example:
         >>> import numpy as np
@@ -63,7 +68,10 @@ def embed(
     from ...train.devices import pick_device
     from ...train.embedder import embed as embed_batches
 
+    if batch_size < 1:
+        raise InputError(f"batch_size={batch_size}: give 1 or more")
     backbone = _opened(network, weights, preprocess, allow_code)
+    training = [module for module in backbone.modules() if module.training]
     batches = _batches(backbone, images, batch_size)
     found = embed_batches(
         backbone,
@@ -73,7 +81,11 @@ def embed(
         flip=flip,
         normalize=normalize,
     )
-    blocks = [np.array(embedded.embeddings) for embedded in found]
+    try:
+        blocks = [np.array(embedded.embeddings) for embedded in found]
+    finally:
+        for module in training:
+            module.training = True
     return np.concatenate([np.empty((0, backbone.embedding_size), np.float32), *blocks])
 
 
@@ -105,11 +117,22 @@ def _batches(network: Backbone, images: Any, size: int) -> Iterator[ImageBatch]:
                 f"{path} is a folder; give its files, or a manifest: `subspace ingest {path} --out FILE`"
             )
         images = Manifest.open(path) if path.suffix == ".parquet" else [path]
+    if _is_one(images):
+        images = [images]
     return (
         _of_manifest(network, images, size)
         if isinstance(images, Manifest)
         else _of_list(network, images, size)
     )
+
+
+def _is_one(images: Any) -> bool:
+    """Whether it is one picture, and not several of them."""
+    from PIL import Image
+
+    if not isinstance(images, np.ndarray):
+        return isinstance(images, Image.Image)
+    return images.ndim == 2 or (images.ndim == 3 and images.shape[2] <= MOST_CHANNELS)
 
 
 def _of_manifest(network: Backbone, manifest: Manifest, size: int) -> Iterator[ImageBatch]:
@@ -153,7 +176,10 @@ def _pixels(picture: Picture, place: int, network: Backbone) -> np.ndarray:
             called = fspath(picture)
             return decode_pixels(Path(called).read_bytes(), network.input)
         if isinstance(picture, Image.Image):
-            return picture_pixels(picture.copy(), network.input)
+            # A JPEG is told to decode no more than is needed, so that of the caller's a copy is decoded. Other formats
+            # are read as they are: a copy forgets what a file says of its 16-bit samples.
+            drafted = picture.format in ("JPEG", "MPO")
+            return picture_pixels(picture.copy() if drafted else picture, network.input)
         if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.ndim in (2, 3):
             return picture_pixels(Image.fromarray(picture), network.input)
     except InputError:

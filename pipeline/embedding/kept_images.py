@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from ...mining.artifacts import unwritable
+from ..rows.content_hash import ContentHash
 from ..rows.image_spool import ImageSpool
 
 
@@ -28,6 +30,7 @@ class KeptImages(ImageSpool):
         self.path, self._beside = path, path
         self._aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         self._lengths = [np.zeros(1, np.int64)]
+        self._content = ContentHash()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open(self._aside, "w+b", buffering=0)  # noqa: SIM115  (closed with the spool)
@@ -46,10 +49,20 @@ class KeptImages(ImageSpool):
         self._file.seek(0)
         self._file.truncate()
         self._lengths = [np.zeros(1, np.int64)]
+        self._content = ContentHash()
+
+    def add(self, images: pa.Array) -> None:
+        super().add(images)
+        self._content.update(pa.record_batch({"image": images}))
 
     def lengths(self) -> np.ndarray:
         """Bytes of each image so far, int64[n]."""
         return np.concatenate(self._lengths)[1:]
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all images so far, wherever the file lies."""
+        return self._content.hexdigest()
 
     def keep(self) -> None:
         """Give the file its name, if there are images.

@@ -50,7 +50,7 @@ class ListedImages:
     path: Path
     rows: int
     fingerprint: str
-    """A hash of names, labels and sizes."""
+    """A hash of names, labels, sizes of files, and of the bytes of images inside tables."""
     columns: tuple[str, ...]
     """Columns of `LABELS` that are known of any image."""
     notes: tuple[str, ...] = ()
@@ -92,7 +92,7 @@ def list_images(
         own_order = found.reading == AS_GIVEN or manifests or len(spool.lengths())
         if not own_order and reader_of(sources[0]) is READERS[FOLDER]:
             tables = _by_path(tables, out)
-        rows, fingerprint, columns = _write(out, tables, found.rows.schema, fixed=manifests)
+        rows, fingerprint, columns = _write(out, tables, found.rows.schema, manifests, spool)
         spool.keep()
     notes = [found.reading, *found.notes, *(note for later in found.later for note in later()), *kept.notes()]
     return ListedImages(out, rows, fingerprint, columns, tuple(notes), found.refused)
@@ -167,7 +167,7 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 def _placed(found: Listing, spool: KeptImages, sources: Sequence[Path]) -> Iterator[pa.Table]:
     """The rows with what each image is called; those of images in the spool point there."""
     start, at = 0, 0
-    kept = pa.scalar(str(spool.path.absolute()), _TEXT)
+    kept = pa.scalar(spool.path.name, _TEXT)  # beside the list, wherever both are moved to
     for rows in found.tables():
         inside = spool.lengths()[start : start + len(rows)] if len(spool.lengths()) else None
         if inside is None:
@@ -182,11 +182,8 @@ def _placed(found: Listing, spool: KeptImages, sources: Sequence[Path]) -> Itera
             # where there are no bytes, the image may lie outside
             here = pc.or_(pa.array(inside > 0), unnamed)
             ends = at + np.cumsum(inside)
-            for name, value in (
-                ("uri", kept),
-                ("offset", pa.array(ends - inside)),
-                ("length", pa.array(inside)),
-            ):
+            places = {"uri": kept, "offset": pa.array(ends - inside), "length": pa.array(inside)}
+            for name, value in places.items():
                 own = rows[name] if name in rows.column_names else pa.nulls(len(rows), pa.int64())
                 rows = _with(rows, name, pc.if_else(here, value, own))
             yield rows.append_column(NAME, called)
@@ -264,7 +261,7 @@ def _by_path(tables: Iterable[pa.Table], out: Path) -> Iterator[pa.Table]:
 
 
 def _write(
-    out: Path, tables: Iterable[pa.Table], schema: pa.Schema, fixed: str
+    out: Path, tables: Iterable[pa.Table], schema: pa.Schema, fixed: str, spool: KeptImages
 ) -> tuple[int, str, tuple[str, ...]]:
     """Write the list; return its rows, its fingerprint and the labels that any image has."""
     fields = {f.name: f for f in (*MANIFEST.columns, *MANIFEST.optional)}
@@ -281,7 +278,9 @@ def _write(
             if "group" in columns:
                 columns["group"] = pc.if_else(pc.equal(columns["group"], ""), None, columns["group"])
             identified = identified or pc.any(pc.not_equal(columns["identity"], "")).as_py()
-            sizes = np.zeros(len(some), np.int64) if fixed else file_sizes(columns["uri"])
+            # Of images in the spool, whose path alone is not whole, the bytes count in place of a size.
+            files = pc.if_else(pc.equal(columns["uri"], spool.path.name), "", columns["uri"])
+            sizes = np.zeros(len(some), np.int64) if fixed else file_sizes(files)
             hashed = {name: columns[name] for name in (NAME, "identity", "split", *optional)}
             content.update(pa.record_batch({**hashed, "size": pa.array(sizes)}))
             arrays = [_as(f.type, columns[f.name]) for f in kinds]
@@ -289,7 +288,8 @@ def _write(
             rows += len(some)
         labels = {"identity": identified, **{name: name in schema.names for name in LABELS[1:]}}
         known = tuple(name for name in LABELS if labels[name])
-        fingerprint = fingerprint_of({"rows": content.hexdigest(), "manifests": fixed})
+        inside = {"inside": spool.fingerprint} if len(spool.lengths()) and not fixed else {}
+        fingerprint = fingerprint_of({"rows": content.hexdigest(), "manifests": fixed, **inside})
         writer.add_key_value_metadata({"fingerprint": fingerprint, "columns": ",".join(known)})
     return rows, fingerprint, known
 

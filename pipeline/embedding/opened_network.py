@@ -95,10 +95,12 @@ def open_network(
         allow_code: a checkpoint may call the `python:` function that it names.
 
     Raises:
-        InputError: it cannot be opened.
+        InputError: it cannot be opened, or makes embeddings of another size than it says.
     """
     from ...train.checkpoint import load_network
+    from ...train.networks.backbone import check_embedding
 
     network = load_network(chosen.spec, preprocess=preprocess, weights=chosen.weights, allow_code=allow_code)
+    check_embedding(network)
     weights = chosen.weights and file_from_root(chosen.weights)
     return OpenedNetwork(network, chosen.words, network_from_root(chosen.spec), weights)

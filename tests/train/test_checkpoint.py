@@ -26,6 +26,7 @@ from subspace.train.checkpoint import SAMPLED_BYTES, load_network, load_state, s
 from subspace.train.checkpoint_meta import CheckpointMeta, read_meta, read_meta_as_written
 from subspace.train.data.batches import ImageBatch
 from subspace.train.data.image_input import ImageInput
+from subspace.train.data.preprocess_config import PreprocessConfig
 from subspace.train.loop import train_steps
 from subspace.train.losses.batch_ohnm import BatchOHNMLoss
 from subspace.train.losses.class_losses import SoftmaxLoss
@@ -246,6 +247,25 @@ def test_a_network_opens_by_name_or_checkpoint(tmp_path: Path) -> None:
     assert_same(load_network("small", embedding_size=8, seed=5).state_dict(), small(seed=5).state_dict())
     with pytest.raises(InputError, match=r"embedding_size=16, but .* has 8; leave it null"):
         load_network(f"checkpoint:{tmp_path}/c", embedding_size=16)
+
+
+def test_what_lies_over_a_checkpoints_images_is_the_users_alone(tmp_path: Path) -> None:
+    """Its own crop goes with its own resize; another size than its weights are for is no damage."""
+    network = build_backbone(
+        "small", embedding_size=8, preprocess=PreprocessConfig(resize="crop", crop=0.875)
+    )
+    save_checkpoint(tmp_path / "c", network, META)
+
+    def opened_with(**over: Any) -> ImageInput:
+        return load_network(f"checkpoint:{tmp_path}/c", preprocess=PreprocessConfig(**over)).input
+
+    assert opened_with(mean=0.25) == replace(network.input, mean=0.25)
+    for resize in ("stretch", "letterbox"):
+        assert opened_with(resize=resize) == replace(network.input, resize=resize, crop=1.0)
+    with pytest.raises(InputError, match=r"preprocess\.crop=0\.5 counts with resize=crop only"):
+        opened_with(resize="stretch", crop=0.5)
+    with pytest.raises(InputError, match=r"preprocess\.size=64: .* has weights for 32 alone; leave it out"):
+        opened_with(size=64)
 
 
 def trained_checkpoint(folder: Path) -> None:

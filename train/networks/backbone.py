@@ -13,6 +13,9 @@ from torch.nn.parameter import is_lazy
 from ...mining.errors import InputError
 from ..data.image_input import ImageInput
 
+DRAWN = "; its weights are drawn"
+"""Ends the remark on a layer that was added, until a file gives its weights."""
+
 
 class Backbone(nn.Module):
     """Images [B, 3, H, W] -> float32 embeddings [B, D] of unit length.

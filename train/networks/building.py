@@ -11,9 +11,9 @@ import torch
 from ...mining.errors import InputError
 from ...mining.randomness import seed_torch
 from ..data.preprocess_config import PreprocessConfig
-from .backbone import Backbone
+from .backbone import DRAWN, Backbone
 from .registry import CHECKPOINT_PREFIX, NETWORKS, PRETRAINED, check_network, kind_of
-from .weights_file import load_weights
+from .weights_file import has_all_of, load_weights
 
 
 def build_backbone(
@@ -53,8 +53,8 @@ def build_backbone(
         raise InputError(f"embedding_size is {embedding_size}; give a positive number, such as 128 or 512")
     with _seeded(seed):
         backbone = _built(spec, embedding_size, preprocess or PreprocessConfig(), weights == PRETRAINED)
-    if weights not in (None, PRETRAINED):
-        backbone.remarks += (f"weights: {load_weights(backbone.published, weights)}",)
+    if weights is not None and weights != PRETRAINED:
+        _load(backbone, weights)
     return backbone
 
 
@@ -73,6 +73,15 @@ def _built(spec: str, embedding_size: int | None, preprocess: PreprocessConfig, 
     shape = {} if same else {"input_size": image_input.height_and_width}
     body = build(embedding_size=size, **known.arguments, **shape)
     return Backbone(body, spec=spec, input=image_input, embedding_size=size)
+
+
+def _load(backbone: Backbone, file: str) -> None:
+    """Load published weights; those of a layer that was added, too, where the file has them, as our own exports do."""
+    part = backbone.published
+    if part is not backbone.body and has_all_of(backbone.body, file):
+        part = backbone.body
+        backbone.remarks = tuple(remark.removesuffix(DRAWN) for remark in backbone.remarks)
+    backbone.remarks += (f"weights: {load_weights(part, file)}",)
 
 
 @contextmanager

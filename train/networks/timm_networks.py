@@ -1,8 +1,9 @@
 """Networks of timm (PyTorch Image Models): `timm:NAME`, convolutional ones and transformers.
 
 Weights are drawn by seed; `weights=pretrained` fetches those that timm knows, and nothing is fetched unasked. Size,
-crop, interpolation, mean and std are those of timm's `resolve_model_data_config`. The embedding is the pooled features;
-another `embedding_size` adds a linear layer to them.
+crop, interpolation, mean and std are those of timm's `resolve_model_data_config`, and a remark says where they cannot be:
+a crop of stretched or of fitted images, bars of another colour than black, a crop larger than the image. The embedding is
+the pooled features; another `embedding_size` adds a linear layer to them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch import nn
 from ...mining.errors import InputError
 from ..data.image_input import ImageInput
 from ..data.preprocess_config import PreprocessConfig
-from .backbone import Backbone
+from .backbone import DRAWN, Backbone
 from .frozen import one_line
 
 HINT = "pip install 'subspace-mining[timm]'"
@@ -51,7 +52,7 @@ def build_timm_network(
             + (f"; did you mean timm:{near[0]}?" if near else "")
         )
     model: Any = _created(timm, name, pretrained=False)
-    own = _input(name, timm.data.resolve_model_data_config(model))
+    own, differences = _input(name, timm.data.resolve_model_data_config(model))
     wanted = preprocess.applied_to(own)
     other_size = None if wanted.height_and_width == own.height_and_width else wanted.height_and_width
     if pretrained or other_size is not None:
@@ -61,15 +62,14 @@ def build_timm_network(
     if embedding_size not in (None, features):
         body = nn.Sequential(OrderedDict(features=model, embedding=nn.Linear(features, embedding_size)))
         part = "features"
-        added = (
-            f"a linear layer makes {embedding_size} numbers of timm's {features} features; its weights are drawn",
-        )
+        added = (f"a linear layer makes {embedding_size} numbers of timm's {features} features{DRAWN}",)
     backbone = Backbone(
         body, spec=f"timm:{name}", input=wanted, embedding_size=embedding_size or features, published=part
     )
     backbone.remarks = (
         *((f"weights as timm {timm.__version__} fetched them",) if pretrained else ()),
         *added,
+        *differences,
     )
     return backbone
 
@@ -120,16 +120,27 @@ def _created(timm: Any, name: str, *, pretrained: bool, size: tuple[int, int] | 
         raise InputError(f"timm:{name} {what}{at}: {one_line(error)}{way}") from error
 
 
-def _input(name: str, config: dict[str, Any]) -> ImageInput:
+def _input(name: str, config: dict[str, Any]) -> tuple[ImageInput, tuple[str, ...]]:
+    """What a network takes; and in which ways its images are prepared otherwise than timm does."""
     channels, height, width = config["input_size"]
     if channels != 3:
         raise InputError(f"timm:{name} takes images of {channels} channels, and these have 3")
-    resize, interpolation = RESIZE.get(config["crop_mode"]), config["interpolation"]
-    return ImageInput(
+    mode, crop, interpolation = config["crop_mode"], config["crop_pct"], config["interpolation"]
+    resize = RESIZE.get(mode, "crop")
+    kept = min(crop, 1.0) if resize == "crop" else 1.0
+    differences = []
+    if kept != crop:
+        differences.append(
+            f"timm's crop of {crop:g} is not made where its crop mode is {mode}; here it is {kept:g}"
+        )
+    if mode == "border":
+        differences.append("timm's bars have the mean colour; here they are black")
+    image_input = ImageInput(
         height if height == width else (height, width),
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),
-        resize=resize or "crop",  # pyright: ignore[reportArgumentType]
-        crop=config["crop_pct"] if resize == "crop" else 1.0,
+        resize=resize,  # pyright: ignore[reportArgumentType]
+        crop=kept,
         interpolation=interpolation if interpolation in INTERPOLATIONS else "bilinear",
     )
+    return image_input, tuple(differences)

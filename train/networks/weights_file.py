@@ -38,11 +38,15 @@ class LoadedWeights:
     """Left out before every name."""
     ignored: tuple[str, ...]
     """Names, as the file has them, that the network does not have."""
+    others: tuple[str, ...] = ()
+    """Prefixes of other networks in the file, where one stands without: that one was loaded."""
 
     def __str__(self) -> str:
         without = f", without '{self.prefix}' before their names" if self.prefix else ""
-        others = f"; ignored {_named(self.ignored)}, which it does not have" if self.ignored else ""
-        return f"{self.tensors:,} tensors of {self.file}{without}{others}"
+        ignored = f"; ignored {_named(self.ignored)}, which it does not have" if self.ignored else ""
+        kept = " and ".join(f"{self.file}#{prefix}" for prefix in self.others)
+        others = f"; left out other weights for it, {kept}" if kept else ""
+        return f"{self.tensors:,} tensors of {self.file}{without}{ignored}{others}"
 
 
 def load_weights(network: nn.Module, file: str) -> LoadedWeights:
@@ -50,7 +54,8 @@ def load_weights(network: nn.Module, file: str) -> LoadedWeights:
 
     Args:
         network: the module whose names the file has; a body, not a `Backbone`.
-        file: a path, or PATH#PREFIX where the file holds several networks.
+        file: a path, or PATH#PREFIX where the file holds several networks. Of several that are not named the one whose
+            names stand alone is loaded.
 
     Raises:
         InputError: no such file, something else in it, a name of the network that is missing, or another shape.
@@ -70,7 +75,7 @@ def load_weights(network: nn.Module, file: str) -> LoadedWeights:
     path, part = path_and_part(file)
     tensors = read_tensors(Path(path))
     own = network.state_dict()
-    prefix = _prefix(tensors, set(own), path, part)
+    prefix, others = _prefix(tensors, set(own), path, part)
     given = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     missing = [name for name in own if name not in given and not name.endswith(WITHOUT_EFFECT)]
     if missing:
@@ -86,8 +91,20 @@ def load_weights(network: nn.Module, file: str) -> LoadedWeights:
             )
     network.load_state_dict({name: given.get(name, tensor) for name, tensor in own.items()})
     used = {f"{prefix}{name}" for name in own}
-    ignored = tuple(name for name in tensors if name not in used)
-    return LoadedWeights(path, len(own.keys() & given.keys()), prefix, ignored)
+    left_out = tuple(f"{other}." for other in others)
+    ignored = tuple(name for name in tensors if name not in used and not name.startswith(left_out))
+    return LoadedWeights(path, len(own.keys() & given.keys()), prefix, ignored, others)
+
+
+def has_all_of(network: nn.Module, file: str) -> bool:
+    """Whether the file (see `load_weights`) has every name of the network, behind one prefix.
+
+    Raises:
+        InputError: no such file, or something else in it.
+    """
+    path, part = path_and_part(file)
+    wanted = {name for name in network.state_dict() if not name.endswith(WITHOUT_EFFECT)}
+    return max(_votes(read_tensors(Path(path)), wanted, part).values(), default=0) == len(wanted)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -126,10 +143,19 @@ def prefixes(tensors: Mapping[str, Tensor], wanted: set[str]) -> Counter[str]:
     return votes
 
 
-def _prefix(tensors: Mapping[str, Tensor], wanted: set[str], path: str, part: str) -> str:
+def _votes(tensors: Mapping[str, Tensor], wanted: set[str], part: str) -> Counter[str]:
+    """As `prefixes`, of those alone that begin with a part that is named."""
     votes = prefixes(tensors, wanted)
     if part:
         votes = Counter({p: n for p, n in votes.items() if f"{p}.".startswith(f"{part.rstrip('.')}.")})
+    return votes
+
+
+def _prefix(
+    tensors: Mapping[str, Tensor], wanted: set[str], path: str, part: str
+) -> tuple[str, tuple[str, ...]]:
+    """What stands before the names; and before those of other networks, where the one that is meant has nothing there."""
+    votes = _votes(tensors, wanted, part)
     if not votes:
         raise InputError(
             f"{path}{f'#{part}' * bool(part)} has none of the network's names: it has {_named(list(tensors))}, and the "
@@ -137,12 +163,14 @@ def _prefix(tensors: Mapping[str, Tensor], wanted: set[str], path: str, part: st
         )
     most = max(votes.values())
     best = [prefix for prefix, count in votes.items() if count == most]
+    if "" in best:
+        return "", tuple(prefix.rstrip(".") for prefix in best if prefix)
     if len(best) > 1:
         names = " and ".join(f"'{prefix.rstrip('.')}'" for prefix in best)
         raise InputError(
             f"{path} holds several networks, {names}: name one of them, {path}#{best[0].rstrip('.')}"
         )
-    return best[0]
+    return best[0], ()
 
 
 def _flat(content: Any, before: str) -> list[tuple[str, Tensor]]:

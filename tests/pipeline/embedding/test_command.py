@@ -7,10 +7,12 @@ pipeline/embedding/joined_parts.py and pipeline/embedding/request.py, too.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -19,8 +21,9 @@ from PIL import Image
 
 from subspace.mining import EmbeddingTable, InputError, Manifest, StaleArtifactError, StoppedEarly
 from subspace.mining.schemas import QUARANTINE
+from subspace.pipeline.child_processes import PARENT
 from subspace.pipeline.console import Console
-from subspace.pipeline.embedding import embed_images, embedding_parts, listed_images
+from subspace.pipeline.embedding import command, embed_images, embedding_parts, listed_images
 from subspace.pipeline.embedding.command import run_embedding
 from subspace.pipeline.embedding.request import EmbedRequest
 from subspace.pipeline.options import Options
@@ -69,6 +72,14 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def asked(checkpoint: Path, source: Path, out: Path, **given: object) -> EmbedRequest:
     return EmbedRequest(str(checkpoint), (source,), out, **{"num_workers": 0, **given})  # pyright: ignore[reportArgumentType]
+
+
+def images_inside(photos: Path, table: Path) -> Path:
+    """A table that holds the photos' bytes, and says whose they are."""
+    files = sorted(photos.rglob("*.png"))
+    columns = {"image": [file.read_bytes() for file in files], "label": [file.parent.name for file in files]}
+    pq.write_table(pa.table(columns), table)
+    return table
 
 
 def by_hand(checkpoint: Path, manifest: Path, **given: bool) -> np.ndarray:
@@ -175,11 +186,17 @@ def test_npy_has_rows_and_a_file_that_tells_them_apart(
     assert run_embedding(request, QUIET)["done"]
 
 
-@pytest.mark.parametrize("suffix", [".parquet", ".npy"])
+@pytest.mark.parametrize(("suffix", "inside"), [(".parquet", False), (".npy", False), (".parquet", True)])
 @pytest.mark.usefixtures("small_parts")
 def test_killed_anywhere_it_ends_in_equal_bytes(
-    checkpoint: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+    checkpoint: Path,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    suffix: str,
+    inside: bool,
 ) -> None:
+    photos = images_inside(photos, tmp_path / "t.parquet") if inside else photos
     outs = tmp_path / f"whole{suffix}", tmp_path / f"stopped{suffix}"
     run_embedding(asked(checkpoint, photos, outs[0]), QUIET)
     made, whole = [], embed_images.write_parquet
@@ -202,10 +219,12 @@ def test_killed_anywhere_it_ends_in_equal_bytes(
         assert one.read_bytes() == other.read_bytes()
 
 
+@pytest.mark.parametrize("inside", [False, True])
 @pytest.mark.usefixtures("small_parts")
 def test_shards_make_the_parts_and_the_command_joins_them(
-    checkpoint: Path, photos: Path, tmp_path: Path
+    checkpoint: Path, photos: Path, tmp_path: Path, inside: bool
 ) -> None:
+    photos = images_inside(photos, tmp_path / "t.parquet") if inside else photos
     run_embedding(asked(checkpoint, photos, tmp_path / "whole.parquet"), QUIET)
     request = asked(checkpoint, photos, tmp_path / "e.parquet")
     for index in (1, 0):
@@ -232,6 +251,29 @@ def test_processes_make_the_same_file(checkpoint: Path, photos: Path, tmp_path: 
 
 
 @pytest.mark.usefixtures("small_parts")
+def test_processes_make_a_file_again_by_force(
+    checkpoint: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = asked(checkpoint, photos, tmp_path / "e.parquet")
+    run_embedding(request, QUIET)
+
+    def in_this_process(parts: embedding_parts.EmbeddingParts, *_: object) -> None:
+        with monkeypatch.context() as child:
+            child.setenv(PARENT, str(os.getppid()))
+            for index in (0, 1):
+                run_embedding(request, QUIET, Shard(index, 2))
+        assert not parts.missing()
+
+    monkeypatch.setattr(command, "end_with_parent", lambda: None)
+    monkeypatch.setattr(embed_images, "make_in_processes", in_this_process)
+    by_force = Options(Console(quiet=True), "cpu", force=True, processes=2)
+    for flip in (False, True):
+        request = asked(checkpoint, photos, request.out, flip=flip)
+        assert run_embedding(request, by_force)["rows"] == 12
+        assert run_embedding(request, QUIET)["done"]
+
+
+@pytest.mark.usefixtures("small_parts")
 def test_parts_of_something_else_are_refused(checkpoint: Path, photos: Path, tmp_path: Path) -> None:
     request = asked(checkpoint, photos, tmp_path / "e.parquet")
     run_embedding(request, QUIET, Shard(0, 2))
@@ -242,6 +284,8 @@ def test_parts_of_something_else_are_refused(checkpoint: Path, photos: Path, tmp
     save_checkpoint(other, network, CheckpointMeta("small", embedding_size=16, step=0, fingerprint="mine"))
     with pytest.raises(StaleArtifactError, match="begun with network="):
         run_embedding(asked(other, photos, request.out), QUIET)
+    with pytest.raises(StaleArtifactError, match=r"--force in place of --shard and --num-shards"):
+        run_embedding(asked(checkpoint, photos, request.out, flip=True), QUIET, Shard(1, 2))
     next(photos.rglob("*.png")).unlink()
     with pytest.raises(StaleArtifactError, match="begun with images="):
         run_embedding(request, QUIET)
@@ -249,6 +293,33 @@ def test_parts_of_something_else_are_refused(checkpoint: Path, photos: Path, tmp
     assert run_embedding(request, again)["rows"] == 11
     with pytest.raises(StaleArtifactError, match="was made with dtype=float32, now it is float16"):
         run_embedding(asked(checkpoint, photos, request.out, dtype="float16"), QUIET)
+
+
+def test_other_images_inside_a_table_are_no_old_ones(checkpoint: Path, photos: Path, tmp_path: Path) -> None:
+    table, out = tmp_path / "t.parquet", tmp_path / "e.parquet"
+    run_embedding(asked(checkpoint, images_inside(photos, table), out), QUIET)
+    assert run_embedding(asked(checkpoint, table, out), QUIET)["done"]
+    last = sorted(photos.rglob("*.png"))[-1]
+    shutil.copy(next(photos.rglob("0.png")), last)
+    with pytest.raises(StaleArtifactError, match="was made with images="):
+        run_embedding(asked(checkpoint, images_inside(photos, table), out), QUIET)
+
+
+def test_killed_before_the_unreadable_are_listed_it_lists_them(
+    checkpoint: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    next(photos.rglob("*.png")).write_bytes(b"no image")
+    request = asked(checkpoint, photos, tmp_path / "e.parquet", max_bad_fraction=1)
+
+    def dies(*_: object) -> None:
+        raise StoppedEarly("killed")
+
+    with monkeypatch.context() as killed:
+        killed.setattr(embed_images, "write_unreadable", dies)
+        with pytest.raises(StoppedEarly):
+            run_embedding(request, QUIET)
+    run_embedding(request, QUIET)
+    assert pq.read_metadata(tmp_path / "e.quarantine.parquet").num_rows == 1
 
 
 def test_unreadable_images_are_listed(checkpoint: Path, photos: Path, tmp_path: Path) -> None:

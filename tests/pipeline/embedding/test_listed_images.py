@@ -118,6 +118,19 @@ def test_the_fingerprint_follows_the_images(photos: Path, tmp_path: Path) -> Non
     assert list_images([photos], out).fingerprint != one.fingerprint
 
 
+def test_the_fingerprint_follows_the_bytes_of_images_inside_tables(tmp_path: Path) -> None:
+    """And neither the place of the file that they are put into, nor whether one is there."""
+    table, listed = tmp_path / "t.parquet", []
+    for folder, reds_inside in (("one", (5, 6)), ("one", (5, 6)), ("two", (5, 6)), ("one", (5, 7))):
+        pq.write_table(pa.table({"image": [*map(png, reds_inside)], "label": ["x", "y"]}), table)
+        listed.append(list_images([table], tmp_path / folder / "images.parquet"))
+    first, *same, other = [one.fingerprint for one in listed]
+    assert same == [first, first]
+    assert other != first
+    (tmp_path / "two").rename(tmp_path / "moved")
+    assert reds(ListedImages.open(tmp_path / "moved" / "images.parquet")) == [5, 6]
+
+
 def test_a_name_that_is_not_utf_8_is_refused_in_a_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not UTF-8; rename the file or folder"):
         store_of([tmp_path / "\udcff.png"])

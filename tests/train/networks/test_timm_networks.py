@@ -12,13 +12,14 @@ from few_steps import losses_of
 from torch.nn import functional
 
 from subspace.mining.errors import InputError
+from subspace.pipeline.exporting.weights_file import write_weights
 from subspace.train import CheckpointMeta, load_network, save_checkpoint
 from subspace.train.batch_norm import synchronize
 from subspace.train.data.image_input import ImageInput
 from subspace.train.data.preprocess_config import PreprocessConfig
 from subspace.train.networks.building import build_backbone
 from subspace.train.networks.head import head_parameters
-from subspace.train.networks.timm_networks import import_timm
+from subspace.train.networks.timm_networks import _input, import_timm
 
 try:
     timm = import_timm()
@@ -93,6 +94,40 @@ def test_weights_are_drawn_by_seed_and_taken_from_a_file(tmp_path: Path) -> None
     network = build_backbone("timm:resnet18", embedding_size=16, weights=f"{tmp_path}/w.pth")
     assert torch.equal(network.body.features.conv1.weight, whole.conv1.weight)
     assert "ignored state_dict.module.fc.weight, state_dict.module.fc.bias" in network.remarks[1]
+
+
+def test_the_weights_of_a_layer_that_was_added_are_taken_too(tmp_path: Path) -> None:
+    ours = build_backbone("timm:resnet10t", embedding_size=16, seed=3)
+    assert ours.remarks[0].endswith("features; its weights are drawn")
+    write_weights(tmp_path / "w.safetensors", ours, {})
+    file = str(tmp_path / "w.safetensors")
+    again = build_backbone("timm:resnet10t", embedding_size=16, seed=4, weights=file)
+    assert torch.equal(again.body.embedding.weight, ours.body.embedding.weight)
+    assert torch.equal(again.body.features.conv1[0].weight, ours.body.features.conv1[0].weight)
+    assert again.remarks[0].endswith("timm's 512 features")
+    assert again.remarks[1].endswith("tensors of " + file)
+    other = build_backbone("timm:resnet10t", embedding_size=8, weights=f"{file}#features")
+    assert other.remarks[0].endswith("its weights are drawn")
+
+
+@pytest.mark.parametrize(
+    ("mode", "crop", "fitted", "remarks"),
+    [
+        ("center", 0.9, ("crop", 0.9), []),
+        ("center", 1.15, ("crop", 1.0), ["timm's crop of 1.15 is not made"]),
+        ("squash", 1.0, ("stretch", 1.0), []),
+        ("squash", 0.95, ("stretch", 1.0), ["timm's crop of 0.95 is not made"]),
+        ("border", 1.0, ("letterbox", 1.0), ["timm's bars have the mean colour"]),
+    ],
+)
+def test_where_images_are_not_prepared_as_timm_does_is_said(
+    mode: str, crop: float, fitted: tuple[str, float], remarks: list[str]
+) -> None:
+    config = {"input_size": (3, 64, 64), "interpolation": "bicubic", "mean": (0.5,) * 3, "std": (0.5,) * 3}
+    image_input, said = _input("some", {**config, "crop_mode": mode, "crop_pct": crop})
+    assert (image_input.resize, image_input.crop) == fitted
+    assert len(said) == len(remarks)
+    assert all(map(str.startswith, said, remarks))
 
 
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "resnet10t"])

@@ -78,6 +78,14 @@ def test_of_several_networks_one_is_named(tmp_path: Path) -> None:
         load_weights(Net(), f"{tmp_path}/w.pth#other")
 
 
+def test_of_several_networks_the_one_whose_names_stand_alone_is_loaded(tmp_path: Path) -> None:
+    torch.save({**under("ema."), **trained(), "fc.weight": torch.zeros(1)}, tmp_path / "w.pth")
+    loaded = load_weights(Net(), str(tmp_path / "w.pth"))
+    assert (loaded.prefix, loaded.tensors, loaded.ignored, loaded.others) == ("", 7, ("fc.weight",), ("ema",))
+    assert str(loaded).endswith(f"does not have; left out other weights for it, {tmp_path}/w.pth#ema")
+    assert load_weights(Net(), f"{tmp_path}/w.pth#ema").prefix == "ema."
+
+
 def refused(path: Path) -> str:
     network = Net()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
