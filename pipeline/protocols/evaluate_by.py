@@ -41,9 +41,10 @@ def evaluate_by_protocols(
     folders = {name: _folder(name, images.folder, out, len(protocols)) for name in protocols}
     for folder in folders.values():
         check_target(folder, options.force)
+    # all lists are read before any work: a wrong one of the last protocol must not cost that of the first
+    plans = {name: protocol.compute(images, request) for name, protocol in protocols.items()}
     done: dict[str, Any] = {}
-    for name, protocol in protocols.items():
-        planned = protocol.compute(images, request)
+    for name, planned in plans.items():
         say(f"{name}: {planned.announcement}")
         if options.dry_run:
             say(f"would write {folders[name]}; dry run: nothing was done")

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from ...mining.clustering.product_speed import compared_seconds
 from ...mining.evaluation.memory import RETRIEVAL_BYTES
+from ...mining.evaluation.pairs import first_of_each
 from ...mining.evaluation.reranking import KReciprocal
 from ...mining.evaluation.retrieval import Retrieval, recall_names, retrieval_metrics
 from ...mining.randomness import derived_seed
@@ -30,11 +31,16 @@ RERANKED_BYTES = 5_100
 
 
 def retrieve_images(images: EvaluatedImages, request: ProtocolRequest) -> Planned:
-    """Queries and gallery as they are given; else every test image is looked for among all others."""
+    """Queries and gallery as they are given; else every test image is looked for among all others.
+
+    An image that an identity has twice on a side counts once there, and is never compared with itself.
+    """
     sides = given_sides(images, request)
     if sides is None:
-        everyone = test_images(images)
+        everyone = _once(images, test_images(images))
         sides = Sides(everyone, everyone, "every image is looked for among all others")
+    else:
+        sides = Sides(_once(images, sides.query), _once(images, sides.gallery), sides.words)
     together, place = np.unique(np.concatenate((sides.query, sides.gallery)), return_inverse=True)
     names = metric_names("retrieval", request)
     bootstrap, seed = images.config.eval.bootstrap, derived_seed(images.config.seed, "eval bootstrap")
@@ -56,6 +62,7 @@ def retrieve_images(images: EvaluatedImages, request: ProtocolRequest) -> Planne
         query, gallery = (place[: len(sides.query)], place[len(sides.query) :])
         query, gallery = query[readable[query]], gallery[readable[gallery]]
         identity, group = images.manifest.identity_id, groups_of(images)
+        picture = None if leave_one_out else images.manifest.files_of(together)
 
         def known(side: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
             image_id = together[side]
@@ -71,8 +78,8 @@ def retrieve_images(images: EvaluatedImages, request: ProtocolRequest) -> Planne
             None if leave_one_out else gallery_id,
             query_group=query_group,
             gallery_group=None if leave_one_out else gallery_group,
-            query_image=None if leave_one_out else together[query],
-            gallery_image=None if leave_one_out else together[gallery],
+            query_image=None if picture is None else picture[query],
+            gallery_image=None if picture is None else picture[gallery],
             rerank=rerank,
             bootstrap=bootstrap,
             seed=seed,
@@ -86,6 +93,11 @@ def retrieve_images(images: EvaluatedImages, request: ProtocolRequest) -> Planne
         work,
         {"metrics": names, "bootstrap": bootstrap, "rerank": request.rerank},
     )
+
+
+def _once(images: EvaluatedImages, side: np.ndarray) -> np.ndarray:
+    manifest = images.manifest
+    return side[first_of_each(manifest.identity_id[side], manifest.files_of(side))]
 
 
 def _outcome(

@@ -65,31 +65,38 @@ class TableImages(EvaluatedImages):
         self._row = known[np.argsort(number[known], kind="stable")]
         rows = pa.array(self._row)
         identity_id = number[self._row]
-        split = self.table.column("split")
+        split = self._names("split", rows)
         one = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(rows), np.int32)), pa.array([ONLY_SPLIT]))
+        nameless = pc.binary_join_element_wise("row", rows.cast(pa.string()), " ")  # each another image
         columns = {
-            "identity": _of(self.table.column("identity"), rows),
+            "identity": self._names("identity", rows),
             "identity_id": pa.array(identity_id),
-            "uri": _of(self.table.column("image"), rows, _text),
+            "uri": pc.coalesce(self._names("image", rows), nameless).dictionary_encode(),
             "offset": pa.nulls(len(rows), pa.int64()),
             "length": pa.nulls(len(rows), pa.int64()),
-            "split": one if split is None else _of(split, rows, _text),
+            "split": one if split.null_count == len(rows) else split.dictionary_encode(),
             "keep": pa.array(np.ones(len(rows), bool)),
         }
-        for name in ("group", "is_query", "is_gallery"):
+        if "group" in self.table.columns:
+            columns["group"] = self._names("group", rows).dictionary_encode()
+        for name in ("is_query", "is_gallery"):
             if (column := self.table.column(name)) is not None:
-                columns[name] = _of(column, rows, _text if name == "group" else None)
+                columns[name] = column.take(rows).combine_chunks()
         return Manifest(self.path, pa.table(columns), fingerprint="")
 
     def _identity_numbers(self) -> np.ndarray:
         """int32[rows], by the order of the names, -1 where there is none."""
-        column = self.table.column("identity")
+        number, names = self.table.identity_id()
+        rank = pc.rank(pa.array(names, pa.string())).to_numpy().astype(np.int32) - 1
+        return np.append(rank, np.int32(-1))[number]
+
+    def _names(self, name: str, rows: pa.Array) -> pa.Array:
+        """A column of some rows as text; null where it says nothing."""
+        column = self.table.column(name)
         if column is None:
-            return np.full(self.table.rows, -1, np.int32)
-        encoded = column.cast(pa.string()).combine_chunks().dictionary_encode()
-        rank = pc.rank(encoded.dictionary).to_numpy().astype(np.int32) - 1
-        number = encoded.indices.fill_null(-1).to_numpy()
-        return np.where(number < 0, np.int32(-1), rank[number])
+            return pa.nulls(len(rows), pa.string())
+        text = column.take(rows).cast(pa.string()).combine_chunks()
+        return pc.if_else(pc.equal(text, ""), None, text)
 
     def embeddings(self, image_id: np.ndarray) -> Embedded:
         """The rows of these images, by one pass over the file."""
@@ -115,7 +122,7 @@ class TableImages(EvaluatedImages):
         images = self.table.column("image")
         if images is None:
             raise InputError(f"{self.path} does not say which images its rows are (column image, string)")
-        place = pc.index_in(pa.array(names), images.combine_chunks())
+        place = pc.index_in(pa.array(names), images.cast(pa.string()).combine_chunks())
         if place.null_count:
             first = names[place.is_null().to_pylist().index(True)]
             raise InputError(
@@ -139,13 +146,3 @@ class TableImages(EvaluatedImages):
     def folder(self) -> Path:
         """Where the file lies."""
         return self.path.parent
-
-
-_text = pa.dictionary(pa.int32(), pa.string())
-
-
-def _of(column: pa.ChunkedArray | None, rows: pa.Array, kind: pa.DataType | None = None) -> pa.Array:
-    if column is None:
-        return pa.nulls(len(rows), kind or pa.string())
-    taken = column.take(rows).combine_chunks()
-    return taken if kind is None else taken.cast(kind)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...mining.errors import InputError
 from ...mining.evaluation.memory import kept_pairs
+from ...mining.evaluation.open_set import DirAtFar
 from ...mining.evaluation.registry import parse_metric
 from ...mining.evaluation.templates import Templates, identify_templates, template_embeddings
 from ...mining.evaluation.verification import verify_pairs
@@ -247,6 +248,11 @@ def _one_to_many(
         for metric in measured
         if metric.name in names
     }
+    measured_names = {metric.name for measured in found.values() for metric in measured}
+    for name, metric in zip(names, asked, strict=True):
+        if name not in measured_names:
+            why = "every probe is of a subject in the gallery, so there are no strangers"
+            metrics[name] = DirAtFar(name, None, None, None, metric.number, None, why).to_json()
     sizes = ", ".join(f"{len(who):,} templates of {name}" for name, (_, who) in galleries.items())
     basis = f"1:N on {len(probe):,} probe templates and {sizes}"
     return Outcome(metrics, {}, basis, reasons(metrics), {MANY_FILE: curves_table(found)}, curves_of(found))

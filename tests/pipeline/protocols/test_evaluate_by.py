@@ -25,6 +25,7 @@ from subspace.mining.evaluation.mated_probes import TIE
 from subspace.pipeline.configuration.config import RunConfig
 from subspace.pipeline.console import Console
 from subspace.pipeline.options import Options
+from subspace.pipeline.protocols.evaluate_by import evaluate_by_protocols
 from subspace.pipeline.protocols.identification import identify
 from subspace.pipeline.protocols.opening import open_images
 from subspace.pipeline.protocols.outcome import Outcome
@@ -163,6 +164,73 @@ def written(path: Path, rows: np.ndarray, identity: list[str], split: list[str])
     return path
 
 
+def table_of_12(path: Path, **columns: list[object]) -> Path:
+    """4 identities with 3 images each, as other programs write them; columns over their own."""
+    rng = np.random.default_rng(7)
+    rows = unit(rng.standard_normal((4, 8))[np.arange(12) // 3] + 0.9 * rng.standard_normal((12, 8)))
+    own = {"image": [f"{i}.jpg" for i in range(12)], "identity": [f"p{i // 3}" for i in range(12)]}
+    pq.write_table(pa.table({**own, "embedding": rows.tolist(), **columns}), path)
+    return path
+
+
+def retrieved(path: Path, **request: tuple[str, ...]) -> Outcome:
+    return retrieve_images(images_of(path), ProtocolRequest(**request)).work()  # pyright: ignore[reportArgumentType]
+
+
+def test_a_picture_in_two_rows_never_finds_itself(tmp_path: Path) -> None:
+    """A file that lists its images twice, and one that has each as query and as gallery, as UNION ALL makes it."""
+    table = pq.read_table(table_of_12(tmp_path / "once.parquet"))
+    once = retrieved(tmp_path / "once.parquet")
+    assert 0 < once.metrics["recall@1"]["value"] < 1
+    split = pa.array(["query"] * 12 + ["gallery"] * 24)
+    pq.write_table(pa.concat_tables([table, table]), tmp_path / "twice.parquet")
+    pq.write_table(pa.concat_tables([table] * 3).append_column("split", split), tmp_path / "sides.parquet")
+    sides = retrieved(tmp_path / "sides.parquet", query=("query",), gallery=("gallery",))
+    for found in (retrieved(tmp_path / "twice.parquet"), sides):
+        assert found.metrics == once.metrics
+        assert (found.counts["queries"], found.counts["gallery"]) == (12, 12)
+
+
+def test_an_empty_name_is_nobodys(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = []
+    for place, nobody in enumerate((None, "")):
+        path = table_of_12(
+            tmp_path / f"{place}.parquet", identity=["b"] * 3 + ["a"] * 3 + ["c"] * 3 + [nobody] * 3
+        )
+        config = RunConfig.model_validate({"manifest": str(path), "eval": {"bootstrap": 10}})
+        images = TableImages(EmbeddingTable.open(path), config, Options(Console()))
+        assert images.manifest.table["identity"].to_pylist() == ["a"] * 3 + ["b"] * 3 + ["c"] * 3
+        assert images.manifest.identity_id.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+        assert images.manifest.identity_id.dtype == np.int32
+        assert "3 rows without an identity left out" in capsys.readouterr().out
+        found.append(retrieve_images(images, ProtocolRequest()).work().metrics)
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("encoded", [False, True])
+def test_an_empty_value_says_nothing(tmp_path: Path, encoded: bool) -> None:
+    """A group that is empty is unlike any other, an image without a name is another image, and so is no split."""
+    blanks = {
+        "group": ["one", "", ""] * 4, "split": [""] * 12, "image": ["0.jpg", "", *(f"{i}.jpg" for i in range(2, 11)), ""],
+    }  # fmt: skip
+    texts = {name: pa.array(column) for name, column in blanks.items()}
+    nulls = {
+        name: pa.array([text or None for text in column], pa.string())
+        for name, column in blanks.items()
+        if name != "image"
+    }
+    nulls["image"] = pa.array([f"{i}.jpg" for i in range(12)])
+    if encoded:
+        texts = {name: column.dictionary_encode() for name, column in texts.items()}
+    paths = [
+        table_of_12(tmp_path / f"{place}.parquet", **columns)  # pyright: ignore[reportArgumentType]
+        for place, columns in enumerate((nulls, texts))
+    ]
+    for protocol in (retrieve_images, verify_images):
+        ours, theirs = (protocol(images_of(path), ProtocolRequest()).work() for path in paths)
+        assert (ours.metrics, ours.counts) == (theirs.metrics, theirs.counts)
+
+
 def identified(path: Path) -> Outcome:
     """What the protocol comes to, in this process."""
     return identify(images_of(path), ProtocolRequest()).work()
@@ -243,6 +311,14 @@ def test_several_protocols_are_written_side_by_side_and_not_twice(faces: Path, t
     again = subspace(*words)
     assert again.returncode == 2
     assert again.stderr.endswith("is there already; write it anew with --force, or give another --out\n")
+
+
+def test_a_wrong_list_of_the_last_protocol_stops_all_before_any_work(faces: Path, tmp_path: Path) -> None:
+    request = ProtocolRequest(pairs=tmp_path / "missing.csv")
+    options = Options(Console(quiet=True), device="cpu")
+    with pytest.raises(InputError, match=r"missing\.csv does not exist"):
+        evaluate_by_protocols(faces, ["verification", "pairs"], request, options, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

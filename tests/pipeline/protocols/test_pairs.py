@@ -13,6 +13,14 @@ from conftest import subspace
 from made_up_embeddings import unit
 
 from subspace.mining.embedding_files import embedding_writer
+from subspace.mining.embedding_table import EmbeddingTable
+from subspace.pipeline.configuration.config import RunConfig
+from subspace.pipeline.console import Console
+from subspace.pipeline.options import Options
+from subspace.pipeline.protocols.outcome import Outcome
+from subspace.pipeline.protocols.pairs import compare_pairs
+from subspace.pipeline.protocols.request import ProtocolRequest
+from subspace.pipeline.protocols.table_images import TableImages
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +73,24 @@ def test_a_listed_image_without_an_embedding_is_named(
     done = subspace("eval", listed[0], "--protocol", "pairs", "--pairs", pairs)
     assert done.returncode == 2
     assert "has no embedding of 1 of 3 listed images, the first: absent.jpg" in done.stderr
+
+
+def test_names_of_images_may_be_encoded(
+    listed: tuple[Path, Path, np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    """As pandas writes a categorical column."""
+    table = pq.read_table(listed[0])
+    encoded = table.set_column(0, "image", table["image"].cast("string").dictionary_encode())
+    pq.write_table(encoded, tmp_path / "e.parquet")
+    found = [compare(path, listed[1]).metrics for path in (listed[0], tmp_path / "e.parquet")]
+    assert found[0] == found[1]
+
+
+def compare(embeddings: Path, pairs: Path, root: Path | None = None) -> Outcome:
+    """What the protocol comes to, in this process."""
+    config = RunConfig.model_validate({"manifest": str(embeddings), "eval": {"bootstrap": 10}})
+    images = TableImages(EmbeddingTable.open(embeddings), config, Options(Console(quiet=True)))
+    return compare_pairs(images, ProtocolRequest(pairs=pairs, root=root)).work()
 
 
 def test_a_network_embeds_the_images_that_a_bin_holds(

@@ -14,7 +14,13 @@ from made_up_embeddings import unit
 
 from subspace.mining import InputError
 from subspace.mining.embedding_files import embedding_writer
-from subspace.pipeline.protocols.templates import TemplateLists
+from subspace.mining.embedding_table import EmbeddingTable
+from subspace.pipeline.configuration.config import RunConfig
+from subspace.pipeline.console import Console
+from subspace.pipeline.options import Options
+from subspace.pipeline.protocols.request import ProtocolRequest
+from subspace.pipeline.protocols.table_images import TableImages
+from subspace.pipeline.protocols.templates import TemplateLists, compare_templates
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +138,25 @@ def test_galleries_of_one_file_name_are_both_measured(lists: tuple[Path, np.ndar
     why = "FAR=0.01 needs 100 probes without a mate or more; there are 12"
     assert found[f"DIR@FAR=1e-2 {other}"]["reason"] == why
     assert f"DIR@FAR=1e-2 {other}: {why}" in done.stdout
+
+
+def test_no_rate_without_strangers_and_it_says_why(lists: tuple[Path, np.ndarray], tmp_path: Path) -> None:
+    folder, _ = lists
+    head, *rows = (folder / "probe_mixed.csv").read_text().splitlines()
+    known = [row for row in rows if int(row.split(",")[0]) % 4 == 1]  # of the subjects of G1
+    (tmp_path / "probe_known.csv").write_text("\n".join([head, *known]))
+    config = RunConfig.model_validate({"manifest": str(folder / "e.parquet"), "eval": {"bootstrap": 10}})
+    images = TableImages(EmbeddingTable.open(folder / "e.parquet"), config, Options(Console(quiet=True)))
+    given = (folder / "gallery_G1.csv", tmp_path / "probe_known.csv")
+    for asked in ((), ("DIR@FAR=0.01",)):
+        request = ProtocolRequest(templates=given, root=folder, metrics=asked)
+        found = compare_templates(images, request).work()
+        why = "every probe is of a subject in the gallery, so there are no strangers"
+        assert found.metrics["DIR@FAR=1e-2"]["value"] is None
+        assert f"DIR@FAR=1e-2: {why}" in found.notes
+        assert ("Rank-1" in found.metrics) == (not asked)
+        json.dumps(found.to_json())
+        assert "DIR@FAR=1e-2" in found.in_words()
 
 
 @pytest.mark.parametrize(
