@@ -2,7 +2,7 @@
 
     .venv/bin/pip install resvg-py
     .venv/bin/python data_manifests/emoji/make_emoji.py --out data/emoji
-    .venv/bin/subspace ingest data/emoji/images.csv --out data/emoji/manifest.parquet
+    .venv/bin/subspace ingest data/emoji/images.csv --out data/emoji.parquet
 
 Needs this package, resvg-py and npm. Downloads are kept and checked. The same versions of packages, Pillow and resvg
 give the same bytes, whatever the number of processes.
@@ -97,6 +97,21 @@ def collect(
     return found, unknown
 
 
+def check_out(out: Path, styles: dict[str, dict[str, Any]]) -> None:
+    """Refuse a folder that holds more than an earlier set: it would be lost, as the set takes the folder's place.
+
+    Raises:
+        InputError: it does, or `out` is a file.
+    """
+    if out.is_file():
+        raise InputError(f"{out} is a file; give --out a folder")
+    others = sorted({path.name for path in out.glob("*")} - {*styles, "images.csv", "provenance.json"})
+    if others:
+        raise InputError(
+            f"{out} holds other files ({', '.join(others[:3])}); move them, or give --out a folder of its own"
+        )
+
+
 def write_set(
     out: Path,
     styles: dict[str, dict[str, Any]],
@@ -178,6 +193,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
         raise InputError("resvg-py is missing, which draws SVG: pip install resvg-py")
     told = yaml.safe_load(STYLES.read_text(encoding="utf-8"))
     styles = {**told["free"], **(told["restricted"] if options.restricted else {})}
+    check_out(options.out, told["free"] | told["restricted"])
     packages = options.packages or options.out.parent / "packages"
     names = read_names(told["names"], packages)
     found, unknown = collect(styles, names, packages, console)

@@ -170,7 +170,7 @@ def _same_images(
     alike = [
         np.flatnonzero(np.isin(own, np.intersect1d(lengths[0], lengths[1])) & (own > 0)) for own in lengths
     ]
-    tables, read, unreadable = [], sum(map(len, alike)), 0
+    tables, read, unreadable = [], sum(map(len, alike)), sum(int((own < 0).sum()) for own in lengths)
     sides = list(zip((first, second), uris, alike, strict=True))
     say(
         f"overlap: {read:,} images are as long as one of the other manifest, and are read, {about(_reading_seconds(sides))}"

@@ -13,6 +13,7 @@ import yaml
 from npm_packages import integrity_of
 from small_packages import build_package, png
 
+from subspace.mining.errors import InputError
 from subspace.pipeline.console import Console
 
 pytest.importorskip("resvg_py")
@@ -90,3 +91,16 @@ def test_the_same_pictures_are_written_again(build: Callable, tmp_path: Path) ->
     before = (tmp_path / "emoji" / "provenance.json").read_text()
     assert build() == rows
     assert (tmp_path / "emoji" / "provenance.json").read_text() == before
+
+
+def test_a_folder_with_files_of_others_is_left_as_it_is(
+    build: Callable[..., list[dict[str, str]]], tmp_path: Path
+) -> None:
+    build()
+    (tmp_path / "emoji" / "holiday.jpg").write_bytes(b"mine")
+    with pytest.raises(InputError, match=r"holds other files \(holiday\.jpg\)"):
+        build(restricted=True)
+    assert (tmp_path / "emoji" / "holiday.jpg").read_bytes() == b"mine"
+    (tmp_path / "emoji" / "holiday.jpg").unlink()
+    assert len(build(restricted=True)) > 0
+    assert len(build()) > 0  # an earlier set with more vendors gives way

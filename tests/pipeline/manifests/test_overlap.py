@@ -137,6 +137,9 @@ def test_unreadable_images_are_counted_not_compared(tmp_path: Path) -> None:
     found = find_overlap(a, b)
     assert (found.images, found.unreadable) == (1, 2)
     assert "2 images could not be read" in found.lines()[-1]
+    (tmp_path / "a-1.bin").unlink()
+    gone = find_overlap(a, b)
+    assert (gone.images, gone.unreadable) == (0, 3)
 
 
 def test_the_command_line(tmp_path: Path) -> None:
