@@ -245,6 +245,14 @@ def shard_rows(like: Tensor) -> slice:
     return share(like.shard_of, rank(), count())  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def whole_bytes(parameter: Tensor) -> int:
+    """Bytes of a parameter, and of what the other processes hold of one that is a shard."""
+    if not is_shard(parameter):
+        return parameter.nbytes
+    rows: int = parameter.shard_of  # pyright: ignore[reportAttributeAccessIssue]
+    return rows * parameter.shape[1:].numel() * parameter.element_size()
+
+
 def whole_shard(own: Tensor, like: Tensor) -> Tensor:
     """In process 0 the rows of all processes, on the CPU; elsewhere `own`. Called by all.
 

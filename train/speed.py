@@ -160,6 +160,7 @@ def step_speed(
 
     def learn() -> None:
         if loss is not None:
+            loss.zero_grad()  # gradients of rows would pile up; the network keeps those of the passes before
             loss(vectors_BD.clone().requires_grad_(), labels).backward()
         optimizer.step()
 

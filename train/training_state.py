@@ -14,6 +14,12 @@ from .running_means import RunningMeans
 
 SPARSE = ".sparse"
 """Ended the name of a momentum that torch's SGD kept sparse, in files of earlier versions, which hold it dense."""
+KEPT = {
+    torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"},
+    torch.optim.Adagrad: {"step", "sum"},
+    torch.optim.SGD: {"momentum_buffer"},
+}
+"""What each optimiser keeps of a parameter; SGD nothing where it has no momentum."""
 LOST = "the weights hold NaN or infinity: lower the learning rate or lengthen its warm-up"
 
 
@@ -92,12 +98,14 @@ class ExponentialAverage(AveragedModel):
         """Go towards the weights as they are: decay · average + (1 - decay) · weights; numbers of batches are taken over."""
         averages, weights = ([*one.parameters(), *one.buffers()] for one in (self.module, model))
         floats = [place for place, own in enumerate(averages) if own.is_floating_point()]
+        others = [place for place, own in enumerate(averages) if not own.is_floating_point()]
         torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
             [averages[place] for place in floats], [weights[place] for place in floats], 1 - self.decay
         )
-        for own, other in zip(averages, weights, strict=True):
-            if not own.is_floating_point():
-                own.copy_(other)
+        if others:
+            torch._foreach_copy_(  # pyright: ignore[reportPrivateImportUsage]
+                [averages[place] for place in others], [weights[place] for place in others]
+            )
         self.n_averaged += 1
 
 
@@ -122,9 +130,11 @@ def _clip(parameters: list[nn.Parameter], clip_norm: float) -> None:
 
 
 def on_cpu(tensor: Tensor, like: Tensor) -> Tensor:
-    """A copy, whole where `like` is a shard (and meaningless then in all processes but 0)."""
+    """A copy, whole where `like` is a shard; in all processes but 0, which write nothing, meaningless and no copy."""
     if distributed.is_shard(like):
         tensor = distributed.whole_shard(tensor, like)
+    if distributed.rank():
+        return tensor.detach()
     # clone: safetensors refuses tensors that share memory (tied weights)
     return tensor.detach().cpu().contiguous().clone()
 
@@ -154,14 +164,17 @@ def load_flat_state(optimizer: torch.optim.Optimizer, flat: dict[str, Tensor]) -
     """Load what `flat_state` gave.
 
     Raises:
-        ValueError: it is of other parameters.
+        ValueError: it is of other parameters, or of another optimiser.
     """
+    known = next((names for kind, names in KEPT.items() if isinstance(optimizer, kind)), None)
     parameters = _parameters(optimizer)
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in flat.items():
         index, _, name = key.partition(".")
         if not index.isdecimal() or int(index) >= len(parameters):
             raise ValueError(f"{key} of optimizer.safetensors is of no parameter")
+        if known is not None and name.removesuffix(SPARSE) not in known:
+            raise ValueError(f"{key} of optimizer.safetensors is of another optimiser")
         own = own_rows(value, parameters[int(index)]) if value.ndim else value
         if own.ndim and own.shape != parameters[int(index)].shape:
             raise ValueError(f"{key} of optimizer.safetensors is {list(value.shape)}")

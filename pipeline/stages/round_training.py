@@ -59,6 +59,7 @@ def round_work(context: Context, steps: int | None = None) -> TrainingWork:
         folder=context.run.path,
         beside=(2.3 if context.config.recluster.stale_below is None else 3) * bytes_of_means + labels,
         saved_beside=bytes_of_means,
+        places=lambda: _labels(context, plan, places=True)(0, np.unique(plan[0])),
     )
 
 

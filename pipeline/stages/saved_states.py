@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...mining.artifacts import remove
+from ...mining.errors import DamagedFileError, InputError
 from ...mining.json_documents import damaged_file
 from ...train import distributed
 from ...train.checkpoint import load_running, load_state, save_checkpoint
@@ -86,6 +87,9 @@ class SavedStates:
         Its step is the one to go on at, 0 to begin.
 
         Network and loss are on their device by now, and the optimiser's state follows its parameters.
+
+        Raises:
+            InputError: `begin_with` has the state of another optimiser, or of a loss that keeps other numbers.
         """
         newest = distributed.told(self._newest() if distributed.rank() == 0 else None)
         if newest is not None:
@@ -99,9 +103,29 @@ class SavedStates:
             return meta
         if begin_with is None:
             return self.meta
-        before = load_state(begin_with, self.state)
+        if refusal := self._refusal(begin_with, "optimizer.name"):
+            raise refusal
+        try:
+            before = load_state(begin_with, self.state)
+        except DamagedFileError as error:
+            raise self._refusal(begin_with, "loss", "loss_args") or error from error
         self.guard.inherit(before.collapse)
         return dataclasses.replace(before, step=0)
+
+    def _refusal(self, begin_with: Path, *names: str) -> InputError | None:
+        """What to say where the checkpoint was trained with other settings of these names; None where it was not.
+
+        Another margin changes nothing that a loss keeps, so a loss is refused only where it cannot be loaded.
+        """
+        then, now = (_kept_by(meta.config.get("train", {})) for meta in (read_meta(begin_with), self.meta))
+        known = [name for name in names if None not in (then[name], now[name])]
+        changed = [f"train.{name}={then[name]}" for name in known if then[name] != now[name]]
+        if not changed:
+            return None
+        return InputError(
+            f"{begin_with} was trained with {' and '.join(changed)}, and what was learned so does not fit other settings: "
+            f"set it back, or begin a new run with model=checkpoint:{begin_with}"
+        )
 
     def _newest(self) -> str | None:
         """The newest state of this very training; those of other settings are removed where it has none."""
@@ -194,3 +218,12 @@ class SaveClock:
     def late(self) -> bool:
         """Whether it is time to save."""
         return time.monotonic() - self._since >= self._seconds
+
+
+def _kept_by(train: dict[str, Any]) -> dict[str, Any]:
+    """The settings that say what optimiser and loss keep; older checkpoints may lack some."""
+    return {
+        "optimizer.name": train.get("optimizer", {}).get("name"),
+        "loss": train.get("loss"),
+        "loss_args": train.get("loss_args"),
+    }

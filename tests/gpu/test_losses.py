@@ -72,12 +72,8 @@ def test_a_loss_is_that_of_float64_on_the_cpu(expression: str, device: str) -> N
         assert off <= NEAR, f"tensor {place} is off by {off:.1e}"
 
 
-WAITS = ("oim", "subspace_softmax")
-"""How many rows they move, or classes they take, is known to the device alone."""
-
-
 @pytest.mark.cuda
-@pytest.mark.parametrize("expression", [name for name in CASES if name not in WAITS])
+@pytest.mark.parametrize("expression", CASES)
 def test_no_loss_waits_for_a_gpu(expression: str) -> None:
     rows = torch.randn(P * K, D, generator=torch.Generator().manual_seed(0)).cuda().requires_grad_()
     labels = torch.arange(P).repeat_interleave(K)

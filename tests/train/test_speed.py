@@ -17,6 +17,7 @@ from subspace.train.data.images import ImageStore
 from subspace.train.data.settings import AugmentConfig
 from subspace.train.devices import PLAIN
 from subspace.train.losses.batch_ohnm import BatchOHNMLoss
+from subspace.train.losses.partial_fc import PartialFCLoss
 from subspace.train.networks.backbone import Backbone, ImageInput
 from subspace.train.optimizer_config import OptimizerConfig
 from subspace.train.optimizers import build_optimizer
@@ -91,6 +92,29 @@ def test_a_step_has_its_loss_and_its_update() -> None:
     assert found.image == pytest.approx(0.002, rel=0.25)
     assert found.batch == pytest.approx(0.05, rel=0.25)
     assert speed.step_speed(network, None, optimizer, CPU, PLAIN, labels, 12).batch < 0.02
+
+
+def test_a_timed_step_has_the_gradient_of_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sparse gradients piled up from step to step, and each update took longer than the one before."""
+    network, loss = (
+        build_backbone("small", embedding_size=4),
+        PartialFCLoss(50, 4, share=0.1, sparse_gradient=True),
+    )
+    optimizer = build_optimizer([network, loss], OptimizerConfig())
+    labels, rows, moved = torch.arange(8) % 4, [], []
+    step = optimizer.step
+
+    def watched() -> None:
+        assert loss.head.weight.grad is not None
+        rows.append(loss.head.weight.grad._nnz())
+        moved.append(any(weight.grad is not None for weight in network.parameters()))
+        step()
+
+    monkeypatch.setattr(optimizer, "step", watched)
+    speed.step_speed(network, loss, optimizer, CPU, PLAIN, labels, 8)
+    assert len(rows) > 2
+    assert set(rows) == {4 + 5}  # those of the batch, and a tenth of the other 46
+    assert all(moved)
 
 
 def test_timing_leaves_generators_and_threads_as_they_are() -> None:

@@ -18,6 +18,7 @@ from waits import CountedWaits
 from subspace.train.collapse import CollapseGuard
 from subspace.train.data.batches import ImageBatch
 from subspace.train.loop import train_steps
+from subspace.train.losses.building import TrainingSet, build_loss
 from subspace.train.losses.loss import TripletLoss, TripletStatistics
 from subspace.train.monitoring.metrics_log import MetricsLog
 from subspace.train.monitoring.phase_clock import Phases
@@ -90,6 +91,19 @@ def test_a_step_reads_nothing_off_its_device(tmp_path: Path, engine: dict[str, A
             assert waits.seen == ["tolist"]
     assert seen == ["tolist", "tolist"]  # the guard's window ends: losses and distances
     log.close()
+
+
+@pytest.mark.parametrize("expression", ["arcface", "curricularface", "partial_fc", "subspace_softmax", "oim"])
+def test_a_class_loss_reads_nothing_off_its_device(expression: str) -> None:
+    """The device has shapes alone, so that reading a value, counting what is true or copying back is an error."""
+    classes = TrainingSet.from_means(torch.eye(12, 8), torch.arange(12) % 4, seed=0)
+    loss, labels = build_loss(expression, {}, classes), torch.tensor([3, 3, 0, 3, 8, 0])
+    loss(torch.eye(6, 8), labels)  # counters are read once
+    loss = loss.to("meta")
+    for _ in range(2):
+        embeddings = torch.ones(6, 8, device="meta", requires_grad=True)
+        loss.forward(embeddings, labels).backward()  # autocast knows no such device
+        assert embeddings.grad is not None
 
 
 def test_waits_are_seen() -> None:

@@ -21,7 +21,8 @@ MOST_BINS = 1000
 LEAST_SHARE = 0.1
 """tau(p) is at least this share of p: elsewhere the loss goes on as -log p does, and no image counts more than 1 / this
 times its slope."""
-_PLUS, _PLUS_BETWEEN_BLANKS = re.compile(r"\s*\+\s*(?=[0-9.]*[*a-z]|[0-9])"), re.compile(r"\s+\+\s+")
+_WEIGHT = re.compile(r"[0-9.]+[eE][+-]?[0-9]+\s*\*")
+_PLUS, _PLUS_BETWEEN_BLANKS = re.compile(r"\s*\+\s*(?=[0-9.-]*[*a-z]|[0-9])"), re.compile(r"\s+\+\s+")
 Coefficients = Annotated[
     list[Annotated[float, Field(ge=-1000, le=1000)]], Field(min_length=1, max_length=MOST_BINS)
 ]
@@ -125,13 +126,13 @@ def read_curve(path: Path) -> LossCurve:
 
 
 def terms_of(expression: str) -> list[str]:
-    """The terms of a sum of losses. A path may hold a +, so behind one only a + between blanks ends a term.
+    """The terms of a sum of losses. A path may hold a +, so behind one only a + between blanks ends a term; and a weight may.
 
     >>> terms_of("batch_ohnm+0.5*arcface"), terms_of("searched:runs/a+b/curve.json + softmax")
     (['batch_ohnm', '0.5*arcface'], ['searched:runs/a+b/curve.json', 'softmax'])
     """
     terms, rest = [], expression.strip()
-    while end := _PLUS.search(rest):
+    while end := _PLUS.search(rest, weight.end() if (weight := _WEIGHT.match(rest)) else 0):
         path = rest.find(SEARCHED_PREFIX)
         if 0 <= path < end.start() and not (end := _PLUS_BETWEEN_BLANKS.search(rest, path)):
             break

@@ -8,6 +8,7 @@ python:module:function              the user's own; pml:NAME is pytorch-metric-l
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -138,9 +139,8 @@ def check_pretraining_loss(expression: str, arguments: Mapping[str, Mapping[str,
     terms = _parse(expression, _PRETRAINING)
     for term in terms:
         if term.row and term.row.too_early:
-            raise InputError(
-                f"{_PRETRAINING}={expression}: {term.row.too_early}; use {', '.join(CLASS_LOSSES)}"
-            )
+            why = f"{term.row.too_early}; use {', '.join(CLASS_LOSSES)}"
+            raise InputError(f"{_PRETRAINING}={expression}: {why}")
     _check(terms, expression, renamed_arguments(arguments, _PRETRAINING), _PRETRAINING)
     if not any(term.name in CLASS_LOSSES or is_own(term.name) for term in terms):
         raise InputError(
@@ -243,8 +243,10 @@ def _parse(expression: str, setting: str) -> list[_Term]:
             )
         try:
             weight = float(match["weight"] or 1)
-        except ValueError as error:
-            raise InputError(f"'{match['weight']}' in {setting}={expression} is not a weight") from error
+        except ValueError:
+            weight = math.nan
+        if not 0 < weight < math.inf:
+            raise InputError(f"'{match['weight']}' in {setting}={expression} is not a weight above 0")
         terms.append(_Term(weight, match["name"], match["memory"] is not None))
     return terms
 
@@ -254,10 +256,8 @@ def _check(
 ) -> None:
     for term in terms:
         if term.memory and not (term.row.takes_references if term.row else takes_references(term.name)):
-            raise InputError(
-                f"{setting}={expression}: a memory cannot serve '{term.name}', which takes no references (ref_emb, "
-                f"ref_labels)"
-            )
+            why = f"a memory cannot serve '{term.name}', which takes no references (ref_emb, ref_labels)"
+            raise InputError(f"{setting}={expression}: {why}")
     used = dict.fromkeys(name for term in terms for name in term.names())
     for name in used:
         if is_own(name):  # it checks its own

@@ -211,7 +211,8 @@ class CurricularFaceLoss(CosineClassLoss):
 
     def margin(self, own_B1: Tensor, cosine_BC: Tensor) -> tuple[Tensor, Tensor]:
         if self.training:
-            self.t.lerp_(own_B1.detach().mean().to(self.t.dtype), self.momentum)
+            moved = self.t.lerp(own_B1.detach().mean().to(self.t.dtype), self.momentum)
+            self.t.copy_(torch.where(moved.isfinite(), moved, self.t))  # what overflowed would stay for good
         hard_BC = cosine_BC > widened_angle(own_B1, self.m)
         others_BC = torch.where(hard_BC, curricular_emphasis(cosine_BC, self.t), cosine_BC)
         return arcface_target(own_B1, self.m), others_BC

@@ -17,12 +17,13 @@ from ...mining.errors import InputError
 from .cosine_head import checked_labels
 from .loss import EmbeddingLoss
 from .registry import check_settings
+from .step_generator import HostCounts
 from .unit_length import unit_embeddings
 
 UNLABELLED = -1
 
 
-class OIMLoss(EmbeddingLoss):
+class OIMLoss(HostCounts, EmbeddingLoss):
     """Online instance matching, `loss(embeddings, labels)` with label -1 for images without identity.
 
     The mean over the labelled images of -log p_t, where with the unit vectors v_i of the table and u_k of the
@@ -31,7 +32,8 @@ class OIMLoss(EmbeddingLoss):
     (1 - gamma)·x), in the order of the batch, and the unlabelled ones enter the queue over the oldest.
 
     Nothing here is learned by gradient. A batch without labelled images has loss 0 and a gradient of zeros.
-    Cost: two [B, D] x [D, M] products and [B, M] tables; only [B, D] waits for the backward pass.
+    Cost: two [B, D] x [D, M] products and [B, M] tables, of the queue only what is filled; only [B, D] waits for the
+    backward pass.
 
     Two details that the paper leaves open: places of the queue never written do not count, and the table
     begins as `start` says.
@@ -109,13 +111,12 @@ class OIMLoss(EmbeddingLoss):
         """
         unit_BD = unit_embeddings(embeddings)
         labels_B = checked_labels(labels, self.num_classes, lowest=UNLABELLED)
-        labels_B = to_device(labels_B, unit_BD.device)
         fixed_BD = unit_BD.detach()
-        value, gradient_BD = self._value_and_gradient(fixed_BD, labels_B)
+        value, gradient_BD = self._value_and_gradient(fixed_BD, to_device(labels_B, unit_BD.device))
         if self.training:
-            labelled_B = labels_B != UNLABELLED
-            self._update_table(fixed_BD[labelled_B], labels_B[labelled_B])
-            self._push(fixed_BD[~labelled_B])
+            labels_B = labels_B.cpu()  # what goes where is found there, since a GPU would be waited for
+            self._update_table(fixed_BD, labels_B)
+            self._push(fixed_BD[to_device((labels_B == UNLABELLED).nonzero().squeeze(1), unit_BD.device)])
         # The backward pass would find table and queue already changed, so the gradient is taken before and
         # attached here; the term itself is exactly 0.
         return value + ((unit_BD - fixed_BD) * gradient_BD).sum()
@@ -123,10 +124,10 @@ class OIMLoss(EmbeddingLoss):
     @torch.no_grad()
     def _value_and_gradient(self, unit_BD: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
         """The loss, and its gradient (sum_i p_i·w_i - v_t) / (tau·L) with w_i over table and queue."""
-        table_CD, queue_UD = self.table.to(unit_BD.dtype), self.queue.to(unit_BD.dtype)
-        empty_U = torch.arange(self.queue_size, device=unit_BD.device) >= self.fill
-        queue_cosine_BU = (unit_BD @ queue_UD.T).masked_fill(empty_U, -torch.inf)
-        logits_BM = torch.cat([unit_BD @ table_CD.T, queue_cosine_BU], dim=1) / self.temperature
+        table_CD = self.table.to(unit_BD.dtype)
+        # in a run nothing is filled: every image has its label
+        filled_UD = self.queue[: self.count("fill")].to(unit_BD.dtype)
+        logits_BM = torch.cat([unit_BD @ table_CD.T, unit_BD @ filled_UD.T], dim=1) / self.temperature
         log_p_BM = functional.log_softmax(logits_BM, dim=1)
         labelled_B = (labels_B != UNLABELLED).to(unit_BD.dtype)
         share_B = labelled_B / labelled_B.sum().clamp(min=1)
@@ -134,19 +135,21 @@ class OIMLoss(EmbeddingLoss):
         value = -(log_p_BM.gather(1, target_B1).squeeze(1) * share_B).sum()
         error_BM = log_p_BM.exp()
         error_BM.scatter_add_(1, target_B1, -torch.ones_like(share_B)[:, None])
-        pull_BD = error_BM[:, : self.num_classes] @ table_CD + error_BM[:, self.num_classes :] @ queue_UD
+        pull_BD = error_BM[:, : self.num_classes] @ table_CD + error_BM[:, self.num_classes :] @ filled_UD
         return value, pull_BD * (share_B / self.temperature)[:, None]
 
     @torch.no_grad()
-    def _update_table(self, unit_LD: Tensor, labels_L: Tensor) -> None:
+    def _update_table(self, unit_BD: Tensor, labels_B: Tensor) -> None:
         """Move the rows as a loop over the images would: all first images of an identity, all second ones, ..."""
-        order_L = labels_L.argsort(stable=True)
-        sorted_L = labels_L[order_L]
-        turn_L = torch.arange(len(order_L), device=order_L.device) - torch.searchsorted(sorted_L, sorted_L)
-        for turn in range(int(turn_L.max()) + 1 if len(turn_L) else 0):
-            images = order_L[turn_L == turn]
-            rows = labels_L[images]
-            moved = self.momentum * self.table[rows] + (1 - self.momentum) * unit_LD[images].to(
+        label_B, order_B = labels_B.sort(stable=True)
+        labelled = label_B != UNLABELLED
+        label_L, order_L = label_B[labelled], order_B[labelled]
+        turn_L = torch.arange(len(label_L)) - torch.searchsorted(label_L, label_L)
+        by_turn_L = turn_L.argsort(stable=True)
+        counts = turn_L.bincount().tolist()
+        images_L, rows_L = (to_device(of_L[by_turn_L], unit_BD.device) for of_L in (order_L, label_L))
+        for images, rows in zip(images_L.split(counts), rows_L.split(counts), strict=True):
+            moved = self.momentum * self.table[rows] + (1 - self.momentum) * unit_BD[images].to(
                 self.table.dtype
             )
             finite = moved.isfinite().all(dim=1, keepdim=True)  # what overflowed would stay for good
@@ -155,12 +158,13 @@ class OIMLoss(EmbeddingLoss):
     @torch.no_grad()
     def _push(self, unit_ND: Tensor) -> None:
         """Write N unlabelled vectors at the pointer, around the end; of more than U, the last U remain."""
-        if not self.queue_size:
+        count, pointer, fill = len(unit_ND), self.count("pointer"), self.count("fill")
+        if not (self.queue_size and count):
             return
-        count = len(unit_ND)
         newest_ND = unit_ND[-self.queue_size :]
         first = count - len(newest_ND)
-        places = (self.pointer + torch.arange(first, count, device=unit_ND.device)) % self.queue_size
-        self.queue[places] = newest_ND.to(self.queue.dtype)
-        self.pointer.copy_((self.pointer + count) % self.queue_size)
-        self.fill.copy_((self.fill + count).clamp(max=self.queue_size))
+        places = (pointer + torch.arange(first, count, device=unit_ND.device)) % self.queue_size
+        # what overflowed would stay until it is the oldest
+        self.queue[places] = newest_ND.to(self.queue.dtype).nan_to_num(0)
+        self.advance("pointer", (pointer + count) % self.queue_size - pointer)
+        self.advance("fill", min(fill + count, self.queue_size) - fill)

@@ -230,8 +230,7 @@ class SubspaceSoftmaxLoss(PartialClassLoss):
 
     Look-alikes share a subspace, so these are the negatives that count. With subspaces of n identities and
     batches from one of them the cost is a [B, D] x [D, n] product; a batch from many subspaces is correct and
-    costs as many times more. With all subspaces present, the loss is the full one. Finding the classes reads
-    C numbers a step.
+    costs as many times more. With all subspaces present, the loss is the full one.
 
     Own construction, after the subspace batches of Wang, Zhang and Lan 2017.
 
@@ -249,8 +248,6 @@ class SubspaceSoftmaxLoss(PartialClassLoss):
         sparse_gradient: give the weights a gradient of R rows. With `train.optimizer.name=adamw` or `sgd` these alone
             move, with their moments, as in the authors' code; a GPU is waited for once a step.
     """
-
-    subspace_of: Tensor
 
     def __init__(
         self,
@@ -275,10 +272,14 @@ class SubspaceSoftmaxLoss(PartialClassLoss):
             )
         if subspace_of.is_floating_point():
             raise InputError(f"subspace_of is {subspace_of.dtype}: give whole numbers")
-        self.register_buffer("subspace_of", subspace_of.to(torch.int64, copy=True), persistent=False)
+        # They stay on the CPU, where labels are and classes are found: a GPU would be waited for.
+        _, self._subspace_C, count_S = subspace_of.cpu().unique(return_inverse=True, return_counts=True)
+        self._classes_C = self._subspace_C.argsort(stable=True)
+        self._end_S = count_S.cumsum(0).tolist()
 
     def rows(self, labels_B: Tensor) -> tuple[Tensor, Tensor]:
-        labels_B = to_device(labels_B, self.subspace_of.device)
-        present = self.subspace_of[labels_B].unique()
-        rows_R = torch.isin(self.subspace_of, present).nonzero().squeeze(1)
+        labels_B = labels_B.cpu()
+        present = self._subspace_C[labels_B].unique().tolist()
+        spans = [slice(self._end_S[one - 1] if one else 0, self._end_S[one]) for one in present]
+        rows_R = torch.cat([self._classes_C[span] for span in spans]).sort().values
         return rows_R, torch.searchsorted(rows_R, labels_B)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,13 +14,17 @@ from several_processes import run_in
 from torch import nn
 
 from subspace.mining.artifacts import remove
-from subspace.mining.errors import DamagedFileError
+from subspace.mining.errors import DamagedFileError, InputError
 from subspace.pipeline.stages.saved_states import SavedStates
 from subspace.train import distributed
 from subspace.train.checkpoint_meta import CheckpointMeta
 from subspace.train.collapse import CollapseGuard
 from subspace.train.losses.batch_ohnm import BatchOHNMLoss
+from subspace.train.losses.class_losses import ArcFaceLoss, SoftmaxLoss
+from subspace.train.losses.cross_batch_memory import CrossBatchMemory
 from subspace.train.losses.loss import EmbeddingLoss
+from subspace.train.losses.oim import OIMLoss
+from subspace.train.losses.random_triplets import RandomTripletLoss
 from subspace.train.losses.triplet_rules import BatchHardLoss
 from subspace.train.networks.backbone import Backbone, ImageInput
 from subspace.train.optimizer_config import OptimizerConfig
@@ -30,14 +36,21 @@ HEALTHY, COLLAPSED = (0.2, 1.8), (0.3, 0.01)
 
 
 def states_in(
-    folder: Path, save_every: int, window: int, fingerprint: str = "this", loss: EmbeddingLoss | None = None
+    folder: Path,
+    save_every: int,
+    window: int,
+    fingerprint: str = "this",
+    loss: EmbeddingLoss | None = None,
+    train: dict[str, Any] | None = None,
 ) -> SavedStates:
     body = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
     network = Backbone(body, spec="tiny", input=ImageInput(8), embedding_size=4)
     loss = loss or BatchOHNMLoss(0.3)
     guard = CollapseGuard(loss, CollapseConfig(window=window))
-    optimizer = build_optimizer([network, loss], OptimizerConfig())
-    meta = CheckpointMeta("tiny", 4, 0, fingerprint)
+    optimizer = build_optimizer(
+        [network, loss], OptimizerConfig.model_validate((train or {}).get("optimizer", {}))
+    )
+    meta = CheckpointMeta("tiny", 4, 0, fingerprint, config={"train": train} if train else {})
     state = TrainingState(network, loss, optimizer)
     return SavedStates(folder, LoaderConfig(save_every=save_every), meta, state, guard)
 
@@ -131,6 +144,91 @@ def test_a_round_inherits_rungs_peak_and_window(tmp_path: Path) -> None:
         run(second, 0, 20, 0) is None
     )  # the window of 50 began with 30 steps of the round before, 20 of them sound
     assert run(second, 20, 120, 0) == 0
+
+
+def trained(states: SavedStates, steps: int = 1) -> Path:
+    """A checkpoint whose optimiser has moved every parameter."""
+    for _ in range(steps):
+        for group in states.state.optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = torch.ones_like(parameter)
+        states.state.optimizer.step()
+    states.save(states.checkpoint, steps)
+    return states.checkpoint
+
+
+OPTIMIZERS = ("adamw", "sgd", "adagrad")
+
+
+@pytest.mark.parametrize(("before", "now"), list(permutations(OPTIMIZERS, 2)))
+@pytest.mark.parametrize("momentum", [0.9, 0.0])
+def test_a_round_with_another_optimizer_is_refused_with_the_setting(
+    tmp_path: Path, before: str, now: str, momentum: float
+) -> None:
+    """It went on with state that nothing read, or ended in a KeyError of the first step."""
+    first, second = (
+        states_in(tmp_path / name, 40, 50, train={"optimizer": {"name": name, "momentum": momentum}})
+        for name in (before, now)
+    )
+    with pytest.raises(
+        InputError, match=rf"trained with train.optimizer.name={before}, .*: set it back, or"
+    ) as error:
+        second.restore(trained(first))
+    assert not isinstance(error.value, DamagedFileError)
+    assert "\n" not in str(error.value)
+
+
+def test_a_round_with_another_loss_is_refused_where_it_keeps_something_else(tmp_path: Path) -> None:
+    """It was told that a sound checkpoint is damaged."""
+    losses: dict[str, EmbeddingLoss] = {
+        "batch_hard": BatchHardLoss(), "batch_ohnm": BatchOHNMLoss(), "ohnm": RandomTripletLoss(),
+        "softmax": SoftmaxLoss(5, 4), "arcface": ArcFaceLoss(5, 4), "oim": OIMLoss(5, 4),
+    }  # fmt: skip
+
+    def state(name: str, folder: str) -> SavedStates:
+        train = {"loss": name, "loss_args": {}, "optimizer": {"name": "adamw"}}
+        return states_in(tmp_path / folder, 40, 50, loss=losses[name], train=train)
+
+    for before, now, fits in [
+        ("batch_hard", "ohnm", False), ("batch_hard", "softmax", False), ("softmax", "batch_hard", False),
+        ("softmax", "oim", False), ("batch_hard", "batch_ohnm", True), ("softmax", "arcface", True),
+        ("ohnm", "batch_hard", True),
+    ]:  # fmt: skip
+        checkpoint, next_round = trained(state(before, before)), state(now, f"{before}-{now}")
+        if fits:
+            assert next_round.restore(checkpoint).step == 0
+            continue
+        with pytest.raises(InputError, match=rf"trained with train.loss={before}, .*: set it back") as error:
+            next_round.restore(checkpoint)
+        assert not isinstance(error.value, DamagedFileError)
+
+
+def test_a_round_with_other_settings_of_its_loss_goes_on_where_they_fit(tmp_path: Path) -> None:
+    def states(name: str, memory_size: int, margin: float) -> SavedStates:
+        loss = CrossBatchMemory(BatchHardLoss(margin), 4, memory_size)
+        args = {"xbm": {"memory_size": memory_size}, "batch_hard": {"margin": margin}}
+        return states_in(
+            tmp_path / name, 40, 50, loss=loss, train={"loss": "xbm:batch_hard", "loss_args": args}
+        )
+
+    first = trained(states("0", 8, 0.3))
+    assert states("1", 8, 0.2).restore(first).step == 0
+    with pytest.raises(
+        InputError, match=r"trained with train.loss_args={'xbm': {'memory_size': 8}, .*}, and"
+    ):
+        states("2", 16, 0.3).restore(first)
+    (first / "loss.safetensors").unlink()
+    with pytest.raises(DamagedFileError, match=r"loss.safetensors is missing"):
+        states("3", 8, 0.3).restore(first)
+
+
+def test_checkpoints_that_do_not_say_what_they_were_trained_with_are_begun_with(tmp_path: Path) -> None:
+    first = trained(states_in(tmp_path / "0", 40, 50))
+    now = {"loss": "batch_ohnm", "loss_args": {}, "optimizer": {"name": "adamw"}}
+    assert states_in(tmp_path / "1", 40, 50, train=now).restore(first).step == 0
+    for name in ("sgd", "adagrad"):
+        with pytest.raises(DamagedFileError, match=r"optimizer.safetensors is of another optimiser"):
+            states_in(tmp_path / name, 40, 50, train={"optimizer": {"name": name}}).restore(first)
 
 
 def test_weights_that_are_no_numbers_are_seen_wherever_they_are(tmp_path: Path) -> None:

@@ -73,6 +73,14 @@ def test_a_sum_is_weighted() -> None:
     assert joint.statistics is not None
 
 
+@pytest.mark.parametrize("weight", ["1e+2", "1E+2", "1.e+2 ", "1e2", "100"])
+def test_a_weight_may_have_an_exponent(weight: str) -> None:
+    for expression in (f"{weight}*softmax+batch_ohnm", f"{weight}*softmax + batch_ohnm"):
+        joint = build_loss(expression, {}, TRAINING_SET)
+        assert isinstance(joint, JointLoss)
+        assert joint.weights == [100.0, 1.0]
+
+
 def test_settings_reach_the_loss() -> None:
     loss = build_loss(
         "batch_ohnm", {"batch_ohnm": {"margin": 0.1, "negatives": 7, "range_min": 1}}, TRAINING_SET
@@ -89,6 +97,10 @@ def test_settings_reach_the_loss() -> None:
         ("xbm", {}, "unknown loss"),
         ("batch_ohnm + ", {}, "unknown loss"),
         ("1e5e5*softmax", {}, "not a weight"),
+        ("batch_ohnm + 0*softmax", {}, "'0' in train.loss=.* is not a weight above 0"),
+        ("batch_ohnm + -1*softmax", {}, "'-1' in train.loss=.* is not a weight"),
+        ("-0.5*batch_ohnm", {}, "'-0.5' in train.loss=.* is not a weight"),
+        ("1e999*softmax", {}, "'1e999' in train.loss=.* is not a weight"),
         ("arcface", {"arcface": {"margins": 1}}, "'arcface' has margin"),
         ("arcface", {"arcface": {"num_classes": 3}}, "unknown setting"),
         ("arcface", {"cosface": {"margin": 1}}, "does not use it"),

@@ -403,6 +403,16 @@ def test_a_checkpoint_in_the_middle_changes_nothing(build: Build, tmp_path: Path
         assert torch.equal(resumed.state_dict()[name], tensor), name
 
 
+def test_curricular_t_keeps_no_batch_that_overflowed() -> None:
+    """On a GPU nobody looks whether embeddings are finite, and fp16 training leaves out a step that is not."""
+    loss, cosines = CurricularFaceLoss(5, 6, momentum=0.1), torch.full((2, 1), 0.5)
+    loss.margin(cosines, torch.zeros(2, 5))
+    assert loss.t.item() == pytest.approx(0.05)
+    for lost in (math.nan, math.inf):
+        loss.margin(torch.tensor([[0.5], [lost]]), torch.zeros(2, 5))
+        assert loss.t.item() == pytest.approx(0.05)
+
+
 def test_curricular_t_is_a_running_mean_of_the_own_cosines_in_training_only() -> None:
     loss, labels, embeddings = CurricularFaceLoss(5, 6, momentum=0.1), torch.arange(5), embeddings_of(5)
     mean = functional.cosine_similarity(embeddings, loss.weight[labels]).mean().item()

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from subspace.mining.errors import InputError
 from subspace.train.losses.oim import OIMLoss
@@ -136,6 +137,44 @@ def test_without_a_queue_unlabelled_images_are_ignored() -> None:
     assert torch.equal(with_unlabelled, loss(embeddings[[0, 2]], torch.tensor([0, 1])))
     loss.train()(embeddings, torch.tensor([0, -1, 1]))
     assert int(loss.fill) == 0
+
+
+@pytest.mark.parametrize("unlabelled", [0, 3])
+def test_an_empty_queue_costs_nothing_and_changes_no_bit(unlabelled: int) -> None:
+    """5,000 empty rows were multiplied with in every step of a run, whose images all have labels."""
+    labels, images = torch.tensor([0, 1, 3, 3, 1]), embeddings_of(5, seed=3)
+    without, with_queue = (OIMLoss(4, 4, queue_size=size, seed=1).double() for size in (0, 5000))
+    expected, value = without(images, labels), with_queue(images, labels)
+    assert torch.equal(value, expected)
+    assert torch.equal(*(torch.autograd.grad(v, images)[0] for v in (value, expected)))
+
+    with_queue(embeddings_of(unlabelled + 1, seed=4), torch.tensor([0] + [-1] * unlabelled))
+    with FlopCounterMode(display=False) as counted:
+        with_queue(images, labels)
+    assert counted.get_total_flops() == 2 * 2 * 5 * 4 * (4 + unlabelled)
+
+
+def test_a_loss_whose_state_is_loaded_counts_its_queue_anew() -> None:
+    whole, again = (OIMLoss(2, 4, queue_size=3, seed=seed) for seed in (0, 1))
+    for loss, images in ((whole, 2), (again, 1)):
+        loss(embeddings_of(images, seed=images), torch.full((images,), -1))
+    again.load_state_dict(whole.state_dict())
+    for _ in range(2):
+        labels = torch.tensor([0, -1, 1, -1])
+        assert torch.equal(again(embeddings_of(4), labels), whole(embeddings_of(4), labels))
+        for name, tensor in whole.state_dict().items():
+            assert torch.equal(again.state_dict()[name], tensor), name
+    assert (int(again.fill), int(again.pointer)) == (3, 0)
+
+
+def test_what_overflows_stays_neither_in_the_table_nor_in_the_queue() -> None:
+    loss = OIMLoss(2, 4, queue_size=3)
+    before = loss.table.clone()
+    lost = torch.full((2, 4), math.nan)
+    loss._update_table(lost, torch.tensor([0, -1]))
+    loss._push(lost)
+    assert torch.equal(loss.table, before)
+    assert loss.queue.isfinite().all()
 
 
 def test_the_table_begins_with_unit_vectors_of_the_seed_or_zeros() -> None:
