@@ -23,8 +23,10 @@ from ..console import amount
 from ..estimates.estimate import Estimate
 from ..estimates.imports import torch_seconds
 from ..estimates.row_speed import row_seconds
+from ..faults.sealed_files import Sealed
 from ..stages.cluster import LARGEST_SEARCHED, NEIGHBORS, clustering_device
 from ..stages.context import Context
+from ..stages.graph import row
 from ..stages.stage import Stage, flat_fields, run_stage
 from .suspects_table import findings_in_words, table_of_kept, table_of_suspects
 from .training_embeddings import TrainingEmbeddings, network_fields
@@ -40,14 +42,33 @@ LOOKED_UP = 0.1
 
 
 def clean_fields(context: Context) -> dict[str, Any]:
-    """What the suspects depend on."""
+    """What the suspects depend on.
+
+    Raises:
+        InputError: they depend on the round's subspaces, which are not there.
+    """
     settings = context.config.clean
     without = () if settings.method == "overfit" else OVERFIT_ONLY
+    clustering = _clustering(context)
     return {
         "seed": context.config.seed,
         **network_fields(context),
         **flat_fields("clean", settings.model_dump(), without=without),
+        **({} if clustering is None else {"cluster": clustering.folder.record("cluster")["fingerprint"]}),
     }
+
+
+def _clustering(context: Context) -> Sealed | None:
+    """The round's subspaces, where more identities than can be compared with each other are searched for duplicates."""
+    identities = len(context.manifest.identities_in(context.config.data.train_splits))
+    if identities <= LARGEST_SEARCHED:
+        return None
+    command = row("cluster").command_in(context.run, context.round_index)
+    if not context.folder.finished("cluster"):
+        raise InputError(
+            f"{identities:,} identities are too many to compare each with each; `{command}` divides them first"
+        )
+    return Sealed(context.folder, "cluster", command, files.SUBSPACES)
 
 
 def clean_round(context: Context) -> dict[str, Any]:
@@ -57,11 +78,11 @@ def clean_round(context: Context) -> dict[str, Any]:
         InputError: there is no network yet, or fewer than two identities.
     """
     settings, folder = context.config.clean, context.folder
-    embeddings = TrainingEmbeddings(context)
+    embeddings, clustering = TrainingEmbeddings(context), _clustering(context)
     command = f"subspace clean {in_shell(context.run.path)} --round {context.round_index}"
     stage = Stage(
         "clean", folder, clean_fields(context), (files.KEEP, files.SUSPECTS), command, command,
-        (embeddings.sealed,),
+        (embeddings.sealed, *([clustering] if clustering else ())),
     )  # fmt: skip
     if not embeddings.make():
         context.say(f"{stage.label}: then {_estimate(context, *_shape_beforehand(context))}")
@@ -169,16 +190,11 @@ def _room_for_means(identities: int, dimensions: int, folder: Path) -> np.ndarra
 
 
 def _subspaces(context: Context, identity_id: np.ndarray) -> np.ndarray | None:
-    """The round's subspaces, where more identities than can be compared with each other are searched for duplicates."""
+    """The subspace of each identity, as `_clustering` has it."""
     if len(identity_id) <= LARGEST_SEARCHED:
         return None
     from ..stages.round_tables import read_identities, read_subspaces
 
-    command = f"`subspace cluster {in_shell(context.run.path)} --round {context.round_index}`"
-    if not context.folder.finished("cluster"):
-        raise InputError(
-            f"{len(identity_id):,} identities are too many to compare each with each; {command} divides them first"
-        )
     known = read_identities(context.folder, ["identity_id"])["identity_id"].to_numpy()
     place = np.searchsorted(known, identity_id).clip(max=len(known) - 1)
     found = read_subspaces(context.folder)[place]

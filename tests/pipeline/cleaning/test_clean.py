@@ -18,7 +18,9 @@ from conftest import QUICK, subspace
 from subspace.mining.cleaning.identity_blocks import IdentityBlocks
 from subspace.mining.cleaning.settings import CleanConfig
 from subspace.mining.cleaning.suspects import find_suspects
+from subspace.mining.errors import InputError, StaleArtifactError
 from subspace.mining.manifest import Manifest
+from subspace.pipeline.cleaning.clean import clean_fields, clean_round
 from subspace.pipeline.cleaning.suspects_table import (
     TOO_FEW,
     findings_in_words,
@@ -247,3 +249,24 @@ def test_a_round_that_was_only_cleaned_is_not_the_latest(tmp_path: Path) -> None
     assert run.latest_round == 0
     (tmp_path / "round-001" / "done" / "extract.json").write_text("{}")
     assert run.latest_round == 1
+
+
+def test_above_what_can_be_compared_it_depends_on_the_subspaces(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It said "already done" after another clustering, with the duplicates of the old one."""
+    run = shutil.copytree(finished_run, tmp_path / "run")
+    monkeypatch.setattr("subspace.pipeline.cleaning.clean.LARGEST_SEARCHED", 1)
+    context = Context.open(run).at_round(0)
+    assert clean_fields(context)["cluster"] == context.folder.record("cluster")["fingerprint"]
+    clean_round(context)
+    clean_round(context)
+    marker = run / "round-000" / "done" / "cluster.json"
+    marker.write_text(json.dumps({**json.loads(marker.read_text()), "fingerprint": "another"}))
+    with pytest.raises(StaleArtifactError, match="cluster="):
+        clean_round(context)
+    marker.unlink()
+    with pytest.raises(
+        InputError, match=r"identities are too many to compare .* `subspace cluster .*` divides them first"
+    ):
+        clean_round(context)
