@@ -25,13 +25,14 @@ NEW_NEIGHBOR = 15
 """One that is put among the nearest so far."""
 
 
-def product_rate() -> float:
-    """Floating-point operations a second of a float32 matrix product.
+def product_rate(dimensions: int = 512) -> float:
+    """Floating-point operations a second of a float32 matrix product of vectors of so many numbers.
 
-    By the processor time of the calling thread, which other work on the machine hardly lengthens.
+    By the processor time of the calling thread, which other work on the machine hardly lengthens. Of short vectors it is
+    lower, a quarter with 64 numbers on some processors: each similarity has to be written.
     """
-    a, product = np.ones((1024, 512), np.float32), np.empty((1024, 1024), np.float32)
-    return 2 * 1024 * 1024 * 512 / _median(lambda: np.matmul(a, a.T, out=product))
+    a, product = np.ones((1024, dimensions), np.float32), np.empty((1024, 1024), np.float32)
+    return 2 * 1024 * 1024 * dimensions / _median(lambda: np.matmul(a, a.T, out=product))
 
 
 def kept_seconds() -> float:
@@ -46,21 +47,21 @@ def nearest_seconds(queries: float, rows: float, dimensions: int, k: int) -> flo
     >>> nearest_seconds(20_000, 10_000, 64, 10) > nearest_seconds(10_000, 10_000, 64, 10) > 0
     True
     """
-    _, keep = _speed()
+    _, keep = _speed(dimensions)
     new = queries * k * (1 + math.log(max(1.0, rows / max(1, k))))
     return compared_seconds(queries * rows, dimensions, LOOK) + new * NEW_NEIGHBOR * keep
 
 
 def compared_seconds(pairs: float, dimensions: int, looks: float) -> float:
     """Seconds to compare so many pairs, and to do with each similarity what takes so many places of a partial sort."""
-    rate, keep = _speed()
+    rate, keep = _speed(dimensions)
     return pairs * (2 * dimensions / rate + looks * keep)
 
 
 @cache
-def _speed() -> tuple[float, float]:
+def _speed(dimensions: int) -> tuple[float, float]:
     """What all cores do together: operations a second, and seconds of a similarity."""
-    return product_rate(), kept_seconds() / _threads()
+    return product_rate(dimensions), kept_seconds() / _threads()
 
 
 def _threads() -> int:
