@@ -6,12 +6,13 @@ Faces in the Wild" (2007).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ...mining.errors import InputError
-from .listed_images import PairList, first_of_missing, listed_manifest, numbered
+from .listed_images import PairList, listed_manifest, numbered
 
 ENDINGS = (".jpg", ".png", ".jpeg", ".JPG", ".PNG")
 LONGEST = 2**24
@@ -22,10 +23,11 @@ def read_lfw_pairs(path: Path, root: Path | None = None) -> PairList:
     """Pairs of LFW's images, which lie at root/Name/Name_0001.jpg.
 
     Args:
-        root: where the folders of names lie; None: the folder of the list. Endings .jpg and .png are tried.
+        root: where the folders of names lie; None: the folder of the list. Endings .jpg and .png are tried; where no image
+            lies there, as with a file of embeddings, it is .jpg, as in LFW.
 
     Raises:
-        InputError: missing, a line that is no pair, another number of pairs than its first line says, or images missing.
+        InputError: missing, a line that is no pair, or another number of pairs than its first line says.
     """
     lines = _lines(path)
     folds, each = _head(path, lines[0])
@@ -44,13 +46,8 @@ def read_lfw_pairs(path: Path, root: Path | None = None) -> PairList:
     names, (first, second) = numbered(*([row[side] for row in rows] for side in (1, 3)))
     _, (who_a, who_b) = numbered(*([row[side] for row in rows] for side in (2, 4)))
     base = path.parent if root is None else root
-    ending = _ending(base, names[0], root)
+    ending = _ending(base, names)
     files = [base / f"{name}{ending}" for name in names]
-    missing = first_of_missing(files)
-    if missing:
-        raise InputError(
-            f"{missing[0]:,} of {len(files):,} images of {path} are missing, the first: {missing[1]}; name their folder with --root"
-        )
     fold = np.repeat(np.arange(folds), 2 * each) if folds > 1 else None
     manifest = listed_manifest(path, [str(file.absolute()) for file in files])
     same = np.array([row[0] for row in rows])
@@ -119,13 +116,9 @@ def _pair(path: Path, number: int, line: str) -> tuple[bool, str, str, str, str]
     return same, first, words[0], second, words[2]
 
 
-def _ending(base: Path, name: str, root: Path | None) -> str:
+def _ending(base: Path, names: Sequence[str]) -> str:
+    """The first of the endings that an image there has."""
     for ending in ENDINGS:
-        if (base / f"{name}{ending}").is_file():
+        if any((base / f"{name}{ending}").is_file() for name in names):
             return ending
-    option = (
-        "name the folder of LFW's images with --root"
-        if root is None
-        else "--root must name the folder of the names"
-    )
-    raise InputError(f"{base} has no {name}{ENDINGS[0]} (nor {ENDINGS[1]}); {option}")
+    return ENDINGS[0]

@@ -81,7 +81,7 @@ def list_npz(source: Path, options: SourceOptions, spool: ImageSpool, progress: 
             if split:
                 column = pa.repeat(pa.scalar(split, _TEXT), len(taken.rows))
                 reading = taken.reading.replace("split: none", f"split: {split}")
-                taken = Listing(taken.rows.append_column("split", column), reading, taken.notes, counted=True)
+                taken = replace(taken, rows=taken.rows.append_column("split", column), reading=reading)
             listings.append(replace(taken, reading=taken.reading + unused))
     return joined([source] * len(listings), listings)
 
@@ -192,7 +192,7 @@ def _taken(
     uri = pa.array((f"{called}[{at}]" for at in kept), _TEXT)
     rows = pa.table({"identity": identity.take(pa.array(kept)), "uri": uri})
     notes = tuple(nobody.notes())
-    return Listing(rows, f"{what}; split: none; group: none", notes, counted=True)
+    return Listing(rows, f"{what}; split: none; group: none", notes, counted=True, inline=True)
 
 
 def _arrow(source: Path, labels: np.ndarray) -> pa.Array:

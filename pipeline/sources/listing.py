@@ -48,7 +48,8 @@ class Listing:
     """Whether its reader has applied --split-map, as that of folders does."""
     counted: bool = False
     """Whether its reader showed progress over the images."""
-
+    inline: bool = False
+    """Whether the images lie inside the source, and by now in the spool."""
     later: tuple[Callable[[], Iterable[str]], ...] = ()
     """What else there is to say once all rows were read."""
     guessed: Mapping[str, str] = field(default_factory=dict)
@@ -109,7 +110,7 @@ def joined(sources: Sequence[Path], listings: Sequence[Listing], *, redraw: bool
     """Listings of several sources of one kind as one; with `redraw` splits are drawn, whatever their names say.
 
     Raises:
-        InputError: they have different columns, such as a split in one of them only.
+        InputError: they have different columns, such as a split in one of them only, or images in one of them only.
     """
     listings = _with_splits_by_name(sources, listings, redraw)
     first = listings[0]
@@ -123,6 +124,12 @@ def joined(sources: Sequence[Path], listings: Sequence[Listing], *, redraw: bool
                 f"{source} and {sources[0]} do not have the same columns: {', '.join(sorted(odd))} is in one of "
                 "them only; ingest them one by one, and join the manifests"
             )
+        if other.inline != first.inline:
+            holds, points = (source, sources[0]) if other.inline else (sources[0], source)
+            raise InputError(
+                f"{in_words(holds)} holds its images and {in_words(points)} points to files; leave one of the two out, or "
+                "read both from files (--path-column)"
+            )
     notes = [note for listing in listings for note in listing.notes]
     tables = (rows.select(columns) for listing in listings for rows in listing.tables())
     return Listing(
@@ -133,6 +140,7 @@ def joined(sources: Sequence[Path], listings: Sequence[Listing], *, redraw: bool
         split_folders=any(listing.split_folders for listing in listings),
         splits_mapped=all(listing.splits_mapped for listing in listings),
         counted=any(listing.counted for listing in listings),
+        inline=first.inline,
         later=tuple(later for listing in listings for later in listing.later),
         guessed=first.guessed,
         unused=first.unused,

@@ -258,7 +258,7 @@ def list_parquet(source: Path, options: SourceOptions, spool: ImageSpool, progre
             f"{in_words(source)} holds no image in '{image}', where all is null; '{path}' may say where they lie: "
             f"--path-column {path}"
         )
-    listing = Listing(pa.concat_tables(listed), reading, tuple(nobody.notes()), counted=True)
+    listing = Listing(pa.concat_tables(listed), reading, tuple(nobody.notes()), counted=True, inline=True)
     return replace(listing, guessed=columns.guessed, unused=columns.unused)
 
 

@@ -86,6 +86,20 @@ def test_names_of_images_may_be_encoded(
     assert found[0] == found[1]
 
 
+def test_lfw_needs_no_images_beside_its_embeddings(
+    listed: tuple[Path, Path, np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    """It refused a list whose pictures were not on disk, which nothing opens."""
+    genuine = "".join(f"Ann\t{number}\t{number + 1}\n" for number in range(1, 6))
+    impostor = "".join(f"Ann\t{number}\tBob\t{number}\n" for number in range(1, 6))
+    (tmp_path / "pairs.txt").write_text(f"5\n{genuine}{impostor}")
+    names = [f"{who}/{who}_{number:04d}.jpg" for who in ("Ann", "Bob") for number in range(1, 7)]
+    rows = np.repeat(np.eye(2, 8, dtype=np.float32), 6, axis=0)
+    with embedding_writer(tmp_path / "e.parquet", 8, normalized=True) as writer:
+        writer.write(rows, {"image": names})
+    assert compare(tmp_path / "e.parquet", tmp_path / "pairs.txt").metrics["Accuracy"]["value"] == 1
+
+
 def compare(embeddings: Path, pairs: Path, root: Path | None = None) -> Outcome:
     """What the protocol comes to, in this process."""
     config = RunConfig.model_validate({"manifest": str(embeddings), "eval": {"bootstrap": 10}})

@@ -656,6 +656,19 @@ def test_several_tables_have_the_same_columns(tmp_path: Path) -> None:
         ingested([tmp_path / "a.parquet", tmp_path / "b.parquet"], tmp_path / "m.parquet")
 
 
+@pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
+def test_several_tables_all_hold_their_images_or_all_point_to_files(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    """It was a traceback of Arrow."""
+    write_folder(tmp_path / "images", pictures())
+    labels, paths = ["ann", "bob"], ["1.jpg", "2.jpg"]
+    pq.write_table(pa.table({"image": [b"1", b"2"], "path": paths, "label": labels}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"path": paths, "label": labels}), tmp_path / "b.parquet")
+    with pytest.raises(InputError, match=r"/a\.parquet holds its images and .*/b\.parquet points to files"):
+        ingested([tmp_path / f"{name}.parquet" for name in names], tmp_path / "m.parquet")
+
+
 def test_manifests_without_boxes_look_as_before(tmp_path: Path) -> None:
     write_folder(tmp_path / "images", pictures())
     ingested(tmp_path / "images", tmp_path / "m.parquet")
