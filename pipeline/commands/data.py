@@ -134,7 +134,8 @@ def ingest(
     check_repeats: Annotated[
         str,
         typer.Option(
-            help="Where images of equal bytes are looked for: all, identity (of one identity, and much faster), none."
+            help="Where images of equal bytes are looked for: all, identity (of one identity, and much faster), none. "
+            "Images inside tables are compared in any case."
         ),
     ] = "all",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the drawn splits.")] = 0,

@@ -99,7 +99,8 @@ class IngestOptions(SourceOptions):
     """What to do about an image that is missing or has no bytes: refuse, or leave it out and list it."""
     check_repeats: CheckRepeats = "all"
     """Among which images those of equal bytes are looked for: all, or those of one identity (then images of two
-    identities are compared by place alone), or none. One place in one file is one image of an identity in any case."""
+    identities are compared by place alone), or none. One place in one file is one image of an identity in any case; images inside
+    tables and arrays are compared in any case."""
     min_images: int = 1
     """Identities with fewer images that are kept (`keep`) are left out."""
     max_images: int | None = None
