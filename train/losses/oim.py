@@ -165,6 +165,6 @@ class OIMLoss(HostCounts, EmbeddingLoss):
         first = count - len(newest_ND)
         places = (pointer + torch.arange(first, count, device=unit_ND.device)) % self.queue_size
         # what overflowed would stay until it is the oldest
-        self.queue[places] = newest_ND.to(self.queue.dtype).nan_to_num(0)
+        self.queue[places] = newest_ND.to(self.queue.dtype).nan_to_num(0, 0, 0)
         self.advance("pointer", (pointer + count) % self.queue_size - pointer)
         self.advance("fill", min(fill + count, self.queue_size) - fill)
