@@ -138,6 +138,20 @@ ABLATIONS = {
             logarithmic=True,
         ),
         Ablation(
+            "tolerance",
+            "How much larger than the average a subspace may be, 100,000 words, three visits",
+            "tolerance (10: plain k-means)",
+            tuple(
+                Point("the default plan", x, "words-100k", arm, 3, 64e-3)
+                for x, arm in (
+                    (0.02, DEFAULT),
+                    (1, _with(DEFAULT, "tolerance=1", "cluster.tolerance=1")),
+                    (10, _with(DEFAULT, "plain k-means", "cluster.balance=none")),
+                )
+            ),
+            logarithmic=True,
+        ),
+        Ablation(
             "subspace-size",
             "Identities in a subspace (n), subspaces without groups",
             "n",

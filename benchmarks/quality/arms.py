@@ -111,6 +111,22 @@ def _re_clustered(size: int, random_share: float, loss: str, *settings: str) -> 
     return _groups(size, random_share, name, *settings, "recluster.refresh=running", rounds=2)
 
 
+def _class_loss(title: str, loss: str, scale: str = "scale", **given: float) -> Arm:
+    """A class loss over all identities, as the field has it; s=16 as of Partial FC."""
+    own = {scale: 16, **given}
+    settings = (f"train.loss_args.{loss}.{name}={value:g}" for name, value in own.items())
+    said = ", ".join(f"{SIGNS.get(name, name)}={value:g}" for name, value in own.items())
+    return replace(_random(f"{title}, {said}", f"train.loss={loss}", *settings), kind="softmax")
+
+
+def _searched(title: str, curve: str) -> Arm:
+    """A class loss that `search_loss_on_glyphs.py` found, or drew; commands run in this folder."""
+    return replace(_random(f"{title}, s=16", f"train.loss=searched:curves/{curve}.json"), kind="softmax")
+
+
+DRAWS = 3
+"""Of the space of AM-LFS, at random."""
+SIGNS = {"scale": "s", "margin": "m", "gamma": "γ"}
 SLOPES = {
     f"multi-similarity, λ={base}{slopes}": _multi_similarity(base, **given)
     for base, slopes, given in (
@@ -175,6 +191,15 @@ ARMS = {
             )
             for share, scale in ((0.1, 16), (0.001, 16), (0.1, 32))
         ),
+        _class_loss("softmax", "softmax"),
+        _class_loss("CosFace", "cosface", margin=0.2),
+        *(_class_loss("ArcFace", "arcface", margin=m) for m in (0.2, 0.4)),
+        *(_class_loss("MV-Softmax", "mv_softmax", margin=m) for m in (0.2, 0.35)),
+        *(_class_loss("CurricularFace", "curricularface", margin=m) for m in (0.2, 0.4)),
+        *(_class_loss("Circle", "circle", "gamma", gamma=gamma) for gamma in (64, 256)),
+        _searched("AM-LFS, found", "am-lfs"),
+        *(_searched(f"AM-LFS, drawn at random ({n})", f"am-lfs-draw-{n}") for n in range(DRAWS)),
+        _searched("Search-Softmax, found", "search-softmax"),
         _planned("subspaces, batch OHNM", "train.loss=batch_ohnm"),
         _planned("subspaces, batch OHNM, re-clustered", "train.loss=batch_ohnm", rounds=4),
         _planned(
