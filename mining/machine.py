@@ -1,4 +1,4 @@
-"""The machine as a process sees it: the cores that it may use, and what was killed for want of memory; any system."""
+"""The machine as a process sees it: the cores and the memory that it may use, and what was killed for want of it; any system."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 CGROUP = Path("/sys/fs/cgroup")
 OWN_GROUPS = Path("/proc/self/cgroup")
 VMSTAT = Path("/proc/vmstat")
+MEMINFO = Path("/proc/meminfo")
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """Numbers of glibc's mallopt(3): how many free bytes at the end of the heap it gives back, and which blocks get pages of their
 own. Twice `_KEPT`, and `_KEPT`, are what it comes to by itself in a process with large arrays.
@@ -66,6 +67,48 @@ def allowed_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def free_memory() -> int | None:
+    """Bytes that programs may still take: of the machine, or fewer where its container or job has a limit.
+
+    None where the system does not say (no Linux).
+    """
+    known = [size for size in (free_of_machine(), free_of_limit()) if size is not None]
+    return min(known, default=None)
+
+
+def free_of_machine(meminfo: Path = MEMINFO) -> int | None:
+    """Bytes that programs may still take of this machine; None where it does not say (no Linux)."""
+    return next((size * 1024 for size in _counts(meminfo, "MemAvailable:")), None)
+
+
+def free_of_limit(cgroup: Path = CGROUP, own_groups: Path = OWN_GROUPS) -> int | None:
+    """Bytes that are left of the limit of a container or job, as of `docker run --memory` or Slurm's; None without a limit.
+
+    The least of its cgroups and those above them, v2 and v1. Files that the system keeps in memory count as taken there,
+    and are given up for any program: they are free.
+    """
+    left: list[int] = []
+    for path in _lines(own_groups):
+        _, controllers, own = path.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        top, place = cgroup / "memory" if controllers else cgroup, Path(own.lstrip("/"))
+        names = _LIMIT_V1 if controllers else _LIMIT_V2
+        for folder in (top / part for part in (place, *place.parents)):
+            numbers = [line for name in names[:2] for line in _lines(folder / name)]
+            if len(numbers) == 2 and all(map(str.isdecimal, numbers)):  # "max" is no limit
+                kept = sum(sum(_counts(folder / "memory.stat", name)) for name in names[2:])
+                left.append(int(numbers[0]) - int(numbers[1]) + kept)
+    return min(left, default=None)
+
+
+_LIMIT_V2 = "memory.max", "memory.current", "inactive_file", "active_file"
+_LIMIT_V1 = (
+    "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file", "total_active_file",
+)  # fmt: skip
+"""Files of the limit and of what is taken, then lines of memory.stat."""
 
 
 def memory_kills(

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..mining.errors import InputError
+from ..mining.machine import free_memory
 from ..train.memory_errors import Shortage, shortage_of
 from .console import amount
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from .configuration.config import RunConfig
 
 LEAST_CHUNK = 4
-MEMINFO = "/proc/meminfo"
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def _amounts(shortage: Shortage) -> str:
     free = shortage.free if shortage.device != "cpu" else free_memory()
     where = " by the loss" if shortage.in_loss else ""
     if free is None or (shortage.device == "cpu" and shortage.asked and free >= shortage.asked):
-        return asked + where  # a limit of the process or the container, which are not known here
+        return asked + where  # a limit of the process, which is not known here
     total = f" of {amount(shortage.total)}" if shortage.total else ""
     return f"{asked}{where}, {amount(free)}{total} were free"
 
@@ -107,13 +107,3 @@ def _fewer_identities(config: RunConfig, P: int) -> int:
     """Half of P, in whole groups."""
     g = config.plan.draw.group_size
     return P // 2 if g >= P else P // 2 // g * g
-
-
-def free_memory(meminfo: str = MEMINFO) -> int | None:
-    """Bytes that programs may still take of this machine; None where it does not say (no Linux)."""
-    try:
-        with open(meminfo) as lines:
-            found = next(line for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return None
-    return int(found.split()[1]) * 1024

@@ -20,7 +20,7 @@ from ...mining.parquet_tables import read_parquet, write_parquet
 from ...mining.schemas import EMBEDDINGS, KEEP, SUSPECTS
 from .. import stage_folder as files
 from ..console import amount
-from ..estimates.estimate import Estimate
+from ..estimates.estimate import Estimate, of_memory
 from ..estimates.imports import torch_seconds
 from ..estimates.row_speed import row_seconds
 from ..faults.sealed_files import Sealed
@@ -127,7 +127,7 @@ def _estimate(context: Context, n: int, D: int, reading: float = 0.0) -> Estimat
     return Estimate(
         f"{n:,} images of {identities:,} identities ({settings.method})",
         seconds,
-        f" on the CPU, {amount(memory)} of memory, {amount(10 * n + 4 * max(0, identities * D - IN_MEMORY // 4))} of disk",
+        f" on the CPU, {of_memory(memory)}, {amount(10 * n + 4 * max(0, identities * D - IN_MEMORY // 4))} of disk",
     )
 
 

@@ -10,9 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...mining.machine import CGROUP, allowed_cores, cpu_quota
+from ...mining.machine import allowed_cores, cpu_quota, free_of_limit, free_of_machine
 from ..console import amount, counted
-from ..memory_advice import free_memory
 from .finding import Finding
 
 SHARED = Path("/dev/shm")
@@ -38,27 +37,15 @@ def cores(allowed: int | None = None, quota: float | None = None) -> Finding:
     )
 
 
-def memory(cgroup: Path = CGROUP, free: int | None = None) -> Finding:
-    """Memory that programs may still take, and less where the container has a limit.
-
-    Files that the system keeps in memory count as taken there, and are given up for any program: they are free.
-    """
-    free = free_memory() if free is None else free
-    try:
-        limit = int((cgroup / "memory.max").read_text())
-        within = limit - int((cgroup / "memory.current").read_text()) + _kept_files(cgroup)
-    except (OSError, ValueError):  # "max", or no cgroup
-        within = None
+def memory(free: int | None = None, within: int | None = None) -> Finding:
+    """Memory that programs may still take of the machine, and less where the container or the job has a limit."""
+    free = free_of_machine() if free is None else free
+    within = free_of_limit() if within is None else within
     if free is None and within is None:
         return Finding("memory", "not known")
     least = min(size for size in (free, within) if size is not None)
-    limited = ", the limit of the container" if least == within else ""
+    limited = ", the limit of the container or the job" if least == within else ""
     return Finding("memory", f"{amount(least)} free{limited}", facts={"free": least})
-
-
-def _kept_files(cgroup: Path) -> int:
-    sizes = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
-    return sum(int(sizes.get(name, 0)) for name in ("inactive_file", "active_file"))
 
 
 def disk(folder: Path | None = None, free: int | None = None) -> Finding:

@@ -29,6 +29,7 @@ from ...train.speed import embedding_work
 from ...train.workers import worker_count
 from ..child_processes import orphaned
 from ..console import Progress, about, amount, counted
+from ..estimates.estimate import of_memory
 from ..faults.unreadable_images import UnreadableImages
 from ..options import Options
 from ..rows.manifest_writer import quarantine_path
@@ -119,7 +120,7 @@ class ImageEmbedding:
         return (
             f"{counted(self.listed.rows, 'image')}{left} on {self.device} ({self.arithmetic}, "
             f"{counted(self.num_workers, 'loader process', 'loader processes')}, JPEGs by {self.store.jpeg}) in "
-            f"{counted(len(self.parts), 'part')}{by}, {about(seconds)}{slow}, {amount(memory)} of memory, "
+            f"{counted(len(self.parts), 'part')}{by}, {about(seconds)}{slow}, {of_memory(memory)}, "
             f"{amount(disk)} of disk"
         )
 

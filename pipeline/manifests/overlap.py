@@ -20,7 +20,8 @@ from ...mining.machine import memory_with
 from ...mining.manifest import Manifest
 from ...mining.remote import in_words
 from ...mining.schemas import BOX
-from ..console import about, aligned, amount
+from ..console import about, aligned
+from ..estimates.estimate import of_memory
 from ..estimates.row_speed import row_seconds, waited_seconds
 from ..output_file import check_output, table_of
 from ..rows.image_digests import Digests, digest_of, digests_of, in_blocks
@@ -123,9 +124,7 @@ def find_overlap(
                 lambda rows, each=each: _lengths(each, rows, _whole_uris(each, rows)), len(each)
             )
         most = memory_with(BYTES_AN_IMAGE * (len(first) + len(second)))
-        say(
-            f"overlap: {both}, {about(seconds)} until it is known which are read, at most {amount(most)} of memory"
-        )
+        say(f"overlap: {both}, {about(seconds)} until it is known which are read, at most {of_memory(most)}")
     else:
         say(f"overlap: names of {both}, {about(seconds)}")
     people = _people(first.table).join(

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...mining.machine import memory_with
-from ..console import about, amount
+from ..console import about
+from ..estimates.estimate import of_memory
 from .outcome import Outcome
 
 
@@ -29,7 +30,7 @@ class Planned:
 def cost_in_words(seconds: float, more: float) -> str:
     """Time of what comes, and all the memory that the process will have had: `more` bytes beside what it holds, and torch.
 
-    >>> cost_in_words(90, 2e15)
-    'about 90 seconds, 2,300.0 TB of memory'
+    >>> cost_in_words(90, 2e15)  # doctest: +ELLIPSIS
+    'about 90 seconds, 2,300.0 TB of memory, more than the ... free here'
     """
-    return f"{about(seconds)}, {amount(memory_with(more, torch_comes=True))} of memory"
+    return f"{about(seconds)}, {of_memory(memory_with(more, torch_comes=True))}"

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...mining.machine import memory_with
-from ..console import about, amount
+from ..console import about
+from ..estimates.estimate import of_memory
 from ..estimates.row_speed import sorted_seconds
 from .row_scratch import RowScratch, regrouped
 
@@ -125,7 +126,7 @@ class RowOrder:
 def work_in_words(rows: int) -> str:
     """What it takes to make a manifest of so many rows that are listed, in a line."""
     memory = memory_with(_SORTED_BYTES * min(rows, RANGE) + _ROW_BYTES * rows)
-    return f"{rows:,} images listed; to check, compare and write them: {about(_SORTS * sorted_seconds() * rows)}, {amount(memory)} of memory"
+    return f"{rows:,} images listed; to check, compare and write them: {about(_SORTS * sorted_seconds() * rows)}, {of_memory(memory)}"
 
 
 def _in_order(rows: pa.Table, images: pa.Array) -> tuple[pa.Array, pa.Table, np.ndarray]:

@@ -17,6 +17,7 @@ import numpy as np
 from ...mining.index.kinds import ChosenKind, choose_kind
 from ...mining.machine import memory_with
 from ..console import about, amount
+from ..estimates.estimate import of_memory
 
 if TYPE_CHECKING:
     from ...mining.embedding_table import EmbeddingTable
@@ -98,7 +99,7 @@ def cost_of_index(size: IndexSize, kind: str, dtype: str, *, over_images: bool) 
         _building(chosen, rows, D) for chosen, rows in built
     )
     return (
-        f"index: {n:,} images of {identities:,} identities, {about(seconds)}, {amount(memory_with(memory))} of memory, "
+        f"index: {n:,} images of {identities:,} identities, {about(seconds)}, {of_memory(memory_with(memory))}, "
         f"{amount(disk)} of disk"
     )
 

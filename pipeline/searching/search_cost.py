@@ -10,7 +10,8 @@ import numpy as np
 
 from ...mining.index.unknown_threshold import images_needed
 from ...mining.machine import memory_with
-from ..console import about, amount, counted
+from ..console import about, counted
+from ..estimates.estimate import of_memory
 from .answers import AT_A_TIME
 from .index_folder import IndexFolder
 from .queries import QueryFiles
@@ -41,7 +42,9 @@ def cost_of_search(
         took, memory, device = _embedding(found.images, opened, request, flip=record.flip)
         seconds, more = seconds + took, more + memory
         embedded = f", {counted(len(found.images), 'image')} of them embedded on {device}"
-    return f"{counted(queries, 'query', 'queries')}{embedded}, {about(seconds)}, {amount(memory_with(more))} of memory"
+    return (
+        f"{counted(queries, 'query', 'queries')}{embedded}, {about(seconds)}, {of_memory(memory_with(more))}"
+    )
 
 
 def _seconds_of_a_query(request: SearchRequest, folder: IndexFolder) -> float:

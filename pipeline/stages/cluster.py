@@ -19,7 +19,7 @@ from ...mining.randomness import derived_seed
 from ...mining.schemas import CENTROIDS, DUPLICATES, SUBSPACES, vector
 from ..configuration.config import RunConfig
 from ..console import amount, counted
-from ..estimates.estimate import Estimate
+from ..estimates.estimate import Estimate, of_memory
 from ..estimates.imports import torch_seconds
 from ..estimates.row_speed import row_seconds
 from ..stage_words import duplicates_in_words, one_subspace_in_words, span
@@ -85,7 +85,7 @@ def cluster_means(context: Context) -> dict[str, Any]:
         return Estimate(
             f"{N:,} identity means into {counted(M, 'subspace')}",
             seconds,
-            f" on the CPU, {amount(memory)} of memory, {amount(N * (12 + searched * DISK_OF_PAIRS) + M * D * 4)} of disk",
+            f" on the CPU, {of_memory(memory)}, {amount(N * (12 + searched * DISK_OF_PAIRS) + M * D * 4)} of disk",
         )
 
     def work() -> dict[str, Any]:

@@ -29,8 +29,8 @@ from ...train.networks.registry import CHECKPOINT_PREFIX
 from ...train.speed import embedding_work
 from ...train.workers import worker_count
 from ..configuration.config import RunConfig
-from ..console import amount, counted
-from ..estimates.estimate import Estimate
+from ..console import counted
+from ..estimates.estimate import Estimate, of_memory
 from ..estimates.metric_speed import metric_pairs, metric_seconds, retrieval_seconds
 from ..faults.unreadable_images import UnreadableImages
 from ..options import Options
@@ -97,7 +97,7 @@ def cost_of_examination(
         seconds += retrieval_seconds(queries, len(ranked.gallery), width)
         more += 4 * rows * width * (1 if ranked.leave_one_out else 2) + RETRIEVAL_BYTES
         whom += f" (all images of the identities: {queries:,} queries x {len(ranked.gallery):,} are ranked)"
-    return Estimate(whom, seconds, f"{embedding.slow_decoding}, {amount(memory_with(more))} of memory")
+    return Estimate(whom, seconds, f"{embedding.slow_decoding}, {of_memory(memory_with(more))}")
 
 
 def examine(

@@ -23,7 +23,7 @@ from ...train.speed import embedding_work
 from ...train.workers import worker_count
 from .. import stage_folder as files
 from ..console import Progress, amount, counted
-from ..estimates.estimate import Estimate
+from ..estimates.estimate import Estimate, of_memory
 from ..faults.unreadable_images import UnreadableImages
 from ..network_identity import open_checkpoint
 from .context import Context
@@ -87,7 +87,7 @@ class Extraction:
             f"in {f'{len(todo):,} of ' if len(todo) < len(self.parts) else ''}{counted(len(self.parts), 'part')}"
             + (f" by {processes} processes" if processes > 1 else ""),
             work.seconds / len(devices),
-            f"{work.slow_decoding}, {amount(memory)} of memory, {amount(disk)} of disk{self.context.left_out.words}",
+            f"{work.slow_decoding}, {of_memory(memory)}, {amount(disk)} of disk{self.context.left_out.words}",
         )
 
     def _bytes(self) -> float:

@@ -26,7 +26,7 @@ from ...mining.planning.shards import shards_of
 from ...train.losses.building import pair_losses_of
 from ..configuration.config import RunConfig
 from ..console import Console, amount, percent
-from ..estimates.estimate import Estimate
+from ..estimates.estimate import Estimate, of_memory
 from ..estimates.imports import torch_seconds
 from ..estimates.row_speed import row_seconds
 from ..stage_words import duplicates_in_words
@@ -118,7 +118,7 @@ def plan_round(context: Context) -> dict[str, Any]:
         return Estimate(
             f"{settings.steps:,} batches of {settings.P} identities × {settings.K} images",
             seconds,
-            f", {amount(memory_with(memory, torch_comes=True))} of memory, {amount(slots * 3)} of disk"
+            f", {of_memory(memory_with(memory, torch_comes=True))}, {amount(slots * 3)} of disk"
             f"{context.left_out.words}",
         )
 

@@ -12,6 +12,7 @@ from ...mining.schemas import IDENTITIES, QUARANTINE, vector
 from ...train.checkpoint import load_running_means, running_means_file
 from ...train.running_means import RunningMeans
 from ..console import amount
+from ..estimates.estimate import of_memory
 from ..stage_folder import EMBEDDINGS
 from .context import Context
 from .stage import Stage, run_stage
@@ -30,9 +31,7 @@ def refresh_means(context: Context, stage: Stage) -> dict[str, Any]:
         part = min(1, context.config.extract.identities_per_part / max(1, identities))
         # Pages of the file count beside what is read of them; a part is made of unit length, squared for it, and a table.
         memory = memory_with((2 + 4 * part) * size + 200 * identities, torch_comes=True)
-        return (
-            f"running means of {identities:,} identities, {amount(memory)} of memory, {amount(size)} of disk"
-        )
+        return f"running means of {identities:,} identities, {of_memory(memory)}, {amount(size)} of disk"
 
     def work() -> dict[str, Any]:
         known = read_parquet(before.identities, IDENTITIES, ["identity_id", "identity", "images"])

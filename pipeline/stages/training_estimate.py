@@ -24,7 +24,7 @@ from ...train.speed import LoadedWork, change_seconds, decode_seconds, step_spee
 from ...train.training_config import LoaderConfig
 from ...train.workers import loader_bytes, worker_count
 from ..console import amount
-from ..estimates.estimate import Estimate
+from ..estimates.estimate import Estimate, of_memory
 from ..options import Options
 
 
@@ -54,7 +54,7 @@ class TrainingWork(NamedTuple):
         return Estimate(
             f"{whose}{self.steps:,} steps of about {self.images_per_batch:,.0f} images",
             self.seconds,
-            f"{self.loaded.slow_decoding}, {amount(self.memory)} of memory, of which {amount(4 * self.weights)} of weights, "
+            f"{self.loaded.slow_decoding}, {of_memory(self.memory)}, of which {amount(4 * self.weights)} of weights, "
             f"gradients and optimiser state, {amount(self.disk)} of disk",
         )
 

@@ -14,6 +14,9 @@ from subspace.mining import machine
 from subspace.mining.machine import (
     allowed_cores,
     cpu_quota,
+    free_memory,
+    free_of_limit,
+    free_of_machine,
     give_back_memory,
     memory_kills,
     memory_with,
@@ -86,6 +89,59 @@ def test_kills_of_a_cgroup(tmp_path: Path, groups: str, file: str, text: str) ->
     (tmp_path / file).write_text(text)
     (tmp_path / "vmstat").write_text("nr_free_pages 9\noom_kill 11\n")
     assert memory_kills(tmp_path, own, tmp_path / "vmstat") == [11, 7]
+
+
+KEPT = "anon 900\ninactive_file 2000\nactive_file 500\ntotal_inactive_file 3000\ntotal_active_file 0\n"
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "left"),
+    [
+        ("0::/\n", {}, None),
+        ("0::/\n", {"memory.max": "max\n", "memory.current": "3500\n"}, None),
+        ("0::/\n", {"memory.max": "4000\n", "memory.current": "3500\n", "memory.stat": KEPT}, 3000),
+        (
+            "0::/job/step\n",  # as of Slurm: the job has the limit, its step has none
+            {
+                "job/memory.max": "9000\n",
+                "job/memory.current": "1000\n",
+                "job/step/memory.max": "max\n",
+                "job/step/memory.current": "1000\n",
+            },
+            8000,
+        ),
+        ("0::/\n", {"memory.max": "damaged\n", "memory.current": "3500\n"}, None),
+        (
+            "5:cpu:/box\n4:memory:/box\n",
+            {
+                "memory/box/memory.limit_in_bytes": "9000\n",
+                "memory/box/memory.usage_in_bytes": "5000\n",
+                "memory/box/memory.stat": KEPT,
+            },
+            7000,
+        ),
+    ],
+)
+def test_memory_that_a_limit_leaves(
+    tmp_path: Path, groups: str, files: dict[str, str], left: int | None
+) -> None:
+    (own := tmp_path / "own").write_text(groups)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert free_of_limit(tmp_path, own) == left
+
+
+def test_free_memory_is_that_of_the_machine_or_of_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "meminfo").write_text("MemTotal: 16 kB\nMemAvailable:  3 kB\n")
+    assert free_of_machine(tmp_path / "meminfo") == 3072
+    assert free_of_machine(tmp_path / "nothing") is None
+    for machine_has, limit_has, free in ((9, 5, 5), (4, 5, 4), (9, None, 9), (None, None, None)):
+        monkeypatch.setattr(machine, "free_of_machine", lambda size=machine_has: size)
+        monkeypatch.setattr(machine, "free_of_limit", lambda size=limit_has: size)
+        assert free_memory() == free
 
 
 def test_no_linux(tmp_path: Path) -> None:
