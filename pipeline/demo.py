@@ -78,6 +78,7 @@ def run_demo(
             f"{manifest_path} does not exist; run the demo in a clone of the repository, or pass --manifest"
         )
     manifest = Manifest.open(manifest_path)
+    config = demo_settings(manifest, seed, overrides)
     start, random, subspace = (RunDirectory(out / f"demo-{name}") for name in ("start", "random", "subspace"))
     if options.force and not options.dry_run:
         for run in (start, random, subspace):
@@ -87,7 +88,6 @@ def run_demo(
                         remove(path)
         options = dataclasses.replace(options, force=False)
 
-    config = demo_settings(manifest, seed, overrides)
     say = options.console.say
     what = f"{len(manifest):,} images of {manifest.identities:,} identities"
     if manifest_path == SHIPPED:
@@ -258,9 +258,15 @@ def result_table(results: dict[str, Any]) -> str:
 
 
 def _reading(results: dict[str, Any]) -> str:
-    """One sentence on the outcome, whichever it is."""
-    measured = results["start"]["metrics"]
-    metric = "Rank-1" if "Rank-1" in measured else next(iter(measured))
+    """One sentence on the outcome, whichever it is; empty where no figure could be measured of all three."""
+    measured = [
+        name
+        for name in results["start"]["metrics"]
+        if all(result["metrics"][name]["value"] is not None for result in results.values())
+    ]
+    if not measured:
+        return ""
+    metric = "Rank-1" if "Rank-1" in measured else measured[0]
     values = {name: 100 * result["metrics"][metric]["value"] for name, result in results.items()}
     return (
         f"{metric} on unseen identities, in percent with 95 % intervals: {values['start']:.1f} at the start, "

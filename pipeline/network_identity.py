@@ -43,10 +43,10 @@ def network_fields(config: RunConfig, run: RunDirectory) -> dict[str, Any]:
     fields: dict[str, Any] = {"model": spec}
     if spec.startswith(CHECKPOINT_PREFIX):
         folder = Path(spec.removeprefix(CHECKPOINT_PREFIX))
-        gone = before and not folder.exists()
-        fields["model"] = (
-            str(before["model"]) if gone else f"{CHECKPOINT_PREFIX}{read_meta(folder).fingerprint}"
-        )
+        if not folder.exists() and _served(before.get("model"), CHECKPOINT_PREFIX, str(folder), known):
+            fields["model"] = str(before["model"])
+        else:
+            fields["model"] = f"{CHECKPOINT_PREFIX}{read_meta(folder).fingerprint}"
     elif file is not None:
         kind = spec.partition(":")[0] + ":"
         part = spec.removeprefix(kind + file)
@@ -67,6 +67,9 @@ def network_files(config: RunConfig) -> dict[str, Any]:
         for file in files
         if file and file != PRETRAINED
     }
+    if config.model.startswith(CHECKPOINT_PREFIX):
+        folder = config.model.removeprefix(CHECKPOINT_PREFIX)
+        known[folder] = {"fingerprint": read_meta(Path(folder)).fingerprint}
     return {FILES: known} if known else {}
 
 
@@ -108,12 +111,17 @@ def open_checkpoint(checkpoint: Path, config: RunConfig) -> Backbone:
 def _by_content(prefix: str, file: str, part: str, before: Any, known: dict[str, Any]) -> str:
     path = Path(file)
     if not path.exists():
-        if before is None:
+        if not _served(before, prefix, file, known):
             raise InputError(f"{prefix}{file}: no such file")
         return str(before)
     then = known.get(file, {})
     same = {key: then.get(key) for key in ("bytes", "mtime_ns")} == _age(path)
     return f"{prefix}{then['sha256'] if same else _hash(path)}{part}"
+
+
+def _served(before: Any, prefix: str, file: str, known: dict[str, Any]) -> bool:
+    """Whether a file that is gone is the one that the network came from; starts of before kept no paths of them."""
+    return before is not None and str(before).startswith(prefix) and (file in known or not known)
 
 
 def _age(path: Path) -> dict[str, int]:

@@ -27,6 +27,7 @@ class _Training(_Summary):
 class _Extract(_Summary):
     identities: NonNegativeInt | None = None
     quarantined: NonNegativeInt | None = None
+    seconds: NonNegativeFloat | None = None
     images_per_second: NonNegativeFloat | None = None
 
 

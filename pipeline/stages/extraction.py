@@ -28,7 +28,7 @@ from ..faults.unreadable_images import UnreadableImages
 from ..network_identity import open_checkpoint
 from .context import Context
 from .extraction_processes import devices_of, make_in_processes
-from .parts import ExtractParts, PartBatches, Shard
+from .parts import SECONDS, ExtractParts, PartBatches, Shard
 from .stage import Stage
 
 
@@ -107,6 +107,7 @@ class Extraction:
         todo = self.parts.missing(shard)
         total = self.parts.images(mine)
         done = total - self.parts.images(todo)
+        earlier = self.parts.seconds(set(mine) - set(todo))
         started = time.monotonic()
         with self.options.console.progress("extract", total, "images", done) as progress:
             if todo and self.processes > 1:
@@ -124,7 +125,10 @@ class Extraction:
                 f"are, `{self.stage.command}` merges them"
             )
             return None
-        return self._merge((total - done) / seconds if todo else None)
+        return {
+            **self._merge((total - done) / seconds if todo else None),
+            "seconds": round(earlier + time.monotonic() - started, 3),
+        }
 
     def _read_so_far(self, parts: list[int]) -> UnreadableImages:
         """What the finished ones of some parts have read, and what they could not."""
@@ -152,7 +156,7 @@ class Extraction:
     def _extract_part(
         self, part: int, batches: Iterator[EmbeddedBatch], progress: Progress, read: UnreadableImages
     ) -> None:
-        extract = self.config.extract
+        extract, started = self.config.extract, time.monotonic()
         bad: list[BadImage] = []
         most = self.parts.images([part]) if extract.keep_embeddings else 0
         kept, image_id = 0, np.empty(most, np.int64)  # not kept batch by batch: see `IdentityMeans.joined`
@@ -178,7 +182,10 @@ class Extraction:
         quarantine = self._quarantine_table(bad)
         write_parquet(self.parts.path(part, "quarantine"), QUARANTINE, quarantine, self.stage.fingerprint)
         # The means come last: they say that the part is complete.
-        write_parquet(self.parts.path(part), IDENTITIES, self._identity_table(means), self.stage.fingerprint)
+        took = {SECONDS: f"{time.monotonic() - started:.3f}"}
+        write_parquet(
+            self.parts.path(part), IDENTITIES, self._identity_table(means), self.stage.fingerprint, took
+        )
 
     def _merge(self, rate: float | None) -> dict[str, Any]:
         folder = self.stage.folder

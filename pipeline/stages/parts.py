@@ -17,6 +17,7 @@ from ...mining.errors import InputError
 from ...mining.manifest import IdentityImages
 from ...mining.parquet_tables import (
     fingerprint_in,
+    metadata_of,
     open_parquet,
     parquet_writer,
     read_parquet,
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from ...train.data.image_input import ImageInput
     from ...train.data.images import BadImage, ImageStore
     from ..configuration.config import ExtractConfig
+
+SECONDS = "seconds"
+"""In the metadata of a part: how long it took to make."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +161,11 @@ class ExtractParts(Parts):
     def path(self, part: int, what: str = "") -> Path:
         """Where the means of a part lie, which say that it is finished; or its quarantine, or its embeddings."""
         return self.folder / f"{what or 'means'}-{part:05d}-of-{len(self):05d}.parquet"
+
+    def seconds(self, parts: Iterable[int]) -> float:
+        """How long it took to make some finished parts, one after another."""
+        files = (open_parquet(self.path(part), IDENTITIES) for part in parts)
+        return sum(float(metadata_of(file).get(SECONDS, 0)) for file in files)
 
     def merge(self, what: str, kind: TableKind, merged: Path) -> int:
         """Write what all parts have into one table, a row group at a time; return its number of rows."""

@@ -101,7 +101,8 @@ def run_stage(
 
     Args:
         estimate: one line on the time, memory and disk that it will take.
-        work: does it and returns the summary that the marker keeps; None leaves the stage open (a shard).
+        work: does it and returns the summary that the marker keeps, with the `seconds` of all commands that had a part in it
+            where it knows them; None leaves the stage open (a shard).
 
     Raises:
         StaleArtifactError: done with other settings or inputs, and not called with `--force`; or what it reads is
@@ -134,10 +135,11 @@ def run_stage(
     give_back_memory()
     if summary is None:
         return {"stage": stage.name, "open": True}
+    before_too = summary.get("seconds") or 0.0  # of what commands before this one have done of it
     marker = {
         "stage": stage.name,
         "fingerprint": stage.fingerprint,
-        "seconds": round(time.monotonic() - started, 3),
+        "seconds": max(round(time.monotonic() - started, 3), before_too),
         "finished": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC"),
         "summary": summary,
         "fields": {**stage.fields, "code": CODE_VERSION},

@@ -78,6 +78,15 @@ def test_a_loss_without_triplets_and_other_metrics_have_a_table_too() -> None:
     }
     assert "50.0 [40.0, 60.0]" in demo.result_table(results)
     assert demo._reading(results).startswith("mAP on unseen identities")  # pyright: ignore[reportPrivateUsage]
+    results["random"]["metrics"]["mAP"] = {"value": None}  # too few pairs to measure it
+    assert demo._reading(results) == ""  # pyright: ignore[reportPrivateUsage]
+
+
+def test_a_wrong_setting_throws_nothing_away(small_manifest: Path, tmp_path: Path) -> None:
+    (kept := tmp_path / "demo-subspace" / "kept").mkdir(parents=True)
+    with pytest.raises(InputError, match="bogus"):
+        demo.run_demo(tmp_path, 1, small_manifest, Options(Console(quiet=True), force=True), ["bogus=1"])
+    assert kept.exists()
 
 
 def test_without_the_shipped_data(tmp_path: Path) -> None:

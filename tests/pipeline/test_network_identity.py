@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import QUICK, subspace
+from made_up_runs import finish
 
+from subspace.mining.errors import InputError
+from subspace.pipeline.configuration.config_file import parse_config
 from subspace.pipeline.network_identity import network_fields
+from subspace.pipeline.run_directory import RunDirectory
 from subspace.pipeline.stages.context import Context
 from subspace.train import build_backbone, load_network
 
@@ -74,6 +78,31 @@ def test_a_run_begins_with_published_weights(weights: Path, small_manifest: Path
     assert "already done" in subspace("pretrain", run).stdout
     done = subspace("extract", run)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("before", "known", "settings", "taken"),
+    [
+        ({"model": "small"}, {}, ["model=checkpoint:/nowhere"], None),
+        ({"model": "small"}, {}, ["model=onnx:/nowhere.onnx"], None),
+        ({"model": "checkpoint:aa"}, {}, ["model=checkpoint:/gone"], "checkpoint:aa"),  # of an older start
+        ({"model": "checkpoint:aa"}, {"/gone": {}}, ["model=checkpoint:/gone"], "checkpoint:aa"),
+        ({"model": "checkpoint:aa"}, {"/gone": {}}, ["model=checkpoint:/typo"], None),
+        ({"model": "small", "weights": "bb"}, {"/gone.pth": {}}, ["weights=/gone.pth"], "bb"),
+        ({"model": "small", "weights": "bb"}, {"/gone.pth": {}}, ["weights=/typo.pth"], None),
+    ],
+)
+def test_only_what_served_may_be_gone(
+    before: dict[str, str], known: dict[str, object], settings: list[str], taken: str | None, tmp_path: Path
+) -> None:
+    config = parse_config({"manifest": "photos.parquet"}, settings, "test")
+    run = RunDirectory(tmp_path)
+    finish(run.start, "pretrain", fields=before, steps=0, network_files=known)
+    if taken is None:
+        with pytest.raises(InputError, match=r"nowhere|typo"):
+            network_fields(config, run)
+    else:
+        assert taken in network_fields(config, run).values()
 
 
 def test_a_file_that_was_never_there_is_refused(small_manifest: Path, tmp_path: Path) -> None:

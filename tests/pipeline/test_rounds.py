@@ -164,7 +164,10 @@ def test_shards_equal_one_extraction(finished_run: Path, small_manifest: Path, t
     assert first.returncode == 0, first.stderr
     assert subspace("extract", run, "--shard", "0", "--num-shards", "2").returncode == 0
     assert not (run / "round-000" / "identities.parquet").exists()
+    parts = (run / "round-000" / "identities.parts").glob("means-*")
+    took = sum(float(pq.read_metadata(part).metadata[b"seconds"]) for part in parts)
     assert subspace("extract", run).returncode == 0
+    assert json.loads((run / "round-000" / "done" / "extract.json").read_text())["seconds"] >= took > 0
     assert not (run / "round-000" / "identities.parts").exists()
     made, expected = (folder / "round-000" / "identities.parquet" for folder in (run, finished_run))
     assert made.read_bytes() == expected.read_bytes()

@@ -75,7 +75,8 @@ def fake_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "srun").write_text(
         "#!/bin/bash\n"
         "while [[ $1 == --* ]]; do [[ $1 != --ntasks-per-node=* ]] || tasks=${1#*=}; shift; done\n"
-        'for ((SLURM_PROCID = 0; SLURM_PROCID < tasks; SLURM_PROCID++)); do export SLURM_PROCID; "$@" || exit; done\n'
+        "for ((SLURM_PROCID = 0; SLURM_PROCID < tasks; SLURM_PROCID++)); do export SLURM_PROCID SLURM_LOCALID=$SLURM_PROCID; "
+        '"$@" || exit; done\n'
     )
     for path in folder.iterdir():
         path.chmod(path.stat().st_mode | stat.S_IEXEC)
@@ -122,6 +123,26 @@ def test_several_shards_of_a_job_leave_out_those_that_there_are_not(
     done = run_script(script_of(jobs_of(run)["extract"], run, shards_per_job=2, setup=["true"]), "0")
     assert done.returncode == 0, done.stderr
     assert [call[-3:] for call in calls(fake_tools)] == [["2", "--num-shards", "3"]]  # and not shard 3
+
+
+def test_more_shards_than_gpus_take_turns_with_them(
+    run: RunDirectory, fake_tools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (fake_tools.parent / "bin" / "subspace").write_text(
+        '#!/bin/bash\necho "$CUDA_VISIBLE_DEVICES" >> "$NOTED"\n'
+    )
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    for gpus, seen in (
+        (2, ["4", "7", "4"]),
+        (1, ["4,7"] * 3),
+        (4, ["4,7"] * 3),
+    ):  # srun gives each its own of 4
+        fake_tools.write_text("")
+        stages = {"extract": {"gpus": gpus}}
+        script = script_of(jobs_of(run)["extract"], run, shards_per_job=4, setup=["true"], stages=stages)
+        assert run_script(script, "0").returncode == 0
+        assert fake_tools.read_text().split() == seen
 
 
 def test_a_command_that_fails_ends_the_job_with_its_code(run: RunDirectory, fake_tools: Path) -> None:

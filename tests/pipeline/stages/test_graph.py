@@ -21,10 +21,14 @@ import numpy as np
 import pytest
 from conftest import QUICK, subspace
 
+from subspace.pipeline.console import Console
+from subspace.pipeline.options import Options
+from subspace.pipeline.stage_folder import StageFolder
 from subspace.pipeline.stages import cluster, graph, plan
 from subspace.pipeline.stages.context import Context
 from subspace.pipeline.stages.extraction import Extraction
 from subspace.pipeline.stages.graph import row
+from subspace.pipeline.stages.stage import Stage, run_stage
 
 CENSUS = '''"""`subspace census`: how many images the identities of each subspace have."""
 
@@ -232,3 +236,17 @@ def test_what_a_stage_reads_is_found_as_fast_in_the_fiftieth_round(finished_run:
                 assert len(list(stage.reads(late))) <= 12
     assert set(asked) <= {49, 50}
     assert len(asked) <= 100
+
+
+@pytest.mark.parametrize(("known", "least", "most"), [(50.0, 50.0, 50.0), (None, 0.0, 20.0)])
+def test_a_marker_has_the_time_of_all_commands_that_had_a_part_in_it(
+    known: float | None, least: float, most: float, tmp_path: Path
+) -> None:
+    folder = StageFolder(tmp_path / "round-000", 0)
+    folder.path.mkdir()
+    (folder.path / "made").write_text("it")
+    own = Stage("plan", folder, {}, ("made",), "subspace plan", "subspace run")
+    summary = {"batches": 3, "seconds": known}
+    marker = run_stage(own, Options(Console(quiet=True)), lambda: "a moment", lambda: summary)
+    assert least <= marker["seconds"] <= most
+    assert folder.record("plan")["seconds"] == marker["seconds"]

@@ -17,7 +17,7 @@ from subspace.mining.randomness import generator
 from subspace.mining.schemas import IDENTITIES, QUARANTINE, vector
 from subspace.pipeline.configuration.config import ExtractConfig
 from subspace.pipeline.stage_folder import StageFolder
-from subspace.pipeline.stages.parts import ExtractParts, PartBatches, Shard
+from subspace.pipeline.stages.parts import SECONDS, ExtractParts, PartBatches, Shard
 
 COUNTS = [3, 1, 7, 2, 2, 5, 4]
 
@@ -32,7 +32,7 @@ def parts_in(folder: Path, fingerprint: str = "a", **settings: int | None) -> Ex
     return ExtractParts(StageFolder(folder, 0), identities(), config, fingerprint)
 
 
-def finish(parts: ExtractParts, part: int) -> None:
+def finish(parts: ExtractParts, part: int, took: str | None = None) -> None:
     ids = parts[part].identity_id
     table = pa.table(
         {
@@ -45,7 +45,8 @@ def finish(parts: ExtractParts, part: int) -> None:
             "spread": pa.array(np.zeros(len(ids)), pa.float32()),
         }
     )
-    write_parquet(parts.path(part), IDENTITIES, table, parts.fingerprint)
+    metadata = {SECONDS: took} if took else {}
+    write_parquet(parts.path(part), IDENTITIES, table, parts.fingerprint, metadata)
 
 
 def test_every_identity_is_in_one_part_in_order(tmp_path: Path) -> None:
@@ -105,6 +106,16 @@ def test_merged_in_order(tmp_path: Path) -> None:
     assert merged["identity_id"].to_pylist() == identities().identity_id.tolist()
     with pytest.raises(InputError, match="does not exist"):
         parts.merge("quarantine", QUARANTINE, tmp_path / "quarantine.parquet")
+
+
+def test_parts_know_how_long_they_took_and_what_they_make_does_not(tmp_path: Path) -> None:
+    parts = parts_in(tmp_path)
+    for part, took in enumerate(("1.500", "0.250", None)):
+        finish(parts, part, took)  # the last is of a version that did not note it
+    assert parts.seconds([0, 1, 2]) == 1.75
+    assert parts.seconds([]) == 0
+    parts.merge("means", IDENTITIES, tmp_path / "merged.parquet")
+    assert b"seconds" not in pa.parquet.read_metadata(tmp_path / "merged.parquet").metadata
 
 
 def test_asking_imports_no_torch() -> None:
