@@ -1,20 +1,23 @@
 # `make demo` and `make test` do all of their own set-up, in .venv.
 PYTHON ?= python3
 BIN := .venv/bin
-INSTALLED := .venv/.installed
-# cpu or gpu: which FAISS.
-EXTRA ?= cpu
+# cpu or gpu: which FAISS; of an environment that is there, its own.
+INSTALLED := .venv/.installed-
+EXTRA ?= $(or $(patsubst $(INSTALLED)%,%,$(firstword $(wildcard $(INSTALLED)*))),cpu)
 
 .PHONY: install demo test test-slow slurm-test reliability gpu-check check audit format docs bench demo-data glyphs words emoji report-pictures clean
 
-install: $(INSTALLED)
+install: $(INSTALLED)$(EXTRA)
 
-# Debian keeps venv in a package of its own; root may fetch it, others are told.
-$(INSTALLED): pyproject.toml constraints.txt
+# Debian keeps venv in a package of its own; root may fetch it, others are told. FAISS for CPU and for GPU own the same files,
+# so both go before the other one comes.
+$(INSTALLED)%: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or later is needed: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq python3-venv; } || { echo "Python's venv module is missing: apt-get install python3-venv"; exit 2; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRA),dev]'
+	@rm -f .venv/.installed*
+	@if $(BIN)/pip show -qq $(if $(findstring gpu,$*),faiss-cpu,faiss-gpu); then $(BIN)/pip uninstall -qq -y faiss-cpu faiss-gpu; fi
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*,dev]'
 	@touch $@
 
 demo: install
@@ -40,8 +43,7 @@ reliability: install
 	$(BIN)/python benchmarks/quality/make_pages.py
 
 # On a machine with a GPU, five minutes; ARGS=--store keeps the table.
-gpu-check: EXTRA = gpu
-gpu-check: install
+gpu-check: $(INSTALLED)gpu
 	$(BIN)/python benchmarks/gpu_check.py $(ARGS)
 
 check: install
@@ -90,5 +92,6 @@ words: SIZE = 100k
 words: install
 	$(BIN)/python data_manifests/words/make_words.py $(SIZE) --out data/words/$(SIZE)
 
+# Of runs/, which holds users' own, the demo's alone.
 clean:
-	rm -rf .venv .audit runs build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .audit runs/demo-start runs/demo-random runs/demo-subspace build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
