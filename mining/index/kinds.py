@@ -20,6 +20,8 @@ FLAT_ROWS, HNSW_ROWS = 20_000, 100_000
 """Up to so many rows each suits best."""
 FEWEST_FOR_LISTS = 39
 """Rows for each list, below which FAISS calls the centroids badly trained."""
+FEWEST_FOR_CODES = 16
+"""Rows that codes of four bits are fitted on at least: FAISS takes no fewer."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class ChosenKind:
 
 
 def choose_kind(rows: int, asked: str = "auto") -> ChosenKind:
-    """The kind that suits `rows`, or the one that was asked for.
+    """The kind that suits `rows`, or the one that was asked for; flat where there are too few rows for the codes of IVF.
 
     Raises:
         InputError: a kind that is not known.
@@ -53,6 +55,9 @@ def choose_kind(rows: int, asked: str = "auto") -> ChosenKind:
         "hnsw": f"{rows:,} rows, at most {HNSW_ROWS:,}: a graph is built in a minute and lies in memory",
         "ivf": f"{rows:,} rows, above {HNSW_ROWS:,}: lists of short codes are built sooner than a graph and take a tenth of its memory",
     }[kind]
+    if asked == "ivf" and rows < FEWEST_FOR_CODES:
+        reason = f"{rows:,} rows, fewer than the {FEWEST_FOR_CODES} that the codes of ivf need"
+        return ChosenKind("flat", 0, reason)
     if asked != "auto":
         kind, reason = _named(asked), "as asked for"
     return ChosenKind(kind, lists_for(rows) if kind == "ivf" else 0, reason)

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, Context
 from math import ceil
 
 import numpy as np
 
 from ..errors import InputError
+from ..evaluation.roc import accepted_impostors, impostors_needed
 from ..randomness import generator
 from .gallery import Gallery, Stages
 
@@ -55,10 +57,11 @@ def images_needed(far: float, images: int) -> int:
     """
     if not 0 < far < 1:
         raise InputError(f"--far {far:g}: give a share between 0 and 1, such as 1e-3")
-    if far * images < 1:
+    if not accepted_impostors(far, images):
+        least = float(Context(prec=2, rounding=ROUND_CEILING).divide(1, max(images, 1)))
         raise InputError(
-            f"--far {far:g} needs an index of {ceil(1 / far):,} images, it has {images:,}; give {1 / images:.2g} or more, "
-            "or a --threshold"
+            f"--far {far:g} needs an index of {impostors_needed(far):,} images, it has {images:,}; give "
+            f"{f'{least:g} or more, or ' if least < 1 else ''}a --threshold"
         )
     return min(images, max(FEWEST, ceil(ACCEPTED / far)))
 
@@ -101,7 +104,7 @@ def threshold_for(
         nearest[start : start + len(image)] = found.similarity[:, 0]
         track(len(image))
     nearest[::-1].sort()
-    allowed = int(far * wanted)
+    allowed = accepted_impostors(far, wanted)
     # Just above the first that must not pass, so that ties of it do not pass either.
     threshold = float(np.nextafter(nearest[allowed], np.float32(np.inf)))
     return UnknownThreshold(threshold, far, wanted, int((nearest >= threshold).sum()), len(gallery))

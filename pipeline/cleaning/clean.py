@@ -28,7 +28,7 @@ from ..stages.cluster import LARGEST_SEARCHED, NEIGHBORS, clustering_device
 from ..stages.context import Context
 from ..stages.graph import row
 from ..stages.stage import Stage, flat_fields, run_stage
-from .suspects_table import findings_in_words, table_of_kept, table_of_suspects
+from .suspects_table import findings_in_words, identities_in_pairs, table_of_kept, table_of_suspects
 from .training_embeddings import TrainingEmbeddings, network_fields
 
 OVERFIT_ONLY = ("overfit_epochs", "overfit_classes", "overfit_rounds")
@@ -172,6 +172,7 @@ def _work(context: Context, stage: Stage, path: Path, settings: CleanConfig) -> 
         "images": len(image_id),
         "identities": len(blocks.identity_id),
         "suspects": {reason: len(suspects.score) for reason, suspects in found.suspects.items()},
+        "in_duplicates": identities_in_pairs(found.suspects["duplicate"]),
         "dropped": dropped,
         "shares": {name: round(share, 4) for name, share in found.shares.items()},
     }

@@ -80,10 +80,19 @@ def table_of_kept(
     return table_to_keep(image_id, owner, kept, reason), ordered
 
 
+def identities_in_pairs(pairs: Suspects) -> int:
+    """How many identities are in pairs of duplicates: fewer than two a pair where several are equally near."""
+    return len(np.union1d(pairs.identity, pairs.other_identity))
+
+
 def _reliable(summary: dict[str, Any]) -> bool:
-    """Whether the pairs of identities that may be one are few enough to be errors of the data."""
+    """Whether the pairs of identities that may be one are few enough to be errors of the data.
+
+    Rounds of earlier versions know only the number of pairs.
+    """
     pairs, identities = summary["suspects"]["duplicate"], summary["identities"]
-    return DuplicateTrust(pairs, min(2 * pairs, identities), identities).reliable  # each is in one pair
+    involved = summary.get("in_duplicates", min(2 * pairs, identities))
+    return DuplicateTrust(pairs, involved, identities).reliable
 
 
 def findings_in_words(summary: dict[str, Any], settings: CleanConfig) -> Iterator[str]:

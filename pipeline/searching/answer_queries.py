@@ -8,7 +8,7 @@ from ...mining.artifacts import remove_leftovers
 from ...mining.index.unknown_threshold import images_needed, threshold_for
 from ..console import Console, counted
 from .answers import Answer, search_index
-from .answers_page import ANSWERS_PAGE, write_page
+from .answers_page import ANSWERS_PAGE, pictures_left_out, write_page
 from .index_folder import IndexFolder, open_folder
 from .network_of_index import network_of_queries
 from .queries import QueryFiles, gather_queries
@@ -104,6 +104,9 @@ def _write(answers: list[Answer], out: Path, notes: list[str], console: Console)
     if out.suffix.lower() not in ANSWERS_PAGE.suffixes:
         write_rows(answers, out)
         return
+    if left_out := pictures_left_out(answers):
+        console.say(left_out)
+        notes = [*notes, left_out]
     with console.progress("pictures", len(answers), "queries") as progress:
         write_page(answers, out, title="subspace search", notes=notes, track=progress.update)
 

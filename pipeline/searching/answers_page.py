@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 ANSWERS_PAGE = page_of("search")
 TEMPLATE = "answers_page.html.j2"
 MOST_PICTURES = 20_000
-"""In a page; about 60 MB."""
+"""Images in a page that have their picture; about 60 MB."""
+
+
+def pictures_left_out(answers: Sequence[Answer]) -> str:
+    """What to say of images that a page has no room for; nothing where all have their picture."""
+    images = {
+        name for answer in answers for name in (answer.query, *(match.image for match in answer.matches))
+    }
+    if len(images) <= MOST_PICTURES:
+        return ""
+    return f"pictures of the first {MOST_PICTURES:,} of {len(images):,} images: a page holds no more"
 
 
 def write_page(

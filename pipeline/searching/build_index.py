@@ -41,10 +41,18 @@ def make_index(
 
 
 def change_index(
-    path: Path, tables: Sequence[EmbeddingTable], without: Sequence[str], console: Console
+    path: Path,
+    tables: Sequence[EmbeddingTable],
+    without: Sequence[str],
+    console: Console,
+    *,
+    called: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Delete identities from an index, then add rows to it, in one step; return what `--json` prints. The caller holds
     its lock.
+
+    Args:
+        called: what a user calls the tables: manifests that they were made of; their own paths by default.
 
     Raises:
         InputError: no such identity, nothing would be left, or damaged embeddings.
@@ -72,10 +80,10 @@ def change_index(
         tuple(record.preprocess),
     )
     sources = [kept] if kept else []
-    for table in tables:
+    for table, name in zip(tables, called or [table.path for table in tables], strict=True):
         source = _said(table, console, record.flip)
         for before in sources:
-            refuse_again(source, before, table.path, path)
+            refuse_again(source, before, name, path)
         sources.append(source)
     trained = (folder.gallery.means.index, folder.gallery.images.index)
     with folder.whole():

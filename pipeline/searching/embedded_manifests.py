@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ...mining.artifacts import remove
 from ...mining.embedding_table import EmbeddingTable
 from ...mining.errors import StaleArtifactError
-from ...mining.parquet_tables import open_parquet
+from ...mining.parquet_tables import fingerprint_in, open_parquet
 from ...mining.schemas import MANIFEST
 from ..embedding.request import EmbedRequest
 from ..options import Options
@@ -76,7 +76,7 @@ class EmbeddedManifests:
         return IndexSize.of_manifest(Manifest.open(source), self._opened.network.embedding_size)
 
     def remove(self) -> None:
-        """Remove what was made, when the index holds it."""
+        """Remove what was made, when the index holds it or refuses it."""
         for path in self._made:
             remove(path)
 
@@ -99,7 +99,9 @@ def is_manifest(source: Path) -> bool:
 
     Raises:
         InputError: it is missing or damaged.
+        StaleArtifactError: a manifest that another program has written: it would be read as any table, `keep` aside.
     """
-    if source.suffix == ".npy":
+    if source.suffix == ".npy" or MANIFEST.problem_with(open_parquet(source).schema_arrow) is not None:
         return False
-    return MANIFEST.problem_with(open_parquet(source).schema_arrow) is None
+    fingerprint_in(source, MANIFEST)
+    return True

@@ -17,8 +17,10 @@ from ..run_directory import RunDirectory
 from .build_index import change_index, make_index
 from .embedded_manifests import EmbeddedManifests, is_manifest
 from .index_cost import OF_NAME, IndexSize, cost_of_index
+from .index_folder import open_folder
 from .index_record import RECORD, IndexRecord, read_record
 from .network_of_index import NetworkOptions, network_request
+from .row_sources import named_identities
 from .write_index import IndexSettings, check_target, sweep
 
 if TYPE_CHECKING:
@@ -114,40 +116,53 @@ def _index_rows(request: IndexRequest, options: Options) -> dict[str, Any]:
         check_target(target, options.force)  # again: another command may just have made one
     if not options.dry_run:
         sweep(target)
+    if request.append and request.delete:  # before anything is embedded
+        named_identities(open_folder(target), request.delete)
     asked = _asked(request, record, sources)
     opened = _opened(asked, request, record, options) if asked else None
     manifests = EmbeddedManifests(target, asked, opened, options)
     if options.dry_run:
         return _planned(manifests, request, record, sources, options)
-    tables = [manifests.table(source) for source in sources]
-    if request.changes:
-        done = change_index(target, tables, request.delete, options.console)
-    else:
-        settings = IndexSettings(
-            tables[0].dimensions,
-            "float16" if request.dtype == "float16" else "float32",
-            opened.fingerprint if opened else None,
-            opened.spec if opened else None,
-            kind=request.kind,
-            over_images=request.images,
-            seed=request.seed,
-            weights=opened.weights if opened else None,
-            preprocess=request.preprocess,
-        )
-        done = make_index(tables, target, settings, options.console)
+    try:
+        tables = [manifests.table(source) for source in sources]
+        if request.changes:
+            done = change_index(target, tables, request.delete, options.console, called=sources)
+        else:
+            settings = _settings(request, opened, tables[0].dimensions)
+            done = make_index(tables, target, settings, options.console)
+    except InputError as error:
+        if not isinstance(
+            error.__cause__, OSError
+        ):  # a full disk refuses nothing: what is embedded serves on
+            manifests.remove()
+        raise
     manifests.remove()
     return done
 
 
+def _settings(request: IndexRequest, opened: OpenedNetwork | None, dimensions: int) -> IndexSettings:
+    return IndexSettings(
+        dimensions,
+        "float16" if request.dtype == "float16" else "float32",
+        opened.fingerprint if opened else None,
+        opened.spec if opened else None,
+        kind=request.kind,
+        over_images=request.images,
+        seed=request.seed,
+        weights=opened.weights if opened else None,
+        preprocess=request.preprocess,
+    )
+
+
 def _asked(request: IndexRequest, record: IndexRecord | None, sources: Sequence[Path]) -> EmbedRequest | None:
     """What embeds manifests, or what embeddings have to be of; None where neither is asked."""
-    manifest = next((source for source in sources if is_manifest(source)), None)
-    if request.network is None and manifest is None:
+    manifests = [source for source in sources if is_manifest(source)]
+    if request.network is None and not manifests:
         return None
     given = NetworkOptions(request.network, request.weights, request.preprocess, request.allow_code)
     asked = network_request(given, record)
     if asked is None:
-        raise InputError(f"{manifest} lists images: say which network embeds them, --network CHECKPOINT")
+        raise InputError(f"{manifests[0]} lists images: say which network embeds them, --network CHECKPOINT")
     flip = record is not None and record.flip
     return replace(asked, flip=flip, max_bad_fraction=request.max_bad_fraction)
 
@@ -161,6 +176,11 @@ def _opened(
     if record is not None and record.network is not None and opened.fingerprint != record.network:
         raise StaleArtifactError(
             f"{opened.words} is network {opened.fingerprint}, {request.source} was embedded by {record.network}; give that --network"
+        )
+    size = opened.network.embedding_size
+    if record is not None and size != record.dimensions:
+        raise StaleArtifactError(
+            f"{opened.words} makes embeddings of {size} numbers, {request.source} has {record.dimensions}; give the --network that it is of"
         )
     return opened
 

@@ -103,6 +103,22 @@ def refuse_again(more: RowSource, before: RowSource, path: Path, index: Path) ->
             )
 
 
+def named_identities(folder: IndexFolder, named: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """The names of all identities of an index, and which of them are among `named`: bool[I].
+
+    Raises:
+        InputError: a name that is not in it.
+    """
+    path = folder.path / folder.record.rows / files.IDENTITY_TABLE
+    names = read_parquet(path, INDEXED_IDENTITIES, ["identity"])["identity"].to_pylist()
+    number = {name: at for at, name in enumerate(names)}
+    if missing := [name for name in named if name not in number]:
+        raise InputError(f"{folder.path} has no identity {missing[0]!r}; nothing is deleted")
+    found = np.zeros(len(names), bool)
+    found[[number[name] for name in named]] = True
+    return names, found
+
+
 def rows_of_index(folder: IndexFolder, without: Sequence[str] = ()) -> RowSource | None:
     """The rows of an index, less the identities that are named; None where nothing is left.
 
@@ -110,14 +126,7 @@ def rows_of_index(folder: IndexFolder, without: Sequence[str] = ()) -> RowSource
         InputError: a name that is not in it.
     """
     rows = folder.path / folder.record.rows
-    names = read_parquet(rows / files.IDENTITY_TABLE, INDEXED_IDENTITIES, ["identity"])[
-        "identity"
-    ].to_pylist()
-    number = {name: at for at, name in enumerate(names)}
-    if missing := [name for name in without if name not in number]:
-        raise InputError(f"{folder.path} has no identity {missing[0]!r}; nothing is deleted")
-    gone = np.zeros(len(names), bool)
-    gone[[number[name] for name in without]] = True
+    names, gone = named_identities(folder, without)
     offset, images_nD = folder.gallery.offset, folder.gallery.images.rows
     kept_n = ~np.repeat(gone, np.diff(offset))
     image = _one_array(read_parquet(rows / files.IMAGE_TABLE, INDEXED_IMAGES, ["image"])["image"])

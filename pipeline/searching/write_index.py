@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +26,7 @@ from ...mining.errors import InputError
 from ...mining.fingerprints import CREATED_BY, fingerprint_of
 from ...mining.index.identity_rows import IdentityRows, means_of_rows, order_rows
 from ...mining.index.kinds import ChosenKind, choose_kind
-from ...mining.index.near_rows import Effort, build_index, rows_fitted, settle_effort
+from ...mining.index.near_rows import EXACT, Effort, build_index, rows_fitted, settle_effort
 from ...mining.index.near_rows import write_index as write_faiss
 from ...mining.local_paths import in_shell
 from ...mining.parquet_tables import parquet_writer
@@ -106,11 +106,11 @@ def write_folder(
                 if kind is not None:
                     index = build_index(array_nD, kind, settings.seed, progress.update, old)
                     effort = settle_effort(array_nD, index, trial[2], own)
-                    found[name] = {"kind": kind.kind, "lists": kind.lists, **_effort(effort)}
+                    found[name] = {"kind": kind.kind, "lists": kind.lists, **asdict(effort)}
                     if index is not None:
                         file = files.MEANS_INDEX if name == "means_index" else files.IMAGES_INDEX
                         write_faiss(index, aside / file)
-                    console.say(_in_words(name, kind, effort))
+                    console.say(_in_words(name, kind, effort, len(trial[0])))
         if isinstance(images_nD, np.memmap):
             images_nD.flush()
         whole = chosen.kind == "hnsw" or (over_images is not None and over_images.kind == "hnsw")
@@ -119,22 +119,21 @@ def write_folder(
             for file in sorted(aside.iterdir())
         }
     record = {
-        **{
-            "version": VERSION,
-            "rows": folder.name,
-            "dimensions": settings.dimensions,
-            "dtype": settings.dtype,
-        },
-        **{
-            "identities": identities,
-            "images": n,
-            "network": settings.network,
-            "checkpoint": settings.checkpoint,
-            "flip": settings.flip,
-            **({"weights": settings.weights} if settings.weights else {}),
-            **({"preprocess": list(settings.preprocess)} if settings.preprocess else {}),
-        },
-        **{"seed": settings.seed, "asked": settings.kind, **found, "files": described},
+        "version": VERSION,
+        "rows": folder.name,
+        "dimensions": settings.dimensions,
+        "dtype": settings.dtype,
+        "identities": identities,
+        "images": n,
+        "network": settings.network,
+        "checkpoint": settings.checkpoint,
+        "flip": settings.flip,
+        **({"weights": settings.weights} if settings.weights else {}),
+        **({"preprocess": list(settings.preprocess)} if settings.preprocess else {}),
+        "seed": settings.seed,
+        "asked": settings.kind,
+        **found,
+        "files": described,
     }
     record["fingerprint"] = fingerprint_of(record)
     write_json(path / RECORD, {**record, "created_by": CREATED_BY})
@@ -284,17 +283,15 @@ def _draw_trials(
     return drawn, identity, images_nD[drawn].astype(np.float32)
 
 
-def _effort(effort: Effort) -> dict[str, Any]:
-    return {"breadth": effort.breadth, "recall": effort.recall}
-
-
-def _in_words(name: str, kind: ChosenKind, effort: Effort) -> str:
-    over = name.removesuffix("_index")
+def _in_words(name: str, kind: ChosenKind, effort: Effort, tried: int) -> str:
+    named = f"{name.removesuffix('_index')}: {kind.kind} ({kind.reason})"
     if kind.kind == "flat":
-        return f"{over}: flat ({kind.reason})"
+        return named
+    if effort == EXACT:
+        return f"{named}; not tried, as there is one row"
     looks = (
         f"{effort.breadth:,} of {kind.lists:,} lists are probed"
         if kind.kind == "ivf"
         else f"{effort.breadth:,} rows are kept in sight"
     )
-    return f"{over}: {kind.kind} ({kind.reason}); {looks}, which finds the nearest of {100 * effort.recall:.1f} % of {TRIALS} images"
+    return f"{named}; {looks}, which finds the nearest of {100 * effort.recall:.1f} % of {counted(tried, 'image')}"

@@ -5,6 +5,7 @@ Covers mining/index/exact_search.py, mining/index/near_rows.py, mining/index/unk
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 import faiss.contrib.torch_utils  # noqa: F401  # as pytorch-metric-learning does: it takes `params` from every search
@@ -165,6 +166,26 @@ def test_a_threshold_lets_the_wanted_share_of_strangers_pass(images, means, offs
         assert far - 2 / len(images) <= passing <= far + 2 / len(images)
     with pytest.raises(InputError, match="needs an index of 1,000,000 images"):
         images_needed(1e-6, len(images))
+
+
+def test_the_share_that_is_advised_is_taken() -> None:
+    """1 / 300 was advised as 0.0033, which is less."""
+    for images in range(2, 1_000):
+        with pytest.raises(InputError) as refused:
+            images_needed(1e-6, images)
+        advised = re.search("give (.*) or more, or a --threshold", str(refused.value))
+        assert advised is not None
+        assert images_needed(float(advised[1]), images) == images
+    with pytest.raises(InputError, match="it has 1; give a --threshold"):
+        images_needed(1e-6, 1)
+
+
+def test_a_share_is_the_decimal_that_was_written() -> None:
+    """0.29 of 100 is 28 in float arithmetic."""
+    angle = 0.0006 * np.cumsum(np.arange(100))  # the one before is the nearest, each time a little less near
+    images = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+    gallery = Gallery(NearRows(images), NearRows(images), np.arange(101))
+    assert threshold_for(gallery, 0.29, T=100).accepted == 29
 
 
 def test_too_few_identities_are_refused(images, means, offset, queries) -> None:

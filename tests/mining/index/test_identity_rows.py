@@ -45,6 +45,8 @@ def test_a_kind_is_chosen_by_rows_or_asked_for() -> None:
         "hnsw",
         "ivf",
     ]
-    assert choose_kind(10, "ivf").lists == 1
+    assert choose_kind(16, "ivf").lists == 1
+    assert [choose_kind(rows, "ivf").kind for rows in (15, 16)] == ["flat", "ivf"]
+    assert choose_kind(15, "ivf").reason == "15 rows, fewer than the 16 that the codes of ivf need"
     with pytest.raises(InputError, match="--kind lsh: give auto, flat, ivf, hnsw"):
         choose_kind(10, "lsh")

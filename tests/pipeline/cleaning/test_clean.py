@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,14 @@ from conftest import QUICK, subspace
 
 from subspace.mining.cleaning.identity_blocks import IdentityBlocks
 from subspace.mining.cleaning.settings import CleanConfig
-from subspace.mining.cleaning.suspects import find_suspects
+from subspace.mining.cleaning.suspects import Suspects, find_suspects
 from subspace.mining.errors import InputError, StaleArtifactError
 from subspace.mining.manifest import Manifest
 from subspace.pipeline.cleaning.clean import clean_fields, clean_round
 from subspace.pipeline.cleaning.suspects_table import (
     TOO_FEW,
     findings_in_words,
+    identities_in_pairs,
     table_of_kept,
     table_of_suspects,
 )
@@ -94,6 +96,9 @@ def test_both_tables_hold_the_training_images_and_the_manifest_is_as_it_was(
         np.sum(keep["keep"].to_numpy(zero_copy_only=False))
     )
     assert summary["images"] == len(keep)
+    pairs = suspects.filter(pa.compute.equal(suspects["reason"], "duplicate"))
+    named = pairs["identity_id"].to_pylist() + pairs["other_identity_id"].to_pylist()
+    assert summary["in_duplicates"] == len(set(named))
     assert summary["identities"] == 48
     done = subspace("inspect", cleaned / "round-000" / "keep.parquet")
     assert "keep table, a row for each training image" in done.stdout
@@ -227,6 +232,18 @@ def test_tables_and_words_of_what_was_found(small_manifest: Path) -> None:
     assert next(findings_in_words(crowd, settings)).startswith(
         "duplicate: 20 pairs of identities, only listed, not yet"
     )
+
+
+def test_identities_in_pairs_are_counted_once() -> None:
+    """Of 20 equal ones each is in 19 pairs, which were taken for 380 identities."""
+    a, b = np.array(list(combinations(range(20), 2))).T
+    none = np.full(len(a), -1)
+    assert identities_in_pairs(Suspects(none, a, np.ones(len(a), np.float32), b, none)) == 20
+    earlier = {"images": 8_000, "identities": 2_000, "suspects": {"duplicate": len(a)}, "dropped": {}}
+    for summary, reliable in ((earlier, False), (earlier | {"in_duplicates": 20}, True)):
+        [line, _] = findings_in_words(summary, CleanConfig())
+        assert line.startswith("duplicate: 190 pairs of identities")
+        assert ("not yet reliable" in line) is not reliable
 
 
 def test_what_is_left_out_is_no_training_image_and_a_field(cleaned: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from subspace.mining import InputError, StaleArtifactError
 from subspace.mining.embedding_files import embedding_writer
 from subspace.pipeline.console import Console
 from subspace.pipeline.options import Options
+from subspace.pipeline.searching import answers_page
 from subspace.pipeline.searching.answer_queries import SearchRequest, answer_all
 from subspace.pipeline.searching.index_folder import open_folder
 from subspace.pipeline.searching.index_request import IndexRequest, index_rows
@@ -76,6 +77,24 @@ def test_hostile_names_stay_text_in_the_page(index: Path, queries: Path, tmp_pat
     pictures = re.findall(r'<img src="data:image/webp;base64,[^"]+" alt="([^"]+)"', page)
     assert len(pictures) == 2  # the hostile one, under each query
     assert all("match" in alt for alt in pictures)
+
+
+def test_pictures_that_a_page_has_no_room_for_are_said_to_be_left_out(
+    index: Path,
+    queries: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """They looked like damaged files."""
+    request = SearchRequest(index, (queries,), out=tmp_path / "page.html")
+    answer_all(request, Console())
+    assert "a page holds no more" not in capsys.readouterr().out + (tmp_path / "page.html").read_text()
+    monkeypatch.setattr(answers_page, "MOST_PICTURES", 1)
+    answer_all(request, Console())
+    said = "pictures of the first 1 of 5 images: a page holds no more"
+    assert said in capsys.readouterr().out
+    assert f">{said}</li>" in (tmp_path / "page.html").read_text()
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv"])

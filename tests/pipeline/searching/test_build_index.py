@@ -123,6 +123,42 @@ def test_a_changed_index_finds_what_one_made_anew_finds(tmp_path: Path, kind: st
     assert (found.identity[:, 0] == expected.identity[:, 0]).mean() >= 0.9
 
 
+def test_an_index_of_few_rows_has_no_lists(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """FAISS fits codes on 16 rows or more, which ended in a traceback, of a deletion, too."""
+    few = table(tmp_path / "few.parquet", [("a", 0), ("b", 1), ("b", 2)])
+    ivf = IndexSettings(D, kind="ivf", over_images=True)
+    make_index([few], tmp_path / "few", ivf, Console())
+    assert "means: flat (2 rows, fewer than the 16 that" in capsys.readouterr().out
+    many = table(tmp_path / "many.parquet", [(f"{number:03}", number) for number in range(100)])
+    make_index([many], tmp_path / "index", ivf, QUIET)
+    kinds = [open_folder(tmp_path / "index").record.means_index.kind]
+    change_index(tmp_path / "index", [], [f"{number:03}" for number in range(90)], QUIET)
+    kinds.append(open_folder(tmp_path / "index").record.means_index.kind)
+    change_index(
+        tmp_path / "index",
+        [table(tmp_path / "more.parquet", [(f"{n}", n) for n in range(200, 220)])],
+        (),
+        QUIET,
+    )
+    kinds.append(open_folder(tmp_path / "index").record.means_index.kind)
+    assert kinds == ["ivf", "flat", "ivf"]
+
+
+def test_it_is_said_with_how_many_images_an_index_was_tried(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """500 were claimed, whatever there was."""
+    for rows, said in (
+        (3, "which finds the nearest of 100.0 % of 3 images"),
+        (1, "not tried, as there is one row"),
+    ):
+        some = table(tmp_path / "rows.parquet", [(f"{number}", number) for number in range(rows)])
+        make_index([some], tmp_path / f"index{rows}", IndexSettings(D, kind="hnsw"), Console())
+        assert said in capsys.readouterr().out
+        queries = vector(0)[None].astype(np.float32)
+        assert open_folder(tmp_path / f"index{rows}").gallery.search(queries, 1).identity.tolist() == [[0]]
+
+
 class Killed(BaseException):
     """What no handler catches."""
 

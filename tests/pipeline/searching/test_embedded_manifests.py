@@ -10,15 +10,19 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import subspace
 from PIL import Image
 from safetensors.torch import save_file
 
-from subspace.mining import StaleArtifactError
+from subspace.mining import InputError, StaleArtifactError
+from subspace.mining.artifacts import unwritable
 from subspace.pipeline.console import Console
 from subspace.pipeline.embedding import embed_images, embedding_parts, listed_images
 from subspace.pipeline.options import Options
+from subspace.pipeline.searching import index_request
 from subspace.pipeline.searching.answer_queries import SearchRequest, answer_all
 from subspace.pipeline.searching.index_folder import open_folder
 from subspace.pipeline.searching.index_request import IndexRequest, index_rows
@@ -94,6 +98,59 @@ def test_parts_of_another_network_are_made_anew(
     index_rows(IndexRequest(manifest, tmp_path / "index", network=str(network)), Options(Console()))
     assert "made anew: " in capsys.readouterr().out
     assert open_folder(tmp_path / "index").record.images == 12
+
+
+def test_a_manifest_that_another_program_wrote_is_refused_as_by_the_dry_run(
+    manifest: Path, network: Path, tmp_path: Path
+) -> None:
+    """Its images with keep=false came into the index."""
+    table = pq.read_table(manifest)
+    keep = pa.array(np.arange(12) % 4 > 0)
+    table = table.set_column(table.schema.get_field_index("keep"), "keep", keep)
+    pq.write_table(table.replace_schema_metadata(None), manifest)
+    request = IndexRequest(manifest, tmp_path / "index", network=str(network))
+    for dry_run in (True, False):
+        with pytest.raises(
+            StaleArtifactError, match=r"photos\.parquet carries no fingerprint.*subspace ingest"
+        ):
+            index_rows(request, Options(QUIET, dry_run=dry_run))
+    assert not (tmp_path / "index").exists()
+
+
+def test_a_manifest_that_is_refused_is_named_and_leaves_nothing(
+    manifest: Path, network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = tmp_path / "index"
+    index_rows(IndexRequest(manifest, index, network=str(network)), Options(QUIET))
+    again = IndexRequest(index, append=(manifest,), network=str(network))
+    with pytest.raises(InputError, match=r"has image '.*0\.png' of .*photos\.parquet already") as refused:
+        index_rows(again, Options(QUIET))
+    assert "embedded" not in str(refused.value)
+    assert not list(tmp_path.glob("*embedded*"))
+    with monkeypatch.context() as patch:
+        patch.setattr(index_request, "_opened", None)  # before anything is embedded
+        with pytest.raises(InputError, match="has no identity 'nobody'"):
+            index_rows(IndexRequest(index, append=(manifest,), delete=("nobody",)), Options(QUIET))
+    full = unwritable(index, OSError(28, "No space left on device"))
+    full.__cause__ = OSError(28, "No space left on device")
+
+    def fail(*_: object, **__: object) -> None:
+        raise full
+
+    monkeypatch.setattr(index_request, "change_index", fail)
+    with pytest.raises(InputError, match="No space left"):
+        index_rows(IndexRequest(index, append=(manifest,), delete=("p0",)), Options(QUIET))
+    assert list(tmp_path.glob("*embedded.parquet"))  # what took hours serves on when there is room
+
+
+def test_a_network_of_another_size_is_refused_before_it_embeds(
+    manifest: Path, network: Path, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "rows.npy", np.eye(3, dtype=np.float32))
+    index_rows(IndexRequest(tmp_path / "rows.npy", tmp_path / "index"), Options(QUIET))
+    with pytest.raises(StaleArtifactError, match=r"makes embeddings of 8 numbers, .*index has 3"):
+        index_rows(IndexRequest(tmp_path / "index", append=(manifest,), network=str(network)), Options(QUIET))
+    assert not list(tmp_path.glob("*embedded*"))
 
 
 def test_queries_are_embedded_with_the_options_of_the_index(manifest: Path, tmp_path: Path) -> None:
