@@ -9,7 +9,8 @@ from .comparability import apart_and_overlapping
 from .compared_run import ComparedRun
 
 WHICH = ("start", "best", "last")
-NONE_YET = "not yet"
+NONE_YET, NOT_ASKED = "not yet", "not asked for"
+"""What is said of a network that was not measured, and of a metric that its measurement was not asked for."""
 
 Metric = Mapping[str, Any]
 
@@ -45,7 +46,11 @@ def figures_rows(runs: Mapping[str, ComparedRun], kind: str, comparable: bool) -
     rows = [["metric", "network", *runs, *(["95 % intervals"] if comparable else [])]]
     before = None
     for (metric, which), of_runs in metrics_of(runs, kind).items():
-        row = [metric if metric != before else "", which, *map(_in_percent, of_runs.values())]
+        cells = (
+            NOT_ASKED if one is None and runs[name].network(which, kind) else _in_percent(one)
+            for name, one in of_runs.items()
+        )
+        row = [metric if metric != before else "", which, *cells]
         rows.append([*row, *([overlap_in_words(of_runs)] if comparable else [])])
         before = metric
     return rows

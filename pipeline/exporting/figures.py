@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...mining.cleaning.keep_table import NOTHING, read_left_out
 from ...mining.errors import SubspaceError
 from ...mining.manifest import Manifest
 from ..configuration.config import DataConfig, RunConfig
@@ -42,21 +43,44 @@ def manifest_of(config: RunConfig | None) -> Manifest | str:
 
 
 def split_rows(manifest: Manifest, data: DataConfig) -> list[tuple[str, str, str, str]]:
-    """Name, images, identities and use of each split; images that cleaning dropped are not counted."""
+    """Name, images, identities and use of each split, without images that cleaning dropped.
+
+    What `data.cleaned` leaves out is not counted in the splits that are mined and trained on, and is told of there.
+    """
+    left_out, table = _cleaned_away(manifest, data), Path(data.cleaned or "").name
     rows = []
     for split in manifest.splits:
-        identities = manifest.identity_id[manifest.in_splits([split])]
+        counted = manifest.in_splits([split])
         uses = [words for setting, words in ROLES.items() if split in getattr(data, setting)]
+        if split in data.train_splits:
+            if left_out is None:
+                uses.append(f"what {table} left out is counted, too: it is not there any more as it was")
+            elif gone := int(np.count_nonzero(counted[left_out])):
+                counted[left_out] = False
+                also = " (the start is trained on these, too)" if split in data.pretrain_splits else ""
+                uses.append(f"{gone:,} more left out by {table}{also}")
+        identities = manifest.identity_id[counted]
         rows.append(
             (split, f"{len(identities):,}", f"{len(np.unique(identities)):,}", ", ".join(uses) or "not used")
         )
     return rows
 
 
+def _cleaned_away(manifest: Manifest, data: DataConfig) -> np.ndarray | None:
+    """The images that `data.cleaned` leaves out, int64[n]; None where the table cannot say it any more."""
+    if data.cleaned is None:
+        return NOTHING.image_id
+    try:
+        return read_left_out(Path(data.cleaned), manifest).image_id
+    except SubspaceError:
+        return None
+
+
 def training_rows(chosen: ChosenCheckpoint, config: RunConfig) -> list[tuple[str, str]]:
     """What was trained, as names and values."""
     folder = chosen.stage_folder
-    if folder is not None and folder.index == -1:
+    is_start = chosen.meta.plan is None if folder is None else folder.index == -1  # a round's names its plan
+    if is_start:
         start = config.pretrain
         return [
             ("trained as", "the starting network"),
@@ -98,7 +122,9 @@ def evaluation_of(chosen: ChosenCheckpoint) -> dict[str, Any] | str:
 def flip_test_of(chosen: ChosenCheckpoint) -> bool:
     """Whether its evaluation embedded mirror images, too."""
     folder = chosen.stage_folder
-    return folder is not None and bool(folder.record("eval").get("fields", {}).get("eval.flip"))
+    if folder is None or not folder.finished("eval"):
+        return False
+    return bool(folder.record("eval")["fields"].get("eval.flip"))
 
 
 def metric_rows(evaluation: dict[str, Any]) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from ...mining.manifest import Manifest
+from ...mining.schemas import BOX
 from ...train.networks.backbone import Backbone
 from ..configuration.config import RunConfig
 from ..console import amount
@@ -66,6 +67,7 @@ def describe_model(
         flipped=flip_test_of(chosen),
         examined=[] if isinstance(evaluation, str) else examined_on(evaluation),
         input=image_input,
+        boxed=isinstance(manifest, Manifest) and BOX[0] in manifest.columns,
         least=(int(image_input.width / image_input.crop), int(image_input.height / image_input.crop)),
         programs=[FILES[name] for name in request.formats if name != "safetensors"],
         scale=scale,

@@ -15,6 +15,7 @@ from .. import stage_folder as files
 from ..console import amount
 from ..monitoring.round_figures import SHOWN
 from ..run_directory import RunDirectory
+from ..searching import index_record as of_index
 from .summary import Summary
 from .weights import TITLES, read_tensor_headers
 
@@ -36,6 +37,12 @@ FILE_WORDS = {
     SHOWN: "stages whose figures trackers have",
     files.VALIDATION: "evaluation on the validation identities",
     "meta.json": "what a checkpoint says of itself",
+    of_index.RECORD: "what an index is",
+    of_index.IMAGES: "embeddings of an index, image by image",
+    of_index.MEANS: "means of the identities of an index",
+    of_index.OFFSET: "where the images of each identity begin",
+    of_index.MEANS_INDEX: "index over the means",
+    of_index.IMAGES_INDEX: "index over the images",
     "projector_config.pbtxt": "means of identities for TensorBoard",
     "submission.json": "jobs that were submitted",
 }
@@ -60,6 +67,11 @@ FOLDER_WORDS = {
     "wandb": "curves for Weights & Biases",
 }
 """What folders of a run are, by their names."""
+FOLDERS_OF_DIGITS = {
+    RUN.jobs.name: "a submission",
+    files.TENSORBOARD: FILE_WORDS["projector_config.pbtxt"],
+}
+"""What folders with a number for a name are, by the folder that they lie in."""
 NUMBERED = {files.ROUND: "round", "step-": "state to resume from"}
 SUFFIX_WORDS = {
     ".log": "what a job said",
@@ -123,7 +135,7 @@ def summarize_folder(folder: Path) -> Summary:
         raise InputError(
             f"{folder} holds nothing of a run that can be read; name a run, or one of its files or folders"
         )
-    summary = Summary(str(folder), "folder", title=_folder_words(folder.name))
+    summary = Summary(str(folder), "folder", title=_folder_words(folder.absolute()))
     summary.add("files", len(entries), "files and folders")
     summary.add_bytes(sum(entry.bytes for entry in entries))
     summary.facts["entries"] = [entry._asdict() for entry in entries]
@@ -143,18 +155,21 @@ def _entry(path: Path) -> Entry:
             if file.is_file():
                 count, size = count + 1, size + file.stat().st_size
         unit = "file" if count == 1 else "files"
-        return Entry(f"{path.name}/", _folder_words(path.name), count, unit, size, path.stat().st_mtime)
+        return Entry(f"{path.name}/", _folder_words(path.absolute()), count, unit, size, path.stat().st_mtime)
     if not path.exists():
         return Entry(path.name, "link to nothing", None, "", 0, path.lstat().st_mtime)
     found = path.stat()
     return Entry(path.name, *_file_words(path), found.st_size, found.st_mtime)
 
 
-def _folder_words(name: str) -> str:
-    if name.isdigit():
-        return "a submission"
-    numbered = (words for start, words in NUMBERED.items() if name.startswith(start))
-    return FOLDER_WORDS.get(name) or next(numbered, UNKNOWN)
+def _folder_words(folder: Path) -> str:
+    if (folder / of_index.RECORD).exists():
+        return "index of `subspace index`"
+    if folder.name.isdigit():
+        is_of_index = (folder.parent / of_index.RECORD).exists()
+        return "rows of an index" if is_of_index else FOLDERS_OF_DIGITS.get(folder.parent.name, UNKNOWN)
+    numbered = (words for start, words in NUMBERED.items() if folder.name.startswith(start))
+    return FOLDER_WORDS.get(folder.name) or next(numbered, UNKNOWN)
 
 
 def _file_words(path: Path) -> tuple[str, int | None, str]:

@@ -9,9 +9,12 @@ from pathlib import Path
 
 from ...mining.errors import InputError
 from ..console import duration
-from ..run_directory import RunDirectory
+from ..run_directory import MOST_LOCK_CHARACTERS, RunDirectory
+from .folders import FILE_WORDS
 from .summary import Summary
 
+MOST_SCRIPT_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 20
 TAIL_BYTES = 64 * 1024
 TAIL_LINES = 10
 INDEX_TITLE = "subspace image index 1"
@@ -27,7 +30,7 @@ def summarize_lock(path: Path) -> Summary:
     """
     note, alive = RunDirectory(path.parent).activity()
     summary = Summary(str(path), "lock", title="lock of a run")
-    if note is None and _read(path).strip():
+    if note is None and _read(path, MOST_LOCK_CHARACTERS).strip():
         raise InputError(f"{path} is damaged: a lock holds one JSON object; the next command writes it anew")
     summary.facts["note"], summary.facts["alive"] = note, alive
     if note is None:
@@ -94,11 +97,19 @@ def summarize_text_log(path: Path) -> Summary:
     Raises:
         InputError: missing.
     """
-    data = _read(path)
+    lines = size = 0
+    tail = b""
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(BLOCK_BYTES):
+                lines, size = lines + block.count(b"\n"), size + len(block)
+                tail = (tail + block)[-TAIL_BYTES:]
+    except OSError as error:
+        raise _unreadable(path, error) from error
     summary = Summary(str(path), "log", title="what a job said")
-    summary.add("lines", data.count(b"\n"))
-    summary.add_bytes(len(data))
-    last = data[-TAIL_BYTES:].decode(errors="replace").rstrip().split("\n")[-TAIL_LINES:]
+    summary.add("lines", lines)
+    summary.add_bytes(size)
+    last = tail.decode(errors="replace").rstrip().split("\n")[-TAIL_LINES:]
     last = [line.rstrip("\r").rpartition("\r")[2] for line in last]  # of a progress bar the last state
     if any(last):
         summary.facts["last_lines"] = last
@@ -107,14 +118,14 @@ def summarize_text_log(path: Path) -> Summary:
 
 
 def summarize_plot(path: Path) -> Summary:
-    """Summarise a plot of `subspace lr`.
+    """Summarise a plot of a run: of `subspace lr`, or of `subspace search-loss`.
 
     Raises:
         InputError: missing, or no SVG.
     """
     if not _read(path, 4) == b"<svg":
-        raise InputError(f"{path} is no plot of `subspace lr`")
-    summary = Summary(str(path), "plot", title="figure and loss over the learning rate, of `subspace lr`")
+        raise InputError(f"{path} is no plot of a run")
+    summary = Summary(str(path), "plot", title=FILE_WORDS.get(path.name, "a plot"))
     summary.add_bytes(path.stat().st_size)
     summary.show("to see it", words="any browser shows it")
     return summary
@@ -126,8 +137,9 @@ def summarize_script(path: Path) -> Summary:
     Raises:
         InputError: missing, or another script.
     """
-    lines = _read(path).decode(errors="replace").splitlines()
-    if not any("subspace" in line or "kubectl" in line for line in lines):
+    text = _read(path, MOST_SCRIPT_BYTES + 1)
+    lines = text.decode(errors="replace").splitlines()
+    if len(text) > MOST_SCRIPT_BYTES or not any("subspace" in line or "kubectl" in line for line in lines):
         raise InputError(f"{path} is a script, but none of `subspace submit`")
     summary = Summary(str(path), "script", title="script of `subspace submit`")
     summary.add("lines", len(lines))
@@ -146,9 +158,14 @@ def summarize_script(path: Path) -> Summary:
     return summary
 
 
-def _read(path: Path, size: int = -1) -> bytes:
+def _read(path: Path, size: int) -> bytes:
+    """The first bytes of a file, so many at most."""
     try:
         with open(path, "rb") as file:
             return file.read(size)
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> InputError:
+    return InputError(f"cannot read {path}: {error.strerror}")

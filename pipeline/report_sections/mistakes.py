@@ -56,7 +56,9 @@ def _answer(folder: StageFolder, shown: int) -> str:
     counts = metadata_of(open_parquet(folder.mistakes, MISTAKES))
     probes, mistaken = (int(counts.get(name, "0")) for name in ("probes", "mistaken"))
     network = "starting network" if folder.index < 0 else f"network of {folder.name}"
-    words = f"The {network} takes {mistaken:,} of {probes:,} test images for another identity"
+    of_all = folder.examined("eval").get("probes") or probes
+    drawn = f" drawn from {of_all:,}" if probes < of_all else ""
+    words = f"The {network} takes {mistaken:,} of {probes:,} test images{drawn} for another identity"
     if not shown:
         return f"{words}."
     return (

@@ -58,6 +58,15 @@ def network_words(folder: StageFolder) -> str:
     return "start" if folder.index < 0 else f"round {folder.index}"
 
 
+def _place(network: str) -> int:
+    """Where a network comes in order, by its words: the start is -1, and a round its number.
+
+    >>> sorted(["round 10", "start", "round 9"], key=_place)
+    ['start', 'round 9', 'round 10']
+    """
+    return -1 if network == "start" else int(network.removeprefix("round "))
+
+
 def on_same_images(folders: list[StageFolder], stage: str) -> tuple[list[StageFolder], list[str]]:
     """The folders that were examined on the same images as the last of them, and the others in words."""
     images = [fields_of_images(folder.record(stage)["fields"]) for folder in folders]
@@ -257,7 +266,7 @@ def _chart(own: Measured, beside: Measured | None, name: str, number: int) -> Ch
         for label, evaluation in run.networks.items()
         if (found := evaluation["metrics"].get(name)) is not None and found["value"] is not None
     ]
-    order = list(dict.fromkeys(row["round"] for row in rows))
+    order = sorted({str(row["round"]) for row in rows}, key=_place)
     sentence = _sentence(own, beside, name)
     return Chart(
         f"outcome-{number}",

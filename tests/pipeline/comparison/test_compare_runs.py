@@ -53,6 +53,22 @@ def test_figures_stand_beside_each_other_with_whether_intervals_overlap() -> Non
     ]
 
 
+def test_a_metric_that_was_not_asked_for_is_not_waited_for() -> None:
+    """It said "not yet" of what no evaluation would ever give."""
+    runs = {"a": made_up([0.5, 0.9], FIELDS), "b": made_up([0.5], FIELDS)}
+    for network in runs["b"].networks:
+        metrics = network.figures["test"]["metrics"]
+        metrics["EER"] = metrics.pop("Rank-1")
+    rows = [row[:4] for row in figures_rows(runs, "test", False)]
+    assert rows == [
+        ["metric", "network", "a", "b"],
+        ["Rank-1", "start", "50.0 [48.0, 52.0]", "not asked for"],
+        ["", "best", "90.0 [88.0, 92.0]", "not yet"],
+        ["", "last", "90.0 [88.0, 92.0]", "not yet"],
+        ["EER", "start", "not asked for", "50.0 [48.0, 52.0]"],
+    ]
+
+
 @pytest.mark.parametrize(
     ("change", "differing", "comparable"),
     [

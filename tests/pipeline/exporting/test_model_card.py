@@ -9,19 +9,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from conftest import subspace
 from exported_networks import linear_network, saved
 from PIL import Image
 
+from subspace.mining.cleaning.keep_table import table_to_keep
+from subspace.mining.manifest import Manifest
+from subspace.mining.parquet_tables import write_parquet
+from subspace.mining.schemas import BOX, KEEP
+from subspace.pipeline.configuration.config import DataConfig
+from subspace.pipeline.configuration.config_file import load_config
 from subspace.pipeline.console import Console
 from subspace.pipeline.exporting.chosen_checkpoint import choose_checkpoint
-from subspace.pipeline.exporting.figures import evaluation_of, training_rows
+from subspace.pipeline.exporting.figures import evaluation_of, split_rows, training_rows
+from subspace.pipeline.exporting.model_card import describe_model
 from subspace.pipeline.exporting.request import ExportRequest
 from subspace.pipeline.exporting.write_export import export_checkpoint
 from subspace.train import Backbone, ImageInput, build_backbone
-from subspace.train.data.images import decode_pixels
+from subspace.train.data.images import ImageStore, decode_pixels
 from subspace.train.data.preprocess_config import PreprocessConfig
 
 CODE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -85,8 +93,6 @@ def test_the_card_has_the_figures_data_and_training_of_its_round(exported: Path,
 
 
 def test_the_plan_of_a_round_and_of_the_start_are_told(finished_run: Path) -> None:
-    from subspace.pipeline.configuration.config_file import load_config
-
     config = load_config(finished_run / "subspace.yaml")
     start, second = (
         dict(training_rows(choose_checkpoint(finished_run / name / "checkpoint"), config))
@@ -147,6 +153,88 @@ def test_figures_of_another_network_are_not_told(finished_run: Path, tmp_path: P
     assert "is of an earlier network" in str(evaluation_of(choose_checkpoint(chosen.folder)))
     (run / "round-000" / "done" / "eval.json").unlink()
     assert evaluation_of(chosen) == "`subspace eval` has not been run on round-000"
+
+
+def test_a_round_without_an_evaluation_is_exported(finished_run: Path, tmp_path: Path) -> None:
+    """It was refused, for the marker of an evaluation, when all files but the card were made."""
+    run = shutil.copytree(finished_run, tmp_path / "run", symlinks=True)
+    (run / "round-000" / "done" / "eval.json").unlink()
+    chosen = choose_checkpoint(run / "round-000" / "checkpoint")
+    export_checkpoint(chosen, ExportRequest(("safetensors",)), tmp_path / "out", Console(quiet=True))
+    card = (tmp_path / "out" / "model.md").read_text()
+    assert "None: `subspace eval` has not been run on round-000." in card
+
+
+def test_a_start_that_was_copied_out_of_its_run_is_told_as_one(finished_run: Path, tmp_path: Path) -> None:
+    """It was described by the rounds of its run."""
+    config = load_config(finished_run / "subspace.yaml")
+    for name, is_start in (("start", True), ("round-000", False)):
+        away = shutil.copytree(finished_run / name / "checkpoint", tmp_path / name)
+        told = dict(training_rows(choose_checkpoint(away), config))
+        assert (told.get("trained as") == "the starting network") is is_start
+        assert told["loss"] == ("softmax" if is_start else "batch_ohnm")
+
+
+def test_images_that_cleaning_left_out_are_not_counted(small_manifest: Path, tmp_path: Path) -> None:
+    manifest, path = Manifest.open(small_manifest), tmp_path / "keep.parquet"
+    before = {row[0]: row for row in split_rows(manifest, DataConfig())}
+    gone = np.sort(
+        np.concatenate(
+            [np.flatnonzero(manifest.in_splits([split]))[:3] for split in ("train", "pretrain", "test")]
+        )
+    )
+    reason = np.full(len(gone), "outlier")
+    table = table_to_keep(gone, manifest.identity_id[gone], np.zeros(len(gone), bool), reason)
+    write_parquet(path, KEEP, table, "keep")
+    after = {row[0]: row for row in split_rows(manifest, DataConfig(cleaned=str(path)))}
+    assert [before["train"][1], after["train"][1]] == ["192", "189"]
+    assert after["train"][3] == "mined and trained on, 3 more left out by keep.parquet"
+    assert after["pretrain"][1] == "93"
+    assert after["pretrain"][3].endswith("left out by keep.parquet (the start is trained on these, too)")
+    assert after["test"] == before["test"]  # evaluations take the manifest as it is
+    path.unlink()
+    unknown = {row[0]: row for row in split_rows(manifest, DataConfig(cleaned=str(path)))}
+    assert unknown["train"][1] == "192"
+    assert unknown["train"][3].endswith(
+        "what keep.parquet left out is counted, too: it is not there any more as it was"
+    )
+
+
+@pytest.mark.parametrize("rule", INPUTS)
+def test_the_code_of_the_card_cuts_images_to_their_boxes(
+    rule: str, tmp_path: Path, finished_run: Path
+) -> None:
+    photos(tmp_path)
+    Image.open(tmp_path / "b.jpg").save(tmp_path / "c.tif", exif=Image.open(tmp_path / "b.jpg").getexif())
+    boxes = [
+        (3, 5, 61, 48),
+        (-4, 2, 500, 33),
+        (101, 77, 209, 390),
+        (7, 0, 283, 431),
+        None,
+        (11, 40, 240, 300),
+    ]
+    names = ["a.jpg", "a.jpg", "b.jpg", "b.jpg", "b.jpg", "c.tif"]
+    rows = {
+        "uri": names,
+        **dict.fromkeys(("offset", "length"), pa.array([None] * len(names), pa.int64())),
+        **{name: pa.array([box and box[side] for box in boxes], pa.int32()) for side, name in enumerate(BOX)},
+        "identity_id": pa.array(range(len(names)), pa.int32()),
+        "split": ["train"] * len(names),
+        "keep": [True] * len(names),
+    }
+    manifest = Manifest(tmp_path / "boxes.parquet", pa.table(rows), fingerprint="0")
+    network = build_backbone("small", embedding_size=8, seed=1, preprocess=INPUTS[rule])
+    chosen, config = choose_checkpoint(saved(tmp_path, network)), load_config(finished_run / "subspace.yaml")
+    card = describe_model(chosen, network, ExportRequest(("onnx",)), [], config, manifest)
+    assert "cut to its box where the manifest has one (x_1, y_1, x_2, y_2" in card
+    code = CODE.findall(card)[0]
+    found: dict[str, Any] = {}
+    exec(code[: code.index("images = np.stack")], found)  # noqa: S102  # as a reader of the card does
+    for number, (name, box) in enumerate(zip(names, boxes, strict=True)):
+        expected = ImageStore(manifest).decode(number, network.input)
+        np.testing.assert_array_equal(found["pixels"](tmp_path / name, box), expected)
+    assert "box" not in describe_model(chosen, network, ExportRequest(("onnx",)), [], config, "gone")
 
 
 def test_what_is_not_known_is_said(finished_run: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import tracemalloc
 from pathlib import Path
 
 import pyarrow as pa
@@ -100,11 +101,37 @@ def test_a_script_of_slurm(tmp_path: Path) -> None:
     path.write_text("echo no\n")
     with pytest.raises(InputError, match="none of `subspace submit`"):
         summarize_script(path)
+    with path.open("a") as file:
+        file.write("run subspace train /runs/a\n")
+        file.truncate(1 << 40)  # sparse: reading all of it would be a MemoryError
+    with pytest.raises(InputError, match="none of `subspace submit`"):
+        summarize_script(path)
+
+
+def test_a_log_is_not_read_as_a_whole(tmp_path: Path) -> None:
+    """One larger than memory was a MemoryError."""
+    lines, path = 300_000, tmp_path / "job.log"
+    path.write_text("".join(f"line {number:05d}, and more words\n" for number in range(lines)))
+    size = path.stat().st_size
+    tracemalloc.start()
+    summary = summarize_text_log(path)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (summary.facts["lines"], summary.facts["bytes"]) == (lines, size)
+    assert summary.facts["last_lines"][-1] == "line 299999, and more words"
+    assert most < size / 2
 
 
 def test_a_plot(tmp_path: Path) -> None:
     (tmp_path / "lr.svg").write_text("<svg/>")
     assert "any browser" in "\n".join(summarize_plot(tmp_path / "lr.svg").lines())
+    for name, title in (
+        ("lr.svg", "figure and loss over the learning rate"),
+        ("curve.svg", "a loss that a search found, drawn"),
+        ("mine.svg", "a plot"),
+    ):
+        (tmp_path / name).write_text("<svg/>")
+        assert summarize_plot(tmp_path / name).title == title
     (tmp_path / "lr.svg").write_text("<html/>")
     with pytest.raises(InputError, match="no plot"):
         summarize_plot(tmp_path / "lr.svg")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from made_up_runs import examine, finish, made_up_run, train
 
 from subspace.pipeline.report.run_report import RunReport
-from subspace.pipeline.report_sections.outcome import make_outcome, measured
+from subspace.pipeline.report_sections.outcome import make_outcome, measured, network_words
 
 
 def said(path: Path, baseline: Path | None = None) -> str:
@@ -83,6 +84,24 @@ def test_a_baseline_on_the_same_images_stands_beside(tmp_path: Path) -> None:
     text = said(run.path, other.path)
     assert "other was examined on other images" in text
     assert "60.0" not in text
+
+
+@pytest.mark.parametrize(
+    ("own", "its"), [((0, 1), (-1, 0, 1)), ((-1, 0, 2), (-1, 0, 1, 2)), ((-1, 9, 10), (-1, 8))]
+)
+def test_the_chart_has_the_networks_of_both_runs_in_order(
+    own: tuple[int, ...], its: tuple[int, ...], tmp_path: Path
+) -> None:
+    """Those of the baseline that the run has not came last, the start too."""
+    run, other = made_up_run(tmp_path / "run"), made_up_run(tmp_path / "other")
+    for each, indices in ((run, own), (other, its)):
+        for index in range(max(indices) + 1):
+            train(each.round(index), 20)
+        for index in indices:
+            examine(each.round(index), "eval", 0.6)
+    found = re.search(r'"sort":\s*(\[[^]]*\])', said(run.path, other.path))
+    assert found is not None
+    assert json.loads(found[1]) == [network_words(run.round(index)) for index in sorted({*own, *its})]
 
 
 def test_another_seed_of_the_baseline_is_said(tmp_path: Path) -> None:
