@@ -192,8 +192,8 @@ class RunDirectory:
                         self.lock.unlink()
                         self.path.rmdir()
 
-    def note_stage(self, stage: str, announced: float | None = None) -> None:
-        """Say in the lock at which stage the command is that holds it; without it do nothing.
+    def note_stage(self, stage: str | None, announced: float | None = None) -> None:
+        """Say in the lock at which stage the command is that holds it, None: at none any more; without it do nothing.
 
         Args:
             announced: seconds that the stage was said to take.
@@ -201,8 +201,8 @@ class RunDirectory:
         with _OPENING:
             if (note := self._held_here()) is None:
                 return
-            found = os.stat(self.lock)
-            note |= {"stage": stage, "stage_since": time.time(), "announced": announced, "progress": None}
+            found, since = os.stat(self.lock), stage and time.time()
+            note |= {"stage": stage, "stage_since": since, "announced": announced, "progress": None}
             _write(_FILES[found.st_dev, found.st_ino], note)
 
     def _sweep(self) -> None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..mining.errors import InputError, StaleArtifactError
+from ..mining.errors import InputError, StaleArtifactError, SubspaceError
 from ..mining.local_paths import in_shell
 from ..train.checkpoint_meta import read_meta
 from ..train.monitoring.metrics_file import Line, read_metrics
 from ..train.monitoring.phase_seconds import sum_phases
-from .best import kept_best
 from .console import duration
+from .due import over_before
 from .exporting.request import CARD
+from .round_chain import current_rounds
 from .run_directory import RunDirectory
 from .stage_folder import EXPORT, StageFolder
 from .stage_words import summary_in_words
@@ -59,7 +61,7 @@ def stage_statuses(context: Context) -> list[StageStatus]:
     run = context.run
     examined = [stage for stage in rows_of("network") if _applies(context, stage)]
     found = []
-    for index in range(-1, max(_rounds_to_do(context), len(run.rounds))):
+    for index in range(-1, max(_rounds_to_do(context), _rounds_there(run))):
         at = context.at_round(index)
         here = (stage for stage in STAGES if stage.works_in(index))
         found += [_status(at, stage) for stage in here if stage.place != "network" or stage in examined]
@@ -80,27 +82,35 @@ def _applies(context: Context, stage: StageRow) -> bool:
 
 def _rounds_to_do(context: Context) -> int:
     """The rounds until the run stopped early, or until all steps are done, which stale subspaces make more of."""
-    run, config = context.run, context.config
-    best = kept_best(run)
-    values = [validation["value"] for validation in best["validations"].values()] if best else []
-    if values and config.early_stop.stops_after(values):
-        return len(values) - 1
-    index = 0
-    while (left := config.total_steps - steps_taken(run, index)) > 0:
+    run, config, index = context.run, context.config, 0
+    while not _is_over_before(context.at_round(index)):
         if not run.round(index).finished("train"):
-            return index + math.ceil(left / config.plan.steps)
+            return index + math.ceil((config.total_steps - steps_taken(run, index)) / config.plan.steps)
         index += 1
     return index
+
+
+def _is_over_before(context: Context) -> bool:
+    try:
+        return over_before(context) is not None
+    except SubspaceError:  # a validation is damaged, or has no such metric: how the run goes on is not known
+        return steps_taken(context.run, context.round_index) >= context.config.total_steps
+
+
+def _rounds_there(run: RunDirectory) -> int:
+    """The rounds that have begun, without those of an earlier, longer run."""
+    try:
+        return max(current_rounds(run), default=-1) + 1
+    except StaleArtifactError:  # a marker is damaged, which is said at its stage
+        return max(run.rounds) + 1
 
 
 def _status(context: Context, stage: StageRow) -> StageStatus:
     folder = context.folder
     try:
-        done = stage.stage(context).is_done()
+        done = _is_done(context, stage)
     except StaleArtifactError as error:
         return StageStatus(folder.name, stage.name, "stale", None, error.change, advice=str(error))
-    except InputError:  # a stage before it is not done, or what it made is gone
-        done = None if folder.finished(stage.name) else False
     phases = _phases(folder) if stage.phases else None
     if done is not False:
         try:
@@ -114,6 +124,23 @@ def _status(context: Context, stage: StageRow) -> StageStatus:
         return StageStatus(folder.name, stage.name, state, values["seconds"], words, phases, summary=summary)
     note = _partial(context, stage)
     return StageStatus(folder.name, stage.name, "begun" if note else "to do", None, note, phases)
+
+
+def _is_done(context: Context, stage: StageRow) -> bool | None:
+    """Whether a stage is done; None: it has ended, with these settings as far as is known without all of its inputs.
+
+    Raises:
+        StaleArtifactError: it is done with others, or what it is made from will be another.
+    """
+    with suppress(InputError):  # a stage before it is not done, or what it made is gone
+        return stage.stage(context).is_done()
+    if not context.folder.finished(stage.name):
+        return False
+    # Stale subspaces end rounds early, so that plans after them are not known before.
+    if context.config.recluster.stale_below is None:
+        with suppress(InputError):
+            stage.stage(context, foreseen=True).is_done()
+    return None
 
 
 def _phases(folder: StageFolder) -> dict[str, float] | None:

@@ -118,7 +118,7 @@ def working(
 
     from ...mining.errors import InputError
     from ..child_processes import PARENT
-    from ..configuration.overrides import keep_overrides, not_kept, with_whole_paths
+    from ..configuration.overrides import TAKE_BACK, keep_overrides, not_kept, with_whole_paths
     from ..console import Console
     from ..options import Options
     from ..run_directory import RunDirectory
@@ -143,9 +143,13 @@ def working(
     console = Console(quiet or not first, as_json and first)
     lock = lock and not dry_run and first and not child
 
+    to_keep = list(given)
+
     def keep() -> None:
-        if new := keep_overrides(run, given):
+        if new := keep_overrides(run, to_keep):
             console.say(f"kept for the next commands of this run: {' '.join(new)} ({run.overrides})")
+        # What is taken back is so once: the same setting that is kept since, as by `lr --write`, stays.
+        to_keep[:] = [word for word in to_keep if not word.startswith(TAKE_BACK)]
 
     keeps = lock or (command == "submit" and not dry_run)
     options = Options(
@@ -161,7 +165,7 @@ def working(
         on_work=keep if keeps else lambda: None,
     )
     # Runs that were submitted before settings were kept have them in their submission alone.
-    submitted = [] if given or run.overrides.exists() else submitted_with(path)
+    submitted = submitted_with(run, given)
     context = Context.open(path, [*submitted, *given], options, needs_manifest=needs_manifest)
     check_requests(context.config.schedule)
     earlier = [*context.kept, *submitted]

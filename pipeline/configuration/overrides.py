@@ -35,6 +35,7 @@ FILES, NETWORKS = ("manifest", "weights", "data.cleaned"), ("model",)
 """Settings that name a file, and those that may name one behind the kind of a network."""
 LOSSES = ("train.loss", "pretrain.loss")
 """Settings that may name one, behind `searched:`."""
+PATHS = (*FILES, *NETWORKS, *LOSSES)
 FALLS_WITH = {
     "train.loss": ("train.loss_args",),
     "pretrain.loss": ("pretrain.loss_args",),
@@ -184,21 +185,37 @@ def with_whole_paths(given: Sequence[str]) -> list[str]:
     ['rounds=3', 'data.cleaned=null', 'data.cleaned=/keep.parquet']
     >>> with_whole_paths(["manifest=/tmp/../photos.parquet", "model=checkpoint:/tmp/../best", "model=iresnet50"])
     ['manifest=/photos.parquet', 'model=checkpoint:/best', 'model=iresnet50']
-    >>> with_whole_paths(["train.loss=searched:/tmp/../curve.json + batch_ohnm"])
-    ['train.loss=searched:/curve.json + batch_ohnm']
+    >>> with_whole_paths(["train.loss=searched:/tmp/../curve.json + batch_ohnm", "data={cleaned: /tmp/../keep.parquet}"])
+    ['train.loss=searched:/curve.json + batch_ohnm', 'data.cleaned="/keep.parquet"']
     """
-    whole = []
+    whole: list[str] = []
     for override in given:
-        key, _, value = override.partition("=")
-        if current_name(key) in LOSSES and SEARCHED_PREFIX in value and value[0] not in "'\"":
-            override = f"{key}={' + '.join(map(_with_whole_path, terms_of(value)))}"
-        elif value and value != "null" and value[0] not in "'\"$~" and not is_url(value):
-            if current_name(key) in FILES:
-                override = f"{key}={file_from_root(value)}"
-            elif current_name(key) in NETWORKS:
-                override = f"{key}={network_from_root(value)}"
-        whole.append(override)
+        above, _, value = override.partition("=")
+        if value.startswith("{") and any(path.startswith(f"{current_name(above)}.") for path in PATHS):
+            check_overrides([override])
+            whole += map(_from_root, one_by_one([override]))
+        else:
+            whole.append(_from_root(override))
     return whole
+
+
+def _from_root(override: str) -> str:
+    key, _, value = override.partition("=")
+    name, quoted = current_name(key), value.startswith(("'", '"'))
+    if name not in PATHS:
+        return override
+    if quoted:
+        check_overrides([override])
+    text = value_of(override) if quoted else value
+    if not isinstance(text, str) or not text or text == "null" or text[0] in "$~":
+        return override
+    if name in FILES:
+        whole = text if is_url(text) else file_from_root(text)
+    elif name in NETWORKS:
+        whole = network_from_root(text)
+    else:
+        whole = " + ".join(map(_term_from_root, terms_of(text))) if SEARCHED_PREFIX in text else text
+    return override if whole == text else f"{key}={as_text(whole) if quoted else whole}"
 
 
 def file_from_root(file: str) -> str:
@@ -219,7 +236,7 @@ def network_from_root(spec: str) -> str:
     return f"{CHECKPOINT_PREFIX}{Path(spec.removeprefix(CHECKPOINT_PREFIX)).resolve()}"
 
 
-def _with_whole_path(term: str) -> str:
+def _term_from_root(term: str) -> str:
     before, prefix, path = term.partition(SEARCHED_PREFIX)
     return f"{before}{prefix}{Path(path.strip()).resolve()}" if prefix else term
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from ...mining.errors import InputError
 from ..schedulers.job_states import read_job_states, with_jobs
-from ..schedulers.submission import Submission
+from ..schedulers.submission import Submission, submitted_with
 from ..stages.context import Context
 from ..status import StageStatus, as_json, stage_statuses
 from .at_work import AtWork, with_expected, work_now
@@ -72,11 +72,18 @@ class Look:
 
 
 def show_status(context: Context, every: float | None, *, json: bool) -> None:
-    """Print the status of a run, once or every so many seconds until the run ends."""
+    """Print the status of a run, once or every so many seconds until the run ends, by the settings that it has then."""
     console = context.options.console
     if every is not None and not json:
+        seen = _settings_of(context)
 
         def look() -> Seen:
+            nonlocal context, seen
+            if (now := _settings_of(context)) != seen:  # of a command that was given others, or by hand
+                given = context.options.overrides
+                words = [*submitted_with(context.run, given), *given]
+                context = Context.open(context.run.path, words, context.options, needs_manifest=False)
+                seen = now
             found = Look.at(context)
             return Seen(found.text(context), found.line(), found.is_over)
 
@@ -89,6 +96,12 @@ def show_status(context: Context, every: float | None, *, json: bool) -> None:
         for doubt in found.doubts:
             console.say(doubt)
     return None
+
+
+def _settings_of(context: Context) -> list[bytes]:
+    """The files that say with which settings commands work here, as they are now."""
+    files = (context.run.config, context.run.overrides)
+    return [file.read_bytes() for file in files if file.exists()]
 
 
 def _running(one: StageStatus, now: AtWork) -> StageStatus:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from ..best import kept_best, since_it_was_best
 from ..console import aligned, counted, duration, percent
 from ..learning_rate.verdict import newest_in_words
+from ..round_chain import left_over_in_words
 from ..run_directory import RunDirectory
 from ..stage_words import PHASE_WORDS, metric_in_words
 from ..status import StageStatus, stale_exports
@@ -50,6 +51,9 @@ def status_text(
         lines.append(
             f"best: {best['network']}, {metric_in_words(best['metric'], best['value'])} on validation{since_it_was_best(run, best)}"
         )
+    listed = {status.folder for status in statuses}
+    if older := [name for name in (run.round(index).name for index in run.rounds) if name not in listed]:
+        lines.append(left_over_in_words(older))
     if tried := newest_in_words(run.rate_trials):
         lines.append(f"learning rate: {tried} ({run.rate_trials})")
     return "\n".join(fitted([*lines, *stale_exports(run)], width))

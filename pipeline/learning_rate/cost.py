@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ...train.data.plan_reader import Plan
 from ..console import about, counted, duration
+from ..memory_advice import shortages_in_words
 from ..network_identity import open_checkpoint
 from ..stages.context import Context
 from ..stages.examination import cost_of_examination
@@ -42,7 +43,8 @@ def examining_seconds(context: Context) -> float:
     """Seconds of one validation: its images embedded, and all pairs compared."""
     network = open_checkpoint(context.before.checkpoint, context.config)
     held = HeldOut.validation(context.config)
-    return cost_of_examination(network, context.config, context.manifest, context.options, held).seconds
+    with shortages_in_words("validate", context.config):
+        return cost_of_examination(network, context.config, context.manifest, context.options, held).seconds
 
 
 def steps_by_default(context: Context, plan: Plan) -> int:

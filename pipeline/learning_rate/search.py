@@ -18,7 +18,7 @@ from ...mining.fingerprints import CODE_VERSION
 from ...mining.local_paths import in_shell
 from ...train.training_config import check_whole_updates
 from ..best import metric_is_known
-from ..configuration.overrides import keep_overrides
+from ..configuration.overrides import keep_overrides, one_by_one
 from ..console import counted
 from ..network_identity import open_checkpoint
 from ..rounds import check_identities
@@ -107,7 +107,8 @@ def search_rates(context: Context, rates: Sequence[float] | None, steps: int | N
     centre = centre_of(context, network.spec)
     search = Trials.open(context.run.rate_trials, search_fields(context, steps))
     wanted = list(rates) if rates is not None else first_rates(centre)
-    _announce(context, search, wanted, steps, goes_on=rates is None)
+    centre = centre if rates is None else None
+    _announce(context, search, wanted, steps, centre)
     if context.options.dry_run:
         return None
     start = examine_on_validation(context, network) if search.start is None else search.start
@@ -118,7 +119,7 @@ def search_rates(context: Context, rates: Sequence[float] | None, steps: int | N
         search.save()
     _check_room(metric, start)
     say(f"lr: start: {metric} {figure_in_words(start, metric)}")
-    new = _make_trials(context, search, wanted, steps, centre if rates is None else None)
+    new = _make_trials(context, search, wanted, steps, centre)
     verdict = judge(search.trials, metric, start)
     search.keep_best(metric, verdict.best)
     title = f"{context.run.path.resolve().name}: {counted(len(search.trials), 'rate')}, {steps:,} steps each"
@@ -132,48 +133,54 @@ def search_rates(context: Context, rates: Sequence[float] | None, steps: int | N
 
 
 def _announce(
-    context: Context, search: Trials, wanted: Sequence[float], steps: int, *, goes_on: bool
+    context: Context, search: Trials, wanted: Sequence[float], steps: int, centre: float | None
 ) -> None:
-    """Say what is left to try and what it will cost."""
+    """Say what is left to try and what it will cost; `centre` as in `_next_missing`."""
     from .cost import estimate_trials
 
-    missing = [rate for rate in wanted if search.of(rate) is None]
-    if missing:
-        more = len(missing) + (LIKELY_MORE if goes_on else 0)
-        beside = ", then two beside the best, or more where it is at an end" if goes_on else ""
-        context.say(f"lr: {_described(wanted)}{beside}")
-        context.say(f"lr: {estimate_trials(context, more, steps, start=search.start is None)}")
-    if context.options.dry_run:
-        context.say(
-            "dry run: nothing was tried" if missing else "dry run: all of these rates are tried already"
+    say, further = context.say, _next_missing(search, wanted, context.config.early_stop.metric, centre)
+    if further is not None:
+        missing = sum(search.of(rate) is None for rate in wanted)
+        then = "" if centre is None else ", then two beside the best, or more where it is at an end"
+        say(
+            f"lr: {_described(wanted)}{then if missing else f' are tried; next is {further:g}, then perhaps others'}"
         )
+        more = missing + (LIKELY_MORE if centre is not None else 0)
+        say(f"lr: {estimate_trials(context, more, steps, start=search.start is None)}")
+    if context.options.dry_run:
+        say(f"dry run: {'all of these rates are tried already' if further is None else 'nothing was tried'}")
 
 
 def _make_trials(
     context: Context, search: Trials, wanted: Sequence[float], steps: int, centre: float | None
 ) -> list[Trial]:
-    """Make the trials of a search that are missing; return the new ones.
+    """Make the trials of a search that are missing; return the new ones. `centre` as in `_next_missing`."""
+    from .trial_training import try_rate
+
+    metric, new = context.config.early_stop.metric, list[Trial]()
+    while (rate := _next_missing(search, wanted, metric, centre)) is not None:
+        trial = try_rate(context, rate, steps)
+        search.add(trial)
+        new.append(trial)
+        context.say(f"lr: {trial_in_words(trial, metric)}")
+    return new
+
+
+def _next_missing(search: Trials, wanted: Sequence[float], metric: str, centre: float | None) -> float | None:
+    """The rate that is tried next: the first wanted one without a trial, or what these lead to; None: all are tried.
 
     Args:
         centre: of the coarse row; None: nothing but the wanted rates is tried.
     """
-    from .trial_training import try_rate
-
-    metric, left = context.config.early_stop.metric, list(wanted)
-    new: list[Trial] = []
-    figures: dict[float, float | None] = {}
+    figures, left = dict[float, float | None](), list(wanted)
     while left:
         rate = left.pop(0)
-        trial = search.of(rate)
-        if trial is None:
-            trial = try_rate(context, rate, steps)
-            search.add(trial)
-            new.append(trial)
-            context.say(f"lr: {trial_in_words(trial, metric)}")
+        if (trial := search.of(rate)) is None:
+            return rate
         figures[rate] = trial.figure(metric)
         if not left and centre is not None and (further := next_rate(figures, centre)) is not None:
             left.append(further)
-    return new
+    return None
 
 
 def check_search(context: Context) -> None:
@@ -182,8 +189,8 @@ def check_search(context: Context) -> None:
     Raises:
         InputError: a rate given as a setting, no validation identities, an unknown metric, or too few identities for a batch.
     """
-    given = [override for override in context.options.overrides if override.split("=")[0] == SETTING]
-    if given:
+    given = one_by_one(context.options.overrides)
+    if given := [override for override in given if override.split("=")[0] == SETTING]:
         raise InputError(
             f"{given[0]}: `subspace lr` tries rates by itself; give those to try as --rates 1e-4,1e-3,1e-2"
         )
@@ -257,6 +264,7 @@ def prepare(context: Context, command: str) -> bool:
     if not context.options.dry_run:
         for stage, at in stages:
             stage.do(at)
+        context.run.note_stage(None)  # what follows is at no stage
         return True
     left = [f"{at.folder.name}/{stage.name}" for stage, at in stages if not at.folder.finished(stage.name)]
     if left:

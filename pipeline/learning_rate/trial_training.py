@@ -16,6 +16,7 @@ from ...train.monitoring.phase_clock import Phases
 from ...train.networks.backbone import Backbone
 from ...train.optimizer_config import OptimizerConfig
 from ...train.training_config import CollapseConfig, ReclusterConfig
+from ..memory_advice import shortages_in_words
 from ..stages.context import Context
 from ..stages.examination import examine
 from ..stages.graph import row
@@ -87,7 +88,8 @@ def try_rate(context: Context, rate: float, steps: int) -> Trial:
 def examine_on_validation(context: Context, network: Backbone) -> dict[str, Any]:
     """The metrics of a network on the validation identities, with their intervals."""
     held = HeldOut.validation(context.config)
-    return examine(network, context.config, context.manifest, context.options, held)["metrics"]
+    with shortages_in_words("validate", context.config):
+        return examine(network, context.config, context.manifest, context.options, held)["metrics"]
 
 
 def examine_trained(context: Context, training: Training, ended: Ended) -> dict[str, Any]:

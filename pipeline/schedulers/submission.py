@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -166,9 +166,11 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def submitted_with(path: Path) -> list[str]:
-    """The settings that were given with the last submission of a run, over those of its file."""
-    submission = Submission.latest(RunDirectory(path))
+def submitted_with(run: RunDirectory, given: Sequence[str] = ()) -> list[str]:
+    """The settings of a run's last submission; none where others are given now, or are kept, as they are since then."""
+    if given or run.overrides.exists():
+        return []
+    submission = Submission.latest(run)
     return list(submission.overrides) if submission is not None else []
 
 

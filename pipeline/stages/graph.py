@@ -109,20 +109,18 @@ class StageRow:
         at = f" --round {round_index}" if self.place == "round" else ""
         return f"subspace {self.command_name} {in_shell(run.path)}{at}"
 
-    def stage(self, context: Context) -> Stage:
-        """The stage, for the settings, inputs and folder of `context`.
+    def stage(self, context: Context, *, foreseen: bool = False) -> Stage:
+        """The stage, for the settings, inputs and folder of `context`; `foreseen`: inputs not done are as they will be made.
 
         Raises:
             InputError: a stage that it needs is not done; the message names the command that does it.
         """
+        inputs = {name: self._fingerprint(context, each, foreseen) for name, each in self.inputs.items()}
         settings = [in_shell(word) for word in context.options.overrides]
         return Stage(
             self.name,
             context.folder,
-            {
-                **{name: self._fingerprint(context, source) for name, source in self.inputs.items()},
-                **self.function(f"{self.name}_fields")(context),
-            },
+            inputs | self.function(f"{self.name}_fields")(context),
             self.outputs,
             " ".join([self.command_in(context.run, context.round_index), *settings]),
             " ".join([f"subspace run {in_shell(context.run.path)}", *settings]),
@@ -157,10 +155,12 @@ class StageRow:
             return at, row("pretrain" if at.round_index < 0 else "train")
         return context, row(source)
 
-    def _fingerprint(self, context: Context, source: str) -> str:
+    def _fingerprint(self, context: Context, source: str, foreseen: bool) -> str:
         if source == MANIFEST:
             return context.manifest.fingerprint
         at, made = self._maker(context, source)
+        if foreseen and not at.folder.finished(made.name):
+            return made.stage(at, foreseen=True).fingerprint
         return finished(at, made.name, at.round_index)
 
 

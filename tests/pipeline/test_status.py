@@ -17,6 +17,7 @@ from subspace.mining.manifest import Manifest
 from subspace.mining.parquet_tables import write_parquet
 from subspace.mining.schemas import MANIFEST
 from subspace.pipeline.configuration.config import RunConfig
+from subspace.pipeline.following.run_text import status_text
 from subspace.pipeline.options import Options
 from subspace.pipeline.run_directory import RunDirectory
 from subspace.pipeline.stages.context import Context
@@ -199,6 +200,63 @@ def test_no_row_of_the_manifest_is_read_where_the_start_was_examined(
 
     monkeypatch.setattr(Manifest, "table", property(refuse))
     assert {one.state for one in stage_statuses(Context.open(finished_run))} == {"done"}
+
+
+def test_a_run_ends_early_by_the_metric_that_it_has_now(finished_run: Path, tmp_path: Path) -> None:
+    """best.json is of the metric with which the run stopped."""
+    run = RunDirectory(shutil.copytree(finished_run, tmp_path / "run", symlinks=True))
+    shutil.rmtree(run.round(1).path)
+    best = json.loads(run.best_record.read_text())
+    del best["validations"]["round-001"]
+    for folder, finer in ((run.start, 0.5), (run.round(0), 0.7)):
+        best["validations"][folder.name]["value"] = 0.5
+        found = json.loads(folder.validation.read_text())
+        found["metrics"]["Rank-1"]["value"], found["metrics"]["Rank-5"]["value"] = 0.5, finer
+        folder.validation.write_text(json.dumps(found))
+    run.best_record.write_text(json.dumps(best | {"network": "start", "checkpoint": "start/checkpoint"}))
+
+    def folders(*settings: str) -> set[str]:
+        context = Context.open(run.path, ["early_stop.patience=1", *settings])
+        return {one.folder for one in stage_statuses(context)}
+
+    assert folders() == {"start", "round-000"}
+    assert folders("early_stop.metric=Rank-5") == {"start", "round-000", "round-001"}
+    assert folders("early_stop.metric=mAP") == {
+        "start",
+        "round-000",
+        "round-001",
+    }  # nothing says that it stopped
+
+
+def test_rounds_of_an_earlier_longer_run_are_not_stale(finished_run: Path, tmp_path: Path) -> None:
+    """As after `rounds=2 --force` on a run of three."""
+    run = RunDirectory(shutil.copytree(finished_run, tmp_path / "run", symlinks=True))
+    shutil.copytree(run.round(1).path, run.round(2).path)  # made from the network of round 0, not of round 1
+    statuses = stage_statuses(Context.open(run.path))
+    assert {one.folder for one in statuses} == {"start", "round-000", "round-001"}
+    assert {one.state for one in statuses} == {"done"}
+    text = " ".join(status_text(run, statuses, None).split())
+    assert "round-002: made from another network than lies before it now; not counted" in text
+    assert "stale" not in text
+    (run.round(1).path / "done" / "extract.json").write_text("{")
+    found = {f"{one.folder}/{one.stage}": one.state for one in stage_statuses(Context.open(run.path))}
+    assert found["round-001/extract"] == "stale"
+
+
+def test_what_will_be_made_from_another_network_is_stale_at_once(finished_run: Path, tmp_path: Path) -> None:
+    """As after `run --force` with another setting was killed in round 0."""
+    run = shutil.copytree(finished_run, tmp_path / "run", symlinks=True)
+    (run / "round-000" / "done" / "train.json").unlink()
+
+    def notes(*settings: str) -> dict[str, tuple[str, str]]:
+        found = stage_statuses(Context.open(run, settings))
+        return {f"{one.folder}/{one.stage}": (one.state, one.note) for one in found}
+
+    assert notes()["round-001/extract"][0] == notes()["round-000/validate"][0] == "unchecked"
+    found = notes("train.optimizer.lr=0.5")
+    assert found["round-001/extract"][0] == found["round-001/train"][0] == "stale"
+    assert found["round-001/extract"][1].startswith("network: ")
+    assert notes("recluster.stale_below=0.1")["round-001/extract"][0] == "unchecked"
 
 
 def test_an_export_of_an_earlier_training_is_said(tmp_path: Path) -> None:

@@ -298,6 +298,33 @@ def test_a_file_is_kept_as_a_whole_path(tmp_path: Path, monkeypatch: pytest.Monk
     ]
 
 
+def test_paths_in_a_mapping_and_in_quotes_are_kept_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert with_whole_paths(
+        [
+            "data={cleaned: keep.parquet, timeout: 5}",
+            'train={loss: "searched:./curve.json + batch_ohnm"}',
+            "data.cleaned='my keep.parquet'",
+            'model="onnx:x.onnx"',
+            "plan={P: 16}",
+            'train={loss: "arcface"}',
+        ]
+    ) == [
+        f"data.cleaned={tmp_path / 'keep.parquet'}",
+        "data.timeout=5",
+        f'train.loss="searched:{tmp_path / "curve.json"} + batch_ohnm"',
+        f'data.cleaned="{tmp_path / "my keep.parquet"}"',
+        f'model="onnx:{tmp_path / "x.onnx"}"',
+        "plan={P: 16}",
+        "train.loss=arcface",
+    ]
+    for wrong in ("data={cleaned: [", 'data.cleaned="x'):
+        with pytest.raises(InputError, match="override"):
+            with_whole_paths([wrong])
+
+
 def test_settings_of_a_dotted_module_are_given_whole(new_run: Path) -> None:
     given = ["train.loss=python:my.losses:Loss", "train.loss_args={python:my.losses:Loss: {pull: 2}}"]
     assert keep(new_run, *given) == given

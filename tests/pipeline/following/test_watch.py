@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -12,6 +14,7 @@ from conftest import subspace
 from subspace.mining.errors import InputError, StoppedEarly
 from subspace.mining.manifest import Manifest
 from subspace.pipeline.configuration.config import RunConfig
+from subspace.pipeline.configuration.overrides import keep_overrides
 from subspace.pipeline.following import look
 from subspace.pipeline.following.watch import Seen, watch_run
 from subspace.pipeline.options import Options
@@ -53,6 +56,23 @@ def test_it_ends_with_the_run_and_takes_a_number_or_none(finished_run: Path) -> 
     assert re.search(r"^no command is at work here", plain.stdout)
     done = subspace("status", finished_run, "--watch", "--json")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+def test_a_look_goes_by_the_settings_of_its_moment(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another command may be given others while this one watches."""
+    run = RunDirectory(shutil.copytree(finished_run, tmp_path / "run", symlinks=True))
+    texts: list[str] = []
+
+    def twice(look: Callable[[], Seen], seconds: float) -> None:
+        texts.append(look().text)
+        keep_overrides(run, ["early_stop.patience=null", "train.optimizer.schedule=constant", "rounds=4"])
+        texts.append(look().text)
+
+    monkeypatch.setattr(look, "watch_run", twice)
+    look.show_status(Context.open(run.path), 1.0, json=False)
+    assert ["round-003/train" in text for text in texts] == [False, True]
 
 
 SHARDS = [Task("round-000-extract", "extract", "round-000", f"7_{shard}", (shard,), 2) for shard in (0, 1)]

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,9 +25,14 @@ import torch
 from conftest import DEMO, subspace
 from running_processes import start, wait
 
+from subspace.mining.errors import InputError
 from subspace.pipeline import Context
-from subspace.pipeline.learning_rate.search import search_fields
+from subspace.pipeline.configuration.overrides import keep_overrides, kept_overrides
+from subspace.pipeline.learning_rate import cost, trial_training
+from subspace.pipeline.learning_rate.search import prepare, search_fields
 from subspace.pipeline.learning_rate.trial_training import shortened, try_rate
+from subspace.pipeline.memory_advice import shortages_in_words
+from subspace.pipeline.run_directory import RunDirectory
 from subspace.train.optimizer_config import OptimizerConfig
 
 SETTINGS = [
@@ -186,6 +191,69 @@ def test_a_dry_run_lists_trials_and_their_cost_and_does_nothing(
     assert (copy / "lr" / "trials.json").read_bytes() == trials
 
 
+def test_a_dry_run_says_which_rate_the_tried_ones_lead_to(copy: Path) -> None:
+    file = copy / "lr" / "trials.json"
+    document = json.loads(file.read_text())
+    newest = document["searches"][-1]
+    template = newest["trials"][1]
+    figures = {0.001: 0.5, 0.004: 0.6, 0.016: 0.9, 0.064: 0.7, 0.256: 0.6}
+    newest["trials"], newest["best"] = [], None
+    for rate, value in figures.items():
+        metrics = template["metrics"] | {"Rank-1": {"value": value, "low": value, "high": value}}
+        newest["trials"].append(template | {"rate": rate, "metrics": metrics})
+    file.write_text(json.dumps(document))
+    done = subspace("lr", copy, "--steps", "40", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "0.256 are tried; next is 0.008, then perhaps others" in done.stdout
+    assert "2 trials of 40 steps: 80 steps" in done.stdout
+    assert "dry run: nothing was tried" in done.stdout
+
+
+def test_a_rate_that_is_taken_back_makes_way_for_the_winner(copy: Path) -> None:
+    run = RunDirectory(copy)
+    keep_overrides(run, ["train.optimizer.lr=0.1"])
+    done = subspace("lr", copy, *RATES, "~train.optimizer.lr", "--write")
+    assert done.returncode == 0, done.stderr
+    assert "cost: nothing" in done.stdout
+    assert kept_overrides(run) == ["train.optimizer.lr=0.004"]
+
+
+def test_trials_are_at_no_stage(copy: Path) -> None:
+    """Of those before them the note would say how far they are."""
+    context = Context.open(copy)
+    with context.run.locked("lr"):
+        context.run.note_stage("round-000/plan", 5.0)
+        assert prepare(context, "lr")
+        note, _ = context.run.activity()
+    assert note is not None
+    assert (note["command"], note["stage"], note["stage_since"], note["announced"]) == (
+        "lr",
+        None,
+        None,
+        None,
+    )
+
+
+def test_memory_that_an_examination_lacks_is_not_blamed_on_the_training(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hungry(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(trial_training, "examine", hungry)
+    monkeypatch.setattr(cost, "cost_of_examination", hungry)
+    context = Context.open(copy)
+    for examine in (
+        lambda: trial_training.examine_on_validation(context, cast("Any", None)),
+        lambda: cost.examining_seconds(context),
+    ):
+        with (
+            pytest.raises(InputError, match=r"^validate: .*extract\.batch_size="),
+            shortages_in_words("train", context.config),
+        ):
+            examine()
+
+
 def test_what_a_trial_depends_on(copy: Path) -> None:
     def fields(*overrides: str, steps: int = 40) -> dict[str, Any]:
         return search_fields(Context.open(copy, overrides), steps)
@@ -291,6 +359,7 @@ def test_another_metric_that_is_not_known_is_refused_before_any_trial(copy: Path
 
 @pytest.mark.parametrize(("words", "said"), [
     (["train.optimizer.lr=0.1"], r"train\.optimizer\.lr=0\.1: `subspace lr` tries rates by itself; .*--rates.*"),
+    (["train={optimizer: {lr: 0.1}}"], r"train\.optimizer\.lr=0\.1: `subspace lr` tries rates by itself; .*--rates.*"),
     (["--rates", "1e-3,fast"], r"--rates 1e-3,fast: 'fast' is no learning rate; .*"),
     (["--steps", "61"], r"--steps 61: a trial takes 2 to 60, the batches of .*plan"),
     (["--steps", "12", "train.accumulate=8"], r"--steps 12: the network is updated every 8 batches .*, such as 16"),

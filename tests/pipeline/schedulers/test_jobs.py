@@ -114,6 +114,22 @@ def test_a_stale_stage_is_refused(copied: Path) -> None:
         left(copied, "cluster.ids_per_subspace=13")
 
 
+@pytest.mark.parametrize(
+    ("killed", "setting", "first"),
+    [
+        ("round-000/done/train.json", "train.optimizer.lr=0.5", "round-000/validation.json"),
+        ("start/done/pretrain.json", "pretrain.steps=9", "start/validation.json"),
+    ],
+)
+def test_what_a_job_would_find_stale_is_refused_after_an_interrupted_force(
+    copied: Path, killed: str, setting: str, first: str
+) -> None:
+    (copied / killed).unlink()
+    assert left(copied)[0].name == killed.replace("/done/", "-").removesuffix(".json")
+    with pytest.raises(StaleArtifactError, match=f"{first} was made with network=.*--force"):
+        left(copied, setting)
+
+
 def test_rounds_after_the_end_are_not_due(finished_run: Path) -> None:
     done = subspace("train", finished_run, "--round", 2, "--if-due")
     assert done.returncode == 0, done.stderr

@@ -26,7 +26,10 @@ def test_a_submission_is_read_as_it_was_kept(tmp_path: Path) -> None:
     assert list(second.tasks_for("round-000", "extract")) == [tasks[0]]
     Submission.new(run, "slurm")  # one that never started anything
     assert Submission.latest(run) == second
-    assert submitted_with(tmp_path) == ["plan.steps=9"]
+    assert submitted_with(run) == ["plan.steps=9"]
+    assert submitted_with(run, ["seed=3"]) == []
+    run.overrides.touch()  # settings are kept since
+    assert submitted_with(run) == []
     shutil.copytree(tmp_path / "jobs", tmp_path / "copy" / "jobs")
     assert Submission.latest(RunDirectory(tmp_path / "copy")) is None  # these jobs are not of the copy
 
