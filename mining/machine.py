@@ -7,7 +7,7 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -41,19 +41,25 @@ def cpu_quota(cgroup: Path = CGROUP, own_groups: Path = OWN_GROUPS) -> float | N
     The least of its cgroups and those above them, v2 and v1.
     """
     quotas: list[float] = []
+    for folder, old in _cgroups_of("cpu", cgroup, own_groups):
+        if old:
+            numbers = [*_lines(folder / "cpu.cfs_quota_us"), *_lines(folder / "cpu.cfs_period_us")]
+        else:
+            numbers = " ".join(_lines(folder / "cpu.max")).split()
+        if len(numbers) == 2 and all(map(str.isdecimal, numbers)):  # "max" and -1 are no limit
+            quotas.append(int(numbers[0]) / int(numbers[1]))
+    return min(quotas, default=None)
+
+
+def _cgroups_of(controller: str, cgroup: Path, own_groups: Path) -> Iterator[tuple[Path, bool]]:
+    """Folders of the cgroups that limit this process, the innermost first, and whether they are of version 1."""
     for path in _lines(own_groups):
         _, controllers, own = path.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
-        top, place = cgroup / "cpu" if controllers else cgroup, Path(own.lstrip("/"))
-        for folder in (top / part for part in (place, *place.parents)):
-            if controllers:
-                numbers = [*_lines(folder / "cpu.cfs_quota_us"), *_lines(folder / "cpu.cfs_period_us")]
-            else:
-                numbers = " ".join(_lines(folder / "cpu.max")).split()
-            if len(numbers) == 2 and all(map(str.isdecimal, numbers)):  # "max" and -1 are no limit
-                quotas.append(int(numbers[0]) / int(numbers[1]))
-    return min(quotas, default=None)
+        top, place = cgroup / controller if controllers else cgroup, Path(own.lstrip("/"))
+        for part in (place, *place.parents):
+            yield top / part, bool(controllers)
 
 
 def allowed_cores() -> int:
@@ -90,17 +96,12 @@ def free_of_limit(cgroup: Path = CGROUP, own_groups: Path = OWN_GROUPS) -> int |
     and are given up for any program: they are free.
     """
     left: list[int] = []
-    for path in _lines(own_groups):
-        _, controllers, own = path.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        top, place = cgroup / "memory" if controllers else cgroup, Path(own.lstrip("/"))
-        names = _LIMIT_V1 if controllers else _LIMIT_V2
-        for folder in (top / part for part in (place, *place.parents)):
-            numbers = [line for name in names[:2] for line in _lines(folder / name)]
-            if len(numbers) == 2 and all(map(str.isdecimal, numbers)):  # "max" is no limit
-                kept = sum(sum(_counts(folder / "memory.stat", name)) for name in names[2:])
-                left.append(int(numbers[0]) - int(numbers[1]) + kept)
+    for folder, old in _cgroups_of("memory", cgroup, own_groups):
+        names = _LIMIT_V1 if old else _LIMIT_V2
+        numbers = [line for name in names[:2] for line in _lines(folder / name)]
+        if len(numbers) == 2 and all(map(str.isdecimal, numbers)):  # "max" is no limit
+            kept = sum(sum(_counts(folder / "memory.stat", name)) for name in names[2:])
+            left.append(int(numbers[0]) - int(numbers[1]) + kept)
     return min(left, default=None)
 
 
