@@ -192,8 +192,8 @@ ARMS = {
             for share, scale in ((0.1, 16), (0.001, 16), (0.1, 32))
         ),
         _class_loss("softmax", "softmax"),
-        _class_loss("CosFace", "cosface", margin=0.2),
-        *(_class_loss("ArcFace", "arcface", margin=m) for m in (0.2, 0.4)),
+        *(_class_loss("CosFace", "cosface", margin=m) for m in (0.2, 0.35)),
+        *(_class_loss("ArcFace", "arcface", margin=m) for m in (0.2, 0.4, 0.6)),
         *(_class_loss("MV-Softmax", "mv_softmax", margin=m) for m in (0.2, 0.35)),
         *(_class_loss("CurricularFace", "curricularface", margin=m) for m in (0.2, 0.4)),
         *(_class_loss("Circle", "circle", "gamma", gamma=gamma) for gamma in (64, 256)),

@@ -6,7 +6,8 @@
 
 Needs `make glyphs`. Both spaces, from the starting network of seed 0, on as many random batches as a row has steps, in
 8 epochs of 4 candidates. The 2,000 validation identities reward: they are neither trained nor tested on, but are among
-the 100,000 distractors of the exam. Killed at any moment, it goes on; `data/quality/search-loss` removed, it begins anew.
+the 100,000 distractors of the exam. Killed at any moment, it goes on. A curve that is there is kept: remove it,
+and `data/quality/search-loss`, to search anew.
 """
 
 from __future__ import annotations
