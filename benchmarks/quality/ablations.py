@@ -1,6 +1,6 @@
 """What each setting of the method is worth: one thing varied at a time, drawn as one plot each by `draw.py`.
 
-All with equal steps, and on 20,000 glyph identities but for one on 100,000 words, so that a plot is minutes and not
+All with equal steps, and on 20,000 glyph identities but for two on 100,000 words, so that a plot is minutes and not
 hours. Most have the paper's own loss, batch OHNM, whose k and margin are among the settings, and an earlier learning
 rate; those of the memory have multi-similarity, and label noise, the number of identities and the rate on words have
 the default plan and its loss on random batches as well.

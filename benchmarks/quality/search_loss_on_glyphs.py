@@ -12,7 +12,6 @@ and `data/quality/search-loss`, to search anew.
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from arms import ARMS, COMMON, DRAWS, LR
 from glyph_sets import REPOSITORY, WIDE, GlyphSet, wide_manifest
 from one_row import WORK, Row, share_inputs, subspace
 
-from subspace.mining.artifacts import write_json
+from subspace.mining.artifacts import write_json, write_text
 from subspace.mining.fingerprints import fingerprint_of
 from subspace.mining.parquet_tables import write_parquet
 from subspace.mining.schemas import MANIFEST
@@ -46,7 +45,7 @@ def main() -> None:
         write_json(CURVES / f"am-lfs-draw-{number}.json", space.curve(numbers).to_json())
     for name in SPACES:
         if not (CURVES / f"{name}.json").exists():
-            shutil.copyfile(searched(name), CURVES / f"{name}.json")
+            write_text(CURVES / f"{name}.json", searched(name).read_text())
 
 
 def searched(space: SpaceName) -> Path:

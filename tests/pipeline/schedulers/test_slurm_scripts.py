@@ -132,13 +132,14 @@ def test_more_shards_than_gpus_take_turns_with_them(
         '#!/bin/bash\necho "$CUDA_VISIBLE_DEVICES" >> "$NOTED"\n'
     )
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
-    for gpus, seen in (
-        (2, ["4", "7", "4"]),
-        (1, ["4,7"] * 3),
-        (4, ["4,7"] * 3),
-    ):  # srun gives each its own of 4
+    for named, gpus, seen in (
+        ("4,7", 2, ["4", "7", "4"]),
+        ("", 2, ["0", "1", "0"]),  # a Slurm that names none
+        ("4,7", 1, ["4,7"] * 3),
+        ("4,7", 4, ["4,7"] * 3),  # srun gives each its own
+    ):
         fake_tools.write_text("")
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
         stages = {"extract": {"gpus": gpus}}
         script = script_of(jobs_of(run)["extract"], run, shards_per_job=4, setup=["true"], stages=stages)
         assert run_script(script, "0").returncode == 0
