@@ -176,7 +176,7 @@ ARMS = {
         ),
         *(
             Arm(
-                f"Partial FC CosFace, r={share}{'' if scale == 16 else f', s={scale}'}",
+                f"Partial FC CosFace, r={share}{'' if scale == 16 else f', s={scale}'}{', sparse gradient' * sparse}",
                 "softmax",
                 (
                     "plan.strategy=random",
@@ -187,9 +187,16 @@ ARMS = {
                     # of 16, 32, 64 the best on glyphs at this budget, with this margin
                     f"train.loss_args.partial_fc.scale={scale}",
                     "train.loss_args.partial_fc.margin=0.2",
+                    *(("train.loss_args.partial_fc.sparse_gradient=true",) if sparse else ()),
                 ),
             )
-            for share, scale in ((0.1, 16), (0.001, 16), (0.1, 32))
+            for share, scale, sparse in (
+                (0.1, 16, False),
+                (0.001, 16, False),
+                (0.1, 32, False),
+                (0.1, 16, True),
+                (0.001, 16, True),
+            )
         ),
         _class_loss("softmax", "softmax"),
         *(_class_loss("CosFace", "cosface", margin=m) for m in (0.2, 0.35)),

@@ -1,11 +1,11 @@
-"""The two networks of the comparison: the product's smallest, and one of four times its multiply-adds."""
+"""The networks of the comparison: the product's smallest, one of four times its multiply-adds, and FaceNet's NNS2."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-NETWORKS = {"small": "small", "double": "python:networks:double"}
+NETWORKS = {"small": "small", "double": "python:networks:double", "nns2": "nns2"}
 """What `subspace init --model` is told, by name; run where this file lies."""
 
 
