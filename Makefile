@@ -77,13 +77,13 @@ emoji: install
 demo-data: install
 	$(BIN)/python data_manifests/make_demo.py
 
-# 400 MB of Debian's fonts -> 1.7 million images of 165,000 characters; SIZE=tiny, core, wide or all.
-SIZE ?= wide
 # README's pictures of a report, of the demo; needs Chromium.
 report-pictures: install
 	$(BIN)/subspace report runs/demo-subspace --baseline runs/demo-random --out runs/report.html
 	$(BIN)/python docs/draw_report.py runs/report.html docs
 
+# 400 MB of Debian's fonts -> 1.7 million images of 165,000 characters; SIZE=tiny, core, wide or all.
+SIZE ?= wide
 glyphs: install
 	$(BIN)/python data_manifests/glyphs/make_glyphs.py $(SIZE) --out data/glyphs/$(SIZE)
 

@@ -38,7 +38,7 @@ LOADERS = (
     "subspace",
     "ImageFolder",
     *(name for name in ("datasets", "webdataset") if find_spec(name)),
-)  # extra: bench
+)  # extra: dev
 FILES = {(32, 32): "32 px", (112, 112): "112 px", (250, 112): "250 px to 112"}
 NETWORKS = {"small": (32, 256, 30), "mobile": (112, 32, 5)}
 """Pixels, images in a batch, timed steps."""

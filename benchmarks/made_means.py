@@ -24,7 +24,7 @@ NOISE = 0.6
 """Length of what is added to a mean of length 1, on average."""
 
 
-def write_missing_parts(run: Path, seed: int = 0) -> tuple[int, int]:
+def write_missing_parts(run: Path) -> tuple[int, int]:
     """Write them into the last round of a run; return how many parts were finished and how many are made."""
     context = Context.open(run)
     parts = extract_parts(context)
@@ -37,7 +37,7 @@ def write_missing_parts(run: Path, seed: int = 0) -> tuple[int, int]:
     flat = [table["mean"].combine_chunks().flatten().to_numpy() for table in tables]
     means = np.concatenate(flat).reshape(sum(map(len, tables)), -1)
     bad = read_parquet(parts.path(done[0], "quarantine"), QUARANTINE).slice(0, 0)
-    random, missing = np.random.default_rng(seed), sorted(set(range(len(parts))) - set(done))
+    random, missing = np.random.default_rng(0), sorted(set(range(len(parts))) - set(done))
     for part in missing:
         of = parts[part].identity_id
         noise = random.standard_normal((len(of), means.shape[1])) * NOISE / np.sqrt(means.shape[1])

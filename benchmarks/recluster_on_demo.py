@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+from losses_on_demo import REPOSITORY, subspace
 
 from subspace.mining.clustering.neighbors import neighbor_recall
 from subspace.mining.clustering.subspaces import cluster_identities
 from subspace.train.checkpoint import load_running_means
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 METRICS = ("Rank-1", "TAR@FAR=1e-2", "TAR@FAR=1e-3", "TAR@FAR=1e-4")
 COMMON = [
     "pretrain.steps=400",
@@ -64,12 +63,6 @@ ARMS = {
         "recluster.refresh=running",
     ],
 }
-
-
-def subspace(*arguments: str | Path) -> str:
-    """Run a command and return what it prints."""
-    command = [sys.executable, "-m", "subspace.pipeline.cli", *map(str, arguments)]
-    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def finished(out: Path, arm: str, seed: int) -> Path:

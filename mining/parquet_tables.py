@@ -15,7 +15,7 @@ from .artifacts import whole_file
 from .errors import DamagedFileError, InputError, StaleArtifactError
 from .fingerprints import CREATED_BY
 from .local_paths import in_shell
-from .remote import in_words, open_remote, url_of
+from .remote import first_line, in_words, open_remote, url_of
 from .schemas import MANIFEST, SCHEMA_VERSION, TableKind
 from .table_checks import TableCheck
 
@@ -108,7 +108,7 @@ def open_parquet(path: Path, kind: TableKind | None = None, *, mapped: bool = Tr
         raise
     except DAMAGE as error:
         raise DamagedFileError(
-            f"{in_words(path)} is not a readable Parquet file (truncated?): {_first_line(error)}{_made_by_ingest(path, kind)}",
+            f"{in_words(path)} is not a readable Parquet file (truncated?): {first_line(error)}{_made_by_ingest(path, kind)}",
             str(path),
         ) from error
     if (
@@ -188,7 +188,7 @@ def in_one_line(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except (*DAMAGE, MemoryError) as error:
-        raise DamagedFileError(f"{in_words(path)} is damaged: {_first_line(error)}", str(path)) from error
+        raise DamagedFileError(f"{in_words(path)} is damaged: {first_line(error)}", str(path)) from error
 
 
 def check_rows(path: Path, check: TableCheck, rows: pa.Table) -> None:
@@ -214,10 +214,6 @@ def refuse_false_sizes(path: Path, file: pq.ParquetFile, group: int) -> None:
         raise DamagedFileError(
             f"{in_words(path)} is damaged: it claims {rows:,} rows in one row group", str(path)
         )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def metadata_of(file: pq.ParquetFile) -> dict[str, str]:

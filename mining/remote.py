@@ -188,12 +188,13 @@ def web_refusal(error: FileNotFoundError) -> BaseException | None:
 
 def unreachable(url: str, error: BaseException) -> InputError:
     """The one line for a storage that does not answer as it should."""
-    return InputError(f"cannot read {url}: {_first_line(error)}; check the address, the keys and the network")
+    return InputError(f"cannot read {url}: {first_line(error)}; check the address, the keys and the network")
 
 
 def _without_parts(url: str) -> InputError:
     return InputError(f"cannot read {url}: its server gives no parts of files; copy it")
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error of a library says first, or its kind where it says nothing."""
     return (str(error) or type(error).__name__).splitlines()[0]

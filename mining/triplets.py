@@ -37,14 +37,7 @@ class Triplets(NamedTuple):
 
 
 @torch.no_grad()
-def mine_batch_ohnm(
-    embeddings_BD: Tensor,
-    labels_B: Tensor,
-    negatives: int = 3,
-    *,
-    rule: NegativeRule | None = None,
-    never: Tensor | None = None,
-) -> Triplets:
+def mine_batch_ohnm(embeddings_BD: Tensor, labels_B: Tensor, negatives: int = 3) -> Triplets:
     """Pair every anchor-positive pair of the batch with the anchor's nearest negatives.
 
     Batch OHNM (Wang, Zhang, Lan 2017): all positives, hard negatives only. An image without a second image
@@ -54,8 +47,6 @@ def mine_batch_ohnm(
         embeddings_BD: float[B, D], unit length.
         labels_B: int[B], identity of each image, in any order.
         negatives: k; fewer are used where the batch has fewer other-identity images.
-        rule: instead of `negatives`, a finer choice of them.
-        never: int[p, 2] pairs of labels that are never each other's negatives.
 
     Example:
         >>> import torch
@@ -67,16 +58,13 @@ def mine_batch_ohnm(
         >>> torch.stack(triplets, dim=1).tolist()  # (anchor, positive, negative)
         [[0, 1, 2], [0, 1, 3], [1, 0, 2], [1, 0, 3]]
     """
-    runs = LabelRuns.of(labels_B)
-    barred = runs.barred(never, labels_B, labels_B)
-    runs, rule = runs.on(embeddings_BD.device), rule or NegativeRule(negatives)
+    runs = LabelRuns.of(labels_B).on(embeddings_BD.device)
     unit_BD = embeddings_BD[runs.anchor_order]
     place_BP, exists_BP = runs.positives
-    found = nearest_negatives(unit_BD, unit_BD, runs, rule, barred=barred)
+    found = nearest_negatives(unit_BD, unit_BD, runs, NegativeRule(negatives))
     exists_BPk = exists_BP[:, :, None] & (found.similarity > -torch.inf)
     anchor, pair, rank = exists_BPk.nonzero(as_tuple=True)
-    row = pair if rule.per_positive else torch.zeros_like(pair)
-    places = (anchor, place_BP[anchor, pair], found.place[anchor, row, rank])
+    places = (anchor, place_BP[anchor, pair], found.place[anchor, 0, rank])
     return Triplets(*(runs.anchor_order[place] for place in places))
 
 

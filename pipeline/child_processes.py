@@ -52,14 +52,12 @@ def threads_each(count: int) -> int:
     return max(1, usable_cores() // count)
 
 
-def python_calling(module: str) -> list[str]:
-    """A command that calls `main()` of a module, with the very import path of this process; arguments may follow.
+def this_program() -> list[str]:
+    """A command that is `subspace` with the very import path of this process; arguments may follow.
 
     `-m` would look in the current folder first, where a user may have modules of the same names.
     """
-    begin = (
-        f"import sys; sys.path[:] = sys.argv.pop(1).split({os.pathsep!r}); from {module} import main; main()"
-    )
+    begin = f"import sys; sys.path[:] = sys.argv.pop(1).split({os.pathsep!r}); from subspace.pipeline.cli import main; main()"
     return [sys.executable, "-c", begin, os.pathsep.join(sys.path)]
 
 
@@ -122,7 +120,7 @@ def run_children(
 
 def _start(child: Child, words: IO[bytes] | None, options: Options) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [*python_calling("subspace.pipeline.cli"), *child.arguments],
+        [*this_program(), *child.arguments],
         env={
             "OMP_NUM_THREADS": str(child.threads),
             "TORCH_CPP_LOG_LEVEL": "ERROR",  # DistributedDataParallel warns of a flag that is meant

@@ -1,8 +1,8 @@
-"""Which file a command may write over: an earlier one of its kind; never an input, a folder or anything else."""
+"""Which file or folder a command may write over: an earlier one of its kind; never an input or anything else."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -98,3 +98,31 @@ def check_output(out: Path, kind: FileKind, inputs: Iterable[Path] = ()) -> None
         raise InputError(
             f"cannot write {out}: it is there already, and is no {kind.words}; give --out another file"
         )
+
+
+def check_output_folder(out: Path, force: bool, *, what: str, ours: Set[str], mark: str) -> None:
+    """Refuse a folder that is there already, unless `force`; and even then one with files of others.
+
+    Args:
+        what: export or evaluation.
+        ours: the names of files that it may hold.
+        mark: the one among them that each has.
+
+    Raises:
+        InputError: it would be written over.
+    """
+    refuse_url(out)
+    if out.name in ("", ".."):
+        raise InputError(f"--out {out}: an {what} takes the place of a whole folder; give it by its name")
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise InputError(f"{out} is a file; give --out a folder")
+    names = {path.name for path in out.iterdir()}
+    others = sorted(names - ours)
+    if others:
+        raise InputError(f"{out} holds other files ({', '.join(others[:3])}); give --out a folder of its own")
+    if names and mark not in names:
+        raise InputError(f"{out} holds files that are of no {what}; give --out a folder of its own")
+    if names and not force:
+        raise InputError(f"{out} is there already; write it anew with --force, or give another --out")

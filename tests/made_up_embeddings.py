@@ -1,4 +1,4 @@
-"""Unit rows of identities that nobody photographed, for the tests of metrics."""
+"""Unit rows of identities that nobody photographed, for the tests of mining."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ import numpy as np
 
 def unit(rows: np.ndarray) -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def units(n: int, d: int = 8, seed: int = 0) -> np.ndarray:
+    """float32[n, d], in all directions."""
+    return unit(np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32))
 
 
 def tied_rows(rng: np.random.Generator, n: int) -> np.ndarray:

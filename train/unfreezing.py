@@ -68,11 +68,6 @@ class Unfreezing:
         waiting = [] if stage is None else self._blocks[: max(0, len(self._blocks) - stage)]
         return frozenset(name for block in waiting for name in block)
 
-    def trainable_at(self, step: int) -> list[str]:
-        """Names of the parameters that train at `step` of the run, in the network's order."""
-        frozen = self.frozen_at(step)
-        return [name for name in self._movable if name not in frozen]
-
     def apply(self, step: int) -> bool:
         """Freeze and unfreeze for `step` of the run; return whether any parameter changed sides.
 

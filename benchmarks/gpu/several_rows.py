@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,8 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+
+from subspace.pipeline.stages.training_processes import free_port
 
 from .measure import Machine, Row, number, subspace
 
@@ -89,10 +90,3 @@ def reduce(rank: int, processes: int, port: int, backend: str, numbers: int, ans
         Path(answer).write_text(json.dumps({"right": bool(flags.item()), "bytes_per_second": rate}))
     dist.barrier()
     dist.destroy_process_group()
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -12,9 +12,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
-import shutil
-import sys
 import time
 import zlib
 from functools import partial
@@ -27,11 +24,12 @@ from drawn_fonts import draw_font, pictures_path
 from face_table import FaceTable, face_table
 from fetch_fonts import FontFile, fetch, list_fonts
 from near_repeats import NEAR_REPEAT
+from recipe_end import remove_old_shards, run_to_end
 from worker_pool import in_processes
 from write_set import write_set
 from write_shards import IDENTITIES_PER_SHARD, Shard, write_shard
 
-from subspace.mining.errors import InputError, StoppedEarly, SubspaceError
+from subspace.mining.errors import InputError
 from subspace.mining.fingerprints import fingerprint_of
 from subspace.mining.machine import usable_cores
 from subspace.pipeline.console import Console, amount
@@ -116,11 +114,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
         files = list_fonts(options.fonts)
     table, shards = make_glyphs(files, recipe.private_use, out, work, options.processes, console)
     told = write_set(out, shards, table, name, recipe.least_images)
-    for old in out.glob("shards-*"):
-        if old != shards[0].parent:
-            shutil.rmtree(old)
-    for left in shards[0].parent.glob(".*.tmp"):  # by a process that was killed
-        left.unlink()
+    remove_old_shards(out, shards)
     size = sum(shard.stat().st_size for shard in shards)
     console.say(
         f"{out / 'manifest.parquet'}: {told['images']:,} images ({amount(size)}) of {told['identities']:,} "
@@ -152,16 +146,7 @@ def main() -> None:
     )
     parser.add_argument("--processes", type=int, default=usable_cores(), help="default: one a core")
     parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
-    options = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = "1"  # of each worker: they share the cores already
-    try:
-        run(options, Console(quiet=options.quiet))
-    except (SubspaceError, StoppedEarly) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        raise SystemExit(StoppedEarly.exit_code) from None
+    run_to_end(run, parser.parse_args())
 
 
 if __name__ == "__main__":

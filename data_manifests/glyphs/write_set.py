@@ -22,15 +22,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from drawn_fonts import DRAWING, FREETYPE
 from face_table import FaceRow, FaceTable, identity_name
 from glyph_splits import SEED, glyph_splits
 from known_duplicates import known_duplicates
 from near_repeats import NEAR_REPEAT
+from recipe_end import write_table
 from write_shards import rows_path
 
-from subspace.mining.artifacts import whole_file, write_json, write_text
+from subspace.mining.artifacts import write_json, write_text
 from subspace.mining.schemas import QUARANTINE
 from subspace.pipeline.rows.manifest_writer import write_manifest
 from subspace.pipeline.sources.splits import SPLITS
@@ -54,8 +54,8 @@ def write_set(
     split = glyph_splits(code, count, np.bincount(pairs[0]), least_images)
 
     duplicates = _duplicates(table, code)
-    _write_table(out / "duplicates.parquet", duplicates)
-    _write_table(
+    write_table(out / "duplicates.parquet", duplicates)
+    write_table(
         out / "image_faces.parquet", pa.table({"image_id": np.arange(len(images)), "face": images["face"]})
     )
     _write_faces(out / "faces.csv", table.faces, np.bincount(images["face"], minlength=len(table.faces)))
@@ -122,8 +122,3 @@ def _write_faces(path: Path, faces: list[FaceRow], images: np.ndarray) -> None:
     for number, (face, count) in enumerate(zip(faces, images.tolist(), strict=True)):
         writer.writerow([number, *asdict(face).values(), count])
     write_text(path, text.getvalue())
-
-
-def _write_table(path: Path, table: pa.Table) -> None:
-    with whole_file(path) as aside:
-        pq.write_table(table, aside, compression="zstd")

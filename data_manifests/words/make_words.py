@@ -14,9 +14,7 @@ versions give the same bytes, whatever the number of processes.
 from __future__ import annotations
 
 import argparse
-import os
 import resource
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -28,6 +26,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "glyphs"))
 from fetch_fonts import fetch, list_fonts
+from recipe_end import remove_old_shards, run_to_end
 from word_costs import DOWNLOAD, UNPACKED, announce
 from word_faces import Coverage, word_faces
 from word_lists import MOST, Words, fetch_lists, list_word_lists, read_words
@@ -36,7 +35,7 @@ from word_shards import shards_of, write_shard
 from word_splits import LEFT_OUT, SPLITS, Size, word_splits
 from worker_pool import in_processes
 
-from subspace.mining.errors import InputError, StoppedEarly, SubspaceError
+from subspace.mining.errors import InputError
 from subspace.mining.machine import usable_cores
 from subspace.pipeline.console import Console, amount
 
@@ -91,11 +90,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
         order = list(range(len(shards)))
         paths = in_processes(write_shard, shards, order, options.processes, progress.update)
     provenance = write_set(out, paths, identities, faces, files, options.size, size)
-    for old in out.glob("shards-*"):
-        if old != paths[0].parent:
-            shutil.rmtree(old)
-    for left in paths[0].parent.glob(".*.tmp"):  # by a process that was killed
-        left.unlink()
+    remove_old_shards(out, paths)
     disk = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     console.say(
@@ -148,16 +143,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=usable_cores(), help="default: one a core")
     parser.add_argument("--dry-run", action="store_true", help="fetch and read, say what it takes, and stop")
     parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
-    options = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = "1"  # of each worker: they share the cores already
-    try:
-        run(options, Console(quiet=options.quiet))
-    except (SubspaceError, StoppedEarly) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        raise SystemExit(StoppedEarly.exit_code) from None
+    run_to_end(run, parser.parse_args())
 
 
 if __name__ == "__main__":

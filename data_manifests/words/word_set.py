@@ -26,15 +26,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from draw_words import SEED as DRAWING_SEED
 from drawn_fonts import FREETYPE
+from recipe_end import write_table
 from word_faces import WordFace
 from word_lists import ListFile, Words
 from word_splits import SEED, SPLITS, STEM, Size, stems
 from write_shards import rows_path
 
-from subspace.mining.artifacts import whole_file, write_json, write_text
+from subspace.mining.artifacts import write_json, write_text
 from subspace.mining.schemas import QUARANTINE
 from subspace.pipeline.rows.manifest_writer import write_manifest
 
@@ -64,7 +64,7 @@ def write_set(
     rows = [np.load(rows_path(shard)) for shard in shards]
     face = np.concatenate([part["face"] for part in rows])
     _write_words(out / "words.parquet", words)
-    _write_table(
+    write_table(
         out / "image_faces.parquet",
         pa.table({"image_id": np.arange(len(face), dtype=np.int32), "face": face}),
     )
@@ -133,7 +133,7 @@ def _write_words(path: Path, words: Words) -> None:
         "lists": pa.DictionaryArray.from_arrays(which.astype(np.int32), told),
         "stem": pa.array(names).take(pa.array(stem)),
     }
-    _write_table(path, pa.table(columns))
+    write_table(path, pa.table(columns))
 
 
 def _write_faces(path: Path, faces: list[WordFace], images: np.ndarray) -> None:
@@ -144,8 +144,3 @@ def _write_faces(path: Path, faces: list[WordFace], images: np.ndarray) -> None:
     for number, (face, count) in enumerate(zip(faces, images.tolist(), strict=True)):
         writer.writerow([number, *(getattr(face, column) for column in columns), count])
     write_text(path, text.getvalue())
-
-
-def _write_table(path: Path, table: pa.Table) -> None:
-    with whole_file(path) as aside:
-        pq.write_table(table, aside, compression="zstd")

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from ..randomness import generator
 from .identity_blocks import IdentityBlock, IdentityBlocks, reduced
@@ -95,7 +96,7 @@ def _cut(block: IdentityBlock) -> tuple[Tensor, Tensor]:
     second = direction > 0
     for _ in range(ROUNDS):
         sums = _sums(block, second)
-        first_unit, second_unit = (_unit(half) for half in sums)
+        first_unit, second_unit = (normalize(half, dim=1) for half in sums)
         nearer = (block.embeddings * block.spread_out(second_unit - first_unit)).sum(1)
         second = nearer > 0
     sums, counts = _sums(block, second), _counts(block, second)
@@ -112,7 +113,9 @@ def _cut(block: IdentityBlock) -> tuple[Tensor, Tensor]:
 
 def _farther(block: IdentityBlock, second: Tensor, means_iD: Tensor) -> Tensor:
     """Who is in the half that is farther from the mean of the identity: bool[b]."""
-    first_cosine, second_cosine = ((_unit(half) * means_iD).sum(1) for half in _sums(block, second))
+    first_cosine, second_cosine = (
+        (normalize(half, dim=1) * means_iD).sum(1) for half in _sums(block, second)
+    )
     return second == block.spread_out(second_cosine <= first_cosine)
 
 
@@ -123,9 +126,9 @@ def _widest(block: IdentityBlock) -> Tensor:
     length = centred.square().sum(1)
     farthest = block.spread_out(reduced(length, "max", block.count))
     direction = block.sums(centred * (length >= farthest)[:, None])
-    place = (centred * block.spread_out(_unit(direction))).sum(1)
+    place = (centred * block.spread_out(normalize(direction, dim=1))).sum(1)
     for _ in range(ROUNDS):
-        direction = _unit(block.sums(centred * place[:, None]))
+        direction = normalize(block.sums(centred * place[:, None]), dim=1)
         place = (centred * block.spread_out(direction)).sum(1)
     return place
 
@@ -152,7 +155,3 @@ def _sums(block: IdentityBlock, second: Tensor) -> tuple[Tensor, Tensor]:
 def _counts(block: IdentityBlock, second: Tensor) -> tuple[Tensor, Tensor]:
     of_second = block.sums(second.float())
     return block.count - of_second, of_second
-
-
-def _unit(vectors: Tensor) -> Tensor:
-    return vectors / vectors.norm(dim=1, keepdim=True).clamp(min=1e-12)

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from .identity_blocks import IdentityBlock, IdentityBlocks
 
@@ -68,7 +69,7 @@ def find_robust_means(
             nobody = block.spread_out(block.sums(weight)) <= 1e-6
             weight = torch.where(nobody, 1.0, weight)
             cosine, summed = _beside_the_others(block, weight)
-        means_ID[block.identities] = _unit(summed).cpu().numpy()
+        means_ID[block.identities] = normalize(summed, dim=1).cpu().numpy()
         own_n[block.images] = cosine.cpu().numpy()
         if progress:
             progress(len(cosine))
@@ -98,7 +99,3 @@ def _stranger(blocks: IdentityBlocks, progress: Callable[[int], None] | None) ->
             progress(len(block.embeddings))
     pairs = float(blocks.images) ** 2 - float((blocks.count.astype(float) ** 2).sum())
     return float((total @ total - within) / pairs) if pairs else 0.0
-
-
-def _unit(vectors: Tensor) -> Tensor:
-    return vectors / vectors.norm(dim=1, keepdim=True).clamp(min=1e-12)

@@ -18,12 +18,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch.nn.functional import normalize
 
 from ..block_sizes import similarities_at_a_time
 from ..randomness import derived_seed
 from .candidates import Candidates
 from .on_device import IN_A_CORES_CACHE, counts_by_group, sums_by_group
-from .plain_kmeans import plain_centroids, unit
+from .plain_kmeans import plain_centroids
 from .prices import WHILE_LISTS_HOLD, Bound, choose, find_prices
 from .settings import MOVES_PER_ITERATION, unpriced_iterations
 
@@ -190,7 +191,7 @@ def _bid(similarity_nM: torch.Tensor, price_M: torch.Tensor, bid: float) -> torc
 
 def _moved(centroids: torch.Tensor, sums: torch.Tensor) -> torch.Tensor:
     """The directions of the sums; a centroid that nobody chose stays where it was."""
-    return torch.where(sums.norm(dim=1, keepdim=True) < 1e-6, centroids, unit(sums))
+    return torch.where(sums.norm(dim=1, keepdim=True) < 1e-6, centroids, normalize(sums, dim=1))
 
 
 def fit_plain(

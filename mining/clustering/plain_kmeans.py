@@ -13,6 +13,7 @@ from typing import Any
 import faiss
 import numpy as np
 import torch
+from torch.nn.functional import normalize
 
 from ..block_sizes import similarities_at_a_time
 from ..randomness import derived_seed
@@ -56,14 +57,14 @@ def _resources() -> Any:
 
 def _by_torch(rows_SD: torch.Tensor, M: int, niter: int) -> torch.Tensor:
     """Begin at the first M rows, which are random ones."""
-    centroids = unit(rows_SD[:M])
+    centroids = normalize(rows_SD[:M], dim=1)
     at_a_time = max(1, similarities_at_a_time(rows_SD.device, IN_A_CORES_CACHE) // M)
     for _ in range(niter):
         nearest = torch.cat([(rows @ centroids.T).argmax(1) for rows in rows_SD.split(at_a_time)])
         sizes = counts_by_group(nearest, M)
         sums = sums_by_group(rows_SD, nearest, M)
         gone = sums.norm(dim=1, keepdim=True) < 1e-6
-        centroids = _split(torch.where(gone, centroids, unit(sums)), sizes)
+        centroids = _split(torch.where(gone, centroids, normalize(sums, dim=1)), sizes)
     return centroids
 
 
@@ -79,9 +80,4 @@ def _split(centroids_MD: torch.Tensor, sizes_M: torch.Tensor) -> torch.Tensor:
     apart = SPLIT * (1 - 2 * (torch.arange(D, device=sizes_M.device) % 2))
     giver = order[torch.where(taking, turn, rank)]
     sign = taking.float() - (rank < splits).float()
-    return unit(centroids_MD[giver] * (1 + sign[:, None] * apart))
-
-
-def unit(rows: torch.Tensor) -> torch.Tensor:
-    """Rows of length 1; those of length 0 stay."""
-    return rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    return normalize(centroids_MD[giver] * (1 + sign[:, None] * apart), dim=1)

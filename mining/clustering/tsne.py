@@ -8,13 +8,13 @@ from __future__ import annotations
 import numpy as np
 
 PERPLEXITY = 20.0
-"""About so many neighbours of a point are kept near it."""
+"""About so many neighbours of a point are kept near it; fewer where there are few points."""
 STEPS, EXAGGERATED = 400, 120
 """Steps of the descent; the first of them with attraction times `EXAGGERATION`, by which clusters find together."""
 EXAGGERATION = 12.0
 
 
-def tsne_map(rows_ND: np.ndarray, *, perplexity: float = PERPLEXITY, steps: int = STEPS) -> np.ndarray:
+def tsne_map(rows_ND: np.ndarray) -> np.ndarray:
     """Place points so that near neighbours by cosine lie near each other: float32[N, 2], centred, at most 1 from 0.
 
     It begins with the two principal components, so that nothing is drawn by lot. Distances between far points, and sizes of
@@ -22,7 +22,6 @@ def tsne_map(rows_ND: np.ndarray, *, perplexity: float = PERPLEXITY, steps: int 
 
     Args:
         rows_ND: float32[N, D], of unit length.
-        perplexity: less where there are few points.
 
     Example:
         >>> rows = np.eye(2, dtype=np.float32)[[0, 0, 0, 0, 1, 1, 1, 1]]
@@ -33,10 +32,10 @@ def tsne_map(rows_ND: np.ndarray, *, perplexity: float = PERPLEXITY, steps: int 
     count = len(rows_ND)
     if count < 4:
         return _scaled(np.stack([np.arange(count), np.zeros(count)], axis=1))
-    wanted_NN = _wanted(rows_ND, min(perplexity, (count - 1) / 3))
+    wanted_NN = _wanted(rows_ND, min(PERPLEXITY, (count - 1) / 3))
     place, speed, gain = _principal(rows_ND) * 1e-4, np.zeros((count, 2)), np.ones((count, 2))
     rate = max(50.0, count / EXAGGERATION / 4)
-    for step in range(steps):
+    for step in range(STEPS):
         early = step < EXAGGERATED
         slope = _slope(wanted_NN, place.astype(np.float32), EXAGGERATION if early else 1.0)
         same = np.sign(slope) == np.sign(speed)

@@ -73,7 +73,6 @@ def threshold_for(
     T: int = 100,
     stages: Stages = "two",
     exact: bool = False,
-    seed: int = 0,
     track: Callable[[int], None] = lambda images: None,
 ) -> UnknownThreshold:
     """The least threshold by which at most a share `far` of the images passes that are searched without their identity.
@@ -93,7 +92,7 @@ def threshold_for(
         raise InputError("--far needs an index of two identities or more; give a --threshold")
     images_n = gallery.images.rows
     wanted = images_needed(far, len(images_n))
-    drawn = np.sort(generator(seed, "unknown threshold").choice(len(images_n), wanted, replace=False))
+    drawn = np.sort(generator(0, "unknown threshold").choice(len(images_n), wanted, replace=False))
     nearest = np.empty(wanted, np.float32)
     for start in range(0, wanted, SEARCHED_AT_A_TIME):
         image = drawn[start : start + SEARCHED_AT_A_TIME]

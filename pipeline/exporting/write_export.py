@@ -7,13 +7,13 @@ from typing import Any
 
 from ...mining.artifacts import whole_folder, write_text
 from ...mining.errors import InputError
-from ...mining.local_paths import refuse_url
 from ...mining.manifest import Manifest
 from ...train.checkpoint import load_network
 from ...train.networks.backbone import Backbone
 from ...train.networks.registry import CHECKPOINT_PREFIX
 from ..configuration.config import RunConfig
 from ..console import Console, amount
+from ..output_file import check_output_folder
 from .agreement import Reference, largest_difference, references
 from .chosen_checkpoint import ChosenCheckpoint
 from .description import description_of
@@ -45,9 +45,9 @@ def export_checkpoint(
     Raises:
         InputError: the folder is there already, the network cannot be exported, or a file gives other embeddings.
     """
-    check_target(out, force)
+    check_output_folder(out, force, what="export", ours=OURS, mark=CARD)
     config = settings_of(chosen)
-    manifest = manifest_of(config)
+    manifest = manifest_of(chosen, config)
     network = load_network(f"{CHECKPOINT_PREFIX}{chosen.folder}", allow_code=allow_code).eval()
     result: dict[str, Any] = {"checkpoint": str(chosen.folder), "why": chosen.why, "folder": str(out)}
     frozen = frozen_contents(network)
@@ -68,28 +68,6 @@ def export_checkpoint(
         console.say(f"{out / file.name}: {amount(file.bytes)}, {file.what}")
     console.say(f"{out / CARD}: data, training, figures, preprocessing and use")
     return {**result, **writer.facts}
-
-
-def check_target(out: Path, force: bool) -> None:
-    """Refuse a folder that is there already, unless `force`; and even then one with files of others.
-
-    Raises:
-        InputError: it would be written over.
-    """
-    refuse_url(out)
-    if out.name in ("", ".."):
-        raise InputError(f"--out {out}: an export takes the place of a whole folder; give it by its name")
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise InputError(f"{out} is a file; give --out a folder")
-    others = sorted({path.name for path in out.iterdir()} - OURS)
-    if others:
-        raise InputError(f"{out} holds other files ({', '.join(others[:3])}); give --out a folder of its own")
-    if any(out.iterdir()) and not (out / CARD).exists():  # each export has one
-        raise InputError(f"{out} holds files that are of no export; give --out a folder of its own")
-    if any(out.iterdir()) and not force:
-        raise InputError(f"{out} is there already; write it anew with --force, or give another --out")
 
 
 class _Writer:

@@ -147,7 +147,7 @@ def _list(path: Path) -> TemplateImages | TemplatePairs:
     if len(table) == 0:
         raise InputError(f"{path} has no rows; copy it again")
     if first and second:
-        same = truths(path, table["same"], "same") if "same" in names else None
+        same = truths(path, table["same"]) if "same" in names else None
         return TemplatePairs(path, _whole(path, table, first), _whole(path, table, second), same)
     image, medium = _one_of(names, IMAGE), _one_of(names, MEDIUM)
     if not (image and medium and "template_id" in names):

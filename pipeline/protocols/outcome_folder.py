@@ -10,9 +10,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from ...mining.artifacts import whole_folder, write_json
-from ...mining.errors import InputError
 from ...mining.fingerprints import CREATED_BY
-from ...mining.local_paths import refuse_url
+from ..output_file import check_output_folder
 from .outcome import Outcome
 from .registry import METRICS_FILE, PROTOCOLS
 
@@ -25,26 +24,8 @@ def check_target(folder: Path, force: bool) -> None:
     Raises:
         InputError: it would be written over.
     """
-    refuse_url(folder)
-    if folder.name in ("", ".."):
-        raise InputError(
-            f"--out {folder}: an evaluation takes the place of a whole folder; give it by its name"
-        )
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise InputError(f"{folder} is a file; give --out a folder")
     ours = {METRICS_FILE, *(name for protocol in PROTOCOLS.values() for name in protocol.writes)}
-    names = {path.name for path in folder.iterdir()}
-    others = sorted(names - ours)
-    if others:
-        raise InputError(
-            f"{folder} holds other files ({', '.join(others[:3])}); give --out a folder of its own"
-        )
-    if names and METRICS_FILE not in names:
-        raise InputError(f"{folder} holds files that are of no evaluation; give --out a folder of its own")
-    if names and not force:
-        raise InputError(f"{folder} is there already; write it anew with --force, or give another --out")
+    check_output_folder(folder, force, what="evaluation", ours=ours, mark=METRICS_FILE)
 
 
 def write_outcome(folder: Path, name: str, outcome: Outcome, origin: Mapping[str, Any]) -> list[str]:
@@ -53,7 +34,7 @@ def write_outcome(folder: Path, name: str, outcome: Outcome, origin: Mapping[str
     Args:
         origin: what was evaluated and how: kept in metrics.json.
     """
-    plots = find_spec("matplotlib") is not None
+    plots = has_plots()
     with whole_folder(folder.resolve()) as aside:
         for file, table in outcome.tables.items():
             metadata = {"kind": f"evaluation {name}", "created_by": CREATED_BY}

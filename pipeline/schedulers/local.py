@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ...mining.errors import InputError
 from ...mining.local_paths import in_shell
-from ..child_processes import python_calling
+from ..child_processes import this_program
 from ..run_directory import RunDirectory
 from .job_requests import job_request
 from .scheduler import NOTHING_WRITTEN, how_to_follow
@@ -53,7 +53,7 @@ class Local:
         unnamed = submission.logs / "run.log"
         with open(unnamed, "wb") as log:
             process = subprocess.Popen(
-                [*python_calling("subspace.pipeline.cli"), *_command(context)],
+                [*this_program(), *_command(context)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

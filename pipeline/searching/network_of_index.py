@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...mining.errors import InputError, StaleArtifactError
+from ...train.checkpoint_meta import META
+from ...train.networks.registry import CHECKPOINT_PREFIX, PRETRAINED, file_of, path_and_part
 from ..embedding.request import EmbedRequest
 from .index_record import IndexRecord
 
@@ -25,9 +27,7 @@ class NetworkOptions:
     allow_code: bool = False
 
 
-def network_request(
-    given: NetworkOptions, record: IndexRecord | None, sources: tuple[Path, ...] = ()
-) -> EmbedRequest | None:
+def network_request(given: NetworkOptions, record: IndexRecord | None) -> EmbedRequest | None:
     """What opens the network; None where nothing names one. The index remembers options that are not given again.
 
     >>> network_request(NetworkOptions(), None) is None
@@ -35,6 +35,8 @@ def network_request(
     >>> network_request(NetworkOptions("onnx:face.onnx", preprocess=("mean=0.5",)), None).network
     'onnx:face.onnx'
     """
+    from ..embedding.opened_network import run_allows_code
+
     network = given.network or (record.checkpoint if record else None)
     if network is None:
         return None
@@ -43,12 +45,23 @@ def network_request(
     preprocess = given.preprocess or (tuple(record.preprocess) if record else ())
     return EmbedRequest(
         network,
-        sources,
+        (),
         Path("asked.parquet"),
         weights=weights,
         preprocess=preprocess,
-        allow_code=given.allow_code,
+        # An index may come from anybody: what a run allows counts where the run itself is named.
+        allow_code=given.allow_code or (given.network is not None and run_allows_code(given.network)),
     )
+
+
+def _gone(asked: EmbedRequest) -> str | None:
+    """The option that says where a file of the network is, where it lies no more where it did; None: all is there."""
+    spec, weights = asked.network, asked.weights
+    is_checkpoint = spec.startswith(CHECKPOINT_PREFIX)
+    file = f"{spec.removeprefix(CHECKPOINT_PREFIX)}/{META}" if is_checkpoint else file_of(spec)
+    beside = None if weights in (None, PRETRAINED) else path_and_part(weights)[0]
+    missing = {option: path for option, path in (("--network", file), ("--weights", beside)) if path}
+    return next((option for option, path in missing.items() if not Path(path).exists()), None)
 
 
 def network_of_queries(given: NetworkOptions, record: IndexRecord, index: Path) -> OpenedNetwork:
@@ -69,9 +82,10 @@ def network_of_queries(given: NetworkOptions, record: IndexRecord, index: Path) 
         chosen = choose_network(asked.network, asked.weights)
         opened = open_network(chosen, asked.config.preprocess, allow_code=asked.allow_code)
     except InputError as error:
-        if given.network is not None:
+        gone = None if given.network is not None else _gone(asked)
+        if gone is None:
             raise
-        raise InputError(f"{error}; {index} was made with it: say with --network where it is now") from error
+        raise InputError(f"{error}; {index} was made with it: say with {gone} where it is now") from error
     if opened.network.embedding_size != record.dimensions:
         raise StaleArtifactError(
             f"{opened.words} gives {opened.network.embedding_size} numbers, {index} holds {record.dimensions}; "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ import matplotlib
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from folder_checksums import checksums
 from PIL import Image
 
 from subspace.mining.manifest import Manifest
@@ -29,11 +29,6 @@ NAMES = ("DejaVuSerif.ttf", "DejaVuSerif-Bold.ttf", "STIXGeneral.ttf")
 def make_glyphs(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(RECIPE / "make_glyphs.py"), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def checksums(folder: Path) -> dict[str, str]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 @pytest.fixture(scope="module")

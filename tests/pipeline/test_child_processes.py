@@ -35,7 +35,7 @@ def test_the_cause_is_said_once_and_no_other_line(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """Process 0 loses contact with the one that knows why, and is often the first to end."""
-    monkeypatch.setattr(child_processes, "python_calling", lambda module: [sys.executable, "-S", "-c"])
+    monkeypatch.setattr(child_processes, "this_program", lambda: [sys.executable, "-S", "-c"])
     started = [
         Child(
             [SAYS.format(words=words, code=code) if words else f"raise SystemExit({code})"],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import hashlib
 import io
 import re
 import shutil
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from folder_checksums import checksums
 from make_words import run
 from PIL import Image
 from word_shards import WordShard, write_shard
@@ -31,11 +31,6 @@ from .conftest import RECIPE
 def make_words(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(RECIPE / "make_words.py"), "tiny", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def checksums(folder: Path) -> dict[str, str]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def sources(folder: Path) -> list[str | Path]:

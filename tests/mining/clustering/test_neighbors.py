@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_up_embeddings import units
 
 from subspace.mining.clustering import mean_blocks
 from subspace.mining.clustering.neighbors import (
@@ -14,11 +15,6 @@ from subspace.mining.clustering.neighbors import (
     neighbors_by_subspace,
     sampled_neighbors,
 )
-
-
-def units(n: int, d: int = 8, seed: int = 0) -> np.ndarray:
-    rows = np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def brute_force(means: np.ndarray, i: int, candidates: list[int]) -> list[tuple[float, int]]:

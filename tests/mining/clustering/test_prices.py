@@ -10,16 +10,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_up_embeddings import units
 from scipy.optimize import linear_sum_assignment
 
 from subspace.mining.clustering.assignment import Assignment, first_of_each
 from subspace.mining.clustering.candidates import Candidates
 from subspace.mining.clustering.prices import Bound, choose, find_prices
-
-
-def units(n: int, d: int, seed: int) -> np.ndarray:
-    rows = np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def candidates(n: int, m: int, c: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -13,8 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from array_checks import assert_same
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_up_embeddings import units
 from pydantic import ValidationError
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, homogeneity_score
@@ -24,11 +26,6 @@ from subspace.mining.clustering.neighbors import neighbor_recall
 from subspace.mining.clustering.settings import SubspaceConfig, rows_of_fit
 from subspace.mining.clustering.subspaces import Subspaces, cluster_identities
 from subspace.mining.errors import InputError
-
-
-def units(n: int, d: int = 8, seed: int = 0) -> np.ndarray:
-    rows = np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def assert_partition(found: Subspaces, means: np.ndarray, at_most: int) -> None:
@@ -65,11 +62,6 @@ def assert_bound(found: Subspaces, n: int, ids: Any, tolerance: float, overlap: 
     assert (found.second_id != found.subspace_id).all()
     members = sizes + np.bincount(second, minlength=m)
     assert members.max() <= max(sizes.max(), math.ceil((1 + overlap) * (1 + tolerance) * n / m))
-
-
-def assert_same(a: Subspaces, b: Subspaces) -> None:
-    for name in vars(a):
-        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
 
 
 @settings(max_examples=120)

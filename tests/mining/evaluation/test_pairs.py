@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from array_checks import assert_same
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,11 +49,6 @@ def test_pairs_follow_their_definition(
         assert len(mine) == min(len(mates[image]), limit or len(rows))
         expected += sorted(mine)
     assert pairs.probe.tolist() == expected
-
-
-def assert_same(a: EvaluationPairs, b: EvaluationPairs) -> None:
-    for name in vars(a):
-        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
 
 
 def test_pairs_are_a_pure_function_of_images_sorted_by_identity() -> None:

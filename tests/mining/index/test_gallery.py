@@ -11,6 +11,7 @@ from itertools import pairwise
 import faiss.contrib.torch_utils  # noqa: F401  # as pytorch-metric-learning does: it takes `params` from every search
 import numpy as np
 import pytest
+from made_up_embeddings import unit
 
 from subspace.mining import InputError
 from subspace.mining.index.exact_search import exact_nearest
@@ -28,10 +29,6 @@ from subspace.mining.index.near_rows import (
 from subspace.mining.index.unknown_threshold import images_needed, threshold_for
 
 IDENTITIES, D = 300, 17
-
-
-def unit(rows: np.ndarray) -> np.ndarray:
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from array_checks import assert_plausible, assert_same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from scipy.stats import chi2
 
 from subspace.mining.clustering.neighbors import nearest_in_subspace
 from subspace.mining.errors import InputError
@@ -85,11 +85,6 @@ def whole_plan(*arguments: Any, **keywords: Any) -> PlanBlock:
     """All blocks as one."""
     columns = zip(*(vars(block).values() for block in plan_batches(*arguments, **keywords)), strict=True)
     return PlanBlock(*map(np.concatenate, columns))
-
-
-def assert_same(a: PlanBlock, b: PlanBlock) -> None:
-    for name in vars(a):
-        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
 
 
 @st.composite
@@ -336,13 +331,6 @@ def test_sequential_order_goes_through_one_subspace_after_another() -> None:
             assert (changes == 5) == (order == "sequential")
             turns.append(one_pass[::10].tolist())
     assert turns[0] != turns[1]  # a new pass takes them in another order
-
-
-def assert_plausible(counts: np.ndarray) -> None:
-    """Chi-square against equal shares: a fair draw fails one time in 100,000."""
-    expected = counts.sum() / len(counts)
-    assert expected > 20
-    assert float(((counts - expected) ** 2 / expected).sum()) < chi2.ppf(1 - 1e-5, len(counts) - 1)
 
 
 @pytest.mark.parametrize(

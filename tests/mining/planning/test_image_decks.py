@@ -8,9 +8,9 @@ from math import comb
 
 import numpy as np
 import pytest
+from array_checks import assert_plausible
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import chi2
 
 from subspace.mining.manifest import IdentityImages
 from subspace.mining.planning.image_decks import CHUNK, ImageDecks
@@ -19,13 +19,6 @@ from subspace.mining.planning.image_decks import CHUNK, ImageDecks
 def images_of(counts: list[int]) -> IdentityImages:
     offset = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
     return IdentityImages(np.arange(len(counts), dtype=np.int32), offset, np.arange(offset[-1]) * 3 + 1)
-
-
-def assert_plausible(counts: np.ndarray) -> None:
-    """Chi-square against equal shares: a fair draw fails one time in 100,000."""
-    expected = counts.sum() / len(counts)
-    assert expected > 20
-    assert float(((counts - expected) ** 2 / expected).sum()) < chi2.ppf(1 - 1e-5, len(counts) - 1)
 
 
 @given(

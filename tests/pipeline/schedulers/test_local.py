@@ -118,7 +118,7 @@ def test_a_signal_before_the_process_is_kept_stops_it(
     assert subspace("init", tmp_path / "run", "--manifest", small_manifest, *QUICK).returncode == 0
     context = Context.open(tmp_path / "run", options=Options(Console(quiet=True)))
     asleep = [sys.executable, "-c", "import time; time.sleep(60)"]
-    monkeypatch.setattr(local, "python_calling", lambda module: asleep)
+    monkeypatch.setattr(local, "this_program", lambda: asleep)
     monkeypatch.setattr(local, "_at_work", stop)
     monkeypatch.setattr(subprocess, "Popen", start)
     with pytest.raises(StoppedEarly):

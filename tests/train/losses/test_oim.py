@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from loss_checks import network
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -202,13 +203,6 @@ def test_extreme_embeddings_stay_finite(dtype: torch.dtype) -> None:
     assert torch.isfinite(value)
     assert torch.isfinite(torch.autograd.grad(value, embeddings)[0]).all()
     assert all(torch.isfinite(tensor).all() for tensor in loss.state_dict().values())
-
-
-def network(seed: int) -> nn.Linear:
-    linear = nn.Linear(6, 6, bias=False)
-    with torch.no_grad():
-        linear.weight.normal_(generator=torch.Generator().manual_seed(seed))
-    return linear
 
 
 def train(network: nn.Linear, loss: OIMLoss, steps: range) -> list[float]:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from loss_checks import network
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -281,13 +282,6 @@ def test_nothing_is_as_large_as_batch_times_classes(name: str) -> None:
 
 
 # --- state -------------------------------------------------------------------------------------------------
-
-
-def network(seed: int) -> nn.Linear:
-    linear = nn.Linear(6, 6, bias=False)
-    with torch.no_grad():
-        linear.weight.normal_(generator=torch.Generator().manual_seed(seed))
-    return linear
 
 
 def train(network: nn.Module, loss: nn.Module, steps: range) -> list[float]:
