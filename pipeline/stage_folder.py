@@ -112,6 +112,16 @@ class StageFolder:
             )
         return fields.get("manifest") in (None, manifest_fingerprint)
 
+    @property
+    def trained_with(self) -> str | None:
+        """The fingerprint of the manifest that the network here was trained with; None where nothing says it.
+
+        Raises:
+            StaleArtifactError: the marker is damaged.
+        """
+        stage = "train" if self.index >= 0 else "pretrain"
+        return self.record(stage)["fields"].get("manifest") if self.finished(stage) else None
+
     def remedy(self, stage: str) -> str:
         """The end of a message on a damaged file: the command that makes what a stage makes here."""
         examines = stage in ("validate", "eval")
@@ -164,6 +174,12 @@ class StageFolder:
     def resume(self) -> Path:
         """Checkpoints on the way, each in a folder of its own."""
         return self.path / RESUME
+
+    @property
+    def states(self) -> list[Path]:
+        """What a training can go on from, newest first: its end, then its checkpoints on the way."""
+        found = [self.checkpoint, *sorted(self.resume.glob("step-*"), reverse=True)]
+        return [state for state in found if state.is_dir()]
 
     @property
     def metrics(self) -> Path:

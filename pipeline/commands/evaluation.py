@@ -33,7 +33,10 @@ def evaluate(
         ),
     ] = None,
     pairs: Annotated[
-        Path | None, typer.Option(help="List of pairs: InsightFace .bin, LFW pairs.txt, .csv or .parquet.")
+        Path | None,
+        typer.Option(
+            help="One list of pairs: InsightFace .bin, LFW pairs.txt, .csv or .parquet; for several run it once for each."
+        ),
     ] = None,
     root: Annotated[Path | None, typer.Option(help="Folder of the images that a list names.")] = None,
     templates: Annotated[
@@ -171,16 +174,17 @@ def _examine_checkpoint(
     quiet: bool,
 ) -> tuple[dict[str, Any], Any]:
     """Metrics of a checkpoint on the test identities of its manifest; none in a dry run."""
-    from ...mining.manifest import Manifest
-    from ...train.checkpoint_meta import read_meta
     from ..configuration.config_file import parse_config
     from ..console import Console
+    from ..exporting.chosen_checkpoint import choose_checkpoint
+    from ..exporting.trained_on import open_tested
     from ..options import Options
     from ..stages.held_out import HeldOut
 
     options = Options(Console(quiet, as_json), device)
-    config = parse_config(read_meta(path).config, overrides, where=f"{path}/meta.json")
-    opened = Manifest.open(manifest or config.manifest)
+    chosen = choose_checkpoint(path)
+    config = parse_config(chosen.meta.config, overrides, where=f"{path}/meta.json")
+    opened = open_tested(chosen, config, manifest)
     if dry_run:
         HeldOut.test(config).choose_images(opened)  # says what would be wrong
         options.console.say(f"would evaluate {path} on {opened.path}; dry run: nothing was done")

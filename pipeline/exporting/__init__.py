@@ -12,6 +12,7 @@ torch_file          a torch.export program (.pt2), which torch runs without this
 frozen_file         networks that came as a file leave as the same file
 description         what every file says of itself, as strings by key
 figures             data and figures of a checkpoint, from the files of its run
+trained_on          whether a manifest is still the one of its training, and which held-out identities it has learned
 model_card          model.md, from the template model_card.md.j2
 write_export        the folder with all of it, whole or absent
 """

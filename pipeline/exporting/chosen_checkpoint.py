@@ -37,6 +37,18 @@ class ChosenCheckpoint:
             return None
 
     @property
+    def is_start(self) -> bool:
+        """Whether it is the network that a run began with."""
+        folder = self.stage_folder
+        return self.meta.plan is None if folder is None else folder.index == -1  # a round's names its plan
+
+    @property
+    def trained_with(self) -> str | None:
+        """The fingerprint of the manifest that it was trained with; None where nothing says it, as outside a run."""
+        folder = self.stage_folder
+        return None if folder is None else folder.trained_with
+
+    @property
     def name(self) -> str:
         """photos/round-001 in a run, else the folder's own name: no path of this machine."""
         folder = self.stage_folder

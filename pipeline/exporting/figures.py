@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ import numpy as np
 from ...mining.cleaning.keep_table import NOTHING, read_left_out
 from ...mining.errors import SubspaceError
 from ...mining.manifest import Manifest
+from ...mining.remote import is_url
+from ...train.networks.registry import CHECKPOINT_PREFIX, file_of
 from ..configuration.config import DataConfig, RunConfig
 from ..configuration.config_file import parse_config
+from ..stage_folder import CHECKPOINT, ROUND, START
 from ..stages.evaluate import in_percent
 from .chosen_checkpoint import ChosenCheckpoint
 
@@ -30,34 +34,52 @@ def settings_of(chosen: ChosenCheckpoint) -> RunConfig | None:
     return parse_config(chosen.meta.config, [], where=f"{chosen.folder}/meta.json")
 
 
-def manifest_of(config: RunConfig | None) -> Manifest | str:
-    """The run's manifest, or why there is none."""
+def manifest_of(chosen: ChosenCheckpoint, config: RunConfig | None) -> Manifest | str:
+    """The manifest that the checkpoint was trained with, or why there is none."""
     if config is None:
         return "the checkpoint was made outside a run"
+    name = Path(config.manifest).name
+    if is_url(config.manifest):  # a checkpoint of somebody else must not have one fetched
+        return f"{name} lies behind a URL, which is not read for it"
     if not Path(config.manifest).is_file():
-        return f"{Path(config.manifest).name} is not there any more"
+        return f"{name} is not there any more"
     try:
-        return Manifest.open(config.manifest)
+        manifest = Manifest.open(config.manifest)
     except SubspaceError as error:
-        return str(error).replace(config.manifest, Path(config.manifest).name)
+        return str(error).replace(config.manifest, name)
+    if chosen.trained_with not in (None, manifest.fingerprint):
+        return f"{name} has changed since this network was trained"
+    return manifest
 
 
-def split_rows(manifest: Manifest, data: DataConfig) -> list[tuple[str, str, str, str]]:
+def roles_in(chosen: ChosenCheckpoint, config: RunConfig) -> dict[str, str]:
+    """What the splits of each setting were for this very network, of `ROLES`."""
+    unused = {"pretrain_splits": config.pretrain.steps == 0, "train_splits": chosen.is_start}
+    return {setting: words for setting, words in ROLES.items() if not unused.get(setting)}
+
+
+def split_rows(
+    manifest: Manifest, data: DataConfig, roles: Mapping[str, str] = ROLES
+) -> list[tuple[str, str, str, str]]:
     """Name, images, identities and use of each split, without images that cleaning dropped.
 
     What `data.cleaned` leaves out is not counted in the splits that are mined and trained on, and is told of there.
+
+    Args:
+        roles: what splits are for, by the setting that names them.
     """
     left_out, table = _cleaned_away(manifest, data), Path(data.cleaned or "").name
     rows = []
     for split in manifest.splits:
         counted = manifest.in_splits([split])
-        uses = [words for setting, words in ROLES.items() if split in getattr(data, setting)]
-        if split in data.train_splits:
+        uses = [words for setting, words in roles.items() if split in getattr(data, setting)]
+        if "train_splits" in roles and split in data.train_splits:
             if left_out is None:
                 uses.append(f"what {table} left out is counted, too: it is not there any more as it was")
             elif gone := int(np.count_nonzero(counted[left_out])):
                 counted[left_out] = False
-                also = " (the start is trained on these, too)" if split in data.pretrain_splits else ""
+                of_start = "pretrain_splits" in roles and split in data.pretrain_splits
+                also = " (the start is trained on these, too)" if of_start else ""
                 uses.append(f"{gone:,} more left out by {table}{also}")
         identities = manifest.identity_id[counted]
         rows.append(
@@ -76,14 +98,26 @@ def _cleaned_away(manifest: Manifest, data: DataConfig) -> np.ndarray | None:
         return None
 
 
+def origin_of(config: RunConfig) -> str | None:
+    """The weights that a run began with, without paths of this machine; None where they were drawn."""
+    if config.model.startswith(CHECKPOINT_PREFIX):
+        *_, run, made, name = ("", "", *Path(config.model.removeprefix(CHECKPOINT_PREFIX)).parts)
+        in_run = name == CHECKPOINT and (made == START or made.startswith(ROUND))
+        return f"the checkpoint {f'{run}/{made}' if in_run else name}"
+    if config.weights is not None or file_of(config.model) is not None:
+        return "published weights"
+    return None
+
+
 def training_rows(chosen: ChosenCheckpoint, config: RunConfig) -> list[tuple[str, str]]:
     """What was trained, as names and values."""
-    folder = chosen.stage_folder
-    is_start = chosen.meta.plan is None if folder is None else folder.index == -1  # a round's names its plan
-    if is_start:
+    folder, origin = chosen.stage_folder, origin_of(config)
+    began = [("began with", origin)] if origin else []
+    if chosen.is_start:
         start = config.pretrain
         return [
             ("trained as", "the starting network"),
+            *began,
             ("batches", f"{start.P} identities × {start.K} images, {chosen.meta.step:,} steps"),
             ("loss", start.loss if start.steps else "none: the weights that the network came with"),
             ("optimiser", f"{start.optimizer.name}, learning rate {start.optimizer.lr:g}"),
@@ -94,6 +128,7 @@ def training_rows(chosen: ChosenCheckpoint, config: RunConfig) -> list[tuple[str
     rounds = "rounds" if config.rounds != 1 else "round"
     of_round = f" (round {folder.index}, counted from 0)" if folder is not None else ""
     return [
+        *began,
         (
             "strategy",
             f"{plan.strategy}: groups of {draw.group_size}, {100 * draw.random_fraction:.0f} % random",
@@ -116,6 +151,8 @@ def evaluation_of(chosen: ChosenCheckpoint) -> dict[str, Any] | str:
         return f"`subspace eval` has not been run on {folder.name}"
     if folder.record("eval")["fields"].get("network") != chosen.meta.fingerprint:
         return f"the evaluation of {folder.name} is of an earlier network; `subspace eval` makes it anew"
+    if folder.trained_with is not None and not folder.is_of(folder.trained_with, "eval"):
+        return f"the evaluation of {folder.name} is on another manifest than that of its training"
     return folder.examined("eval")
 
 

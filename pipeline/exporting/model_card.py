@@ -15,7 +15,16 @@ from ..configuration.config import RunConfig
 from ..console import amount
 from .chosen_checkpoint import ChosenCheckpoint
 from .description import INPUT, OUTPUT
-from .figures import evaluation_of, examined_on, flip_test_of, metric_rows, split_rows, training_rows
+from .figures import (
+    evaluation_of,
+    examined_on,
+    flip_test_of,
+    metric_rows,
+    origin_of,
+    roles_in,
+    split_rows,
+    training_rows,
+)
 from .frozen_file import frozen_contents
 from .request import FILES, ExportRequest
 
@@ -46,7 +55,7 @@ def describe_model(
     evaluation = evaluation_of(chosen)
     data = None
     if config is not None and isinstance(manifest, Manifest):
-        data = split_rows(manifest, config.data)
+        data = split_rows(manifest, config.data, roles_in(chosen, config))
     image_input = network.input
     scale, offset = image_input.scale_and_offset
     return _template().render(
@@ -62,6 +71,7 @@ def describe_model(
         manifest_name=Path(config.manifest).name if config is not None else "",
         splits=data,
         training=training_rows(chosen, config) if config is not None else None,
+        began_elsewhere=config is not None and origin_of(config) is not None,
         evaluation=evaluation,
         metrics=None if isinstance(evaluation, str) else metric_rows(evaluation),
         flipped=flip_test_of(chosen),

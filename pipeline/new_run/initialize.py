@@ -22,6 +22,7 @@ from ..configuration.config import RunConfig
 from ..configuration.config_file import check_overrides, parse_config, write_config
 from ..configuration.overrides import FALLS_WITH, file_from_root, network_from_root, with_whole_paths
 from ..console import counted
+from ..exporting.trained_on import learned_by_start
 from ..rounds import check_identities
 from ..run_directory import RunDirectory
 from ..schedulers.job_requests import check_requests
@@ -201,6 +202,7 @@ def begin_run(
         _examined(HeldOut.test(config), manifest),
         [
             *facts.warnings,
+            *learned_by_start(config, manifest),
             *_unused(config, manifest),
             *_short_runs(config),
             *_one_subspace(config, len(images)),

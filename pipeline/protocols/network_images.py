@@ -17,6 +17,7 @@ from ...train.speed import embedding_work
 from ..configuration.config import RunConfig
 from ..console import counted
 from ..exporting.chosen_checkpoint import ChosenCheckpoint
+from ..exporting.trained_on import open_tested
 from ..options import Options
 from ..stages.examination import embeddings_of
 from .evaluated_images import Embedded, EvaluatedImages
@@ -26,6 +27,7 @@ class NetworkImages(EvaluatedImages):
     """Images that are opened and embedded when they are asked for.
 
     Args:
+        given: the manifest of `--manifest`; None: the run's own.
         allow_code: that of `load_network`.
     """
 
@@ -37,16 +39,22 @@ class NetworkImages(EvaluatedImages):
         config: RunConfig,
         options: Options,
         *,
+        given: Path | None,
         allow_code: bool,
     ) -> None:
         self.path, self.config, self.options = chosen.folder, config, options
+        self.chosen, self.given = chosen, given
         self.network = load_network(f"{CHECKPOINT_PREFIX}{chosen.folder}", allow_code=allow_code)
         self.dimensions = self.network.embedding_size
 
     @cached_property
     def manifest(self) -> Manifest:
-        """That of the run, or of `--manifest`."""
-        return Manifest.open(self.config.manifest)
+        """That of the run, or of `--manifest`.
+
+        Raises:
+            StaleArtifactError: that of the run has changed since the network was trained.
+        """
+        return open_tested(self.chosen, self.config, self.given)
 
     def embeddings(self, image_id: np.ndarray) -> Embedded:
         """Embed images of the manifest."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...mining.errors import InputError
+from ...train.checkpoint_meta import META
 from ..configuration.config import RunConfig
 from ..configuration.config_file import load_config, parse_config
 from ..configuration.overrides import kept_overrides, taken_back
@@ -41,15 +42,14 @@ def open_images(
         back = taken_back(given)
         own = [word for word in given if word not in back]
         config = load_config(run.config, [*kept_overrides(run, given), *own])
+        allow_code = allow_code or (config.allow_code and not (path / META).is_file())
     else:
         settings = chosen.meta.config or {"manifest": str(manifest or "")}
         config = parse_config(settings, given, where=f"{chosen.folder}/meta.json")
-    if manifest is not None:
-        config = config.model_copy(update={"manifest": str(manifest)})
     options.console.say(f"evaluating {chosen.folder} ({chosen.why})")
     from .network_images import NetworkImages
 
-    return NetworkImages(chosen, config, options, allow_code=allow_code)
+    return NetworkImages(chosen, config, options, given=manifest, allow_code=allow_code)
 
 
 def _open_table(

@@ -86,6 +86,11 @@ class RunReport:
         except InputError:
             return None
 
+    @cached_property
+    def trained_with(self) -> str | None:
+        """The fingerprint of the manifest that the latest network was trained with; None where nothing says it."""
+        return next((then for folder in reversed(self.folders) if (then := folder.trained_with)), None)
+
     @property
     def manifest_name(self) -> str:
         """The manifest in a sentence: as the settings have it, and of a long path its end, as they show all of it."""

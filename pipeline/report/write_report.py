@@ -41,10 +41,11 @@ def report_lines(report: RunReport) -> list[str]:
     """What stands below the name of the run: how far it is, on which images, with which seed the report is drawn."""
     done = sum(folder.finished("train") for folder in report.rounds)
     rounds = f"{done} of {max(report.settings.rounds, len(report.rounds))} rounds trained"
-    manifest = report.manifest
-    images = (
-        f"{len(manifest):,} images of {report.manifest_name}"
-        if manifest
-        else f"images of {report.manifest_name}, which is gone"
-    )
+    manifest, images = report.manifest, f"images of {report.manifest_name}"
+    if manifest is None:
+        images += ", which is gone"
+    elif report.trained_with not in (None, manifest.fingerprint):
+        images += ", which has changed since the network was trained"
+    else:
+        images = f"{len(manifest):,} {images}"
     return [f"{rounds}; {images}.", f"Samples are drawn by seed {report.seed}."]

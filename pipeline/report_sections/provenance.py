@@ -37,10 +37,9 @@ def make_provenance(report: RunReport) -> Section:
                 ]
             )
             commands.append(stage.command_in(report.run, folder.index))
-    manifest = report.manifest
     facts = [
         ["manifest", report.settings.manifest],
-        ["fingerprint of the manifest", manifest.fingerprint if manifest else "not known: it is gone"],
+        ["fingerprint of the manifest", _fingerprint(report)],
         ["code", f"subspace {', '.join(versions)}"],
     ]
     if best := kept_best(report.run):
@@ -58,6 +57,13 @@ def make_provenance(report: RunReport) -> Section:
         whole=_whole(report),
         commands=list(dict.fromkeys(commands)),
     )
+
+
+def _fingerprint(report: RunReport) -> str:
+    """That of the manifest as it is, and beside it the one that the network was trained with, where that was another."""
+    manifest, then = report.manifest, report.trained_with
+    now = manifest.fingerprint if manifest else "not known: it is gone"
+    return now if then in (None, now) else f"{now}; {then} when the network was trained"
 
 
 def _whole(report: RunReport) -> list[str]:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from changed_manifests import with_changed_manifest
 from conftest import subspace
 from exported_networks import linear_network, saved
 from PIL import Image
@@ -20,11 +21,19 @@ from subspace.mining.cleaning.keep_table import table_to_keep
 from subspace.mining.manifest import Manifest
 from subspace.mining.parquet_tables import write_parquet
 from subspace.mining.schemas import BOX, KEEP
-from subspace.pipeline.configuration.config import DataConfig
+from subspace.pipeline.configuration.config import DataConfig, RunConfig
 from subspace.pipeline.configuration.config_file import load_config
 from subspace.pipeline.console import Console
 from subspace.pipeline.exporting.chosen_checkpoint import choose_checkpoint
-from subspace.pipeline.exporting.figures import evaluation_of, split_rows, training_rows
+from subspace.pipeline.exporting.figures import (
+    evaluation_of,
+    manifest_of,
+    origin_of,
+    roles_in,
+    settings_of,
+    split_rows,
+    training_rows,
+)
 from subspace.pipeline.exporting.model_card import describe_model
 from subspace.pipeline.exporting.request import ExportRequest
 from subspace.pipeline.exporting.write_export import export_checkpoint
@@ -192,6 +201,9 @@ def test_images_that_cleaning_left_out_are_not_counted(small_manifest: Path, tmp
     assert after["pretrain"][1] == "93"
     assert after["pretrain"][3].endswith("left out by keep.parquet (the start is trained on these, too)")
     assert after["test"] == before["test"]  # evaluations take the manifest as it is
+    without = {"train_splits": "mined and trained on"}  # of a run whose start was not trained
+    rows = {row[0]: row for row in split_rows(manifest, DataConfig(cleaned=str(path)), without)}
+    assert rows["pretrain"][3] == "mined and trained on, 3 more left out by keep.parquet"
     path.unlink()
     unknown = {row[0]: row for row in split_rows(manifest, DataConfig(cleaned=str(path)))}
     assert unknown["train"][1] == "192"
@@ -249,6 +261,79 @@ def test_what_is_not_known_is_said(finished_run: Path, tmp_path: Path) -> None:
     assert "None: the checkpoint lies outside a run." in card
     assert "| loss | batch_ohnm |" in card
     assert "/somewhere" not in card
+
+
+def test_a_manifest_that_has_changed_is_not_told_of(
+    finished_run: Path, small_manifest: Path, tmp_path: Path
+) -> None:
+    """The card had the images and identities of data that the network never saw."""
+    run = with_changed_manifest(finished_run, small_manifest, tmp_path)
+    chosen = choose_checkpoint(run / "round-000" / "checkpoint")
+    export_checkpoint(chosen, ExportRequest(("safetensors",)), tmp_path / "out", Console(quiet=True))
+    card = (tmp_path / "out" / "model.md").read_text()
+    assert "Not known: faces.parquet has changed since this network was trained." in card
+    assert "mined and trained on" not in card
+    assert "f" * 32 not in card
+    shutil.copy(small_manifest, tmp_path / "faces.parquet")
+    assert isinstance(manifest_of(chosen, settings_of(chosen)), Manifest)
+    marker = run / "round-000" / "done" / "eval.json"
+    marker.write_text(marker.read_text().replace(Manifest.open(small_manifest).fingerprint, "f" * 32))
+    assert "is on another manifest than that of its training" in str(evaluation_of(chosen))
+
+
+def test_a_manifest_behind_a_url_is_not_said_to_be_gone(finished_run: Path) -> None:
+    chosen = choose_checkpoint(finished_run / "round-000" / "checkpoint")
+    said = manifest_of(chosen, RunConfig(manifest="https://example.org/glyphs.parquet"))
+    assert said == "glyphs.parquet lies behind a URL, which is not read for it"
+
+
+def test_what_the_network_began_with_is_told_and_no_pretraining_that_was_not(
+    finished_run: Path, small_manifest: Path, tmp_path: Path
+) -> None:
+    """The card said that the start was trained on a split when `pretrain.steps` was 0."""
+    run = shutil.copytree(finished_run, tmp_path / "run", symlinks=True)
+    for meta in run.glob("*/checkpoint/meta.json"):
+        values = json.loads(meta.read_text())
+        values["config"]["model"] = "checkpoint:/home/ann/runs/f18/round-003/checkpoint"
+        values["config"]["pretrain"]["steps"] = 0
+        meta.write_text(json.dumps(values))
+    cards = {}
+    for name in ("start", "round-000"):
+        chosen = choose_checkpoint(run / name / "checkpoint")
+        export_checkpoint(chosen, ExportRequest(("safetensors",)), tmp_path / name, Console(quiet=True))
+        cards[name] = (tmp_path / name / "model.md").read_text()
+        assert "the start is trained on" not in cards[name]
+        assert "| began with | the checkpoint f18/round-003 |" in cards[name]
+        assert "on identities that were not trained on in this run (16 identities" in cards[name]
+        assert "/home/ann" not in cards[name]
+    assert "| pretrain | 96 | 16 | mined and trained on |" in cards["round-000"]
+    assert "| train | 192 | 32 | not used |" in cards["start"]
+
+
+def test_the_use_of_splits_is_that_of_the_settings(finished_run: Path, exported: Path) -> None:
+    card = (exported / "model.md").read_text()
+    assert "| pretrain | 96 | 16 | the start is trained on it, mined and trained on |" in card
+    assert "on identities that were not trained on (16 identities" in card
+    assert "began with" not in card
+    chosen, config = choose_checkpoint(finished_run / "start" / "checkpoint"), RunConfig(manifest="m")
+    assert list(roles_in(chosen, config)) == ["pretrain_splits", "val_splits", "test_splits"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "origin"),
+    [
+        ({}, None),
+        ({"model": "checkpoint:/a/b/run/start/checkpoint"}, "the checkpoint run/start"),
+        ({"model": "checkpoint:/a/b/faces"}, "the checkpoint faces"),
+        ({"model": "checkpoint:/a/b/checkpoint"}, "the checkpoint checkpoint"),
+        ({"model": "iresnet50", "weights": "/a/b/glint.pth"}, "published weights"),
+        ({"model": "exported:/a/b/net.pt2"}, "published weights"),
+    ],
+)
+def test_the_weights_that_a_run_began_with_are_told_without_paths(
+    settings: dict[str, str], origin: str | None
+) -> None:
+    assert origin_of(RunConfig.model_validate({"manifest": "m", **settings})) == origin
 
 
 def test_a_frozen_network_is_copied_and_its_card_has_no_code_of_ours(

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from changed_manifests import drawn_anew
 from conftest import subspace
 from torch import Tensor, nn
 
@@ -157,6 +158,23 @@ def test_a_checkpoint_has_the_rate_of_its_family_and_no_pretraining(
         begin(tmp_path, small_manifest, "pretrain.steps=7", model=done.config.model).config.pretrain.steps
         == 7
     )
+
+
+def test_a_checkpoint_that_was_trained_on_test_identities_is_warned_of(
+    tmp_path: Path, small_manifest: Path, finished_run: Path
+) -> None:
+    """A network was fine-tuned and tested without a word, when it began with one that had learned the test identities."""
+    other = drawn_anew(small_manifest, tmp_path / "other.parquet")
+    model = f"checkpoint:{finished_run}/round-000/checkpoint"
+    (said,) = begin(tmp_path, other, SMALL_SUBSPACES, model=model).warnings
+    assert said.startswith(
+        "6 of 16 test identities are, by name, among those that finished/round-000 was trained on"
+    )
+    assert begin(tmp_path, small_manifest, SMALL_SUBSPACES, model=model).warnings == []
+    assert begin(tmp_path, other, SMALL_SUBSPACES).warnings == []
+    validated = "data.val_splits=[test]", "data.test_splits=[val]", "data.distractor_splits=[]"
+    (said,) = begin(tmp_path, other, SMALL_SUBSPACES, *validated, model=model).warnings
+    assert said.startswith("6 of 16 validation identities are")
 
 
 def test_a_recipe_wins_over_choices_and_overrides_win_over_it(tmp_path: Path, small_manifest: Path) -> None:
