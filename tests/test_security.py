@@ -19,8 +19,13 @@ from conftest import QUICK_STEPS, REPOSITORY, subspace
 from test_architecture import FILES
 
 from subspace.mining import InputError
+from subspace.pipeline import embed
 from subspace.pipeline.configuration.config_file import parse_config
+from subspace.pipeline.console import Console
+from subspace.pipeline.embedding.opened_network import run_allows_code
 from subspace.pipeline.lists.read_pairs import read_pair_list
+from subspace.pipeline.options import Options
+from subspace.pipeline.protocols.opening import open_images
 from subspace.train import CheckpointMeta, load_network, save_checkpoint
 
 HOSTILE = "$(touch owned)`touch owned`;touch owned\n\x1b[2J\u202e'\"<script>"
@@ -137,15 +142,28 @@ def test_a_checkpoint_imports_nothing_by_itself(with_code: Path, here: Path, sma
         ("eval", "theirs", "--manifest", small_manifest),
         ("export", "theirs", "--to", "safetensors"),
         ("inspect", "checkpoint:theirs"),
+        ("embed", "theirs", small_manifest, "--out", "e.parquet"),
+        ("index", small_manifest, "--network", "theirs", "--out", "i"),
+        ("eval", "theirs", "--manifest", small_manifest, "--protocol", "identification"),
         ("inspect", "theirs"),
     ):
         done = subspace(*command, cwd=here)
         assert not (here / "owned").exists(), command
         if command != ("inspect", "theirs"):  # which reads what the checkpoint says, and no network
-            assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-            assert "--allow-code" in done.stderr
+            said = [line for line in done.stderr.splitlines() if not line.startswith("subspace: warning: ")]
+            assert (done.returncode, len(said)) == (2, 1), done.stderr
+            assert "--allow-code" in said[0]
     with pytest.raises(InputError, match="python:their_code:network"):
         load_network(f"checkpoint:{with_code}")
+    # A run allows its own checkpoint, as its stages do; a file beside a checkpoint allows nothing, nor does an index.
+    (with_code / "subspace.yaml").write_text(f"manifest: {small_manifest}\nallow_code: true\n")
+    assert not run_allows_code(str(with_code))
+    with pytest.raises(InputError, match="--allow-code"):
+        embed(with_code, [])
+    options = Options(Console(quiet=True))
+    with pytest.raises(InputError, match="--allow-code"):
+        open_images(with_code, [], options, manifest=small_manifest, flip=False, allow_code=False)
+    assert not (here / "owned").exists()
 
 
 def test_its_code_is_called_when_that_is_allowed(with_code: Path, here: Path, small_manifest: Path) -> None:

@@ -38,6 +38,7 @@ from .networks.backbone import Backbone
 from .networks.building import build_backbone
 from .networks.frozen import FrozenNetwork
 from .networks.registry import CHECKPOINT_PREFIX, check_network, kept_as, spec_in
+from .networks.user_modules import warn_of_changed_code
 from .running_means import RunningMeans
 from .training_state import TrainingState, flat_state, load_flat_state, on_cpu, own_rows
 from .user_functions import PYTHON_PREFIX
@@ -84,7 +85,7 @@ def save_checkpoint(folder: Path | str, state: TrainingState | Backbone, meta: C
         if isinstance(network.body, FrozenNetwork):
             (aside / kept_as(network.spec)).write_bytes(network.body.contents)
         digests = {path.name: sha256_of(path) for path in sorted(aside.iterdir())}
-        meta = replace(meta, input=network.input.to_json(), files=digests)
+        meta = replace(meta, input=network.input.to_json(), files=digests, code=network.code)
         (aside / META).write_text(meta.to_json(), encoding="utf-8")
 
 
@@ -116,6 +117,7 @@ def load_state(folder: Path, state: TrainingState | Backbone) -> CheckpointMeta:
         DamagedFileError: a file of it is missing or damaged, or the shapes differ.
     """
     meta = read_meta(folder)
+    warn_of_changed_code(state if isinstance(state, Backbone) else state.network, meta.code, folder)
     try:
         if isinstance(state, Backbone):
             _load_into(state, _load(folder / "model.safetensors", state))
@@ -124,13 +126,8 @@ def load_state(folder: Path, state: TrainingState | Backbone) -> CheckpointMeta:
         load_flat_state(state.optimizer, _load(folder / "optimizer.safetensors"))
         if own := state.loss.state_dict(keep_vars=True):
             saved = _load(folder / "loss.safetensors", state.loss)
-            _load_into(
-                state.loss,
-                {
-                    name: own_rows(tensor, own[name]) if name in own else tensor
-                    for name, tensor in saved.items()
-                },
-            )
+            rows = {name: own_rows(each, own[name]) if name in own else each for name, each in saved.items()}
+            _load_into(state.loss, rows)
         if state.ema is not None:
             averaged = folder / "ema.safetensors"
             file = averaged if averaged.exists() else folder / "model.safetensors"
@@ -266,7 +263,7 @@ def load_network(
     if meta.spec.startswith(PYTHON_PREFIX) and not allow_code:
         raise InputError(
             f"{folder} was made by {meta.spec}, code that is imported from where you are or from your packages; "
-            "look at it, then allow it: --allow-code, or allow_code=true for a run"
+            "look at it, then allow it: --allow-code (allow_code=True in Python; allow_code=true where a run begins with it)"
         )
     if embedding_size not in (None, meta.embedding_size):
         raise InputError(
@@ -283,6 +280,7 @@ def load_network(
         spec_in(folder, meta.spec), embedding_size=meta.embedding_size, preprocess=own.model_copy(update=over)
     )
     network.spec, network.remarks = meta.spec, ()
+    warn_of_changed_code(network, meta.code, folder)
     averaged = folder / "ema.safetensors"
     try:
         file = averaged if averaged.exists() else folder / "model.safetensors"

@@ -55,11 +55,15 @@ class CheckpointMeta:
     """What its images become, as `ImageInput.to_json` has it; empty in older checkpoints: what the network says of itself."""
     files: dict[str, str] = field(default_factory=dict)
     """SHA-256 of each file of tensors, by name, and a hash of all else in meta.json; empty in older checkpoints."""
+    code: str = ""
+    """SHA-256 of the file with the function of a `python:` network; not in older checkpoints, nor in those of others."""
     created_by: str = CREATED_BY
 
     def to_json(self) -> str:
         """The text of `meta.json`, with its own hash among `files`."""
         values = json.loads(json.dumps(asdict(self)))  # keys and tuples as a reader will find them
+        if not self.code:
+            del values["code"]
         values["files"] = {**self.files, META: _own_hash(values)}
         return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
@@ -111,6 +115,7 @@ class _Meta(Document):
     scaler: dict[str, float] = Field(default={})
     input: dict[str, Any] = Field(default={})
     files: dict[str, str] = Field(default={})
+    code: str = ""
     created_by: str = ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from ..run_directory import RunDirectory
 from ..stages.parts import Shard
 from .embedding_parts import LISTED, OURS
 from .listed_images import ListedImages, list_images
-from .opened_network import OpenedNetwork, choose_network, open_network
+from .opened_network import OpenedNetwork, choose_network, open_network, run_allows_code
 from .request import EmbedRequest
 
 
@@ -52,7 +53,9 @@ def run_embedding(
     if child:
         end_with_parent()
     _check_places(request)
-    opened = opened or open_asked(request, options)
+    if opened is None:
+        allowed = request.allow_code or run_allows_code(request.network)
+        opened = open_asked(replace(request, allow_code=allowed), options)
     from .embed_images import ImageEmbedding
 
     with ExitStack() as stack, shortages_in_words("embed", request.config, options.processes):

@@ -51,7 +51,7 @@ def embed(
         precision: 32-true, tf32, bf16-mixed; auto: bf16-mixed on a GPU that has it.
         weights: published weights for a network that a spec builds.
         preprocess: over what the network says of its images, such as {"mean": 0.5, "std": 0.5, "channels": "RGB"}.
-        allow_code: the checkpoint may call the `python:` function that it names.
+        allow_code: the checkpoint may call the `python:` function that it names, as that of a run may whose settings say so.
 
     Raises:
         InputError: an image cannot be read (which, and why), or something is no image; no such network; no batch size.
@@ -94,7 +94,7 @@ def _opened(
 ) -> Backbone:
     from pydantic import ValidationError
 
-    from .opened_network import choose_network, open_network
+    from .opened_network import choose_network, open_network, run_allows_code
 
     if not isinstance(network, (str, PathLike)):
         if preprocess or weights:
@@ -106,7 +106,8 @@ def _opened(
         first = error.errors()[0]
         raise InputError(f"preprocess: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     chosen = choose_network(fspath(network), weights)
-    return open_network(chosen, settings, allow_code=allow_code).network
+    allowed = allow_code or run_allows_code(fspath(network))
+    return open_network(chosen, settings, allow_code=allowed).network
 
 
 def _batches(network: Backbone, images: Any, size: int) -> Iterator[ImageBatch]:

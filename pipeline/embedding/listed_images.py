@@ -8,6 +8,7 @@ The list is a manifest whose rows follow the source (those of a folder their pat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -121,14 +122,15 @@ def _found(sources: Sequence[Path], spool: KeptImages, progress: Track) -> tuple
                 found = read_sources(sources, replace(options, **left_aside), spool, iter)
             except InputError:
                 continue
-            return replace(found, notes=(*found.notes, f"embedded without {what}: {error}")), ""
+            why = re.sub(r"[;:,] [^;:]*--.*", "", str(error))  # the rest is to be done with options of ingest
+            note = f"embedded without {what}: {why}; to have them, `subspace ingest` first and embed the manifest"
+            return replace(found, notes=(*found.notes, note)), ""
         raise
 
 
 def _is_manifest(source: Path) -> bool:
-    if source.suffix.lower() != ".parquet" or source.is_dir():
-        return False
-    return metadata_of(open_parquet(source)).get("kind") == MANIFEST.name
+    is_table = source.suffix.lower() == ".parquet" and not source.is_dir()
+    return is_table and metadata_of(open_parquet(source)).get("kind") == MANIFEST.name
 
 
 def _of_manifests(manifests: Sequence[Manifest], spool: KeptImages) -> Listing:
@@ -160,8 +162,7 @@ def _of_manifests(manifests: Sequence[Manifest], spool: KeptImages) -> Listing:
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
-    text = pa.types.is_dictionary(kind) or pa.types.is_string(kind)
-    return _TEXT if text else kind
+    return _TEXT if pa.types.is_dictionary(kind) or pa.types.is_string(kind) else kind
 
 
 def _placed(found: Listing, spool: KeptImages, sources: Sequence[Path]) -> Iterator[pa.Table]:
@@ -295,6 +296,5 @@ def _write(
 
 
 def _as(kind: pa.DataType, column: pa.Array) -> pa.Array:
-    if pa.types.is_dictionary(kind):
-        return column.cast(kind.value_type).dictionary_encode()
-    return column.cast(kind)
+    is_coded = pa.types.is_dictionary(kind)
+    return column.cast(kind.value_type).dictionary_encode() if is_coded else column.cast(kind)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...mining.errors import InputError
+from ...train.checkpoint_meta import META
 from ...train.data.preprocess_config import PreprocessConfig
 from ...train.networks.registry import (
     CHECKPOINT_PREFIX,
@@ -17,8 +18,11 @@ from ...train.networks.registry import (
     check_network,
     kind_of,
 )
-from ..configuration.overrides import file_from_root, network_from_root
+from ...train.user_functions import PYTHON_PREFIX
+from ..configuration.config_file import load_config
+from ..configuration.overrides import file_from_root, kept_overrides, network_from_root
 from ..exporting.chosen_checkpoint import choose_checkpoint
+from ..run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from ...train.networks.backbone import Backbone
@@ -83,6 +87,21 @@ def choose_network(text: str, weights: str | None = None) -> ChosenNetwork:
         pretrained = " or --weights pretrained" if found else ""
         raise InputError(f"{text} would embed with weights drawn at random; give --weights FILE{pretrained}")
     return ChosenNetwork(text, text, weights)
+
+
+def run_allows_code(network: str) -> bool:
+    """Whether `network`, as a user names it, is a run whose settings have `allow_code=true`, which its stages obey too.
+
+    What a checkpoint, or a file of another program, says of itself allows nothing.
+
+    Raises:
+        InputError: a run without a finished network, or with wrong settings.
+    """
+    run = RunDirectory(Path(network))
+    if not run.config.is_file() or (run.path / META).is_file():
+        return False
+    calls_code = choose_checkpoint(run.path).meta.spec.startswith(PYTHON_PREFIX)
+    return calls_code and load_config(run.config, kept_overrides(run)).allow_code
 
 
 def open_network(

@@ -92,7 +92,6 @@ def train_candidate(context: Context, candidacy: Candidacy) -> Candidate:
     """
     began, config = time.monotonic(), context.config
     remove(candidacy.folder)
-    candidacy.folder.mkdir(parents=True)
     curve = candidacy.folder / "curve.json"
     write_json(curve, candidacy.space.curve(candidacy.theta).to_json())
     of_candidate = settings_of_search(config, candidacy.of, f"{SEARCHED_PREFIX}{curve}")

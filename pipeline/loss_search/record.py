@@ -16,6 +16,7 @@ from ...mining.fingerprints import fingerprint_of
 from ...mining.json_documents import Document, known, read_document
 from ...train.loss_search.distribution import Outcome
 from ..learning_rate.trials import State
+from .request import OPTIONS
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,10 @@ class SearchRecord:
         if found["fingerprint"] != record.fingerprint:
             before = found["fields"]
             changed = next((key for key in (*fields, *before) if before.get(key) != fields.get(key)), "it")
-            then, now = (str(side.get(changed, "not set"))[:40] for side in (before, fields))
+            then, now = (_in_words(side.get(changed, "not set")) for side in (before, fields))
+            called = f"--{changed} {then}" if changed in OPTIONS else f"{changed}={then}"
             raise StaleArtifactError(
-                f"{path} is of a search with {changed}={then}, now it is {now}; set it back, or search again: `{again}`"
+                f"{path} is of a search with {called}, now it is {now}; set it back, or search again: `{again}`"
             )
         for epoch in found["epochs"]:
             candidates = [known(Candidate, candidate) for candidate in epoch["candidates"]]
@@ -107,6 +109,10 @@ class SearchRecord:
             {"fingerprint": self.fingerprint, "fields": dict(self.fields), "epochs": epochs},
         )
         return self.epochs[-1]
+
+
+def _in_words(value: Any) -> str:
+    return "given" if value is True else str(value)[:40]
 
 
 class CandidateFile(Document):

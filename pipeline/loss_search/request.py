@@ -15,6 +15,9 @@ SPACES: tuple[SpaceName, ...] = ("am-lfs", "search-softmax")
 MOST_SCALE: Mapping[SpaceName, float] = {"am-lfs": 1e4, "search-softmax": MOST_EXPONENT / MOST_MARGIN}
 """Beyond the second a float does not hold the a of every margin."""
 
+OPTIONS = ("space", "bins", "scale", "epochs", "candidates", "steps", "sigma", "random", "eta")
+"""The fields of a request, which are called as its options."""
+
 
 @dataclass(frozen=True)
 class Request:

@@ -120,11 +120,12 @@ def search_fields(context: Context, request: Request, steps: int) -> dict[str, A
             for key in trained
             if not f"{key}.".startswith(tuple(f"{each}." for each in OTHERS))
         },
-        **flat_fields("train.optimizer", optimizer.model_dump()),
         **flat_fields("train.collapse", config.train.collapse.model_dump()),
         **validate_fields(context),
         "metric": config.early_stop.metric,
         **request.fields(steps),
+        # Last: its schedule follows the number of steps.
+        **flat_fields("train.optimizer", optimizer.model_dump()),
         "code": CODE_VERSION,
     }
 

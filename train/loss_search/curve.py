@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -142,14 +142,28 @@ def terms_of(expression: str) -> list[str]:
 
 
 def curve_fields(section: str, expression: str) -> Mapping[str, str]:
-    """What a stage's result depends on besides the expression: the content of each curve's file; {} without any.
+    """What a stage's result depends on: the content of each curve's file, and the expression by it; {} without any.
 
     >>> curve_fields("train", "batch_ohnm"), curve_fields("train", "searched:nowhere.json")
-    ({}, {'train.loss.curve': 'missing'})
+    ({}, {'train.loss': 'searched:missing', 'train.loss.curve': 'missing'})
     """
     paths = [term.partition(SEARCHED_PREFIX)[2].strip() for term in terms_of(expression)]
     found = [_content(Path(path)) for path in paths if path]
-    return {f"{section}.loss.curve": ",".join(found)} if found else {}
+    loss = f"{section}.loss"
+    return {loss: by_content(expression, found), f"{loss}.curve": ",".join(found)} if found else {}
+
+
+def by_content(expression: str, contents: Sequence[str]) -> str:
+    """The expression with what the file of each curve holds in place of its path, so that a moved file is the same loss.
+
+    >>> by_content("0.5*searched:runs/a+b/curve.json + softmax", ["1f2e"])
+    '0.5*searched:1f2e + softmax'
+    """
+    rest = iter(contents)
+    parts = [term.partition(SEARCHED_PREFIX) for term in terms_of(expression)]
+    return " + ".join(
+        f"{before}{prefix}{next(rest, path) if prefix else path}" for before, prefix, path in parts
+    )
 
 
 def _content(path: Path) -> str:

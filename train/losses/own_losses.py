@@ -116,7 +116,12 @@ def build_own(
 
         if settings:
             raise InputError(f"{where} is given, but a curve's settings lie in its file")
-        return SearchedLoss(curve=read_curve(Path(name.removeprefix(SEARCHED_PREFIX))), **given)
+        path = Path(name.removeprefix(SEARCHED_PREFIX))
+        if not path.exists():
+            raise InputError(
+                f"{setting}: {path} does not exist; where it has moved, add {setting}={SEARCHED_PREFIX}NEW"
+            )
+        return SearchedLoss(curve=read_curve(path), **given)
     from .loss import OwnLoss
     from .step_generator import seeded_globally
 

@@ -45,6 +45,8 @@ class Backbone(nn.Module):
         self._published = published
         self.remarks: tuple[str, ...] = ()
         """What is to be said of how it came about: layers added, weights loaded."""
+        self.code = ""
+        """SHA-256 of the file with the function that built it, where that is the user's own."""
         self.spec = spec
         self.input = input
         self.embedding_size = embedding_size

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import inspect
+import sys
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from ...mining.errors import InputError
+from ...mining.errors import InputError, SubspaceWarning
+from ...mining.fingerprints import sha256_of
 from ..data.image_input import ImageInput
 from ..data.preprocess_config import PreprocessConfig
-from ..user_functions import PYTHON_PREFIX, blamed, current_directory_first, find_function, with_article
+from ..user_functions import (
+    PYTHON_PREFIX,
+    blamed,
+    current_directory_first,
+    find_function,
+    module_and_function,
+    with_article,
+)
 from .backbone import Backbone, fill_lazy_layers
 
 PREPARED_BY = ("mean", "std", "resize", "crop", "interpolation", "channels")
@@ -39,6 +51,9 @@ def build_user_network(name: str, *, embedding_size: int | None, preprocess: Pre
         with blamed(spec):
             made = function(**arguments)
     backbone = _as_backbone(spec, made)
+    file = _file_of(spec, function)
+    with suppress(OSError):  # inside an archive, as a module in a .zip
+        backbone.code = "" if file is None else sha256_of(file)
     backbone.input = preprocess.applied_to(backbone.input)
     if embedding_size not in (None, backbone.embedding_size):
         raise InputError(
@@ -48,6 +63,31 @@ def build_user_network(name: str, *, embedding_size: int | None, preprocess: Pre
     with blamed(spec):
         fill_lazy_layers(backbone)
     return backbone
+
+
+def warn_of_changed_code(network: Backbone, saved: str, folder: Path) -> None:
+    """Say by a SubspaceWarning that a network of a checkpoint is built by another file than when it was saved.
+
+    Args:
+        saved: what the checkpoint says of the file; empty: nothing.
+    """
+    if saved and network.code and network.code != saved:
+        file = _file_of(network.spec, find_function(network.spec))
+        warnings.warn(
+            f"{file} has changed since {folder} was saved; where that changes what the network computes, its embeddings "
+            "are others",
+            SubspaceWarning,
+            stacklevel=3,
+        )
+
+
+def _file_of(spec: str, function: Callable[..., object]) -> Path | None:
+    """The file that a function lies in, of another callable the module that names it; None where there is none."""
+    for each in (inspect.unwrap(function), sys.modules.get(module_and_function(spec)[0])):
+        with suppress(TypeError):
+            if each is not None and (file := inspect.getsourcefile(each)) is not None:
+                return Path(file)
+    return None
 
 
 def _as_backbone(spec: str, made: object) -> Backbone:

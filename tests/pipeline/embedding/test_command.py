@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -17,16 +18,19 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import subspace
+from made_up_runs import finish
 from PIL import Image
 
 from subspace.mining import EmbeddingTable, InputError, Manifest, StaleArtifactError, StoppedEarly
 from subspace.mining.schemas import QUARANTINE
+from subspace.pipeline import embed as embed_in_memory
 from subspace.pipeline.child_processes import PARENT
 from subspace.pipeline.console import Console
 from subspace.pipeline.embedding import command, embed_images, embedding_parts, listed_images
 from subspace.pipeline.embedding.command import run_embedding
 from subspace.pipeline.embedding.request import EmbedRequest
 from subspace.pipeline.options import Options
+from subspace.pipeline.protocols.opening import open_images
 from subspace.pipeline.run_directory import RunDirectory
 from subspace.pipeline.stages.parts import Shard
 from subspace.train import (
@@ -167,6 +171,8 @@ def test_a_folder_says_identities_and_a_flat_one_none(checkpoint: Path, photos: 
     done = subspace("embed", checkpoint, flat, "--out", tmp_path / "b.parquet", "--num-workers", "0")
     assert done.returncode == 0, done.stderr
     assert "embedded without identities" in done.stdout
+    offered = subspace("embed", "--help").stdout
+    assert [word for word in re.findall(r"--[a-z-]+", done.stdout) if word not in offered] == []
     table = EmbeddingTable.open(tmp_path / "b.parquet")
     assert table.columns == ("image",)
     assert np.array_equal(np.sort(table.read(), 0), np.sort(labelled.read(), 0))
@@ -383,6 +389,30 @@ def test_what_is_wrong_is_said_in_a_line(
     with pytest.raises(InputError, match=message) as refused:
         run_embedding(EmbedRequest(**{**plain, **given}), QUIET)  # pyright: ignore[reportArgumentType]
     assert "\n" not in str(refused.value)
+
+
+def test_a_run_that_allows_code_embeds_by_its_own_network(
+    small_manifest: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its stages obeyed the setting; `embed` and `eval --protocol` named it, and did not."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nets_of_a_run.py").write_text(
+        "from subspace.train import build_backbone\n\ndef net():\n    return build_backbone('small', embedding_size=8)\n"
+    )
+    run, spec = RunDirectory(tmp_path / "run"), "python:nets_of_a_run:net"
+    network = build_backbone(spec)
+    save_checkpoint(run.start.checkpoint, network, CheckpointMeta(spec, 8, step=0, fingerprint="0"))
+    finish(run.start, "pretrain")
+    run.config.write_text(f"manifest: {small_manifest}\nmodel: {spec}\n")
+    words = ("embed", run.path, photos, "--out", tmp_path / "e.parquet", "--num-workers", "0")
+    done = subspace(*words)
+    assert (done.returncode, "allow it: --allow-code" in done.stderr) == (2, True)
+    run.config.write_text(f"manifest: {small_manifest}\nmodel: {spec}\nallow_code: true\n")
+    done = subspace(*words)
+    assert done.returncode == 0, done.stderr
+    assert embed_in_memory(run.path, []).shape == (0, 8)
+    given = {"manifest": small_manifest, "flip": False, "allow_code": False}
+    assert open_images(run.path, [], QUIET, **given).dimensions == 8
 
 
 def test_a_foreign_file_is_not_overwritten(checkpoint: Path, photos: Path, tmp_path: Path) -> None:

@@ -62,6 +62,10 @@ def test_a_table_keeps_its_order_with_and_without_identities(photos: Path, tmp_p
 def test_levels_that_can_be_read_in_two_ways_are_no_identities(photos: Path, tmp_path: Path) -> None:
     (photos / "c.png").write_bytes(png(9))
     listed = list_images([photos], tmp_path / "images.parquet")
+    assert listed.notes[-1] == (
+        f"embedded without identities: {photos}/c.png has no identity; to have them, `subspace ingest` first and embed the "
+        "manifest"
+    )
     assert listed.columns == ()
     assert names(listed) == [str(photos / name) for name in ("a/0.png", "a/1.png", "b/2.png", "c.png")]
 
@@ -149,3 +153,4 @@ def test_files_whose_names_half_say_splits_are_embedded_with_their_identities(
     assert reds(listed) == [2, 0]  # in the order of their names
     assert pq.read_table(listed.path)["identity"].to_pylist() == ["ann", "ann"]
     assert any("embedded without splits: the names of the sources" in note for note in listed.notes)
+    assert "--" not in " ".join(listed.notes)

@@ -28,7 +28,7 @@ def test_what_is_kept_is_read(tmp_path: Path) -> None:
     assert record.add([GOOD, BETTER, BETTER, FAILED]).best == 1
     record.add([FAILED, GOOD])
     assert SearchRecord.open(path, {"sigma": 0.2}, "again").epochs == record.epochs
-    with pytest.raises(StaleArtifactError, match=r"sigma=0\.2, now it is 0\.3; set it back.*`again`"):
+    with pytest.raises(StaleArtifactError, match=r"--sigma 0\.2, now it is 0\.3; set it back.*`again`"):
         SearchRecord.open(path, {"sigma": 0.3}, "again")
     with pytest.raises(InputError, match="all 2 candidates of epoch 3 diverged or collapsed"):
         record.add([FAILED, FAILED])

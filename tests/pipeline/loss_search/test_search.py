@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from conftest import subspace
 
+from subspace.mining.errors import StaleArtifactError
 from subspace.mining.randomness import derived_seed
 from subspace.pipeline import Context
 from subspace.pipeline.console import Console
@@ -21,7 +22,7 @@ from subspace.pipeline.loss_search import epoch as epoch_module
 from subspace.pipeline.loss_search import search as search_module
 from subspace.pipeline.loss_search.candidate import Candidacy
 from subspace.pipeline.loss_search.epoch import Search
-from subspace.pipeline.loss_search.record import SearchRecord
+from subspace.pipeline.loss_search.record import Candidate, SearchRecord
 from subspace.pipeline.loss_search.request import Request
 from subspace.pipeline.loss_search.search import Found, search_fields, search_loss
 from subspace.pipeline.options import Options
@@ -88,7 +89,7 @@ def test_the_same_command_again_trains_nothing_and_other_options_are_refused(cop
     assert epochs_of(copy) == before
     other = subspace("search-loss", copy, *OPTIONS, "--sigma", "0.3")
     assert other.returncode == 3
-    assert "with sigma=0.2, now it is 0.3; set it back" in other.stderr
+    assert "with --sigma 0.2, now it is 0.3; set it back" in other.stderr
     assert f"or search again: `subspace search-loss {copy} --space=am-lfs --bins=3 " in other.stderr
     assert "--sigma=0.3 --eta=0.05 --steps=2 --force`" in other.stderr
 
@@ -163,6 +164,33 @@ def test_the_curve_trains_a_run_and_a_changed_one_is_stale(copy: Path) -> None:
     changed = subspace("train", copy, "--round", "0")
     assert changed.returncode == 3
     assert "train.loss.curve=" in changed.stderr
+
+
+@pytest.mark.parametrize(
+    ("changed", "overrides", "said"),
+    [
+        ({"epochs": 3}, (), "--epochs 2, now it is 3"),
+        ({"steps": 3}, (), "--steps 2, now it is 3"),
+        ({"learns": False}, (), "--random not set, now it is given"),
+        ({}, ("train.optimizer.warmup_steps=4",), "train.optimizer.warmup_steps=2, now it is 1"),
+    ],
+)
+def test_what_is_otherwise_is_named_as_it_was_given(
+    finished_run: Path, tmp_path: Path, changed: dict[str, Any], overrides: tuple[str, ...], said: str
+) -> None:
+    """The warm-up follows the steps, and was blamed for them."""
+    options = {"bins": 3, "scale": 16.0, "epochs": 2, "candidates": 2, "steps": 2, "sigma": 0.2, "eta": 0.05}
+    file = tmp_path / "search.json"
+
+    def fields(*given: str, **more: Any) -> dict[str, Any]:
+        request = Request.checked("am-lfs", **{**options, "learns": True, **more})
+        context = Context.open(finished_run, ["train.optimizer.warmup_steps=8", *given])
+        return search_fields(context, request, request.steps_of(8))
+
+    SearchRecord.open(file, fields(), "again").add([Candidate([0.1], "done", 0.5, 1.0)])
+    with pytest.raises(StaleArtifactError) as refused:
+        SearchRecord.open(file, fields(*overrides, **changed), "again")
+    assert f"is of a search with {said}; set it back" in str(refused.value)
 
 
 class _KilledError(Exception):

@@ -17,17 +17,19 @@ import numpy as np
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+from made_up_runs import finish
 from PIL import Image
 
 from subspace.mining import InputError, StaleArtifactError
 from subspace.mining.embedding_files import embedding_writer
 from subspace.pipeline.console import Console
 from subspace.pipeline.options import Options
+from subspace.pipeline.run_directory import RunDirectory
 from subspace.pipeline.searching import answers_page
 from subspace.pipeline.searching.answer_queries import SearchRequest, answer_all
 from subspace.pipeline.searching.index_folder import open_folder
 from subspace.pipeline.searching.index_request import IndexRequest, index_rows
-from subspace.pipeline.searching.network_of_index import NetworkOptions
+from subspace.pipeline.searching.network_of_index import NetworkOptions, network_request
 from subspace.pipeline.searching.thumbnails import thumbnail
 from subspace.train import CheckpointMeta, build_backbone, save_checkpoint
 
@@ -196,6 +198,27 @@ def test_queries_are_embedded_as_the_file_of_the_index_was(tmp_path: Path) -> No
     (tmp_path / "net").rename(tmp_path / "moved")
     with pytest.raises(InputError, match="say with --network where it is now"):
         answer_all(SearchRequest(tmp_path / "indexTrue", (tmp_path / "photos",)), QUIET)
+
+
+@pytest.mark.parametrize("by", ["spec", "run"])
+def test_a_network_of_an_index_that_may_not_import_is_where_it_was(tmp_path: Path, by: str) -> None:
+    """It was advised to say where it is now. What an index names allows no code, not even a run that says so."""
+    run, start = RunDirectory(tmp_path / "run"), RunDirectory(tmp_path / "run").start
+    network = build_backbone("small", embedding_size=8, seed=0)
+    save_checkpoint(start.checkpoint, network, CheckpointMeta("python:mine:net", 8, step=0, fingerprint="0"))
+    run.config.write_text("manifest: m.parquet\nallow_code: true\n")
+    finish(start, "pretrain")
+    opened = str(run.path) if by == "run" else f"checkpoint:{start.checkpoint}"
+    with embedding_writer(
+        tmp_path / "rows.parquet", 8, network="net", normalized=True, notes={"opened": opened}
+    ) as writer:
+        writer.write(np.eye(8), {"image": list("abcdefgh")})
+    index_rows(IndexRequest(tmp_path / "rows.parquet", tmp_path / "index"), Options(QUIET))
+    Image.new("RGB", (40, 20), "red").save(tmp_path / "red.png")
+    with pytest.raises(InputError, match=r"was made by python:mine:net.* --allow-code") as refused:
+        answer_all(SearchRequest(tmp_path / "index", (tmp_path / "red.png",)), QUIET)
+    assert "--network" not in str(refused.value)
+    assert network_request(NetworkOptions(str(run.path)), None).allow_code  # pyright: ignore[reportOptionalMemberAccess]
 
 
 def test_embeddings_with_mirror_images_are_told_from_those_without(

@@ -83,7 +83,12 @@ def test_a_training_depends_on_what_the_file_holds(tmp_path: Path, name: str) ->
     path.write_text(json.dumps(CURVE.to_json()))
     one = curve_fields("train", f"searched:{path} + 0.5*batch_ohnm")
     path.write_text(json.dumps(CURVE.to_json(theta=[1.0])))
-    assert curve_fields("train", f"2*searched:{path}") == one  # what is for people changes nothing
+    again = f"searched:{path} + 0.5*batch_ohnm"
+    assert curve_fields("train", again) == one  # what is for people changes nothing
+    moved = path.rename(tmp_path / "moved.json")
+    assert curve_fields("train", f"searched:{moved} + 0.5*batch_ohnm") == one  # nor does the place
+    assert curve_fields("train", f"2*searched:{moved} + 0.5*batch_ohnm") != one
+    moved.rename(path)
     path.write_text(json.dumps({**CURVE.to_json(), "a": -4.0}))
     assert curve_fields("train", f"searched:{path}") != one
     assert "missing" not in str(one)

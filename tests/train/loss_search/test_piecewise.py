@@ -20,7 +20,7 @@ from subspace.train.loss_search.curve import LossCurve, Piecewise
 from subspace.train.loss_search.piecewise import log_piecewise, piecewise_linear
 from subspace.train.loss_search.spaces import Space
 from subspace.train.losses import NewClasses, TrainingSet, build_loss, check_loss, check_pretraining_loss
-from subspace.train.losses.building import pair_losses_of
+from subspace.train.losses.building import build_pretraining_loss, pair_losses_of
 from subspace.train.losses.class_losses import ArcFaceLoss, CosFaceLoss, SearchedLoss, SoftmaxLoss
 from subspace.train.losses.cosine_head import CosineClassLoss
 
@@ -169,5 +169,10 @@ def test_what_a_run_cannot_have_is_said(
 
 def test_a_missing_file_is_one_line() -> None:
     check_loss("searched:nowhere.json", {})  # a run is read without it
-    with pytest.raises(InputError, match=r"^nowhere\.json does not exist$"):
+    with pytest.raises(
+        InputError,
+        match=r"^train\.loss: nowhere\.json does not exist; where it has moved, add train\.loss=searched:NEW$",
+    ):
         build_loss("searched:nowhere.json", {}, NewClasses(4, 6, seed=0))
+    with pytest.raises(InputError, match=r"^pretrain\.loss: .* pretrain\.loss=searched:NEW$"):
+        build_pretraining_loss("searched:nowhere.json", {}, NewClasses(4, 6, seed=0))

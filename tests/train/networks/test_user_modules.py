@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
 
-from subspace.mining.errors import InputError, OwnCodeError
+from subspace.mining.errors import InputError, OwnCodeError, SubspaceWarning
+from subspace.train.checkpoint import load_network, load_state, save_checkpoint
+from subspace.train.checkpoint_meta import CheckpointMeta, read_meta
 from subspace.train.data.image_input import ImageInput
 from subspace.train.data.preprocess_config import PreprocessConfig
 from subspace.train.networks.backbone import check_embedding
 from subspace.train.networks.building import build_backbone
 
 USERS_MODULE = """
+import functools
 import torch
 from torch import nn
 from subspace.train.networks.backbone import Backbone, ImageInput
@@ -30,6 +34,7 @@ class Net(nn.Module):
 
 def good(embedding_size=6): return Net(embedding_size)
 def scaled(): return Net(mean=0.0, std=1)
+partly = functools.partial(Net, mean=0.5)
 def whole(): return Backbone(Net(), spec="mine", input=ImageInput(8), embedding_size=6)
 def takes_anything(**kwargs): return Net(**kwargs)
 def greedy(depth): return Net()
@@ -174,3 +179,43 @@ def test_an_error_inside_the_users_function_has_a_traceback_of_their_code_alone(
     assert f"{users_module}.py" in caught.value.traceback
     assert "user_modules.py" not in caught.value.traceback
     assert sys.path == path
+
+
+@pytest.mark.parametrize("function", ["good", "whole", "partly"])
+def test_a_checkpoint_says_that_the_code_of_its_network_has_changed(
+    users_module: str, tmp_path: Path, function: str
+) -> None:
+    """Without a word, an index was searched by another network than had made it."""
+    spec, folder, file = f"python:{users_module}:{function}", tmp_path / "c", tmp_path / f"{users_module}.py"
+    save_checkpoint(folder, build_backbone(spec), CheckpointMeta(spec, 6, step=0, fingerprint="mine"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SubspaceWarning)
+        network = load_network(f"checkpoint:{folder}", allow_code=True)
+        load_state(folder, network)
+    file.write_text(file.read_text().replace("self.fc(", "torch.relu(self.fc)("))
+    with pytest.warns(SubspaceWarning) as warned:
+        network = load_network(f"checkpoint:{folder}", allow_code=True)
+    assert [str(one.message) for one in warned] == [
+        f"{file} has changed since {folder} was saved; where that changes what the network computes, its embeddings "
+        "are others"
+    ]
+    with pytest.warns(SubspaceWarning, match="has changed since"):
+        load_state(folder, network)
+    save_checkpoint(folder, network, read_meta(folder))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SubspaceWarning)
+        load_network(f"checkpoint:{folder}", allow_code=True)
+
+
+def test_only_checkpoints_of_own_networks_keep_a_hash_of_code(users_module: str, tmp_path: Path) -> None:
+    file = tmp_path / f"{users_module}.py"
+    for spec, is_own in (("small", False), (f"python:{users_module}:good", True)):
+        meta, folder = CheckpointMeta(spec, 6, step=0, fingerprint="mine"), tmp_path / str(is_own)
+        save_checkpoint(folder, build_backbone(spec, embedding_size=6), meta)
+        assert ('"code":' in (folder / "meta.json").read_text()) == is_own
+    file.write_text("# moved\n" + file.read_text())
+    text = (folder / "meta.json").read_text()
+    (folder / "meta.json").write_text(text.replace(f'"code": "{read_meta(folder).code}",', ""))
+    with warnings.catch_warnings():  # as those of before, which do not say
+        warnings.simplefilter("error", SubspaceWarning)
+        load_network(f"checkpoint:{folder}", allow_code=True)
