@@ -17,17 +17,72 @@ from typing import Any
 
 from .errors import InputError
 
+_PLACES: list[tuple[Path, int]] = []
+"""Folders that commands work in, each with a descriptor that stays on it wherever it is moved."""
+
+
+@contextmanager
+def in_place(folder: Path) -> Iterator[None]:
+    """Within it, no file is written below `folder` once that is moved, removed or replaced: nothing is made at its old place.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    place = (folder, descriptor)
+    _PLACES.append(place)
+    try:
+        yield
+    finally:
+        _PLACES.remove(place)
+        os.close(descriptor)
+
+
+def displaced(path: Path | None = None) -> str | None:
+    """What to say where a folder of `in_place`, of those above `path` or of all, is not there any more; None: all are."""
+    for folder, descriptor in _PLACES:
+        above = path is None or path.absolute().is_relative_to(folder.absolute())
+        if above and not _is_there(folder, descriptor):
+            return (
+                f"{folder} was moved, removed or replaced while this command worked in it; where it was moved, the same "
+                "command with its new path continues from what is saved"
+            )
+    return None
+
+
+def _is_there(folder: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:  # nobody can say; a write will
+        return True
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, with those above it that are missing, if there is none.
+
+    Raises:
+        InputError: it was to be in one that is `displaced`.
+    """
+    if problem := displaced(folder):
+        raise InputError(problem)
+    folder.mkdir(parents=True, exist_ok=True)
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is synced and renamed over `path`.
 
     Raises:
-        InputError: the folder cannot be written, or the disk is full.
+        InputError: the folder cannot be written or is `displaced`, or the disk is full.
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         yield aside
         _sync(aside)
         os.replace(aside, path)
@@ -46,7 +101,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     remove_leftovers(path)
     try:
         shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
+        make_folder(aside)
         yield aside
         for file in aside.iterdir():
             if file.is_file():

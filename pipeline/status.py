@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..mining.errors import InputError, StaleArtifactError, SubspaceError
 from ..mining.local_paths import in_shell
@@ -24,12 +26,15 @@ from .stage_folder import EXPORT, StageFolder
 from .stage_words import summary_in_words
 from .stages.context import Context
 from .stages.graph import STAGES, StageRow, rows_of, steps_taken
+from .stages.parts import MEANS_PARTS, begun_by, parts_in_all, seconds_of
 
 _OF_CARD = re.compile(r"^\| fingerprint \| (\w+) \|", re.MULTILINE)
 """The row of a model card that says which checkpoint it is of."""
 MOST_OF_CARD = 1 << 16
 PACE_LINES = 5
 """Lines of a log that its pace goes by."""
+PACE_PARTS = 5
+"""Parts of an extraction, one after another, that its pace goes by: with shards at work side by side so many of each."""
 UNCHECKED = "ended, but what it was made from is not all there"
 
 
@@ -130,10 +135,14 @@ def _is_done(context: Context, stage: StageRow) -> bool | None:
     """Whether a stage is done; None: it has ended, with these settings as far as is known without all of its inputs.
 
     Raises:
-        StaleArtifactError: it is done with others, or what it is made from will be another.
+        StaleArtifactError: it is done, or begun in parts, with others, or what it is made from will be another.
     """
     with suppress(InputError):  # a stage before it is not done, or what it made is gone
-        return stage.stage(context).is_done()
+        made = stage.stage(context)
+        done = made.is_done()
+        if stage.shards and not done:
+            begun_by(made).refuse_others()
+        return done
     if not context.folder.finished(stage.name):
         return False
     # Stale subspaces end rounds early, so that plans after them are not known before.
@@ -152,8 +161,8 @@ def _partial(context: Context, stage: StageRow) -> str:
     """What an unfinished stage has got, in words; empty where it has not begun."""
     folder = context.folder
     if stage.shards:
-        parts = sorted(folder.identity_parts.glob("means-*.parquet"), key=lambda path: path.stat().st_mtime)
-        return f"{len(parts)} of {_parts_left(parts)}" if parts else ""
+        made = made_at(folder.identity_parts.glob(MEANS_PARTS))
+        return f"{len(made)} of {_parts_left(made)}" if made else ""
     if stage.trains:
         lines = read_metrics(folder.metrics)
         saved = sorted(folder.resume.glob("step-*"))
@@ -164,14 +173,44 @@ def _partial(context: Context, stage: StageRow) -> str:
     return ""
 
 
-def _parts_left(parts: list[Path]) -> str:
-    """How many parts of an extraction there are, and the time that the rest takes at the pace of these, by age."""
-    total = int(parts[0].stem[-5:])
-    seconds = parts[-1].stat().st_mtime - parts[0].stat().st_mtime
-    if len(parts) in (1, total) or not seconds:
+def _parts_left(made: Mapping[Path, float]) -> str:
+    """How many parts of an extraction there are, and the time that the rest takes at the pace of these."""
+    total, pace = int(parts_in_all(next(iter(made)))), parts_a_second(made)
+    if len(made) == total or not pace:
         return f"{total} parts"
-    pace = (len(parts) - 1) / seconds
-    return f"{total} parts, {60 * pace:.1f} a minute, {duration((total - len(parts)) / pace)} left"
+    return f"{total} parts, {60 * pace:.1f} a minute, {duration((total - len(made)) / pace)} left"
+
+
+def made_at(parts: Iterable[Path]) -> dict[Path, float]:
+    """When parts of an extraction were made, oldest first; those cut otherwise than the newest count as nothing."""
+    times: dict[Path, float] = {}
+    for path in parts:
+        with suppress(FileNotFoundError):  # all are merged at this moment
+            times[path] = path.stat().st_mtime
+    oldest_first = sorted(times, key=times.__getitem__)
+    return {
+        path: times[path] for path in oldest_first if parts_in_all(path) == parts_in_all(oldest_first[-1])
+    }
+
+
+def parts_a_second(made: Mapping[Path, float]) -> float | None:
+    """The pace of an extraction by its last parts, and the times at which they were made; None where nothing says it.
+
+    Between two of them is no more time than one takes, unless nobody was at work: a pause counts for no longer.
+    """
+    gaps = np.diff(list(made.values()))[::-1]
+    if not len(gaps):
+        return None
+    longest = max(map(_seconds_noted, list(made)[-PACE_PARTS:])) or float(np.median(gaps[:PACE_PARTS]))
+    worked = np.cumsum(np.minimum(gaps, longest))
+    count = min(len(gaps), int(np.searchsorted(worked, PACE_PARTS * longest)) + 1)
+    return count / float(worked[count - 1]) if worked[count - 1] else None
+
+
+def _seconds_noted(part: Path) -> float:
+    with suppress(InputError):  # it is damaged, or gone at this moment
+        return seconds_of(part)
+    return 0.0
 
 
 def _steps_left(lines: Sequence[Line], context: Context, stage: StageRow) -> str:

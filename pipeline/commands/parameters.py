@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 from ..stages.graph import STAGES
 
@@ -60,6 +61,23 @@ IfDue = Annotated[
 ]
 
 
+class EachOnce(TyperCommand):
+    """A command that refuses an option of one value that is given again: all but the last would be dropped without a word."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As `TyperCommand` has it."""
+        *_, given = self.make_parser(ctx).parse_args(args=list(args))
+        left = super().parse_args(ctx, args)
+        for option in dict.fromkeys(given):
+            one_value = isinstance(option, TyperOption) and not (option.is_flag or option.multiple)
+            if one_value and (times := given.count(option)) > 1:
+                ctx.fail(
+                    f"{option.opts[0]} is given {times} times and takes one value; leave all but one out, or run the command "
+                    "once for each"
+                )
+        return left
+
+
 def is_over(context: Context) -> bool:
     """Whether a round is not due any more; says so."""
     from ..due import over_before
@@ -103,6 +121,7 @@ def working(
     as_json: bool = False,
     quiet: bool = False,
     lock: bool = True,
+    shard: bool = False,
     processes: int = 1,
     announce: bool = True,
     needs_manifest: bool = True,
@@ -111,11 +130,13 @@ def working(
 
     Of several processes that torchrun started, the first holds the lock and speaks; of those that `--processes`
     started, the parent holds it. Settings that earlier commands were given are in force too, and said unless `announce` is
-    off, as for output that is data. Without `needs_manifest` a run is looked at whose manifest is gone.
+    off, as for output that is data. The settings of a `shard` are kept as others are, though it holds no lock. Without
+    `needs_manifest` a run is looked at whose manifest is gone.
     """
     import os
     from contextlib import nullcontext
 
+    from ...mining.artifacts import in_place
     from ...mining.errors import InputError
     from ..child_processes import PARENT
     from ..configuration.overrides import TAKE_BACK, keep_overrides, not_kept, with_whole_paths
@@ -141,7 +162,8 @@ def working(
     first, child = os.environ.get("RANK", "0") == "0", PARENT in os.environ
     run, given = RunDirectory(path), with_whole_paths(overrides or [])
     console = Console(quiet or not first, as_json and first)
-    lock = lock and not dry_run and first and not child
+    works = not dry_run and first and not child
+    lock = lock and works
 
     to_keep = list(given)
 
@@ -151,7 +173,7 @@ def working(
         # What is taken back is so once: the same setting that is kept since, as by `lr --write`, stays.
         to_keep[:] = [word for word in to_keep if not word.startswith(TAKE_BACK)]
 
-    keeps = lock or (command == "submit" and not dry_run)
+    keeps = lock or (works and (shard or command == "submit"))
     options = Options(
         console,
         device,
@@ -164,7 +186,7 @@ def working(
         overrides=tuple(given),
         on_work=keep if keeps else lambda: None,
     )
-    # Runs that were submitted before settings were kept have them in their submission alone.
+    # Runs that were submitted by a version that kept no settings have them in their submission alone.
     submitted = submitted_with(run, given)
     context = Context.open(path, [*submitted, *given], options, needs_manifest=needs_manifest)
     check_requests(context.config.schedule)
@@ -173,6 +195,6 @@ def working(
         console.say(f"settings given earlier: {' '.join(earlier)} ({run.path})")
     if announce and not child and (nothing := not_kept(run, given)):
         console.say(f"nothing was kept that could be taken back: {' '.join(nothing)}")
-    with run.locked(command) if lock else nullcontext(), options.stop.listening():
+    with run.locked(command) if lock else nullcontext(), in_place(path), options.stop.listening():
         yield context
         options.on_work()  # all that was asked is done with these settings

@@ -58,8 +58,10 @@ def _command(stage: StageRow) -> Callable[..., None]:
             end_with_parent()
             arguments["shard"] = Shard.asked(shard, given["num_shards"])
         flags = {name: given[name] for name in FLAGS if name in given}
-        lock = shard is None and switch is None
-        with working(run, stage.name, overrides, **flags, lock=lock, announce=switch is None) as context:
+        lock, announce = shard is None and switch is None, switch is None
+        with working(
+            run, stage.name, overrides, **flags, lock=lock, shard=shard is not None, announce=announce
+        ) as context:
             index = given.get("round_index")
             if stage.place == "start":
                 index = -1

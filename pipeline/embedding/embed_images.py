@@ -32,10 +32,11 @@ from ..console import Progress, about, amount, counted
 from ..estimates.estimate import of_memory
 from ..faults.unreadable_images import UnreadableImages
 from ..options import Options
+from ..records.begun_parts import change
 from ..rows.manifest_writer import quarantine_path
 from ..stages.extraction_processes import make_in_processes
 from ..stages.parts import Shard
-from .embedding_parts import EmbeddingParts, RowBatches, change
+from .embedding_parts import EmbeddingParts, RowBatches
 from .joined_parts import add_part, write_unreadable
 from .listed_images import NAME, ListedImages
 from .opened_network import OpenedNetwork

@@ -5,23 +5,22 @@ A part is a row group of the list of images. It appears whole, the images that i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...mining.artifacts import write_json
 from ...mining.errors import DamagedFileError, StaleArtifactError
 from ...mining.fingerprints import fingerprint_of
 from ...mining.parquet_tables import fingerprint_in
 from ...mining.schemas import IMAGE_EMBEDDINGS
+from ..records.begun_parts import BEGUN, BegunParts
 from ..stages.parts import BatchesOfParts, Parts
 from .listed_images import PART_IMAGES
 
-BEGUN, LISTED = "begun.json", "images.parquet"
-"""What the parts depend on, and the list of their images."""
+LISTED = "images.parquet"
+"""The list of the images of the parts."""
 OURS = (".", BEGUN, "images.", "embeddings-", "quarantine-")
 """What the names in a folder of parts begin with; those with a dot are of unfinished files, or the lock."""
 
@@ -42,7 +41,6 @@ class EmbeddingParts(Parts):
     def __init__(self, folder: Path, rows: int, fields: Mapping[str, Any]) -> None:
         self.folder, self.rows, self.fields = folder, rows, dict(fields)
         self.fingerprint = fingerprint_of(self.fields)
-        self._begun = folder / BEGUN
 
     def __len__(self) -> int:
         return -(-self.rows // PART_IMAGES)
@@ -57,19 +55,7 @@ class EmbeddingParts(Parts):
         Raises:
             StaleArtifactError: they do not; `again` is the option that drops them.
         """
-        if self._begun.exists():
-            try:
-                before = json.loads(self._begun.read_text())
-            except (OSError, ValueError) as error:
-                raise StaleArtifactError(f"{self._begun} is damaged; begin again: {again}") from error
-            changed = change(before if isinstance(before, dict) else {}, self.fields)
-            if changed:
-                raise StaleArtifactError(
-                    f"{self.folder} was begun with {changed}; finish it as it was, or begin again: {again}",
-                    change=changed,
-                )
-            return
-        write_json(self._begun, self.fields)
+        BegunParts(self.folder, self.fields, again).begin()
 
     def is_finished(self, part: int) -> bool:
         """Whether a part is there, whole, and of these very fields."""
@@ -103,15 +89,3 @@ class RowBatches(BatchesOfParts):
 
     def _images(self, part: int) -> np.ndarray:
         return self._parts[part]
-
-
-def change(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """The first field that differs, in words; empty where none does.
-
-    >>> change({"flip": False}, {"flip": True})
-    'flip=False, now it is True'
-    """
-    changed = next((key for key in (*now, *before) if before.get(key) != now.get(key)), None)
-    if changed is None:
-        return ""
-    return f"{changed}={before.get(changed)}, now it is {now.get(changed)}"

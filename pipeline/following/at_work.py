@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 from ...train.monitoring.metrics_file import Line, read_metrics
 from ..stages.context import Context
 from ..stages.graph import STAGES, StageRow
-from ..status import StageStatus, steps_a_second, steps_of
+from ..stages.parts import MEANS_PARTS, parts_in_all
+from ..status import StageStatus, made_at, parts_a_second, steps_a_second, steps_of
 
 MOST_NOTE_AGE = 120.0
 """Seconds after which a note of progress says nothing more of how far the work is: a bar writes one every few seconds."""
@@ -97,8 +98,7 @@ def _noted(progress: dict[str, Any] | None, now: float) -> HowFar | None:
 def _on_disk(at: Context, row: StageRow, since: float, now: float) -> HowFar | None:
     """How far a training or an extraction is by what it has written since then, of whichever process."""
     if row.shards:
-        parts = list(at.folder.identity_parts.glob("means-*.parquet"))
-        return of_parts(parts, now)
+        return of_parts(at.folder.identity_parts.glob(MEANS_PARTS), now)
     if row.trains and at.folder.metrics.exists():
         written = at.folder.metrics.stat().st_mtime
         lines = read_metrics(at.folder.metrics) if written >= since else []
@@ -112,13 +112,14 @@ def of_training(lines: Sequence[Line], at: Context, row: StageRow, age: float = 
     return HowFar(row.name, step, total, "steps", steps_a_second(lines), age)
 
 
-def of_parts(parts: Sequence[Path], now: float) -> HowFar | None:
-    """How far an extraction is by its parts, and at which pace, by their ages; None before the first is there."""
-    if not parts:
+def of_parts(parts: Iterable[Path], now: float) -> HowFar | None:
+    """How far an extraction is by its parts, and at which pace of late; None before the first is there."""
+    made = made_at(parts)
+    if not made:
         return None
-    ages = sorted(now - path.stat().st_mtime for path in parts)
-    pace = (len(parts) - 1) / (ages[-1] - ages[0]) if ages[-1] > ages[0] else None
-    return HowFar("extract", len(parts), int(parts[0].stem[-5:]), "parts", pace, max(0.0, ages[0]))
+    newest, written = list(made.items())[-1]
+    age = max(0.0, now - written)
+    return HowFar("extract", len(made), int(parts_in_all(newest)), "parts", parts_a_second(made), age)
 
 
 def with_expected(statuses: Sequence[StageStatus]) -> list[StageStatus]:

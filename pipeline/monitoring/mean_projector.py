@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...mining.artifacts import remove
+from ...mining.artifacts import make_folder, remove
 from ...mining.manifest import Manifest
 from ...mining.randomness import generator
 from ...train.data.images import ImageStore
@@ -51,6 +51,7 @@ def write_projector(
     first = np.unique(place, return_index=True)[1]
     pictures = np.stack([_picture(ImageStore(manifest), int(one)) for one in image_id[first]])
     names = [re.sub(r"\s+", " ", one) or "?" for one in identity_names(manifest, image_id[first])]
+    make_folder(folder)
     remove(folder / CONFIG)
     for older in folder.glob(f"*/{TAG}*"):
         remove(older)

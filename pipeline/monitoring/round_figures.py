@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import Field
 
-from ...mining.artifacts import write_json
+from ...mining.artifacts import make_folder, write_json
 from ...mining.errors import InputError, StaleArtifactError
 from ...mining.json_documents import Document, read_document
 from ...train.training_config import TrackerName
@@ -94,7 +94,7 @@ def show_round(
         }
         if not new:
             continue
-        run.tracked.mkdir(exist_ok=True)
+        make_folder(run.tracked)
         if name == "tensorboard":
             for stage, record in new.items():
                 if figures := figures_of_stage(stage, record["summary"]):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from ...mining.manifest import IdentityImages, Manifest
 from ...mining.remote import is_url
 from ..child_processes import orphaned
 from ..configuration.config import RunConfig
-from ..configuration.config_file import load_config
+from ..configuration.config_file import load_config, parse_config
 from ..configuration.overrides import kept_overrides, taken_back
 from ..options import Options
 from ..run_directory import RunDirectory
@@ -101,6 +101,14 @@ class Context:
     def at_round(self, index: int) -> Context:
         """The same in another round; -1 for the starting network."""
         return replace(self, round_index=index)
+
+    def with_settings(self, settings: Mapping[str, Any]) -> Context:
+        """The same with other settings, as a checkpoint has them.
+
+        Raises:
+            InputError: they are none, or of another version.
+        """
+        return replace(self, config=parse_config(settings, [], "a checkpoint"))
 
     @property
     def left_out(self) -> LeftOut:

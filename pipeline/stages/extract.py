@@ -15,7 +15,7 @@ from ...mining.errors import InputError
 from ...mining.local_paths import in_shell
 from .context import Context
 from .graph import row
-from .parts import ExtractParts, Shard
+from .parts import ExtractParts, Shard, begun_by
 from .stage import flat_fields, run_stage
 
 
@@ -58,9 +58,11 @@ def extract_means(context: Context, *, shard: Shard | None = None) -> dict[str, 
     """
     options = context.options
     if shard is not None and (options.force or not options.resume):
+        words = " ".join(map(in_shell, (context.run.path, *options.overrides)))
         raise InputError(
-            f"--force and --no-resume with --shard would drop the parts of other shards; "
-            f"first run `subspace extract {in_shell(context.run.path)} --no-resume` or remove {context.folder.identity_parts}"
+            f"--force and --no-resume with --shard would drop the parts of other shards; `subspace submit {words} --force` makes "
+            f"what is stale again, in shards; for shards of your own first remove {context.folder.marker('extract')} and "
+            f"{context.folder.identity_parts}"
         )
     if shard is not None and options.processes > 1:
         raise InputError(
@@ -81,7 +83,15 @@ def extract_means(context: Context, *, shard: Shard | None = None) -> dict[str, 
 
         return Extraction(context, stage)
 
-    marker = run_stage(stage, options, lambda: extraction().estimate(shard), lambda: extraction().work(shard))
+    def estimate():
+        if not stage.begins_anew(options) and not options.remake_stale:
+            begun_by(stage).refuse_others()  # before the network is opened
+        estimated = extraction().estimate(shard)
+        if shard is not None and not options.dry_run:
+            extraction().begin()  # before its settings are kept for the run, which those of two shards would not both be
+        return estimated
+
+    marker = run_stage(stage, options, estimate, lambda: extraction().work(shard))
     if stage.marker.exists() and shard is None and not options.dry_run:
         shutil.rmtree(context.folder.identity_parts, ignore_errors=True)
     return marker

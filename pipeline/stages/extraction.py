@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ...mining.artifacts import remove
 from ...mining.clustering.means import IdentityMeans, identity_means
-from ...mining.errors import InputError
+from ...mining.errors import InputError, StaleArtifactError
 from ...mining.machine import memory_with
 from ...mining.parquet_tables import write_parquet
 from ...mining.schemas import EMBEDDINGS, IDENTITIES, QUARANTINE, vector
@@ -28,7 +29,7 @@ from ..faults.unreadable_images import UnreadableImages
 from ..network_identity import open_checkpoint
 from .context import Context
 from .extraction_processes import devices_of, make_in_processes
-from .parts import SECONDS, ExtractParts, PartBatches, Shard
+from .parts import SECONDS, ExtractParts, PartBatches, Shard, begun_by
 from .stage import Stage
 
 
@@ -97,9 +98,29 @@ class Extraction:
         images = self.parts.images(range(len(self.parts))) / len(self.parts) if extract.keep_embeddings else 0
         return identities * (8 * D + 100) + images * (4 * D + 24)  # means, and as a table; kept embeddings
 
+    def begin(self) -> None:
+        """Note what the parts depend on; others go first where what is stale is to be remade.
+
+        Raises:
+            StaleArtifactError: there are parts that depend on something else, and nobody asked for that.
+        """
+        begun = begun_by(self.stage)
+        try:
+            begun.begin()
+        except StaleArtifactError:
+            if not self.options.remake_stale:
+                raise
+            remove(begun.folder)
+            begun.begin()
+
     def work(self, shard: Shard | None) -> dict[str, Any] | None:
         """Make the missing parts, of all or of a shard; merge all, and return the summary. None: a shard is done."""
+        self.begin()
         mine = self.parts.of(shard or Shard())
+        if others := self.parts.drop_others(mine):
+            self.options.console.say(
+                f"{self.stage.label}: {counted(others, 'part')} made with other settings or inputs: made again"
+            )
         if back := self.parts.forget_what_is_back(mine, self.store, self.network.input):
             self.options.console.say(
                 f"{self.stage.label}: images that {counted(back, 'part')} went without are back: made again"

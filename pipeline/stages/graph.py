@@ -22,6 +22,7 @@ from ...mining.local_paths import in_shell
 from .. import stage_folder as files
 from ..faults.damaged_files import damage_in_words
 from ..faults.sealed_files import Sealed
+from ..loss_identity import with_known_path
 from ..memory_advice import shortages_in_words
 from ..run_directory import RunDirectory
 from .stage import Stage
@@ -76,8 +77,6 @@ class StageRow:
     """Whether it is done in parts, by any number of jobs."""
     trains: bool = False
     """Whether several processes on several nodes share its work."""
-    reads_images: bool = False
-    """Whether it has loader processes."""
     gpus: Gpus = "none"
     """How many GPUs of a job it uses; shards: one for each shard of the job."""
     on_device: bool = False
@@ -117,14 +116,16 @@ class StageRow:
         """
         inputs = {name: self._fingerprint(context, each, foreseen) for name, each in self.inputs.items()}
         settings = [in_shell(word) for word in context.options.overrides]
+        fields = self.function(f"{self.name}_fields")
         return Stage(
             self.name,
             context.folder,
-            inputs | self.function(f"{self.name}_fields")(context),
+            with_known_path(self.name, inputs | fields(context), context),
             self.outputs,
             " ".join([self.command_in(context.run, context.round_index), *settings]),
             " ".join([f"subspace run {in_shell(context.run.path)}", *settings]),
             tuple(self.reads(context)),
+            lambda settings: inputs | fields(context.with_settings(settings)),
         )
 
     def do(self, context: Context, **arguments: Any) -> dict[str, Any]:
@@ -179,7 +180,6 @@ STAGES = (
         help="Make the starting network: classify the pretrain identities (pretrain.steps=0: take MODEL as it is).",
         example="pretrain.steps=4000",
         trains=True,
-        reads_images=True,
         gpus="all",
         phases=TRAINING_PHASES,
         on_device=True,
@@ -195,7 +195,6 @@ STAGES = (
         help="Embed the training images with the current network and average them by identity.",
         example="--shard 0 --num-shards 8",
         shards=True,
-        reads_images=True,
         gpus="shards",
         on_device=True,
     ),
@@ -237,7 +236,6 @@ STAGES = (
         help="Train one round on its plan; continues from the last saved step.",
         example="train.precision=bf16-mixed --device cuda",
         trains=True,
-        reads_images=True,
         gpus="all",
         phases=TRAINING_PHASES,
         on_device=True,
@@ -252,7 +250,6 @@ STAGES = (
         outputs=(files.VALIDATION,),
         help="Metrics on the validation identities.",
         command="eval",
-        reads_images=True,
         gpus="one",
     ),
     StageRow(
@@ -264,7 +261,6 @@ STAGES = (
         sections=("seed", "data", "extract.batch_size", "extract.precision", "eval"),
         outputs=(files.EVALUATION, files.MISTAKES),
         help="Metrics on the test identities.",
-        reads_images=True,
         gpus="one",
     ),
 )

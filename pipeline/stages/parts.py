@@ -5,6 +5,7 @@ They follow from the manifest and the settings alone: no network is loaded to as
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...mining.errors import InputError
+from ...mining.fingerprints import CODE_VERSION
 from ...mining.manifest import IdentityImages
 from ...mining.parquet_tables import (
     fingerprint_in,
@@ -25,15 +27,19 @@ from ...mining.parquet_tables import (
 )
 from ...mining.randomness import generator
 from ...mining.schemas import IDENTITIES, QUARANTINE, TableKind
+from ..records.begun_parts import BegunParts
 from ..stage_folder import StageFolder
 
 if TYPE_CHECKING:
     from ...train.data.image_input import ImageInput
     from ...train.data.images import BadImage, ImageStore
     from ..configuration.config import ExtractConfig
+    from .stage import Stage
 
 SECONDS = "seconds"
 """In the metadata of a part: how long it took to make."""
+MEANS_PARTS = "means-*-of-*.parquet"
+"""The names of the files which say that a part of an extraction is finished."""
 
 
 @dataclass(frozen=True)
@@ -164,8 +170,18 @@ class ExtractParts(Parts):
 
     def seconds(self, parts: Iterable[int]) -> float:
         """How long it took to make some finished parts, one after another."""
-        files = (open_parquet(self.path(part), IDENTITIES) for part in parts)
-        return sum(float(metadata_of(file).get(SECONDS, 0)) for file in files)
+        return sum(seconds_of(self.path(part)) for part in parts)
+
+    def drop_others(self, parts: Iterable[int]) -> int:
+        """Remove what is there of some parts, made from something else, and all that are cut otherwise; return how many."""
+        there = (part for part in parts if self.path(part).exists())
+        others = [self.path(part) for part in there if not self.is_finished(part)]
+        others += [
+            path for path in self.folder.glob(MEANS_PARTS) if parts_in_all(path) != parts_in_all(self.path(0))
+        ]
+        for path in others:
+            path.unlink(missing_ok=True)
+        return len(others)
 
     def merge(self, what: str, kind: TableKind, merged: Path) -> int:
         """Write what all parts have into one table, a row group at a time; return its number of rows."""
@@ -176,6 +192,35 @@ class ExtractParts(Parts):
                 for group in range(part.num_row_groups):
                     writer.write_table(read_row_group(path, kind, group))
         return sum(part.metadata.num_rows for part in parts)
+
+
+def begun_by(stage: Stage) -> BegunParts:
+    """The note of what the parts of an extraction depend on, with what they depend on now."""
+    again = f"`{stage.command} --no-resume`; for shards of your own first remove that folder"
+    return BegunParts(stage.folder.identity_parts, {**stage.fields, "code": CODE_VERSION}, again)
+
+
+def seconds_of(part: Path) -> float:
+    """How long it took to make a part of an extraction, by its file; 0 where that says nothing of the kind.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    noted = metadata_of(open_parquet(part, IDENTITIES)).get(SECONDS, "0")
+    try:
+        took = float(noted)
+    except ValueError:
+        return 0.0
+    return took if math.isfinite(took) and took > 0 else 0.0
+
+
+def parts_in_all(part: Path) -> str:
+    """How many parts an extraction has, by the name of one.
+
+    >>> parts_in_all(Path("means-00003-of-00012.parquet"))
+    '00012'
+    """
+    return part.stem.rpartition("-")[2]
 
 
 class BatchesOfParts(ABC):

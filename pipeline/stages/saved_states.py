@@ -128,13 +128,10 @@ class SavedStates:
         )
 
     def _newest(self) -> str | None:
-        """The newest state of this very training; those of other settings are removed where it has none."""
-        states = [self.checkpoint, *reversed(self.on_the_way())]
-        for folder in states:
+        """The newest state of this very training; its stage has refused, or dropped, those that are of others alone."""
+        for folder in (self.checkpoint, *reversed(self.on_the_way())):
             if folder.is_dir() and read_meta_as_written(folder).fingerprint == self.meta.fingerprint:
                 return str(folder)
-        for folder in states:
-            remove(folder)
         return None
 
     def sound(self) -> Path:

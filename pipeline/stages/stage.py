@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...mining.artifacts import remove, write_json
-from ...mining.errors import StaleArtifactError, StoppedEarly
+from ...mining.artifacts import in_place, make_folder, remove, write_json
+from ...mining.errors import InputError, StaleArtifactError, StoppedEarly
 from ...mining.fingerprints import CODE_VERSION, fingerprint_of
 from ...mining.local_paths import in_shell
 from ...mining.machine import give_back_memory
 from ...train.losses.registry import current_name
+from ..console import counted
 from ..estimates.estimate import Estimate
 from ..faults.sealed_files import Sealed, seal
 from ..options import Options
 from ..run_directory import RunDirectory
-from ..stage_folder import StageFolder
+from ..stage_folder import RESUME, StageFolder
+
+if TYPE_CHECKING:
+    from ...train.checkpoint_meta import CheckpointMeta
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,8 @@ class Stage:
     """The command that makes all that is stale."""
     reads: tuple[Sealed, ...] = ()
     """The finished stages whose files it reads."""
+    fields_of: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda settings: {}
+    """The fields with other settings of the run, as a checkpoint has them; {}: they are not known."""
 
     @property
     def marker(self) -> Path:
@@ -58,9 +65,12 @@ class Stage:
         """Whether the stage is done with these very fields.
 
         Raises:
-            StaleArtifactError: it is done with others, and the message names the first that differs; or a file that it
-                made is not as long as it was.
+            StaleArtifactError: it is done with others, or steps of a training with others are saved, and the message names
+                the first that differs; or a file that it made is not as long as it was.
         """
+        saved = self._saved_otherwise()
+        if saved is not None and saved.step:
+            raise self._refused(saved)
         if not self.marker.exists() or not self.folder.file(self.outputs[0]).exists():
             return False
         sealed = Sealed(self.folder, self.name, self.command)
@@ -70,19 +80,70 @@ class Stage:
         if marker.get("fingerprint") == self.fingerprint:
             sealed.refuse_other_sizes()
             return True
-        before, now = dict(marker.get("fields", {})), {**self.fields, "code": CODE_VERSION}
-        changed = next((key for key in (*now, *before) if before.get(key) != now.get(key)), "fingerprint")
-        then, is_now = (_short(fields.get(changed), changed in fields) for fields in (before, now))
+        change = self._change(marker.get("fields", {}))
         raise StaleArtifactError(
-            f"{self.folder.file(self.outputs[0])} was made with {current_name(changed)}={then}, now it is {is_now}; set "
-            f"it back, or remake it: `{self.command} --force`, or `{self.run_command} --force` for all that is stale"
-            f"{_way_on(changed, RunDirectory(self.folder.path.parent))}",
-            change=f"{current_name(changed)}: {then}, now {is_now}",
+            f"{self.folder.file(self.outputs[0])} was {change.made}; {change.back}, or remake it: `{self.command} --force`, "
+            f"or `{self.run_command} --force` for all that is stale"
+            f"{_way_on(change.field, RunDirectory(self.folder.path.parent))}",
+            change=change.short,
         )
+
+    def needs_work(self, options: Options) -> bool:
+        """Whether it is not done, or is to be done again by the options of the command.
+
+        Raises:
+            StaleArtifactError: as `is_done` does, where the options do not say to drop what is there.
+        """
+        if options.force:
+            return True
+        try:
+            return not self.is_done()
+        except StaleArtifactError:
+            if options.remake_stale or not (options.resume or self.marker.exists()):
+                return True
+            raise
 
     def begins_anew(self, options: Options) -> bool:
         """Whether what is there of its work is dropped first: a marker of a stage that is not done is a stale one."""
-        return options.force or not options.resume or self.marker.exists()
+        anew = options.force or not options.resume or self.marker.exists()
+        return anew or self._saved_otherwise() is not None
+
+    def _saved_otherwise(self) -> CheckpointMeta | None:
+        """What the newest state of an unfinished training says where all are of other fields; None: there is none.
+
+        One that is damaged is left to the training, which refuses it.
+        """
+        if RESUME not in self.outputs or self.marker.exists():
+            return None
+        from ...train.checkpoint_meta import read_meta_as_written  # pydantic is imported where a file is read
+
+        with suppress(InputError):
+            saved = [read_meta_as_written(state) for state in self.folder.states]
+            if saved and self.fingerprint not in [meta.fingerprint for meta in saved]:
+                return saved[0]
+        return None
+
+    def _refused(self, saved: CheckpointMeta) -> StaleArtifactError:
+        """The refusal to go on from a state of other fields, or to drop it unasked."""
+        before = dict(self.fields)
+        with suppress(InputError):  # settings of another version
+            before = dict(self.fields_of(saved.config)) or before
+        network = "network" if "network" in self.fields else "model"
+        made = {network: saved.parent, "plan": saved.plan, "code": saved.created_by.rpartition(" ")[2]}
+        known = {key: value for key, value in made.items() if value and key in (*self.fields, "code")}
+        change, steps = self._change(before | known), counted(saved.step, "step")
+        return StaleArtifactError(
+            f"{steps} of {self.label} are saved in {self.folder}, {change.made}; to go on, {change.back}; to begin anew, "
+            f"`{self.command} --no-resume`, or `{self.run_command} --force` for all that is stale",
+            change=f"{steps} saved, {change.short}",
+        )
+
+    def _change(self, before: Mapping[str, Any]) -> _Change:
+        """The first field that differs from those of `before`; the version goes first, as it may bring fields of its own."""
+        now = {**self.fields, "code": CODE_VERSION}
+        keys = ("code", *now, *before) if "code" in before else (*now, *before)
+        changed = next((key for key in keys if before.get(key) != now.get(key)), "")
+        return _Change(changed, *(_short(fields.get(changed), changed in fields) for fields in (before, now)))
 
     def forget(self) -> None:
         """Remove the marker, then the outputs."""
@@ -105,15 +166,16 @@ def run_stage(
             where it knows them; None leaves the stage open (a shard).
 
     Raises:
-        StaleArtifactError: done with other settings or inputs, and not called with `--force`; or what it reads is
-            damaged.
+        StaleArtifactError: done or begun with other settings or inputs, and not called with an option that drops that; or
+            what it reads is damaged.
+        InputError: the run was moved meanwhile.
     """
     console = options.console
     if options.stop.name:  # it came while a stage that can save itself was at its very end
         raise StoppedEarly(
             f"stopped by {options.stop.name} before {stage.label}; run the same command to continue"
         )
-    if not options.force and _is_done(stage, options):
+    if not stage.needs_work(options):
         marker = stage.folder.record(stage.name)
         console.say(f"{stage.label}: already done ({marker['seconds']:.1f} s, {marker['finished']})")
         return marker
@@ -127,9 +189,15 @@ def run_stage(
     if stage.begins_anew(options):
         stage.forget()
     options.on_work()
-    RunDirectory(stage.folder.path.parent).note_stage(
-        stage.label, announced.seconds if isinstance(announced, Estimate) else None
-    )
+    run = RunDirectory(stage.folder.path.parent)
+    run.note_stage(stage.label, announced.seconds if isinstance(announced, Estimate) else None)
+    make_folder(run.path)  # of `clean` it is that of a round, which may not be there yet
+    with in_place(run.path):
+        return _finish(stage, work)
+
+
+def _finish(stage: Stage, work: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:
+    """Do the work and write the marker; return it."""
     started = time.monotonic()
     summary = work()
     give_back_memory()
@@ -149,13 +217,35 @@ def run_stage(
     return marker
 
 
-def _is_done(stage: Stage, options: Options) -> bool:
-    try:
-        return stage.is_done()
-    except StaleArtifactError:
-        if options.remake_stale:
-            return False
-        raise
+@dataclass(frozen=True)
+class _Change:
+    """A field that was another when something was made."""
+
+    field: str
+    """Empty: which it is is not known."""
+    then: str
+    now: str
+
+    @property
+    def made(self) -> str:
+        """How it was made, and what is otherwise now."""
+        if self.field == "code":
+            return f"made by subspace-mining {self.then}, this is {self.now}"
+        if not self.field:
+            return "made with other settings or inputs"
+        return f"made with {current_name(self.field)}={self.then}, now it is {self.now}"
+
+    @property
+    def back(self) -> str:
+        """What a user does to keep it."""
+        known = "install that version" if self.field == "code" else "set it back"
+        return known if self.field else "set them back"
+
+    @property
+    def short(self) -> str:
+        """The same for a table."""
+        name = "version" if self.field == "code" else current_name(self.field)
+        return f"{name}: {self.then}, now {self.now}" if self.field else "other settings or inputs"
 
 
 def flat_fields(section: str, values: Mapping[str, Any], without: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -172,15 +262,18 @@ def flat_fields(section: str, values: Mapping[str, Any], without: tuple[str, ...
 
 
 def _way_on(changed: str, run: RunDirectory) -> str:
-    """What a user can do without training again: one who asks for more rounds, or whose images have moved."""
-    if changed == "manifest":
-        return ". If the same images only lie elsewhere now, keep the old manifest, with a link to them where they were"
-    if changed != "rounds":
+    """What a user can do without training again: one who asks for more rounds, or whose images have moved or are more."""
+    if changed not in ("manifest", "rounds"):
         return ""
     network = run.best if run.best.exists() else run.round(run.latest_round).checkpoint
-    return (
-        ". The learning-rate schedule spans all rounds, so all of them change; to train on from what is there: "
+    further = (
         f"`subspace init {in_shell(f'{run.path}-more')} --manifest MANIFEST --model {in_shell(f'checkpoint:{network}')}`"
+    )
+    if changed == "rounds":
+        return f". The learning-rate schedule spans all rounds, so all of them change; to train on from what is there: {further}"
+    return (
+        ". If the same images only lie elsewhere now, keep the old manifest, with a link to them where they were; to train on "
+        f"with more images from what is there: {further}"
     )
 
 

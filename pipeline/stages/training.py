@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...mining.artifacts import displaced
 from ...mining.errors import StoppedEarly
 from ...train import distributed
 from ...train.augmented_batches import augment_batches
@@ -185,9 +186,8 @@ class Training:
                     stopping, late, stale = distributed.agree(
                         bool(stop.name) or orphaned(), clock.late(), stale
                     )
-                    saving = step < steps and not stale and record.updated
-                    saving = saving and (stopping or late or self.states.is_due(step))
                     at_end = step == steps or stale
+                    saving = not at_end and record.updated and (stopping or late or self.states.is_due(step))
                     collapse = collapse or (self.guard.at_end() if at_end else None)
                     # Not where it saves: a stop or a clock would divide the steps of a line. The state has them.
                     a_line = collapse or step % self.loader.log_every == 0 or at_end
@@ -195,7 +195,7 @@ class Training:
                         log.add(record, bool(a_line))
                     if a_line or saving:
                         with phases("log"):
-                            distributed.refuse_if_any(record.divergence())
+                            distributed.refuse_if_any(record.divergence() or displaced())
                             if saving or at_end:
                                 distributed.refuse_if_any(self.state.problem(step))
                             if a_line and log is not None:

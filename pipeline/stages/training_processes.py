@@ -66,7 +66,7 @@ def train_together(stage: Stage, arguments: list[str], options: Options) -> dict
         arguments: of the command that does the stage.
     """
     remake = options.force or (options.remake_stale and _is_stale(stage))
-    if options.dry_run or (not remake and stage.is_done()):
+    if options.dry_run or not stage.needs_work(options):
         return run_stage(stage, options, lambda: f"in {options.processes} processes", lambda: None)
     refuse_shared_gpus(options.processes, options.device)
     flags = {

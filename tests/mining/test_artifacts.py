@@ -26,6 +26,8 @@ from hypothesis import strategies as st
 
 from subspace.mining import artifacts
 from subspace.mining.artifacts import (
+    displaced,
+    in_place,
     point_to,
     remove,
     remove_leftovers,
@@ -102,6 +104,28 @@ def test_a_folder_replaces_the_old_one_with_nothing_of_it_left(tmp_path: Path) -
     assert names_in(path) == ["both", "new"]
     assert (path / "both").read_text() == "new"
     assert names_in(tmp_path) == ["plan"]
+
+
+def test_a_folder_that_work_is_done_in_is_not_made_anew_where_it_was(tmp_path: Path) -> None:
+    place, elsewhere = tmp_path / "place", tmp_path / "elsewhere"
+    place.mkdir()
+    with in_place(place):
+        write_text(place / "a", "a")
+        assert displaced() is None
+        place.rename(elsewhere)
+        for writing in (whole_file, whole_folder):
+            with pytest.raises(InputError) as error, writing(place / "new" / "b"):
+                pass
+            assert_one_line(error, f"{place} was moved, removed or replaced")
+        write_text(tmp_path / "c", "outside of it")
+        assert displaced() is not None
+        assert displaced(tmp_path / "c") is None
+        assert not place.exists()
+        elsewhere.rename(place)
+        write_text(place / "a", "back")
+    place.rename(elsewhere)
+    write_text(place / "a", "made anew")
+    assert names_in(tmp_path) == ["c", "elsewhere", "place"]
 
 
 def write_half(writing: Any, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -22,6 +23,7 @@ from subspace.pipeline.options import Options
 from subspace.pipeline.run_directory import RunDirectory
 from subspace.pipeline.stages.context import Context
 from subspace.pipeline.stages.graph import row
+from subspace.pipeline.stages.parts import begun_by
 from subspace.pipeline.status import _partial, stage_statuses, stale_exports, steps_a_second, steps_of
 from subspace.train.checkpoint_meta import CheckpointMeta
 
@@ -164,6 +166,45 @@ def test_status_of_a_run_that_has_just_begun(small_manifest: Path, tmp_path: Pat
     text = subspace("status", run).stdout
     assert re.search(r"round-000/extract +begun", text)
     assert "no command is at work here" in text
+
+
+def test_an_extraction_begun_with_other_settings_is_stale(finished_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(finished_run, tmp_path / "run", symlinks=True)
+    shutil.rmtree(run / "round-001")
+    at = Context.open(run).at_round(1)
+    begun_by(row("extract").stage(at)).begin()
+    part = at.folder.identity_parts / "means-00000-of-00003.parquet"
+    part.touch()
+
+    def extract(*settings: str) -> tuple[str, str, str]:
+        statuses = stage_statuses(Context.open(run, settings))
+        (one,) = (one for one in statuses if (one.folder, one.stage) == ("round-001", "extract"))
+        return one.state, one.note, one.advice
+
+    assert extract() == ("begun", "1 of 3 parts", "")
+    state, note, advice = extract("extract.identities_per_part=10")
+    assert (state, note) == ("stale", "begun with extract.identities_per_part=20, now it is 10")
+    assert "--no-resume" in advice
+
+
+def test_the_time_left_of_an_extraction_goes_by_parts_of_now(tmp_path: Path) -> None:
+    """After a change of the size of parts it was 9 of 7, after a pause of a day two days too long."""
+    context = Context(RunDirectory(tmp_path), RunConfig(manifest="m"), cast("Manifest", None), Options())
+    parts = context.folder.identity_parts
+    parts.mkdir(parents=True)
+
+    def made(part: int, total: int, ago: float) -> None:
+        path = parts / f"means-{part:05d}-of-{total:05d}.parquet"
+        path.touch()
+        os.utime(path, (1e9 - ago, 1e9 - ago))
+
+    for part in range(7):
+        made(part, 7, 90_000 + part)
+    made(0, 8, 86_400)
+    assert _partial(context, row("extract")) == "1 of 8 parts"
+    for part, ago in ((1, 20), (2, 10), (3, 0)):
+        made(part, 8, ago)
+    assert _partial(context, row("extract")) == "4 of 8 parts, 6.0 a minute, 40 s left"
 
 
 def test_a_stage_is_running_as_soon_as_it_has_begun(finished_run: Path, tmp_path: Path) -> None:

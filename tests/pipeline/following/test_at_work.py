@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import subspace
 
-from subspace.pipeline import console
+from subspace.pipeline import console, status
 from subspace.pipeline.following.at_work import of_parts, seconds_left, with_expected, work_now
 from subspace.pipeline.options import Options
 from subspace.pipeline.run_directory import RunDirectory, note_progress
@@ -113,6 +113,53 @@ def test_parts_have_a_pace(tmp_path: Path) -> None:
     assert (found.done, found.total, found.rate) == (4, 10, 0.1)
     assert found.left == pytest.approx(50)
     assert of_parts([], 0.0) is None
+
+
+def aged(folder: Path, ages: list[float], total: int = 10) -> list[Path]:
+    parts = [folder / f"means-{part:05d}-of-{total:05d}.parquet" for part in range(len(ages))]
+    for age, part in zip(ages, parts, strict=True):
+        part.touch()
+        os.utime(part, (1e6 - age, 1e6 - age))
+    return parts
+
+
+@pytest.mark.parametrize(
+    "ages",
+    [
+        [86_400, 20, 10, 0],  # a pause of a day
+        [9e5, 8e5, 40, 30, 20, 10, 0],
+        [7e5, 86_430, 86_420, 86_410, 86_400, 10, 0],
+        [*range(60, 55, -1), 50, 40, 30, 20, 10, 0],  # it was faster
+    ],
+)
+def test_a_pause_is_none_of_the_pace(tmp_path: Path, ages: list[float]) -> None:
+    found = of_parts(aged(tmp_path, ages, total=len(ages) + 3), 1e6)
+    assert found is not None
+    assert found.rate == pytest.approx(0.1)
+    assert found.left == pytest.approx(30)
+
+
+@pytest.mark.parametrize("pause", [0, 86_400])
+def test_shards_in_step_have_the_pace_of_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pause: float
+) -> None:
+    """Eight at a time, every 60 seconds: most gaps between two parts are a tenth of a second."""
+    ages = [60 * turn - shard / 10 + pause * (turn > 3) for turn in range(8, 0, -1) for shard in range(8)]
+    parts = aged(tmp_path, ages, total=80)
+    monkeypatch.setattr(status, "seconds_of", lambda part: 60.0)
+    found = of_parts(parts, 1e6)
+    assert found is not None
+    assert found.rate == pytest.approx(8 / 60, rel=0.1)
+
+
+def test_parts_that_are_cut_otherwise_do_not_count(tmp_path: Path) -> None:
+    aged(tmp_path, [130, 120, 110, 100, 90, 80, 70], total=7)
+    aged(tmp_path, [20, 10], total=4)
+    found = of_parts(
+        [*tmp_path.iterdir(), tmp_path / "means-00003-of-00004.parquet"], 1e6
+    )  # one is merged just now
+    assert found is not None
+    assert (found.done, found.total, found.rate, found.left) == (2, 4, 0.1, 10)
 
 
 def test_what_is_left_takes_as_long_as_before() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ import torch
 from conftest import QUICK, subspace
 from running_processes import SLOW_NETWORK, children, errors_of, is_alive, start, wait
 
-from subspace.mining import InputError
+from subspace.mining import InputError, StaleArtifactError
 from subspace.pipeline.child_processes import Child, threads_each
 from subspace.pipeline.console import Console, amount
 from subspace.pipeline.options import Options
@@ -322,6 +323,71 @@ def test_parts_are_dropped_before_processes_start(
     run = copy_of(begun, tmp_path, 0, 1, 2, 3)
     extract_here(run, processes=3, **options)
     assert len(started) == 3
+    assert results(run) == whole
+
+
+def test_a_shard_s_settings_are_those_of_the_run(begun: Path, tmp_path: Path) -> None:
+    """The merge embedded all images again, with other settings than the array had, and did not say so."""
+    run = shutil.copytree(begun, tmp_path / "run")
+    shard = ("extract", run, "--shard", "0", "--num-shards", "2")
+    done = subspace(*shard, "extract.max_images=2")
+    assert done.returncode == 0, done.stderr
+    assert "kept for the next commands of this run: extract.max_images=2" in done.stdout
+    assert finished_parts(run) == PARTS // 2
+    folder = run / "round-000" / "identities.parts"
+    refused = subspace(*shard, "extract.max_images=4")
+    assert refused.returncode == 3
+    assert refused.stderr == (
+        f"subspace: {folder} was begun with extract.max_images=2, now it is 4; finish it as it was, or begin again: "
+        f"`subspace extract {run} --round 0 extract.max_images=4 --no-resume`; for shards of your own first remove "
+        "that folder\n"
+    )
+    assert json.loads((run / "overrides.json").read_text())["extract.max_images"]["value"] == "2"
+    assert finished_parts(run) == PARTS // 2
+    done = subspace("extract", run)
+    assert done.returncode == 0, done.stderr
+    assert pq.read_table(run / "round-000" / "identities.parquet")["images"].to_pylist() == [2] * 48
+
+
+def test_parts_of_other_settings_are_refused_or_dropped_as_asked(
+    begun: Path, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    run = shutil.copytree(begun, tmp_path / "run")
+
+    def extract(*settings: str, shard: Shard | None = None, **options: Any) -> dict[str, Any]:
+        given = Options(Console(quiet=True), **options)
+        return extract_means(Context.open(run, settings, given), shard=shard)
+
+    extract("extract.max_images=1", shard=Shard(1, PARTS))
+    for options in ({}, {"dry_run": True}, {"shard": Shard(2, PARTS)}):
+        with pytest.raises(StaleArtifactError, match=r"begun with extract\.max_images=1, now it is null"):
+            extract(**options)
+    with pytest.raises(StaleArtifactError, match=r"begun with extract\.identities_per_part=8, now it is 16"):
+        extract("extract.identities_per_part=16", "extract.max_images=1")
+    assert finished_parts(run) == 1
+    for options in ({"resume": False}, {"force": True}, {"remake_stale": True}):
+        assert extract(dry_run=True, **options)["dry_run"]
+    assert finished_parts(run) == 1
+    extract(remake_stale=True)
+    assert results(run) == whole
+
+
+def test_parts_of_a_version_that_noted_no_settings(
+    begun: Path, whole: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(begun, tmp_path / "run")
+    parts = run / "round-000" / "identities.parts"
+    for shard, settings in ((0, ["extract.max_images=1"]), (3, [])):
+        context = Context.open(run, settings, Options(Console(quiet=True)))
+        extract_means(context, shard=Shard(shard, PARTS))
+        (parts / "begun.json").unlink()
+    shutil.copy(parts / "means-00000-of-00006.parquet", parts / "means-00000-of-00003.parquet")
+    capsys.readouterr()
+    extract_means(Context.open(run))
+    assert (
+        "round-000/extract: 2 parts made with other settings or inputs: made again\n"
+        in capsys.readouterr().out
+    )
     assert results(run) == whole
 
 

@@ -21,6 +21,9 @@ import numpy as np
 import pytest
 from conftest import QUICK, subspace
 
+from subspace.mining import InputError, StaleArtifactError
+from subspace.mining.artifacts import write_json
+from subspace.mining.fingerprints import CODE_VERSION
 from subspace.pipeline.console import Console
 from subspace.pipeline.options import Options
 from subspace.pipeline.stage_folder import StageFolder
@@ -29,6 +32,7 @@ from subspace.pipeline.stages.context import Context
 from subspace.pipeline.stages.extraction import Extraction
 from subspace.pipeline.stages.graph import row
 from subspace.pipeline.stages.stage import Stage, run_stage
+from subspace.train.checkpoint_meta import CheckpointMeta
 
 CENSUS = '''"""`subspace census`: how many images the identities of each subspace have."""
 
@@ -163,6 +167,150 @@ def test_every_stage_has_what_its_row_says(finished_run: Path) -> None:
         for source in stage.inputs.values():
             known = [other.name for other in graph.STAGES[: graph.STAGES.index(stage)]]
             assert source in (graph.MANIFEST, graph.NETWORK_BEFORE, graph.NETWORK_HERE, *known)
+
+
+@pytest.fixture
+def stopped_run(finished_run: Path, tmp_path: Path) -> Path:
+    """As if the pretraining had been stopped by a signal after its eighth step."""
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    (run / "start" / "done" / "pretrain.json").unlink()
+    (run / "start" / "resume").mkdir(exist_ok=True)
+    (run / "start" / "checkpoint").rename(run / "start" / "resume" / "step-00000008")
+    return run
+
+
+def say_otherwise(run: Path, **changed: object) -> None:
+    """Change what the state of a stopped run says of itself."""
+    path = run / "start" / "resume" / "step-00000008" / "meta.json"
+    path.write_text(CheckpointMeta(**{**json.loads(path.read_text()), **changed}).to_json())
+
+
+def pretrain_of(run: Path, *settings: str) -> Stage:
+    return row("pretrain").stage(Context.open(run, settings).at_round(-1))
+
+
+def test_what_a_stopped_training_has_saved_is_not_dropped_unasked(stopped_run: Path) -> None:
+    """It was, with exit 0, once a setting had changed."""
+    changed, start = "pretrain.optimizer.lr=0.125", stopped_run / "start"
+    metrics = (start / "metrics.jsonl").read_text()
+    for words in (
+        ("pretrain", stopped_run, "--dry-run"),
+        ("pretrain", stopped_run, "--processes", "2"),
+        ("submit", stopped_run, "--dry-run", "--scheduler", "local"),
+    ):
+        done = subspace(*words, changed)
+        assert done.returncode == 3, done.stderr
+        assert done.stderr.startswith(
+            f"subspace: 8 steps of start/pretrain are saved in {start}, made with pretrain.optimizer.lr=0.001, now it is 0.125; "
+            f"to go on, set it back; to begin anew, `subspace pretrain {stopped_run} {changed} "
+        )
+        assert "--no-resume`, or `subspace run " in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert (start / "resume" / "step-00000008" / "meta.json").exists()
+    assert (start / "metrics.jsonl").read_text() == metrics
+
+    assert pretrain_of(stopped_run).needs_work(Options())
+    assert not pretrain_of(stopped_run).begins_anew(Options())
+
+
+def test_status_counts_no_steps_that_were_saved_with_other_settings(stopped_run: Path) -> None:
+    config = stopped_run / "subspace.yaml"
+    config.write_text(config.read_text().replace("steps: 8 ", "steps: 9 ", 1))
+    states = json.loads(subspace("status", stopped_run, "--json").stdout)
+    assert [states[0][key] for key in ("stage", "state", "note")] == [
+        "pretrain", "stale", "8 steps saved, pretrain.steps: 8, now 9",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [Options(resume=False), Options(remake_stale=True), Options(force=True)])
+def test_what_is_saved_of_other_settings_is_dropped_by_an_option(stopped_run: Path, options: Options) -> None:
+    stage = pretrain_of(stopped_run, "seed=3")
+    assert stage.needs_work(options)
+    assert stage.begins_anew(options)
+
+
+@pytest.mark.parametrize("config", [{}, {"model": "of another age"}])
+def test_a_state_that_does_not_say_its_settings_is_refused_without_their_names(
+    stopped_run: Path, config: dict[str, object]
+) -> None:
+    say_otherwise(stopped_run, fingerprint="another", config=config)
+    with pytest.raises(
+        StaleArtifactError, match="made with other settings or inputs; to go on, set them back; to"
+    ):
+        pretrain_of(stopped_run).is_done()
+
+
+def test_no_step_is_lost_with_a_state_before_the_first(stopped_run: Path) -> None:
+    say_otherwise(stopped_run, step=0)
+    stage = pretrain_of(stopped_run, "seed=3")
+    assert not stage.is_done()
+    assert stage.begins_anew(Options())
+
+
+def test_a_damaged_state_is_left_to_the_training(stopped_run: Path) -> None:
+    (stopped_run / "start" / "resume" / "step-00000008" / "meta.json").write_text("{")
+    stage = pretrain_of(stopped_run, "seed=3")
+    assert not stage.is_done()
+    assert not stage.begins_anew(Options())
+    done = subspace("pretrain", stopped_run, "seed=3")
+    assert done.returncode == 3
+    assert "meta.json is damaged" in done.stderr
+
+
+def test_what_another_version_made_names_the_version(finished_run: Path, tmp_path: Path) -> None:
+    """`code` was named like a setting that can be set back."""
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    marker = run / "start" / "done" / "pretrain.json"
+    values = json.loads(marker.read_text())
+    fields = {**values["fields"], "code": "0.0.9"}
+    del fields["pretrain.K"]  # a setting that has come since
+    marker.write_text(json.dumps({**values, "fields": fields, "fingerprint": "another"}))
+    by = rf"made by subspace-mining 0\.0\.9, this is {re.escape(CODE_VERSION)}; "
+    with pytest.raises(
+        StaleArtifactError, match=rf"start/checkpoint was {by}install that version, or remake it: `"
+    ) as error:
+        pretrain_of(run).is_done()
+    assert error.value.change == f"version: 0.0.9, now {CODE_VERSION}"
+    marker.unlink()
+    (run / "start" / "resume").mkdir(exist_ok=True)
+    (run / "start" / "checkpoint").rename(run / "start" / "resume" / "step-00000008")
+    say_otherwise(run, created_by="subspace-mining 0.0.9", fingerprint="another")
+    with pytest.raises(
+        StaleArtifactError, match=rf"are saved in .*start, {by}to go on, install that version; to begin"
+    ):
+        pretrain_of(run).is_done()
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_stage_writes_nothing_to_the_old_place_of_a_run_that_was_moved(
+    tmp_path: Path, replaced: bool
+) -> None:
+    """It wrote its files and its marker into a new folder there, and ended well."""
+    run, moved = tmp_path / "run", tmp_path / "moved"
+    stage = Stage("plan", StageFolder(run / "round-000", 0), {}, ("made",), "subspace plan", "subspace run")
+
+    def move() -> dict[str, Any]:
+        run.rename(moved)
+        if replaced:
+            run.mkdir()
+        return {}
+
+    def move_and_write() -> dict[str, Any]:
+        move()
+        write_json(stage.folder.file("made"), {})
+        return {}
+
+    for work in (move, move_and_write):
+        run.mkdir(exist_ok=True)
+        with pytest.raises(
+            InputError, match=rf"^{run} was moved, removed or replaced while this command worked"
+        ):
+            run_stage(stage, Options(Console(quiet=True)), lambda: "a moment", work)
+        assert [*moved.iterdir()] == []
+        assert not run.exists() or (replaced and [*run.iterdir()] == [])
+        moved.rmdir()
 
 
 def test_no_file_but_two_spells_a_file_of_a_run() -> None:

@@ -118,6 +118,30 @@ def test_parts_know_how_long_they_took_and_what_they_make_does_not(tmp_path: Pat
     assert b"seconds" not in pa.parquet.read_metadata(tmp_path / "merged.parquet").metadata
 
 
+@pytest.mark.parametrize("took", ["half a day", "nan", "inf", "-3", "1e999"])
+def test_a_damaged_time_is_none(tmp_path: Path, took: str) -> None:
+    parts = parts_in(tmp_path)
+    for part, noted in enumerate(("1.500", took)):
+        finish(parts, part, noted)
+    assert parts.seconds([0, 1]) == 1.5
+
+
+def test_parts_of_other_settings_and_other_sizes_are_dropped(tmp_path: Path) -> None:
+    parts, others = parts_in(tmp_path), parts_in(tmp_path, identities_per_part=2)
+    finish(parts, 0)
+    for part in (1, 2):
+        finish(parts_in(tmp_path, fingerprint="b"), part)
+    finish(others, 3)
+    assert parts.drop_others([0, 1]) == 2
+    assert [parts.path(part).exists() for part in range(3)] == [
+        True,
+        False,
+        True,
+    ]  # the last is another shard's
+    assert not others.path(3).exists()
+    assert parts.drop_others([0, 1]) == 0
+
+
 def test_asking_imports_no_torch() -> None:
     script = "import sys; import subspace.pipeline.stages.parts; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -13,6 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from conftest import QUICK, subspace
+from running_processes import wait
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -205,6 +208,28 @@ def test_a_changed_stage_is_named(start: Path) -> None:
     done = subspace("pretrain", start.parent.parent, "pretrain.optimizer.unfreeze.head_steps=all")
     assert done.returncode == 3
     assert "pretrain.optimizer.unfreeze.head_steps=0" in done.stderr
+
+
+def test_a_run_that_is_moved_in_the_middle_ends_its_command(small_manifest: Path, tmp_path: Path) -> None:
+    """It ended well, and its network lay in a new folder where the run had been."""
+    run, moved = tmp_path / "run", tmp_path / "moved"
+    begin(run, small_manifest, "pretrain.steps=600", "pretrain.log_every=1", "pretrain.save_every=1000")
+    metrics = run / "start" / "metrics.jsonl"
+
+    def move() -> None:
+        wait(lambda: metrics.exists() and metrics.stat().st_size)
+        run.rename(moved)
+
+    mover = threading.Thread(target=move, daemon=True)
+    mover.start()
+    done = subspace("pretrain", run)
+    mover.join()
+    assert done.returncode == 2, done.stderr
+    said = done.stderr.splitlines()[-1]  # after what TensorBoard says of its file
+    assert re.fullmatch(rf"subspace: {run} was moved, .* continues from what is saved", said)
+    assert not run.exists()
+    assert not (moved / "start" / "done").exists()
+    assert subspace("status", moved).returncode == 0
 
 
 def test_augmentation_changes_the_network(small_manifest: Path, tmp_path: Path, start: Path) -> None:

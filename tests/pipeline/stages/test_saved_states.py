@@ -120,14 +120,15 @@ def test_a_killed_training_goes_back_as_the_unbroken_one(tmp_path: Path) -> None
         assert run(second, step, 1000, 230) == 200
 
 
-def test_states_of_other_settings_are_removed(tmp_path: Path) -> None:
+def test_states_of_other_settings_are_neither_loaded_nor_removed(tmp_path: Path) -> None:
+    """They were removed without a word; now the stage says what becomes of them (test_graph.py)."""
     other = states_in(tmp_path, 40, 50, "other")
     other.save(other.at(80), 80)
     other.save(other.checkpoint, 100)
     states = states_in(tmp_path, 40, 50)
     assert states.restore(None).step == 0
-    assert states.on_the_way() == []
-    assert not states.checkpoint.exists()
+    assert states.on_the_way() == [states.at(80)]
+    assert states.checkpoint.exists()
 
 
 def test_a_round_inherits_rungs_peak_and_window(tmp_path: Path) -> None:
