@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,6 +22,9 @@ def submit_command(
     scheduler: Annotated[
         str | None, typer.Option(help="slurm, local or kubernetes; default: schedule.scheduler.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="First forget what is stale, so that it is made again.")
+    ] = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -31,9 +34,8 @@ def submit_command(
 
     if scheduler is not None:
         overrides = [*(overrides or []), f"schedule.scheduler={scheduler}"]
-    with working(
-        run, "submit", overrides, dry_run=dry_run, as_json=as_json, quiet=quiet, lock=False
-    ) as context:
+    flags: dict[str, Any] = {"remake_stale": force, "dry_run": dry_run, "as_json": as_json, "quiet": quiet}
+    with working(run, "submit", overrides, **flags, lock=False) as context:
         context.options.console.result(submit_run(context))
 
 
@@ -43,7 +45,8 @@ def submit_command(
 def logs_command(
     run: RunPath,
     stage: Annotated[
-        str | None, typer.Argument(help="A stage, or a job such as round-000-train; default: all.")
+        str | None,
+        typer.Argument(help="A stage, of all rounds or of one (round-000/train), or a job; default: all."),
     ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only of jobs that failed.")] = False,
     lines: Annotated[int, typer.Option(min=1, help="Last lines of each log.")] = 20,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from ...mining.errors import InputError
+from ...mining.errors import InputError, SubspaceError
 from ..schedulers.job_states import read_job_states, with_jobs
 from ..schedulers.submission import Submission, submitted_with
 from ..stages.context import Context
@@ -79,13 +80,18 @@ def show_status(context: Context, every: float | None, *, json: bool) -> None:
 
         def look() -> Seen:
             nonlocal context, seen
+            broken: list[str] = []
             if (now := _settings_of(context)) != seen:  # of a command that was given others, or by hand
                 given = context.options.overrides
-                words = [*submitted_with(context.run, given), *given]
-                context = Context.open(context.run.path, words, context.options, needs_manifest=False)
-                seen = now
+                try:
+                    words = [*submitted_with(context.run, given), *given]
+                    context = Context.open(context.run.path, words, context.options, needs_manifest=False)
+                    seen = now
+                except SubspaceError as error:  # an editor may have saved half of it
+                    broken = [f"this is by the settings from before they were changed: {error}"]
             found = Look.at(context)
-            return Seen(found.text(context), found.line(), found.is_over)
+            found = replace(found, doubts=[*broken, *found.doubts])
+            return Seen(found.text(context), "; ".join([found.line(), *broken]), found.is_over)
 
         return watch_run(look, every)
     found = Look.at(context)
@@ -101,7 +107,11 @@ def show_status(context: Context, every: float | None, *, json: bool) -> None:
 def _settings_of(context: Context) -> list[bytes]:
     """The files that say with which settings commands work here, as they are now."""
     files = (context.run.config, context.run.overrides)
-    return [file.read_bytes() for file in files if file.exists()]
+    found: list[bytes] = []
+    for file in files:
+        with suppress(FileNotFoundError):
+            found.append(file.read_bytes())
+    return found
 
 
 def _running(one: StageStatus, now: AtWork) -> StageStatus:

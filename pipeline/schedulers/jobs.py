@@ -8,14 +8,18 @@ stages, with their fingerprints, whatever the scheduler says of the job.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
-from ...mining.errors import StaleArtifactError
+from ...mining.errors import StaleArtifactError, SubspaceError
+from ...mining.local_paths import in_shell
 from ..due import over_before
 from ..stages.context import Context
-from ..stages.graph import STAGES, StageRow
-from ..status import stage_statuses
+from ..stages.graph import STAGES, StageRow, row
+from ..stages.stage import Stage
+from ..status import StageStatus, stage_statuses
 from .submission import MORE
 
 
@@ -40,25 +44,61 @@ class Job:
         return f"{self.folder}-{self.purpose or self.stage}"
 
 
-def jobs_left(context: Context, scheduler: str) -> list[Job]:
+def stale_stages(context: Context) -> list[Stage]:
+    """The stages, done or begun, that `subspace submit --force` forgets: stale ones, and those made of what will be another.
+
+    What is only damaged is made again as it was, so that what was made of it stays.
+    """
+    found: list[Stage] = []
+    others: set[Path] = set()  # markers of what will be another one, done by now or not
+    for status in stage_statuses(context):
+        at, kind = context.at_round(context.run.index_of(status.folder)), row(status.stage)
+        stage = Stage(kind.name, at.folder, {}, kind.outputs, "", "")
+        is_other = any(read.folder.marker(read.stage) in others for read in kind.reads(at))
+        if not (is_other or status.state == "stale") or _is_over(context, status):
+            continue
+        if not is_other:
+            try:
+                now = kind.stage(at, foreseen=True).fingerprint
+            except StaleArtifactError:  # by a damaged marker of one before it, which says nothing of this one
+                continue
+            with suppress(SubspaceError):  # it has only begun, or its marker is damaged
+                is_other = now != at.folder.record(kind.name)["fingerprint"]
+        if is_other:
+            others.add(stage.marker)
+        if status.state != "to do":
+            found.append(stage)
+    return found
+
+
+def _is_over(context: Context, status: StageStatus) -> bool:
+    return over_before(context.at_round(max(0, context.run.index_of(status.folder)))) is not None
+
+
+def jobs_left(context: Context, scheduler: str, forgotten: Collection[Stage] = ()) -> list[Job]:
     """Jobs for all that is not done, in order; each waits for the one before. Empty: the run is done.
 
+    Args:
+        forgotten: stages that are done, and will not be when the jobs begin.
+
     Raises:
-        StaleArtifactError: a stage that the run needs is done with other settings or inputs.
+        StaleArtifactError: a stage that the run needs is done with other settings or inputs, and not to be made again.
     """
-    run, config, overrides = context.run, context.config, context.options.overrides
+    run, config, options = context.run, context.config, context.options
+    undone = {stage.label for stage in forgotten}
     todo: dict[int, set[str]] = {}
     for status in stage_statuses(context):
-        index = run.index_of(status.folder)
-        if status.state == "done" or over_before(context.at_round(max(0, index))):
+        is_done = status.state == "done" and f"{status.folder}/{status.stage}" not in undone
+        if is_done or _is_over(context, status):
             continue
-        if status.state == "stale":
-            raise StaleArtifactError(status.advice)
-        todo.setdefault(index, set()).add(status.stage)
+        if status.state == "stale" and not options.remake_stale:
+            again = f"subspace submit {' '.join(map(in_shell, (run.path, *options.overrides)))} --force"
+            raise StaleArtifactError(f"{status.advice}; or as jobs: `{again}`")
+        todo.setdefault(run.index_of(status.folder), set()).add(status.stage)
     left = [job for index, names in todo.items() for job in _jobs(context.at_round(index), names)]
     if left and config.recluster.stale_below is not None:
         # Stale subspaces end rounds early, so that there may be more rounds than were submitted.
-        again = ("submit", str(run.path.resolve()), *overrides, f"schedule.scheduler={scheduler}")
+        again = ("submit", str(run.path.resolve()), *options.overrides, f"schedule.scheduler={scheduler}")
         left.append(Job("plan", left[-1].folder, (again,), purpose=MORE))
     return left
 

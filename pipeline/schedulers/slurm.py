@@ -86,6 +86,7 @@ class Slurm:
                 _call(["scontrol", "release", number])
         except BaseException:
             self.cancel(run, submission, [task.id for task in submission.tasks])
+            submission.forget()
             raise
         context.say(
             f"{run.path}: {counted(len(jobs), 'job')}, {len(submission.tasks)} with each task of an array, in "

@@ -25,6 +25,7 @@ from .job_requests import job_names
 
 MORE = "more"
 """What the job is for that submits what is still to come: it does no stage."""
+FILE = "submission.json"
 
 
 class _Task(Document):
@@ -51,6 +52,7 @@ class SubmissionFile(Document):
     scheduler: str
     user: str
     overrides: list[str]
+    overrides_are_kept: bool = False
     tasks: list[_Task]
 
 
@@ -93,13 +95,17 @@ class Submission:
     """Settings given with it, without which its stages would look stale."""
     user: str = ""
     """The user whose jobs they are."""
+    run: str = ""
+    """Where the run lay then, from the root on: their jobs work there."""
+    overrides_are_kept: bool = True
+    """Whether the settings are in the run's `overrides.json`; a run of an earlier version has them here alone."""
 
     @classmethod
     def new(cls, run: RunDirectory, scheduler: str, overrides: tuple[str, ...] = ()) -> Submission:
         """The next submission of a run, in a new folder."""
         folder, user = cls.next_folder(run), _user()
         (folder / "logs").mkdir(parents=True)
-        return cls(folder, scheduler, (), overrides, user)
+        return cls(folder, scheduler, (), overrides, user, str(run.path.resolve()))
 
     @staticmethod
     def next_folder(run: RunDirectory) -> Path:
@@ -111,21 +117,35 @@ class Submission:
     def latest(cls, run: RunDirectory) -> Submission | None:
         """The last submission of a run that started anything; None where there is none.
 
-        A copy of a run has none: its jobs work in the folder that it was copied from.
+        A copy of a run has none, nor has one that was renamed: their jobs work in the folder that it was.
 
         Raises:
             StaleArtifactError: its submission.json is damaged.
         """
-        kept = [path for path in run.jobs.glob("*/submission.json") if path.parent.name.isdecimal()]
+        newest = cls.newest(run)
+        return newest if newest is not None and newest.is_here else None
+
+    @classmethod
+    def newest(cls, run: RunDirectory) -> Submission | None:
+        """As `latest`, but it may be of the folder that the run was copied from, or was before it was renamed.
+
+        Raises:
+            StaleArtifactError: its submission.json is damaged.
+        """
+        kept = [path for path in run.jobs.glob(f"*/{FILE}") if path.parent.name.isdecimal()]
         for path in sorted(kept, key=lambda path: int(path.parent.name), reverse=True):
             found = read_document(
                 path, SubmissionFile, "cancel its jobs by the scheduler's own command, and remove the file"
             )
-            if found["run"] != str(run.path.resolve()):
-                return None
             tasks = [replace(known(Task, task), shards=tuple(task["shards"])) for task in found["tasks"]]
             return cls(
-                path.parent, found["scheduler"], tuple(tasks), tuple(found["overrides"]), found["user"]
+                path.parent,
+                found["scheduler"],
+                tuple(tasks),
+                tuple(found["overrides"]),
+                found["user"],
+                found["run"],
+                found.get("overrides_are_kept", False),
             )
         return None
 
@@ -133,17 +153,33 @@ class Submission:
         """Write `submission.json`."""
         tasks = [asdict(task) for task in self.tasks]
         record = {
-            "run": str(self.folder.parent.parent.resolve()),
+            "run": self.run,
             "scheduler": self.scheduler,
             "user": self.user,
             "overrides": list(self.overrides),
+            "overrides_are_kept": self.overrides_are_kept,
             "tasks": tasks,
         }
-        write_json(self.folder / "submission.json", record)
+        write_json(self.folder / FILE, record)
+
+    def forget(self) -> None:
+        """Remove `submission.json`, where nothing of it is left with its scheduler and nothing has begun."""
+        if not any(self.logs.iterdir()):
+            (self.folder / FILE).unlink(missing_ok=True)
 
     def with_tasks(self, tasks: Iterable[Task]) -> Submission:
         """This submission with more tasks."""
         return replace(self, tasks=(*self.tasks, *tasks))
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the run lies where it lay then."""
+        return self.run == str(self.folder.parent.parent.resolve())
+
+    @property
+    def was_renamed(self) -> bool:
+        """Whether the run was renamed since: nothing lies there any more, as it does where this is a copy."""
+        return not self.is_here and not Path(self.run, *self.folder.parts[-2:]).exists()
 
     @property
     def logs(self) -> Path:
@@ -157,6 +193,19 @@ class Submission:
             task for task in self.tasks if task.folder == folder and task.stage in wanted and not task.is_more
         )
 
+    def tasks_named(self, name: str) -> list[Task]:
+        """The tasks of a job, as round-000-train; or those that do a stage, train, or that of one folder, round-000/train.
+
+        One that does the whole run does every stage.
+        """
+        where, _, stage = name.rpartition("/")
+        doing: set[Task] = set()
+        if any(found.name == stage for found in STAGES):
+            folders = [where] if where else {task.folder for task in self.tasks}
+            doing = {task for folder in folders for task in self.tasks_for(folder, stage)}
+            doing |= {task for task in self.tasks if task.is_whole_run}
+        return [task for task in self.tasks if task in doing or task.job == name]
+
 
 def _user() -> str:
     """The user by name; by number, which squeue takes too, where the machine has no name for it, as in a container."""
@@ -167,11 +216,12 @@ def _user() -> str:
 
 
 def submitted_with(run: RunDirectory, given: Sequence[str] = ()) -> list[str]:
-    """The settings of a run's last submission; none where others are given now, or are kept, as they are since then."""
+    """The settings of a run's last submission of an earlier version, which kept them nowhere else; none where others are
+    given now, or are kept since."""
     if given or run.overrides.exists():
         return []
     submission = Submission.latest(run)
-    return list(submission.overrides) if submission is not None else []
+    return [] if submission is None or submission.overrides_are_kept else list(submission.overrides)
 
 
 def jobs_of(name: str) -> tuple[str, ...]:

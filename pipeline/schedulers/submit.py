@@ -14,14 +14,17 @@ from ..rounds import check_run
 from ..run_directory import RunDirectory
 from ..scheduler_registry import resolve_name
 from ..stages.context import Context
+from ..stages.stage import Stage
 from .job_states import live_tasks, read_job_states
-from .jobs import jobs_left
+from .jobs import jobs_left, stale_stages
 from .scheduler import NotAskedError, scheduler_named
 from .submission import Submission
 
 
 def submit_run(context: Context) -> dict[str, Any]:
     """Hand all that is left of a run to `config.schedule.scheduler`; with a dry run show what that would be.
+
+    With `remake_stale` what is stale is forgotten first, and so is left.
 
     Raises:
         InputError: jobs of this run are queued or running, or the scheduler refuses one.
@@ -35,10 +38,14 @@ def submit_run(context: Context) -> dict[str, Any]:
             _refuse_twice(run)  # before the lock, which a job at work holds
             lock.enter_context(run.locked("submit"))
             _refuse_twice(run)  # another `submit` may have held it
-        jobs = jobs_left(context, name)
+        forgotten = _forget_stale(context) if options.remake_stale else []
+        jobs = jobs_left(context, name, forgotten)
         if not jobs:
             context.say(f"{run.path}: nothing is left to do")
             return {"scheduler": name, "jobs": []}
+        before = Submission.newest(run)
+        if before is not None and before.was_renamed:
+            context.say(f"{_on_old_path(run, before)}; this submits others beside them")
         if options.dry_run:
             context.options.console.say_lines(scheduler.show(jobs, context))
             return {"scheduler": name, "jobs": [job.name for job in jobs], "dry_run": True}
@@ -52,6 +59,20 @@ def submit_run(context: Context) -> dict[str, Any]:
     }
 
 
+def _forget_stale(context: Context) -> list[Stage]:
+    """Forget what is stale, as `--force` of each of its stages would; with a dry run only say so."""
+    forgotten: list[Stage] = []
+    while found := stale_stages(context):
+        for stage in found:
+            context.say(f"{stage.label} is stale: {'would be ' if context.options.dry_run else ''}forgotten")
+        forgotten += found
+        if context.options.dry_run:
+            break
+        for stage in reversed(found):  # killed on the way, the first is stale still
+            stage.forget()
+    return forgotten
+
+
 def read_logs(context: Context, *, stage: str | None, failed: bool, lines: int) -> dict[str, str]:
     """The last lines of the logs of the last submission, by path: of a stage, or of the jobs that failed.
 
@@ -59,12 +80,17 @@ def read_logs(context: Context, *, stage: str | None, failed: bool, lines: int) 
         InputError: nothing was submitted, it has no jobs of that stage, or the scheduler keeps the logs.
     """
     run = context.run
-    submission = _latest(run)
+    submission = Submission.newest(run)
+    if submission is None:
+        raise _no_jobs(run)
+    if not submission.is_here:
+        context.say(f"{run.path} was {submission.run} when these jobs were submitted")
     folder = scheduler_named(submission.scheduler).logs(run, submission)
-    tasks = submission.tasks
+    tasks = submission.tasks if stage is None else submission.tasks_named(stage)
     if failed:
-        tasks = read_job_states(context, submission)[1].failed
-    paths = [folder / task.log for task in tasks if stage in (None, task.stage, task.job)]
+        states = read_job_states(context, submission)[1]
+        tasks = [task for task in tasks if task in states.failed]
+    paths = [folder / task.log for task in tasks]
     if not paths and not failed:
         jobs = ", ".join(dict.fromkeys(task.job for task in submission.tasks))
         raise InputError(f"{submission.folder} has no jobs of {stage}; there are {jobs}")
@@ -77,7 +103,9 @@ def cancel_jobs(run: RunDirectory, options: Options) -> dict[str, Any]:
     Raises:
         InputError: nothing was submitted, or the scheduler does not answer, or only the user asks it.
     """
-    submission = _latest(run)
+    submission = Submission.newest(run)
+    if submission is None or not submission.is_here:
+        raise _no_jobs(run, submission)
     found = live_tasks(run, submission)
     if found:
         scheduler_named(submission.scheduler).cancel(run, submission, found)
@@ -98,11 +126,27 @@ def _last_lines(path: Path, lines: int) -> str:
         return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
 
 
-def _latest(run: RunDirectory) -> Submission:
-    submission = Submission.latest(run)
-    if submission is None:
-        raise InputError(f"{run.path} has no jobs; `subspace submit {in_shell(run.path)}` makes them")
-    return submission
+def _no_jobs(run: RunDirectory, elsewhere: Submission | None = None) -> InputError:
+    """That there is nothing to look at or to stop, and what may be `elsewhere`, where the run lay when it was submitted."""
+    if elsewhere is None:
+        return InputError(f"{run.path} has no jobs; `subspace submit {in_shell(run.path)}` makes them")
+    if not elsewhere.was_renamed:
+        return InputError(
+            f"{run.path} is a copy, and its jobs are of {elsewhere.run}: `subspace cancel {in_shell(elsewhere.run)}`"
+        )
+    return InputError(
+        f"{_on_old_path(run, elsewhere)}; rename it back and call `subspace cancel {in_shell(elsewhere.run)}`, or stop "
+        "them by the scheduler's own command"
+    )
+
+
+def _on_old_path(run: RunDirectory, submission: Submission) -> str:
+    numbers = [task.id for task in submission.tasks]
+    which = ", ".join(numbers[:5]) + (", ..." if len(numbers) > 5 else "")
+    return (
+        f"{run.path} was {submission.run} when it was submitted: {counted(len(numbers), 'job')} of {submission.scheduler} "
+        f"({which}), and whether any is queued or running there is not known"
+    )
 
 
 def _refuse_twice(run: RunDirectory) -> None:

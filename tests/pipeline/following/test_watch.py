@@ -75,6 +75,27 @@ def test_a_look_goes_by_the_settings_of_its_moment(
     assert ["round-003/train" in text for text in texts] == [False, True]
 
 
+def test_a_look_goes_by_the_last_good_settings_while_others_are_broken(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An editor may save half of subspace.yaml."""
+    run = RunDirectory(shutil.copytree(finished_run, tmp_path / "run", symlinks=True))
+    whole, seen = run.config.read_text(), []
+
+    def thrice(look: Callable[[], Seen], seconds: float) -> None:
+        for text in (whole, whole + "plan: [", None, "", whole):
+            run.config.unlink(missing_ok=True) if text is None else run.config.write_text(text)
+            seen.append(look())
+
+    monkeypatch.setattr(look, "watch_run", thrice)
+    look.show_status(Context.open(run.path), 1.0, json=False)
+    note = "the settings from before they were changed"
+    assert [note in one.text for one in seen] == [False, True, True, True, False]
+    assert [note in one.line for one in seen] == [False, True, True, True, False]
+    assert all("round-001/train" in one.text for one in seen)
+    assert seen[0].text == seen[-1].text
+
+
 SHARDS = [Task("round-000-extract", "extract", "round-000", f"7_{shard}", (shard,), 2) for shard in (0, 1)]
 MORE = Task("round-000-more", "plan", "round-000", "9")
 POD = Task("round-000-extract", "extract", "round-000", "faces/run-001-round-000-extract", (0,), 1)

@@ -6,6 +6,8 @@ Covers pipeline/due.py as well.
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from subspace.mining.errors import StaleArtifactError
-from subspace.pipeline.schedulers.jobs import Job, jobs_left, ranges
+from subspace.pipeline.options import Options
+from subspace.pipeline.schedulers.jobs import Job, jobs_left, ranges, stale_stages
 from subspace.pipeline.stages.context import Context
 
 
@@ -102,16 +105,83 @@ def test_only_missing_shards_are_left(copied: Path) -> None:
     assert left(copied)[0].name == "round-001-cluster"
 
 
-def test_parts_of_other_settings_are_missing(copied: Path) -> None:
+def test_parts_of_other_settings_are_stale_and_then_missing(copied: Path) -> None:
     shutil.rmtree(copied / "round-001")
     other = ("--shard", 0, "--num-shards", 3, "extract.precision=bf16-mixed")
     assert subspace("extract", copied, "--round", 1, *map(str, other)).returncode == 0
-    assert left(copied)[0].shards == (0, 1, 2)
+    setting = ("extract.precision=auto",)
+    with pytest.raises(StaleArtifactError, match=r"begun with extract.precision=bf16-mixed, now it is auto"):
+        left(copied, *setting)
+    assert stale(copied, *setting) == ["round-001/extract"]
+    context = Context.open(copied, setting, Options(overrides=setting, remake_stale=True))
+    assert jobs_left(context, "slurm", stale_stages(context))[0].shards == (0, 1, 2)
 
 
 def test_a_stale_stage_is_refused(copied: Path) -> None:
-    with pytest.raises(StaleArtifactError, match=r"cluster.ids_per_subspace=12, now it is 13"):
+    with pytest.raises(
+        StaleArtifactError,
+        match=r"cluster.ids_per_subspace=12, now it is 13.* as jobs: `subspace submit .*--force",
+    ):
         left(copied, "cluster.ids_per_subspace=13")
+
+
+def stale(run: Path, *overrides: str) -> list[str]:
+    return [stage.label for stage in stale_stages(Context.open(run, overrides))]
+
+
+def in_round(index: int, *stages: str) -> list[str]:
+    return [f"round-{index:03d}/{stage}" for stage in stages]
+
+
+ROUND_STAGES = ("extract", "cluster", "plan", "train", "validate", "eval")
+
+
+def test_what_is_made_of_what_is_stale_is_stale_as_well(copied: Path) -> None:
+    assert stale(copied) == []
+    assert stale(copied, "extract.max_images=2") == [*in_round(0, *ROUND_STAGES), *in_round(1, *ROUND_STAGES)]
+    assert stale(copied, "train.optimizer.lr=0.5") == [
+        *in_round(0, "train", "validate", "eval"),
+        *in_round(1, *ROUND_STAGES),
+    ]
+    assert stale(copied, "eval.metrics=[Rank-1]") == ["start/eval", "round-000/eval", "round-001/eval"]
+    (copied / "round-000" / "done" / "train.json").unlink()  # as after an interrupted `run --force`
+    assert stale(copied, "extract.max_images=2") == [
+        *in_round(0, "extract", "cluster", "plan", "train", "validate", "eval"),
+        *in_round(1, *ROUND_STAGES),
+    ]
+
+
+def test_what_is_damaged_is_alone_made_again(copied: Path) -> None:
+    weights = copied / "round-000" / "checkpoint" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    assert stale(copied) == ["round-000/train"]
+    (copied / "round-001" / "done" / "cluster.json").write_text("{")
+    assert stale(copied) == ["round-000/train", "round-001/cluster"]
+
+
+def test_a_dry_run_knows_the_jobs_for_what_it_would_forget(copied: Path) -> None:
+    setting = ("extract.max_images=2",)
+    context = Context.open(copied, setting, Options(overrides=setting, remake_stale=True, dry_run=True))
+    extract, *_, last = jobs = jobs_left(context, "slurm", stale_stages(context))
+    assert (extract.name, extract.shards) == ("round-000-extract", (0, 1, 2))
+    assert last.name == "round-001-eval"
+    assert "start-eval" not in [job.name for job in jobs]
+
+
+def test_shards_of_what_is_stale_can_be_made_as_the_refusal_says(copied: Path) -> None:
+    words = ("extract.max_images=2", "--shard", "0", "--num-shards", "3")
+    refused = subspace("extract", copied, "--round", 0, *words, "--force")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    found = re.search(r"`subspace (submit .*--force)`.* first remove (\S+) and (\S+)\n", refused.stderr)
+    assert found is not None
+    shown = subspace(*shlex.split(found[1]), "--scheduler", "slurm", "--dry-run")
+    assert shown.returncode == 0, shown.stderr
+    assert "### sbatch --array=0-2 round-000-extract.sh" in shown.stdout
+    assert "round-000/extract is stale: would be forgotten" in shown.stdout
+    Path(found[2]).unlink()
+    assert not Path(found[3]).exists()
+    done = subspace("extract", copied, "--round", 0, *words)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -124,7 +194,9 @@ def test_a_stale_stage_is_refused(copied: Path) -> None:
 def test_what_a_job_would_find_stale_is_refused_after_an_interrupted_force(
     copied: Path, killed: str, setting: str, first: str
 ) -> None:
-    (copied / killed).unlink()
+    marker = copied / killed
+    marker.unlink()
+    shutil.rmtree(marker.parents[1] / "checkpoint")
     assert left(copied)[0].name == killed.replace("/done/", "-").removesuffix(".json")
     with pytest.raises(StaleArtifactError, match=f"{first} was made with network=.*--force"):
         left(copied, setting)
@@ -144,7 +216,7 @@ def test_after_an_early_stop_nothing_is_due(copied: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "the run stopped early before round 1" in done.stdout
     assert not (copied / "round-001").exists()
-    assert left(copied)[0].name == "round-001-extract"
+    assert left(copied, "early_stop.patience=null")[0].name == "round-001-extract"
 
 
 def test_a_round_that_is_not_needed_any_more_may_be_stale(copied: Path) -> None:

@@ -104,11 +104,14 @@ def test_jobs_that_cannot_be_released_are_taken_back(run: RunDirectory, commands
 
 def test_a_signal_between_two_jobs_takes_back_the_first(run: RunDirectory, commands: Commands) -> None:
     """Half a chain would train a round, and nobody would know why the rest is missing."""
+    before = start(run)
+    commands.calls.clear()
     commands.refuses = "round-000-plan.sh"
     with pytest.raises(StoppedEarly):
         start(run)
     assert commands.of("scancel") == [["1_0", "1_1", "2_0", "3"]]
     assert ["scontrol", "release", "1"] not in commands.calls
+    assert Submission.latest(run) == before  # whose logs say what failed
 
 
 def test_live_and_cancel_speak_of_the_users_jobs(run: RunDirectory, commands: Commands) -> None:

@@ -26,12 +26,22 @@ def test_a_submission_is_read_as_it_was_kept(tmp_path: Path) -> None:
     assert list(second.tasks_for("round-000", "extract")) == [tasks[0]]
     Submission.new(run, "slurm")  # one that never started anything
     assert Submission.latest(run) == second
+    shutil.copytree(tmp_path / "jobs", tmp_path / "copy" / "jobs")
+    assert Submission.latest(RunDirectory(tmp_path / "copy")) is None  # these jobs are not of the copy
+
+
+def test_settings_are_of_a_submission_where_nothing_else_keeps_them(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    kept = Submission.new(run, "local", ("plan.steps=9",))
+    kept.keep()
+    assert submitted_with(run) == []
+    file = kept.folder / "submission.json"
+    old = {name: value for name, value in json.loads(file.read_text()).items() if "kept" not in name}
+    file.write_text(json.dumps(old))
     assert submitted_with(run) == ["plan.steps=9"]
     assert submitted_with(run, ["seed=3"]) == []
     run.overrides.touch()  # settings are kept since
     assert submitted_with(run) == []
-    shutil.copytree(tmp_path / "jobs", tmp_path / "copy" / "jobs")
-    assert Submission.latest(RunDirectory(tmp_path / "copy")) is None  # these jobs are not of the copy
 
 
 @pytest.mark.parametrize("error", [KeyError("getpwuid(): uid not found: 1234"), OSError("No username set")])
@@ -56,3 +66,27 @@ def test_keys_of_a_later_version_pass(tmp_path: Path) -> None:
     found["tasks"][0]["partition"] = found["later"] = "gpu"
     file.write_text(json.dumps(found))
     assert Submission.latest(run) == kept
+
+
+def test_tasks_are_named_by_stage_folder_or_job(tmp_path: Path) -> None:
+    jobs = [
+        ("round-000-plan", "plan"),
+        ("round-000-eval", "eval"),
+        ("round-000-more", "plan"),
+        ("run", "run"),
+    ]
+    tasks = [
+        Task(job, stage, "round-000" if job != "run" else "", str(n)) for n, (job, stage) in enumerate(jobs)
+    ]
+    submission = Submission.new(RunDirectory(tmp_path), "slurm").with_tasks(tasks)
+    plan, examine, more, whole = tasks
+    for name, wanted in [
+        ("plan", [plan, whole]),
+        ("validate", [examine, whole]),
+        ("round-000/validate", [examine, whole]),
+        ("round-001/validate", [whole]),
+        ("round-000-more", [more]),
+        ("run", [whole]),
+        ("foo", []),
+    ]:
+        assert submission.tasks_named(name) == wanted
