@@ -30,6 +30,7 @@ from .commands import reports as report_commands
 from .commands import runs as run_commands
 from .commands import searching as search_commands
 from .commands import stages as stage_commands
+from .commands.parameters import EachOnce
 from .faults.damaged_files import damage_in_words
 from .faults.said_once import is_mine_to_say
 from .stages.graph import STAGES
@@ -82,6 +83,8 @@ def command_line(command: str | None = None) -> typer.Typer:
     )
     made.callback()(before_the_command)
     commands = [one for module in MODULES for one in module.commands.registered_commands]
+    for one in commands:
+        one.cls = one.cls if one.cls and issubclass(one.cls, EachOnce) else EachOnce
     asked = [one for one in commands if command and command == (one.name or one.callback.__name__)]
     made.registered_commands = asked or commands  # of a wrong name all, to say which there are
     return made

@@ -7,12 +7,13 @@ identities are evaluated after that, and nothing depends on them.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..mining.clustering.settings import subspace_count
-from ..mining.errors import InputError
+from ..mining.errors import InputError, StaleArtifactError
 from ..mining.local_paths import in_shell
 from ..mining.manifest import IdentityImages
 from ..train.losses.building import NewClasses, try_own_losses
@@ -20,6 +21,8 @@ from ..train.monitoring.open_trackers import check_trackers
 from .best import Standing, metric_is_known
 from .configuration.config import RunConfig
 from .console import about, counted, duration
+from .due import over_before
+from .exporting.trained_on import refuse_changed
 from .network_identity import refuse_frozen
 from .round_chain import current_rounds, left_over, left_over_in_words
 from .stages.context import Context
@@ -28,6 +31,10 @@ from .stages.graph import row, rows_of, steps_taken
 from .stages.held_out import HeldOut
 from .stages.plan import refuse_unpaired_plan
 from .stages.pretrain import pretrain_identities
+from .status import StageStatus, stage_statuses
+
+SOME = 12
+"""Stages that a dry run names."""
 
 
 def run_rounds(context: Context) -> dict[str, Any]:
@@ -140,6 +147,7 @@ def evaluate_rounds(context: Context) -> dict[str, Any]:
 
     Raises:
         InputError: there is no network yet, or no identities to test it on.
+        StaleArtifactError: the manifest has changed since a network was trained.
     """
     run, config = context.run, context.config
     if not run.start.finished("pretrain"):
@@ -149,6 +157,8 @@ def evaluate_rounds(context: Context) -> dict[str, Any]:
     if tested or not validated:
         HeldOut.test(config).choose_images(context.manifest)
     trained = [index for index in current_rounds(run) if run.round(index).finished("train")]
+    for index in (-1, *trained):
+        refuse_changed(run.round(index), context.manifest)
     for index in (-1, *trained):
         for stage in examined:
             stage.do(context.at_round(index))
@@ -230,7 +240,39 @@ class _Rounds:
 
 
 def _describe(context: Context) -> None:
-    """What a run would do."""
+    """What a run would do, and what of it is done.
+
+    Raises:
+        StaleArtifactError: as the run would: a finished stage was made with other settings or inputs.
+    """
+    statuses = [
+        one
+        for one in stage_statuses(context)
+        if over_before(context.at_round(max(0, context.run.index_of(one.folder)))) is None
+    ]
+    stale = [one for one in statuses if one.state == "stale"]
+    if stale and not context.options.remake_stale:
+        raise StaleArtifactError(stale[0].advice, change=stale[0].note)
+    left = [one for one in statuses if one.state not in ("done", "unchecked")]
+    if left:
+        _describe_rounds(context)
+    if len(left) < len(statuses):
+        context.say(f"done: {len(statuses) - len(left)} of {counted(len(statuses), 'stage')}")
+        context.say(f"left: {_named(left) or 'nothing'}")
+    if stale:
+        context.say(f"stale, so made again with all that is made of it: {_named(stale)}")
+    context.say("dry run: nothing was written")
+
+
+def _named(stages: Sequence[StageStatus]) -> str:
+    """Their names, of many the first."""
+    names = [f"{one.folder}/{one.stage}" for one in stages]
+    more = f" and {len(names) - SOME:,} more" if len(names) > SOME else ""
+    return ", ".join(names[:SOME]) + more
+
+
+def _describe_rounds(context: Context) -> None:
+    """The start, and what each round would be."""
     config, manifest = context.config, context.manifest
     train = context.training_identities()
     subspaces = subspace_count(len(train), config.cluster.ids_per_subspace)
@@ -250,6 +292,5 @@ def _describe(context: Context) -> None:
         f"  train    on {per_round:,} images, {per_round / max(1, len(train.image_id)):,.1f} times the training set",
         f"  validate on {len(manifest.identities_in(config.data.val_splits)):,} identities",
         f"  eval     on {len(manifest.identities_in(config.data.test_splits)):,} identities",
-        "dry run: nothing was written",
     ):
         context.say(line)

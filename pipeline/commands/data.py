@@ -116,6 +116,13 @@ def ingest(
             "for each, by commas; without it equal names are one identity."
         ),
     ] = None,
+    keep_splits: Annotated[
+        bool,
+        typer.Option(
+            "--keep-splits",
+            help="With --merge: an identity of several manifests keeps the split that the first of them gives it.",
+        ),
+    ] = False,
     redraw_splits: Annotated[
         bool, typer.Option("--redraw-splits", help="Draw splits even where the source has its own.")
     ] = False,
@@ -184,13 +191,14 @@ def ingest(
     console = Console(quiet, as_json)
     with stoppable():
         if merge:
-            summary = merge_manifests(source, out, options, prefix, console.progress, console.say)
-        elif prefix is None:
+            summary = merge_manifests(
+                source, out, options, prefix, console.progress, console.say, keep_splits=keep_splits
+            )
+        elif prefix is None and not keep_splits:
             summary = ingest_images(source, out, options, console.progress, console.say)
         else:
-            raise InputError(
-                f"--prefix {prefix} says nothing without --merge; leave it out, or join manifests"
-            )
+            given = "--keep-splits" if prefix is None else f"--prefix {prefix}"
+            raise InputError(f"{given} says nothing without --merge; leave it out, or join manifests")
     for line in summary.lines():
         console.say(line)
     console.say(f"next: subspace init RUN --manifest {in_shell(out)}")

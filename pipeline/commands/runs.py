@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from .parameters import (
     AsJson,
     Device,
     DryRun,
+    EachOnce,
     Overrides,
     Processes,
     Quiet,
@@ -50,7 +50,7 @@ def run(
         context.options.console.result(run_rounds(context))
 
 
-class _Watching(TyperCommand):
+class _Watching(EachOnce):
     """Takes `--watch` with a number of seconds behind it or without."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

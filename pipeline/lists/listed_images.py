@@ -26,7 +26,7 @@ class PairList:
     manifest: Manifest
     """A row for each distinct image: where it lies, or itself."""
     names: list[str]
-    """What the list calls each image; in a file of embeddings, column `image` must call it so."""
+    """What the list calls each image; a file of embeddings calls it so in its column `image`, or by its whole path."""
     first: np.ndarray
     """int64[n], the row of each pair's first image."""
     second: np.ndarray
@@ -109,3 +109,16 @@ def first_of_missing(paths: Sequence[Path]) -> tuple[int, Path] | None:
     """
     missing = [path for path in paths if not path.is_file()]
     return (len(missing), missing[0]) if missing else None
+
+
+def way_to_missing(path: Path, names: Sequence[str]) -> str:
+    """What to do about a missing image: a path that `names`, what the list calls its images, has whole is not moved by `--root`.
+
+    >>> way_to_missing(Path("/faces/a.jpg"), ["a.jpg"])
+    'name their folder with --root'
+    >>> way_to_missing(Path("/faces/a.jpg"), ["/faces/a.jpg"])
+    'the list has it as an absolute path, which --root does not move: write the list anew'
+    """
+    if str(path) in names:
+        return "the list has it as an absolute path, which --root does not move: write the list anew"
+    return "name their folder with --root"

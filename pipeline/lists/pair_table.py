@@ -16,7 +16,14 @@ from ...mining.errors import InputError
 from ...mining.parquet_tables import in_one_line, open_parquet
 from ...mining.remote import is_url
 from ..tables.csv_header import header_problem
-from .listed_images import PairList, first_of_missing, listed_manifest, numbered, refuse_one_kind
+from .listed_images import (
+    PairList,
+    first_of_missing,
+    listed_manifest,
+    numbered,
+    refuse_one_kind,
+    way_to_missing,
+)
 
 COLUMNS = {"first": "image_a", "second": "image_b", "same": "same", "fold": "fold"}
 TRUE, FALSE = ("1", "true", "yes", "t", "y", "1.0"), ("0", "false", "no", "f", "n", "0.0", "-1")
@@ -40,7 +47,7 @@ def read_pair_table(path: Path, root: Path | None = None) -> PairList:
 def _pairs(path: Path, root: Path | None) -> PairList:
     table = read_list(path, tuple(COLUMNS.values())[:3])
     first, second = (filled(path, table, name) for name in ("image_a", "image_b"))
-    same = truths(path, table["same"], "same")
+    same = truths(path, table["same"])
     refuse_one_kind(path, same)
     names, (a, b) = numbered(first, second)
     fold = None
@@ -78,7 +85,7 @@ def missing_images(pairs: PairList) -> str | None:
         return None
     return (
         f"{missing[0]:,} of {len(uris):,} images of {pairs.manifest.path} are missing, the first: {missing[1]}; "
-        "name their folder with --root"
+        f"{way_to_missing(missing[1], pairs.names)}"
     )
 
 
@@ -133,19 +140,19 @@ def filled(path: Path, table: pa.Table, name: str) -> pa.Array:
     return text
 
 
-def truths(path: Path, column: pa.ChunkedArray, name: str) -> np.ndarray:
-    """A column of true and false, however it writes them: bool[n].
+def truths(path: Path, same: pa.ChunkedArray) -> np.ndarray:
+    """A column `same` of true and false, however it writes them: bool[n].
 
     Raises:
         InputError: a value that is neither.
     """
-    text = pc.utf8_lower(pc.utf8_trim_whitespace(column.cast(pa.string()).combine_chunks()))
+    text = pc.utf8_lower(pc.utf8_trim_whitespace(same.cast(pa.string()).combine_chunks()))
     yes, no = (pc.is_in(text, pa.array(words)) for words in (TRUE, FALSE))
     neither = pc.invert(pc.or_(yes, no))
     if pc.any(neither).as_py():
         row = neither.index(True).as_py()
         raise InputError(
-            f"{path}, row {row + 1}: '{name}' is '{str(text[row].as_py())[:40]}'; give 1 or 0, true or false"
+            f"{path}, row {row + 1}: 'same' is '{str(text[row].as_py())[:40]}'; give 1 or 0, true or false"
         )
     return yes.to_numpy(zero_copy_only=False)
 

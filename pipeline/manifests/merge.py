@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -31,6 +32,7 @@ from ..sources.places import placed_from
 STEM = "stem"
 """The prefix that stands for each manifest's own name."""
 TEXT = pa.large_string()
+_NO_SPLITS = pa.table({"identity_id": pa.array([], pa.int32()), "split": pa.array([], TEXT)})
 
 
 def merge_manifests(
@@ -40,6 +42,8 @@ def merge_manifests(
     prefix: str | None = None,
     bars: Bars = NO_BARS,
     say: Say = lambda line: None,
+    *,
+    keep_splits: bool = False,
 ) -> IngestSummary:
     """Write the manifest `out` of all rows of `manifests`; identities are numbered anew, splits are kept.
 
@@ -47,10 +51,12 @@ def merge_manifests(
         options: what an ingest does after it has read its source; the source's own options say nothing here.
         prefix: None: equal names are one identity. `stem`: every identity is called `MANIFEST/NAME`, after the file
             that it is from; other names, one for each manifest, are separated by commas.
+        keep_splits: an identity that several manifests have keeps the split that the first of them gives it.
 
     Raises:
         InputError: one is no manifest; some hold their images and others do not; an identity is trained on in one and
-            held out in another; the prefixes are not one for each, or equal.
+            held out in another; the prefixes are not one for each, or equal; `keep_splits` with a prefix or with splits that
+            are drawn anew.
     """
     for field in fields(SourceOptions):
         if field.name != "redraw_splits" and getattr(options, field.name) != field.default:
@@ -61,9 +67,12 @@ def merge_manifests(
             f"--merge joins two manifests or more, and got {named(manifests)} alone; name the others"
         )
     prefixes = _prefixes(manifests, prefix)
+    for option, given in (("--prefix", prefix is not None), ("--redraw-splits", options.redraw_splits)):
+        if keep_splits and given:
+            raise InputError(f"--keep-splits says nothing beside {option}; leave one of them out")
 
     def read(sources: Sequence[Path], options: SourceOptions, spool: ImageSpool, progress: Track) -> Listing:
-        return _list(sources, prefixes, spool)
+        return _list(sources, prefixes, spool, keep_splits=keep_splits)
 
     # Junk was left out when they were made, unless their makers said otherwise.
     return make_manifest(manifests, read, out, replace(options, junk=()), bars, say)
@@ -89,7 +98,7 @@ def _prefixes(manifests: Sequence[Path], prefix: str | None) -> list[str]:
     return [f"{name}/" for name in names]
 
 
-def _list(paths: Sequence[Path], prefixes: Sequence[str], spool: ImageSpool) -> Listing:
+def _list(paths: Sequence[Path], prefixes: Sequence[str], spool: ImageSpool, *, keep_splits: bool) -> Listing:
     """The rows of the manifests, in columns that all of them then have; their images go to the spool."""
     manifests = [Manifest.open(path) for path in paths]
     inline = ["image" in manifest.columns for manifest in manifests]
@@ -117,27 +126,71 @@ def _list(paths: Sequence[Path], prefixes: Sequence[str], spool: ImageSpool) -> 
             *([] if all_kept else [("keep", pa.bool_())]),
         ]
     )
+    earlier, moved = _earlier_splits(manifests) if keep_splits else ([_NO_SPLITS] * len(manifests), 0)
     tables = (
         table
-        for manifest, prefix in zip(manifests, prefixes, strict=True)
-        for table in _rows(manifest, prefix, schema, spool)
+        for manifest, prefix, splits in zip(manifests, prefixes, earlier, strict=True)
+        for table in _rows(manifest, prefix, schema, spool, splits)
     )
     # Images must be in the spool before the rows are read.
     rows = pa.concat_tables(tables) if inline[0] else streamed(schema, tables)
     notes = () if any(prefixes) else (_shared(manifests),)
-    return Listing(rows, "manifests: identity, uri, split and all else as they have it", notes)
+    if keep_splits:
+        notes += (
+            f"{moved:,} identities follow an earlier manifest, which gives them another split (--keep-splits)",
+        )
+    way = "give it the split of the first manifest that has it (--keep-splits), keep the two apart (--prefix)"
+    return Listing(rows, "manifests: identity, uri, split and all else as they have it", notes, one_split=way)
+
+
+def _earlier_splits(manifests: Sequence[Manifest]) -> tuple[list[pa.Table], int]:
+    """For each manifest those of its identities that an earlier one has, by ascending identity_id, with the first one's split.
+
+    Also, how many of them have another split here.
+    """
+    found, moved, known = [], 0, pa.table({"identity": pa.array([], TEXT), "split": pa.array([], TEXT)})
+    for manifest in manifests:
+        keys, ends = ["identity_id", "identity"], [("split", "min"), ("split", "max")]
+        groups = row_groups(manifest.path, MANIFEST, [*keys, "split"])
+        parts = [
+            table.set_column(2, "split", table["split"].cast(TEXT)).group_by(keys).aggregate(ends)
+            for table in groups
+        ]
+        # an identity may go on in the next row group
+        own = pa.concat_tables(parts).group_by(keys).aggregate([("split_min", "min"), ("split_max", "max")])
+        own = own.sort_by("identity_id").rename_columns([*keys, "least", "most"])
+        own = own.set_column(1, "identity", own["identity"].cast(TEXT))
+        first = known["split"].take(
+            pc.index_in(own["identity"], value_set=known["identity"].combine_chunks())
+        )
+        is_known = pc.is_valid(first)
+        other = pc.or_(pc.not_equal(first, own["least"]), pc.not_equal(first, own["most"]))
+        moved += pc.sum(other).as_py() or 0
+        found.append(own.select(["identity_id"]).append_column("split", first).filter(is_known))
+        new = own.select(["identity", "least"]).rename_columns(known.column_names).filter(pc.invert(is_known))
+        known = pa.concat_tables([known, new])
+    return found, moved
+
+
+def _places(identity_id: pa.ChunkedArray, splits: pa.Table) -> pa.Array:
+    """The row of each identity in `splits`, null where there is none; searched for, as the ids ascend."""
+    known, wanted = splits["identity_id"].to_numpy(), identity_id.to_numpy()
+    place = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+    return pa.array(place, mask=known[place] != wanted)
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
     return TEXT if pa.types.is_dictionary(kind) else kind
 
 
-def _rows(manifest: Manifest, prefix: str, schema: pa.Schema, spool: ImageSpool) -> Iterator[pa.Table]:
-    """The rows of one manifest, its uris whole."""
+def _rows(
+    manifest: Manifest, prefix: str, schema: pa.Schema, spool: ImageSpool, splits: pa.Table
+) -> Iterator[pa.Table]:
+    """The rows of one manifest, its uris whole; the identities in `splits` have the split there."""
     place = placed_from(manifest.folder)
     images = ["image"] if "image" in manifest.columns else []
     known = [name for name in schema.names if name in manifest.columns]
-    for table in row_groups(manifest.path, MANIFEST, [*known, *images]):
+    for table in row_groups(manifest.path, MANIFEST, [*known, "identity_id", *images]):
         if images:
             spool.add(table["image"].combine_chunks())
         columns = []
@@ -149,6 +202,8 @@ def _rows(manifest: Manifest, prefix: str, schema: pa.Schema, spool: ImageSpool)
                 column = pc.binary_join_element_wise(pa.scalar(prefix, TEXT), column, pa.scalar("", TEXT))
             if field.name == "uri" and not images:
                 column = pa.chunked_array([place(column.combine_chunks())])
+            if field.name == "split" and len(splits):
+                column = pc.coalesce(splits["split"].take(_places(table["identity_id"], splits)), column)
             columns.append(column.fill_null("") if field.type == TEXT else column)
         yield pa.table(columns, schema=schema)
 

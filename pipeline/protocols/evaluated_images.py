@@ -60,7 +60,7 @@ class EvaluatedImages(ABC):
         """Embeddings of the images of a list that a protocol brings, a row for each of its rows.
 
         Args:
-            manifest: where they lie, for a network. names: as the list calls them, for a file of embeddings.
+            manifest: where they lie. names: as the list calls them, for a file of embeddings, which may have the paths instead.
 
         Raises:
             InputError: one of them has no embedding in the file.

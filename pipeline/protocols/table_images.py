@@ -19,6 +19,7 @@ from ...mining.manifest import Manifest
 from ..configuration.config import RunConfig
 from ..console import counted
 from ..options import Options
+from ..sources.places import placed_from
 from .evaluated_images import Embedded, EvaluatedImages
 
 USED = ("identity", "group", "is_query", "is_gallery", "split")
@@ -118,16 +119,24 @@ class TableImages(EvaluatedImages):
         return found
 
     def listed(self, manifest: Manifest, names: list[str]) -> Embedded:
-        """Rows by the name of their image."""
+        """Rows by the name of their image, or else by its whole path, which `subspace embed` calls it by."""
         images = self.table.column("image")
         if images is None:
             raise InputError(f"{self.path} does not say which images its rows are (column image, string)")
-        place = pc.index_in(pa.array(names), images.cast(pa.string()).combine_chunks())
+        images = images.cast(pa.string()).combine_chunks()
+        place = pc.index_in(pa.array(names, pa.string()), images)
         if place.null_count:
-            first = names[place.is_null().to_pylist().index(True)]
+            uri = manifest.table["uri"].cast(pa.large_string()).combine_chunks()
+            whole = (path.cast(pa.string()) for path in (uri, placed_from(Path())(uri)))
+            place = pc.coalesce(place, *(pc.index_in(paths, images) for paths in whole))
+        if place.null_count:
+            missing = place.is_null().to_pylist().index(True)
+            way = ""
+            if "image" not in manifest.columns:
+                way = f", or by its path, which the list and --root make {manifest.table['uri'][missing].as_py()}"
             raise InputError(
-                f"{self.path} has no embedding of {place.null_count:,} of {len(names):,} listed images, the first: {first}; "
-                "its column image must call them as the list does"
+                f"{self.path} has no embedding of {place.null_count:,} of {len(names):,} listed images, the first: "
+                f"{names[missing]}; its column image must call each as the list does{way}"
             )
         return Embedded(self._rows(place.to_numpy()), np.ones(len(names), bool))
 

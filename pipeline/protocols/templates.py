@@ -19,7 +19,7 @@ from ...mining.randomness import derived_seed
 from ...mining.remote import is_url
 from ..console import counted
 from ..estimates.metric_speed import replicate_seconds
-from ..lists.listed_images import first_of_missing, listed_manifest, numbered
+from ..lists.listed_images import first_of_missing, listed_manifest, numbered, way_to_missing
 from ..lists.template_lists import TemplateImages, TemplatePairs, read_template_list
 from .evaluated_images import EvaluatedImages
 from .outcome import Outcome, reasons
@@ -179,7 +179,7 @@ def _refuse_missing(images: EvaluatedImages, lists: TemplateLists, root: Path | 
     if missing is not None:
         raise InputError(
             f"{missing[0]:,} of {len(lists.names):,} images of {lists.faces[0].path} are missing, the first: {missing[1]}; "
-            "name their folder with --root"
+            f"{way_to_missing(missing[1], lists.names)}"
         )
 
 

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from ...mining.errors import InputError
 from ...mining.schemas import BOX, QUARANTINE
+from .listing import Listing
 from .remote_listing import remote_sizes
 
 GOOD, MISSING, EMPTY, CUT_OFF, NO_BOX = range(5)
@@ -102,13 +103,17 @@ def reasons_against(rows: pa.Table) -> np.ndarray:
     return reason
 
 
-def bad_image_error(source: str, reason: int, count: int, first: str) -> InputError:
-    """The one line about `count` images that are bad for one reason."""
-    root = ", correct the folder that paths start from (--root)" if reason == MISSING else ""
+def bad_image_error(source: str, reason: int, count: int, first: str, listing: Listing) -> InputError:
+    """The one line about `count` images of a source that are bad for one reason."""
+    way = ""
+    if reason == MISSING and listing.places:
+        way = ", write their paths anew (they are absolute: --root does not move them)"
+        if listing.any_relative:
+            way = ", correct the folder that relative paths start from (--root)"
     mend = "correct" if reason == NO_BOX else "restore"
     return InputError(
         f"{source}: {count:,} images are bad ({REASONS[reason]}), the first is {first or 'without a name'}; "
-        f"{mend} them{root}, or leave them out (--on-bad-image quarantine)"
+        f"{mend} them{way}, or leave them out (--on-bad-image quarantine)"
     )
 
 

@@ -285,10 +285,10 @@ def _leads_back(target: str, around: tuple[str, ...]) -> bool:
     return any(path == target or path.startswith(target.rstrip("/") + "/") for path in around)
 
 
-def _tables(images: Iterable[tuple[str, ...]], rows: int = 65_536) -> Iterator[pa.Table]:
+def _tables(images: Iterable[tuple[str, ...]]) -> Iterator[pa.Table]:
     """Collect rows in Arrow tables, so that few of them are Python strings at any time."""
     images = iter(images)
-    while some := list(islice(images, rows)):
+    while some := list(islice(images, 65_536)):
         try:
             columns = [pa.array(column, pa.large_string()) for column in zip(*some, strict=True)]
         except UnicodeEncodeError as error:

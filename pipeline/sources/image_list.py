@@ -74,4 +74,5 @@ def list_lst(source: Path, options: SourceOptions, spool: ImageSpool, progress: 
         reading += f"; not used: {', '.join(others[:6])}{' and more' if len(others) > 6 else ''}"
     boxed = kind == "InsightFace" and len(names) >= 7
     note = "boxes in fields 4 to 7 are not cut out: make a CSV with columns path, label, x_1, y_1, x_2, y_2 for that"
-    return Listing(pa.table({"identity": identity, "uri": uri}), reading, (note,) if boxed else ())
+    rows = pa.table({"identity": identity, "uri": uri})
+    return Listing(rows, reading, (note,) if boxed else (), places=(place,))

@@ -78,7 +78,7 @@ def make_manifest(
     with ImageSpool(beside=out) as spool, RowOrder(beside=out) as order, RowScratch(beside=out) as kept:
         with bars("read", None, "images") as bar:
             listing = reader(sources, options, spool, bar.over)
-            said, refused = list(listing.notes), listing.refused
+            said = list(listing.notes)
             for rows in _read(sources, listing, options, said, inline=len(spool.images()) > 0):
                 order.add(rows)
                 if not listing.counted:
@@ -87,7 +87,7 @@ def make_manifest(
             say(work_in_words(order.rows))
         lengths = pc.binary_length(images := spool.images())  # pyright: ignore[reportAttributeAccessIssue]
         doubts = ColumnDoubts(source, listing.guessed, listing.unused)
-        selection = RowSelection(source, listing.split_folders, refused, options, kept, images)
+        selection = RowSelection(source, listing, options, kept, images)
         with bars("check", order.rows, "images") as bar:
             repeats = 0
             for names, rows in order.ranges(images):

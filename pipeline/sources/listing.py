@@ -18,6 +18,7 @@ from ...mining.errors import InputError
 from ...mining.remote import in_words
 from .file_names import REID_SPLITS, split_and_role
 from .options import SourceOptions
+from .places import Placed
 
 REFUSED = pa.schema(
     [("identity", pa.large_string()), ("uri", pa.large_string()), ("reason", pa.large_string())]
@@ -56,6 +57,15 @@ class Listing:
     """Columns of a table by their roles, which were taken by their customary names and not by an option."""
     unused: tuple[str, ...] = ()
     """Columns of a table that say nothing here."""
+    one_split: str = "keep it in one of them"
+    """What to do about an identity in training and in a held-out split, for the message that refuses it."""
+    places: tuple[Placed, ...] = ()
+    """What made its paths whole, where it lists paths that may begin in `--root`."""
+
+    @property
+    def any_relative(self) -> bool:
+        """Whether any of the rows that were read had a path that began in `--root`."""
+        return any(place.relative for place in self.places)
 
     def tables(self) -> Iterator[pa.Table]:
         """The rows, some at a time."""
@@ -144,6 +154,7 @@ def joined(sources: Sequence[Path], listings: Sequence[Listing], *, redraw: bool
         later=tuple(later for listing in listings for later in listing.later),
         guessed=first.guessed,
         unused=first.unused,
+        places=tuple(place for listing in listings for place in listing.places),
     )
 
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -42,32 +41,42 @@ def whole_uri(path: Path) -> str:
     return url_of(path) or os.path.join(os.path.realpath(path.parent), path.name)
 
 
-def placed_from(root: Path | str) -> Callable[[pa.Array], pa.Array]:
-    """Make paths whole, from `root`, with their folders resolved; a link at the end keeps its own name.
+class Placed:
+    """Paths made whole, from `root`, with their folders resolved; a link at the end keeps its own name.
 
     Below a URL they become URLs. A folder is resolved once for all of its images, as `realpath` costs several system
     calls.
-
-    Raises:
-        InputError: a URL of a kind that is not read.
     """
-    base = url_of(root)
 
-    @lru_cache(_FOLDERS)
-    def resolve(folder: str) -> str:
-        if is_url(folder):
-            refuse_unknown_scheme(folder)
-            return folder
-        if base is not None:
-            return joined_url(base, folder or "./")
-        whole = os.path.join(root, folder)
-        return whole if "\0" in whole else os.path.join(os.path.realpath(whole), "")
+    def __init__(self, root: Path | str) -> None:
+        self._root, self._base = root, url_of(root)
+        self._resolve = lru_cache(_FOLDERS)(self._resolved)
+        self.relative = False
+        """Whether any path was relative, so that it began in `root`."""
 
-    def place(paths: pa.Array) -> pa.Array:
+    def __call__(self, paths: pa.Array) -> pa.Array:
+        """The paths made whole.
+
+        Raises:
+            InputError: a URL of a kind that is not read.
+        """
         folders = pc.replace_substring_regex(paths, r"[^/]*\z", "").dictionary_encode()
         names = pc.replace_substring_regex(paths, r"(?s)\A.*/", "")
-        resolved = pa.array(map(resolve, folders.dictionary.to_pylist()), pa.large_string())
+        resolved = pa.array(map(self._resolve, folders.dictionary.to_pylist()), pa.large_string())
         between = pa.scalar("", pa.large_string())
         return pc.binary_join_element_wise(resolved.take(folders.indices), names, between)
 
-    return place
+    def _resolved(self, folder: str) -> str:
+        if is_url(folder):
+            refuse_unknown_scheme(folder)
+            return folder
+        self.relative |= not os.path.isabs(folder)
+        if self._base is not None:
+            return joined_url(self._base, folder or "./")
+        whole = os.path.join(self._root, folder)
+        return whole if "\0" in whole else os.path.join(os.path.realpath(whole), "")
+
+
+def placed_from(root: Path | str) -> Placed:
+    """What makes paths whole that begin in `root`."""
+    return Placed(root)

@@ -112,7 +112,13 @@ def read_sources(
     listing = _with_known_splits(listing, named(sources), options, inline=len(spool.images()) > 0)
     if options.redraw_splits and "split" in listing.rows.schema.names:
         notes.append("the source's own splits are left aside (--redraw-splits)")
-    return replace(listing, notes=(*listing.notes, *notes))
+
+    def later() -> list[str]:
+        if options.root is None or listing.any_relative:
+            return []
+        return [f"--root {options.root} is not used: all paths are absolute"]
+
+    return replace(listing, notes=(*listing.notes, *notes), later=(*listing.later, later))
 
 
 def _with_known_splits(listing: Listing, source: str, options: SourceOptions, inline: bool) -> Listing:

@@ -28,6 +28,7 @@ from .bad_images import (
     refused_images,
     repeats_table,
 )
+from .listing import Listing
 from .options import IngestOptions
 from .splits import source_splits, with_pairs
 
@@ -37,8 +38,7 @@ class RowSelection:
 
     Args:
         source: what messages call it.
-        split_folders: its splits are folders, so that no two of them may share an identity.
-        refused: images that its reader could not take.
+        listing: what its reader said of it.
         kept: where the rows go; `identity_id` then counts through all of them.
         images: inline images, by the column `row`.
     """
@@ -46,13 +46,12 @@ class RowSelection:
     def __init__(
         self,
         source: str,
-        split_folders: bool,
-        refused: pa.Table,
+        listing: Listing,
         options: IngestOptions,
         kept: RowScratch,
         images: pa.Array,
     ) -> None:
-        self._source, self._split_folders, self._options, self._kept = source, split_folders, options, kept
+        self._source, self._listing, self._options, self._kept = source, listing, options, kept
         self._inline = images
         self.repeats = QUARANTINE.columns.empty_table()
         """Images left out as another of their identity is the same."""
@@ -60,7 +59,7 @@ class RowSelection:
         self._names: list[pa.Array] = []
         self._images: list[np.ndarray] = []
         self._paired: list[np.ndarray] = []
-        self._bad = [refused_images(refused)]
+        self._bad = [refused_images(listing.refused)]
         self._reasons = np.zeros(len(REASONS), np.int64)
         self._first_bad: dict[int, str] = {}
         self._few = self._drawn_out = self._crowded = self._by_role = self._not_kept = 0
@@ -91,7 +90,8 @@ class RowSelection:
             return
         rows = self._with_few_enough(rows)
         if "split" in rows.column_names:
-            split = source_splits(rows, names, self._source, self._split_folders)
+            folders, way = self._listing.split_folders, self._listing.one_split
+            split = source_splits(rows, names, self._source, folders, way)
             rows = rows.set_column(rows.schema.get_field_index("split"), "split", split)
             self._count(rows)
         for name in MANIFEST.optional.names:
@@ -124,7 +124,8 @@ class RowSelection:
         bad = int(self._reasons.sum() - self._reasons[GOOD])
         if bad and (self._options.on_bad_image == "fail" or self._reasons[MISSING] == self._reasons.sum()):
             worst = min(self._first_bad)
-            raise bad_image_error(self._source, worst, int(self._reasons[worst]), self._first_bad[worst])
+            count, first = int(self._reasons[worst]), self._first_bad[worst]
+            raise bad_image_error(self._source, worst, count, first, self._listing)
         names = pa.concat_arrays([pa.array([], pa.large_string()), *self._names])
         least, most = self._options.min_images, self._options.max_images
         if len(names) < 2:

@@ -40,11 +40,11 @@ def canonical_split(name: str) -> str:
     return lower if lower in SPLITS else name
 
 
-def source_splits(rows: pa.Table, names: pa.Array, source: str, folders: bool) -> pa.ChunkedArray:
+def source_splits(rows: pa.Table, names: pa.Array, source: str, folders: bool, way: str) -> pa.ChunkedArray:
     """The source's own split of each row, made canonical.
 
     Split folders (`folders`) must not share an identity at all. A split column must not share one between training
-    and the rest, while held-out splits may: a query and its gallery do.
+    and the rest, while held-out splits may: a query and its gallery do. `way` is what to do about one that is shared.
 
     Raises:
         InputError: one is shared; the message names it.
@@ -64,7 +64,7 @@ def source_splits(rows: pa.Table, names: pa.Array, source: str, folders: bool) -
             f"{first['side_min']} and in {first['side_max']}",
         )
         raise InputError(
-            f"{source}: identity {identity!r} is in {sides}; keep it in one of them, or draw the splits anew (--redraw-splits)"
+            f"{source}: identity {identity!r} is in {sides}; {way}, or draw the splits anew (--redraw-splits)"
         )
     return split
 

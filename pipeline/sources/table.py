@@ -62,7 +62,7 @@ def list_csv(sources: Sequence[Path], options: SourceOptions, spool: ImageSpool,
         rows = file.rows(numbers=form != "text")
         columns, stream = file.columns, streamed(next(rows).schema, rows)
         listing = Listing(stream, columns.reading(), notes, guessed=columns.guessed, unused=columns.unused)
-        listings.append(replace(listing, later=(file.said,)))
+        listings.append(replace(listing, later=(file.said,), places=(file.place,)))
     return joined(sources, listings, redraw=options.redraw_splits)
 
 
@@ -95,7 +95,7 @@ class _Csv:
             self._types |= {name: pa.float64() for name in columns.boxes.names}
         places = (columns.names[role] for role in ("offset", "length") if role in columns.names)
         self._types |= dict.fromkeys(places, pa.int64())
-        self._place = placed_from(options.root or folder_of(source))
+        self.place = placed_from(options.root or folder_of(source))
 
     def _checked(self) -> QuoteCheck:
         """The check of all quotes, over. A remote file is copied on the way, to a file without a name where that goes."""
@@ -193,7 +193,7 @@ class _Csv:
                 identity = without_missing(typed["identity"])
                 identity = pc.replace_substring_regex(identity, r"\.0*$", "")
                 typed = typed.set_column(typed.schema.get_field_index("identity"), "identity", identity)
-            yield _placed(typed, self._place)
+            yield _placed(typed, self.place)
 
 
 def list_parquet(source: Path, options: SourceOptions, spool: ImageSpool, progress: Track) -> Listing:
@@ -215,7 +215,8 @@ def list_parquet(source: Path, options: SourceOptions, spool: ImageSpool, progre
     class_names = None
     if identity is not None and kinds.is_integer(empty.schema.field(identity).type):
         class_names = class_names_of(file.schema_arrow, identity)
-    place = _as_it_is if image else placed_from(options.root or folder_of(source))
+    rooted = placed_from(options.root or folder_of(source))
+    place = (lambda text: text) if image else rooted
     nothing = _placed(columns.typed(empty.select(wanted), source), place)
     reading = columns.reading(image) + ("; names of the classes: the file's own" if class_names else "")
     nobody, held = JunkCount(options), 0
@@ -241,9 +242,8 @@ def list_parquet(source: Path, options: SourceOptions, spool: ImageSpool, progre
             ) from error
 
     if not image:
-        return Listing(
-            streamed(nothing.schema, tables()), reading, guessed=columns.guessed, unused=columns.unused
-        )
+        rows = streamed(nothing.schema, tables())
+        return Listing(rows, reading, guessed=columns.guessed, unused=columns.unused, places=(rooted,))
     listed = [nothing]
 
     def each_row() -> Iterator[int]:
@@ -290,10 +290,6 @@ def _placed(rows: pa.Table, place: Callable[[pa.Array], pa.Array]) -> pa.Table:
         nameless = pa.repeat(pa.scalar("", pa.large_string()), len(rows))
         return rows.add_column(1, "uri", nameless)
     return rows.set_column(index, "uri", pa.chunked_array(map(place, rows["uri"].chunks), pa.large_string()))
-
-
-def _as_it_is(text: pa.Array) -> pa.Array:
-    return text
 
 
 def _one_line(error: Exception) -> str:

@@ -259,3 +259,22 @@ def test_leaving_out_rows_without_an_identity_leaves_out_nobody_else_than_before
     done = subspace("ingest", tmp_path / "a.csv", "--out", tmp_path / "m.parquet", "--junk", "")
     assert done.returncode == 0, done.stderr
     assert pq.read_table(tmp_path / "m.parquet")["identity"].to_pylist() == ["ann", "bob"]
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        ("eval e.parquet --protocol pairs --pairs lfw.bin --pairs=cfp_fp.bin", "--pairs"),
+        ("ingest photos --root a --out m.parquet --root b", "--root"),
+        ("status runs/photos --watch 3 --watch", "--watch"),
+    ],
+)
+def test_an_option_of_one_value_is_given_once(words: str, option: str) -> None:
+    """`--pairs A --pairs B` did B alone, and ended with 0."""
+    assert f"{option} is given 2 times and takes one value" in refused(*words.split())
+
+
+def test_flags_and_options_of_several_values_may_be_given_again(folder: Path, tmp_path: Path) -> None:
+    words = ("--junk", "bob", "--junk", "eve", "--quiet", "--quiet")
+    done = subspace("ingest", folder, "--out", tmp_path / "m.parquet", "--test-fraction", "0", *words)
+    assert done.returncode == 0, done.stderr

@@ -263,6 +263,33 @@ def test_dry_run_writes_nothing(small_manifest: Path, tmp_path: Path) -> None:
     assert sorted(run.rglob("*")) == before
 
 
+def test_a_dry_run_is_one_of_this_run(finished_run: Path, small_source: Path, tmp_path: Path) -> None:
+    """It listed all rounds of a finished run as work, and ended with 0 where the run itself ends with 3."""
+    done = subspace("run", finished_run, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-3:] == [
+        "done: 15 of 15 stages",
+        "left: nothing",
+        "dry run: nothing was written",
+    ]
+    assert "each:" not in done.stdout
+    other = tmp_path / "other.parquet"
+    assert subspace("ingest", small_source, "--out", other, "--no-group-column").returncode == 0
+    for setting in (f"manifest={other}", "plan.steps=9"):
+        dry, real = (
+            subspace("run", finished_run, setting, "--dry-run"),
+            subspace("run", finished_run, setting),
+        )
+        assert (dry.returncode, real.returncode) == (3, 3)
+        assert dry.stderr == real.stderr
+    forced = subspace("run", finished_run, "plan.strategy=doppelganger", "--dry-run", "--force")
+    assert forced.returncode == 0, forced.stderr
+    assert "left: round-000/plan, round-001/plan\n" in forced.stdout
+    assert (
+        "stale, so made again with all that is made of it: round-000/plan, round-001/plan\n" in forced.stdout
+    )
+
+
 def interrupted(run: Path, number: signal.Signals, seconds: float) -> int:
     """Begin `subspace run`, send it a signal after some seconds, and return its exit code."""
     process = subprocess.Popen(

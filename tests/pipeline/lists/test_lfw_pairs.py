@@ -124,7 +124,9 @@ def test_tables_are_read(faces: Path, tmp_path: Path) -> None:
     assert (pairs.fold.tolist(), pairs.identities) == ([0, 1], None)
     assert pairs.in_words() == f"{path}: 2 pairs of 3 images, 1 genuine (50.0 %), 2 folds; not used: who"
     assert missing_images(pairs) is None
-    assert "--root" in (missing_images(read_pair_list(path)) or "")
+    assert "name their folder with --root" in (missing_images(read_pair_list(path)) or "")
+    moved = listed(tmp_path, text.replace("Ann/", "/moved/Ann/"), "moved.csv")
+    assert "which --root does not move" in (missing_images(read_pair_list(moved, faces)) or "")
     columns = {"image_a": ["a", "a"], "image_b": ["b", "c"], "same": [True, False]}
     pq.write_table(
         pa.table(columns | {"identity_a": [7, 7], "identity_b": [7, 8]}), tmp_path / "pairs.parquet"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from subspace.mining.errors import InputError
-from subspace.mining.parquet_tables import metadata_of, open_parquet, read_parquet
+from subspace.mining.parquet_tables import metadata_of, open_parquet, read_parquet, row_groups
 from subspace.mining.schemas import MANIFEST
+from subspace.pipeline.manifests import merge
 from subspace.pipeline.manifests.merge import merge_manifests
 from subspace.pipeline.sources.ingest import ingest_images
 from subspace.pipeline.sources.options import IngestOptions
@@ -126,6 +128,55 @@ def test_an_identity_that_is_trained_on_in_one_and_tested_in_another_is_refused(
     assert [s.split for s in merge_manifests([one, two], tmp_path / "m.parquet", redrawn).splits] == ["train"]
 
 
+def test_new_images_of_people_already_there_follow_their_splits(tmp_path: Path) -> None:
+    """New images of a test person are in training where they were ingested alone, and the join was refused."""
+    old = pack(tmp_path, "old", "aabbc", split=["train", "train", "test", "test", "pretrain"])
+    more = pack(tmp_path, "more", "abbcde", split=["train"] * 5 + ["val"])
+    last = pack(tmp_path, "last", "bde", split=["train", "test", "train"])
+    before = pq.read_table(old)
+    with pytest.raises(
+        InputError, match=r"give it the split of the first manifest that has it \(--keep-splits\)"
+    ):
+        merge_manifests([old, more], tmp_path / "m.parquet", OPTIONS)
+    summary = merge_manifests([old, more, last], tmp_path / "m.parquet", OPTIONS, keep_splits=True)
+    found = {(row["identity"], row["split"]) for row in rows_of(summary.out)}
+    assert found == {("a", "train"), ("b", "test"), ("c", "pretrain"), ("d", "train"), ("e", "val")}
+    assert summary.images == 5 + 6 + 3
+    # b and c of more; b, d and e of last
+    assert any(note.startswith("5 identities follow an earlier manifest") for note in summary.notes)
+    assert pq.read_table(old) == before
+    for words in ({"prefix": "stem"}, {"options": replace(OPTIONS, redraw_splits=True)}):
+        with pytest.raises(InputError, match="--keep-splits says nothing beside --"):
+            merge_manifests(
+                [old, more], tmp_path / "m.parquet", **{"options": OPTIONS, **words}, keep_splits=True
+            )
+
+
+def test_splits_are_kept_across_row_groups_and_images_stay_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = "abcdefgh"
+    one = manifest(
+        tmp_path, "one", label=list(names[:6] * 2), image=[bytes([at]) for at in range(12)],
+        split=["test" if name in "bdf" else "train" for name in names[:6] * 2],
+    )  # fmt: skip
+    two = manifest(tmp_path, "two", label=list(names), image=[bytes([99, at]) for at in range(8)])
+    monkeypatch.setattr(merge, "row_groups", lambda path, *rest: _by_one(row_groups(path, *rest)))
+    summary = merge_manifests([one, two], tmp_path / "m.parquet", OPTIONS, keep_splits=True)
+    rows = rows_of(summary.out)
+    assert {row["identity"] for row in rows if row["split"] == "test"} == set("bdf")
+    assert Counter(row["image"] for row in rows) == Counter(
+        row["image"] for path in (one, two) for row in rows_of(path)
+    )
+    assert any(note.startswith("3 identities follow") for note in summary.notes)
+
+
+def _by_one(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Row groups of one row."""
+    for table in tables:
+        yield from (table.slice(at, 1) for at in range(len(table)))
+
+
 def test_few_and_many_images_count_after_the_merge(tmp_path: Path) -> None:
     paths = [pack(tmp_path, "one", "aaab"), pack(tmp_path, "two", "aabc")]
     summary = merge_manifests(
@@ -209,10 +260,11 @@ def test_the_command_line_joins(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["identities"] == 4
     assert {row["identity"] for row in rows_of(out)} == {"one/a", "one/b", "two/a", "two/b"}
     for words, complaint in [
-        (("--merge", one, two, "--root", "x"), "--root says nothing about manifests"),
-        ((one, "--prefix", "stem"), "--prefix stem says nothing without --merge"),
+        (("--merge", one, two, "--out", out, "--root", "x"), "--root says nothing about manifests"),
+        ((one, "--out", out, "--prefix", "stem"), "--prefix stem says nothing without --merge"),
+        ((one, "--out", out, "--keep-splits"), "--keep-splits says nothing without --merge"),
         (("--merge", one, two, "--out", one), "would be overwritten"),
     ]:
-        done = subspace("ingest", "--out", out, *words)
+        done = subspace("ingest", *words)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         assert complaint in done.stderr

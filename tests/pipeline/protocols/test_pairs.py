@@ -14,6 +14,7 @@ from made_up_embeddings import unit
 
 from subspace.mining.embedding_files import embedding_writer
 from subspace.mining.embedding_table import EmbeddingTable
+from subspace.mining.errors import InputError
 from subspace.pipeline.configuration.config import RunConfig
 from subspace.pipeline.console import Console
 from subspace.pipeline.options import Options
@@ -98,6 +99,24 @@ def test_lfw_needs_no_images_beside_its_embeddings(
     with embedding_writer(tmp_path / "e.parquet", 8, normalized=True) as writer:
         writer.write(rows, {"image": names})
     assert compare(tmp_path / "e.parquet", tmp_path / "pairs.txt").metrics["Accuracy"]["value"] == 1
+
+
+def test_images_may_be_called_by_their_paths_as_embed_does(
+    listed: tuple[Path, Path, np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    """`--root` was taken and said nothing: no listed image was found."""
+    table = pq.read_table(listed[0])
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "link").symlink_to("faces")
+    names = table["image"].cast("string").to_pylist()
+    for name in ("faces", "link"):
+        whole = table.set_column(0, "image", [[f"{tmp_path}/{name}/{image}" for image in names]])
+        pq.write_table(whole, tmp_path / f"{name}.parquet")
+    right = compare(listed[0], listed[1]).metrics
+    for embeddings, root in (("faces", "faces"), ("faces", "link"), ("link", "link")):
+        assert compare(tmp_path / f"{embeddings}.parquet", listed[1], tmp_path / root).metrics == right
+    with pytest.raises(InputError, match=r"must call each as the list does, or by its path, which .* --root"):
+        compare(tmp_path / "faces.parquet", listed[1])
 
 
 def compare(embeddings: Path, pairs: Path, root: Path | None = None) -> Outcome:

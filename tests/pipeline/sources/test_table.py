@@ -447,9 +447,33 @@ def test_paths_start_from_root(tmp_path: Path) -> None:
     frame = oml(made, tmp_path)
     (tmp_path / "tables").mkdir()
     frame.to_csv(tmp_path / "tables" / "df.csv", index=False)
-    with pytest.raises(InputError, match="--root"):
+    with pytest.raises(InputError, match=r"correct the folder that relative paths start from \(--root\)"):
         ingested(tmp_path / "tables" / "df.csv", tmp_path / "m.parquet")
-    assert ingested(tmp_path / "tables" / "df.csv", tmp_path / "m.parquet", root=tmp_path).images == 8
+    summary = ingested(tmp_path / "tables" / "df.csv", tmp_path / "m.parquet", root=tmp_path)
+    assert summary.images == 8
+    assert not any("--root" in note for note in summary.notes)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "lst"])
+def test_root_does_not_move_absolute_paths_and_that_is_said(tmp_path: Path, suffix: str) -> None:
+    """The message of images that had moved named --root, which said nothing, and the same line came again."""
+    made = pictures()
+    frame = oml(made, tmp_path)
+    source, paths = tmp_path / f"df.{suffix}", frame["path"].map(lambda path: f"{tmp_path}/{path}")
+    for column in (paths, paths.str.replace(str(tmp_path), "/home/someone")):
+        if suffix == "lst":
+            source.write_text("".join(f"{i}\t{one.label}\t{column[i]}\n" for i, one in enumerate(made)))
+        elif suffix == "csv":
+            frame.assign(path=column).to_csv(source, index=False)
+        else:
+            frame.assign(path=column).to_parquet(source)
+        if column is paths:
+            notes = ingested(source, tmp_path / "m.parquet", root=tmp_path).notes
+            assert f"--root {tmp_path} is not used: all paths are absolute" in notes
+    with pytest.raises(
+        InputError, match=r"write their paths anew \(they are absolute: --root does not move them\)"
+    ):
+        ingested(source, tmp_path / "m.parquet", root=tmp_path)
 
 
 def test_boxes_are_cropped_when_they_are_decoded(tmp_path: Path) -> None:
