@@ -266,9 +266,7 @@ def _way_on(changed: str, run: RunDirectory) -> str:
     if changed not in ("manifest", "rounds"):
         return ""
     network = run.best if run.best.exists() else run.round(run.latest_round).checkpoint
-    further = (
-        f"`subspace init {in_shell(f'{run.path}-more')} --manifest MANIFEST --model {in_shell(f'checkpoint:{network}')}`"
-    )
+    further = f"`subspace init {in_shell(f'{run.path}-more')} --manifest MANIFEST --model {in_shell(f'checkpoint:{network}')}`"
     if changed == "rounds":
         return f". The learning-rate schedule spans all rounds, so all of them change; to train on from what is there: {further}"
     return (
