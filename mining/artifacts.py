@@ -6,10 +6,12 @@ moment leaves either the old file, the new one, or a leftover that nothing reads
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -55,11 +57,9 @@ def displaced(path: Path | None = None) -> str | None:
 
 def _is_there(folder: Path, descriptor: int) -> bool:
     try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(folder))
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:  # nobody can say; a write will
-        return True
+        return os.path.samestat(os.stat(folder), os.fstat(descriptor))
+    except OSError as error:  # of others nobody can say; a write will
+        return error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
 
 
 def make_folder(folder: Path) -> None:
@@ -74,13 +74,16 @@ def make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, process: str = "") -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is synced and renamed over `path`.
+
+    Args:
+        process: what the temporary name has of this process; its number unless given.
 
     Raises:
         InputError: the folder cannot be written or is `displaced`, or the disk is full.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    aside = path.with_name(f".{path.name}.{process or os.getpid()}.tmp")
     try:
         make_folder(path.parent)
         yield aside
@@ -191,8 +194,8 @@ def unwritable(path: Path, error: OSError) -> InputError:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole text file or none."""
-    with whole_file(path) as aside:
+    """Write a whole text file or none; containers whose processes have equal numbers may write one at the same time."""
+    with whole_file(path, f"{socket.gethostname()}.{os.getpid()}") as aside:
         aside.write_text(text, encoding="utf-8")
 
 

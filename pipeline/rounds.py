@@ -250,9 +250,11 @@ def _describe(context: Context) -> None:
         for one in stage_statuses(context)
         if over_before(context.at_round(max(0, context.run.index_of(one.folder)))) is None
     ]
-    stale = [one for one in statuses if one.state == "stale"]
-    if stale and not context.options.remake_stale:
-        raise StaleArtifactError(stale[0].advice, change=stale[0].note)
+    stale, options = [one for one in statuses if one.state == "stale"], context.options
+    for one in [] if options.remake_stale else stale:
+        finished = context.run.round(context.run.index_of(one.folder)).finished(one.stage)
+        if finished or options.resume:  # without, what is begun is dropped
+            raise StaleArtifactError(one.advice, change=one.note)
     left = [one for one in statuses if one.state not in ("done", "unchecked")]
     if left:
         _describe_rounds(context)

@@ -144,7 +144,7 @@ def working(
     from ..options import Options
     from ..run_directory import RunDirectory
     from ..schedulers.job_requests import check_requests
-    from ..schedulers.submission import submitted_with
+    from ..schedulers.submission import scheduled_before, submitted_with
     from ..signals import StopRequest
     from ..stages.context import Context
 
@@ -161,6 +161,8 @@ def working(
         )
     first, child = os.environ.get("RANK", "0") == "0", PARENT in os.environ
     run, given = RunDirectory(path), with_whole_paths(overrides or [])
+    again = scheduled_before(run, given) if command == "submit" else []
+    given = [*again, *given]
     console = Console(quiet or not first, as_json and first)
     works = not dry_run and first and not child
     lock = lock and works
@@ -190,7 +192,7 @@ def working(
     submitted = submitted_with(run, given)
     context = Context.open(path, [*submitted, *given], options, needs_manifest=needs_manifest)
     check_requests(context.config.schedule)
-    earlier = [*context.kept, *submitted]
+    earlier = [*context.kept, *submitted, *again]
     if earlier and announce and not child:
         console.say(f"settings given earlier: {' '.join(earlier)} ({run.path})")
     if announce and not child and (nothing := not_kept(run, given)):

@@ -82,9 +82,9 @@ def kept_overrides(run: RunDirectory, given: Sequence[str] = ()) -> list[str]:
         for key, entry in entries.items()
         if _in_file(settings, key) == entry["instead_of"]
     }
-    replaced = [_key(override) for override in given]
+    replaced = [setting_of(override) for override in given]
     for override in given:
-        key = _key(override)
+        key = setting_of(override)
         before = value_of(kept[key]) if key in kept else _in_file(settings, key)
         if override.startswith(TAKE_BACK) or value_of(override) != before:
             replaced += FALLS_WITH.get(key, ())
@@ -95,15 +95,15 @@ def keep_overrides(run: RunDirectory, given: Sequence[str]) -> list[str]:
     """Keep settings for the next commands, and forget those that are taken back; return what is new in that."""
     back = taken_back(given)
     values = one_by_one(word for word in given if word not in back)
-    pairs = ((_key(override), override.split("=", 1)[1]) for override in values)
+    pairs = ((setting_of(override), override.split("=", 1)[1]) for override in values)
     newest = {key: f"{key}={value}" for key, value in pairs if key.split(".")[0] != UNKEPT}
     before = kept_overrides(run)
     new = [override for override in newest.values() if override not in before]
-    gone = [word for word in back if any(_overlaps(_key(word), [_key(kept)]) for kept in before)]
+    gone = [word for word in back if any(_overlaps(setting_of(word), [setting_of(kept)]) for kept in before)]
     if new or gone:
         settings = _settings(run)
         kept = [*kept_overrides(run, [*back, *newest.values()]), *newest.values()]
-        pairs = ((_key(override), override.split("=", 1)[1]) for override in kept)
+        pairs = ((setting_of(override), override.split("=", 1)[1]) for override in kept)
         entries = {key: {"value": value, "instead_of": _in_file(settings, key)} for key, value in pairs}
         write_json(run.overrides, entries)
     return [*new, *gone]
@@ -118,7 +118,7 @@ def one_by_one(given: Iterable[str]) -> list[str]:
     leaves: list[str] = []
     for override in given:
         value = None if override.startswith(TAKE_BACK) else value_of(override)
-        keys = [f"{_key(override)}.{name}" for name in value] if isinstance(value, dict) else []
+        keys = [f"{setting_of(override)}.{name}" for name in value] if isinstance(value, dict) else []
         if not keys or not all(map(is_setting, keys)) or any("." in str(name) for name in value or ()):
             leaves.append(override)
         else:
@@ -160,8 +160,8 @@ def _entries(run: RunDirectory) -> dict[str, dict[str, Any]]:
     for name, entry in read_overrides(run.overrides).items():
         key = current_name(name)
         for leaf in one_by_one([f"{key}={entry['value']}"]):  # earlier versions kept mappings whole
-            below = _key(leaf).removeprefix(key).split(".")[1:]
-            found[_key(leaf)] = {
+            below = setting_of(leaf).removeprefix(key).split(".")[1:]
+            found[setting_of(leaf)] = {
                 "value": leaf.partition("=")[2],
                 "instead_of": _below(entry["instead_of"], below),
             }
@@ -253,7 +253,7 @@ def taken_back(given: Sequence[str]) -> list[str]:
     """
     words = [word for word in given if word.startswith(TAKE_BACK)]
     for word in words:
-        if not is_setting(_key(word)) or "=" in word:
+        if not is_setting(setting_of(word)) or "=" in word:
             raise InputError(
                 f"{word} takes no setting back: write {TAKE_BACK} and its name, as in ~train.optimizer.lr"
             )
@@ -262,11 +262,16 @@ def taken_back(given: Sequence[str]) -> list[str]:
 
 def not_kept(run: RunDirectory, given: Sequence[str]) -> list[str]:
     """Words that take a setting back, where none is kept."""
-    kept = [_key(override) for override in kept_overrides(run)]
-    return [word for word in taken_back(given) if not _overlaps(_key(word), kept)]
+    kept = [setting_of(override) for override in kept_overrides(run)]
+    return [word for word in taken_back(given) if not _overlaps(setting_of(word), kept)]
 
 
-def _key(override: str) -> str:
+def setting_of(override: str) -> str:
+    """Which setting an override gives or takes back, by its name of today.
+
+    >>> setting_of("train.loss=oim"), setting_of("~plan.steps")
+    ('train.loss', 'plan.steps')
+    """
     return current_name(override.removeprefix(TAKE_BACK).split("=", 1)[0])
 
 

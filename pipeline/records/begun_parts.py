@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,8 @@ from ...mining.json_documents import read_json
 
 BEGUN = "begun.json"
 """The note, in the folder of the parts."""
+MADE = "*-of-*.parquet"
+"""The names of parts, of any kind. A note without any binds nobody: there is nothing to lose."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class BegunParts:
         Raises:
             StaleArtifactError: they do not, and the message names the first field that differs; or the note is damaged.
         """
-        if not self._note.exists():
+        if not (self._note.exists() and self._any_made()):
             return
         try:
             before = read_json(self._note)
@@ -52,25 +52,21 @@ class BegunParts:
             )
 
     def begin(self) -> None:
-        """Note what the parts depend on, unless it is noted; of many processes on any machines one does, and all compare.
+        """Note what the parts depend on, unless some are made and it is noted.
+
+        Of shards that begin at the same moment with other settings the last one's count. Parts of the others are none of
+        its fingerprint.
 
         Raises:
             StaleArtifactError: they were begun with something else, or the note is damaged.
             InputError: the folder cannot be written.
         """
-        if not self._note.exists():
-            # a process of another machine may have the same number
-            aside = self._note.with_name(f".{BEGUN}.{socket.gethostname()}.{os.getpid()}.tmp")
-            write_json(aside, dict(self.fields))
-            try:
-                os.link(aside, self._note)  # which a rename would write over
-            except FileExistsError:
-                pass
-            except OSError:  # a file system without such links
-                os.replace(aside, self._note)
-            finally:
-                aside.unlink(missing_ok=True)
         self.refuse_others()
+        if not (self._note.exists() and self._any_made()):
+            write_json(self._note, dict(self.fields))
+
+    def _any_made(self) -> bool:
+        return any(self.folder.glob(MADE))
 
 
 def change(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from pydantic import Field, NonNegativeInt, model_validator
 
 from ...mining.artifacts import write_json
 from ...mining.json_documents import Document, known, read_document
+from ..configuration.overrides import UNKEPT, setting_of
 from ..run_directory import RunDirectory
 from ..stage_folder import ROUND, START
 from ..stages.graph import STAGES, row
@@ -222,6 +223,16 @@ def submitted_with(run: RunDirectory, given: Sequence[str] = ()) -> list[str]:
         return []
     submission = Submission.latest(run)
     return [] if submission is None or submission.overrides_are_kept else list(submission.overrides)
+
+
+def scheduled_before(run: RunDirectory, given: Sequence[str]) -> list[str]:
+    """The settings of the section `schedule` that a run's last submission had and that are not given anew: the next has them."""
+    submission = Submission.latest(run)
+    if submission is None or not submission.overrides_are_kept:
+        return []
+    anew = [setting_of(word) for word in given]
+    had = [word for word in submission.overrides if setting_of(word).split(".")[0] == UNKEPT]
+    return [word for word in had if setting_of(word) not in anew]
 
 
 def jobs_of(name: str) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from ..console import counted
 from ..estimates.estimate import Estimate
 from ..faults.sealed_files import Sealed, seal
 from ..options import Options
+from ..round_chain import current_rounds
 from ..run_directory import RunDirectory
 from ..stage_folder import RESUME, StageFolder
 
@@ -265,13 +266,18 @@ def _way_on(changed: str, run: RunDirectory) -> str:
     """What a user can do without training again: one who asks for more rounds, or whose images have moved or are more."""
     if changed not in ("manifest", "rounds"):
         return ""
-    network = run.best if run.best.exists() else run.round(run.latest_round).checkpoint
-    further = f"`subspace init {in_shell(f'{run.path}-more')} --manifest MANIFEST --model {in_shell(f'checkpoint:{network}')}`"
     if changed == "rounds":
-        return f". The learning-rate schedule spans all rounds, so all of them change; to train on from what is there: {further}"
+        said = ". The learning-rate schedule spans all rounds, so all of them change"
+    else:
+        said = ". If the same images only lie elsewhere now, keep the old manifest, with a link to them where they were"
+    trained = [index for index in current_rounds(run) if run.round(index).finished("train")]
+    if not trained:
+        return said
+    network = run.best if run.best.exists() else run.round(trained[-1]).checkpoint
+    images = "" if changed == "rounds" else "with more images "
     return (
-        ". If the same images only lie elsewhere now, keep the old manifest, with a link to them where they were; to train on "
-        f"with more images from what is there: {further}"
+        f"{said}; to train on {images}from what is there: "
+        f"`subspace init {in_shell(f'{run.path}-more')} --manifest MANIFEST --model {in_shell(f'checkpoint:{network}')}`"
     )
 
 

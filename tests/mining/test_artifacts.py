@@ -128,6 +128,17 @@ def test_a_folder_that_work_is_done_in_is_not_made_anew_where_it_was(tmp_path: P
     assert names_in(tmp_path) == ["c", "elsewhere", "place"]
 
 
+def test_a_folder_that_another_machine_removed_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stale(descriptor: int) -> None:  # as NFS says of what was removed on its server
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with in_place(tmp_path), monkeypatch.context() as patched:
+        patched.setattr(os, "fstat", stale)
+        assert displaced() is not None
+
+
 def write_half(writing: Any, path: Path) -> None:
     with writing(path) as aside:
         (aside / "half" if aside.is_dir() else aside).write_text("half")

@@ -21,12 +21,18 @@ def begun(folder: Path, **other: Any) -> BegunParts:
     return BegunParts(folder / "parts", {**FIELDS, **changed}, "AGAIN")
 
 
+def make_part(folder: Path) -> None:
+    (folder / "parts").mkdir(exist_ok=True)
+    (folder / "parts" / "means-00000-of-00002.parquet").touch()
+
+
 def test_the_same_settings_go_on(tmp_path: Path) -> None:
     begun(tmp_path).refuse_others()  # nothing is there
     assert not (tmp_path / "parts").exists()
     begun(tmp_path).begin()
     assert os.listdir(tmp_path / "parts") == [BEGUN]
     assert json.loads((tmp_path / "parts" / BEGUN).read_text()) == FIELDS
+    make_part(tmp_path)
     begun(tmp_path).begin()
     begun(tmp_path).refuse_others()
 
@@ -42,6 +48,7 @@ def test_the_same_settings_go_on(tmp_path: Path) -> None:
 )
 def test_others_are_refused_by_name(tmp_path: Path, other: dict[str, Any], words: str) -> None:
     begun(tmp_path).begin()
+    make_part(tmp_path)
     message = f"{tmp_path}/parts was begun with {words}; finish it as it was, or begin again: AGAIN"
     for find in (begun(tmp_path, **other).begin, begun(tmp_path, **other).refuse_others):
         with pytest.raises(StaleArtifactError, match=re.escape(message)) as refused:
@@ -52,38 +59,22 @@ def test_others_are_refused_by_name(tmp_path: Path, other: dict[str, Any], words
 
 @pytest.mark.parametrize("text", ["", "{", "[1]"])
 def test_a_damaged_note_is_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / "parts").mkdir()
+    make_part(tmp_path)
     (tmp_path / "parts" / BEGUN).write_text(text)
     with pytest.raises(StaleArtifactError, match="begin again: AGAIN"):
         begun(tmp_path).begin()
 
 
-@pytest.mark.parametrize("first", [2, 4])
-def test_of_two_at_the_same_moment_the_first_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: int
-) -> None:
-    link = os.link
-
-    def another_is_faster(aside: Path, note: Path) -> None:
-        note.write_text(json.dumps(before))
-        link(aside, note)
-
-    before = {**FIELDS, "extract.max_images": first}
-    monkeypatch.setattr(os, "link", another_is_faster)
-    if first == 2:
-        begun(tmp_path).begin()
-    else:
-        with pytest.raises(StaleArtifactError, match="max_images=4, now it is 2"):
-            begun(tmp_path).begin()
-    assert json.loads((tmp_path / "parts" / BEGUN).read_text()) == before
-    assert os.listdir(tmp_path / "parts") == [BEGUN]
-
-
-def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr(os, "link", refuse)
+def test_a_note_without_parts_binds_nobody(tmp_path: Path) -> None:
+    """What ended before its first part, such as by an unreadable image, refused the setting that its message advised."""
     begun(tmp_path).begin()
+    begun(tmp_path, max_images=4).refuse_others()
+    begun(tmp_path, max_images=4).begin()
+    assert json.loads((tmp_path / "parts" / BEGUN).read_text())["extract.max_images"] == 4
     assert os.listdir(tmp_path / "parts") == [BEGUN]
-    begun(tmp_path).refuse_others()
+
+
+def test_parts_of_a_version_that_noted_nothing_get_a_note(tmp_path: Path) -> None:
+    make_part(tmp_path)
+    begun(tmp_path).begin()
+    assert json.loads((tmp_path / "parts" / BEGUN).read_text()) == FIELDS

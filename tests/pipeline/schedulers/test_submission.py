@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from subspace.pipeline.run_directory import RunDirectory
-from subspace.pipeline.schedulers.submission import Submission, Task, submitted_with
+from subspace.pipeline.schedulers.submission import Submission, Task, scheduled_before, submitted_with
 
 
 def test_a_submission_is_read_as_it_was_kept(tmp_path: Path) -> None:
@@ -42,6 +42,15 @@ def test_settings_are_of_a_submission_where_nothing_else_keeps_them(tmp_path: Pa
     assert submitted_with(run, ["seed=3"]) == []
     run.overrides.touch()  # settings are kept since
     assert submitted_with(run) == []
+
+
+def test_the_next_submission_has_the_schedule_of_the_last(tmp_path: Path) -> None:
+    """Its account was lost, and jobs went to the default one."""
+    run, given = RunDirectory(tmp_path), ("plan.steps=9", "schedule.job.account=proj", "schedule.shards=7")
+    assert scheduled_before(run, ()) == []
+    Submission.new(run, "slurm", given).keep()
+    assert scheduled_before(run, ()) == ["schedule.job.account=proj", "schedule.shards=7"]
+    assert scheduled_before(run, ["schedule.shards=3"]) == ["schedule.job.account=proj"]
 
 
 @pytest.mark.parametrize("error", [KeyError("getpwuid(): uid not found: 1234"), OSError("No username set")])

@@ -22,7 +22,7 @@ import pytest
 from conftest import QUICK, subspace
 
 from subspace.mining import InputError, StaleArtifactError
-from subspace.mining.artifacts import write_json
+from subspace.mining.artifacts import remove, write_json
 from subspace.mining.fingerprints import CODE_VERSION
 from subspace.pipeline.console import Console
 from subspace.pipeline.options import Options
@@ -228,6 +228,51 @@ def test_what_is_saved_of_other_settings_is_dropped_by_an_option(stopped_run: Pa
     stage = pretrain_of(stopped_run, "seed=3")
     assert stage.needs_work(options)
     assert stage.begins_anew(options)
+
+
+def test_a_dry_run_drops_what_is_saved_as_the_run_does(stopped_run: Path) -> None:
+    """It refused what the same command without --dry-run does."""
+    for made in (
+        *stopped_run.glob("round-*"),
+        stopped_run / "start" / "done",
+        stopped_run / "start" / "validation.json",
+    ):
+        remove(made)
+    refused = subspace("run", stopped_run, "seed=3", "--dry-run")
+    assert (refused.returncode, "--no-resume" in refused.stderr) == (3, True)
+    dropped = subspace("run", stopped_run, "seed=3", "--dry-run", "--no-resume")
+    assert dropped.returncode == 0, dropped.stderr
+    assert "stale, so made again with all that is made of it: start/pretrain\n" in dropped.stdout
+
+
+def test_a_refusal_names_only_a_network_that_is_there(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    stage = Stage(
+        "plan",
+        StageFolder(run / "round-000", 0),
+        {"manifest": "b"},
+        ("made",),
+        "subspace plan",
+        "subspace run",
+    )
+    for name in ("made", "checkpoint"):
+        write_json(stage.folder.file(name), {})
+    for name in ("train", "plan"):
+        marker = {
+            "stage": name,
+            "fingerprint": "of a",
+            "fields": {"manifest": "a"},
+            "files": {},
+            "summary": {"steps": 1, "loss": 1.0},
+            "seconds": 1.0,
+            "finished": "",
+        }
+        write_json(stage.folder.marker(name), marker)
+    with pytest.raises(StaleArtifactError, match=f"--model checkpoint:{stage.folder.checkpoint}"):
+        stage.is_done()
+    stage.folder.marker("train").unlink()
+    with pytest.raises(StaleArtifactError, match=r"where they were$"):
+        stage.is_done()
 
 
 @pytest.mark.parametrize("config", [{}, {"model": "of another age"}])
