@@ -95,6 +95,7 @@ def test_parts_of_another_network_are_made_anew(
     parts = tmp_path / "index.embedded.parquet.parts"
     parts.mkdir()
     (parts / "begun.json").write_text('{"network": "another"}')
+    (parts / "embeddings-00000-of-00001.parquet").touch()
     index_rows(IndexRequest(manifest, tmp_path / "index", network=str(network)), Options(Console()))
     assert "made anew: " in capsys.readouterr().out
     assert open_folder(tmp_path / "index").record.images == 12
