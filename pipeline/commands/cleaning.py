@@ -25,7 +25,7 @@ def clean(
 ) -> None:
     """Find wrong names, outliers, mixed and duplicate identities and near repeats among the training images."""
     from ..cleaning.clean import clean_round
-    from ..memory_advice import shortages_in_words
+    from ..faults.memory_advice import shortages_in_words
 
     with (
         working(

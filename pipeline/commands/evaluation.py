@@ -189,7 +189,7 @@ def _examine_checkpoint(
         HeldOut.test(config).choose_images(opened)  # says what would be wrong
         options.console.say(f"would evaluate {path} on {opened.path}; dry run: nothing was done")
         return {}, options.console
-    from ..memory_advice import shortages_in_words
+    from ..faults.memory_advice import shortages_in_words
 
     with shortages_in_words("eval", config), stoppable("torch", stop=options.stop):
         from ..stages.examination import examine_checkpoint

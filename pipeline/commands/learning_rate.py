@@ -41,9 +41,9 @@ def lr(
     quiet: Quiet = False,
 ) -> None:
     """Try learning rates from one start on the first batches of the run's plan; validation identities say which is best."""
+    from ..faults.memory_advice import shortages_in_words
     from ..learning_rate.rates import parse_rates
     from ..learning_rate.search import SETTING, keep_rate, search_rates
-    from ..memory_advice import shortages_in_words
 
     given = None if rates is None else parse_rates(rates)
     flags: dict[str, Any] = {"device": device, "dry_run": dry_run, "as_json": as_json, "quiet": quiet}

@@ -61,10 +61,10 @@ def search_loss(
     from ...mining.errors import InputError
     from ...train.losses.building import check_loss
     from ..child_processes import PARENT, end_with_parent
+    from ..faults.memory_advice import shortages_in_words
     from ..loss_search.request import Request
     from ..loss_search.search import search_loss as search
     from ..loss_search.search import setting_of
-    from ..memory_advice import shortages_in_words
 
     if shard is not None and PARENT not in os.environ:
         raise InputError("--shard is for the processes that --processes starts; leave it out")

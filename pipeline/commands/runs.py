@@ -100,7 +100,7 @@ def status(
     with working(run, "status", overrides, lock=False, as_json=as_json, needs_manifest=False) as context:
         show_status(context, watch, json=as_json)
         if verify:
-            from ..verification import verify_files
+            from ..following.verification import verify_files
 
             verify_files(context)
 

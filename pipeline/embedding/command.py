@@ -15,7 +15,7 @@ from ...mining.errors import InputError
 from ...mining.local_paths import in_shell
 from ...mining.schemas import EMBEDDING_ROWS, IMAGE_EMBEDDINGS, QUARANTINE
 from ..child_processes import PARENT, end_with_parent
-from ..memory_advice import shortages_in_words
+from ..faults.memory_advice import shortages_in_words
 from ..options import Options
 from ..output_file import FileKind, check_output, table_of
 from ..rows.manifest_writer import quarantine_path

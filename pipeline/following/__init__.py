@@ -4,4 +4,5 @@ at_work      the command and the stage at work, how far they are and when they e
 look         all of it at one moment, for `subspace status`
 run_text     a run's status as text of at most 100 columns
 watch        the same again and again, until the run ends
+verification every file of the finished stages against its checksum, for `subspace status --verify`
 """

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ...train.data.plan_reader import Plan
 from ..console import about, counted, duration
-from ..memory_advice import shortages_in_words
+from ..faults.memory_advice import shortages_in_words
 from ..network_identity import open_checkpoint
 from ..stages.context import Context
 from ..stages.examination import cost_of_examination

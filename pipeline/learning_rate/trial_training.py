@@ -16,7 +16,7 @@ from ...train.monitoring.phase_clock import Phases
 from ...train.networks.backbone import Backbone
 from ...train.optimizer_config import OptimizerConfig
 from ...train.training_config import CollapseConfig, ReclusterConfig
-from ..memory_advice import shortages_in_words
+from ..faults.memory_advice import shortages_in_words
 from ..stages.context import Context
 from ..stages.examination import examine
 from ..stages.graph import row

@@ -21,9 +21,9 @@ from ...mining.errors import InputError
 from ...mining.local_paths import in_shell
 from .. import stage_folder as files
 from ..faults.damaged_files import damage_in_words
+from ..faults.memory_advice import shortages_in_words
 from ..faults.sealed_files import Sealed
 from ..loss_identity import with_known_path
-from ..memory_advice import shortages_in_words
 from ..run_directory import RunDirectory
 from .stage import Stage
 

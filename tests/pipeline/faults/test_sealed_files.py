@@ -1,4 +1,4 @@
-"""One byte flipped in a file of a finished stage is noticed. Covers pipeline/faults/damaged_files.py and pipeline/verification.py, too."""
+"""One byte flipped in a file of a finished stage is noticed. Covers pipeline/faults/damaged_files.py and pipeline/following/verification.py, too."""
 
 from __future__ import annotations
 

@@ -28,10 +28,10 @@ from running_processes import start, wait
 from subspace.mining.errors import InputError
 from subspace.pipeline import Context
 from subspace.pipeline.configuration.overrides import keep_overrides, kept_overrides
+from subspace.pipeline.faults.memory_advice import shortages_in_words
 from subspace.pipeline.learning_rate import cost, trial_training
 from subspace.pipeline.learning_rate.search import prepare, search_fields
 from subspace.pipeline.learning_rate.trial_training import shortened, try_rate
-from subspace.pipeline.memory_advice import shortages_in_words
 from subspace.pipeline.run_directory import RunDirectory
 from subspace.train.optimizer_config import OptimizerConfig
 

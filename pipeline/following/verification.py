@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ..mining.errors import StaleArtifactError
-from .console import counted
-from .faults.sealed_files import Sealed, damage_line
-from .stages.context import Context
-from .stages.graph import STAGES
+from ...mining.errors import StaleArtifactError
+from ..console import counted
+from ..faults.sealed_files import Sealed, damage_line
+from ..stages.context import Context
+from ..stages.graph import STAGES
 
 
 def verify_files(context: Context) -> None:

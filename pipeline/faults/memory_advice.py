@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ..mining.errors import InputError
-from ..mining.machine import free_memory
-from ..train.memory_errors import Shortage, shortage_of
-from .console import amount
+from ...mining.errors import InputError
+from ...mining.machine import free_memory
+from ...train.memory_errors import Shortage, shortage_of
+from ..console import amount
 
 if TYPE_CHECKING:
-    from .configuration.config import RunConfig
+    from ..configuration.config import RunConfig
 
 LEAST_CHUNK = 4
 

@@ -15,7 +15,7 @@ from subspace.mining.errors import InputError
 from subspace.pipeline import cli
 from subspace.pipeline.configuration.config import RunConfig
 from subspace.pipeline.configuration.config_file import parse_config
-from subspace.pipeline.memory_advice import in_words, shortages_in_words
+from subspace.pipeline.faults.memory_advice import in_words, shortages_in_words
 from subspace.train.losses import MultiSimilarityLoss
 from subspace.train.memory_errors import Shortage
 
